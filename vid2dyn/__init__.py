@@ -36,7 +36,7 @@ _HOME = {
 }
 _PACKAGES = ("simulators", "analysis", "tracking", "readers", "dynamics", "convert", "config")
 
-__all__ = ["__version__", *sorted(_HOME), *_PACKAGES]  # noqa: PLE0604
+__all__ = ["__version__", *sorted(_HOME), *_PACKAGES]
 
 
 def __getattr__(name: str) -> Any:
