@@ -3,15 +3,17 @@
 The map of the house, top to bottom; a file imports only from lines below its own::
 
     cli          command line
-    pipeline     the verbs: open, track, diffusion, simulate, fit, compare, load, report, run
+    batch, demo  the verbs chained: one or many movies, resumable; the recording with known truth
+    experiment   the TOML file: every table a constructor call
+    pipeline     the verbs: open, track, diffusion, simulate, fit, compare, load, report
     report, fit  the page; estimators and their error bars
-    rollout      model + start -> trajectories
     model        the file format and what a fitted model can say
+    rollout      dynamics + start -> trajectories
     dynamics     potentials + friction matrix M = G Gᵀ: drift, noise and laws follow
     snapshot     nodes joined by pairs (torch begins here)
     readers, tracking, simulators, analysis, convert
     video, trajectories
-    units, box, files, progress
+    units, box, files, progress, stages
     config, registry, errors
 
 Public names load on first use, so `import vid2dyn` stays fast.
@@ -20,14 +22,16 @@ Public names load on first use, so `import vid2dyn` stays fast.
 from __future__ import annotations
 
 import importlib
+import sys
+import types
 from typing import Any
 
 __version__ = "0.1.0"
 
 _HOME = {
     "open": "pipeline", "track": "pipeline", "diffusion": "pipeline", "simulate": "pipeline",
-    "fit": "pipeline", "compare": "pipeline", "load": "pipeline", "report": "pipeline", "run": "pipeline",
-    "render": "pipeline",
+    "fit": "pipeline", "compare": "pipeline", "load": "pipeline", "report": "pipeline", "render": "pipeline",
+    "run": "batch", "demo": "demo",
     "Trajectories": "trajectories", "Video": "video", "Units": "units",
     "Box": "box", "Free": "box", "Periodic": "box",
     "Brownian": "dynamics.brownian", "Model": "model",
@@ -52,3 +56,18 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+class _House(types.ModuleType):
+    """Keeps a verb what it is when the package behind it is imported.
+
+    Importing `vid2dyn.fit` makes Python set the attribute `fit` of this module to that package, which would
+    shadow the verb `vd.fit`. ``from vid2dyn.fit import ...`` is not affected.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOME and isinstance(value, types.ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _House

@@ -1,0 +1,253 @@
+"""The whole pipeline on one or many movies: resumable, in parallel, the same bytes however it is cut.
+
+One movie is one unit of work and one folder::
+
+    out/<movie>/tracks.parquet  diffusion.json  model.vid2dyn  rollout.parquet  comparison.json
+                report.html  manifest.json
+    out/summary.csv             one line per movie
+
+A worker opens its movie by path. What is finished is not done again (see `vid2dyn.stages`), so a
+run that was stopped, by Ctrl-C or a power cut, goes on where it was when the command is repeated.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from vid2dyn import pipeline
+from vid2dyn.config import recipe
+from vid2dyn.errors import ConfigError, DataError, Vid2DynError
+from vid2dyn.experiment import Experiment, Source, read
+from vid2dyn.files import atomic
+from vid2dyn.progress import Progress, silent
+from vid2dyn.stages import Stages
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one movie.
+
+    Parameters
+    ----------
+    name : str
+        Its folder in the output.
+    folder : Path
+        Where everything about it is.
+    report : Path or None
+        The page, None where a stage failed.
+    error : str
+        Why it failed, in the words of the error; empty if it did not.
+    skipped : tuple of str
+        Stages that an earlier run had already finished.
+    numbers : dict
+        Headline numbers: n_tracks, D, D_stderr [µm²/s], localisation_error [µm], ...
+    """
+
+    name: str
+    folder: Path
+    report: Path | None
+    error: str = ""
+    skipped: tuple[str, ...] = ()
+    numbers: dict[str, Any] | None = None
+
+
+def run(toml: str | os.PathLike[str], workers: int = 1, out: str | os.PathLike[str] | None = None,
+        progress: Progress = silent) -> list[Outcome]:
+    """Run an experiment file: every movie from pixels to report page.
+
+    Parameters
+    ----------
+    toml : path
+        Settings; see `vid2dyn.experiment`.
+    workers : int
+        Movies worked on at the same time, each in a process of its own.
+    out : path, optional
+        Output folder; default ``runs/<name of the toml>`` beside the toml.
+
+    Returns
+    -------
+    list of Outcome
+        One for each movie, in the order of the file. A movie that fails does not stop the others.
+
+    Raises
+    ------
+    ConfigError
+        When the file is not a valid experiment; nothing is written then.
+    """
+    toml = Path(toml)
+    experiment = read(toml)
+    if workers < 1:
+        raise ConfigError(f"workers = {workers}: at least one process has to do the work.")
+    folder = Path(out) if out is not None else toml.parent / "runs" / toml.stem
+    return run_experiment(experiment, folder, workers, progress)
+
+
+def run_experiment(experiment: Experiment, out: Path, workers: int = 1,
+                   progress: Progress = silent) -> list[Outcome]:
+    """`run` for an experiment that is already read."""
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out}: is a file; the output goes to a folder, choose another name.")
+    folders = [out / name for name in _folder_names(experiment.sources)]
+    jobs = [(experiment, source, folder) for source, folder in zip(experiment.sources, folders)]
+    if workers == 1 or len(jobs) == 1:
+        outcomes = [_guarded(*job, progress) for job in jobs]
+    else:
+        outcomes = _in_parallel(jobs, min(workers, len(jobs)), progress)
+    _write_summary(out / "summary.csv", outcomes)
+    return outcomes
+
+
+def one_movie(experiment: Experiment, source: Source, folder: Path, progress: Progress = silent) -> Outcome:
+    """All stages of one movie; the first error is raised."""
+    stages = Stages(folder)
+    tracks = stages.make("tracks", "tracks.parquet", {
+        "source": source.key(), "track": experiment.track and recipe(experiment.track),
+    }, lambda path: _make_tracks(experiment, source, progress).save(path))
+    data = _Later(tracks)
+    fit = asdict(experiment.fit)
+    diffusion = stages.make("diffusion", "diffusion.json", {"tracks": stages.hash_of("tracks")},
+                            lambda path: _write_json(path, as_plain(pipeline.diffusion(data()))))
+    model = stages.make("model", "model.vid2dyn", {
+        "tracks": stages.hash_of("tracks"), "dynamics": recipe(experiment.dynamics), "fit": fit,
+    }, lambda path: pipeline.fit(data(), experiment.dynamics, **fit, progress=progress).save(path))
+    learned = _Later(model)
+    future = stages.make("rollout", "rollout.parquet", {
+        "tracks": stages.hash_of("tracks"), "model": stages.hash_of("model"),
+        "rollout": asdict(experiment.rollout),
+    }, lambda path: _make_rollout(experiment, data(), learned(), progress).save(path))
+    both = {"tracks": stages.hash_of("tracks"), "rollout": stages.hash_of("rollout")}
+    rolled = _Later(future)
+    stages.make("comparison", "comparison.json", both,
+                lambda path: _write_json(path, pipeline.compare(data(), rolled()).to_dict()))
+    page = stages.make("report", "report.html", {**both, "model": stages.hash_of("model"), "truth": source.truth},
+                       lambda path: pipeline.report(
+                           path, tracks=data(), model=learned(), rollout=rolled(), truth=source.truth,
+                           video=_video(source), title=source.name))
+    numbers = _headline(json.loads(diffusion.read_text()))
+    return Outcome(source.name, folder, page, skipped=tuple(stages.skipped), numbers=numbers)
+
+
+class _Later:
+    """A file of vid2dyn, loaded when it is first needed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.value: Any = None
+
+    def __call__(self) -> Any:
+        if self.value is None:
+            self.value = pipeline.load(self.path)
+        return self.value
+
+
+def _make_tracks(experiment: Experiment, source: Source, progress: Progress) -> Any:
+    if source.path is None:
+        return pipeline.simulate(source.simulator, source.seed, progress)
+    if source.path.suffix == ".parquet":
+        return pipeline.load(source.path).with_units(**source.calibration)
+    opened: Any = pipeline.open(source.path, **source.calibration)
+    if experiment.track is None:
+        return opened
+    return pipeline.track(opened, experiment.track, progress=progress)
+
+
+def _make_rollout(experiment: Experiment, tracks: Any, model: Any, progress: Progress) -> Any:
+    steps = experiment.rollout.steps or tracks.n_frames
+    return model.rollout(tracks, steps=steps, seed=experiment.rollout.seed, progress=progress)
+
+
+def _video(source: Source) -> Any:
+    """The recording, where there is one, for the picture in the report."""
+    if source.path is None or source.path.suffix.lower() in (*pipeline.TABLES, ".parquet"):
+        return None
+    return pipeline.open(source.path, **source.calibration)
+
+
+def _guarded(experiment: Experiment, source: Source, folder: Path, progress: Progress = silent) -> Outcome:
+    """`one_movie`, with an error of vid2dyn turned into an outcome."""
+    try:
+        return one_movie(experiment, source, folder, progress)
+    except Vid2DynError as error:
+        return Outcome(source.name, folder, None, error=str(error))
+
+
+def _in_parallel(jobs: list[Any], workers: int, progress: Progress) -> list[Outcome]:
+    """Every job in one of `workers` fresh processes; Ctrl-C or a cancelled progress stops them all."""
+    outcomes: dict[int, Outcome] = {}
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_share_cores,
+                               initargs=(workers,))
+    try:
+        futures: dict[Future[Outcome], int] = {pool.submit(_guarded, *job): i for i, job in enumerate(jobs)}
+        for future in as_completed(futures):
+            i = futures[future]
+            try:
+                outcomes[i] = future.result()
+            except Exception as error:
+                raise DataError(f"{jobs[i][1].name}: the worker process died ({error!r}). It may have run out of "
+                                "memory: use fewer workers and repeat; what is finished is kept.") from error
+            progress(len(outcomes), len(jobs), "movies")
+    except BaseException:
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
+        pool.shutdown(wait=True, cancel_futures=True)
+        raise
+    pool.shutdown()
+    return [outcomes[i] for i in range(len(jobs))]
+
+
+def _share_cores(workers: int) -> None:
+    """Each worker takes its share of the cores, set before a numerical library is loaded."""
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ.setdefault(variable, str(threads))
+
+
+def _folder_names(sources: tuple[Source, ...]) -> Iterator[str]:
+    """One folder name for each source; movies of the same name in different folders get numbers."""
+    many = Counter(source.name for source in sources)
+    seen: Counter[str] = Counter()
+    for source in sources:
+        seen[source.name] += 1
+        yield source.name if many[source.name] == 1 else f"{source.name}_{seen[source.name]}"
+
+
+def as_plain(result: Any) -> dict[str, Any]:
+    """A result dataclass as plain data for a JSON file; a number that is not finite becomes null."""
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {str(k): plain(v) for k, v in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(v) for v in value]
+        if hasattr(value, "tolist"):
+            return plain(value.tolist())
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return plain(asdict(result))
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+
+def _headline(diffusion: dict[str, Any]) -> dict[str, Any]:
+    names = ("D", "D_stderr", "localisation_error", "viscosity")
+    return {name: diffusion.get(name) for name in names} | {"warnings": len(diffusion.get("warnings", ()))}
+
+
+def _write_summary(path: Path, outcomes: list[Outcome]) -> None:
+    columns = ["movie", "D", "D_stderr", "localisation_error", "viscosity", "warnings", "error"]
+    with atomic(path) as scratch, open(scratch, "w", newline="") as stream:
+        writer = csv.DictWriter(stream, columns)
+        writer.writeheader()
+        for outcome in outcomes:
+            writer.writerow({"movie": outcome.folder.name, "error": outcome.error, **(outcome.numbers or {})})

@@ -1,0 +1,168 @@
+"""The command line: arguments -> the verbs of `vid2dyn.pipeline`.
+
+Options that are settings are made from the dataclass that holds them (name, type, default and help text
+from its docstring), so there is no second list to keep in step. Parts chosen by name (a simulator, a
+dynamics) take theirs as ``--set key=value``; ``vid2dyn list`` shows what there is.
+
+Exit codes: 0 done, 2 wrong input or settings, 130 cancelled with Ctrl-C.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from vid2dyn import pipeline
+from vid2dyn.cli_tools import app, build_part, say, show_parts, suffix, tracks_at, verb
+from vid2dyn.errors import Vid2DynError
+from vid2dyn.progress import Progress
+from vid2dyn.units import Units
+
+Out = typer.Option("--out", "-o", help="File to write.")
+Seed = typer.Option(help="Seed of every random choice.")
+Set = typer.Option("--set", metavar="KEY=VALUE", help="A setting of the chosen part, e.g. --set cutoff=3.0, "
+                   "--set pair.kind=Yukawa. Repeat for more. See: vid2dyn list.")
+
+
+def _track_settings() -> type:
+    from vid2dyn.tracking import Track
+
+    return Track
+
+
+@verb()
+def demo(out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")] = Path("vid2dyn_demo"),
+         *, progress: Progress) -> None:
+    """Run everything on the small recording that comes with vid2dyn, whose truth is known."""
+    from vid2dyn.demo import demo as run_demo
+
+    say(str(run_demo(out, progress=progress)))
+
+
+@verb(settings=_track_settings, calibration=Units)
+def track(movie: Annotated[Path, typer.Argument(help="Movie, TIFF stack or folder of images.")],
+          out: Annotated[Optional[Path], Out] = None, *, settings: dict[str, Any],  # noqa: UP045
+          calibration: dict[str, Any], progress: Progress) -> None:
+    """Find and link particles: movie -> tracks (.parquet)."""
+    target = suffix(out or Path(f"{movie.stem}.parquet"), ".parquet")
+    video = pipeline.open(movie, **calibration)
+    for warning in getattr(video, "warnings", ()):
+        say(f"note: {warning}")
+    tracks = pipeline.track(video, progress=progress, **settings)  # type: ignore[arg-type]
+    tracks.save(target)
+    say(f"{tracks!r}\nwritten to {target}")
+    for warning in tracks.info.get("warnings", ()):
+        say(f"note: {warning}")
+
+
+@verb(calibration=Units)
+def diffusion(tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet, or a table .csv/.xml).")], *,
+              calibration: dict[str, Any], progress: Progress) -> None:
+    """Diffusion coefficient, localisation error and viscosity of tracks, with standard errors."""
+    result = pipeline.diffusion(tracks_at(tracks, calibration))
+    say(str(result))
+
+
+@verb(calibration=Units)
+def fit(tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet, or a table .csv/.xml).")],
+        out: Annotated[Optional[Path], Out] = None,  # noqa: UP045
+        dynamics: Annotated[str, typer.Option(help="Kind of model: see vid2dyn list dynamics.")] = "Brownian",
+        set_: Annotated[Optional[list[str]], Set] = None,  # noqa: UP045
+        seed: Annotated[int, Seed] = 0, *, calibration: dict[str, Any], progress: Progress) -> None:
+    """Learn a model: tracks -> model (.vid2dyn)."""
+    target = suffix(out or Path(f"{tracks.stem}.vid2dyn"), ".vid2dyn")
+    recipe = build_part("vid2dyn.dynamics", dynamics, set_)
+    model = pipeline.fit(tracks_at(tracks, calibration), recipe, seed=seed, progress=progress)
+    model.save(target)
+    say(f"{model!r}\nwritten to {target}")
+    for warning in model.report.get("warnings", ()):
+        say(f"note: {warning}")
+
+
+@verb()
+def simulate(simulator: Annotated[str, typer.Argument(help="Name of a simulator: see vid2dyn list simulators.")],
+             out: Annotated[Optional[Path], Out] = None,  # noqa: UP045
+             set_: Annotated[Optional[list[str]], Set] = None,  # noqa: UP045
+             seed: Annotated[int, Seed] = 0, *, progress: Progress) -> None:
+    """Make data whose truth is known: simulator -> tracks (.parquet)."""
+    target = suffix(out or Path(f"{simulator}.parquet"), ".parquet")
+    tracks = pipeline.simulate(build_part("vid2dyn.simulators", simulator, set_), seed, progress)
+    tracks.save(target)
+    say(f"{tracks!r}\nwritten to {target}")
+
+
+@verb()
+def rollout(model: Annotated[Path, typer.Argument(help="Model (.vid2dyn).")],
+            tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet) that say where the particles start.")],
+            out: Annotated[Path, Out] = Path("rollout.parquet"),
+            steps: Annotated[Optional[int], typer.Option(  # noqa: UP045
+                help="Frames to simulate [default: as many as the tracks have].")] = None,
+            seed: Annotated[int, Seed] = 1, *, progress: Progress) -> None:
+    """Let a model run on from the first frame of tracks: -> tracks (.parquet)."""
+    from vid2dyn.model import Model
+
+    target = suffix(out, ".parquet")
+    start = tracks_at(tracks)
+    future = Model.load(model).rollout(start, steps=steps or start.n_frames, seed=seed, progress=progress)
+    future.save(target)
+    say(f"{future!r}\nwritten to {target}")
+
+
+@verb()
+def compare(a: Annotated[Path, typer.Argument(help="Tracks: the data.")],
+            b: Annotated[Path, typer.Argument(help="Tracks: the rollout, or other data.")], *,
+            progress: Progress) -> None:
+    """RDF, MSD and VACF of two sets of tracks, with error bars."""
+    say(str(pipeline.compare(tracks_at(a), tracks_at(b))))
+
+
+@verb(calibration=Units)
+def report(tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet, or a table .csv/.xml).")],
+           model: Annotated[Optional[Path], typer.Option(help="Model (.vid2dyn) fitted to them.")] = None,  # noqa: UP045
+           rollout: Annotated[Optional[Path], typer.Option(help="Rollout (.parquet) of the model.")] = None,  # noqa: UP045
+           video: Annotated[Optional[Path], typer.Option(help="The recording, for the picture.")] = None,  # noqa: UP045
+           out: Annotated[Path, Out] = Path("report.html"), *, calibration: dict[str, Any],
+           progress: Progress) -> None:
+    """One self-contained HTML page about tracks and, where given, the model and its rollout."""
+    from vid2dyn.model import Model
+
+    page = pipeline.report(suffix(out, ".html"), tracks=tracks_at(tracks, calibration),
+                           model=Model.load(model) if model else None,
+                           rollout=tracks_at(rollout) if rollout else None,
+                           video=pipeline.open(video) if video else None)  # type: ignore[arg-type]
+    say(f"written to {page}")
+
+
+@verb()
+def run(toml: Annotated[Path, typer.Argument(help="Experiment file (.toml).")],
+        workers: Annotated[int, typer.Option(help="Movies worked on at the same time.")] = 1,
+        out: Annotated[Optional[Path], typer.Option("--out", "-o", help="Folder for the results "  # noqa: UP045
+                                                    "[default: runs/NAME beside the file].")] = None,
+        *, progress: Progress) -> None:
+    """Run the whole pipeline of an experiment file on one or many movies; resumes where it stopped."""
+    from vid2dyn.batch import run as run_all
+
+    outcomes = run_all(toml, workers=workers, out=out, progress=progress)
+    for outcome in outcomes:
+        again = f" ({len(outcome.skipped)} stages were already done)" if outcome.skipped else ""
+        if outcome.report:
+            say(f"{outcome.folder.name}: {outcome.report}{again}")
+    failed = [f"{outcome.folder.name}: {outcome.error}" for outcome in outcomes if outcome.error]
+    if failed:
+        raise Vid2DynError(f"{len(failed)} of {len(outcomes)} movies failed; the others are finished.\n"
+                           + "\n".join(failed) if len(outcomes) > 1 else failed[0])
+
+
+@verb(name="list")
+def list_(family: Annotated[Optional[str], typer.Argument(  # noqa: UP045
+        help="simulators, potentials, readers, tracking or dynamics; all if left out.")] = None, *,
+        progress: Progress) -> None:
+    """Show the registered parts and, for one family, their settings."""
+    show_parts(family)
+
+
+def main() -> None:
+    """Entry point of the command ``vid2dyn``."""
+    app()

@@ -1,0 +1,236 @@
+"""What every command shares: options made from settings, a bar with the time left, errors without a traceback."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import sys
+import tomllib
+import types
+import typing
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vid2dyn import pipeline
+from vid2dyn.config import settings as settings_of
+from vid2dyn.describe import default_text, setting_help, type_name
+from vid2dyn.errors import ConfigError, Vid2DynError
+from vid2dyn.progress import Cancelled, Progress, silent
+from vid2dyn.registry import did_you_mean
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+                  context_settings={"help_option_names": ["-h", "--help"]},
+                  help="Video of moving particles in, a thermodynamically consistent stochastic model out.")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import vid2dyn
+
+        typer.echo(f"vid2dyn {vid2dyn.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True,
+                                                help="Show the version and leave.")] = False) -> None:
+    pass
+
+
+def verb(name: str | None = None, **groups: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a function a command.
+
+    It is called with `progress` and, for every group (`settings=Track`), with a dictionary of the
+    options of that dataclass that the user gave. Adds ``--quiet`` and ``--debug``.
+    A group may be a function that returns the class, so that loading it is left to that command.
+    """
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        own = typing.get_type_hints(function, include_extras=True)
+        parameters = [p.replace(annotation=own[p.name], kind=inspect.Parameter.KEYWORD_ONLY)
+                      for p in inspect.signature(function).parameters.values()
+                      if p.name not in ("progress", *groups)]
+        members = {group: _options(cls, group) for group, cls in groups.items()}
+        parameters += [option for options in members.values() for option in options]
+        parameters += _common_options()
+
+        @functools.wraps(function)
+        def command(**given: Any) -> None:
+            quiet, debug = given.pop("quiet"), given.pop("debug")
+            for group, options in members.items():
+                values = {option.name: given.pop(option.name) for option in options}
+                given[group] = {key: value for key, value in values.items() if value is not None}
+            with _errors(debug), _bars(quiet) as progress:
+                function(**given, progress=progress)
+
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in parameters}
+        app.command(name or function.__name__)(command)
+        return function
+
+    return register
+
+
+def _common_options() -> list[inspect.Parameter]:
+    flags = {"quiet": "Show no progress.", "debug": "Show the traceback of an error."}
+    return [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False,
+                              annotation=Annotated[bool, typer.Option(f"--{name}", help=text)])
+            for name, text in flags.items()]
+
+
+def _options(cls: Any, group: str) -> list[inspect.Parameter]:
+    """One command-line option for each setting of a dataclass; None means that it was not given."""
+    if not isinstance(cls, type):
+        cls = cls()
+    helps = setting_help(cls)
+    found = []
+    for name, (hint, default) in settings_of(cls).items():
+        text = f"{helps[name]} [default: {default_text(default)}]"
+        option = typer.Option(help=text, show_default=False, rich_help_panel=group.capitalize())
+        found.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None,
+                                       annotation=Annotated[_simple(hint) | None, option]))
+    return found
+
+
+def _simple(hint: Any) -> Any:
+    """The type in which the command line takes a setting; what is not a plain number comes as text."""
+    optional = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
+    members = [m for m in typing.get_args(hint) if m is not type(None)] if optional else [hint]
+    return members[0] if len(members) == 1 and members[0] in (bool, int, float, str) else str
+
+
+def build_part(package: str, name: str, assignments: list[str] | None) -> Any:
+    """The registered part `name` of `package` with settings from ``--set key=value``."""
+    from vid2dyn.experiment import part_from
+
+    return part_from({"kind": name, **parse_assignments(assignments or [])}, package, None, f"{name} --set")
+
+
+def parse_assignments(assignments: list[str]) -> dict[str, Any]:
+    """``["cutoff=3", "pair.kind=Yukawa"]`` as a table; values are TOML, and a bare word is a text.
+
+    >>> parse_assignments(["cutoff=3.5", "pair.kind=Yukawa", "shared=true"])
+    {'cutoff': 3.5, 'pair': {'kind': 'Yukawa'}, 'shared': True}
+    """
+    lines = []
+    for item in assignments:
+        key, equals, value = item.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"--set {item}: write key=value, for example --set cutoff=3.0.")
+        try:
+            tomllib.loads(f"value = {value}")
+        except tomllib.TOMLDecodeError:
+            value = json.dumps(value)
+        lines.append(f"{key.strip()} = {value}")
+    try:
+        return tomllib.loads("\n".join(lines))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"--set {' --set '.join(assignments)}: {error}.") from None
+
+
+def tracks_at(path: Path, calibration: dict[str, Any] | None = None) -> Any:
+    """The trajectories in a file, with calibration given on the command line on top."""
+    if path.suffix.lower() in pipeline.TABLES:
+        return pipeline.open(path, **(calibration or {}))
+    found = pipeline.load(path)
+    if not hasattr(found, "with_units"):
+        raise ConfigError(f"{path}: not tracks but a {type(found).__name__}; give a .parquet file of tracks.")
+    return found.with_units(**(calibration or {}))
+
+
+def suffix(path: Path, wanted: str) -> Path:
+    """`path`, refused before the work if it ends in something else than its content will be."""
+    if path.suffix != wanted:
+        raise ConfigError(f"--out {path}: the file is written as {wanted}; name it {path.stem}{wanted}.")
+    if path.is_dir():
+        raise ConfigError(f"--out {path}: is a folder; give a file name.")
+    return path
+
+
+def say(text: str) -> None:
+    """Plain text on standard output."""
+    typer.echo(text)
+
+
+def show_parts(family: str | None) -> None:
+    """Print the families, or one of them with every setting."""
+    known = families()
+    if family is not None and family not in known:
+        raise ConfigError(f"list: unknown family {family!r}.{did_you_mean(family, known)} "
+                          f"Known: {', '.join(known)}.")
+    for name in [family] if family else known:
+        say(name)
+        for part_name, cls in known[name]().items():
+            summary = (inspect.getdoc(cls) or "").partition("\n")[0]
+            say(f"  {part_name:<14} {summary}")
+            if family and hasattr(cls, "__dataclass_fields__"):
+                helps = setting_help(cls)
+                for key, (hint, default) in settings_of(cls).items():
+                    say(f"      {key} ({type_name(hint)}, {default_text(default)})  {helps[key]}")
+
+
+def families() -> dict[str, Callable[[], dict[str, type]]]:
+    """Family name -> function that finds its parts."""
+    from vid2dyn.experiment import base_of
+    from vid2dyn.registry import parts
+
+    def registered(package: str) -> Callable[[], dict[str, type]]:
+        return lambda: parts(package, base_of(package))
+
+    def potentials() -> dict[str, type]:
+        from vid2dyn.simulators import PairPotential
+
+        return parts("vid2dyn.simulators", PairPotential)
+
+    def tracking() -> dict[str, type]:
+        from vid2dyn.tracking import Track
+
+        return {"Track": Track}
+
+    return {"simulators": registered("vid2dyn.simulators"), "potentials": potentials,
+            "readers": registered("vid2dyn.readers"), "tracking": tracking,
+            "dynamics": registered("vid2dyn.dynamics")}
+
+
+@contextmanager
+def _bars(quiet: bool) -> Iterator[Progress]:
+    """A progress callback that shows one bar for each step, with the time left, on standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield silent
+        return
+    with Bars(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+              TimeRemainingColumn(elapsed_when_finished=True), console=console) as bars:
+        tasks: dict[str, Any] = {}
+
+        def show(done: int, total: int, what: str) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield show
+
+
+@contextmanager
+def _errors(debug: bool) -> Iterator[None]:
+    """Errors made on purpose become one red message and exit code 2; Ctrl-C a quiet 130."""
+    try:
+        yield
+    except (KeyboardInterrupt, Cancelled):
+        typer.secho("cancelled; nothing was left half-written", fg="yellow", err=True)
+        raise typer.Exit(130) from None
+    except (Vid2DynError, OSError) as error:
+        if debug:
+            raise
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(2) from None
+    finally:
+        sys.stdout.flush()

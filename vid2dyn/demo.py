@@ -1,0 +1,114 @@
+"""The demonstration: a small recording whose truth is known, from pixels to report page.
+
+The recording lies in ``sample_data/`` at the top of the repository: ``clip.*``, ``demo.toml`` (an ordinary
+experiment file) and ``truth.json`` (what it was rendered from). `demo` runs the experiment file as
+`vid2dyn.batch` runs any other and then puts what was learned beside the truth.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vid2dyn import pipeline
+from vid2dyn.batch import one_movie
+from vid2dyn.errors import DataError
+from vid2dyn.experiment import read
+from vid2dyn.progress import Progress, silent
+from vid2dyn.report import true_potential
+
+SAMPLE_DATA = Path(__file__).resolve().parents[1] / "sample_data"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One quantity: what was found, its 95 % band, and the truth, all in `unit`."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    truth: float
+    unit: str
+
+    @property
+    def covered(self) -> bool:
+        """Whether the band contains the truth."""
+        return self.low <= self.truth <= self.high
+
+    def __str__(self) -> str:
+        band = f"{self.low:.3g} to {self.high:.3g}"
+        return (f"{self.name:<28}{self.value:>9.3g}   {band:<18}{self.truth:>9.3g}   {self.unit:<7}"
+                f"{'' if self.covered else ' outside the band'}")
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demonstration found: `rows` beside the truth, `warnings`, and the page."""
+
+    rows: tuple[Row, ...]
+    warnings: tuple[str, ...]
+    report: Path
+
+    def __str__(self) -> str:
+        head = f"{'':<28}{'found':>9}   {'95 % band':<18}{'truth':>9}"
+        notes = [f"note: {warning}" for warning in self.warnings]
+        return "\n".join([head, *map(str, self.rows), *notes, f"report page: {self.report}"])
+
+
+def demo(out: str | os.PathLike[str] = "vid2dyn_demo", progress: Progress = silent) -> Demo:
+    """Run the demonstration and compare with the truth.
+
+    Parameters
+    ----------
+    out : path
+        Folder for tracks, model, rollout and ``report.html``; made if absent, resumed if not empty.
+
+    Returns
+    -------
+    Demo
+        Diffusion coefficient, localisation error and pair potential at five distances with 95 % bands,
+        beside the truth; ``print`` it.
+
+    Raises
+    ------
+    DataError
+        When the sample recording is absent (it is in the repository, not in the installed package).
+    """
+    settings = SAMPLE_DATA / "demo.toml"
+    if not settings.is_file() or not (SAMPLE_DATA / "truth.json").is_file():
+        raise DataError(f"{SAMPLE_DATA}: the sample recording is not there. It is part of the repository: clone "
+                        "it and install with pip install -e . from there, or rebuild it with "
+                        "python scripts/make_sample_data.py.")
+    truth = json.loads((SAMPLE_DATA / "truth.json").read_text())
+    experiment = read(settings)
+    source = dataclasses.replace(experiment.sources[0], truth=truth)
+    folder = Path(out)
+    outcome = one_movie(dataclasses.replace(experiment, sources=(source,)), source, folder, progress)
+    tracks, model = pipeline.load(folder / "tracks.parquet"), pipeline.load(folder / "model.vid2dyn")
+    measured = json.loads((folder / "diffusion.json").read_text())
+    assert outcome.report is not None
+    warnings = (*tracks.info.get("warnings", ()), *model.report.get("warnings", ()))  # type: ignore[union-attr]
+    return Demo(tuple(_rows(model, measured, truth)), tuple(dict.fromkeys(warnings)), outcome.report)
+
+
+def _rows(model: Any, measured: dict[str, Any], truth: dict[str, Any]) -> list[Row]:
+    low, high = (float(np.asarray(edge)) for edge in model.band("diffusion"))
+    rows = [Row("diffusion coefficient D", float(model.diffusion()), low, high, truth["diffusion"], "µm²/s")]
+    sigma, error = measured["localisation_error"], measured["localisation_error_stderr"]
+    rows.append(Row("localisation error", 1e3 * sigma, 1e3 * (sigma - 1.96 * error), 1e3 * (sigma + 1.96 * error),
+                    1e3 * truth["localisation_error"], "nm"))
+    r = np.round(np.linspace(*model.support, 7)[1:-1], 2)
+    true = true_potential(truth, r)
+    assert true is not None
+    found = zip(r, model.pair_potential(r), *model.band("pair_potential", r), true)
+    for at, *numbers in found:
+        value, lower, upper, exact = map(float, numbers)
+        rows.append(Row(f"pair potential at {at:.2f} µm", value, lower, upper, exact, "kT"))
+    return rows

@@ -1,0 +1,165 @@
+"""Figures of the report: arrays in, a picture as a data URI out.
+
+No pyplot: every function makes its own `Figure`, so a report can be made without a display and in
+workers. The same numbers give the same bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+
+DATA, MODEL, TRUTH, MUTED = "#1f5fa8", "#d1495b", "#222222", "#8a94a0"
+_STYLE: Any = {
+    "font.size": 9.5, "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.8,
+    "axes.edgecolor": "#5b6570", "axes.labelcolor": "#2b333b", "xtick.color": "#5b6570", "ytick.color": "#5b6570",
+    "legend.frameon": False, "legend.fontsize": 8.5, "lines.linewidth": 1.6, "svg.hashsalt": "vid2dyn",
+    "font.family": "DejaVu Sans", "mathtext.default": "regular",
+}
+MAX_TRACKS = 400
+"""Tracks drawn at most: more cannot be told apart on a page, and the page stays small."""
+
+
+def picture(draw: Callable[[Axes], None], width: float = 5.2, height: float = 3.5, raster: bool = False) -> str:
+    """A data URI of what `draw(axes)` draws: SVG, or PNG where there are pixels or very many lines.
+
+    >>> picture(lambda axes: None)[:26]
+    'data:image/svg+xml;base64,'
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        draw(figure.add_subplot())
+        stream = io.BytesIO()
+        if raster:
+            figure.savefig(stream, format="png", dpi=130, metadata={"Software": None})
+        else:
+            figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    kind = "png" if raster else "svg+xml"
+    return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def detections(frame: np.ndarray, yx: np.ndarray, diameter: float) -> str:
+    """A frame with a circle around every detection.
+
+    Parameters
+    ----------
+    frame : (H, W) array
+        Grey values.
+    yx : (N, 2) array
+        Positions [px].
+    diameter : float
+        Of the circles [px].
+    """
+    def draw(axes: Axes) -> None:
+        low, high = np.percentile(frame, (0.5, 99.8))
+        axes.imshow(frame, cmap="gray", vmin=low, vmax=max(high, low + 1e-12), interpolation="nearest")
+        points = 72.0 * 5.0 / max(frame.shape)               # points per pixel of a picture 5 inches wide
+        axes.scatter(yx[:, 1], yx[:, 0], s=(diameter * points) ** 2, facecolors="none", edgecolors="#ffb000",
+                     linewidths=1.0)
+        axes.set(xlim=(-0.5, frame.shape[1] - 0.5), ylim=(frame.shape[0] - 0.5, -0.5), xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+
+    return picture(draw, 5.2, 5.2 * frame.shape[0] / frame.shape[1], raster=True)
+
+
+def paths(segments: Sequence[np.ndarray], extent: tuple[float, float] | None, unit: str) -> str:
+    """Tracks seen from above, coloured by start-to-end time.
+
+    Parameters
+    ----------
+    segments : sequence of (n, 2) arrays
+        Positions (y, x) of each track in time, in `unit`; of more than `MAX_TRACKS` the longest are drawn.
+    extent : (height, width), optional
+        Of the field of view.
+    """
+    longest = sorted(segments, key=len, reverse=True)[:MAX_TRACKS]
+
+    def draw(axes: Axes) -> None:
+        colours = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.95, 12))
+        order = np.random.default_rng(0).permutation(len(longest))
+        axes.add_collection(LineCollection([s[:, ::-1] for s in longest], linewidths=0.9,
+                                           colors=[colours[i % 12] for i in order]))
+        axes.set(xlabel=f"x ({unit})", ylabel=f"y ({unit})", aspect="equal")
+        if extent:
+            axes.set(xlim=(0, extent[1]), ylim=(extent[0], 0))
+        else:
+            axes.autoscale()
+            axes.invert_yaxis()
+
+    return picture(draw, 5.2, 5.2 * (extent[0] / extent[1] if extent else 1.0), raster=True)
+
+
+def msd(lags: np.ndarray, value: np.ndarray, stderr: np.ndarray, line: np.ndarray | None,
+        rollout: tuple[np.ndarray, np.ndarray, np.ndarray] | None) -> str:
+    """Mean squared displacement [µm²] against lag time [s] and the line of the estimate, on logarithmic axes."""
+    def draw(axes: Axes) -> None:
+        axes.errorbar(lags, value, yerr=stderr, fmt="o", ms=3.5, color=DATA, label="data", capsize=0)
+        if line is not None:
+            axes.plot(lags, line, "-", color=TRUTH, lw=1.2, label="free diffusion with blur and noise")
+        if rollout is not None:
+            axes.errorbar(rollout[0], rollout[1], yerr=rollout[2], fmt="-", color=MODEL, lw=1.3, label="model")
+        axes.set(xscale="log", yscale="log", xlabel="lag time (s)", ylabel="mean squared displacement (µm²)")
+        axes.legend()
+
+    return picture(draw)
+
+
+def curves(x: np.ndarray, a: np.ndarray, a_stderr: np.ndarray, b: np.ndarray, b_stderr: np.ndarray,
+           xlabel: str, ylabel: str, level: float | None = None) -> str:
+    """Data and rollout of one curve, each with its standard error; `level` draws a reference line."""
+    def draw(axes: Axes) -> None:
+        if level is not None:
+            axes.axhline(level, color=MUTED, lw=0.8, ls=":")
+        for y, error, colour, label in ((a, a_stderr, DATA, "data"), (b, b_stderr, MODEL, "model rollout")):
+            axes.fill_between(x, y - error, y + error, color=colour, alpha=0.22, lw=0)
+            axes.plot(x, y, color=colour, label=label)
+        axes.set(xlabel=xlabel, ylabel=ylabel)
+        axes.legend()
+
+    return picture(draw)
+
+
+def potential(r: np.ndarray, energy: np.ndarray, band: tuple[np.ndarray, np.ndarray],
+              support: tuple[float, float], truth: np.ndarray | None) -> str:
+    """Pair potential [kT] against distance [µm] with its 95 % band; the sampled range is shaded."""
+    def draw(axes: Axes) -> None:
+        inside = (r >= support[0]) & (r <= support[1])
+        axes.axvspan(*support, color="#e8eef5", lw=0, label="seen in the data")
+        axes.axhline(0.0, color=MUTED, lw=0.8, ls=":")
+        axes.fill_between(r, *band, color=MODEL, alpha=0.25, lw=0, label="95 % band")
+        axes.plot(r, energy, color=MODEL, label="learned")
+        shown = [energy[inside], band[0][inside], band[1][inside]]
+        if truth is not None:
+            axes.plot(r, truth, "--", color=TRUTH, lw=1.3, label="truth")
+            shown.append(truth[inside])
+        seen = np.concatenate(shown) if inside.any() else energy
+        seen = seen[np.isfinite(seen)]
+        room = 0.12 * max(np.ptp(seen), 0.1) if seen.size else 1.0
+        axes.set(xlabel="distance r (µm)", ylabel="pair potential (kT)", xlim=(r[0], r[-1]))
+        if seen.size:
+            axes.set_ylim(seen.min() - room, seen.max() + room)
+        axes.legend()
+
+    return picture(draw)
+
+
+def whitened(edges: np.ndarray, counts: np.ndarray) -> str:
+    """Histogram of the whitened residuals beside the standard normal density they should follow."""
+    def draw(axes: Axes) -> None:
+        widths = np.diff(edges)
+        density = counts / max(float((counts * widths).sum()), 1e-300)
+        axes.bar(edges[:-1], density, widths, align="edge", color=DATA, alpha=0.45, lw=0, label="residuals")
+        z = np.linspace(min(-4.0, edges[0]), max(4.0, edges[-1]), 200)
+        axes.plot(z, np.exp(-z**2 / 2) / np.sqrt(2 * np.pi), color=TRUTH, lw=1.3, label="standard normal")
+        axes.set(xlabel="residual / predicted standard deviation", ylabel="density", xlim=(-4.5, 4.5))
+        axes.legend()
+
+    return picture(draw)

@@ -1,0 +1,214 @@
+"""The verbs: what a user calls, each a thin line through the layers below.
+
+This is the only file that knows the whole flow. Heavy libraries load inside the functions, so that
+`import vid2dyn` and ``vid2dyn --help`` stay fast.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vid2dyn.config import build, settings
+from vid2dyn.errors import ConfigError, DataError
+from vid2dyn.files import existing_file
+from vid2dyn.progress import Progress, silent
+from vid2dyn.registry import did_you_mean, parts
+from vid2dyn.units import Units
+
+if TYPE_CHECKING:
+    from vid2dyn.analysis import Comparison, Diffusion
+    from vid2dyn.model import Model
+    from vid2dyn.tracking import Track
+    from vid2dyn.trajectories import Trajectories
+    from vid2dyn.video import Video
+
+PathLike = str | os.PathLike[str]
+TABLES = (".csv", ".xml")
+
+
+def open(path: PathLike, **calibration: Any) -> Video | Trajectories:
+    """A recording, opened lazily; a table of tracks (CSV, TrackMate XML) is read as `Trajectories`.
+
+    Parameters
+    ----------
+    path : path
+        Movie (AVI, MP4, MOV, MKV), TIFF stack, folder or pattern of images, .cine, .seq, .nd2, or a table.
+    **calibration
+        Keys of `Units` (frames_per_second, micrometre_per_pixel, exposure, temperature, viscosity,
+        particle_radius); they overrule what the file says. Readers may take more (see ``vid2dyn list readers``).
+
+    Raises
+    ------
+    DataError
+        When the file is absent, empty, damaged or of an unknown kind.
+    UnitsError
+        When a calibration is not a positive number.
+    """
+    if Path(path).suffix.lower() in TABLES:
+        from vid2dyn.convert import read_table
+
+        return read_table(path, **calibration)
+    from vid2dyn.readers import open_video
+
+    return open_video(path, **calibration)
+
+
+def open_keys() -> list[str]:
+    """Keywords of `open` beside the path: calibration first, then the options of the readers."""
+    from vid2dyn.readers import Reader
+
+    options = {key for reader in parts("vid2dyn.readers", Reader).values() for key in settings(reader)}
+    return [*settings(Units), *sorted(options)]
+
+
+def track(video: Video | PathLike, settings: Track | None = None, *, progress: Progress = silent,
+          **options: Any) -> Trajectories:
+    """Find and link the particles of a recording.
+
+    Parameters
+    ----------
+    video : Video or path
+        What `vd.open` returned, or a path that it can open.
+    settings : Track, optional
+        All settings of the tracker in one object; or give them one by one:
+    **options
+        Keys of `Track` (diameter=11, search_range=5, memory=3, ...); with a path also those of `vd.open`.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown or impossible setting.
+    DataError
+        When the recording cannot be read or has no particle in it.
+    """
+    from vid2dyn.tracking import track as run_tracker
+    from vid2dyn.video import Video
+
+    chosen, calibration = _split(settings, options, is_path=not isinstance(video, Video))
+    if not isinstance(video, Video):
+        opened = open(video, **calibration)
+        if not isinstance(opened, Video):
+            raise DataError(f"{video}: holds a table of positions, not a recording; "
+                            "vd.open (command line: fit, report) reads its tracks as they are.")
+        video = opened
+    return run_tracker(video, chosen, progress=progress)
+
+
+def _split(given: Track | None, options: Mapping[str, Any], is_path: bool) -> tuple[Track, dict[str, Any]]:
+    """Options of `track`, told apart: settings of the tracker, and calibration for `open`."""
+    from vid2dyn.tracking import Track
+
+    tracker = set(settings(Track))
+    rest = {key: value for key, value in options.items() if key not in tracker}
+    known = [*settings(Track), *open_keys()] if is_path else list(settings(Track))
+    for key in rest:
+        if not is_path and key in open_keys():
+            raise ConfigError(f"vd.track: {key} belongs to the recording, which is open already; "
+                              "give it to vd.open.")
+        if key not in known:
+            raise ConfigError(f"vd.track: unknown key {key!r}.{did_you_mean(key, known)} "
+                              f"It takes: {', '.join(known)}.")
+    chosen = {key: value for key, value in options.items() if key in tracker}
+    if given is not None and chosen:
+        raise ConfigError(f"vd.track: settings={given!r} and {', '.join(chosen)} were both given; "
+                          "use one of them.")
+    return given if given is not None else build(Track, chosen, "vd.track"), rest
+
+
+def diffusion(tracks: Trajectories, **options: Any) -> Diffusion:
+    """Diffusion coefficient, localisation error and, where possible, viscosity, with standard errors.
+
+    See `vid2dyn.analysis.diffusion` for the estimator and its options.
+    """
+    from vid2dyn.analysis import diffusion as estimate
+
+    return estimate(tracks, **options)
+
+
+def simulate(simulator: Any, seed: int = 0, progress: Progress = silent) -> Trajectories:
+    """Data whose truth is known: ``vd.simulate(vd.simulators.Brownian(n_particles=50), seed=1)``."""
+    return simulator.run(seed=seed, progress=progress)
+
+
+def fit(tracks: Trajectories | PathLike, recipe: Any = None, seed: int = 0, progress: Progress = silent) -> Model:
+    """Learn the dynamics of `tracks`; `recipe` says of which kind (default `vd.Brownian()`).
+
+    Raises
+    ------
+    ModelError, DataError, UnitsError
+        When the data cannot carry such a model, or lack a calibration.
+    """
+    from vid2dyn.dynamics.brownian import Brownian
+    from vid2dyn.fit import fit as learn
+
+    return learn(_tracks(tracks), Brownian() if recipe is None else recipe, seed=seed, progress=progress)
+
+
+def compare(a: Trajectories, b: Trajectories, **options: Any) -> Comparison:
+    """RDF, MSD and VACF of two sets of tracks, each with error bars and relative RMSE."""
+    from vid2dyn.analysis import compare as put_side_by_side
+
+    return put_side_by_side(a, b, **options)
+
+
+def load(path: PathLike) -> Trajectories | Model:
+    """Read what `save` wrote: trajectories (.parquet) or a model (.vid2dyn)."""
+    path = existing_file(path)
+    if path.suffix == ".parquet":
+        from vid2dyn.trajectories import Trajectories
+
+        return Trajectories.load(path)
+    if path.suffix == ".vid2dyn":
+        from vid2dyn.model import Model
+
+        return Model.load(path)
+    raise DataError(f"{path}: vd.load reads .parquet (trajectories) and .vid2dyn (models); "
+                    "vd.open reads recordings.")
+
+
+def report(out: PathLike = "report.html", *, tracks: Trajectories, model: Model | None = None,
+           rollout: Trajectories | None = None, video: Video | None = None, comparison: Comparison | None = None,
+           truth: Mapping[str, Any] | None = None, title: str | None = None) -> Path:
+    """One self-contained HTML page: headline numbers, warnings, detections, MSD, potential, calibration.
+
+    Parameters
+    ----------
+    out : path
+        The page to write (whole or not at all).
+    tracks : Trajectories
+        Data; everything else is optional, and its section is left out where it is absent.
+    model, rollout, comparison
+        Results of `vd.fit`, `Model.rollout` and `vd.compare` (made here from tracks and rollout if absent).
+    video : Video
+        The recording, to draw detections on its first frame.
+    truth : mapping
+        What is known about the sample; default ``tracks.info["truth"]``.
+    """
+    from vid2dyn.report import write_page
+
+    return write_page(out, tracks, model=model, rollout=rollout, video=video, comparison=comparison,
+                      truth=truth, title=title)
+
+
+def render(*arguments: Any, **options: Any) -> Any:
+    """A simulated path as a video: see `vid2dyn.simulators.render`."""
+    from vid2dyn.simulators import render as draw
+
+    return draw(*arguments, **options)
+
+
+def _tracks(tracks: Trajectories | PathLike) -> Trajectories:
+    """Trajectories, read if a path was given."""
+    from vid2dyn.trajectories import Trajectories
+
+    if isinstance(tracks, Trajectories):
+        return tracks
+    suffix = Path(tracks).suffix.lower()
+    found = open(tracks) if suffix in TABLES else load(tracks)
+    if not isinstance(found, Trajectories):
+        raise DataError(f"{tracks}: not trajectories but a {type(found).__name__}; "
+                        "give a .parquet file of tracks.")
+    return found

@@ -1,0 +1,279 @@
+"""The report: everything about one recording on one self-contained HTML page.
+
+`write_page` collects what it was given into plain cards, sections and tables; the looks are in
+``report.html.j2`` and the pictures in `vid2dyn.figures`. A section without data is left out, and a
+part that cannot be computed becomes a sentence on the page rather than a failed report.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vid2dyn import __version__, figures
+from vid2dyn.errors import Vid2DynError
+from vid2dyn.files import atomic
+
+Section = dict[str, Any]
+
+
+def write_page(out: str | os.PathLike[str], tracks: Any, *, model: Any = None, rollout: Any = None,
+               video: Any = None, comparison: Any = None, truth: Mapping[str, Any] | None = None, title: str | None = None) -> Path:
+    """Write the page to `out` (whole or not at all) and return its path; see `vid2dyn.pipeline.report`."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    out = Path(out)
+    content = contents(tracks, model, rollout, video, comparison, truth)
+    environment = Environment(loader=PackageLoader("vid2dyn", "."), autoescape=True, undefined=StrictUndefined,
+                              trim_blocks=True, lstrip_blocks=True)
+    name = title or Path(str(tracks.info.get("source", "trajectories"))).stem
+    page = environment.get_template("report.html.j2").render(title=name, version=__version__, **content)
+    with atomic(out) as scratch:
+        scratch.write_text(page, encoding="utf-8")
+    return out
+
+
+def contents(tracks: Any, model: Any = None, rollout: Any = None, video: Any = None, comparison: Any = None,
+             truth: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What the page says, as plain data: subtitle, warnings, cards, sections, provenance."""
+    from vid2dyn.analysis import compare, diffusion
+
+    known = dict(truth if truth is not None else tracks.info.get("truth") or {})
+    notes: list[str] = [*getattr(video, "warnings", ()), *tracks.info.get("warnings", ())]
+    measured = _try(lambda: diffusion(tracks), "Diffusion coefficient", notes)
+    if rollout is not None and comparison is None:
+        comparison = _try(lambda: compare(tracks, rollout), "Comparison with the rollout", notes)
+    notes += [*getattr(measured, "warnings", ())]
+    notes += [*(model.report.get("warnings", ()) if model is not None else ())]
+    sections = [_seen(tracks, video), _motion(tracks, measured, notes)]
+    if model is not None:
+        sections.append(_interactions(model, known))
+    if comparison is not None:
+        sections.append(_agreement(comparison))
+    if model is not None:
+        sections.append(_trust(model))
+    return {"subtitle": _subtitle(tracks), "warnings": list(dict.fromkeys(notes)),
+            "cards": _cards(tracks, measured, model, known),
+            "sections": [s for s in sections if s], "provenance": _provenance(tracks, model)}
+
+
+def with_error(value: float, stderr: float | None, unit: str) -> str:
+    """A number as one reads it: as many digits as its error allows.
+
+    >>> with_error(0.40512, 0.0042, "µm²/s")
+    '0.4051 ± 0.0042 µm²/s'
+    >>> with_error(18.2, None, "nm")
+    '18.2 nm'
+    """
+    if stderr is None or not np.isfinite(stderr) or stderr <= 0:
+        return f"{value:.3g} {unit}".strip()
+    digits = max(0, 1 - int(np.floor(np.log10(stderr))))
+    return f"{value:.{digits}f} ± {stderr:.{digits}f} {unit}".strip()
+
+
+def _try(work: Callable[[], Any], what: str, notes: list[str]) -> Any:
+    """The result of `work`, or None and a sentence in `notes` that says why there is none."""
+    try:
+        return work()
+    except Vid2DynError as error:
+        notes.append(f"{what}: not available. {error}")
+        return None
+
+
+def _subtitle(tracks: Any) -> str:
+    units = tracks.units
+    parts = [f"{tracks.n_particles} tracks, {len(tracks)} detections in {tracks.n_frames} frames"]
+    if units.frames_per_second:
+        parts.append(f"{units.frames_per_second:g} frames/s")
+    if units.micrometre_per_pixel:
+        parts.append(f"{units.micrometre_per_pixel:g} µm per pixel")
+    return ", ".join(parts)
+
+
+def _cards(tracks: Any, measured: Any, model: Any, known: Mapping[str, Any]) -> list[dict[str, str]]:
+    cards = []
+
+    def card(label: str, value: str, detail: str, truth: str = "") -> None:
+        cards.append({"label": label, "value": value, "detail": detail, "truth": truth})
+
+    true_d, true_s = known.get("diffusion"), known.get("localisation_error")
+    if model is not None:
+        low, high = (float(np.asarray(edge)) for edge in model.band("diffusion"))
+        card("Diffusion coefficient, model", f"{float(model.diffusion()):.3g} µm²/s",
+             f"95 % band {low:.3g} to {high:.3g}; forces between particles taken into account",
+             f"{true_d:.3g} µm²/s" if true_d else "")
+    if measured is not None:
+        card("Diffusion coefficient, displacements", with_error(measured.D, measured.D_stderr, "µm²/s"),
+             "from displacements alone; low where particles push each other" if model is not None else
+             "from displacements, blur and noise taken into account",
+             f"{true_d:.3g} µm²/s" if true_d and model is None else "")
+        error = getattr(measured, "localisation_error_stderr", None)
+        value = measured.localisation_error
+        if value is not None and np.isfinite(value):
+            card("Localisation error", with_error(1e3 * value, error and 1e3 * error, "nm"),
+                 f"{value / tracks.units.um:.2f} px on each axis", f"{1e3 * true_s:.3g} nm" if true_s else "")
+        if measured.viscosity is not None:
+            error = getattr(measured, "viscosity_stderr", None)
+            card("Viscosity", with_error(1e3 * measured.viscosity, error and 1e3 * error, "mPa·s"),
+                 "Stokes-Einstein with the radius and temperature given")
+    stiffness = _stiffness(model)
+    if stiffness is not None:
+        true_k = known.get("trap_stiffness")
+        card("Trap stiffness", f"{stiffness:.3g} kT/µm²", "harmonic trap",
+             f"{true_k:.3g} kT/µm²" if true_k else "")
+    card("Tracks", f"{tracks.n_particles}", f"{len(tracks)} detections in {tracks.n_frames} frames")
+    return cards
+
+
+def _stiffness(model: Any) -> float | None:
+    """Stiffness of the trap that the model has, if it has one [kT/µm²]."""
+    if model is None:
+        return None
+    try:
+        value = model.trap_stiffness()
+    except Vid2DynError:
+        return None
+    return None if value is None else float(np.mean(value))
+
+
+def _figure(src: str, caption: str) -> dict[str, str]:
+    return {"src": src, "alt": caption.partition(".")[0], "caption": caption}
+
+
+def _seen(tracks: Any, video: Any) -> Section:
+    """First frame with its detections, and the tracks from above."""
+    drawn = []
+    if video is not None and len(tracks):
+        at = int(tracks.frame.min())
+        here = tracks.dataframe[tracks.frame == at]
+        diameter = (tracks.info.get("parameters") or {}).get("diameter") or 11
+        drawn.append(_figure(figures.detections(video[at], here[["y", "x"]].to_numpy(), float(np.mean(diameter))),
+                             f"Frame {at} with its {len(here)} detections. "
+                             "Every particle should wear one circle."))
+    scale, unit = (tracks.units.micrometre_per_pixel, "µm") if tracks.units.micrometre_per_pixel else (1.0, "px")
+    linked = tracks.linked()
+    if len(linked):
+        yx = linked.dataframe[["y", "x"]].to_numpy() * scale
+        cuts = np.flatnonzero(np.diff(linked.particle)) + 1
+        extent = None if tracks.field_of_view is None else tuple(scale * edge for edge in tracks.field_of_view)
+        drawn.append(_figure(figures.paths(np.split(yx, cuts), extent, unit),  # type: ignore[arg-type]
+                             f"Tracks. One colour each, {min(linked.n_particles, figures.MAX_TRACKS)} of "
+                             f"{linked.n_particles} drawn. Straight jumps would be wrong links."))
+    return {"id": "seen", "title": "What was seen", "figures": drawn,
+            "lead": "If detections or tracks look wrong here, everything below is wrong too: change diameter, "
+                    "minmass or search_range and track again."}
+
+
+def _motion(tracks: Any, measured: Any, notes: list[str]) -> Section | None:
+    """Mean squared displacement with the line of the diffusion estimate."""
+    from vid2dyn.analysis import msd
+
+    if measured is None:
+        return None
+    found = _try(lambda: msd(tracks), "Mean squared displacement", notes)
+    if found is None:
+        return None
+    good = np.isfinite(found.value) & (found.value > 0)
+    lag, noise = found.lag[good], measured.localisation_error
+    noise = noise if noise is not None and np.isfinite(noise) else 0.0
+    blur = 2 * tracks.units.blur * tracks.units.dt
+    line = 2 * tracks.dim * (measured.D * (lag - blur) + noise**2)
+    plot = figures.msd(lag, found.value[good], found.stderr[good], np.where(line > 0, line, np.nan), None)
+    caption = ("Mean squared displacement. Points above the line at long times mean drift or flow, "
+               "below it confinement or interactions.")
+    return {"id": "motion", "title": "How the particles move", "figures": [_figure(plot, caption)],
+            "lead": f"Displacements give D = {with_error(measured.D, measured.D_stderr, 'µm²/s')}."}
+
+
+def true_potential(known: Mapping[str, Any], r: np.ndarray) -> np.ndarray | None:
+    """Pair potential that was put in [kT] at r [µm], where the truth is known; zeros for none at all."""
+    if "pair" not in known:
+        return None
+    if known["pair"] is None:
+        return np.zeros_like(r)
+    from vid2dyn.config import build
+    from vid2dyn.registry import part
+    from vid2dyn.simulators import PairPotential
+
+    potential: Any = build(part("vid2dyn.simulators", PairPotential, known["pair"]["kind"]), known["pair"], "truth")
+    return potential.energy(r)
+
+
+def _interactions(model: Any, known: Mapping[str, Any]) -> Section:
+    """Pair potential with band, and a table at a few distances."""
+    low, high = model.support
+    r = np.linspace(low - 0.05 * (high - low), high + 0.1 * (high - low), 240)
+    truth = true_potential(known, r)
+    plot = figures.potential(r, model.pair_potential(r), model.band("pair_potential", r), model.support, truth)
+    at = np.linspace(low, high, 7)
+    value, band, true = model.pair_potential(at), model.band("pair_potential", at), true_potential(known, at)
+    rows = [[f"{at[i]:.2f}", f"{value[i]:.2f}", f"{band[0][i]:.2f} to {band[1][i]:.2f}",
+             *([f"{true[i]:.2f}"] if true is not None else [])] for i in range(at.size)]
+    head = ["r (µm)", "U (kT)", "95 % band", *(["truth"] if true is not None else [])]
+    return {"id": "interactions", "title": "How the particles interact", "table": {"head": head, "rows": rows},
+            "figures": [_figure(plot, "Pair potential. Trust it where it is shaded: at least 100 pairs were seen "
+                                      "at these distances.")],
+            "lead": "The energy of two particles at distance r, learned from motion, without assuming a formula."}
+
+
+def _agreement(comparison: Any) -> Section:
+    """RDF, MSD and VACF of data and rollout."""
+    labels = {"rdf": ("distance r (µm)", "g(r)", 1.0), "msd": ("lag time (s)", "MSD (µm²)", None),
+              "vacf": ("lag time (s)", "velocity autocorrelation (µm²/s²)", 0.0)}
+    drawn, rows = [], []
+    for name, (xlabel, ylabel, level) in labels.items():
+        curve = getattr(comparison, name, None)
+        if curve is None:
+            continue
+        plot = figures.curves(curve.x, curve.a, curve.a_stderr, curve.b, curve.b_stderr, xlabel, ylabel, level)
+        drawn.append(_figure(plot, f"{name.upper()}. Relative RMSE {100 * curve.relative_rmse:.1f} %."))
+        rows.append([name.upper(), f"{100 * curve.relative_rmse:.1f} %"])
+    return {"id": "agreement", "title": "Does the model move like the data?", "figures": drawn,
+            "lead": "The model was started from the first frame and left to run with its own thermal noise."}
+
+
+def _trust(model: Any) -> Section:
+    """Held-out likelihood and calibration of the whitened residuals."""
+    calibration = model.report.get("calibration", {})
+    drawn = []
+    if isinstance(calibration.get("z"), Mapping) and {"edges", "counts"} <= set(calibration["z"]):
+        z = calibration["z"]
+        drawn.append(_figure(figures.whitened(np.asarray(z["edges"], float), np.asarray(z["counts"], float)),
+                             "Whitened residuals. If the model explains the motion they follow the black curve."))
+    rows = [[f"{group.replace('_', ' ')}: {key.replace('_', ' ')}", _plain(value)]
+            for group in ("held_out", "calibration", "laws") for key, value in model.report.get(group, {}).items()
+            if not isinstance(value, (Mapping, list, tuple))]
+    return {"id": "trust", "title": "Can the error bars be trusted?", "figures": drawn,
+            "table": {"head": ["check", "value"], "rows": rows},
+            "lead": "Residuals divided by their predicted spread should be independent standard normal numbers: "
+                    "chi2 near 1, lag1 near 0. Held-out data are tracks that the fit did not see."}
+
+
+def _plain(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _provenance(tracks: Any, model: Any) -> dict[str, Any]:
+    rows: list[list[str]] = []
+    rows += [[key, _plain(value)] for key, value in tracks.units.to_dict().items() if value is not None]
+    rows += _flat("", {k: v for k, v in tracks.info.items() if k not in ("warnings", "truth")})
+    if model is not None:
+        rows += _flat("model", model.recipe)
+    return {"head": ["setting", "value"], "rows": rows}
+
+
+def _flat(prefix: str, table: Mapping[str, Any]) -> list[list[str]]:
+    """Nested settings as rows "a.b" -> value; None is left out, long lists are shortened."""
+    rows = []
+    for key, value in table.items():
+        name = f"{prefix}.{key}" if prefix else str(key)
+        if isinstance(value, Mapping):
+            rows += _flat(name, value)
+        elif value is not None:
+            text = _plain(value)
+            rows.append([name, text if len(text) <= 200 else text[:200] + " …"])
+    return rows
