@@ -1,0 +1,112 @@
+"""Files to recordings: every reader is one module here, `open_video` picks it by suffix.
+
+Adding a format means adding a module with one final subclass of `Reader`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vid2dyn.config import build, settings
+from vid2dyn.errors import ConfigError, DataError, UnitsError
+from vid2dyn.files import existing_file
+from vid2dyn.readers.base import GREEN, Reader
+from vid2dyn.registry import did_you_mean, parts
+from vid2dyn.units import Units
+from vid2dyn.video import Video
+
+__all__ = ["GREEN", "Reader", "known_suffixes", "open_video"]
+
+_PACKAGE = "vid2dyn.readers"
+
+
+def open_video(path: str | os.PathLike[str], **arguments: Any) -> Video:
+    """Open a movie, an image stack, a folder of images or a pattern such as ``"frames/*.png"``.
+
+    Parameters
+    ----------
+    path : path
+        File, folder, or pattern with ``*``, ``?`` or ``[...]`` in its last part.
+    **arguments
+        Calibration, as in `vid2dyn.Units`: `micrometre_per_pixel` [µm], `frames_per_second` [1/s],
+        `exposure` [s], `temperature` [K], `viscosity` [Pa·s], `particle_radius` [µm]. What is given
+        here overrules what the file says; what neither gives stays None until something needs it.
+        Also the options of the reader: `channel` (colour: 0 red, 1 green (taken by default), 2 blue;
+        microscope files: which channel), `z` and `position` where a format has planes or fields of view.
+
+    Returns
+    -------
+    Video
+        Lazy: `len(video)`, `video[i]`, `video.frames()`, `video.units`, `video.warnings`.
+
+    Raises
+    ------
+    ConfigError
+        For a keyword that is neither calibration nor an option of this reader.
+    DataError
+        For a file that is missing, empty, damaged or of an unknown kind.
+    UnitsError
+        For a calibration that is not a positive number.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np, tifffile
+    >>> clip = Path(tempfile.mkdtemp()) / "clip.tif"
+    >>> tifffile.imwrite(clip, np.zeros((5, 16, 24), np.uint16))
+    >>> open_video(clip, frames_per_second=50, micrometre_per_pixel=0.1)
+    <Video clip.tif: 5 frames of 16 x 24 px, uint16, raw, micrometre_per_pixel=0.1, frames_per_second=50>
+    """
+    path = Path(path)
+    reader_class = _reader_for(path)
+    options = settings(reader_class)
+    calibration = {name: settings(Units)[name] for name in settings(Units)}
+    for name in arguments:
+        if name not in calibration and name not in options:
+            raise ConfigError(f"{path.name}: unknown keyword {name!r}."
+                              f"{did_you_mean(name, [*calibration, *options])} A recording of this kind takes: "
+                              f"{', '.join([*calibration, *options])}.")
+    reader = build(reader_class, {k: v for k, v in arguments.items() if k in options}, where=path.name)
+    given = build(Units, {k: v for k, v in arguments.items() if k in calibration}, where=path.name)
+    video = reader.open(path)
+    video.info = dataclasses.replace(video.info, units=_overruled(video.info.units, given, path))
+    return video
+
+
+def known_suffixes() -> tuple[str, ...]:
+    """File name endings that some reader opens, sorted.
+
+    >>> ".avi" in known_suffixes() and ".tif" in known_suffixes()
+    True
+    """
+    return tuple(sorted({s for reader in _readers().values() for s in reader.suffixes}))
+
+
+def _readers() -> Mapping[str, type[Reader]]:
+    return parts(_PACKAGE, Reader)
+
+
+def _reader_for(path: Path) -> type[Reader]:
+    """The reader of a path, which is checked to lead somewhere."""
+    pattern = any(c in path.name for c in "*?[") and not path.exists()
+    if not pattern:
+        existing_file(path)
+    several = pattern or path.is_dir()
+    for reader in _readers().values():
+        if (several and reader.folders) or (not several and path.suffix.lower() in reader.suffixes):
+            return reader
+    raise DataError(f"{path}: unknown kind of recording {path.suffix or '(no suffix)'!r}."
+                    f"{did_you_mean(path.suffix.lower(), known_suffixes())} Known: {', '.join(known_suffixes())}, "
+                    "a folder of images, or a pattern such as 'frames/*.png'. Export it to one of these.")
+
+
+def _overruled(found: Units, given: Units, path: Path) -> Units:
+    """The file's calibration with the user's on top."""
+    try:
+        return found.replace(**given.to_dict())
+    except UnitsError as error:
+        raise UnitsError(f"{path}: what the file states ({found}) and what you gave do not fit together: "
+                         f"{error}") from None

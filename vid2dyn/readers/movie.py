@@ -1,0 +1,156 @@
+"""Movies in containers: AVI, MP4, MOV, MKV and whatever else FFmpeg reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from vid2dyn.errors import DataError
+from vid2dyn.readers._movie_index import MovieIndex, opened, read_index
+from vid2dyn.readers.base import Reader, channel_of, colour_warning, file_units, truncated
+from vid2dyn.video import Video, VideoInfo
+
+
+@dataclass(frozen=True)
+class Movie(Reader):
+    """AVI, MP4, MOV, MKV, ... decoded by FFmpeg (PyAV).
+
+    Movies whose pixels are grey keep their grey values, 16-bit ones (FFV1) as uint16. All others are
+    converted to red, green, blue as OpenCV does, bit for bit, and one channel is taken.
+
+    Parameters
+    ----------
+    channel : int, optional
+        0 red, 1 green, 2 blue; green if not given.
+    """
+
+    suffixes: ClassVar[tuple[str, ...]] = (".avi", ".mp4", ".mov", ".mkv", ".m4v", ".webm", ".wmv", ".mpg",
+                                           ".mpeg", ".mxf", ".ts")
+    channel: int | None = None
+
+    def open(self, path: Path) -> Video:
+        """The movie at `path`; frames that a cut file still holds are kept, and `warnings` says so."""
+        index = read_index(path)
+        first, picture, interlaced = _first(path)
+        channel_of(picture.shape[2] if picture.ndim == 3 else 1, self.channel, str(path))
+        units, unit_warnings = file_units(frames_per_second=index.frames_per_second)
+        warnings = (*truncated(index.stated, index.n_frames), *index.warnings, *unit_warnings,
+                    *colour_warning(picture, self.channel))
+        if interlaced:
+            warnings += ("The movie is interlaced: odd and even rows were recorded at different times. "
+                         "Deinterlace it before tracking.",)
+        info = VideoInfo(path, index.n_frames, first[0], first[1], str(picture.dtype), units, index.codec,
+                         index.inter_coded, warnings)
+        return MovieVideo(info, index, self.channel)
+
+
+class MovieVideo(Video):
+    """A movie that is decoded when frames are asked for; frame numbers are exact for any way of access."""
+
+    def __init__(self, info: VideoInfo, index: MovieIndex, channel: int | None) -> None:
+        super().__init__(info)
+        self._index = index
+        self._channel = channel
+
+    def decode_start(self, index: int) -> int:
+        """The key frame from which frame `index` is reached."""
+        keys = self._index.keys
+        return int(keys[np.searchsorted(keys, index, side="right") - 1])
+
+    def decode(self, start: int, stop: int) -> Iterator[np.ndarray]:
+        """Frames start, ..., stop - 1; the key frame before `start` is found by its time stamp.
+
+        Raises
+        ------
+        DataError
+            Naming the frame that cannot be decoded or has another size.
+        """
+        if start >= stop:
+            return
+        key = self.decode_start(start)
+        if key and not self._reaches(key):
+            key = 0
+        reformatter = VideoReformatter()
+        wanted = start
+        with opened(self.path) as (container, stream):
+            if key:
+                container.seek(self._tick(key), stream=stream)
+            for number, frame in self._numbered(container, stream):
+                if number is None or number < wanted:
+                    continue
+                if number > wanted:
+                    break
+                yield self._pixels(frame, wanted, reformatter)
+                wanted += 1
+                if wanted >= stop:
+                    return
+        raise DataError(f"{self.path}: frame {wanted} cannot be decoded, the movie is damaged there. Copy it "
+                        f"again, or cut the movie: frames 0 to {wanted - 1} are whole.")
+
+    def _tick(self, number: int) -> int:
+        assert self._index.ticks is not None               # only then are there key frames beside 0
+        return int(self._index.ticks[number])
+
+    def _numbered(self, container: Any, stream: Any) -> Iterator[tuple[int | None, Any]]:
+        """Decoded frames with their number; ends at the first one that is damaged."""
+        ticks = self._index.ticks
+        try:
+            for count, frame in enumerate(container.decode(stream)):
+                number: int | None = count
+                if ticks is not None:
+                    place = int(np.searchsorted(ticks, frame.pts)) if frame.pts is not None else len(ticks)
+                    number = place if place < len(ticks) and ticks[place] == frame.pts else None
+                if frame.is_corrupt and number is not None:
+                    return
+                yield number, frame
+        except (av.FFmpegError, ValueError):
+            return
+
+    def _reaches(self, key: int) -> bool:
+        """Whether seeking to a key frame arrives at it or before it, not after it."""
+        with opened(self.path) as (container, stream):
+            try:
+                container.seek(self._tick(key), stream=stream)
+                packet = next(p for p in container.demux(stream) if p.size)
+            except (av.FFmpegError, StopIteration):
+                return False
+            return packet.pts is not None and packet.pts <= self._tick(key)
+
+    def _pixels(self, frame: Any, number: int, reformatter: VideoReformatter) -> np.ndarray:
+        if (frame.height, frame.width) != self.shape:
+            raise DataError(f"{self.path}: frame {number} is {frame.height} x {frame.width} px, the first one "
+                            f"{self.info.height} x {self.info.width}. Split the movie where the size changes.")
+        image = _array(frame, reformatter)
+        if image.ndim == 2:
+            return image
+        return np.ascontiguousarray(image[..., channel_of(3, self._channel, str(self.path))])
+
+
+def _array(frame: Any, reformatter: VideoReformatter) -> np.ndarray:
+    """(H, W) grey or (H, W, 3) colour in R, G, B order, uint8 or uint16 by the depth of the coding."""
+    deep = frame.format.components[0].bits > 8
+    if frame.format.name.startswith("gray"):
+        wanted = "gray16le" if deep else "gray"
+    else:
+        wanted = "rgb48le" if deep else "bgr24"              # bgr24: the conversion that OpenCV makes
+    if frame.format.name != wanted:
+        frame = reformatter.reformat(frame, format=wanted)
+    image = frame.to_ndarray()
+    return image[..., ::-1] if wanted == "bgr24" else image
+
+
+def _first(path: Path) -> tuple[tuple[int, int], np.ndarray, bool]:
+    """Shape, pixels and interlacing of the first frame."""
+    with opened(path) as (container, stream):
+        try:
+            frame = next(iter(container.decode(stream)))
+        except (av.FFmpegError, ValueError, StopIteration) as error:
+            raise DataError(f"{path}: the first frame cannot be decoded ({error}). Export the movie with another "
+                            "codec, for example FFV1 in .mkv or uncompressed AVI.") from None
+        return (frame.height, frame.width), _array(frame, VideoReformatter()), bool(frame.interlaced_frame)

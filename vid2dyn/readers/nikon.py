@@ -1,0 +1,133 @@
+"""Nikon ND2 files, through the optional package `nd2`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from vid2dyn.errors import DataError
+from vid2dyn.readers.base import Reader, file_units, grey, grey_dtype, not_readable
+from vid2dyn.video import Video, VideoInfo
+
+
+@dataclass(frozen=True)
+class Nikon(Reader):
+    """ND2: the time series of one channel, one depth and one field of view.
+
+    Parameters
+    ----------
+    channel : int, optional
+        Which channel, counted from 0; the first if not given.
+    z : int, optional
+        Which plane in depth; the middle one if not given.
+    position : int
+        Which field of view.
+    """
+
+    suffixes: ClassVar[tuple[str, ...]] = (".nd2",)
+    channel: int | None = None
+    z: int | None = None
+    position: int = 0
+
+    def open(self, path: Path) -> Video:
+        """The recording at `path`; needs the package `nd2` (``pip install vid2dyn[nd2]``)."""
+        with _file(path) as file:
+            sizes = dict(file.sizes)
+            channels, depth = sizes.get("C", 1), sizes.get("Z", 1)
+            chosen = {"C": 0 if self.channel is None else self.channel,
+                      "Z": depth // 2 if self.z is None else self.z, "P": self.position}
+            for axis, name in (("C", "channel"), ("Z", "z"), ("P", "position")):
+                if not 0 <= chosen[axis] < sizes.get(axis, 1):
+                    raise DataError(f"{path}: {name}={chosen[axis]} does not exist, the file has "
+                                    f"{sizes.get(axis, 1)} (counted from 0).")
+            planes = [k for k, at in enumerate(file.loop_indices)
+                      if at.get("Z", 0) == chosen["Z"] and at.get("P", 0) == chosen["P"]]
+            first = np.asarray(file.read_frame(planes[0]))
+            units, warnings = _calibration(file, planes)
+        if channels > 1 and self.channel is None:
+            warnings += (f"The file has {channels} channels; channel 0 is used (channel=1 takes the next).",)
+        if depth > 1 and self.z is None:
+            warnings += (f"The file has {depth} planes in depth; plane {depth // 2} is used "
+                         "(z=0 takes the first).",)
+        if sizes.get("P", 1) > 1:
+            warnings += (f"The file has {sizes['P']} fields of view; number {self.position} is used.",)
+        plane = _plane(first, sizes, chosen["C"])
+        info = VideoInfo(path, len(planes), plane.shape[0], plane.shape[1], str(grey_dtype(plane.dtype)), units,
+                         "nd2", False, warnings)
+        return NikonVideo(info, planes, sizes, chosen["C"])
+
+
+class NikonVideo(Video):
+    """An ND2 file read plane by plane."""
+
+    def __init__(self, info: VideoInfo, planes: list[int], sizes: dict[str, int], channel: int) -> None:
+        super().__init__(info)
+        self._planes = planes
+        self._sizes = sizes
+        self._channel = channel
+
+    def decode(self, start: int, stop: int) -> Iterator[np.ndarray]:
+        """Frames start, ..., stop - 1; `DataError` names the frame that cannot be read."""
+        if start >= stop:
+            return
+        with _file(self.path) as file:
+            for number in range(start, stop):
+                try:
+                    image = np.asarray(file.read_frame(self._planes[number]))
+                except (OSError, ValueError, IndexError, KeyError) as error:
+                    raise DataError(f"{self.path}: frame {number} cannot be read ({error}); the file is damaged "
+                                    "there. Copy it again.") from None
+                # a copy: the array may be a window into the file, which closes
+                yield grey(_plane(image, self._sizes, self._channel), None, f"{self.path}, frame {number}").copy()
+
+
+def _file(path: Path) -> Any:
+    try:
+        import nd2
+    except ImportError:
+        raise DataError(f"{path}: reading ND2 files needs the package nd2; install it with "
+                        "pip install vid2dyn[nd2], or export the recording as TIFF.") from None
+    try:
+        return nd2.ND2File(path)
+    except Exception as error:                                # the package raises many kinds for a damaged file
+        raise not_readable(path, "ND2 file", error) from None
+
+
+def _plane(image: np.ndarray, sizes: dict[str, int], channel: int) -> np.ndarray:
+    """(H, W[, samples]) of one channel of a (C, H, W[, samples]) frame; without C as it is."""
+    return image[channel] if sizes.get("C", 1) > 1 and image.ndim > 2 else image
+
+
+def _calibration(file: Any, planes: list[int]) -> tuple[Any, tuple[str, ...]]:
+    """Pixel size, and the frame rate from the time stamps of the planes that are used.
+
+    The planned period is 0 in recordings "as fast as possible", and a depth scan lies between the
+    frames: only the stamps tell. The exposure of a scanning microscope is not a shutter, so it is
+    taken from the camera of others only.
+    """
+    size = file.voxel_size()
+    rate = exposure = None
+    try:
+        stamps = [file.frame_metadata(k).channels[0].time.relativeTimeMs for k in planes]
+        step = np.diff(np.array(stamps)) * 1e-3
+    except (AttributeError, IndexError, KeyError, TypeError):
+        step = np.empty(0)
+    if step.size and (step > 0).all():
+        rate = 1.0 / float(step.mean())
+    try:
+        scanning = any("scan" in flag.lower() for flag in file.metadata.channels[0].microscope.modalityFlags)
+        if not scanning:
+            exposure = 1e-3 * next(float(v) for k, v in file.events()[0].items() if "Exposure Time [ms]" in k)
+    except (AttributeError, IndexError, KeyError, TypeError, StopIteration, NotImplementedError):
+        exposure = None
+    units, warnings = file_units(frames_per_second=rate, micrometre_per_pixel=size.x, exposure=exposure)
+    if step.size > 1 and (np.abs(step - np.median(step)) > 0.05 * np.median(step)).any():
+        warnings += (f"Frame intervals vary between {step.min():.4g} and {step.max():.4g} s; times assume equal "
+                     f"steps of {step.mean():.4g} s.",)
+    if abs(size.x / size.y - 1) > 1e-3:
+        warnings += (f"Pixels are not square ({size.x:g} x {size.y:g} µm); the width is used for both axes.",)
+    return units, warnings
