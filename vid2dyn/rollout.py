@@ -1,0 +1,281 @@
+"""Rollout: a model run forward in time.
+
+`integrate` steps any `Dynamics` (torch, Euler-Maruyama): the plain statement of the equation, and the test
+of the fast path. `brownian_paths` is that fast path: radial force from a table, neighbour list from cells, compiled,
+replicas over threads; every replica has its own generator, so the number of threads changes nothing.
+
+The compiled step is Leimkuhler & Matthews' (Appl. Math. Res. Express 2013, 34; eq. 5):
+
+    x' = x + D h F(x) + sqrt(2 D h) (ξ + ξ')/2,   ξ' is next step's ξ
+
+one force a step like Euler-Maruyama, but stationary averages are right to second order in h.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+import torch
+
+from vid2dyn.box import Box
+from vid2dyn.dynamics.base import Dynamics
+from vid2dyn.dynamics.potentials import HarmonicTrap, PairPotential
+from vid2dyn.errors import ModelError
+from vid2dyn.snapshot import Snapshot
+
+TABLE = 4096
+"""Entries of the force table; linear interpolation is then exact to 1e-6 of the largest force."""
+
+
+def integrate(dynamics: Dynamics, position: torch.Tensor, *, box: Box, cutoff: float | None, dt: float, steps: int,
+              generator: torch.Generator) -> torch.Tensor:
+    """Euler-Maruyama steps of any first-order dynamics: positions (steps + 1, n, dim) [µm].
+
+    Order 1/2 strong, 1 weak (Kloeden & Platen 1992, §10.2). Not wrapped into the box.
+    """
+    path = [position]
+    for _ in range(steps):
+        snapshot = Snapshot.of(path[-1], cutoff, box, index=torch.arange(len(position)))
+        path.append(path[-1] + dynamics.drift(snapshot) * dt + dynamics.noise(snapshot, dt, generator))
+    return torch.stack(path)
+
+
+@dataclass(frozen=True)
+class FrozenBrownian:
+    """Brownian dynamics reduced to numbers a compiled loop can use.
+
+    Parameters
+    ----------
+    diffusion : float
+        [µm²/s].
+    force : (TABLE + 1,) array
+        Pair force [kT/µm] at r = 0 ... cutoff, evenly spaced.
+    cutoff : float
+        [µm]; 0: no pairs.
+    stiffness : float
+        Of the traps [kT/µm²]; 0: none.
+    centre : (n, dim) array
+        Trap centres [µm], one row a particle.
+    """
+
+    diffusion: float
+    force: np.ndarray
+    cutoff: float
+    stiffness: float
+    centre: np.ndarray
+
+    @classmethod
+    def freeze(cls, diffusion: float, pair: PairPotential | None, trap: HarmonicTrap | None, n: int,
+               dim: int) -> FrozenBrownian:
+        """Tables for n particles in dim dimensions."""
+        cutoff = 0.0 if pair is None else pair.spline.cutoff
+        force = np.zeros(2) if pair is None else pair.force(np.linspace(0.0, cutoff, TABLE + 1))
+        centre = np.zeros((n, dim)) if trap is None else np.broadcast_to(trap.centre, (n, dim)).copy()
+        return cls(diffusion, force, cutoff, 0.0 if trap is None else trap.stiffness, centre)
+
+    def substeps(self, dt: float, exposure: float = 0.0, accuracy: float = 0.1, limit: int = 400) -> int:
+        """Steps a frame so that D h (stiffness of one pair) stays under `accuracy`; at least 8 if shutter is open."""
+        stiffest = self.stiffness
+        if self.cutoff > 0:
+            stiffest = max(stiffest, float(np.abs(np.diff(self.force)).max()) * (len(self.force) - 1) / self.cutoff)
+        needed = math.ceil(2 * self.diffusion * dt * stiffest / accuracy)
+        return int(min(max(needed, 8 if exposure > 0 else 2), limit))
+
+
+@dataclass(frozen=True)
+class Paths:
+    """What `brownian_paths` returns, each (replicas, frames, n, dim) [µm].
+
+    `instant`: where particles are at the start of each frame; `average`: their mean over the exposure
+    (equal to `instant` if that is zero); `free`: `average` of particles with the same noise and no forces.
+    """
+
+    instant: np.ndarray
+    average: np.ndarray
+    free: np.ndarray
+
+
+def brownian_paths(frozen: FrozenBrownian, start: np.ndarray, box: Box, *, dt: float, frames: int,
+                   generators: Sequence[np.random.Generator], exposure: float = 0.0, burn: int = 0,
+                   substeps: int | None = None, threads: int = 2) -> Paths:
+    """Run Brownian particles.
+
+    Parameters
+    ----------
+    start : (n, dim) array
+        [µm].
+    dt, exposure : float
+        Frame interval and shutter time [s].
+    frames, burn : int
+        Frames kept, and thrown away before them.
+    generators : sequence of numpy.random.Generator
+        One for each replica (`numpy.random.default_rng(seed).spawn(replicas)`); results do not depend on `threads`.
+
+    Raises
+    ------
+    ModelError
+        If positions stop being finite (names the replica and the remedy).
+    """
+    start = np.ascontiguousarray(start, dtype=float)
+    substeps = substeps or frozen.substeps(dt, exposure)
+    edge = np.zeros(start.shape[1]) if box.lengths is None else np.asarray(box.lengths, dtype=float)
+    open_steps = 0 if exposure == 0 else max(1, round(exposure / dt * substeps))
+    shape = (len(generators), frames, *start.shape)
+    out = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+
+    def run(b: int) -> None:
+        _one(start.copy(), edge, frozen.force, frozen.cutoff, frozen.diffusion, frozen.stiffness, frozen.centre,
+             dt, substeps, burn, frames, open_steps, generators[b], out[0][b], out[1][b], out[2][b])
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(run, range(len(generators))))
+    broken = np.flatnonzero(~np.isfinite(out[0][:, -1]).all(axis=(1, 2)))
+    if broken.size:
+        raise ModelError(f"The rollout left the numbers (replica {broken[0]}): forces too stiff for {substeps} steps a "
+                         "frame. Ask for more substeps.")
+    return Paths(*out)
+
+
+@numba.njit(cache=True)
+def _displace(x, i, j, edge, e):  # type: ignore[no-untyped-def]
+    """e = nearest image of x_i - x_j; returns its squared length. edge 0 means no images on that axis."""
+    r2 = 0.0
+    for c in range(x.shape[1]):
+        t = x[i, c] - x[j, c]
+        if edge[c] > 0.0:
+            t -= edge[c] * np.round(t / edge[c])
+        e[c] = t
+        r2 += t * t
+    return r2
+
+
+@numba.njit(cache=True)
+def _cells(x, edge, reach):  # type: ignore[no-untyped-def]
+    """Linked cells at least `reach` wide: cell of each particle on each axis, counts of cells, chains."""
+    n, dim = x.shape
+    count = np.ones(3, np.int64)
+    where = np.zeros((n, 3), np.int64)
+    for c in range(dim):
+        low, high = 0.0, edge[c]
+        if edge[c] <= 0.0:
+            low, high = x[:, c].min(), x[:, c].max() + 1e-9
+        # more cells than particles on an axis only waste memory (one stray particle far away)
+        count[c] = min(max(1, int((high - low) / reach)), max(1, n))
+        for i in range(n):
+            t = x[i, c] - low
+            if edge[c] > 0.0:
+                t -= edge[c] * np.floor(t / edge[c])
+            where[i, c] = min(count[c] - 1, max(0, int(t / (high - low) * count[c])))
+    head = np.full(count[0] * count[1] * count[2], -1, np.int64)
+    chain = np.empty(n, np.int64)
+    for i in range(n):
+        k = (where[i, 0] * count[1] + where[i, 1]) * count[2] + where[i, 2]
+        chain[i] = head[k]
+        head[k] = i
+    return where, count, head, chain
+
+
+@numba.njit(cache=True)
+def _neighbours(x, edge, reach):  # type: ignore[no-untyped-def]
+    """Pairs closer than `reach`, as two index arrays; linear in the number of particles."""
+    n, dim = x.shape
+    where, count, head, chain = _cells(x, edge, reach)
+    first, second = np.empty(8 * n + 64, np.int64), np.empty(8 * n + 64, np.int64)
+    e = np.zeros(dim)
+    m = 0
+    for i in range(n):
+        for a in range(-1, 2):
+            for b in range(-1, 2):
+                for g in range(-1, 2):
+                    k = 0
+                    skip = False
+                    for c, shift in ((0, a), (1, b), (2, g)):
+                        t = where[i, c] + shift
+                        if c >= dim or count[c] == 1:
+                            skip = skip or shift != 0
+                            t = 0
+                        elif edge[c] > 0.0:
+                            # two cells meet through both walls: visit the other one once
+                            skip = skip or (count[c] == 2 and shift == -1)
+                            t = (t + count[c]) % count[c]
+                        elif t < 0 or t >= count[c]:
+                            skip = True
+                        k = k * count[c] + t
+                    if skip:
+                        continue
+                    j = head[k]
+                    while j >= 0:
+                        if j > i and _displace(x, i, j, edge, e) < reach * reach:
+                            if m == len(first):
+                                first = np.concatenate((first, np.empty_like(first)))
+                                second = np.concatenate((second, np.empty_like(second)))
+                            first[m], second[m] = i, j
+                            m += 1
+                        j = chain[j]
+    return first[:m], second[:m]
+
+
+@numba.njit(cache=True, nogil=True)
+def _one(x, edge, force, cutoff, diffusion, stiffness, centre, dt, substeps, burn, frames, open_steps, rng,
+         instant, average, free):  # type: ignore[no-untyped-def]
+    """One replica; writes into the three output arrays."""
+    n, dim = x.shape
+    h = dt / substeps
+    kick = 0.5 * math.sqrt(2.0 * diffusion * h)
+    per_length = (len(force) - 1) / cutoff if cutoff > 0.0 else 0.0
+    skin = min(0.3 * cutoff, 0.5)
+    e, f = np.zeros(dim), np.zeros((n, dim))
+    xi = rng.standard_normal((n, dim))
+    unforced = x.copy()
+    listed = x.copy()
+    first, second = np.empty(0, np.int64), np.empty(0, np.int64)
+    fresh = True
+    for step in range((burn + frames) * substeps):
+        k, q = step // substeps - burn, step % substeps
+        if k >= 0:
+            if q == 0:
+                instant[k] = x
+            if open_steps == 0 and q == 0:
+                average[k] = x
+                free[k] = unforced
+            elif q < open_steps:
+                average[k] += x / open_steps
+                free[k] += unforced / open_steps
+        f[:] = 0.0
+        if cutoff > 0.0:
+            moved = 0.0
+            for i in range(n):
+                r2 = 0.0
+                for c in range(dim):
+                    r2 += (x[i, c] - listed[i, c]) ** 2
+                moved = max(moved, r2)
+            if fresh or not moved < 0.25 * skin * skin:
+                first, second = _neighbours(x, edge, cutoff + skin)
+                listed[:] = x
+                fresh = False
+            for p in range(len(first)):
+                i, j = first[p], second[p]
+                r2 = _displace(x, i, j, edge, e)
+                if r2 < cutoff * cutoff:
+                    r = math.sqrt(r2)
+                    u = r * per_length
+                    a = int(u)
+                    fr = (force[a] + (u - a) * (force[a + 1] - force[a])) / max(r, 1e-12)
+                    for c in range(dim):
+                        f[i, c] += fr * e[c]
+                        f[j, c] -= fr * e[c]
+        for i in range(n):
+            for c in range(dim):
+                z = rng.standard_normal()
+                push = kick * (xi[i, c] + z)
+                xi[i, c] = z
+                x[i, c] += diffusion * h * (f[i, c] - stiffness * (x[i, c] - centre[i, c])) + push
+                unforced[i, c] += push
+        if not np.isfinite(x[0, 0]):
+            instant[:] = np.nan
+            return
