@@ -1,0 +1,18 @@
+"""Tracking: Video in, Trajectories out.
+
+`track` runs a `Detector` (features of one frame) and a `Linker` (particle numbers) over a movie, one frame at
+a time; `Track` holds all settings. Every position carries a calibrated standard error: see
+`vid2dyn.tracking.precision`.
+"""
+
+from vid2dyn.tracking.detect import COLUMNS, CrockerGrier, Detector
+from vid2dyn.tracking.filters import keep
+from vid2dyn.tracking.link import Linker, NearestLinks
+from vid2dyn.tracking.minmass import automatic_minmass
+from vid2dyn.tracking.movie import track
+from vid2dyn.tracking.noise import CameraNoise, camera_noise
+from vid2dyn.tracking.precision import centroid_std
+from vid2dyn.tracking.settings import Track
+
+__all__ = ["COLUMNS", "CameraNoise", "CrockerGrier", "Detector", "Linker", "NearestLinks", "Track",
+           "automatic_minmass", "camera_noise", "centroid_std", "keep", "track"]
