@@ -98,7 +98,7 @@ def rollout(model: Annotated[Path, typer.Argument(help="Model (.vid2dyn).")],
             tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet) that say where the particles start.")],
             out: Annotated[Path, Out] = Path("rollout.parquet"),
             steps: Annotated[Optional[int], typer.Option(  # noqa: UP045
-                help="Frames to simulate [default: as many as the tracks have].")] = None,
+                help="Frames to simulate (default: as many as the tracks have).")] = None,
             seed: Annotated[int, Seed] = 1, *, progress: Progress) -> None:
     """Let a model run on from the first frame of tracks: -> tracks (.parquet)."""
     from vid2dyn.model import Model
@@ -139,7 +139,7 @@ def report(tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet, or a t
 def run(toml: Annotated[Path, typer.Argument(help="Experiment file (.toml).")],
         workers: Annotated[int, typer.Option(help="Movies worked on at the same time.")] = 1,
         out: Annotated[Optional[Path], typer.Option("--out", "-o", help="Folder for the results "  # noqa: UP045
-                                                    "[default: runs/NAME beside the file].")] = None,
+                                                    "(default: runs/NAME beside the file).")] = None,
         *, progress: Progress) -> None:
     """Run the whole pipeline of an experiment file on one or many movies; resumes where it stopped."""
     from vid2dyn.batch import run as run_all

@@ -86,11 +86,13 @@ def _options(cls: Any, group: str) -> list[inspect.Parameter]:
     """One command-line option for each setting of a dataclass; None means that it was not given."""
     if not isinstance(cls, type):
         cls = cls()
+    from rich.markup import escape                # or the help would take units such as [px] for markup
+
     helps = setting_help(cls)
     found = []
     for name, (hint, default) in settings_of(cls).items():
         text = f"{helps[name]} [default: {default_text(default)}]"
-        option = typer.Option(help=text, show_default=False, rich_help_panel=group.capitalize())
+        option = typer.Option(help=escape(text), show_default=False, rich_help_panel=group.capitalize())
         found.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None,
                                        annotation=Annotated[_simple(hint) | None, option]))
     return found

@@ -62,11 +62,11 @@ def type_name(hint: Any) -> str:
 
 
 def default_text(default: Any) -> str:
-    """A default as a user reads it: 'required', 'automatic' for None, or the value.
+    """A default as a user reads it: 'required', 'not set' for None, or the value.
 
     >>> default_text(3.0), default_text(None), default_text(dataclasses.MISSING)
-    ('3.0', 'automatic', 'required')
+    ('3.0', 'not set', 'required')
     """
     if default is dataclasses.MISSING:
         return "required"
-    return "automatic" if default is None else str(default)
+    return "not set" if default is None else str(default)

@@ -156,24 +156,26 @@ def read(path: str | Path) -> Experiment:
 
 def part_from(table: Mapping[str, Any], package: str, default: str | None, where: str) -> Any:
     """The registered part of `package` that `table` describes; its `kind` names the class."""
-    import importlib
-
     base = base_of(package)
     kind = table.get("kind", default)
     if not isinstance(kind, str):
         from vid2dyn.registry import parts
 
         raise ConfigError(f"{where}: say which with kind = one of {', '.join(parts(package, base))}.")
-    importlib.import_module(package)
-    return build(part(package, base, kind), table, where)
+    try:
+        cls = part(package, base, kind)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    return build(cls, table, where)
 
 
 def base_of(package: str) -> type:
     """The abstract class that the parts of a package inherit."""
     import importlib
 
-    names = {"vid2dyn.simulators": "Simulator", "vid2dyn.readers": "Reader", "vid2dyn.dynamics": "Dynamics"}
-    return getattr(importlib.import_module(package), names[package])
+    home, name = {"vid2dyn.simulators": ("simulators.base", "Simulator"), "vid2dyn.readers": ("readers", "Reader"),
+                  "vid2dyn.dynamics": ("dynamics.recipes", "Recipe")}[package]
+    return getattr(importlib.import_module(f"vid2dyn.{home}"), name)
 
 
 def _simulation(table: Mapping[str, Any], where: str) -> Source:

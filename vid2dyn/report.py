@@ -22,7 +22,8 @@ Section = dict[str, Any]
 
 
 def write_page(out: str | os.PathLike[str], tracks: Any, *, model: Any = None, rollout: Any = None,
-               video: Any = None, comparison: Any = None, truth: Mapping[str, Any] | None = None, title: str | None = None) -> Path:
+               video: Any = None, comparison: Any = None, truth: Mapping[str, Any] | None = None,
+               title: str | None = None) -> Path:
     """Write the page to `out` (whole or not at all) and return its path; see `vid2dyn.pipeline.report`."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -199,7 +200,8 @@ def true_potential(known: Mapping[str, Any], r: np.ndarray) -> np.ndarray | None
     from vid2dyn.registry import part
     from vid2dyn.simulators import PairPotential
 
-    potential: Any = build(part("vid2dyn.simulators", PairPotential, known["pair"]["kind"]), known["pair"], "truth")
+    table = known["pair"]
+    potential: Any = build(part("vid2dyn.simulators", PairPotential, table["kind"]), table, "truth")
     return potential.energy(r)
 
 
