@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -67,14 +68,37 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
     except (av.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{path}: not a movie that can be read ({reason}). Either the suffix is not its real "
-                        "format, or it was cut before its table of contents was written (MP4 and MOV keep it at the end). "
-                        "Copy or export the movie again.") from None
+                        "format, or it was cut before its table of contents was written (MP4 and MOV keep it at "
+                        "the end). Copy or export the movie again.") from None
     with container:
         if not container.streams.video:
             raise DataError(f"{path}: no video stream in this file. Check that it is the movie you meant.")
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         yield container, stream
+
+
+def pictures(container: Any, stream: Any) -> Iterator[Any]:
+    """Decoded frames up to the first damage.
+
+    At damage, what the decoder still holds is asked for: with several threads those are whole frames.
+    """
+    try:
+        for packet in container.demux(stream):
+            if packet.size and packet.is_corrupt:
+                break
+            for frame in packet.decode():
+                if frame.is_corrupt:
+                    return
+                yield frame
+            if not packet.size:                              # the end of the stream: the decoder is empty
+                return
+    except (av.FFmpegError, ValueError):
+        pass
+    try:
+        yield from (frame for frame in stream.decode(None) if not frame.is_corrupt)
+    except (av.FFmpegError, ValueError):
+        return
 
 
 def read_index(path: Path) -> MovieIndex:
@@ -108,7 +132,9 @@ def read_index(path: Path) -> MovieIndex:
         if shown is not None:
             shown = shown[:_before_gap(shown)]
             keys = keys[keys < len(shown)]
-        n = _readable(path, shown, int(keys[-1]))
+        n = min(n, _readable(path, shown, int(keys[-1])))
+        if shown is None and n > 1:
+            n = max(1, n - _REORDER // 2)                    # a hole among the last frames would go unseen
         if n == 0:
             raise DataError(f"{path}: not one whole frame can be read: the movie was cut in its first frame. "
                             "Copy it again.")
@@ -184,20 +210,16 @@ def _readable(path: Path, ticks: np.ndarray | None, last_key: int) -> int:
     """Frames that really decode in a damaged movie; those before its last key frame are taken as whole."""
     n = last_key
     with opened(path) as (container, stream):
+        stream.thread_type = "NONE"                          # threads sometimes lose the mark of a damaged frame
         if last_key and ticks is not None:
             container.seek(int(ticks[last_key]), stream=stream)
-        try:
-            for frame in container.decode(stream):
-                if ticks is not None:
-                    if n < len(ticks) and frame.pts is not None and frame.pts < ticks[n]:
-                        continue                             # frames before the key frame that was asked for
-                    if n >= len(ticks) or frame.pts != ticks[n]:
-                        break
-                if frame.is_corrupt:
+        for frame in pictures(container, stream):
+            if ticks is not None:
+                if n < len(ticks) and frame.pts is not None and frame.pts < ticks[n]:
+                    continue                                 # frames before the key frame that was asked for
+                if n >= len(ticks) or frame.pts != ticks[n]:
                     break
-                n += 1
-        except (av.FFmpegError, ValueError):
-            pass
+            n += 1
     return n
 
 
@@ -222,12 +244,4 @@ def _predicted(path: Path) -> bool:
     """Whether one of the first frames was predicted from others (P or B picture)."""
     names = {2, 3, 4}                                        # AVPictureType P, B, S
     with opened(path) as (container, stream):
-        try:
-            for i, frame in enumerate(container.decode(stream)):
-                if int(frame.pict_type) in names:
-                    return True
-                if i >= _LOOK_AHEAD:
-                    break
-        except (av.FFmpegError, ValueError):
-            pass
-    return False
+        return any(int(frame.pict_type) in names for frame in islice(pictures(container, stream), _LOOK_AHEAD))

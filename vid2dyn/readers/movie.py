@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from vid2dyn.errors import DataError
-from vid2dyn.readers._movie_index import MovieIndex, opened, read_index
+from vid2dyn.readers._movie_index import MovieIndex, opened, pictures, read_index
 from vid2dyn.readers.base import Reader, channel_of, colour_warning, file_units, truncated
 from vid2dyn.video import Video, VideoInfo
 
@@ -73,54 +72,44 @@ class MovieVideo(Video):
         """
         if start >= stop:
             return
-        key = self.decode_start(start)
-        if key and not self._reaches(key):
-            key = 0
+        wanted = start
+        for key in dict.fromkeys((self.decode_start(start), 0)):  # some containers seek past the key frame
+            for image in self._from(key, wanted, stop):
+                yield image
+                wanted += 1
+            if wanted > start:
+                break
+        if wanted >= stop:
+            return
+        raise DataError(f"{self.path}: frame {wanted} cannot be decoded, the movie is damaged there. Copy it "
+                        f"again, or cut the movie: frames 0 to {wanted - 1} are whole.")
+
+    def _from(self, key: int, start: int, stop: int) -> Iterator[np.ndarray]:
+        """Frames start, ..., decoded from key frame `key`; ends early where one is missing."""
         reformatter = VideoReformatter()
         wanted = start
         with opened(self.path) as (container, stream):
-            if key:
-                container.seek(self._tick(key), stream=stream)
+            if key and self._index.ticks is not None:
+                container.seek(int(self._index.ticks[key]), stream=stream)
             for number, frame in self._numbered(container, stream):
                 if number is None or number < wanted:
                     continue
                 if number > wanted:
-                    break
+                    return
                 yield self._pixels(frame, wanted, reformatter)
                 wanted += 1
                 if wanted >= stop:
                     return
-        raise DataError(f"{self.path}: frame {wanted} cannot be decoded, the movie is damaged there. Copy it "
-                        f"again, or cut the movie: frames 0 to {wanted - 1} are whole.")
-
-    def _tick(self, number: int) -> int:
-        assert self._index.ticks is not None               # only then are there key frames beside 0
-        return int(self._index.ticks[number])
 
     def _numbered(self, container: Any, stream: Any) -> Iterator[tuple[int | None, Any]]:
-        """Decoded frames with their number; ends at the first one that is damaged."""
+        """Decoded frames with their number, None for one that is not in the index; ends at damage."""
         ticks = self._index.ticks
-        try:
-            for count, frame in enumerate(container.decode(stream)):
-                number: int | None = count
-                if ticks is not None:
-                    place = int(np.searchsorted(ticks, frame.pts)) if frame.pts is not None else len(ticks)
-                    number = place if place < len(ticks) and ticks[place] == frame.pts else None
-                if frame.is_corrupt and number is not None:
-                    return
-                yield number, frame
-        except (av.FFmpegError, ValueError):
-            return
-
-    def _reaches(self, key: int) -> bool:
-        """Whether seeking to a key frame arrives at it or before it, not after it."""
-        with opened(self.path) as (container, stream):
-            try:
-                container.seek(self._tick(key), stream=stream)
-                packet = next(p for p in container.demux(stream) if p.size)
-            except (av.FFmpegError, StopIteration):
-                return False
-            return packet.pts is not None and packet.pts <= self._tick(key)
+        for count, frame in enumerate(pictures(container, stream)):
+            if ticks is None:
+                yield count, frame
+                continue
+            place = int(np.searchsorted(ticks, frame.pts)) if frame.pts is not None else len(ticks)
+            yield (place if place < len(ticks) and ticks[place] == frame.pts else None), frame
 
     def _pixels(self, frame: Any, number: int, reformatter: VideoReformatter) -> np.ndarray:
         if (frame.height, frame.width) != self.shape:
@@ -148,9 +137,8 @@ def _array(frame: Any, reformatter: VideoReformatter) -> np.ndarray:
 def _first(path: Path) -> tuple[tuple[int, int], np.ndarray, bool]:
     """Shape, pixels and interlacing of the first frame."""
     with opened(path) as (container, stream):
-        try:
-            frame = next(iter(container.decode(stream)))
-        except (av.FFmpegError, ValueError, StopIteration) as error:
-            raise DataError(f"{path}: the first frame cannot be decoded ({error}). Export the movie with another "
-                            "codec, for example FFV1 in .mkv or uncompressed AVI.") from None
+        frame = next(pictures(container, stream), None)
+        if frame is None:
+            raise DataError(f"{path}: the first frame cannot be decoded. Export the movie with another codec, "
+                            "for example FFV1 in .mkv or uncompressed AVI.")
         return (frame.height, frame.width), _array(frame, VideoReformatter()), bool(frame.interlaced_frame)
