@@ -1,0 +1,15 @@
+"""Numbers with error bars, by the same code for data and rollout.
+
+`msd`, `diffusion`, `drift`, `rdf`, `vacf` take `Trajectories` and return frozen results in µm and s;
+`compare` puts two side by side. Neither torch nor a tracker is needed.
+"""
+
+from vid2dyn.analysis.compare import Comparison, Curve, compare
+from vid2dyn.analysis.diffusion import Covariances, Diffusion, diffusion
+from vid2dyn.analysis.drift import drift
+from vid2dyn.analysis.msd import MSD, PowerLaw, fit_power_law, msd
+from vid2dyn.analysis.structure import RDF, rdf
+from vid2dyn.analysis.velocity import VACF, vacf
+
+__all__ = ["MSD", "RDF", "VACF", "Comparison", "Covariances", "Curve", "Diffusion", "PowerLaw", "compare", "diffusion",
+           "drift", "fit_power_law", "msd", "rdf", "vacf"]

@@ -1,0 +1,116 @@
+"""Three ways from displacement moments to D: covariances, extrapolation of a bending MSD, slope of a flat one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vid2dyn.analysis._displacements import Displacements, gaussian_variance
+from vid2dyn.analysis._moments import Moments
+
+WINDOW = 5
+"""Lags in one straight-line fit of the MSD."""
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """D and the noise variance per axis and pooled (last entry), with standard errors.
+
+    `D`, `D_stderr` in µm²/s and `noise`, `noise_stderr` (variance) in µm² have shape (dim + 1,);
+    `lags` are the frames used, `flat` says whether the slope was the same over all of them.
+    """
+
+    method: str
+    D: np.ndarray
+    D_stderr: np.ndarray
+    noise: np.ndarray
+    noise_stderr: np.ndarray
+    lags: tuple[int, ...]
+    flat: bool = True
+
+
+def per_axis(weights: np.ndarray, dim: int) -> np.ndarray:
+    """(dim + 1, m * dim) rows that apply `weights` over m moments to each axis, and to their mean."""
+    one = np.stack([np.kron(weights, np.eye(dim)[axis]) for axis in range(dim)])
+    return np.vstack([one, one.mean(axis=0)])
+
+
+def combined(found: Moments, weights: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray]:
+    """Value and standard error of `weights` over the covariances at lag 0, 1, 2, per axis and pooled.
+
+    The error is never below that of independent Gaussian tracks: clusters alone are too few to tell in a short
+    recording.
+    """
+    value, stderr = found.combine(per_axis(weights, dim))
+    c0, c1 = found.mean[:dim], found.mean[dim:2 * dim]
+    floor = np.array([gaussian_variance(weights, c0[a], c1[a], found.count[0]) for a in range(dim)])
+    floor = np.sqrt(np.append(floor, floor.sum() / dim**2))
+    return value, np.where(np.isfinite(stderr), np.fmax(stderr, floor), floor)
+
+
+def covariance(found: Moments, dim: int, dt: float, blur: float) -> Estimate:
+    """Covariance-based estimate (Vestergaard 2014, eqs. 14-15): unbiased in D for any blur."""
+    D, D_stderr = combined(found, np.array([0.5, 1.0, 0.0]) / dt, dim)
+    noise, noise_stderr = combined(found, np.array([blur, 2 * blur - 1, 0.0]), dim)
+    return Estimate("covariance", D, D_stderr, noise, noise_stderr, (1, 2))
+
+
+def extrapolated(found: Moments, dim: int, dt: float, blur: float) -> Estimate:
+    """Slope of the MSD carried back to lag 0, where forces have not acted yet.
+
+    The slope between lags 1 and 2, c0/2 + c1, belongs to lag 3/2, the next, c0/2 + c1 + c2, to lag 5/2; white
+    noise is in neither. Their straight line at lag 0 is c0/2 + c1 - 3/2 c2. In a trap of rate k the covariance
+    estimate is low by 3/2 k dt, this one by about 2 (k dt)². The noise follows from c0 = 2 D dt (1 - 2R) + 2 s²
+    less the same bend, c0 ~ MSD(1) = 2 D dt (1 - 2R) + 2 s² + c2.
+    """
+    D, D_stderr = combined(found, np.array([0.5, 1.0, -1.5]) / dt, dim)
+    weights = np.array([0.5, 0.0, -0.5]) - (1 - 2 * blur) * np.array([0.5, 1.0, -1.5])
+    noise, noise_stderr = combined(found, weights, dim)
+    return Estimate("extrapolated", D, D_stderr, noise, noise_stderr, (1, 2, 3))
+
+
+def slope_weights(lags: np.ndarray, window: np.ndarray, dt: float) -> np.ndarray:
+    """Least-squares slope/2 of squared displacements over `window`, as weights on (c0, c1, msd at `lags`)."""
+    inside = np.isin(lags, window)
+    centred = np.where(inside, lags - window.mean(), 0.0)
+    return np.append([0.0, 0.0], centred / (centred**2).sum() / (2 * dt))
+
+
+def flat_slope(displacements: Displacements, dt: float, longest: int) -> Estimate:
+    """Slope of the MSD over the first window of lags in which it does not change.
+
+    Windows start at lag 3, beyond what correlated noise is known to reach. The slope over the first half of a
+    window is compared with the second: accepted within two standard errors and 10 %. Half the difference is added
+    to the error in quadrature. If no window is flat, the last one is given, with `flat` False.
+    """
+    dim = displacements.tracks.dim
+    lags = np.arange(1, max(longest, WINDOW) + 1)
+    found = displacements.mean_squares([int(lag) for lag in lags])
+    flat = False
+    for start in range(min(3, int(lags[-1]) - WINDOW + 1), int(lags[-1]) - WINDOW + 2):
+        window = np.arange(start, start + WINDOW)
+        half = WINDOW // 2 + 1
+        bend = slope_weights(lags, window[-half:], dt) - slope_weights(lags, window[:half], dt)
+        change, change_stderr = found.combine(per_axis(bend, dim))
+        D, D_stderr = found.combine(per_axis(slope_weights(lags, window, dt), dim))
+        flat = bool(abs(change[-1]) <= min(2 * change_stderr[-1], 0.1 * abs(D[-1])))
+        if flat:
+            break
+    unknown = np.full(dim + 1, np.nan)
+    return Estimate("slope", D, np.hypot(D_stderr, change / 2), unknown, unknown,
+                    tuple(int(k) for k in window), flat)
+
+
+def long_lag_change(displacements: Displacements, dt: float, longest: int) -> tuple[float, float, tuple[int, int]]:
+    """Slope of the MSD over its longest reliable lags over the covariance estimate, less 1; error; lags."""
+    dim = displacements.tracks.dim
+    lags = np.arange(1, longest + 1)
+    found = displacements.mean_squares([int(lag) for lag in lags])
+    window = lags[longest // 2:]
+    long = slope_weights(lags, window, dt)
+    short = np.append([0.5 / dt, 1.0 / dt], np.zeros(longest))
+    (reference,), _ = found.combine(per_axis(short, dim)[-1])
+    (change,), (stderr,) = found.combine(per_axis(long - short, dim)[-1])
+    scale = abs(reference) or 1.0
+    return float(change / scale), float(stderr / scale), (int(window[0]), int(window[-1]))
