@@ -18,7 +18,8 @@ from typing import Any
 from vid2dyn.simulators.base import Path, Simulator
 
 _HOME = {
-    "PairPotential": "pair_potentials", "Renderer": "renderer", "RenderedVideo": "renderer", "render": "renderer",
+    "PairPotential": "pair_potentials", "Renderer": "renderer", "RenderedVideo": "rendered_video",
+    "render": "rendered_video",
     "observe": "observation", "exposure_average": "observation",
 }
 

@@ -65,7 +65,7 @@ def _check_space(sim: Brownian) -> None:
         return
     if sim.box_length < 2 * sim.pair.reach:
         raise ConfigError(f"Brownian(box_length={sim.box_length:g}): the box is shorter than twice the cutoff of "
-                          f"the pair potential ({sim.pair.reach:g} µm), so a particle would meet another one twice. "
+                          f"the pair potential ({sim.pair.reach:g} µm), so a particle would meet another twice. "
                           f"Give box_length >= {2 * sim.pair.reach:.4g} or a shorter cutoff.")
     spacing = lattice(sim.n_particles, sim.dim, sim.box_length)[1]
     contact = float(sim.pair.energy(max(spacing, sim.pair.core)))

@@ -72,7 +72,8 @@ def exposure_average(path: np.ndarray, per_frame: int, fraction: float = 1.0) ->
 def observe(positions: np.ndarray, units: Units, rng: np.random.Generator, *,
             localisation_error: float | np.ndarray = 0.0, localisation_scatter: float = 0.0,
             gap_probability: float = 0.0, field_of_view: tuple[float, float] | None = None,
-            box: Box | None = None, info: Mapping[str, Any] | None = None) -> Trajectories:
+            box: Box | None = None, info: Mapping[str, Any] | None = None,
+            columns: Mapping[str, np.ndarray] | None = None) -> Trajectories:
     """Detections of the particles of a path.
 
     Parameters
@@ -98,6 +99,8 @@ def observe(positions: np.ndarray, units: Units, rng: np.random.Generator, *,
         Space the particles live in.
     info : mapping, optional
         Stored in the result.
+    columns : mapping of (T, N) arrays, optional
+        Further columns of the table.
 
     Returns
     -------
@@ -126,15 +129,24 @@ def observe(positions: np.ndarray, units: Units, rng: np.random.Generator, *,
     noise = sigma * rng.standard_normal(path.shape)
     box = box or Free()
     if field_of_view is None:
-        return Trajectories.from_dense(path + noise, units, mask=seen, sigma=sigma, box=box, info=info)
-    shown = box.wrap(path)
-    height, width = np.asarray(field_of_view, dtype=float) * units.um
-    edge = 0.5 * units.um
-    inside = ((shown[..., 0] >= -edge) & (shown[..., 0] < height - edge)
-              & (shown[..., 1] >= -edge) & (shown[..., 1] < width - edge))
+        tracks = Trajectories.from_dense(path + noise, units, mask=seen, sigma=sigma, box=box, info=info)
+        return _with_columns(tracks, columns)
+    edge = 0.5 * units.um                       # the frame begins half a pixel before the centre of pixel 0
+    shown = box.wrap(path + edge) - edge
+    height, width = (float(size) for size in field_of_view)
+    inside = ((shown[..., 0] >= -edge) & (shown[..., 0] < height * units.um - edge)
+              & (shown[..., 1] >= -edge) & (shown[..., 1] < width * units.um - edge))
     tracks = Trajectories.from_dense(shown + noise, units, mask=seen & inside, sigma=sigma, info=info,
-                                     field_of_view=(float(field_of_view[0]), float(field_of_view[1])))
-    return _renumbered(tracks, inside, np.round((path - shown) / _edges(box, dim)))
+                                     field_of_view=(height, width))
+    return _renumbered(_with_columns(tracks, columns), inside, np.round((path - shown) / _edges(box, dim)))
+
+
+def _with_columns(tracks: Trajectories, columns: Mapping[str, np.ndarray] | None) -> Trajectories:
+    if not columns:
+        return tracks
+    table = tracks.dataframe
+    rows = table["frame"].to_numpy(), table["particle"].to_numpy()
+    return tracks.replace(dataframe=table.assign(**{name: values[rows] for name, values in columns.items()}))
 
 
 def _renumbered(tracks: Trajectories, inside: np.ndarray, image: np.ndarray) -> Trajectories:
