@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -116,7 +115,7 @@ def one_movie(experiment: Experiment, source: Source, folder: Path, progress: Pr
     data = _Later(tracks)
     fit = asdict(experiment.fit)
     diffusion = stages.make("diffusion", "diffusion.json", {"tracks": stages.hash_of("tracks")},
-                            lambda path: _write_json(path, as_plain(pipeline.diffusion(data()))))
+                            lambda path: _write_json(path, pipeline.diffusion(data()).to_dict()))
     model = stages.make("model", "model.vid2dyn", {
         "tracks": stages.hash_of("tracks"), "dynamics": recipe(experiment.dynamics), "fit": fit,
     }, lambda path: pipeline.fit(data(), experiment.dynamics, **fit, progress=progress).save(path))
@@ -219,20 +218,6 @@ def _folder_names(sources: tuple[Source, ...]) -> Iterator[str]:
     for source in sources:
         seen[source.name] += 1
         yield source.name if many[source.name] == 1 else f"{source.name}_{seen[source.name]}"
-
-
-def as_plain(result: Any) -> dict[str, Any]:
-    """A result dataclass as plain data for a JSON file; a number that is not finite becomes null."""
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {str(k): plain(v) for k, v in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [plain(v) for v in value]
-        if hasattr(value, "tolist"):
-            return plain(value.tolist())
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
-    return plain(asdict(result))
 
 
 def _write_json(path: Path, content: Any) -> None:

@@ -97,31 +97,27 @@ def paths(segments: Sequence[np.ndarray], extent: tuple[float, float] | None, un
     return picture(draw, 5.2, 5.2 * (extent[0] / extent[1] if extent else 1.0), raster=True)
 
 
-def msd(lags: np.ndarray, value: np.ndarray, stderr: np.ndarray, line: np.ndarray | None,
-        rollout: tuple[np.ndarray, np.ndarray, np.ndarray] | None) -> str:
+def msd(lags: np.ndarray, value: np.ndarray, stderr: np.ndarray, line: np.ndarray) -> str:
     """Mean squared displacement [µm²] against lag time [s] and the line of the estimate, on logarithmic axes."""
     def draw(axes: Axes) -> None:
         axes.errorbar(lags, value, yerr=stderr, fmt="o", ms=3.5, color=DATA, label="data", capsize=0)
-        if line is not None:
-            axes.plot(lags, line, "-", color=TRUTH, lw=1.2, label="free diffusion with blur and noise")
-        if rollout is not None:
-            axes.errorbar(rollout[0], rollout[1], yerr=rollout[2], fmt="-", color=MODEL, lw=1.3, label="model")
+        axes.plot(lags, line, "-", color=TRUTH, lw=1.2, label="free diffusion with blur and noise")
         axes.set(xscale="log", yscale="log", xlabel="lag time (s)", ylabel="mean squared displacement (µm²)")
         axes.legend()
 
     return picture(draw)
 
 
-def curves(x: np.ndarray, a: np.ndarray, a_stderr: np.ndarray, b: np.ndarray, b_stderr: np.ndarray,
-           xlabel: str, ylabel: str, level: float | None = None) -> str:
-    """Data and rollout of one curve, each with its standard error; `level` draws a reference line."""
+def curves(curve: Any) -> str:
+    """Data and rollout of one `Curve` of a comparison, each with its standard error as a band."""
     def draw(axes: Axes) -> None:
-        if level is not None:
-            axes.axhline(level, color=MUTED, lw=0.8, ls=":")
-        for y, error, colour, label in ((a, a_stderr, DATA, "data"), (b, b_stderr, MODEL, "model rollout")):
-            axes.fill_between(x, y - error, y + error, color=colour, alpha=0.22, lw=0)
-            axes.plot(x, y, color=colour, label=label)
-        axes.set(xlabel=xlabel, ylabel=ylabel)
+        if curve.name != "MSD":
+            axes.axhline(1.0 if curve.name == "RDF" else 0.0, color=MUTED, lw=0.8, ls=":")
+        sides = ((curve.a, curve.a_stderr, DATA, "data"), (curve.b, curve.b_stderr, MODEL, "model rollout"))
+        for y, error, colour, label in sides:
+            axes.fill_between(curve.x, y - error, y + error, color=colour, alpha=0.22, lw=0)
+            axes.plot(curve.x, y, color=colour, label=label)
+        axes.set(xlabel=curve.x_label, ylabel=curve.y_label)
         axes.legend()
 
     return picture(draw)
@@ -132,7 +128,7 @@ def potential(r: np.ndarray, energy: np.ndarray, band: tuple[np.ndarray, np.ndar
     """Pair potential [kT] against distance [µm] with its 95 % band; the sampled range is shaded."""
     def draw(axes: Axes) -> None:
         inside = (r >= support[0]) & (r <= support[1])
-        axes.axvspan(*support, color="#e8eef5", lw=0, label="seen in the data")
+        axes.axvspan(*support, color="#dfe9f4", lw=0, label="seen in the data")
         axes.axhline(0.0, color=MUTED, lw=0.8, ls=":")
         axes.fill_between(r, *band, color=MODEL, alpha=0.25, lw=0, label="95 % band")
         axes.plot(r, energy, color=MODEL, label="learned")

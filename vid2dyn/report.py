@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,16 @@ from vid2dyn import __version__, figures
 from vid2dyn.errors import Vid2DynError
 from vid2dyn.files import atomic
 
-Section = dict[str, Any]
+
+@dataclass(frozen=True)
+class Section:
+    """One box of the page: a heading, a sentence, figures (src, alt, caption) and a table (head, rows)."""
+
+    id: str
+    title: str
+    lead: str
+    figures: list[dict[str, str]] = field(default_factory=list)
+    table: dict[str, Any] | None = None
 
 
 def write_page(out: str | os.PathLike[str], tracks: Any, *, model: Any = None, rollout: Any = None,
@@ -48,7 +58,7 @@ def contents(tracks: Any, model: Any = None, rollout: Any = None, video: Any = N
     measured = _try(lambda: diffusion(tracks), "Diffusion coefficient", notes)
     if rollout is not None and comparison is None:
         comparison = _try(lambda: compare(tracks, rollout), "Comparison with the rollout", notes)
-    notes += [*getattr(measured, "warnings", ())]
+    notes += [*getattr(measured, "warnings", ()), *getattr(comparison, "notes", ())]
     notes += [*(model.report.get("warnings", ()) if model is not None else ())]
     sections = [_seen(tracks, video), _motion(tracks, measured, notes)]
     if model is not None:
@@ -164,9 +174,8 @@ def _seen(tracks: Any, video: Any) -> Section:
         drawn.append(_figure(figures.paths(np.split(yx, cuts), extent, unit),  # type: ignore[arg-type]
                              f"Tracks. One colour each, {min(linked.n_particles, figures.MAX_TRACKS)} of "
                              f"{linked.n_particles} drawn. Straight jumps would be wrong links."))
-    return {"id": "seen", "title": "What was seen", "figures": drawn,
-            "lead": "If detections or tracks look wrong here, everything below is wrong too: change diameter, "
-                    "minmass or search_range and track again."}
+    return Section("seen", "What was seen", "If detections or tracks look wrong here, everything below is wrong too: "
+                   "change diameter, minmass or search_range and track again.", drawn)
 
 
 def _motion(tracks: Any, measured: Any, notes: list[str]) -> Section | None:
@@ -183,11 +192,17 @@ def _motion(tracks: Any, measured: Any, notes: list[str]) -> Section | None:
     noise = noise if noise is not None and np.isfinite(noise) else 0.0
     blur = 2 * tracks.units.blur * tracks.units.dt
     line = 2 * tracks.dim * (measured.D * (lag - blur) + noise**2)
-    plot = figures.msd(lag, found.value[good], found.stderr[good], np.where(line > 0, line, np.nan), None)
+    plot = figures.msd(lag, found.value[good], found.stderr[good], np.where(line > 0, line, np.nan))
     caption = ("Mean squared displacement. Points above the line at long times mean drift or flow, "
                "below it confinement or interactions.")
-    return {"id": "motion", "title": "How the particles move", "figures": [_figure(plot, caption)],
-            "lead": f"Displacements give D = {with_error(measured.D, measured.D_stderr, 'µm²/s')}."}
+    rows = [[f"D along {axis}", with_error(value, error, "µm²/s")]
+            for axis, value, error in zip(measured.axes, measured.D_per_axis, measured.D_per_axis_stderr)]
+    rows += [["estimated from", f"{measured.method}, lags {measured.lags[0]} to {measured.lags[-1]} frames"],
+             ["displacements", f"{measured.n_displacements} of {measured.n_tracks} tracks"],
+             ["common drift", "taken out" if measured.drift_removed else "kept"]]
+    lead = f"Displacements give D = {with_error(measured.D, measured.D_stderr, 'µm²/s')}."
+    return Section("motion", "How the particles move", lead, [_figure(plot, caption)],
+                   {"head": [], "rows": rows})
 
 
 def true_potential(known: Mapping[str, Any], r: np.ndarray) -> np.ndarray | None:
@@ -216,26 +231,21 @@ def _interactions(model: Any, known: Mapping[str, Any]) -> Section:
     rows = [[f"{at[i]:.2f}", f"{value[i]:.2f}", f"{band[0][i]:.2f} to {band[1][i]:.2f}",
              *([f"{true[i]:.2f}"] if true is not None else [])] for i in range(at.size)]
     head = ["r (µm)", "U (kT)", "95 % band", *(["truth"] if true is not None else [])]
-    return {"id": "interactions", "title": "How the particles interact", "table": {"head": head, "rows": rows},
-            "figures": [_figure(plot, "Pair potential. Trust it where it is shaded: at least 100 pairs were seen "
-                                      "at these distances.")],
-            "lead": "The energy of two particles at distance r, learned from motion, without assuming a formula."}
+    caption = "Pair potential. Trust it where it is shaded: at least 100 pairs were seen at these distances."
+    return Section("interactions", "How the particles interact", "The energy of two particles at distance r, "
+                   "learned without assuming a formula.", [_figure(plot, caption)], {"head": head, "rows": rows})
 
 
 def _agreement(comparison: Any) -> Section:
     """RDF, MSD and VACF of data and rollout."""
-    labels = {"rdf": ("distance r (µm)", "g(r)", 1.0), "msd": ("lag time (s)", "MSD (µm²)", None),
-              "vacf": ("lag time (s)", "velocity autocorrelation (µm²/s²)", 0.0)}
     drawn, rows = [], []
-    for name, (xlabel, ylabel, level) in labels.items():
-        curve = getattr(comparison, name, None)
-        if curve is None:
-            continue
-        plot = figures.curves(curve.x, curve.a, curve.a_stderr, curve.b, curve.b_stderr, xlabel, ylabel, level)
-        drawn.append(_figure(plot, f"{name.upper()}. Relative RMSE {100 * curve.relative_rmse:.1f} %."))
-        rows.append([name.upper(), f"{100 * curve.relative_rmse:.1f} %"])
-    return {"id": "agreement", "title": "Does the model move like the data?", "figures": drawn,
-            "lead": "The model was started from the first frame and left to run with its own thermal noise."}
+    for curve in comparison.curves:
+        drawn.append(_figure(figures.curves(curve), f"{curve.name} of the data and of the model's rollout."))
+        rows.append([curve.name, f"{100 * curve.relative_rmse:.1f} %", f"{100 * curve.relative_rmse_of_noise:.1f} %"])
+    table = {"head": ["", "relative RMSE", "from noise alone"], "rows": rows}
+    return Section("agreement", "Does the model move like the data?", "The model was started from the first frame "
+                   "and left to run with its own thermal noise. Differences beyond the noise alone are real.",
+                   drawn, table)
 
 
 def _trust(model: Any) -> Section:
@@ -249,10 +259,9 @@ def _trust(model: Any) -> Section:
     rows = [[f"{group.replace('_', ' ')}: {key.replace('_', ' ')}", _plain(value)]
             for group in ("held_out", "calibration", "laws") for key, value in model.report.get(group, {}).items()
             if not isinstance(value, (Mapping, list, tuple))]
-    return {"id": "trust", "title": "Can the error bars be trusted?", "figures": drawn,
-            "table": {"head": ["check", "value"], "rows": rows},
-            "lead": "Residuals divided by their predicted spread should be independent standard normal numbers: "
-                    "chi2 near 1, lag1 near 0. Held-out data are tracks that the fit did not see."}
+    return Section("trust", "Can the error bars be trusted?", "Residuals divided by their predicted spread should be "
+                   "independent standard normal numbers: chi2 near 1, lag1 near 0. Held-out data are those that the "
+                   "fit did not see.", drawn, {"head": ["check", "value"], "rows": rows})
 
 
 def _plain(value: Any) -> str:
