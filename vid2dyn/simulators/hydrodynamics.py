@@ -68,7 +68,7 @@ def rotne_prager(x, radius):
                     divergence[i, k] += along * unit[k] / r
                     divergence[j, k] -= along * unit[k] / r
                 for m in range(dim):
-                    value = along * unit[k] * unit[m] + (across if k == m else 0.0)
+                    value = along * (unit[k] * unit[m]) + (across if k == m else 0.0)
                     mobility[i * dim + k, j * dim + m] = value
                     mobility[j * dim + k, i * dim + m] = value
     return mobility, divergence

@@ -1,4 +1,7 @@
-"""Writing frames to a file: OME-TIFF with its calibration, or a movie. Same frames, same bytes."""
+"""Writing frames to a file: OME-TIFF with its calibration, or a movie.
+
+Same frames, same bytes, except h264: x264's vector code does not repeat itself to the last bit.
+"""
 
 from __future__ import annotations
 
