@@ -74,14 +74,14 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
         if not container.streams.video:
             raise DataError(f"{path}: no video stream in this file. Check that it is the movie you meant.")
         stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
+        stream.thread_type = "SLICE"                         # with whole frames in threads, marks of damage get lost
         yield container, stream
 
 
 def pictures(container: Any, stream: Any) -> Iterator[Any]:
     """Decoded frames up to the first damage.
 
-    At damage, what the decoder still holds is asked for: with several threads those are whole frames.
+    At damage, what the decoder still holds is asked for: frames that were waiting for their turn to be shown.
     """
     try:
         for packet in container.demux(stream):
@@ -115,10 +115,10 @@ def read_index(path: Path) -> MovieIndex:
     with opened(path) as (container, stream):
         codec = stream.codec_context.codec
         kind = stream.codec_context.name
-        stated = stream.frames or _frames_by_duration(container, stream)
         time_base, rate = stream.time_base, stream.average_rate
         ticks, key, damaged = _listed(path, stream) or _packets(container, stream)
         avi = container.format.name == "avi"
+        stated = stream.frames or _stated(container, time_base, ticks[:, 0])
         intra = codec.intra_only or (codec.lossless and not codec.lossy) or bool(key.all())
     if not len(ticks):
         raise DataError(f"{path}: not one frame can be read: the movie is empty or was cut in its first frame. "
@@ -144,11 +144,16 @@ def read_index(path: Path) -> MovieIndex:
                       not intra and _predicted(path), warnings)
 
 
-def _frames_by_duration(container: Any, stream: Any) -> int:
-    """Frames promised by the header's duration, where it is the video's own; 0 where unknown."""
-    if container.duration is None or stream.average_rate is None or len(container.streams) > 1:
+def _stated(container: Any, time_base: Any, ticks: np.ndarray) -> int:
+    """Frames up to the end that the header states (MKV states no count); 0 where unknown."""
+    if container.duration is None or len(container.streams) > 1 or len(ticks) < 2:
         return 0
-    return round(container.duration / 1e6 * float(stream.average_rate))
+    shown = np.sort(ticks) * float(time_base)
+    step = float(np.median(np.diff(shown)))
+    end = container.duration / 1e6
+    if shown[0] < 0 or step <= 0 or end < shown[-1] + 1.5 * step:
+        return 0                                             # dropped frames are no sign of a cut
+    return int((end - shown[0]) / step + 0.5)
 
 
 def _listed(path: Path, stream: Any) -> tuple[np.ndarray, np.ndarray, bool] | None:
@@ -210,7 +215,6 @@ def _readable(path: Path, ticks: np.ndarray | None, last_key: int) -> int:
     """Frames that really decode in a damaged movie; those before its last key frame are taken as whole."""
     n = last_key
     with opened(path) as (container, stream):
-        stream.thread_type = "NONE"                          # threads sometimes lose the mark of a damaged frame
         if last_key and ticks is not None:
             container.seek(int(ticks[last_key]), stream=stream)
         for frame in pictures(container, stream):

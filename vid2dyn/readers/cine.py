@@ -45,6 +45,8 @@ class Cine(Reader):
         """The recording at `path`; images that a cut file still holds are kept, and `warnings` says so."""
         try:
             header = _header(path)
+        except DataError:                                     # says already what is wrong
+            raise
         except (struct.error, OSError, ValueError) as error:
             raise not_readable(path, "Phantom .cine", error) from None
         if header.samples > 1:

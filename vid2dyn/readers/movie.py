@@ -29,8 +29,7 @@ class Movie(Reader):
         0 red, 1 green, 2 blue; green if not given.
     """
 
-    suffixes: ClassVar[tuple[str, ...]] = (".avi", ".mp4", ".mov", ".mkv", ".m4v", ".webm", ".wmv", ".mpg",
-                                           ".mpeg", ".mxf", ".ts")
+    suffixes: ClassVar[tuple[str, ...]] = (".avi", ".mp4", ".mov", ".mkv", ".m4v", ".webm", ".wmv")
     channel: int | None = None
 
     def open(self, path: Path) -> Video:
