@@ -15,7 +15,8 @@ from typing import Annotated, Any, Optional
 import typer
 
 from vid2dyn import pipeline
-from vid2dyn.cli_tools import app, build_part, say, show_parts, suffix, tracks_at, verb
+from vid2dyn.cli_tools import app, build_part, model_at, parse_assignments, say, show_parts, suffix, tracks_at, verb
+from vid2dyn.config import build
 from vid2dyn.errors import Vid2DynError
 from vid2dyn.progress import Progress
 from vid2dyn.units import Units
@@ -85,10 +86,20 @@ def fit(tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet, or a tabl
 def simulate(simulator: Annotated[str, typer.Argument(help="Name of a simulator: see vid2dyn list simulators.")],
              out: Annotated[Optional[Path], Out] = None,  # noqa: UP045
              set_: Annotated[Optional[list[str]], Set] = None,  # noqa: UP045
+             movie: Annotated[Optional[Path], typer.Option(  # noqa: UP045
+                 help="Draw a movie of it too (.tif, .avi, .mkv), with its truth beside it.")] = None,
+             movie_set: Annotated[Optional[list[str]], typer.Option(  # noqa: UP045
+                 metavar="KEY=VALUE", help="A setting of the camera: see vid2dyn list renderer.")] = None,
              seed: Annotated[int, Seed] = 0, *, progress: Progress) -> None:
-    """Make data whose truth is known: simulator -> tracks (.parquet)."""
+    """Make data whose truth is known: simulator -> tracks (.parquet), and a movie if asked for."""
     target = suffix(out or Path(f"{simulator}.parquet"), ".parquet")
-    tracks = pipeline.simulate(build_part("vid2dyn.simulators", simulator, set_), seed, progress)
+    source = build_part("vid2dyn.simulators", simulator, set_)
+    if movie is not None:
+        from vid2dyn.simulators import Renderer
+
+        camera = build(Renderer, parse_assignments(movie_set or []), "--movie-set")
+        say(repr(pipeline.render(source, camera, seed, to=movie, progress=progress)))
+    tracks = pipeline.simulate(source, seed, progress)
     tracks.save(target)
     say(f"{tracks!r}\nwritten to {target}")
 
@@ -101,11 +112,9 @@ def rollout(model: Annotated[Path, typer.Argument(help="Model (.vid2dyn).")],
                 help="Frames to simulate (default: as many as the tracks have).")] = None,
             seed: Annotated[int, Seed] = 1, *, progress: Progress) -> None:
     """Let a model run on from the first frame of tracks: -> tracks (.parquet)."""
-    from vid2dyn.model import Model
-
     target = suffix(out, ".parquet")
     start = tracks_at(tracks)
-    future = Model.load(model).rollout(start, steps=steps or start.n_frames, seed=seed, progress=progress)
+    future = model_at(model).rollout(start, steps=steps or start.n_frames, seed=seed, progress=progress)
     future.save(target)
     say(f"{future!r}\nwritten to {target}")
 
@@ -126,10 +135,8 @@ def report(tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet, or a t
            out: Annotated[Path, Out] = Path("report.html"), *, calibration: dict[str, Any],
            progress: Progress) -> None:
     """One self-contained HTML page about tracks and, where given, the model and its rollout."""
-    from vid2dyn.model import Model
-
     page = pipeline.report(suffix(out, ".html"), tracks=tracks_at(tracks, calibration),
-                           model=Model.load(model) if model else None,
+                           model=model_at(model) if model else None,
                            rollout=tracks_at(rollout) if rollout else None,
                            video=pipeline.open(video) if video else None)  # type: ignore[arg-type]
     say(f"written to {page}")
@@ -157,7 +164,7 @@ def run(toml: Annotated[Path, typer.Argument(help="Experiment file (.toml).")],
 
 @verb(name="list")
 def list_(family: Annotated[Optional[str], typer.Argument(  # noqa: UP045
-        help="simulators, potentials, readers, tracking or dynamics; all if left out.")] = None, *,
+        help="simulators, potentials, renderer, readers, tracking or dynamics; all if left out.")] = None, *,
         progress: Progress) -> None:
     """Show the registered parts and, for one family, their settings."""
     show_parts(family)

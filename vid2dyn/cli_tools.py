@@ -86,7 +86,7 @@ def _options(cls: Any, group: str) -> list[inspect.Parameter]:
     """One command-line option for each setting of a dataclass; None means that it was not given."""
     if not isinstance(cls, type):
         cls = cls()
-    from rich.markup import escape                # or the help would take units such as [px] for markup
+    from rich.markup import escape  # or the help would take units such as [px] for markup
 
     helps = setting_help(cls)
     found = []
@@ -144,6 +144,14 @@ def tracks_at(path: Path, calibration: dict[str, Any] | None = None) -> Any:
     return found.with_units(**(calibration or {}))
 
 
+def model_at(path: Path) -> Any:
+    """The model in a file."""
+    found = pipeline.load(path)
+    if not hasattr(found, "rollout"):
+        raise ConfigError(f"{path}: not a model but {type(found).__name__}; give a .vid2dyn file.")
+    return found
+
+
 def suffix(path: Path, wanted: str) -> Path:
     """`path`, refused before the work if it ends in something else than its content will be."""
     if path.suffix != wanted:
@@ -188,13 +196,18 @@ def families() -> dict[str, Callable[[], dict[str, type]]]:
 
         return parts("vid2dyn.simulators", PairPotential)
 
+    def renderer() -> dict[str, type]:
+        from vid2dyn.simulators import Renderer
+
+        return {"Renderer": Renderer}
+
     def tracking() -> dict[str, type]:
         from vid2dyn.tracking import Track
 
         return {"Track": Track}
 
     return {"simulators": registered("vid2dyn.simulators"), "potentials": potentials,
-            "readers": registered("vid2dyn.readers"), "tracking": tracking,
+            "renderer": renderer, "readers": registered("vid2dyn.readers"), "tracking": tracking,
             "dynamics": registered("vid2dyn.dynamics")}
 
 

@@ -21,6 +21,7 @@ from vid2dyn.units import Units
 if TYPE_CHECKING:
     from vid2dyn.analysis import Comparison, Diffusion
     from vid2dyn.model import Model
+    from vid2dyn.simulators.rendered_video import RenderedVideo
     from vid2dyn.tracking import Track
     from vid2dyn.trajectories import Trajectories
     from vid2dyn.video import Video
@@ -193,11 +194,23 @@ def report(out: PathLike = "report.html", *, tracks: Trajectories, model: Model 
                       truth=truth, title=title)
 
 
-def render(*arguments: Any, **options: Any) -> Any:
-    """A simulated path as a video: see `vid2dyn.simulators.render`."""
+def render(source: Any, renderer: Any = None, seed: int = 0, **options: Any) -> RenderedVideo:
+    """A simulation as a video whose truth is known; see `vid2dyn.simulators.render`.
+
+    Parameters
+    ----------
+    source : Simulator
+        For example ``vd.simulators.Brownian(n_particles=30, exposure=0.01)``.
+    renderer : Renderer, optional
+        Microscope and camera.
+    seed : int
+        Of the simulation and of the picture.
+    **options
+        ``to="clip.tif"`` also writes the movie with its truth beside it.
+    """
     from vid2dyn.simulators import render as draw
 
-    return draw(*arguments, **options)
+    return draw(source, renderer, seed, **options)
 
 
 def _tracks(tracks: Trajectories | PathLike) -> Trajectories:
