@@ -65,7 +65,8 @@ def _write_tiff(video: Video, path: Path, progress: Progress) -> None:
     shape = (len(video), *video.shape)
     with atomic(path) as scratch:
         tifffile.imwrite(scratch, frames(), shape=shape, dtype=video.info.dtype, ome=True, compression="zlib",
-                         photometric="minisblack", metadata=metadata, software="vid2dyn")
+                         compressionargs={"level": 9}, photometric="minisblack", metadata=metadata,
+                         software="vid2dyn")
 
 
 def _write_stream(video: Video, path: Path, codec: str, crf: int | None, progress: Progress) -> None:
