@@ -128,12 +128,22 @@ def one_movie(experiment: Experiment, source: Source, folder: Path, progress: Pr
     rolled = _Later(future)
     stages.make("comparison", "comparison.json", both,
                 lambda path: _write_json(path, pipeline.compare(data(), rolled()).to_dict()))
-    page = stages.make("report", "report.html", {**both, "model": stages.hash_of("model"), "truth": source.truth},
+    page = stages.make("report", "report.html", {**both, "model": stages.hash_of("model"), "truth": source.truth_key()},
                        lambda path: pipeline.report(
-                           path, tracks=data(), model=learned(), rollout=rolled(), truth=source.truth,
+                           path, tracks=data(), model=learned(), rollout=rolled(), truth=_truth(source, data()),
                            video=_video(source), title=source.name))
     numbers = _headline(json.loads(diffusion.read_text()))
     return Outcome(source.name, folder, page, skipped=tuple(stages.skipped), numbers=numbers)
+
+
+def _truth(source: Source, tracks: Any) -> dict[str, Any] | None:
+    """What is known about the sample; the localisation error is that of the tracker if true positions are there."""
+    if source.true_positions is None:
+        return source.truth
+    from vid2dyn.score import score
+
+    found = score(tracks, pipeline.load(source.true_positions))  # type: ignore[arg-type]
+    return {**(source.truth or {}), "localisation_error": found.rmse}
 
 
 class _Later:

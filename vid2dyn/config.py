@@ -131,7 +131,7 @@ def _parts_in(hint: Any) -> list[type]:
 
 def _final(base: type) -> dict[str, type]:
     """All final classes below `base` that are imported, by name."""
-    found = {} if inspect.isabstract(base) else {base.__name__: base}
+    found: dict[str, type] = {} if inspect.isabstract(base) else {base.__name__: base}
     for child in base.__subclasses__():
         found |= _final(child)
     return found

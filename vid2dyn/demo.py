@@ -1,8 +1,8 @@
 """The demonstration: a small recording whose truth is known, from pixels to report page.
 
-The recording lies in ``sample_data/`` at the top of the repository: ``clip.*``, ``demo.toml`` (an ordinary
-experiment file) and ``truth.json`` (what it was rendered from). `demo` runs the experiment file as
-`vid2dyn.batch` runs any other and then puts what was learned beside the truth.
+The recording lies in ``sample_data/`` at the top of the repository: ``clip.tif``, ``demo.toml`` (an ordinary
+experiment file), ``truth.json`` (what it was rendered from) and ``clip.truth.parquet`` (where the particles were).
+`demo` runs the experiment file as `vid2dyn.batch` runs any other and puts what was learned beside the truth.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from vid2dyn.errors import DataError
 from vid2dyn.experiment import read
 from vid2dyn.progress import Progress, silent
 from vid2dyn.report import true_potential
+from vid2dyn.score import score
 
 SAMPLE_DATA = Path(__file__).resolve().parents[1] / "sample_data"
 
@@ -88,13 +89,15 @@ def demo(out: str | os.PathLike[str] = "vid2dyn_demo", progress: Progress = sile
                         "python scripts/make_sample_data.py.")
     truth = json.loads((SAMPLE_DATA / "truth.json").read_text())
     experiment = read(settings)
-    source = dataclasses.replace(experiment.sources[0], truth=truth)
+    positions = SAMPLE_DATA / "clip.truth.parquet"
+    source = dataclasses.replace(experiment.sources[0], truth=truth, true_positions=positions)
     folder = Path(out)
     outcome = one_movie(dataclasses.replace(experiment, sources=(source,)), source, folder, progress)
     tracks, model = pipeline.load(folder / "tracks.parquet"), pipeline.load(folder / "model.vid2dyn")
     measured = json.loads((folder / "diffusion.json").read_text())
     assert outcome.report is not None
     warnings = (*tracks.info.get("warnings", ()), *model.report.get("warnings", ()))  # type: ignore[union-attr]
+    truth["localisation_error"] = score(tracks, pipeline.load(positions)).rmse  # type: ignore[arg-type]
     return Demo(tuple(_rows(model, measured, truth)), tuple(dict.fromkeys(warnings)), outcome.report)
 
 
@@ -104,11 +107,12 @@ def _rows(model: Any, measured: dict[str, Any], truth: dict[str, Any]) -> list[R
     sigma, error = measured["localisation_error"], measured["localisation_error_stderr"]
     rows.append(Row("localisation error", 1e3 * sigma, 1e3 * (sigma - 1.96 * error), 1e3 * (sigma + 1.96 * error),
                     1e3 * truth["localisation_error"], "nm"))
-    r = np.round(np.linspace(*model.support, 7)[1:-1], 2)
+    start, stop = model.support
+    r = np.round(np.linspace(start, stop, 7)[1:-1], 2)
     true = true_potential(truth, r)
     assert true is not None
-    found = zip(r, model.pair_potential(r), *model.band("pair_potential", r), true)
-    for at, *numbers in found:
-        value, lower, upper, exact = map(float, numbers)
-        rows.append(Row(f"pair potential at {at:.2f} µm", value, lower, upper, exact, "kT"))
+    low_high = model.band("pair_potential", r)
+    for i, value in enumerate(model.pair_potential(r)):
+        rows.append(Row(f"pair potential at {r[i]:.2f} µm", float(value), float(low_high[0][i]), float(low_high[1][i]),
+                        float(true[i]), "kT"))
     return rows

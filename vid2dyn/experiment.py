@@ -83,6 +83,8 @@ class Source:
         Seed of the simulator.
     truth : dict, optional
         What is known about the sample, to be drawn beside what was found.
+    true_positions : Path, optional
+        Tracks (.parquet) with the true positions of a rendered recording.
     """
 
     path: Path | None = None
@@ -90,6 +92,7 @@ class Source:
     simulator: Any = None
     seed: int = 0
     truth: dict[str, Any] | None = None
+    true_positions: Path | None = None
 
     @property
     def name(self) -> str:
@@ -104,6 +107,10 @@ class Source:
             return {"simulate": recipe(self.simulator), "seed": self.seed}
         files = sorted(self.path.parent.glob(self.path.name)) if set(self.path.name) & set("*?[") else [self.path]
         return {"files": [sha256(f) for f in files], "calibration": self.calibration}
+
+    def truth_key(self) -> list[Any]:
+        """The same for what is known beforehand."""
+        return [self.truth, self.true_positions and sha256(self.true_positions)]
 
 
 @dataclass(frozen=True)
