@@ -132,7 +132,8 @@ def _parts_in(hint: Any) -> list[type]:
 def _final(base: type) -> dict[str, type]:
     """All final classes below `base` that are imported, by name."""
     found: dict[str, type] = {} if inspect.isabstract(base) else {base.__name__: base}
-    for child in base.__subclasses__():
+    children: list[type] = base.__subclasses__()
+    for child in children:
         found |= _final(child)
     return found
 
