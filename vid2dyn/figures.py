@@ -16,6 +16,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 DATA, MODEL, TRUTH, MUTED = "#1f5fa8", "#d1495b", "#222222", "#8a94a0"
 _STYLE: Any = {
@@ -103,6 +104,10 @@ def msd(lags: np.ndarray, value: np.ndarray, stderr: np.ndarray, line: np.ndarra
         axes.errorbar(lags, value, yerr=stderr, fmt="o", ms=3.5, color=DATA, label="data", capsize=0)
         axes.plot(lags, line, "-", color=TRUTH, lw=1.2, label="free diffusion with blur and noise")
         axes.set(xscale="log", yscale="log", xlabel="lag time (s)", ylabel="mean squared displacement (µm²)")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
         axes.legend()
 
     return picture(draw)

@@ -161,10 +161,12 @@ def _seen(tracks: Any, video: Any) -> Section:
     if video is not None and len(tracks):
         at = int(tracks.frame.min())
         here = tracks.dataframe[tracks.frame == at]
-        diameter = (tracks.info.get("parameters") or {}).get("diameter") or 11
+        settings = tracks.info.get("parameters") or {}
+        diameter, stubs = settings.get("diameter") or 11, settings.get("min_length") or 1
+        short = f" Tracks seen in fewer than {stubs} frames are left out." if stubs > 1 else ""
         drawn.append(_figure(figures.detections(video[at], here[["y", "x"]].to_numpy(), float(np.mean(diameter))),
                              f"Frame {at} with its {len(here)} detections. "
-                             "Every particle should wear one circle."))
+                             f"Every particle should wear one circle.{short}"))
     scale, unit = (tracks.units.micrometre_per_pixel, "µm") if tracks.units.micrometre_per_pixel else (1.0, "px")
     linked = tracks.linked()
     if len(linked):
@@ -180,11 +182,13 @@ def _seen(tracks: Any, video: Any) -> Section:
 
 def _motion(tracks: Any, measured: Any, notes: list[str]) -> Section | None:
     """Mean squared displacement with the line of the diffusion estimate."""
-    from vid2dyn.analysis import msd
+    from vid2dyn.analysis import drift, msd
 
     if measured is None:
         return None
-    found = _try(lambda: msd(tracks), "Mean squared displacement", notes)
+    removed = measured.drift_removed and tracks.drift is None
+    still = tracks.without_drift(drift(tracks)) if removed else tracks
+    found = _try(lambda: msd(still), "Mean squared displacement", notes)
     if found is None:
         return None
     good = np.isfinite(found.value) & (found.value > 0)
@@ -193,8 +197,8 @@ def _motion(tracks: Any, measured: Any, notes: list[str]) -> Section | None:
     blur = 2 * tracks.units.blur * tracks.units.dt
     line = 2 * tracks.dim * (measured.D * (lag - blur) + noise**2)
     plot = figures.msd(lag, found.value[good], found.stderr[good], np.where(line > 0, line, np.nan))
-    caption = ("Mean squared displacement. Points above the line at long times mean drift or flow, "
-               "below it confinement or interactions.")
+    caption = (f"Mean squared displacement{', common drift taken out' if removed else ''}. Points above the line at "
+               "long times mean flow, below it confinement or interactions.")
     rows = [[f"D along {axis}", with_error(value, error, "µm²/s")]
             for axis, value, error in zip(measured.axes, measured.D_per_axis, measured.D_per_axis_stderr)]
     rows += [["estimated from", f"{measured.method}, lags {measured.lags[0]} to {measured.lags[-1]} frames"],
