@@ -61,6 +61,12 @@ def test_failed_stage_leaves_nothing_and_keeps_what_was_finished(tmp_path: Path)
     assert list(json.loads((tmp_path / "manifest.json").read_text())["stages"]) == ["first"]
 
 
+def test_left_over_of_a_killed_run_is_cleared(tmp_path: Path) -> None:
+    (tmp_path / ".first.0a1b2c3d.txt").write_text("half")
+    Stages(tmp_path).make("first", "first.txt", {}, Maker("one"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["first.txt", "manifest.json"]
+
+
 def test_manifest_has_the_same_bytes_wherever_the_work_is_done(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         Stages(tmp_path / folder).make("first", "first.txt", {"diameter": 11}, Maker("one"))

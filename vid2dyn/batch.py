@@ -15,6 +15,8 @@ from __future__ import annotations
 import csv
 import json
 import os
+import signal
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -193,7 +195,7 @@ def _guarded(experiment: Experiment, source: Source, folder: Path, progress: Pro
 def _in_parallel(jobs: list[Any], workers: int, progress: Progress) -> list[Outcome]:
     """Every job in one of `workers` fresh processes; Ctrl-C or a cancelled progress stops them all."""
     outcomes: dict[int, Outcome] = {}
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_share_cores,
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker,
                                initargs=(workers,))
     try:
         futures: dict[Future[Outcome], int] = {pool.submit(_guarded, *job): i for i, job in enumerate(jobs)}
@@ -214,8 +216,10 @@ def _in_parallel(jobs: list[Any], workers: int, progress: Progress) -> list[Outc
     return [outcomes[i] for i in range(len(jobs))]
 
 
-def _share_cores(workers: int) -> None:
-    """Each worker takes its share of the cores, set before a numerical library is loaded."""
+def _start_worker(workers: int) -> None:
+    """A worker takes its share of the cores, leaves Ctrl-C to its parent, and tidies up when that stops it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))     # an exit runs the clean-up of `files.atomic`
     threads = max(1, (os.cpu_count() or 1) // workers)
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ.setdefault(variable, str(threads))

@@ -76,6 +76,8 @@ class Stages:
                 and sha256(path) == known["sha256"]:
             self.skipped.append(stage)
             return path
+        for left_over in self.folder.glob(f".{path.stem}.*{path.suffix}"):
+            left_over.unlink(missing_ok=True)          # of a run that was killed
         with atomic(path) as scratch:
             make(scratch)
         self.done[stage] = {"key": key, "output": output, "sha256": sha256(path), "source": dict(source)}
