@@ -59,15 +59,31 @@ def covariance(found: Moments, dim: int, dt: float, blur: float) -> Estimate:
 def extrapolated(found: Moments, dim: int, dt: float, blur: float) -> Estimate:
     """Slope of the MSD carried back to lag 0, where forces have not acted yet.
 
-    The slope between lags 1 and 2, c0/2 + c1, belongs to lag 3/2, the next, c0/2 + c1 + c2, to lag 5/2; white
-    noise is in neither. Their straight line at lag 0 is c0/2 + c1 - 3/2 c2. In a trap of rate k the covariance
-    estimate is low by 3/2 k dt, this one by about 2 (k dt)². The noise follows from c0 = 2 D dt (1 - 2R) + 2 s²
-    less the same bend, c0 ~ MSD(1) = 2 D dt (1 - 2R) + 2 s² + c2.
+    The slope between lags 1 and 2, c0/2 + c1, belongs to lag 3/2, the next, c0/2 + c1 + c2, to lag 5/2; white noise
+    is in neither. Their ratio q is exp(-k dt) in a trap of rate k, so the slope at lag 0 is the first over q^(3/2),
+    exactly; the covariance estimate is low by 3/2 k dt there. The noise is what MSD(1) has beyond the integral of
+    that slope. Errors to first order.
     """
-    D, D_stderr = combined(found, np.array([0.5, 1.0, -1.5]) / dt, dim)
-    weights = np.array([0.5, 0.0, -0.5]) - (1 - 2 * blur) * np.array([0.5, 1.0, -1.5])
-    noise, noise_stderr = combined(found, weights, dim)
-    return Estimate("extrapolated", D, D_stderr, noise, noise_stderr, (1, 2, 3))
+    value, stderr = np.empty((2, dim + 1)), np.empty((2, dim + 1))
+    for axis in range(dim + 1):
+        c = found.mean.reshape(-1, dim)
+        c = c.mean(axis=1) if axis == dim else c[:, axis]
+        value[:, axis] = _trap(c, dt, blur)
+        nudge = 1e-4 * c[0] * np.eye(3)
+        gradient = np.array([(_trap(c + h, dt, blur) - _trap(c - h, dt, blur)) / (2 * h.sum()) for h in nudge])
+        for quantity in range(2):
+            stderr[quantity, axis] = combined(found, gradient[:, quantity], dim)[1][axis]
+    return Estimate("extrapolated", value[0], stderr[0], value[1], stderr[1], (1, 2, 3))
+
+
+def _trap(c: np.ndarray, dt: float, blur: float) -> np.ndarray:
+    """D and noise variance of a trapped particle whose displacements have covariances c0, c1, c2."""
+    first, second = c[0] / 2 + c[1], c[0] / 2 + c[1] + c[2]
+    # A slope that falls by more than 3 a frame is mostly noise: carried back no further.
+    q = max(second / first, 1 / 3) if first > 0 else 1.0
+    start = first * q**-1.5
+    reached = start * ((1 - q) / -np.log(q) if abs(1 - q) > 1e-9 else 1.0)
+    return np.array([start / dt, c[0] / 2 - reached + 2 * blur * start])
 
 
 def slope_weights(lags: np.ndarray, window: np.ndarray, dt: float) -> np.ndarray:

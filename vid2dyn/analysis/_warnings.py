@@ -53,13 +53,16 @@ def _lag_one(first: Estimate, gate: Covariances) -> float:
     return float(first.D[-1] * 0.5 * gate.value[0] / slope) if slope else float("nan")
 
 
-def about_forces(first: Estimate, used: Estimate, gate: Covariances) -> list[str]:
+def about_forces(first: Estimate, coarse: Estimate, gate: Covariances) -> list[str]:
     """The lag-2 gate failed with a negative covariance."""
     return [f"The motion is not free: displacements two frames apart have covariance "
             f"{gate.value[2] / gate.value[0]:+.2g} of the variance ({gate.value[2] / gate.stderr[2]:.0f} standard "
             "errors from 0), as a trap, repulsive neighbours or crowding cause (or a vibration that was not removed). "
             f"D is the slope of the MSD carried back to lag 0; the covariance estimate, {first.D[-1]:.3g} µm²/s, is "
-            "low. It is a starting value: fit a model with forces, or record faster."]
+            "low. It is a starting value: fit a model with forces, or record faster. If the motion is known to be "
+            "free, the localisation errors vary slowly instead (compression, focus), and the slope of the MSD over "
+            f"lags {coarse.lags[0]}-{coarse.lags[-1]}, {coarse.D[-1]:.3g} ± {coarse.D_stderr[-1]:.1g} µm²/s, is the "
+            "better D."]
 
 
 def about_bending(displacements: Displacements, first: Estimate, longest: int) -> list[str]:
@@ -67,7 +70,7 @@ def about_bending(displacements: Displacements, first: Estimate, longest: int) -
     if longest < WINDOW + 1 or first.D[-1] <= 0:
         return []
     change, stderr, (low, high) = long_lag_change(displacements, displacements.tracks.units.dt, longest)
-    if abs(change) < max(4 * stderr, 0.1):
+    if abs(change) < max(4 * stderr, 0.05):
         return []
     cause = ("subdiffusion: a trap, crowding or forces between the particles" if change < 0
              else "flow, active motion or slowly varying errors")

@@ -127,7 +127,8 @@ def diffusion(tracks: Trajectories, *, drift: Literal["remove", "keep"] = "remov
     must be uncorrelated. If their covariance is beyond 3 standard errors, the lag-1 values are not used. Positive:
     the errors are correlated (video compression, vibration), and D is the slope of the MSD over the first lags
     where it is straight. Negative: forces bend the MSD (trap, crowding, repulsion), and D is its slope carried
-    back to lag 0. The warnings say so.
+    back to lag 0; but slowly varying errors look the same, so in a video known to be inter-coded the straight part is
+    taken here too. The warnings say so, with the other value.
 
     Parameters
     ----------
@@ -196,13 +197,13 @@ def _estimate(displacements: Displacements, found: Any, gate: Covariances,
     dim, dt = displacements.tracks.dim, units.dt
     first = estimates.covariance(found, dim, dt, units.blur)
     z = gate.value[2] / gate.stderr[2]
-    if z > _GATE:
-        estimate = estimates.flat_slope(displacements, dt, longest)
-        return estimate, say.about_correlated_errors(displacements.tracks, first, estimate, gate)
-    if z < -_GATE:
-        estimate = estimates.extrapolated(found, dim, dt, units.blur)
-        return estimate, say.about_forces(first, estimate, gate)
-    return first, say.about_bending(displacements, first, longest)
+    if abs(z) <= _GATE:
+        return first, say.about_bending(displacements, first, longest)
+    coarse = estimates.flat_slope(displacements, dt, longest)
+    if z > 0 or displacements.tracks.info.get("inter_coded"):
+        return coarse, say.about_correlated_errors(displacements.tracks, first, coarse, gate)
+    estimate = estimates.extrapolated(found, dim, dt, units.blur)
+    return estimate, say.about_forces(first, coarse, gate)
 
 
 def _result(tracks: Trajectories, displacements: Displacements, estimate: Estimate, gate: Covariances, removed: bool,

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial import cKDTree
 
+from vid2dyn.analysis._pair_counts import pair_counts
 from vid2dyn.errors import ConfigError, DataError
 from vid2dyn.progress import Progress, silent
 from vid2dyn.trajectories import Trajectories
@@ -85,9 +85,9 @@ def rdf(tracks: Trajectories, r_max: float | None = None, bins: int = 50, *, reg
 
     Notes
     -----
-    Standard errors: frames are grouped in blocks of 1, 2, 4, ... frames and the largest error of the averages of
-    blocks counts, as long as there are 8 (Flyvbjerg and Petersen, J. Chem. Phys. 91, 461 (1989)), since
-    configurations outlive a frame; never below Poisson. With under 8 frames: Poisson of one frame.
+    Standard errors: configurations outlive a frame. How long is taken from how long pairs of tracked particles stay
+    in a shell, and from blocks of frames; see `vid2dyn.analysis._pair_counts`. With fewer than 8 frames, or unlinked
+    detections that hardly move, they are lower bounds.
 
     Examples
     --------
@@ -106,17 +106,16 @@ def rdf(tracks: Trajectories, r_max: float | None = None, bins: int = 50, *, reg
         raise ConfigError(f"rdf(r_max={r_max:g} µm, bins={bins}): r_max lies between 0 and {allowed:g} µm ("
                           f"{'half the shortest edge of the box' if periodic else 'the shorter side of the region'}).")
     edges = np.linspace(0.0, r_max, bins + 1)
-    counts, number = _counts(tracks, positions, edges, sides if periodic else None, progress)
-    shell = _shell_probability(edges, sides, periodic)
-    pairs = number * (number - 1.0) / 2
+    found = pair_counts(tracks, positions, edges, sides if periodic else None, progress)
+    pairs = found.number * (found.number - 1.0) / 2
     if pairs.sum() == 0:
         raise DataError("No frame has two particles, so there is no pair to measure g(r) from.")
-    expected = pairs.sum() * shell
-    value = counts.sum(axis=0) / expected
-    stderr = _block_error(counts - pairs[:, None] * shell * value, counts.sum(axis=0)) / expected
-    seen = number[number > 0]
-    return RDF(edges, 0.5 * (edges[1:] + edges[:-1]), value, stderr, counts.sum(axis=0),
-               float(seen.mean() / np.prod(sides)), sides, periodic)
+    ideal = pairs[:, None] * _shell_probability(edges, sides, periodic)
+    counts = found.counts.sum(axis=0)
+    value = counts / ideal.sum(axis=0)
+    stderr = found.stderr(ideal * value) / ideal.sum(axis=0)
+    return RDF(edges, 0.5 * (edges[1:] + edges[:-1]), value, stderr, counts,
+               float(found.number.mean() / np.prod(sides)), sides, periodic)
 
 
 def _region(tracks: Trajectories, region: Sequence[float] | None,
@@ -142,24 +141,6 @@ def _region(tracks: Trajectories, region: Sequence[float] | None,
     return tuple(np.clip(filled, (1 - _MARGIN_SHARE) * field, field).tolist()), positions
 
 
-def _counts(tracks: Trajectories, positions: np.ndarray, edges: np.ndarray, box: tuple[float, ...] | None,
-            progress: Progress) -> tuple[np.ndarray, np.ndarray]:
-    """(frames, bins) pairs and (frames,) particles in each frame that was recorded."""
-    order = np.argsort(tracks.frame, kind="stable")
-    frame = tracks.frame[order]
-    start = np.flatnonzero(np.r_[True, frame[1:] != frame[:-1]])
-    stop = np.r_[start[1:], len(frame)]
-    counts = np.zeros((start.size, edges.size - 1), dtype=np.int64)
-    if box is not None:
-        positions = np.where(positions >= np.asarray(box), 0.0, positions)
-    for k, (a, b) in enumerate(zip(start, stop)):
-        x = positions[order[a:b]]
-        i, j = cKDTree(x, boxsize=box).query_pairs(edges[-1], output_type="ndarray").T
-        counts[k] = np.histogram(np.linalg.norm(tracks.box.displacement(x[i], x[j]), axis=1), edges)[0]
-        progress(k + 1, start.size, "pair distances")
-    return counts, stop - start
-
-
 def _shell_probability(edges: np.ndarray, sides: tuple[float, ...], periodic: bool) -> np.ndarray:
     """Probability that two independent uniform points are a distance in each shell apart."""
     r, volume = edges, float(np.prod(sides))
@@ -180,23 +161,3 @@ def _shell_probability(edges: np.ndarray, sides: tuple[float, ...], periodic: bo
         else:
             inside /= volume
     return np.diff(inside) / (volume if periodic else volume**2)
-
-
-def _block_error(deviation: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Standard error of the sums of `deviation` (frames, bins) over correlated frames."""
-    frames = len(deviation)
-    poisson = np.sqrt(np.maximum(counts, 1))
-    if frames < 8:
-        return poisson * np.sqrt(frames)
-    base = (deviation**2).sum(axis=0)
-    inflation, size = 1.0, 1
-    while frames // size >= 8:
-        groups = np.arange(0, frames, size)
-        sums = np.add.reduceat(deviation, groups, axis=0)
-        # One number for all shells: its own scatter is far smaller than that of a single shell's.
-        used = base > 0
-        if used.any():
-            inflation = max(inflation, float(np.mean((sums**2).sum(axis=0)[used] / base[used])))
-        size *= 2
-    frames_factor = frames / max(frames - 1, 1)
-    return np.sqrt(np.maximum(base * inflation * frames_factor, poisson**2))
