@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.spatial import cKDTree
 
 from vid2dyn.config import recipe
 from vid2dyn.errors import DataError
@@ -23,6 +24,7 @@ from vid2dyn.trajectories import Trajectories
 from vid2dyn.video import Video
 
 _LOOKED_AT = 5                    # frames that choose minmass
+_OVERLAP = 1.3                    # diameters within which a neighbour's light falls into the mask
 
 
 def track(video: Video, settings: Track | None = None, progress: Progress = silent) -> Trajectories:
@@ -78,11 +80,11 @@ def track(video: Video, settings: Track | None = None, progress: Progress = sile
     if minmass is None:
         minmass = automatic_minmass(_spread(video, settings.start, stop), settings)
     in_force = dataclasses.replace(settings, minmass=minmass)
-    table, empty = _table(video, in_force, stop, CrockerGrier(in_force), NearestLinks(in_force), progress)
+    table, notes = _table(video, in_force, stop, CrockerGrier(in_force), NearestLinks(in_force), progress)
     if not len(table):
         raise DataError(_nothing(video, settings, minmass))
     tracks = Trajectories.from_dataframe(table, units=video.units, field_of_view=video.shape,
-                                         info=_provenance(video, settings, minmass, empty))
+                                         info=_provenance(video, settings, minmass, notes))
     return keep(tracks, min_length=settings.min_length)
 
 
@@ -101,15 +103,17 @@ def _checked(frame: np.ndarray, number: int, video: Video) -> np.ndarray:
 
 
 def _table(video: Video, settings: Track, stop: int, detector: Detector, linker: Linker,
-           progress: Progress) -> tuple[pd.DataFrame, list[int]]:
-    """All detections with particle numbers, and the frames without any."""
+           progress: Progress) -> tuple[pd.DataFrame, list[str]]:
+    """All detections with particle numbers, and what a user should know about them."""
     found: list[np.ndarray] = []
+    crowded: list[int] = []
     total = stop - settings.start
 
     def positions() -> Iterator[tuple[int, np.ndarray]]:
         for done, frame in enumerate(video.frames(settings.start, stop)):
             number = settings.start + done
             found.append(detector(_checked(frame, number, video)))
+            crowded.append(_crowded(found[-1][:, :2], _OVERLAP * settings.diameter))
             yield number, found[-1][:, :2]
             progress(done + 1, total, "tracking")
 
@@ -120,15 +124,40 @@ def _table(video: Video, settings: Track, stop: int, detector: Detector, linker:
     numbers = np.concatenate(particles) if particles else np.empty(0, np.int64)
     table = pd.concat([pd.DataFrame({"frame": frames, "particle": numbers}),
                        pd.DataFrame(columns, columns=list(COLUMNS), copy=False)], axis=1)
-    return table, (np.flatnonzero(counts == 0) + settings.start).tolist()
+    return table, [*_on_empty(np.flatnonzero(counts == 0) + settings.start, total),
+                   *_on_overlap(sum(crowded), len(table), settings)]
 
 
-def _provenance(video: Video, settings: Track, minmass: float, empty: list[int]) -> dict[str, Any]:
+def _crowded(positions: np.ndarray, reach: float) -> int:
+    """How many positions have a neighbour nearer than `reach` [px]."""
+    if len(positions) < 2:
+        return 0
+    nearest = cKDTree(positions).query(positions, k=2)[0][:, 1]
+    return int((nearest < reach).sum())
+
+
+def _on_empty(empty: np.ndarray, total: int) -> list[str]:
+    if not len(empty):
+        return []
+    first = ", ".join(map(str, empty[:5])) + (", ..." if len(empty) > 5 else "")
+    cure = " If that is wrong, try invert, another diameter or a smaller minmass." if 2 * len(empty) > total else ""
+    return [f"{len(empty)} frames hold no particle: {first}.{cure}"]
+
+
+def _on_overlap(crowded: int, total: int, settings: Track) -> list[str]:
+    if crowded <= 0.1 * total:
+        return []
+    separation = settings.diameter + 1 if settings.separation is None else settings.separation
+    reach = _OVERLAP * settings.diameter
+    share = 100 * crowded / total
+    return [f"{share:.0f} % of the detections have a neighbour within {reach:.0f} px (1.3 diameters). Where images "
+            "overlap, centroids are off by up to about 0.5 px, which y_std and x_std do not include, and of two "
+            f"particles closer than {separation:g} px one is dropped: do not trust pair forces at such distances."]
+
+
+def _provenance(video: Video, settings: Track, minmass: float, notes: list[str]) -> dict[str, Any]:
     info = video.info
-    warnings = list(video.warnings)
-    if empty:
-        first = ", ".join(map(str, empty[:5])) + (", ..." if len(empty) > 5 else "")
-        warnings.append(f"{len(empty)} frames hold no particle: {first}.")
+    warnings = [*video.warnings, *notes]
     if info.inter_coded:
         warnings.append(f"The movie is compressed from frame to frame ({info.codec}): that smooths and correlates "
                         "the noise of pixels, so y_std and x_std are too small.")
