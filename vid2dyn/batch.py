@@ -101,7 +101,7 @@ def run_experiment(experiment: Experiment, out: Path, workers: int = 1,
     folders = [out / name for name in _folder_names(experiment.sources)]
     jobs = [(experiment, source, folder) for source, folder in zip(experiment.sources, folders)]
     if workers == 1 or len(jobs) == 1:
-        outcomes = [_guarded(*job, progress) for job in jobs]
+        outcomes = [_guarded(*job, progress if len(jobs) == 1 else _named(job[2].name, progress)) for job in jobs]
     else:
         outcomes = _in_parallel(jobs, min(workers, len(jobs)), progress)
     _write_summary(out / "summary.csv", outcomes)
@@ -182,6 +182,11 @@ def _video(source: Source) -> Any:
     if source.path is None or source.path.suffix.lower() in (*pipeline.TABLES, ".parquet"):
         return None
     return pipeline.open(source.path, **source.calibration)
+
+
+def _named(movie: str, progress: Progress) -> Progress:
+    """`progress` that says which movie it is about."""
+    return lambda done, total, what: progress(done, total, f"{movie}: {what}")
 
 
 def _guarded(experiment: Experiment, source: Source, folder: Path, progress: Progress = silent) -> Outcome:

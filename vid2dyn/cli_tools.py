@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-import sys
 import tomllib
 import types
 import typing
@@ -64,7 +63,7 @@ def verb(name: str | None = None, **groups: Any) -> Callable[[Callable[..., None
             for group, options in members.items():
                 values = {option.name: given.pop(option.name) for option in options}
                 given[group] = {key: value for key, value in values.items() if value is not None}
-            with _errors(debug), _bars(quiet) as progress:
+            with _errors(debug), _said(), _bars(quiet) as progress:
                 function(**given, progress=progress)
 
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -161,9 +160,22 @@ def suffix(path: Path, wanted: str) -> Path:
     return path
 
 
+_lines: list[str] = []
+
+
 def say(text: str) -> None:
-    """Plain text on standard output."""
-    typer.echo(text)
+    """Text for standard output, written when the command is done and its progress bars are gone."""
+    _lines.append(text)
+
+
+@contextmanager
+def _said() -> Iterator[None]:
+    _lines.clear()
+    try:
+        yield
+    finally:
+        for text in _lines:
+            typer.echo(text)
 
 
 def show_parts(family: str | None) -> None:
@@ -223,7 +235,7 @@ def _bars(quiet: bool) -> Iterator[Progress]:
         yield silent
         return
     with Bars(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-              TimeRemainingColumn(elapsed_when_finished=True), console=console) as bars:
+              TimeRemainingColumn(elapsed_when_finished=True), console=console, redirect_stdout=False) as bars:
         tasks: dict[str, Any] = {}
 
         def show(done: int, total: int, what: str) -> None:
@@ -247,5 +259,3 @@ def _errors(debug: bool) -> Iterator[None]:
             raise
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(2) from None
-    finally:
-        sys.stdout.flush()
