@@ -298,3 +298,27 @@ def test_absent_particles_stay_absent_and_bad_noise_is_refused():
 def test_replace_keeps_a_simulator_valid():
     sim = dataclasses.replace(sims.Brownian(), frames=3, n_particles=4)
     assert sim.run(0).n_frames == 3
+
+
+# ------------------------------------------------------------------ the sample clip
+
+def test_sample_clip_is_what_its_truth_says():
+    import json
+    from pathlib import Path
+
+    from vid2dyn.files import sha256
+
+    folder = Path(__file__).resolve().parents[1] / "sample_data"
+    truth = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 3_000_000
+    assert sha256(folder / "clip.tif") == truth["provenance"]["sha256"]["clip.tif"]
+    clip, seen = vd.open(folder / "clip.tif"), vd.Trajectories.load(folder / "clip.truth.parquet")
+    assert clip.units == Units(**truth["units"]) == seen.units
+    assert len(clip) == seen.n_frames == truth["simulator"]["frames"]
+    pair = build(sims.Yukawa, truth["pair"], "truth.json")
+    table = truth["pair_potential"]
+    np.testing.assert_allclose(pair.energy(table["r_um"]), table["energy_kT"], atol=1e-6)
+    # the first frame is drawn again from the recipe, by the same code and seed
+    sim = dataclasses.replace(build(sims.Brownian, truth["simulator"], "truth.json"), frames=1)
+    again = sims.render(sim, build(sims.Renderer, truth["renderer"], "truth.json"), seed=truth["seed"])
+    assert np.abs(again[0].astype(int) - clip[0]).mean() < 0.01
