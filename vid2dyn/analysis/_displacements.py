@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -63,8 +64,8 @@ class Displacements:
         slot = np.full(len(self.tracks) + lag, -1)
         slot[self.rows] = np.arange(len(self.rows))
         # Consecutive displacements occupy consecutive rows: a chain of lag + 1 of them starts in `first`.
-        chain = np.all([slot[self.rows + k] >= 0 for k in range(lag + 1)], axis=0)
-        first = np.flatnonzero(chain)
+        complete = np.all([slot[self.rows + k] >= 0 for k in range(lag + 1)], axis=0)
+        first = np.flatnonzero(complete)
         second = slot[self.rows[first] + lag]
         product = self.value[first] * self.value[second]
         if not self.remove:
@@ -85,12 +86,12 @@ class Displacements:
 
     def covariances(self, lags: Sequence[int] = (0, 1, 2)) -> Moments:
         """Moments (lag, axis), axis fastest, of displacement covariances [µm²]."""
-        return moments(self.tracks, [self.covariance_terms(lag) for lag in lags], max(lags) + 1)
+        return moments(self.tracks, (self.covariance_terms(lag) for lag in lags), max(lags) + 1)
 
     def mean_squares(self, lags: Sequence[int]) -> Moments:
         """Moments of the covariances at lag 0 and 1, then of the squared displacements at `lags` [µm²]."""
-        terms = [self.covariance_terms(0), self.covariance_terms(1)]
-        return moments(self.tracks, terms + [self.square_terms(lag) for lag in lags], max(lags))
+        terms = chain((self.covariance_terms(lag) for lag in (0, 1)), (self.square_terms(lag) for lag in lags))
+        return moments(self.tracks, terms, max(lags))
 
     def mean_flow(self) -> Moments:
         """Mean displacement per frame along each axis, as recorded [µm]."""

@@ -118,8 +118,20 @@ def flat_slope(displacements: Displacements, dt: float, longest: int) -> Estimat
                     tuple(int(k) for k in window), flat)
 
 
-def long_lag_change(displacements: Displacements, dt: float, longest: int) -> tuple[float, float, tuple[int, int]]:
-    """Slope of the MSD over its longest reliable lags over the covariance estimate, less 1; error; lags."""
+@dataclass(frozen=True)
+class Bend:
+    """Slope of the MSD over lags `low` to `high` over the covariance estimate, less 1, with its error."""
+
+    change: float
+    stderr: float
+    low: int
+    high: int
+
+
+def long_lag_change(displacements: Displacements, dt: float, longest: int) -> Bend | None:
+    """Whether the MSD bends between lags 1-2 and the upper half of 1 .. `longest`; None if that is too short."""
+    if longest < WINDOW + 1:
+        return None
     dim = displacements.tracks.dim
     lags = np.arange(1, longest + 1)
     found = displacements.mean_squares([int(lag) for lag in lags])
@@ -128,5 +140,6 @@ def long_lag_change(displacements: Displacements, dt: float, longest: int) -> tu
     short = np.append([0.5 / dt, 1.0 / dt], np.zeros(longest))
     (reference,), _ = found.combine(per_axis(short, dim)[-1])
     (change,), (stderr,) = found.combine(per_axis(long - short, dim)[-1])
-    scale = abs(reference) or 1.0
-    return float(change / scale), float(stderr / scale), (int(window[0]), int(window[-1]))
+    if reference <= 0:
+        return None
+    return Bend(float(change / reference), float(stderr / reference), int(window[0]), int(window[-1]))

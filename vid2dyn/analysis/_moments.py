@@ -13,7 +13,7 @@ never below V_cells. A grouping with fewer than `_ENOUGH` groups says nothing an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,14 +95,15 @@ def _grouped(u: np.ndarray, label: np.ndarray) -> np.ndarray | None:
     return (sums**2).sum(axis=0) * groups / (groups - 1)
 
 
-def moments(tracks: Trajectories, terms: Sequence[Terms], longest: int) -> Moments:
+def moments(tracks: Trajectories, terms: Iterable[Terms], longest: int) -> Moments:
     """Means of all columns of all `terms`, in order, with their joint errors.
 
     Parameters
     ----------
     tracks : Trajectories
         Table that the rows of the terms point into.
-    terms : sequence of Terms
+    terms : iterable of Terms
+        Taken one at a time and not kept.
     longest : int
         Number of frames the longest term spans: a block of frames is at least twice that, if the
         recording is long enough for ten such blocks.
@@ -122,9 +123,11 @@ def moments(tracks: Trajectories, terms: Sequence[Terms], longest: int) -> Momen
     _, particle = np.unique(tracks.particle, return_inverse=True)
     cells, cell = np.unique(particle * (span // length + 1) + block, return_inverse=True)
     means, counts, columns = [], [], []
+    used = np.zeros(cells.size, dtype=bool)
     for term in terms:
         total = term.weight.sum()
         where = cell[term.row]
+        used[where] = True
         for value in term.value.T:
             mean = (value.sum() / total) if total > 0 else np.nan
             deviation = np.nan_to_num((value - mean * term.weight) / total) if total > 0 else 0.0 * value
@@ -132,13 +135,9 @@ def moments(tracks: Trajectories, terms: Sequence[Terms], longest: int) -> Momen
             counts.append(len(term.row))
             columns.append(np.bincount(where, deviation, cells.size))
     # A cell without a single sample must not count as a group.
-    influence = np.stack(columns, axis=1)
-    used = np.zeros(cells.size, dtype=bool)
-    for term in terms:
-        used[cell[term.row]] = True
-    span_blocks = span // length + 1
-    return Moments(np.array(means), influence[used], (cells // span_blocks)[used], (cells % span_blocks)[used],
-                   np.array(counts))
+    blocks = span // length + 1
+    return Moments(np.array(means), np.stack([column[used] for column in columns], axis=1), (cells // blocks)[used],
+                   (cells % blocks)[used], np.array(counts))
 
 
 def unwrapped(tracks: Trajectories) -> np.ndarray:

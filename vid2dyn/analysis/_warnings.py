@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vid2dyn.analysis._displacements import Displacements
-from vid2dyn.analysis._estimates import WINDOW, Estimate, long_lag_change
+from vid2dyn.analysis._estimates import Bend, Estimate
 from vid2dyn.analysis._moments import Moments
 from vid2dyn.errors import DataError
 from vid2dyn.trajectories import Trajectories
@@ -23,8 +23,12 @@ def need_three_frames(found: Moments) -> None:
                         "be told apart; record longer tracks, or raise search_range.")
 
 
-def about_correlated_errors(tracks: Trajectories, first: Estimate, used: Estimate, gate: Covariances) -> list[str]:
-    """The lag-2 gate failed with a positive covariance."""
+def about_correlated_errors(tracks: Trajectories, first: Estimate, used: Estimate, gate: Covariances,
+                            bend: Bend | None) -> list[str]:
+    """The lag-2 gate failed, or (with a `bend`) passed in an inter-coded video whose MSD is not straight."""
+    symptom = (f"displacements two frames apart have covariance {gate.value[2] / gate.value[0]:+.2f} of the variance, "
+               f"{gate.value[2] / gate.stderr[2]:.0f} standard errors from 0") if bend is None else \
+        f"the MSD is not straight ({_bent(bend)})"
     codec = tracks.info.get("codec")
     coded = tracks.info.get("inter_coded")
     if coded:
@@ -34,9 +38,8 @@ def about_correlated_errors(tracks: Trajectories, first: Estimate, used: Estimat
                  "like?), and so do vibration and flow")
     else:
         cause = "Vibration, flow or active motion does this"
-    notes = [f"The localisation errors are correlated in time: displacements two frames apart have covariance "
-             f"{gate.value[2] / gate.value[0]:+.2f} of the variance, {gate.value[2] / gate.stderr[2]:.0f} standard "
-             f"errors from 0. {cause}. Values at lag 1 are refused (the lag-1 displacement would give D = "
+    notes = [f"The localisation errors are correlated in time: {symptom}. {cause}. "
+             "Values at lag 1 are refused (the lag-1 displacement would give D = "
              f"{_lag_one(first, gate):.2g}, the covariance estimate {first.D[-1]:.2g} µm²/s); D is the slope of the "
              f"MSD over lags {used.lags[0]}-{used.lags[-1]} frames, and the localisation error is not known. "
              "Use a raw or intra-coded recording, or every few frames of this one, to learn forces."]
@@ -65,17 +68,18 @@ def about_forces(first: Estimate, coarse: Estimate, gate: Covariances) -> list[s
             "better D."]
 
 
-def about_bending(displacements: Displacements, first: Estimate, longest: int) -> list[str]:
+def about_bending(bend: Bend | None) -> list[str]:
     """The gate passed; does the MSD bend at longer lags?"""
-    if longest < WINDOW + 1 or first.D[-1] <= 0:
+    if bend is None or abs(bend.change) < max(4 * bend.stderr, 0.05):
         return []
-    change, stderr, (low, high) = long_lag_change(displacements, displacements.tracks.units.dt, longest)
-    if abs(change) < max(4 * stderr, 0.05):
-        return []
-    cause = ("subdiffusion: a trap, crowding or forces between the particles" if change < 0
+    cause = ("subdiffusion: a trap, crowding or forces between the particles" if bend.change < 0
              else "flow, active motion or slowly varying errors")
-    return [f"The MSD bends {'down' if change < 0 else 'up'}: over lags {low}-{high} frames its slope is {change:+.0%} "
-            f"(± {stderr:.0%}) from that at lags 1-2 ({cause}). D is the short-time value."]
+    return [f"The MSD bends {'down' if bend.change < 0 else 'up'}: {_bent(bend)} ({cause}). D is the short-time value."]
+
+
+def _bent(bend: Bend) -> str:
+    return (f"over lags {bend.low}-{bend.high} frames its slope is {bend.change:+.0%} (± {bend.stderr:.0%}) from that "
+            "at lags 1-2")
 
 
 def about_data(tracks: Trajectories, displacements: Displacements, used: Estimate, removed: bool) -> list[str]:

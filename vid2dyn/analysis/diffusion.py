@@ -127,8 +127,9 @@ def diffusion(tracks: Trajectories, *, drift: Literal["remove", "keep"] = "remov
     must be uncorrelated. If their covariance is beyond 3 standard errors, the lag-1 values are not used. Positive:
     the errors are correlated (video compression, vibration), and D is the slope of the MSD over the first lags
     where it is straight. Negative: forces bend the MSD (trap, crowding, repulsion), and D is its slope carried
-    back to lag 0; but slowly varying errors look the same, so in a video known to be inter-coded the straight part is
-    taken here too. The warnings say so, with the other value.
+    back to lag 0. Slowly varying errors look the same, so in a video known to be inter-coded the straight part is
+    taken here too, and also where only the slope at long lags differs by 3 standard errors from the covariance
+    estimate. The warnings say so, with the other value.
 
     Parameters
     ----------
@@ -196,12 +197,13 @@ def _estimate(displacements: Displacements, found: Any, gate: Covariances,
     units = displacements.tracks.units
     dim, dt = displacements.tracks.dim, units.dt
     first = estimates.covariance(found, dim, dt, units.blur)
-    z = gate.value[2] / gate.stderr[2]
-    if abs(z) <= _GATE:
-        return first, say.about_bending(displacements, first, longest)
+    z, coded = gate.value[2] / gate.stderr[2], bool(displacements.tracks.info.get("inter_coded"))
+    bend = estimates.long_lag_change(displacements, dt, longest) if abs(z) <= _GATE else None
+    if abs(z) <= _GATE and not (coded and bend is not None and abs(bend.change) > _GATE * bend.stderr):
+        return first, say.about_bending(bend)
     coarse = estimates.flat_slope(displacements, dt, longest)
-    if z > 0 or displacements.tracks.info.get("inter_coded"):
-        return coarse, say.about_correlated_errors(displacements.tracks, first, coarse, gate)
+    if z > 0 or coded:
+        return coarse, say.about_correlated_errors(displacements.tracks, first, coarse, gate, bend)
     estimate = estimates.extrapolated(found, dim, dt, units.blur)
     return estimate, say.about_forces(first, coarse, gate)
 

@@ -118,16 +118,18 @@ def msd(tracks: Trajectories, max_lag: int | None = None, *, lags: Sequence[int]
                                            return_counts=True)[1:]
     last = first + detections - 1
     span = (tracks.frame[last] - tracks.frame[first] + 1).astype(float)
-    terms, independent = [], []
-    for lag in frames:
-        i, j = tracks.lagged(int(lag))
+    independent: list[float] = []
+
+    def squares(lag: int) -> Terms:
+        i, j = tracks.lagged(lag)
         squared = ((position[j] - position[i]) ** 2).sum(axis=1)
         pairs = np.bincount(inverse[i], minlength=first.size)
         effective = np.where(pairs > 0, _independent(span, float(lag)) * detections / span, 0.0)
         share = (effective / np.maximum(pairs, 1))[inverse[i]] if weight == "independent" else np.ones(len(i))
-        terms.append(Terms(i, (squared * share)[:, None], share))
         independent.append(max(float(effective.sum()), 1e-300))
-    found = moments(tracks, terms, int(frames.max()))
+        return Terms(i, (squared * share)[:, None], share)
+
+    found = moments(tracks, (squares(int(lag)) for lag in frames), int(frames.max()))
     floor = found.mean * np.sqrt(2.0 / (tracks.dim * np.array(independent)))
     stderr = np.where(np.isfinite(found.stderr), np.fmax(found.stderr, floor), floor)
     return MSD(frames, frames * dt, found.mean, stderr, found.count, tracks.dim)

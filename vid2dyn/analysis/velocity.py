@@ -84,13 +84,14 @@ def vacf(tracks: Trajectories, max_lag: int = 10) -> VACF:
     steps = Displacements.of(tracks, remove=False)
     velocity = np.full((len(tracks), tracks.dim), np.nan)
     velocity[steps.rows] = steps.value / dt
-    terms = []
-    for lag in range(max_lag + 1):
+
+    def products(lag: int) -> Terms:
         i, j = tracks.lagged(lag) if lag else (steps.rows, steps.rows)
         product = (velocity[i] * velocity[j]).sum(axis=1)
         known = np.isfinite(product)
-        terms.append(Terms(i[known], product[known, None], np.ones(int(known.sum()))))
-    found = moments(tracks, terms, max_lag + 1)
+        return Terms(i[known], product[known, None], np.ones(int(known.sum())))
+
+    found = moments(tracks, (products(lag) for lag in range(max_lag + 1)), max_lag + 1)
     frames = np.arange(max_lag + 1)
     ratio, ratio_stderr = _over_first(found)
     return VACF(frames, frames * dt, found.mean, np.where(found.count > 0, found.stderr, np.nan), found.count,
