@@ -64,6 +64,9 @@ def test_wrong_exposure_changes_the_noise_but_not_D() -> None:
     assert abs(right.localisation_error - S) < Z * right.localisation_error_stderr
     assert np.isnan(flash.localisation_error), "its variance is significantly negative"
     assert any("exposure is longer than stated" in w for w in flash.warnings)
+    coded = diffusion(tracks_of(positions, 0.0).replace(info={"inter_coded": True}))
+    assert coded.method == "slope", "in inter-coded video a negative variance means shared errors"
+    assert abs(coded.D - D) < Z * coded.D_stderr
     assert any("exposure is unknown" in w for w in unknown.warnings)
 
 

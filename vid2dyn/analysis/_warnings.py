@@ -23,12 +23,25 @@ def need_three_frames(found: Moments) -> None:
                         "be told apart; record longer tracks, or raise search_range.")
 
 
+def covariance_symptom(gate: Covariances) -> str:
+    """What the lag-2 gate saw."""
+    return (f"displacements two frames apart have covariance {gate.value[2] / gate.value[0]:+.2f} of the variance, "
+            f"{gate.value[2] / gate.stderr[2]:.0f} standard errors from 0")
+
+
+def inter_coded_symptom(tracks: Trajectories, first: Estimate, bend: Bend | None, limit: float) -> str:
+    """What else shows, in a video known to be inter-coded, that errors are correlated; empty if nothing does."""
+    if bend is not None and abs(bend.change) > limit * bend.stderr:
+        return f"the MSD is not straight ({_bent(bend)})"
+    if tracks.units.exposure is not None and first.noise[-1] < -limit * first.noise_stderr[-1]:
+        return (f"their variance comes out negative by {-first.noise[-1] / first.noise_stderr[-1]:.0f} standard "
+                "errors, which neighbouring frames that share errors cause")
+    return ""
+
+
 def about_correlated_errors(tracks: Trajectories, first: Estimate, used: Estimate, gate: Covariances,
-                            bend: Bend | None) -> list[str]:
-    """The lag-2 gate failed, or (with a `bend`) passed in an inter-coded video whose MSD is not straight."""
-    symptom = (f"displacements two frames apart have covariance {gate.value[2] / gate.value[0]:+.2f} of the variance, "
-               f"{gate.value[2] / gate.stderr[2]:.0f} standard errors from 0") if bend is None else \
-        f"the MSD is not straight ({_bent(bend)})"
+                            symptom: str) -> list[str]:
+    """Lag-1 values are refused because of `symptom`."""
     codec = tracks.info.get("codec")
     coded = tracks.info.get("inter_coded")
     if coded:

@@ -128,8 +128,8 @@ def diffusion(tracks: Trajectories, *, drift: Literal["remove", "keep"] = "remov
     the errors are correlated (video compression, vibration), and D is the slope of the MSD over the first lags
     where it is straight. Negative: forces bend the MSD (trap, crowding, repulsion), and D is its slope carried
     back to lag 0. Slowly varying errors look the same, so in a video known to be inter-coded the straight part is
-    taken here too, and also where only the slope at long lags differs by 3 standard errors from the covariance
-    estimate. The warnings say so, with the other value.
+    taken here too, and also where only the slope at long lags, or a negative s², speaks against the covariance
+    estimate by 3 standard errors. The warnings say so, with the other value.
 
     Parameters
     ----------
@@ -198,12 +198,15 @@ def _estimate(displacements: Displacements, found: Any, gate: Covariances,
     dim, dt = displacements.tracks.dim, units.dt
     first = estimates.covariance(found, dim, dt, units.blur)
     z, coded = gate.value[2] / gate.stderr[2], bool(displacements.tracks.info.get("inter_coded"))
-    bend = estimates.long_lag_change(displacements, dt, longest) if abs(z) <= _GATE else None
-    if abs(z) <= _GATE and not (coded and bend is not None and abs(bend.change) > _GATE * bend.stderr):
-        return first, say.about_bending(bend)
+    symptom = say.covariance_symptom(gate)
+    if abs(z) <= _GATE:
+        bend = estimates.long_lag_change(displacements, dt, longest)
+        symptom = say.inter_coded_symptom(displacements.tracks, first, bend, _GATE) if coded else ""
+        if not symptom:
+            return first, say.about_bending(bend)
     coarse = estimates.flat_slope(displacements, dt, longest)
     if z > 0 or coded:
-        return coarse, say.about_correlated_errors(displacements.tracks, first, coarse, gate, bend)
+        return coarse, say.about_correlated_errors(displacements.tracks, first, coarse, gate, symptom)
     estimate = estimates.extrapolated(found, dim, dt, units.blur)
     return estimate, say.about_forces(first, coarse, gate)
 
