@@ -20,6 +20,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -208,9 +209,9 @@ def _in_parallel(jobs: list[Any], workers: int, progress: Progress) -> list[Outc
             i = futures[future]
             try:
                 outcomes[i] = future.result()
-            except Exception as error:
-                raise DataError(f"{jobs[i][1].name}: the worker process died ({error!r}). It may have run out of "
-                                "memory: use fewer workers and repeat; what is finished is kept.") from error
+            except BrokenProcessPool:
+                raise DataError(f"{jobs[i][1].name}: a worker process died, perhaps for lack of memory. Use fewer "
+                                "workers and repeat; what is finished is kept.") from None
             progress(len(outcomes), len(jobs), "movies")
     except BaseException:
         for process in list((pool._processes or {}).values()):

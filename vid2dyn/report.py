@@ -58,7 +58,9 @@ def contents(tracks: Any, model: Any = None, rollout: Any = None, video: Any = N
     measured = _try(lambda: diffusion(tracks), "Diffusion coefficient", notes)
     if rollout is not None and comparison is None:
         comparison = _try(lambda: compare(tracks, rollout), "Comparison with the rollout", notes)
-    notes += [*getattr(measured, "warnings", ()), *getattr(comparison, "notes", ())]
+    about = "" if model is None else "About the estimate from displacements alone: "
+    notes += [about + warning for warning in getattr(measured, "warnings", ())]
+    notes += getattr(comparison, "notes", ())
     notes += [*(model.report.get("warnings", ()) if model is not None else ())]
     sections = [_seen(tracks, video), _motion(tracks, measured, notes)]
     if model is not None:
