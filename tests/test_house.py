@@ -53,7 +53,7 @@ def test_unknown_name_is_an_attribute_error() -> None:
         vd.trakc  # noqa: B018
 
 
-@pytest.mark.parametrize("name", ["fit", "report", "demo"])
+@pytest.mark.parametrize("name", ["report", "demo"])
 def test_verb_is_not_shadowed_by_the_module_behind_it(name: str) -> None:
     importlib.import_module(f"vid2dyn.{name}")
     assert callable(getattr(vd, name))

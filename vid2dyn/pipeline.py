@@ -143,7 +143,7 @@ def fit(tracks: Trajectories | PathLike, recipe: Any = None, seed: int = 0, prog
         When the data cannot carry such a model, or lack a calibration.
     """
     from vid2dyn.dynamics.brownian import Brownian
-    from vid2dyn.fit import fit as learn
+    from vid2dyn.fitting import fit as learn
 
     return learn(_tracks(tracks), Brownian() if recipe is None else recipe, seed=seed, progress=progress)
 
