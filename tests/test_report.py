@@ -127,6 +127,12 @@ def test_sections_without_data_are_left_out(tracks: vd.Trajectories) -> None:
     assert [s.id for s in contents(tracks, rollout=tracks)["sections"]] == ["seen", "motion", "agreement"]
 
 
+def test_model_without_pair_forces_has_no_potential(tracks: vd.Trajectories) -> None:
+    model = Known(tracks.info["truth"])
+    model.recipe = {"kind": "Brownian", "cutoff": None}
+    assert [s.id for s in contents(tracks, model=model)["sections"]] == ["seen", "motion", "trust"]
+
+
 def test_missing_calibration_is_a_sentence_on_the_page(tracks: vd.Trajectories, tmp_path: Path) -> None:
     bare = vd.Trajectories.from_dataframe(tracks.dataframe)
     text = vd.report(tmp_path / "bare.html", tracks=bare).read_text()

@@ -226,8 +226,10 @@ def true_potential(known: Mapping[str, Any], r: np.ndarray) -> np.ndarray | None
     return potential.energy(r)
 
 
-def _interactions(model: Any, known: Mapping[str, Any]) -> Section:
-    """Pair potential with band, and a table at a few distances."""
+def _interactions(model: Any, known: Mapping[str, Any]) -> Section | None:
+    """Pair potential with band, and a table at a few distances; None for a model without pair forces."""
+    if model.support is None or model.recipe.get("cutoff") is None:
+        return None
     low, high = model.support
     r = np.linspace(low - 0.05 * (high - low), high + 0.1 * (high - low), 240)
     truth = true_potential(known, r)
