@@ -79,6 +79,14 @@ def test_calibration_on_the_command_line_overrules_the_file(simulated: Path) -> 
     assert f"D = {faster:.4g}" in call("diffusion", simulated, "--frames-per-second", 200).output
 
 
+def test_table_from_elsewhere_gives_the_same_number(simulated: Path, tmp_path: Path) -> None:
+    tracks = vd.load(simulated)
+    tracks.dataframe[["frame", "particle", "y", "x"]].to_csv(tmp_path / "table.csv", index=False)
+    text = call("diffusion", tmp_path / "table.csv", "--frames-per-second", 100, "--micrometre-per-pixel", 0.1).output
+    assert f"D = {vd.diffusion(tracks).D:.4g}" in text
+    assert "frames_per_second" in call("diffusion", tmp_path / "table.csv", code=2).stderr
+
+
 def test_compare_and_report_without_a_model(simulated: Path, tmp_path: Path) -> None:
     assert "RDF" in call("compare", simulated, simulated).output
     page = tmp_path / "page.html"

@@ -10,7 +10,7 @@ Exit codes: 0 done, 2 wrong input or settings, 130 cancelled with Ctrl-C.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
@@ -44,7 +44,7 @@ def demo(out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the r
 
 @verb(settings=_track_settings, calibration=Units)
 def track(movie: Annotated[Path, typer.Argument(help="Movie, TIFF stack or folder of images.")],
-          out: Annotated[Optional[Path], Out] = None, *, settings: dict[str, Any],  # noqa: UP045
+          out: Annotated[Path | None, Out] = None, *, settings: dict[str, Any],
           calibration: dict[str, Any], progress: Progress) -> None:
     """Find and link particles: movie -> tracks (.parquet)."""
     target = suffix(out or Path(f"{movie.stem}.parquet"), ".parquet")
@@ -68,9 +68,9 @@ def diffusion(tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet, or 
 
 @verb(calibration=Units)
 def fit(tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet, or a table .csv/.xml).")],
-        out: Annotated[Optional[Path], Out] = None,  # noqa: UP045
+        out: Annotated[Path | None, Out] = None,
         dynamics: Annotated[str, typer.Option(help="Kind of model: see vid2dyn list dynamics.")] = "Brownian",
-        set_: Annotated[Optional[list[str]], Set] = None,  # noqa: UP045
+        set_: Annotated[list[str] | None, Set] = None,
         seed: Annotated[int, Seed] = 0, *, calibration: dict[str, Any], progress: Progress) -> None:
     """Learn a model: tracks -> model (.vid2dyn)."""
     target = suffix(out or Path(f"{tracks.stem}.vid2dyn"), ".vid2dyn")
@@ -84,11 +84,11 @@ def fit(tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet, or a tabl
 
 @verb()
 def simulate(simulator: Annotated[str, typer.Argument(help="Name of a simulator: see vid2dyn list simulators.")],
-             out: Annotated[Optional[Path], Out] = None,  # noqa: UP045
-             set_: Annotated[Optional[list[str]], Set] = None,  # noqa: UP045
-             movie: Annotated[Optional[Path], typer.Option(  # noqa: UP045
+             out: Annotated[Path | None, Out] = None,
+             set_: Annotated[list[str] | None, Set] = None,
+             movie: Annotated[Path | None, typer.Option(
                  help="Draw a movie of it too (.tif, .avi, .mkv), with its truth beside it.")] = None,
-             movie_set: Annotated[Optional[list[str]], typer.Option(  # noqa: UP045
+             movie_set: Annotated[list[str] | None, typer.Option(
                  metavar="KEY=VALUE", help="A setting of the camera: see vid2dyn list renderer.")] = None,
              seed: Annotated[int, Seed] = 0, *, progress: Progress) -> None:
     """Make data whose truth is known: simulator -> tracks (.parquet), and a movie if asked for."""
@@ -108,7 +108,7 @@ def simulate(simulator: Annotated[str, typer.Argument(help="Name of a simulator:
 def rollout(model: Annotated[Path, typer.Argument(help="Model (.vid2dyn).")],
             tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet) that say where the particles start.")],
             out: Annotated[Path, Out] = Path("rollout.parquet"),
-            steps: Annotated[Optional[int], typer.Option(  # noqa: UP045
+            steps: Annotated[int | None, typer.Option(
                 help="Frames to simulate (default: as many as the tracks have).")] = None,
             seed: Annotated[int, Seed] = 1, *, progress: Progress) -> None:
     """Let a model run on from the first frame of tracks: -> tracks (.parquet)."""
@@ -129,9 +129,9 @@ def compare(a: Annotated[Path, typer.Argument(help="Tracks: the data.")],
 
 @verb(calibration=Units)
 def report(tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet, or a table .csv/.xml).")],
-           model: Annotated[Optional[Path], typer.Option(help="Model (.vid2dyn) fitted to them.")] = None,  # noqa: UP045
-           rollout: Annotated[Optional[Path], typer.Option(help="Rollout (.parquet) of the model.")] = None,  # noqa: UP045
-           video: Annotated[Optional[Path], typer.Option(help="The recording, for the picture.")] = None,  # noqa: UP045
+           model: Annotated[Path | None, typer.Option(help="Model (.vid2dyn) fitted to them.")] = None,
+           rollout: Annotated[Path | None, typer.Option(help="Rollout (.parquet) of the model.")] = None,
+           video: Annotated[Path | None, typer.Option(help="The recording, for the picture.")] = None,
            out: Annotated[Path, Out] = Path("report.html"), *, calibration: dict[str, Any],
            progress: Progress) -> None:
     """One self-contained HTML page about tracks and, where given, the model and its rollout."""
@@ -145,7 +145,7 @@ def report(tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet, or a t
 @verb()
 def run(toml: Annotated[Path, typer.Argument(help="Experiment file (.toml).")],
         workers: Annotated[int, typer.Option(help="Movies worked on at the same time.")] = 1,
-        out: Annotated[Optional[Path], typer.Option("--out", "-o", help="Folder for the results "  # noqa: UP045
+        out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the results "
                                                     "(default: runs/NAME beside the file).")] = None,
         *, progress: Progress) -> None:
     """Run the whole pipeline of an experiment file on one or many movies; resumes where it stopped."""
@@ -163,7 +163,7 @@ def run(toml: Annotated[Path, typer.Argument(help="Experiment file (.toml).")],
 
 
 @verb(name="list")
-def list_(family: Annotated[Optional[str], typer.Argument(  # noqa: UP045
+def list_(family: Annotated[str | None, typer.Argument(
         help="simulators, potentials, renderer, readers, tracking or dynamics; all if left out.")] = None, *,
         progress: Progress) -> None:
     """Show the registered parts and, for one family, their settings."""
