@@ -199,6 +199,33 @@ def test_table_with_flipped_bytes(tmp_path: Path) -> None:
         vd.load(path)
 
 
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    simulator = vd.simulators.Brownian(n_particles=60, frames=40, box_length=12.0, pair=vd.simulators.Yukawa())
+    tracks = vd.simulate(simulator, seed=0)
+    folder = tmp_path_factory.mktemp("model")
+    tracks.save(folder / "tracks.parquet")
+    vd.fit(tracks, vd.Brownian(cutoff=3.0)).save(folder / "model.vid2dyn")
+    return folder / "model.vid2dyn"
+
+
+@pytest.mark.parametrize("where", [0.0, 0.02, 0.5, 0.999])
+def test_model_file_with_flipped_bytes(where: float, model_file: Path, tmp_path: Path) -> None:
+    whole = model_file.read_bytes()
+    damaged = bytearray(whole)
+    for i in range(3):
+        damaged[min(int(where * len(whole)) + i, len(whole) - 1)] ^= 0xFF
+    path = tmp_path / "model.vid2dyn"
+    path.write_bytes(damaged)
+    with pytest.raises(vd.Vid2DynError, match=r"model\.vid2dyn"):
+        vd.load(path)
+    out = tmp_path / "future.parquet"
+    result = CliRunner().invoke(app, ["rollout", str(path), str(model_file.parent / "tracks.parquet"), "-o", str(out)])
+    assert result.exit_code == 2
+    assert "model.vid2dyn" in result.stderr
+    assert not out.exists()
+
+
 @pytest.mark.parametrize("name", ["tracks.csv2", "model.txt"])
 def test_load_says_what_it_reads(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text("x")

@@ -109,6 +109,18 @@ def test_track_writes_what_the_library_finds(tmp_path: Path) -> None:
     assert tracks.dataframe.equals(expected.dataframe)
 
 
+def test_reader_option_chooses_the_channel(tmp_path: Path) -> None:
+    frames = np.zeros((3, 48, 48, 3), np.uint8)
+    y, x = np.mgrid[:48, :48]
+    for channel, at in ((0, 12), (1, 30)):
+        frames[..., channel] = 20 + 150 * np.exp(-((y - at) ** 2 + (x - at) ** 2) / 8)
+    tifffile.imwrite(tmp_path / "c.tif", frames, photometric="rgb")
+    for arguments, wanted in (((), 30.0), (("--reader", "channel=0"), 12.0)):
+        call("track", tmp_path / "c.tif", "-o", tmp_path / "c.parquet", *arguments)
+        assert np.allclose(vd.load(tmp_path / "c.parquet").dataframe["y"], wanted, atol=0.2)
+    assert "Did you mean 'channel'" in call("track", tmp_path / "c.tif", "--reader", "chanel=0", code=2).stderr
+
+
 @pytest.mark.parametrize(("family", "shown"), [
     ("simulators", "diffusion (float, 0.405)"), ("potentials", "Yukawa"), ("renderer", "read_noise"),
     ("readers", ".cine"), ("tracking", "search_range (float, 5.0)"), ("dynamics", "cutoff")])

@@ -19,18 +19,13 @@ from vid2dyn.cli_tools import app, build_part, model_at, parse_assignments, say,
 from vid2dyn.config import build
 from vid2dyn.errors import Vid2DynError
 from vid2dyn.progress import Progress
+from vid2dyn.tracking import Track
 from vid2dyn.units import Units
 
 Out = typer.Option("--out", "-o", help="File to write.")
 Seed = typer.Option(help="Seed of every random choice.")
 Set = typer.Option("--set", metavar="KEY=VALUE", help="A setting of the chosen part, e.g. --set cutoff=3.0, "
                    "--set pair.kind=Yukawa. Repeat for more. See: vid2dyn list.")
-
-
-def _track_settings() -> type:
-    from vid2dyn.tracking import Track
-
-    return Track
 
 
 @verb()
@@ -42,15 +37,16 @@ def demo(out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the r
     say(str(run_demo(out, progress=progress)))
 
 
-@verb(settings=_track_settings, calibration=Units)
+@verb(settings=Track, calibration=Units)
 def track(movie: Annotated[Path, typer.Argument(help="Movie, TIFF stack or folder of images.")],
-          out: Annotated[Path | None, Out] = None, *, settings: dict[str, Any],
+          out: Annotated[Path | None, Out] = None,
+          reader: Annotated[list[str] | None, typer.Option(
+              metavar="KEY=VALUE", help="An option of the reader, e.g. --reader channel=0; see vid2dyn list readers.")]
+          = None, *, settings: dict[str, Any],
           calibration: dict[str, Any], progress: Progress) -> None:
     """Find and link particles: movie -> tracks (.parquet)."""
     target = suffix(out or Path(f"{movie.stem}.parquet"), ".parquet")
-    video = pipeline.open(movie, **calibration)
-    for warning in getattr(video, "warnings", ()):
-        say(f"note: {warning}")
+    video = pipeline.open(movie, **calibration, **parse_assignments(reader or []))
     tracks = pipeline.track(video, progress=progress, **settings)  # type: ignore[arg-type]
     tracks.save(target)
     say(f"{tracks!r}\nwritten to {target}")

@@ -41,12 +41,11 @@ def _root(version: Annotated[bool, typer.Option("--version", callback=_version, 
     pass
 
 
-def verb(name: str | None = None, **groups: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def verb(name: str | None = None, **groups: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a function a command.
 
     It is called with `progress` and, for every group (`settings=Track`), with a dictionary of the
     options of that dataclass that the user gave. Adds ``--quiet`` and ``--debug``.
-    A group may be a function that returns the class, so that loading it is left to that command.
     """
     def register(function: Callable[..., None]) -> Callable[..., None]:
         own = typing.get_type_hints(function, include_extras=True)
@@ -81,10 +80,8 @@ def _common_options() -> list[inspect.Parameter]:
             for name, text in flags.items()]
 
 
-def _options(cls: Any, group: str) -> list[inspect.Parameter]:
+def _options(cls: type, group: str) -> list[inspect.Parameter]:
     """One command-line option for each setting of a dataclass; None means that it was not given."""
-    if not isinstance(cls, type):
-        cls = cls()
     from rich.markup import escape  # or the help would take units such as [px] for markup
 
     helps = setting_help(cls)
