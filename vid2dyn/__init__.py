@@ -6,7 +6,7 @@ The map of the house, top to bottom; a file imports only from lines below its ow
     batch, demo  the verbs chained: one or many movies, resumable; the recording with known truth
     experiment   the TOML file: every table a constructor call
     pipeline     the verbs: open, track, diffusion, simulate, fit, compare, load, report
-    report, fit  the page; estimators and their error bars
+    report, fitting  the page; estimators and their error bars
     model        the file format and what a fitted model can say
     rollout      dynamics + start -> trajectories
     dynamics     potentials + friction matrix M = G Gᵀ: drift, noise and laws follow
@@ -61,8 +61,8 @@ def __dir__() -> list[str]:
 class _House(types.ModuleType):
     """Keeps a verb what it is when the package behind it is imported.
 
-    Importing `vid2dyn.fit` makes Python set the attribute `fit` of this module to that package, which would
-    shadow the verb `vd.fit`. ``from vid2dyn.fit import ...`` is not affected.
+    Importing `vid2dyn.report` makes Python set the attribute `report` of this module to that module, which would
+    shadow the verb `vd.report`. ``from vid2dyn.report import ...`` is not affected.
     """
 
     def __setattr__(self, name: str, value: Any) -> None:

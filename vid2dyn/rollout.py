@@ -4,11 +4,12 @@
 of the fast path. `brownian_paths` is that fast path: radial force from a table, neighbour list from cells, compiled,
 replicas over threads; every replica has its own generator, so the number of threads changes nothing.
 
-The compiled step is Leimkuhler & Matthews' (Appl. Math. Res. Express 2013, 34; eq. 5):
+The compiled step is the stochastic Heun method, order 2 weak for additive noise (Kloeden & Platen 1992, §15.1):
 
-    x' = x + D h F(x) + sqrt(2 D h) (ξ + ξ')/2,   ξ' is next step's ξ
+    x* = x + D h F(x) + sqrt(2 D h) ξ,      x' = x + D h [F(x) + F(x*)]/2 + sqrt(2 D h) ξ
 
-one force a step like Euler-Maruyama, but stationary averages are right to second order in h.
+Both moves and stationary averages are then right to second order in h. (Leimkuhler & Matthews' cheaper step has the
+same stationary order, but its noise (ξ + ξ')/2 is correlated from step to step and shows as blur at the frame rate.)
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from vid2dyn.box import Box
 from vid2dyn.dynamics.base import Dynamics
 from vid2dyn.dynamics.potentials import HarmonicTrap, PairPotential
 from vid2dyn.errors import ModelError
+from vid2dyn.neighbours import close_pairs, displace
 from vid2dyn.snapshot import Snapshot
 
 TABLE = 4096
@@ -78,8 +80,8 @@ class FrozenBrownian:
         centre = np.zeros((n, dim)) if trap is None else np.broadcast_to(trap.centre, (n, dim)).copy()
         return cls(diffusion, force, cutoff, 0.0 if trap is None else trap.stiffness, centre)
 
-    def substeps(self, dt: float, exposure: float = 0.0, accuracy: float = 0.1, limit: int = 400) -> int:
-        """Steps a frame so that D h (stiffness of one pair) stays under `accuracy`; at least 8 if shutter is open."""
+    def substeps(self, dt: float, exposure: float = 0.0, accuracy: float = 0.25, limit: int = 400) -> int:
+        """Steps a frame so that 2 D h (stiffness of one pair) stays under `accuracy`; at least 8 if shutter is open."""
         stiffest = self.stiffness
         if self.cutoff > 0:
             stiffest = max(stiffest, float(np.abs(np.diff(self.force)).max()) * (len(self.force) - 1) / self.cutoff)
@@ -142,82 +144,26 @@ def brownian_paths(frozen: FrozenBrownian, start: np.ndarray, box: Box, *, dt: f
 
 
 @numba.njit(cache=True)
-def _displace(x, i, j, edge, e):  # type: ignore[no-untyped-def]
-    """e = nearest image of x_i - x_j; returns its squared length. edge 0 means no images on that axis."""
-    r2 = 0.0
-    for c in range(x.shape[1]):
-        t = x[i, c] - x[j, c]
-        if edge[c] > 0.0:
-            t -= edge[c] * np.round(t / edge[c])
-        e[c] = t
-        r2 += t * t
-    return r2
-
-
-@numba.njit(cache=True)
-def _cells(x, edge, reach):  # type: ignore[no-untyped-def]
-    """Linked cells at least `reach` wide: cell of each particle on each axis, counts of cells, chains."""
+def _forces(x, first, second, edge, force, cutoff, stiffness, centre, e, f):  # type: ignore[no-untyped-def]
+    """f = force on every particle [kT/µm] from listed pairs and traps; e is scratch."""
     n, dim = x.shape
-    count = np.ones(3, np.int64)
-    where = np.zeros((n, 3), np.int64)
-    for c in range(dim):
-        low, high = 0.0, edge[c]
-        if edge[c] <= 0.0:
-            low, high = x[:, c].min(), x[:, c].max() + 1e-9
-        # more cells than particles on an axis only waste memory (one stray particle far away)
-        count[c] = min(max(1, int((high - low) / reach)), max(1, n))
-        for i in range(n):
-            t = x[i, c] - low
-            if edge[c] > 0.0:
-                t -= edge[c] * np.floor(t / edge[c])
-            where[i, c] = min(count[c] - 1, max(0, int(t / (high - low) * count[c])))
-    head = np.full(count[0] * count[1] * count[2], -1, np.int64)
-    chain = np.empty(n, np.int64)
     for i in range(n):
-        k = (where[i, 0] * count[1] + where[i, 1]) * count[2] + where[i, 2]
-        chain[i] = head[k]
-        head[k] = i
-    return where, count, head, chain
-
-
-@numba.njit(cache=True)
-def _neighbours(x, edge, reach):  # type: ignore[no-untyped-def]
-    """Pairs closer than `reach`, as two index arrays; linear in the number of particles."""
-    n, dim = x.shape
-    where, count, head, chain = _cells(x, edge, reach)
-    first, second = np.empty(8 * n + 64, np.int64), np.empty(8 * n + 64, np.int64)
-    e = np.zeros(dim)
-    m = 0
-    for i in range(n):
-        for a in range(-1, 2):
-            for b in range(-1, 2):
-                for g in range(-1, 2):
-                    k = 0
-                    skip = False
-                    for c, shift in ((0, a), (1, b), (2, g)):
-                        t = where[i, c] + shift
-                        if c >= dim or count[c] == 1:
-                            skip = skip or shift != 0
-                            t = 0
-                        elif edge[c] > 0.0:
-                            # two cells meet through both walls: visit the other one once
-                            skip = skip or (count[c] == 2 and shift == -1)
-                            t = (t + count[c]) % count[c]
-                        elif t < 0 or t >= count[c]:
-                            skip = True
-                        k = k * count[c] + t
-                    if skip:
-                        continue
-                    j = head[k]
-                    while j >= 0:
-                        if j > i and _displace(x, i, j, edge, e) < reach * reach:
-                            if m == len(first):
-                                first = np.concatenate((first, np.empty_like(first)))
-                                second = np.concatenate((second, np.empty_like(second)))
-                            first[m], second[m] = i, j
-                            m += 1
-                        j = chain[j]
-    return first[:m], second[:m]
+        for c in range(dim):
+            f[i, c] = -stiffness * (x[i, c] - centre[i, c])
+    if cutoff <= 0.0:
+        return
+    per_length = (len(force) - 1) / cutoff
+    for p in range(len(first)):
+        i, j = first[p], second[p]
+        r2 = displace(x, i, j, edge, e)
+        if r2 < cutoff * cutoff:
+            r = math.sqrt(r2)
+            u = r * per_length
+            a = int(u)
+            fr = (force[a] + (u - a) * (force[a + 1] - force[a])) / max(r, 1e-12)
+            for c in range(dim):
+                f[i, c] += fr * e[c]
+                f[j, c] -= fr * e[c]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -226,12 +172,10 @@ def _one(x, edge, force, cutoff, diffusion, stiffness, centre, dt, substeps, bur
     """One replica; writes into the three output arrays."""
     n, dim = x.shape
     h = dt / substeps
-    kick = 0.5 * math.sqrt(2.0 * diffusion * h)
-    per_length = (len(force) - 1) / cutoff if cutoff > 0.0 else 0.0
-    skin = min(0.3 * cutoff, 0.5)
-    e, f = np.zeros(dim), np.zeros((n, dim))
-    xi = rng.standard_normal((n, dim))
-    unforced = x.copy()
+    kick = math.sqrt(2.0 * diffusion * h)
+    skin = min(0.3 * cutoff, 0.5) + 12.0 * kick
+    e, f, g = np.zeros(dim), np.zeros((n, dim)), np.zeros((n, dim))
+    unforced, trial = x.copy(), x.copy()
     listed = x.copy()
     first, second = np.empty(0, np.int64), np.empty(0, np.int64)
     fresh = True
@@ -246,7 +190,6 @@ def _one(x, edge, force, cutoff, diffusion, stiffness, centre, dt, substeps, bur
             elif q < open_steps:
                 average[k] += x / open_steps
                 free[k] += unforced / open_steps
-        f[:] = 0.0
         if cutoff > 0.0:
             moved = 0.0
             for i in range(n):
@@ -254,28 +197,22 @@ def _one(x, edge, force, cutoff, diffusion, stiffness, centre, dt, substeps, bur
                 for c in range(dim):
                     r2 += (x[i, c] - listed[i, c]) ** 2
                 moved = max(moved, r2)
-            if fresh or not moved < 0.25 * skin * skin:
-                first, second = _neighbours(x, edge, cutoff + skin)
+            # room for the trial position too, which is one random step ahead
+            if fresh or not math.sqrt(moved) < 0.5 * skin - 5.0 * kick:
+                first, second = close_pairs(x, edge, cutoff + skin)
                 listed[:] = x
                 fresh = False
-            for p in range(len(first)):
-                i, j = first[p], second[p]
-                r2 = _displace(x, i, j, edge, e)
-                if r2 < cutoff * cutoff:
-                    r = math.sqrt(r2)
-                    u = r * per_length
-                    a = int(u)
-                    fr = (force[a] + (u - a) * (force[a + 1] - force[a])) / max(r, 1e-12)
-                    for c in range(dim):
-                        f[i, c] += fr * e[c]
-                        f[j, c] -= fr * e[c]
+        _forces(x, first, second, edge, force, cutoff, stiffness, centre, e, f)
         for i in range(n):
             for c in range(dim):
-                z = rng.standard_normal()
-                push = kick * (xi[i, c] + z)
-                xi[i, c] = z
-                x[i, c] += diffusion * h * (f[i, c] - stiffness * (x[i, c] - centre[i, c])) + push
+                push = kick * rng.standard_normal()
                 unforced[i, c] += push
+                x[i, c] += push
+                trial[i, c] = x[i, c] + diffusion * h * f[i, c]
+        _forces(trial, first, second, edge, force, cutoff, stiffness, centre, e, g)
+        for i in range(n):
+            for c in range(dim):
+                x[i, c] += 0.5 * diffusion * h * (f[i, c] + g[i, c])
         if not np.isfinite(x[0, 0]):
             instant[:] = np.nan
             return

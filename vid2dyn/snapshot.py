@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
 
 from vid2dyn.box import Box, Free
 from vid2dyn.errors import ConfigError
+from vid2dyn.neighbours import close_pairs_in_groups
 
 
 def neighbour_pairs(positions: np.ndarray, cutoff: float, box: Box, group: np.ndarray | None = None) -> np.ndarray:
@@ -30,7 +30,7 @@ def neighbour_pairs(positions: np.ndarray, cutoff: float, box: Box, group: np.nd
 
     Returns
     -------
-    (pairs, 2) int array, sorted.
+    (pairs, 2) int array, the smaller number first.
 
     >>> neighbour_pairs(np.array([[0.0, 0.0], [9.9, 0.0], [5.0, 5.0]]), 1.0, Free()).tolist()
     []
@@ -38,21 +38,18 @@ def neighbour_pairs(positions: np.ndarray, cutoff: float, box: Box, group: np.nd
     positions = np.asarray(positions, dtype=float)
     if len(positions) < 2:
         return np.empty((0, 2), dtype=np.int64)
-    lengths = None
+    edge = np.zeros(positions.shape[1])
     if box.lengths is not None:
-        edge = np.asarray(box.lengths)
+        edge = np.asarray(box.lengths, dtype=float)
         if cutoff > 0.5 * edge.min():
             raise ConfigError(f"cutoff = {cutoff:g} µm is more than half of the box edge {edge.min():g} µm; a particle "
                               "would meet its own image. Choose a smaller cutoff or a larger box.")
-        positions = box.wrap(positions)
-        positions = np.where(positions >= edge, 0.0, positions)     # a rounding of x % L to L itself
-        lengths = edge
-    if group is not None:
-        # One tree for all groups: a further axis that holds them more than a cutoff apart.
-        positions = np.column_stack([positions, np.asarray(group, dtype=float) * (2.0 * cutoff)])
-        lengths = None if lengths is None else np.append(lengths, 0.0)
-    pairs = cKDTree(positions, boxsize=lengths).query_pairs(cutoff, output_type="ndarray")
-    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))].astype(np.int64)
+    if group is None:
+        return close_pairs_in_groups(np.ascontiguousarray(positions), np.array([0, len(positions)]), edge, cutoff)
+    order = np.argsort(group, kind="stable")
+    _, start = np.unique(np.asarray(group)[order], return_index=True)
+    pairs = close_pairs_in_groups(positions[order], np.append(start, len(order)), edge, cutoff)
+    return np.sort(order[pairs], axis=1)
 
 
 @dataclass(frozen=True)

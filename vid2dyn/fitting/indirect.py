@@ -1,0 +1,322 @@
+"""What noise, blur and frame rate do to an estimate, measured on the model itself and taken back.
+
+Score matching on blurred and noisy positions gives the force of a blurred world; free-diffusion likelihood gives a D
+that interactions have changed. Both errors are functions of the model, so they are computed by running the
+model, filming it with the same noise, exposure and frame rate, and estimating from that film in the same way
+(indirect inference: Gourieroux, Monfort & Renault, J. Appl. Econometrics 8, S85, 1993).
+
+Noise is handled without sampling error. With X the true and Y = X + noise the seen positions, Tweedie's formula
+gives ∇log p(Y) = E[F(X) | Y], hence ``E[b(Y)] = E[g(Y)·g(X)] c``: the naive estimate K b(Y), K = (A + λP)⁻¹, has mean
+``K A_YX c``. Only the matrix A_YX comes from the simulated film. What blur adds is measured on the same film against a
+control Y0 = X + noise without blur, for which the formula is exact.
+
+A film exposed for t_E of particles at equilibrium shows them spread like exp(-U) convolved with a Gaussian of variance
+``Λ - R V`` (V = 2D dt): the mean over an exposure lies *inside* the well, by D t_E/6 (∇²), so blur counts as negative
+noise. Where the sum is negative, noise is added to data and films alike, to keep the naive estimate tame.
+
+The films also give error bars: the scatter of the whole procedure over replicas, with the model as truth.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from vid2dyn.box import Box, Periodic
+from vid2dyn.dynamics.potentials import HarmonicTrap, PairPotential
+from vid2dyn.fitting.design import Field, Moments, film_moments, moments
+from vid2dyn.fitting.likelihood import FreeDiffusion, free_diffusion
+from vid2dyn.fitting.recording import Recording
+from vid2dyn.fitting.regression import Solution, cross_validated, regularised, shrunk_covariance
+from vid2dyn.progress import Progress, silent
+from vid2dyn.rollout import FrozenBrownian, brownian_paths
+
+TRACE = None
+BURN = 40
+"""Frames a simulated film runs before it counts, to forget the noise in its starting positions."""
+
+
+@dataclass(frozen=True, eq=False)
+class Parameters:
+    """Everything a Brownian model consists of, as numbers."""
+
+    field: Field
+    coefficients: np.ndarray
+    diffusion: float
+    noise_scale: float
+    centres: np.ndarray | None = None
+
+    @property
+    def pair(self) -> PairPotential | None:
+        """The pair potential, or None."""
+        if self.field.spline is None:
+            return None
+        inner = self.field.spline.inner
+        # unseen ground inside the spline is made to repel: 5 kT within a third of the shortest distance seen
+        return PairPotential(self.field.spline, self.coefficients[: self.field.spline.knots],
+                             core_stiffness=100.0 / inner**2 if inner > 0 else 0.0)
+
+    @property
+    def trap(self) -> HarmonicTrap | None:
+        """The trap, or None."""
+        if self.field.trap == "none":
+            return None
+        knots = 0 if self.field.spline is None else self.field.spline.knots
+        stiffness = float(self.coefficients[knots])
+        if self.field.trap == "each":
+            assert self.centres is not None
+            return HarmonicTrap(stiffness, self.centres)
+        return HarmonicTrap(stiffness, self.field.origin + self.coefficients[knots + 1:] / stiffness)
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """Parameters with the scatter of the procedure."""
+
+    parameters: Parameters
+    covariance: np.ndarray
+    diffusion_stderr: float
+    noise_stderr: float
+
+
+@dataclass(frozen=True, eq=False)
+class Film:
+    """Simulated recordings of one replica: as seen (and smeared), without blur, the truth; and two for the noise of
+    steps: as seen unsmeared, and of free particles with the same noise."""
+
+    seen: Recording
+    sharp: Recording
+    true: Recording
+    steps: Recording
+    free_steps: Recording
+
+
+class Studio:
+    """Films the model the way the data were filmed: same particles, space, frame rate, exposure and noise.
+
+    Parameters
+    ----------
+    data : Recording
+    view : (dim,) array or None
+        Field of view [µm]: the film then plays in a periodic box of that size at the density seen.
+    trap : str
+        As in `Field`.
+    """
+
+    def __init__(self, data: Recording, view: np.ndarray | None, trap: str, *, seed: int,
+                 stationary: bool = True) -> None:
+        self.data = data
+        self.box: Box = Periodic(tuple(view)) if view is not None and trap == "none" else data.box
+        self.start = _start(data, trap)
+        self.frames = max(8, min(_length(data, trap), max(100, 200_000 // max(1, len(self.start)))))
+        self.share = float(data.weight.sum()) / (self.frames * len(self.start))
+        self.seed = seed
+        self.burn = BURN if stationary else 0
+
+    def films(self, p: Parameters, smear: float, replicas: int) -> Iterator[Film]:
+        """One film a replica, the same noise at every call; `smear` [µm²]: variance of noise added on purpose."""
+        data = self.data
+        n, dim = self.start.shape
+        frozen = FrozenBrownian.freeze(p.diffusion, p.pair, p.trap, n, dim)
+        motion, camera = np.random.default_rng(self.seed).spawn(2)
+        paths = brownian_paths(frozen, self.start, self.box, dt=data.dt, frames=self.frames, exposure=data.exposure,
+                               burn=self.burn, generators=motion.spawn(replicas),
+                               substeps=frozen.substeps(data.dt, data.exposure, limit=60))
+        blurred = 2 * p.diffusion * data.dt * data.blur
+        for b, rng in enumerate(camera.spawn(replicas)):
+            shape = paths.instant[b].shape
+            stated = data.variance[rng.integers(len(data.variance), size=shape[:2])]
+            noise = rng.standard_normal(shape) * np.sqrt(max(p.noise_scale, 0.0) * stated)
+            total = noise + math.sqrt(smear) * rng.standard_normal(shape)
+            variance = np.maximum(p.noise_scale, 0.0) * stated + smear
+            sharp = total * np.sqrt(np.maximum(variance - blurred, 0.0) / np.where(variance > 0, variance, 1.0))
+            recordings = (Recording.simulated(x, stated, self.box, data.dt, data.exposure) for x in (
+                paths.average[b] + total, paths.instant[b] + sharp, paths.instant[b],
+                paths.average[b] + noise, paths.free[b] + noise))
+            yield Film(*recordings)
+
+
+def refine(data: Recording, studio: Studio, first: Parameters, *, noise_scale: float | None, stationary: bool,
+           replicas: int = 10, progress: Progress = silent) -> Fitted:
+    """Estimates freed from what noise, blur and frame rate did to them, with their covariance.
+
+    Parameters
+    ----------
+    first : Parameters
+        Field and starting values; the centres of own traps are kept.
+    noise_scale : float or None
+        Known noise, or None to estimate it.
+    stationary : bool
+        Score matching (True), or with the current as well (False).
+    replicas : int
+        Films of the last round, which give the error bars.
+    """
+    free = free_diffusion(data, noise_scale)
+    p = replace(first, diffusion=free.diffusion, noise_scale=free.noise_scale)
+    smear = _smear(data, p)
+    drive = None if stationary else free.diffusion
+    seen = _moments_with_smear(data, p.field, smear, drive, studio.seed)
+    naive = cross_validated(seen, p.field.penalty())
+    p = replace(p, coefficients=naive.coefficients)
+    fixed = noise_scale is not None
+    for _ in range(2):         # caging looks like noise to `free_diffusion`: settle D and noise before the forces
+        apparent = _apparent(studio, p, seen, smear, noise_scale, 3)
+        p = apparent.correct(p, free, fixed)
+    rounds = (3, 3, 3, 3, 3, replicas) if data.exposure > 0 else (3, 3, replicas)
+    for round_, count in enumerate(rounds):
+        progress(round_, len(rounds), "fit")
+        response = _respond(studio, p, naive, seen, smear, drive, noise_scale, count)
+        new = response.undo(naive.coefficients)
+        # what blur does depends on the forces themselves; half steps keep the iteration from swinging
+        weight = 0.5 if data.exposure > 0 else 1.0
+        if TRACE is not None:
+            TRACE.append((p, 0., naive, response))
+        p = response.apparent.correct(replace(p, coefficients=weight * new + (1 - weight) * p.coefficients), free, fixed)
+    progress(len(rounds), len(rounds), "fit")
+    return _scatter(response, p, data.dt, studio.share)
+
+
+@dataclass(frozen=True, eq=False)
+class _Apparent:
+    """How forces change what `free_diffusion` finds: factor on D, shift of the noise scale; and its scatter."""
+
+    slowing: float
+    noise_shift: float
+    diffusions: np.ndarray
+    noises: np.ndarray
+
+    @classmethod
+    def of(cls, p: Parameters, data: Moments, films: list[tuple[FreeDiffusion, FreeDiffusion]], filmed: float,
+           ) -> _Apparent:
+        """From estimates with and without forces, and the films' own c·b (scaled to the size of the data).
+
+        Forces slow the apparent diffusion by a part that is proportional to <F²> = c·b to first order (MSD = 2 dim D t
+        - D² t² <F²> + ...), and how often an attractive well is occupied depends exponentially on its depth. So the
+        slowing is rescaled to the <F²> that the same forces have on the data's own configurations.
+        """
+        occupied = float(p.coefficients @ data.B) / filmed if filmed > 0 else 1.0
+        occupied = min(max(occupied, 0.5), 2.0)
+        slowing = 1.0 - occupied * (1.0 - float(np.mean([m.diffusion / f.diffusion for m, f in films])))
+        shift = occupied * float(np.mean([m.noise_scale - f.noise_scale for m, f in films]))
+        return cls(slowing, shift, np.array([m.diffusion for m, _ in films]),
+                   np.array([m.noise_scale for m, _ in films]))
+
+    def correct(self, p: Parameters, free: FreeDiffusion, fixed: bool) -> Parameters:
+        """Parameters whose films would show the D and noise that the data show."""
+        noise = free.noise_scale if fixed else max(0.0, free.noise_scale - self.noise_shift)
+        return replace(p, diffusion=free.diffusion / self.slowing, noise_scale=noise)
+
+
+def _apparent(studio: Studio, p: Parameters, data: Moments, smear: float, noise_scale: float | None,
+              replicas: int) -> _Apparent:
+    films = []
+    filmed = 0.0
+    for film in studio.films(p, smear, replicas):
+        films.append((free_diffusion(film.steps, noise_scale), free_diffusion(film.free_steps, noise_scale)))
+        filmed += studio.share * float(p.coefficients @ moments(film.seen, p.field, blocks=1).B) / replicas
+    return _Apparent.of(p, data, films, filmed)
+
+
+@dataclass(frozen=True, eq=False)
+class _Response:
+    """What the procedure makes of films of a model, and what to do about it.
+
+    `distortion` @ c + `shift` is the mean naive estimate when the penalised estimate from clean positions is c.
+    """
+
+    distortion: np.ndarray
+    shift: np.ndarray
+    naive: np.ndarray
+    smoothing: np.ndarray
+    sampling: np.ndarray
+    apparent: _Apparent
+
+    def undo(self, estimate: np.ndarray) -> np.ndarray:
+        """The clean estimate behind a naive one."""
+        return np.linalg.solve(self.distortion, estimate - self.shift)
+
+
+def _respond(studio: Studio, p: Parameters, naive: Solution, data: Moments, smear: float, drive: float | None,
+             noise_scale: float | None, replicas: int) -> _Response:
+    """Film the model and estimate from the films."""
+    penalty = p.field.penalty()
+    size = len(penalty)
+    distortions, shifts, estimates, smoothings, samplings = [], [], [], [], []
+    films: list[tuple[FreeDiffusion, FreeDiffusion]] = []
+    filmed = 0.0
+    open_shutter = studio.data.exposure > 0
+    for film in studio.films(p, smear, replicas):
+        clean = not open_shutter and p.noise_scale <= 0
+        cast = [film.true] if clean else [film.seen, film.sharp, film.true] if open_shutter else [film.seen, film.true]
+        m = film_moments(cast, p.field)
+        b = m.b[0] if drive is None else moments(film.seen, p.field, diffusion=drive, blocks=1).B
+        K = np.linalg.inv(regularised(studio.share * m.A, penalty, naive.smoothness)) * studio.share
+        Kx = np.linalg.inv(regularised(studio.share * m.cross[-1], penalty, naive.smoothness)) * studio.share
+        shift = b - m.cross[0] @ p.coefficients
+        if p.field.trap != "each" and drive is None:
+            control = 1 if open_shutter else 0                       # what has mean zero by Tweedie's formula
+            shift = shift - (m.b[control] - m.cross[control] @ p.coefficients)
+        distortions.append(np.eye(size) + K @ m.cross[0] - Kx @ m.cross[-1])
+        smoothings.append(naive.smoothness / studio.share * Kx @ penalty @ Kx)
+        samplings.append(K @ m.A @ K)
+        shifts.append(K @ shift)
+        estimates.append(K @ b)
+        filmed += studio.share * float(p.coefficients @ b) / replicas
+        films.append((free_diffusion(film.steps, noise_scale), free_diffusion(film.free_steps, noise_scale)))
+    return _Response(np.mean(distortions, 0), np.mean(shifts, 0), np.array(estimates), np.mean(smoothings, 0),
+                     np.mean(samplings, 0), _Apparent.of(p, data, films, filmed))
+
+
+def _scatter(r: _Response, p: Parameters, dt: float, share: float) -> Fitted:
+    """Covariance of the procedure: scatter over replicas, and the roughness the penalty may have taken away.
+
+    The penalty λP is the precision of a prior on roughness; λ K P K is the part of the posterior covariance
+    K = (A + λP)⁻¹ that no scatter shows because it is bias (Nychka, J. Am. Stat. Assoc. 83, 1134, 1988). Films shorter
+    than the data scatter more, by 1/share.
+    """
+    prior = 0.5 * (r.smoothing + r.smoothing.T) / (p.diffusion * dt)
+    undo = np.linalg.inv(r.distortion)
+    scatter = shrunk_covariance(r.naive, r.sampling) / share
+    covariance = undo @ (scatter + prior) @ undo.T
+    seen = r.apparent
+    return Fitted(p, covariance, float(seen.diffusions.std(ddof=1)) / seen.slowing / math.sqrt(share),
+                  float(seen.noises.std(ddof=1)) / math.sqrt(share))
+
+
+def _smear(data: Recording, p: Parameters) -> float:
+    """Noise variance to add so that blur never outweighs noise [µm²]."""
+    blurred = 2 * p.diffusion * data.dt * data.blur
+    return max(0.0, blurred - max(p.noise_scale, 0.0) * float(data.variance.mean()))
+
+
+def _moments_with_smear(data: Recording, field: Field, smear: float, drive: float | None, seed: int,
+                        draws: int = 4) -> Moments:
+    """Moments of the data, averaged over draws of the noise added on purpose."""
+    if smear == 0.0:
+        return moments(data, field, diffusion=drive)
+    parts = []
+    for rng in np.random.default_rng([seed, 1]).spawn(draws):
+        noise = math.sqrt(smear) * rng.standard_normal(data.position.shape)
+        parts.append(moments(replace(data, position=data.position + noise), field, diffusion=drive))
+    return Moments(np.mean([m.a for m in parts], 0), np.mean([m.b for m in parts], 0))
+
+
+def _start(data: Recording, trap: str) -> np.ndarray:
+    """Positions to start from: of the fullest early frame, or of every track's first detection (own traps)."""
+    if trap == "each":
+        linked = data.track >= 0
+        _, first = np.unique(data.track[linked], return_index=True)
+        return data.position[linked][first]
+    early = data.frame <= data.frame.min() + 20
+    frames, count = np.unique(data.frame[early], return_counts=True)
+    return data.position[data.frame == frames[np.argmax(count)]]
+
+
+def _length(data: Recording, trap: str) -> int:
+    """Frames of a film: of the recording, or of the typical track where every track has its own centre."""
+    if trap == "each":
+        return int(np.median(np.unique(data.track[data.track >= 0], return_counts=True)[1]))
+    return int(np.ptp(data.frame)) + 1

@@ -1,0 +1,63 @@
+"""Penalised solution of A c = b with the smoothness chosen by cross-validation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import eigh
+
+from vid2dyn.fitting.design import Moments
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """c, the smoothness weight, and the matrix (A + smoothness P) that was inverted."""
+
+    coefficients: np.ndarray
+    smoothness: float
+    system: np.ndarray
+
+
+def regularised(A: np.ndarray, penalty: np.ndarray, smoothness: float) -> np.ndarray:
+    """A + smoothness P, with a ridge of 1e-10 of its mean for directions no datum touches."""
+    return A + smoothness * penalty + 1e-10 * np.trace(A) / len(A) * np.eye(len(A))
+
+
+def cross_validated(data: Moments, penalty: np.ndarray) -> Solution:
+    """Solve with the smoothness that predicts left-out blocks of time best.
+
+    The loss of a block is the score matching loss c·A c/2 - b·c. Blocks of time keep correlated frames together, so
+    no assumption on the noise of b is needed (the evidence, which assumes independent frames, overfits here).
+    """
+    A, B = data.A, data.B
+    if not penalty.any():
+        system = regularised(A, penalty, 0.0)
+        return Solution(np.linalg.solve(system, B), 0.0, system)
+    unit = np.trace(A) / np.trace(penalty)
+    grid = unit * 10.0 ** np.arange(-9.0, 5.5, 0.5)
+    loss = np.zeros(len(grid))
+    for k in range(len(data.a)):
+        train = A - data.a[k]
+        for n, smoothness in enumerate(grid):
+            c = np.linalg.solve(regularised(train, penalty, smoothness), B - data.b[k])
+            loss[n] += 0.5 * c @ data.a[k] @ c - data.b[k] @ c
+    best = float(grid[np.argmin(loss)]) if len(data.a) > 1 else float(unit)
+    system = regularised(A, penalty, best)
+    return Solution(np.linalg.solve(system, B), best, system)
+
+
+def shrunk_covariance(samples: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Covariance of (n, size) draws, shrunk toward the shape of `target`.
+
+    In the basis that whitens `target` the sample covariance is mixed half and half with its own mean variance:
+    a few replicas cannot tell a full matrix, but they do tell its size.
+    """
+    centred = samples - samples.mean(axis=0)
+    values, vectors = eigh(0.5 * (target + target.T))
+    keep = values > 1e-12 * values.max()
+    root = vectors[:, keep] * np.sqrt(values[keep])
+    white = centred @ (vectors[:, keep] / np.sqrt(values[keep]))
+    sample = white.T @ white / max(1, len(samples) - 1)
+    scale = np.trace(sample) / len(sample)
+    return root @ (0.5 * sample + 0.5 * scale * np.eye(len(sample))) @ root.T
