@@ -90,7 +90,7 @@ def close_pairs(x, edge, reach):  # type: ignore[no-untyped-def]
     return first[:m], second[:m]
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def close_pairs_in_groups(x, start, edge, reach):  # type: ignore[no-untyped-def]
     """As `close_pairs` within each stretch x[start[k]:start[k + 1]]; pairs as an (m, 2) array of rows of x."""
     out = np.empty((4 * len(x) + 64, 2), np.int64)

@@ -80,7 +80,7 @@ class FrozenBrownian:
         centre = np.zeros((n, dim)) if trap is None else np.broadcast_to(trap.centre, (n, dim)).copy()
         return cls(diffusion, force, cutoff, 0.0 if trap is None else trap.stiffness, centre)
 
-    def substeps(self, dt: float, exposure: float = 0.0, accuracy: float = 0.25, limit: int = 400) -> int:
+    def substeps(self, dt: float, exposure: float = 0.0, accuracy: float = 0.15, limit: int = 400) -> int:
         """Steps a frame so that 2 D h (stiffness of one pair) stays under `accuracy`; at least 8 if shutter is open."""
         stiffest = self.stiffness
         if self.cutoff > 0:

@@ -87,10 +87,10 @@ class RadialSpline:
     def roughness(self) -> np.ndarray:
         """(knots, knots) matrix P: c·P c is the summed squared third difference of the coefficients.
 
-        P-splines (Eilers & Marx, Statist. Sci. 11, 89, 1996). Differences that reach past the cutoff are left out:
-        to punish them would bend the tail of every potential down to zero before its time.
+        P-splines (Eilers & Marx, Statist. Sci. 11, 89, 1996), with the coefficients beyond the cutoff zero: the last
+        few would otherwise be free to swing.
         """
-        third = np.diff(np.eye(self.knots), 3, axis=0)
+        third = np.diff(np.eye(self.knots + 3), 3, axis=0)[:, : self.knots]
         return third.T @ third
 
 

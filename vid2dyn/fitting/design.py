@@ -62,15 +62,20 @@ class Field:
             out[: self.spline.knots, : self.spline.knots] = self.spline.roughness()
         return out
 
-    def evaluate(self, recording: Recording, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """g (rows, dim, size) and ∇·g (rows, size); `rows` must hold whole frames."""
+    def evaluate(self, recording: Recording, rows: np.ndarray,
+                 pairs: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """g (rows, dim, size) and ∇·g (rows, size); `rows` must hold whole frames.
+
+        `pairs` may hold more pairs than are close enough, if they are known already.
+        """
         x = recording.position[rows]
         dim = x.shape[1]
         g, div = np.zeros((len(rows), dim, self.size)), np.zeros((len(rows), self.size))
         knots = 0
         if self.spline is not None:
             knots = self.spline.knots
-            pairs = neighbour_pairs(x, self.spline.cutoff, recording.box, recording.frame[rows])
+            if pairs is None:
+                pairs = neighbour_pairs(x, self.spline.cutoff, recording.box, recording.frame[rows])
             edge = np.zeros(dim) if recording.box.lengths is None else np.asarray(recording.box.lengths)
             _pair_field(np.ascontiguousarray(x), pairs, edge, self.spline.inner, self.spline.cutoff, knots,
                         self.spline.stretch, g, div)
@@ -137,7 +142,8 @@ def film_moments(films: list[Recording], field: Field) -> FilmMoments:
     for block in films[0].blocks(1):
         whole = [block] if field.trap == "each" else _chunks(films[0], block)
         for rows in whole:
-            true, true_div = field.evaluate(films[-1], rows)
+            pairs = _common_pairs(films, rows, field)
+            true, true_div = field.evaluate(films[-1], rows, pairs)
             if field.trap == "each":
                 true = _centre(true, films[-1].track[rows])
             true = true.reshape(-1, size)
@@ -145,7 +151,7 @@ def film_moments(films: list[Recording], field: Field) -> FilmMoments:
                 if k == len(films) - 1:
                     g, div = true, true_div
                 else:
-                    g, div = field.evaluate(film, rows)
+                    g, div = field.evaluate(film, rows, pairs)
                     if field.trap == "each":
                         g = _centre(g, film.track[rows])
                     g = g.reshape(-1, size)
@@ -154,6 +160,18 @@ def film_moments(films: list[Recording], field: Field) -> FilmMoments:
                 b[k] -= div.sum(axis=0)
                 cross[k] += g.T @ true
     return FilmMoments(A, b, cross)
+
+
+def _common_pairs(films: list[Recording], rows: np.ndarray, field: Field) -> np.ndarray | None:
+    """Pairs that are close in any of the films, found once: the films differ by noise only."""
+    if field.spline is None:
+        return None
+    true = films[-1].position[rows]
+    apart = max((float(np.sqrt(((f.position[rows] - true) ** 2).sum(axis=1).max())) for f in films[:-1]), default=0.0)
+    reach = field.spline.cutoff + 2 * apart
+    if films[-1].box.lengths is not None and reach > 0.5 * min(films[-1].box.lengths):
+        return None
+    return neighbour_pairs(true, reach, films[-1].box, films[-1].frame[rows])
 
 
 def _chunks(recording: Recording, block: np.ndarray) -> Iterator[np.ndarray]:
@@ -199,7 +217,7 @@ def _centred_moments(recording: Recording, field: Field, blocks: int) -> Moments
                    np.array([-div[k].sum(axis=0) for k in groups]))
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _pair_field(x, pairs, edge, inner, cutoff, knots, stretch, g, div):  # type: ignore[no-untyped-def]
     """Adds the pair part of g and ∇·g; the same splines as `RadialSpline`, pair by pair."""
     dim = x.shape[1]

@@ -21,7 +21,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +36,9 @@ from vid2dyn.fitting.regression import Solution, cross_validated, regularised, s
 from vid2dyn.progress import Progress, silent
 from vid2dyn.rollout import FrozenBrownian, brownian_paths
 
-TRACE = None
+THREADS = 2
+"""Films watched at once; results do not depend on it."""
+
 BURN = 40
 """Frames a simulated film runs before it counts, to forget the noise in its starting positions."""
 
@@ -140,7 +144,7 @@ class Studio:
 
 
 def refine(data: Recording, studio: Studio, first: Parameters, *, noise_scale: float | None, stationary: bool,
-           replicas: int = 10, progress: Progress = silent) -> Fitted:
+           replicas: int = 8, held_out: float = 0.0, progress: Progress = silent) -> tuple[Fitted, Parameters]:
     """Estimates freed from what noise, blur and frame rate did to them, with their covariance.
 
     Parameters
@@ -153,6 +157,12 @@ def refine(data: Recording, studio: Studio, first: Parameters, *, noise_scale: f
         Score matching (True), or with the current as well (False).
     replicas : int
         Films of the last round, which give the error bars.
+    held_out : float
+        Share of the blocks of time, the last ones, left out of the second set of parameters.
+
+    Returns
+    -------
+    The estimate from all data, and parameters of the same model fitted without the held-out blocks.
     """
     free = free_diffusion(data, noise_scale)
     p = replace(first, diffusion=free.diffusion, noise_scale=free.noise_scale)
@@ -162,21 +172,40 @@ def refine(data: Recording, studio: Studio, first: Parameters, *, noise_scale: f
     naive = cross_validated(seen, p.field.penalty())
     p = replace(p, coefficients=naive.coefficients)
     fixed = noise_scale is not None
+    rounds = (3, 3, 3, replicas) if data.exposure > 0 else (3, 3, replicas)
+    progress(0, len(rounds), "fit")
     for _ in range(2):         # caging looks like noise to `free_diffusion`: settle D and noise before the forces
         apparent = _apparent(studio, p, seen, smear, noise_scale, 3)
         p = apparent.correct(p, free, fixed)
-    rounds = (3, 3, 3, 3, 3, replicas) if data.exposure > 0 else (3, 3, replicas)
     for round_, count in enumerate(rounds):
-        progress(round_, len(rounds), "fit")
         response = _respond(studio, p, naive, seen, smear, drive, noise_scale, count)
         new = response.undo(naive.coefficients)
         # what blur does depends on the forces themselves; half steps keep the iteration from swinging
         weight = 0.5 if data.exposure > 0 else 1.0
-        if TRACE is not None:
-            TRACE.append((p, 0., naive, response))
-        p = response.apparent.correct(replace(p, coefficients=weight * new + (1 - weight) * p.coefficients), free, fixed)
-    progress(len(rounds), len(rounds), "fit")
-    return _scatter(response, p, data.dt, studio.share)
+        mixed = weight * new + (1 - weight) * p.coefficients
+        p = response.apparent.correct(replace(p, coefficients=mixed), free, fixed)
+        progress(round_ + 1, len(rounds), "fit")
+    fitted = _scatter(response, p, data.dt, studio.share)
+    covariance = fitted.covariance + _smoothing_doubt(seen, naive, response, p.field.penalty())
+    return replace(fitted, covariance=covariance), _without(seen, held_out, naive, response, p)
+
+
+def _smoothing_doubt(seen: Moments, naive: Solution, response: _Response, penalty: np.ndarray) -> np.ndarray:
+    """What the estimate would change by with 30 times less smoothing, as one fully correlated error.
+
+    Smoothing errors are of one sign over long stretches, so they hardly show in the force and add up in the potential.
+    """
+    rougher = np.linalg.solve(regularised(seen.A, penalty, naive.smoothness / 30), seen.B)
+    change = np.linalg.solve(response.distortion, rougher - naive.coefficients)
+    return np.outer(change, change)
+
+
+def _without(seen: Moments, held_out: float, naive: Solution, response: _Response, p: Parameters) -> Parameters:
+    """The same correction applied to the naive estimate from the first blocks of time."""
+    kept = max(1, round((1 - held_out) * len(seen.a)))
+    share = kept / len(seen.a)
+    system = regularised(seen.a[:kept].sum(axis=0), p.field.penalty(), naive.smoothness * share)
+    return replace(p, coefficients=response.undo(np.linalg.solve(system, seen.b[:kept].sum(axis=0))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,12 +241,13 @@ class _Apparent:
 
 def _apparent(studio: Studio, p: Parameters, data: Moments, smear: float, noise_scale: float | None,
               replicas: int) -> _Apparent:
-    films = []
-    filmed = 0.0
-    for film in studio.films(p, smear, replicas):
-        films.append((free_diffusion(film.steps, noise_scale), free_diffusion(film.free_steps, noise_scale)))
-        filmed += studio.share * float(p.coefficients @ moments(film.seen, p.field, blocks=1).B) / replicas
-    return _Apparent.of(p, data, films, filmed)
+    def watch(film: Film) -> tuple[FreeDiffusion, FreeDiffusion, float]:
+        return (free_diffusion(film.steps, noise_scale), free_diffusion(film.free_steps, noise_scale),
+                float(p.coefficients @ moments(film.seen, p.field, blocks=1).B))
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        seen = list(pool.map(watch, studio.films(p, smear, replicas)))
+    return _Apparent.of(p, data, [(m, f) for m, f, _ in seen], studio.share * float(np.mean([b for *_, b in seen])))
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,11 +274,9 @@ def _respond(studio: Studio, p: Parameters, naive: Solution, data: Moments, smea
     """Film the model and estimate from the films."""
     penalty = p.field.penalty()
     size = len(penalty)
-    distortions, shifts, estimates, smoothings, samplings = [], [], [], [], []
-    films: list[tuple[FreeDiffusion, FreeDiffusion]] = []
-    filmed = 0.0
     open_shutter = studio.data.exposure > 0
-    for film in studio.films(p, smear, replicas):
+
+    def watch(film: Film) -> tuple[Any, ...]:
         clean = not open_shutter and p.noise_scale <= 0
         cast = [film.true] if clean else [film.seen, film.sharp, film.true] if open_shutter else [film.seen, film.true]
         m = film_moments(cast, p.field)
@@ -259,15 +287,15 @@ def _respond(studio: Studio, p: Parameters, naive: Solution, data: Moments, smea
         if p.field.trap != "each" and drive is None:
             control = 1 if open_shutter else 0                       # what has mean zero by Tweedie's formula
             shift = shift - (m.b[control] - m.cross[control] @ p.coefficients)
-        distortions.append(np.eye(size) + K @ m.cross[0] - Kx @ m.cross[-1])
-        smoothings.append(naive.smoothness / studio.share * Kx @ penalty @ Kx)
-        samplings.append(K @ m.A @ K)
-        shifts.append(K @ shift)
-        estimates.append(K @ b)
-        filmed += studio.share * float(p.coefficients @ b) / replicas
-        films.append((free_diffusion(film.steps, noise_scale), free_diffusion(film.free_steps, noise_scale)))
-    return _Response(np.mean(distortions, 0), np.mean(shifts, 0), np.array(estimates), np.mean(smoothings, 0),
-                     np.mean(samplings, 0), _Apparent.of(p, data, films, filmed))
+        return (np.eye(size) + K @ m.cross[0] - Kx @ m.cross[-1], K @ shift, K @ b,
+                naive.smoothness / studio.share * Kx @ penalty @ Kx, K @ m.A @ K, float(p.coefficients @ b),
+                (free_diffusion(film.steps, noise_scale), free_diffusion(film.free_steps, noise_scale)))
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        seen = list(zip(*pool.map(watch, studio.films(p, smear, replicas)), strict=True))
+    apparent = _Apparent.of(p, data, list(seen[6]), studio.share * float(np.mean(seen[5])))
+    return _Response(np.mean(seen[0], 0), np.mean(seen[1], 0), np.array(seen[2]), np.mean(seen[3], 0),
+                     np.mean(seen[4], 0), apparent)
 
 
 def _scatter(r: _Response, p: Parameters, dt: float, share: float) -> Fitted:

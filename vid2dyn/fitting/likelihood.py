@@ -93,7 +93,7 @@ def free_diffusion(recording: Recording, noise_scale: float | None = None) -> Fr
     return FreeDiffusion(math.exp(float(found.x)) / (2 * recording.dt) / kept, noise_scale)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _free_sweep(dx, follows, before, after, R, ratio):  # type: ignore[no-untyped-def]
     """(-2 log L per number at the best overall factor, that factor): variance unit V = 1, Λ = ratio × stated."""
     m, dim = dx.shape

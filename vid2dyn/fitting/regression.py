@@ -9,6 +9,8 @@ from scipy.linalg import eigh
 
 from vid2dyn.fitting.design import Moments
 
+TOLERANCE = 0.3
+
 
 @dataclass(frozen=True, eq=False)
 class Solution:
@@ -25,10 +27,12 @@ def regularised(A: np.ndarray, penalty: np.ndarray, smoothness: float) -> np.nda
 
 
 def cross_validated(data: Moments, penalty: np.ndarray) -> Solution:
-    """Solve with the smoothness that predicts left-out blocks of time best.
+    """Solve with the strongest smoothness that predicts left-out blocks of time about as well as the best one.
 
-    The loss of a block is the score matching loss c·A c/2 - b·c. Blocks of time keep correlated frames together, so
-    no assumption on the noise of b is needed (the evidence, which assumes independent frames, overfits here).
+    The loss of a block is the score matching loss c·A c/2 - b·c; "about" means within TOLERANCE standard errors of the
+    difference over blocks (after the one-standard-error rule of Breiman et al., CART, 1984, §3.4.3; a whole one bends
+    Yukawa tails). Blocks of time keep correlated frames together, so no assumption on the noise of b is needed (the
+    evidence, which takes frames for independent, overfits here).
     """
     A, B = data.A, data.B
     if not penalty.any():
@@ -36,13 +40,18 @@ def cross_validated(data: Moments, penalty: np.ndarray) -> Solution:
         return Solution(np.linalg.solve(system, B), 0.0, system)
     unit = np.trace(A) / np.trace(penalty)
     grid = unit * 10.0 ** np.arange(-9.0, 5.5, 0.5)
-    loss = np.zeros(len(grid))
+    loss = np.zeros((len(data.a), len(grid)))
     for k in range(len(data.a)):
         train = A - data.a[k]
         for n, smoothness in enumerate(grid):
             c = np.linalg.solve(regularised(train, penalty, smoothness), B - data.b[k])
-            loss[n] += 0.5 * c @ data.a[k] @ c - data.b[k] @ c
-    best = float(grid[np.argmin(loss)]) if len(data.a) > 1 else float(unit)
+            loss[k, n] = 0.5 * c @ data.a[k] @ c - data.b[k] @ c
+    if len(data.a) < 3:
+        best = float(unit)
+    else:
+        worse = loss - loss[:, [int(np.argmin(loss.sum(axis=0)))]]
+        error = worse.std(axis=0, ddof=1) * np.sqrt(len(worse))
+        best = float(grid[np.flatnonzero(worse.sum(axis=0) <= TOLERANCE * error).max()])
     system = regularised(A, penalty, best)
     return Solution(np.linalg.solve(system, B), best, system)
 

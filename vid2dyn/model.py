@@ -1,0 +1,281 @@
+"""Model: what was learned, what it can say, and the file that holds it.
+
+A model is dynamics, units, space, the recipe it was made with and a report on how well it did. The file is one
+safetensors container with a JSON text and a checksum in its header: no code is ever loaded from it (no pickle), a
+flipped byte is noticed, and the same fit writes the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtri
+
+from vid2dyn.box import Box, Free, Periodic
+from vid2dyn.dynamics.base import Overdamped
+from vid2dyn.dynamics.brownian import dynamics
+from vid2dyn.dynamics.potentials import HarmonicTrap, PairPotential
+from vid2dyn.dynamics.splines import RadialSpline
+from vid2dyn.errors import DataError, ModelError
+from vid2dyn.files import atomic, existing_file
+from vid2dyn.progress import Progress, silent
+from vid2dyn.rollout import FrozenBrownian, brownian_paths
+from vid2dyn.trajectories import Trajectories
+from vid2dyn.units import Units
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A fitted model of Brownian colloids.
+
+    Made by `vd.fit` and `vd.load`.
+
+    Parameters
+    ----------
+    arrays : mapping of str to array
+        Numbers learned: "diffusion" (value, stderr) [µm²/s], "localisation" (typical σ, stderr) [µm], "noise_scale",
+        and where present "spline" (inner, cutoff, knots), "coefficients", "covariance", "core_stiffness", "support",
+        "trap" (stiffness, stderr) [kT/µm²], "centres" [µm], "centre_tracks".
+    recipe : dict
+        The constructor call of the recipe.
+    units : Units
+        Calibration of the data.
+    box : Box
+        Space of the data.
+    report : dict
+        Held-out likelihood, calibration, laws, parameters, warnings, provenance: plain numbers and words.
+    """
+
+    arrays: Mapping[str, np.ndarray]
+    recipe: dict[str, Any]
+    units: Units = field(default_factory=Units)
+    box: Box = field(default_factory=Free)
+    report: dict[str, Any] = field(default_factory=dict)
+
+    # ---------------------------------------------------------------- what it says
+
+    @property
+    def _pair(self) -> PairPotential | None:
+        if "coefficients" not in self.arrays:
+            return None
+        inner, cutoff, knots = self.arrays["spline"]
+        return PairPotential(RadialSpline(float(inner), float(cutoff), int(knots)), self.arrays["coefficients"],
+                             float(self.arrays["core_stiffness"][0]))
+
+    @property
+    def _trap(self) -> HarmonicTrap | None:
+        if "trap" not in self.arrays:
+            return None
+        return HarmonicTrap(float(self.arrays["trap"][0]), self.arrays["centres"])
+
+    def _need_pair(self) -> PairPotential:
+        pair = self._pair
+        if pair is None:
+            raise ModelError("This model has no pair force. Fit one: vd.fit(tracks, vd.Brownian(cutoff=3.0)).")
+        return pair
+
+    def pair_potential(self, r: Any) -> np.ndarray:
+        """phi(r) [kT], zero at the cutoff; r in µm."""
+        return self._need_pair().value(np.asarray(r, dtype=float))
+
+    def pair_force(self, r: Any) -> np.ndarray:
+        """-dphi/dr [kT/µm], positive where particles repel; r in µm."""
+        return self._need_pair().force(np.asarray(r, dtype=float))
+
+    def diffusion(self) -> float:
+        """D [µm²/s] of one particle alone."""
+        return float(self.arrays["diffusion"][0])
+
+    def localisation_error(self) -> float:
+        """Typical standard error of a position [µm], per axis, as learned from the motion."""
+        return float(self.arrays["localisation"][0])
+
+    def trap_stiffness(self) -> float:
+        """k [kT/µm²]."""
+        if "trap" not in self.arrays:
+            raise ModelError("This model has no trap. Fit one: vd.fit(tracks, vd.Brownian(trap='each')).")
+        return float(self.arrays["trap"][0])
+
+    @property
+    def support(self) -> tuple[float, float] | None:
+        """Distances (nearest, farthest) [µm] between which at least 100 pairs were seen per step of the RDF."""
+        return None if "support" not in self.arrays else (float(self.arrays["support"][0]),
+                                                          float(self.arrays["support"][1]))
+
+    def dynamics(self) -> Overdamped:
+        """The potentials and the friction matrix."""
+        return dynamics(self.diffusion(), self._pair, self._trap)
+
+    def band(self, name: str, r: Any = None, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+        """(low, high) of a learned quantity at a confidence level.
+
+        Parameters
+        ----------
+        name : {"pair_potential", "pair_force", "diffusion", "localisation_error", "trap_stiffness"}
+        r : array
+            Distances [µm], for functions of distance.
+        level : float
+            Probability that the band holds the truth, at each r by itself.
+        """
+        if not 0 < level < 1:
+            raise ModelError(f"level = {level!r}; give a probability between 0 and 1, for example 0.95.")
+        width = float(ndtri(0.5 + 0.5 * level))
+        if name in ("pair_potential", "pair_force"):
+            pair = self._need_pair()
+            distance = np.atleast_1d(np.asarray(r, dtype=float))
+            basis = pair.spline(distance)[0 if name == "pair_potential" else 1]
+            error = np.sqrt(np.maximum(np.einsum("ra,ab,rb->r", basis, self.arrays["covariance"], basis), 0.0))
+            value = (pair.value if name == "pair_potential" else pair.force)(distance)
+            shape = np.shape(r)
+            return (value - width * error).reshape(shape), (value + width * error).reshape(shape)
+        key = {"diffusion": "diffusion", "localisation_error": "localisation", "trap_stiffness": "trap"}.get(name)
+        if key is None or key not in self.arrays:
+            raise ModelError(f"This model has no band {name!r}; it has pair_potential, pair_force, diffusion, "
+                             "localisation_error, trap_stiffness, as far as they were fitted.")
+        middle, error = (float(v) for v in self.arrays[key])
+        return np.asarray(middle - width * error), np.asarray(middle + width * error)
+
+    def __repr__(self) -> str:
+        said = [f"D = {self.diffusion():.4g} ± {float(self.arrays['diffusion'][1]):.2g} µm²/s"]
+        if self._pair is not None:
+            said.append(f"pair potential to {self._pair.spline.cutoff:g} µm")
+        if "trap" in self.arrays:
+            said.append(f"k = {self.trap_stiffness():.4g} kT/µm²")
+        return f"<Model {self.recipe.get('kind', '')}: {', '.join(said)}>"
+
+    # ---------------------------------------------------------------- running it
+
+    def rollout(self, tracks: Trajectories, steps: int = 1000, seed: int = 0, *, observed: bool = True,
+                progress: Progress = silent) -> Trajectories:
+        """Run the model from the first frame of `tracks`.
+
+        Parameters
+        ----------
+        tracks : Trajectories
+            Where particles start; its frame rate and exposure are used.
+        steps : int
+            Frames to make.
+        observed : bool
+            Show positions as the camera would: averaged over the exposure, with localisation noise; compare these
+            with data. False: exact positions at the start of each frame.
+
+        A recording with a field of view becomes a periodic box of that size, so that as many particles leave as enter.
+
+        Raises
+        ------
+        DataError
+            If there is nothing to start from or `steps` is not positive.
+        """
+        if steps < 1:
+            raise DataError(f"steps = {steps}: a rollout makes at least one frame.")
+        units = tracks.units
+        units.require("micrometre_per_pixel", "frames_per_second", for_what="A rollout")
+        start, centre, box = self._start(tracks)
+        frozen = FrozenBrownian.freeze(self.diffusion(), self._pair, None, len(start), start.shape[1])
+        if self._trap is not None:
+            frozen = FrozenBrownian(frozen.diffusion, frozen.force, frozen.cutoff, self._trap.stiffness, centre)
+        motion, camera = np.random.default_rng(seed).spawn(2)
+        out = []
+        done = 0
+        while done < steps:
+            progress(done, steps, "rollout")
+            count = min(steps - done, 200)
+            paths = brownian_paths(frozen, start, box, dt=units.dt, frames=count + 1, exposure=units.exposure or 0.0,
+                                   generators=[motion])
+            out.append((paths.average if observed else paths.instant)[0, :count])
+            start = paths.instant[0, count]
+            done += count
+        progress(steps, steps, "rollout")
+        path = np.concatenate(out)
+        sigma = self.localisation_error() if observed else 0.0
+        path = path + sigma * camera.standard_normal(path.shape)
+        return Trajectories.from_dense(path, units, sigma=sigma, box=box,
+                                       info={"rollout": {"seed": seed, "observed": observed, "recipe": self.recipe}})
+
+    def _start(self, tracks: Trajectories) -> tuple[np.ndarray, np.ndarray, Box]:
+        """Positions in the first frame, their trap centres, and the box to run in."""
+        if not len(tracks):
+            raise DataError("The trajectories are empty: a rollout needs a first frame to start from.")
+        first = tracks.frame == tracks.frame.min()
+        start = tracks.positions[first]
+        if not np.isfinite(start).all():
+            raise DataError("The first frame holds positions that are not numbers; drop those rows.")
+        box: Box = tracks.box
+        if tracks.field_of_view is not None and box.lengths is None and self._trap is None:
+            box = Periodic(tuple(np.asarray(tracks.field_of_view) * tracks.units.um))
+        centre = np.zeros_like(start)
+        if self._trap is not None:
+            centre = np.broadcast_to(self._trap.centre[:1], start.shape).copy()
+            if "centre_tracks" in self.arrays:
+                place = {int(t): k for k, t in enumerate(self.arrays["centre_tracks"])}
+                known = [int(p) in place for p in tracks.particle[first]]
+                start, rows = start[known], [place[int(p)] for p in tracks.particle[first][known]]
+                centre = self._trap.centre[rows].copy()
+                if not rows:
+                    raise DataError("None of the particles in the first frame has a trap in this model; "
+                                    "start from the trajectories it was fitted to.")
+        return start, centre, box
+
+    # ---------------------------------------------------------------- files
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the model file, whole or not at all; `Model.load` and `vd.load` read it."""
+        from safetensors.numpy import save
+
+        tensors = {name: np.ascontiguousarray(self.arrays[name]) for name in sorted(self.arrays)}
+        header = json.dumps({"schema": SCHEMA, "recipe": self.recipe, "units": self.units.to_dict(),
+                             "box": self.box.to_dict(), "report": self.report}, sort_keys=True)
+        # one metadata entry only: safetensors does not keep the order of several
+        with atomic(path) as scratch:
+            scratch.write_bytes(save(tensors, metadata={"vid2dyn": _checksum(header, tensors) + header}))
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Model:
+        """Read a file written by `save`.
+
+        Raises
+        ------
+        DataError
+            If the file is absent or empty.
+        ModelError
+            If it is damaged, not a model of vid2dyn, or of a newer schema.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        path = existing_file(path)
+        try:
+            with safe_open(path, framework="numpy") as stream:
+                text = (stream.metadata() or {})["vid2dyn"]
+                tensors = {name: stream.get_tensor(name) for name in sorted(stream.keys())}
+            digest, header = text[:64], text[64:]
+            if digest != _checksum(header, tensors):
+                raise ModelError(f"{path}: the checksum does not match, the file was damaged or changed. "
+                                 "Copy it again or fit again.")
+            table = json.loads(header)
+        except KeyError:
+            raise ModelError(f"{path}: a safetensors file, but not a model of vid2dyn.") from None
+        except (SafetensorError, OSError, ValueError, TypeError) as error:
+            if isinstance(error, ModelError):
+                raise
+            raise ModelError(f"{path}: not a readable model file ({error}). Copy it again or fit again.") from None
+        if table["schema"] != SCHEMA:
+            raise ModelError(f"{path}: schema {table['schema']!r}, this vid2dyn reads {SCHEMA}; update vid2dyn.")
+        return cls(tensors, table["recipe"], Units(**table["units"]), Box.from_dict(table["box"]), table["report"])
+
+
+def _checksum(header: str, tensors: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256(header.encode())
+    for name, value in tensors.items():
+        digest.update(f"{name} {value.dtype} {value.shape}".encode())
+        digest.update(value.tobytes())
+    return digest.hexdigest()
