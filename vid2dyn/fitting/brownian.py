@@ -200,8 +200,8 @@ def _distances(recording: Recording, cutoff: float) -> np.ndarray:
     distances = np.sort(np.concatenate(found))
     if len(distances) < 500:
         raise ModelError(f"Only {len(distances)} pairs of particles come within cutoff = {cutoff:g} µm of each other; "
-                         "a pair force needs at least 500. Film more frames or denser samples, raise the cutoff, or fit "
-                         "without pair force: vd.Brownian().")
+                         "a pair force needs at least 500. Film more frames or denser samples, raise the cutoff, or "
+                         "fit without pair force: vd.Brownian().")
     return distances
 
 

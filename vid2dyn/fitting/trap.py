@@ -1,7 +1,7 @@
 """Harmonic traps: the exact likelihood of blurred, noisy Ornstein-Uhlenbeck tracks with unknown centres.
 
 Per axis, with rate λ = k D, stationary variance S = 1/k [kT = 1] and a = exp(-λ dt), positions averaged over an
-exposure t_E have autocovariances (Mandel & Wolf 1995, §2; written out by integrating S exp(-λ|t|) twice over the exposure)
+exposure t_E have autocovariances (S exp(-λ|t|) integrated twice over the exposure)
 
     γ_0 = 2 S (x - 1 + e^-x)/x²,     γ_n = S [sinh(x/2)/(x/2)]² aⁿ  (n >= 1),     x = λ t_E,
 
