@@ -87,11 +87,14 @@ class RadialSpline:
     def roughness(self) -> np.ndarray:
         """(knots, knots) matrix P: c·P c is the summed squared third difference of the coefficients.
 
-        P-splines (Eilers & Marx, Statist. Sci. 11, 89, 1996), with the coefficients beyond the cutoff zero: the last
-        few would otherwise be free to swing.
+        P-splines (Eilers & Marx, Statist. Sci. 11, 89, 1996), with the coefficients beyond the cutoff zero. The
+        three differences that reach past the cutoff count a twentieth: at full weight they bend the tail of every
+        potential down to zero before its time (0.2 kT at contact for Yukawa), without any the tail is free to swing.
         """
         third = np.diff(np.eye(self.knots + 3), 3, axis=0)[:, : self.knots]
-        return third.T @ third
+        weight = np.ones(self.knots)
+        weight[-3:] = 0.05
+        return third.T @ (weight[:, None] * third)
 
 
 def bspline(w: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:

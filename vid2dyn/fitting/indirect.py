@@ -128,7 +128,7 @@ class Studio:
         motion, camera = np.random.default_rng(self.seed).spawn(2)
         paths = brownian_paths(frozen, self.start, self.box, dt=data.dt, frames=self.frames, exposure=data.exposure,
                                burn=self.burn, generators=motion.spawn(replicas),
-                               substeps=frozen.substeps(data.dt, data.exposure, limit=60))
+                               substeps=frozen.substeps(data.dt, data.exposure, limit=32))
         blurred = 2 * p.diffusion * data.dt * data.blur
         for b, rng in enumerate(camera.spawn(replicas)):
             shape = paths.instant[b].shape

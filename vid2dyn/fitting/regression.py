@@ -9,7 +9,7 @@ from scipy.linalg import eigh
 
 from vid2dyn.fitting.design import Moments
 
-TOLERANCE = 0.3
+TOLERANCE = 0.2
 
 
 @dataclass(frozen=True, eq=False)
