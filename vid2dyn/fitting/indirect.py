@@ -20,61 +20,21 @@ The films also give error bars: the scatter of the whole procedure over replicas
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from vid2dyn.box import Box, Periodic
-from vid2dyn.dynamics.potentials import HarmonicTrap, PairPotential
 from vid2dyn.fitting.design import Field, Moments, film_moments, moments
 from vid2dyn.fitting.likelihood import FreeDiffusion, free_diffusion
 from vid2dyn.fitting.recording import Recording
 from vid2dyn.fitting.regression import Solution, cross_validated, regularised, shrunk_covariance
+from vid2dyn.fitting.studio import Film, Parameters, Studio
 from vid2dyn.progress import Progress, silent
-from vid2dyn.rollout import FrozenBrownian, brownian_paths
 
 THREADS = 2
 """Films watched at once; results do not depend on it."""
-
-BURN = 40
-"""Frames a simulated film runs before it counts, to forget the noise in its starting positions."""
-
-
-@dataclass(frozen=True, eq=False)
-class Parameters:
-    """Everything a Brownian model consists of, as numbers."""
-
-    field: Field
-    coefficients: np.ndarray
-    diffusion: float
-    noise_scale: float
-    centres: np.ndarray | None = None
-
-    @property
-    def pair(self) -> PairPotential | None:
-        """The pair potential, or None."""
-        if self.field.spline is None:
-            return None
-        inner = self.field.spline.inner
-        # unseen ground inside the spline is made to repel: 5 kT within a third of the shortest distance seen
-        return PairPotential(self.field.spline, self.coefficients[: self.field.spline.knots],
-                             core_stiffness=100.0 / inner**2 if inner > 0 else 0.0)
-
-    @property
-    def trap(self) -> HarmonicTrap | None:
-        """The trap, or None."""
-        if self.field.trap == "none":
-            return None
-        knots = 0 if self.field.spline is None else self.field.spline.knots
-        stiffness = float(self.coefficients[knots])
-        if self.field.trap == "each":
-            assert self.centres is not None
-            return HarmonicTrap(stiffness, self.centres)
-        return HarmonicTrap(stiffness, self.field.origin + self.coefficients[knots + 1:] / stiffness)
-
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
@@ -84,63 +44,6 @@ class Fitted:
     covariance: np.ndarray
     diffusion_stderr: float
     noise_stderr: float
-
-
-@dataclass(frozen=True, eq=False)
-class Film:
-    """Simulated recordings of one replica: as seen (and smeared), without blur, the truth; and two for the noise of
-    steps: as seen unsmeared, and of free particles with the same noise."""
-
-    seen: Recording
-    sharp: Recording
-    true: Recording
-    steps: Recording
-    free_steps: Recording
-
-
-class Studio:
-    """Films the model the way the data were filmed: same particles, space, frame rate, exposure and noise.
-
-    Parameters
-    ----------
-    data : Recording
-    view : (dim,) array or None
-        Field of view [µm]: the film then plays in a periodic box of that size at the density seen.
-    trap : str
-        As in `Field`.
-    """
-
-    def __init__(self, data: Recording, view: np.ndarray | None, trap: str, *, seed: int,
-                 stationary: bool = True) -> None:
-        self.data = data
-        self.box: Box = Periodic(tuple(view)) if view is not None and trap == "none" else data.box
-        self.start = _start(data, trap)
-        self.frames = max(8, min(_length(data, trap), max(100, 200_000 // max(1, len(self.start)))))
-        self.share = float(data.weight.sum()) / (self.frames * len(self.start))
-        self.seed = seed
-        self.burn = BURN if stationary else 0
-
-    def films(self, p: Parameters, smear: float, replicas: int) -> Iterator[Film]:
-        """One film a replica, the same noise at every call; `smear` [µm²]: variance of noise added on purpose."""
-        data = self.data
-        n, dim = self.start.shape
-        frozen = FrozenBrownian.freeze(p.diffusion, p.pair, p.trap, n, dim)
-        motion, camera = np.random.default_rng(self.seed).spawn(2)
-        paths = brownian_paths(frozen, self.start, self.box, dt=data.dt, frames=self.frames, exposure=data.exposure,
-                               burn=self.burn, generators=motion.spawn(replicas),
-                               substeps=frozen.substeps(data.dt, data.exposure, limit=32))
-        blurred = 2 * p.diffusion * data.dt * data.blur
-        for b, rng in enumerate(camera.spawn(replicas)):
-            shape = paths.instant[b].shape
-            stated = data.variance[rng.integers(len(data.variance), size=shape[:2])]
-            noise = rng.standard_normal(shape) * np.sqrt(max(p.noise_scale, 0.0) * stated)
-            total = noise + math.sqrt(smear) * rng.standard_normal(shape)
-            variance = np.maximum(p.noise_scale, 0.0) * stated + smear
-            sharp = total * np.sqrt(np.maximum(variance - blurred, 0.0) / np.where(variance > 0, variance, 1.0))
-            recordings = (Recording.simulated(x, stated, self.box, data.dt, data.exposure) for x in (
-                paths.average[b] + total, paths.instant[b] + sharp, paths.instant[b],
-                paths.average[b] + noise, paths.free[b] + noise))
-            yield Film(*recordings)
 
 
 def refine(data: Recording, studio: Studio, first: Parameters, *, noise_scale: float | None, stationary: bool,
@@ -330,21 +233,3 @@ def _moments_with_smear(data: Recording, field: Field, smear: float, drive: floa
         noise = math.sqrt(smear) * rng.standard_normal(data.position.shape)
         parts.append(moments(replace(data, position=data.position + noise), field, diffusion=drive))
     return Moments(np.mean([m.a for m in parts], 0), np.mean([m.b for m in parts], 0))
-
-
-def _start(data: Recording, trap: str) -> np.ndarray:
-    """Positions to start from: of the fullest early frame, or of every track's first detection (own traps)."""
-    if trap == "each":
-        linked = data.track >= 0
-        _, first = np.unique(data.track[linked], return_index=True)
-        return data.position[linked][first]
-    early = data.frame <= data.frame.min() + 20
-    frames, count = np.unique(data.frame[early], return_counts=True)
-    return data.position[data.frame == frames[np.argmax(count)]]
-
-
-def _length(data: Recording, trap: str) -> int:
-    """Frames of a film: of the recording, or of the typical track where every track has its own centre."""
-    if trap == "each":
-        return int(np.median(np.unique(data.track[data.track >= 0], return_counts=True)[1]))
-    return int(np.ptp(data.frame)) + 1
