@@ -21,8 +21,8 @@ class Known:
     support = (1.1, 2.6)
     recipe = {"kind": "Brownian", "cutoff": 3.0, "trap": "none"}  # noqa: RUF012
     report = {  # noqa: RUF012
-        "held_out": {"log_likelihood": 4.3125, "free_diffusion": 4.25},
-        "calibration": {"chi2": 1.015, "lag1": -0.0123,
+        "held_out": {"log_likelihood_per_step": 4.3125, "free_diffusion": 4.25},
+        "calibration": {"chi2": 1.015, "chi2_stderr": 0.012, "lag1": -0.0123,
                         "z": {"edges": [-2.0, -1.0, 0.0, 1.0, 2.0], "counts": [14, 34, 34, 14]}},
         "laws": {"symmetry": 1e-17}, "warnings": ["Two particles were seen once only."]}
 
@@ -37,12 +37,14 @@ class Known:
     def diffusion(self) -> float:
         return 0.4173
 
-    def trap_stiffness(self) -> None:
-        return None
+    def localisation_error(self) -> float:
+        return 0.0213
 
     def band(self, name: str, r: np.ndarray | None = None, level: float = 0.95) -> tuple[Any, Any]:
         if name == "diffusion":
             return 0.4111, 0.4255
+        if name == "localisation_error":
+            return 0.0193, 0.0233
         assert r is not None
         return self.pair_potential(r) - 0.25, self.pair_potential(r) + 0.25
 
@@ -69,15 +71,16 @@ def section(page: dict[str, Any], name: str) -> Any:
 
 def test_headline_numbers_with_errors_and_truth(page: dict[str, Any], tracks: vd.Trajectories) -> None:
     shown = cards(page)
-    assert shown["Diffusion coefficient, model"]["value"] == "0.417 µm²/s"
+    assert shown["Diffusion coefficient, model"]["value"] == "0.4173 ± 0.0037 µm²/s"
     assert "0.411 to 0.425" in shown["Diffusion coefficient, model"]["detail"]
     assert shown["Diffusion coefficient, model"]["truth"] == "0.405 µm²/s"
     measured = vd.diffusion(tracks)
     value, error = re.findall(r"[\d.]+", shown["Diffusion coefficient, displacements"]["value"])[:2]
     assert float(value) == pytest.approx(measured.D, abs=0.6 * 10.0 ** -len(value.split(".")[1]))
     assert float(error) == pytest.approx(measured.D_stderr, rel=0.05)
-    nanometres = float(shown["Localisation error"]["value"].split()[0])
-    assert nanometres == pytest.approx(1e3 * measured.localisation_error, rel=0.02)
+    assert shown["Localisation error"]["value"] == "21.3 ± 1.0 nm"
+    alone = cards(contents(tracks))["Localisation error"]["value"]
+    assert float(alone.split()[0]) == pytest.approx(1e3 * measured.localisation_error, rel=0.02)
     assert shown["Localisation error"]["truth"] == "20 nm"
 
 
@@ -109,14 +112,30 @@ def test_warnings_of_every_stage_come_first_and_once(page: dict[str, Any], track
     assert warnings[0] == "The movie was cut."
     assert len(warnings) == len(set(warnings))
     assert "Two particles were seen once only." in warnings
+    alone = contents(noted)["warnings"]
     for text in vd.diffusion(tracks).warnings:
-        assert sum(warning.endswith(text) for warning in warnings) == 1
+        assert alone.count(text) == 1
+
+
+def test_doubts_about_displacements_stay_beside_them_where_the_model_has_forces(tracks: vd.Trajectories) -> None:
+    model = Known(tracks.info["truth"])
+    doubts = list(vd.diffusion(tracks).warnings)
+    assert doubts, "these particles repel, which the estimate from displacements notices"
+    with_forces = contents(tracks, model=model)
+    assert section(with_forces, "motion").doubts == doubts
+    assert not set(doubts) & set(with_forces["warnings"])
+    model.recipe = {"kind": "Brownian", "cutoff": None, "trap": "none"}
+    without = contents(tracks, model=model)
+    assert not section(without, "motion").doubts
+    for text in doubts:
+        assert sum(warning.endswith(text) for warning in without["warnings"]) == 1
 
 
 def test_checks_and_provenance(page: dict[str, Any]) -> None:
     rows = dict(section(page, "trust").table["rows"])
-    assert rows["held out: log likelihood"] == "4.312"
-    assert rows["calibration: chi2"] == "1.015"
+    assert rows["held-out log-likelihood per particle and step"] == "4.312"
+    assert rows["held out: free diffusion"] == "4.25", "entries without a name of their own are shown all the same"
+    assert rows["χ² per residual (1)"] == "1.015 ± 0.012"
     settings = dict(page["provenance"]["rows"])
     assert settings["exposure"] == "0.01"
     assert settings["model.cutoff"] == "3"

@@ -166,7 +166,8 @@ def _make_tracks(experiment: Experiment, source: Source, progress: Progress) -> 
     if source.path is None:
         return pipeline.simulate(source.simulator, source.seed, progress)
     if source.path.suffix == ".parquet":
-        return pipeline.load(source.path).with_units(**source.calibration)
+        loaded: Any = pipeline.load(source.path)
+        return loaded.with_units(**source.calibration)
     opened: Any = pipeline.open(source.path, **source.calibration)
     if experiment.track is None:
         return opened

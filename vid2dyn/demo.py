@@ -20,6 +20,7 @@ from vid2dyn import pipeline
 from vid2dyn.batch import one_movie
 from vid2dyn.errors import DataError
 from vid2dyn.experiment import read
+from vid2dyn.headline import estimate
 from vid2dyn.progress import Progress, silent
 from vid2dyn.report import true_potential
 from vid2dyn.score import score
@@ -94,19 +95,17 @@ def demo(out: str | os.PathLike[str] = "vid2dyn_demo", progress: Progress = sile
     folder = Path(out)
     outcome = one_movie(dataclasses.replace(experiment, sources=(source,)), source, folder, progress)
     tracks, model = pipeline.load(folder / "tracks.parquet"), pipeline.load(folder / "model.vid2dyn")
-    measured = json.loads((folder / "diffusion.json").read_text())
     assert outcome.report is not None
     warnings = (*tracks.info.get("warnings", ()), *model.report.get("warnings", ()))  # type: ignore[union-attr]
     truth["localisation_error"] = score(tracks, pipeline.load(positions)).rmse  # type: ignore[arg-type]
-    return Demo(tuple(_rows(model, measured, truth)), tuple(dict.fromkeys(warnings)), outcome.report)
+    return Demo(tuple(_rows(model, truth)), tuple(dict.fromkeys(warnings)), outcome.report)
 
 
-def _rows(model: Any, measured: dict[str, Any], truth: dict[str, Any]) -> list[Row]:
-    low, high = (float(np.asarray(edge)) for edge in model.band("diffusion"))
-    rows = [Row("diffusion coefficient D", float(model.diffusion()), low, high, truth["diffusion"], "µm²/s")]
-    sigma, error = measured["localisation_error"], measured["localisation_error_stderr"]
-    rows.append(Row("localisation error", 1e3 * sigma, 1e3 * (sigma - 1.96 * error), 1e3 * (sigma + 1.96 * error),
-                    1e3 * truth["localisation_error"], "nm"))
+def _rows(model: Any, truth: dict[str, Any]) -> list[Row]:
+    value, _, low, high = estimate(model, "diffusion")
+    rows = [Row("diffusion coefficient D", value, low, high, truth["diffusion"], "µm²/s")]
+    value, _, low, high = estimate(model, "localisation_error")
+    rows.append(Row("localisation error σ", 1e3 * value, 1e3 * low, 1e3 * high, 1e3 * truth["localisation_error"], "nm"))
     start, stop = model.support
     r = np.round(np.linspace(start, stop, 7)[1:-1], 2)
     true = true_potential(truth, r)

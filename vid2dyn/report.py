@@ -18,17 +18,19 @@ import numpy as np
 from vid2dyn import __version__, figures
 from vid2dyn.errors import Vid2DynError
 from vid2dyn.files import atomic
+from vid2dyn.headline import cards, checks, has_forces, plain, with_error
 
 
 @dataclass(frozen=True)
 class Section:
-    """One box of the page: a heading, a sentence, figures (src, alt, caption) and a table (head, rows)."""
+    """One box of the page: a heading, a sentence, figures (src, alt, caption), a table (head, rows), doubts."""
 
     id: str
     title: str
     lead: str
     figures: list[dict[str, str]] = field(default_factory=list)
     table: dict[str, Any] | None = None
+    doubts: list[str] = field(default_factory=list)
 
 
 def write_page(out: str | os.PathLike[str], tracks: Any, *, model: Any = None, rollout: Any = None,
@@ -58,11 +60,15 @@ def contents(tracks: Any, model: Any = None, rollout: Any = None, video: Any = N
     measured = _try(lambda: diffusion(tracks), "Diffusion coefficient", notes)
     if rollout is not None and comparison is None:
         comparison = _try(lambda: compare(tracks, rollout), "Comparison with the rollout", notes)
-    about = "" if model is None else "About the estimate from displacements alone: "
-    notes += [about + warning for warning in getattr(measured, "warnings", ())]
+    doubts = list(getattr(measured, "warnings", ()))
+    if model is None:
+        notes += doubts
+    elif not has_forces(model) or measured is None or measured.method == "slope":
+        notes += [f"About the estimate from displacements alone: {doubt}" for doubt in doubts]
+        doubts = []                 # else they stay with the estimate: the model has the forces that it lacks
     notes += getattr(comparison, "notes", ())
     notes += [*(model.report.get("warnings", ()) if model is not None else ())]
-    sections = [_seen(tracks, video), _motion(tracks, measured, notes)]
+    sections = [_seen(tracks, video), _motion(tracks, measured, notes, doubts if model is not None else [])]
     if model is not None:
         sections.append(_interactions(model, known))
     if comparison is not None:
@@ -70,22 +76,8 @@ def contents(tracks: Any, model: Any = None, rollout: Any = None, video: Any = N
     if model is not None:
         sections.append(_trust(model))
     return {"subtitle": _subtitle(tracks), "warnings": list(dict.fromkeys(notes)),
-            "cards": _cards(tracks, measured, model, known),
+            "cards": cards(tracks, measured, model, known),
             "sections": [s for s in sections if s], "provenance": _provenance(tracks, model)}
-
-
-def with_error(value: float, stderr: float | None, unit: str) -> str:
-    """A number as one reads it: as many digits as its error allows.
-
-    >>> with_error(0.40512, 0.0042, "µm²/s")
-    '0.4051 ± 0.0042 µm²/s'
-    >>> with_error(18.2, None, "nm")
-    '18.2 nm'
-    """
-    if stderr is None or not np.isfinite(stderr) or stderr <= 0:
-        return f"{value:.3g} {unit}".strip()
-    digits = max(0, 1 - int(np.floor(np.log10(stderr))))
-    return f"{value:.{digits}f} ± {stderr:.{digits}f} {unit}".strip()
 
 
 def _try(work: Callable[[], Any], what: str, notes: list[str]) -> Any:
@@ -105,52 +97,6 @@ def _subtitle(tracks: Any) -> str:
     if units.micrometre_per_pixel:
         parts.append(f"{units.micrometre_per_pixel:g} µm per pixel")
     return ", ".join(parts)
-
-
-def _cards(tracks: Any, measured: Any, model: Any, known: Mapping[str, Any]) -> list[dict[str, str]]:
-    cards = []
-
-    def card(label: str, value: str, detail: str, truth: str = "") -> None:
-        cards.append({"label": label, "value": value, "detail": detail, "truth": truth})
-
-    true_d, true_s = known.get("diffusion"), known.get("localisation_error")
-    if model is not None:
-        low, high = (float(np.asarray(edge)) for edge in model.band("diffusion"))
-        card("Diffusion coefficient, model", f"{float(model.diffusion()):.3g} µm²/s",
-             f"95 % band {low:.3g} to {high:.3g}; forces between particles taken into account",
-             f"{true_d:.3g} µm²/s" if true_d else "")
-    if measured is not None:
-        card("Diffusion coefficient, displacements", with_error(measured.D, measured.D_stderr, "µm²/s"),
-             "from displacements alone; low where particles push each other" if model is not None else
-             "from displacements, blur and noise taken into account",
-             f"{true_d:.3g} µm²/s" if true_d and model is None else "")
-        error = getattr(measured, "localisation_error_stderr", None)
-        value = measured.localisation_error
-        if value is not None and np.isfinite(value):
-            card("Localisation error", with_error(1e3 * value, error and 1e3 * error, "nm"),
-                 f"{value / tracks.units.um:.2f} px on each axis", f"{1e3 * true_s:.3g} nm" if true_s else "")
-        if measured.viscosity is not None:
-            error = getattr(measured, "viscosity_stderr", None)
-            card("Viscosity", with_error(1e3 * measured.viscosity, error and 1e3 * error, "mPa·s"),
-                 "Stokes-Einstein with the radius and temperature given")
-    stiffness = _stiffness(model)
-    if stiffness is not None:
-        true_k = known.get("trap_stiffness")
-        card("Trap stiffness", f"{stiffness:.3g} kT/µm²", "harmonic trap",
-             f"{true_k:.3g} kT/µm²" if true_k else "")
-    card("Tracks", f"{tracks.n_particles}", f"{len(tracks)} detections in {tracks.n_frames} frames")
-    return cards
-
-
-def _stiffness(model: Any) -> float | None:
-    """Stiffness of the trap that the model has, if it has one [kT/µm²]."""
-    if model is None:
-        return None
-    try:
-        value = model.trap_stiffness()
-    except Vid2DynError:
-        return None
-    return None if value is None else float(np.mean(value))
 
 
 def _figure(src: str, caption: str) -> dict[str, str]:
@@ -182,7 +128,7 @@ def _seen(tracks: Any, video: Any) -> Section:
                    "change diameter, minmass or search_range and track again.", drawn)
 
 
-def _motion(tracks: Any, measured: Any, notes: list[str]) -> Section | None:
+def _motion(tracks: Any, measured: Any, notes: list[str], doubts: list[str]) -> Section | None:
     """Mean squared displacement with the line of the diffusion estimate."""
     from vid2dyn.analysis import drift, msd
 
@@ -208,7 +154,7 @@ def _motion(tracks: Any, measured: Any, notes: list[str]) -> Section | None:
              ["common drift", "taken out" if measured.drift_removed else "kept"]]
     lead = f"Displacements give D = {with_error(measured.D, measured.D_stderr, 'µm²/s')}."
     return Section("motion", "How the particles move", lead, [_figure(plot, caption)],
-                   {"head": [], "rows": rows})
+                   {"head": [], "rows": rows}, doubts)
 
 
 def true_potential(known: Mapping[str, Any], r: np.ndarray) -> np.ndarray | None:
@@ -264,21 +210,14 @@ def _trust(model: Any) -> Section:
         z = calibration["z"]
         drawn.append(_figure(figures.whitened(np.asarray(z["edges"], float), np.asarray(z["counts"], float)),
                              "Whitened residuals. If the model explains the motion they follow the black curve."))
-    rows = [[f"{group.replace('_', ' ')}: {key.replace('_', ' ')}", _plain(value)]
-            for group in ("held_out", "calibration", "laws") for key, value in model.report.get(group, {}).items()
-            if not isinstance(value, (Mapping, list, tuple))]
     return Section("trust", "Can the error bars be trusted?", "Residuals divided by their predicted spread should be "
-                   "independent standard normal numbers: chi2 near 1, lag1 near 0. Held-out data are those that the "
-                   "fit did not see.", drawn, {"head": ["check", "value"], "rows": rows})
-
-
-def _plain(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+                   "independent standard normal numbers. Held-out frames are judged by a model fitted without them. In "
+                   "brackets: what is expected.", drawn, {"head": ["check", "value"], "rows": checks(model.report)})
 
 
 def _provenance(tracks: Any, model: Any) -> dict[str, Any]:
     rows: list[list[str]] = []
-    rows += [[key, _plain(value)] for key, value in tracks.units.to_dict().items() if value is not None]
+    rows += [[key, plain(value)] for key, value in tracks.units.to_dict().items() if value is not None]
     rows += _flat("", {k: v for k, v in tracks.info.items() if k not in ("warnings", "truth")})
     if model is not None:
         rows += _flat("model", model.recipe)
@@ -293,6 +232,6 @@ def _flat(prefix: str, table: Mapping[str, Any]) -> list[list[str]]:
         if isinstance(value, Mapping):
             rows += _flat(name, value)
         elif value is not None:
-            text = _plain(value)
+            text = plain(value)
             rows.append([name, text if len(text) <= 200 else text[:200] + " …"])
     return rows

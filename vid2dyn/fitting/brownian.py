@@ -100,7 +100,7 @@ def _trusted_lags(tracks: Trajectories) -> tuple[Trajectories, list[str]]:
     units = dataclasses.replace(tracks.units, frames_per_second=fps / stride)
     return thin.replace(dataframe=table, units=units), [
         f"Localisation errors of successive frames are correlated (compression or vibration), so short times cannot be "
-        f"trusted: only every {stride}th frame was used for the fit."]
+        f"trusted: only one frame in {stride} was used for the fit."]
 
 
 def _with_pairs(tracks: Trajectories, recording: Recording, recipe: Brownian, fixed: float | None, seed: int,
