@@ -105,13 +105,14 @@ def _rows(model: Any, truth: dict[str, Any]) -> list[Row]:
     value, _, low, high = estimate(model, "diffusion")
     rows = [Row("diffusion coefficient D", value, low, high, truth["diffusion"], "µm²/s")]
     value, _, low, high = estimate(model, "localisation_error")
-    rows.append(Row("localisation error σ", 1e3 * value, 1e3 * low, 1e3 * high, 1e3 * truth["localisation_error"], "nm"))
+    true = truth["localisation_error"]
+    rows.append(Row("localisation error σ", 1e3 * value, 1e3 * low, 1e3 * high, 1e3 * true, "nm"))
     start, stop = model.support
     r = np.round(np.linspace(start, stop, 7)[1:-1], 2)
-    true = true_potential(truth, r)
-    assert true is not None
+    potential = true_potential(truth, r)
+    assert potential is not None
     low_high = model.band("pair_potential", r)
     for i, value in enumerate(model.pair_potential(r)):
         rows.append(Row(f"pair potential at {r[i]:.2f} µm", float(value), float(low_high[0][i]), float(low_high[1][i]),
-                        float(true[i]), "kT"))
+                        float(potential[i]), "kT"))
     return rows

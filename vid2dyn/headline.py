@@ -76,14 +76,14 @@ def cards(tracks: Any, measured: Any, model: Any, known: Mapping[str, Any]) -> l
              "from displacements alone, a check: it knows of no forces" if alone else
              "from displacements, blur and noise taken into account",
              known.get("diffusion") if model is None else None, "µm²/s")
-    noise, error = _localisation(measured, model)
+    noise, doubt = _localisation(measured, model)
     if noise is not None and np.isfinite(noise):
         true = known.get("localisation_error")
-        card("Localisation error", with_error(1e3 * noise, error and 1e3 * error, "nm"),
+        card("Localisation error", with_error(1e3 * noise, doubt and 1e3 * doubt, "nm"),
              f"{noise / tracks.units.um:.2f} px on each axis", None if true is None else 1e3 * true, "nm")
     if measured is not None and measured.viscosity is not None:
-        error = getattr(measured, "viscosity_stderr", None)
-        card("Viscosity", with_error(1e3 * measured.viscosity, error and 1e3 * error, "mPa·s"),
+        doubt = getattr(measured, "viscosity_stderr", None)
+        card("Viscosity", with_error(1e3 * measured.viscosity, doubt and 1e3 * doubt, "mPa·s"),
              "Stokes-Einstein with the radius and temperature given")
     if model is not None and model.recipe.get("trap", "none") != "none":
         value, error, low, high = estimate(model, "trap_stiffness")
