@@ -23,6 +23,8 @@ CHECKS = {
 }
 """Entries of a model's report in words, with the value expected; others keep their names."""
 
+COUNTS = ("steps", "numbers")
+
 
 def with_error(value: float, stderr: float | None, unit: str = "") -> str:
     """A number as one reads it: as many digits as its error allows.
@@ -115,13 +117,20 @@ def checks(report: Mapping[str, Any]) -> list[list[str]]:
     """Rows (check, value) of held-out likelihood, calibration and laws; x_stderr joins x."""
     rows = []
     for group in ("held_out", "calibration", "laws"):
-        table = report.get(group, {})
+        table = {key: report.get(group, {})[key] for key in _in_order(group, report.get(group, {}))}
         for key, value in table.items():
             if isinstance(value, (Mapping, list, tuple)) or key.endswith("_stderr"):
                 continue
             name = CHECKS.get((group, key), f"{group}: {key}".replace("_", " "))
-            if key == "numbers":
-                value = int(value)
             error = table.get(f"{key}_stderr")
-            rows.append([name, plain(value) if error is None else with_error(value, error)])
+            if key == "gain_per_step" and error == 0:           # free diffusion beside itself
+                continue
+            shown = plain(int(value) if key in COUNTS else value)
+            rows.append([name, shown if error is None else with_error(value, error)])
     return rows
+
+
+def _in_order(group: str, table: Mapping[str, Any]) -> list[str]:
+    """Keys of a group as CHECKS has them, then those it does not know."""
+    known = [key for of, key in CHECKS if of == group and key in table]
+    return known + [key for key in table if key not in known]

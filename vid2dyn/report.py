@@ -220,7 +220,8 @@ def _provenance(tracks: Any, model: Any) -> dict[str, Any]:
     rows += [[key, plain(value)] for key, value in tracks.units.to_dict().items() if value is not None]
     rows += _flat("", {k: v for k, v in tracks.info.items() if k not in ("warnings", "truth")})
     if model is not None:
-        rows += _flat("model", model.recipe)
+        about = {key: model.report.get(key) for key in ("seed", "data_sha256", "versions")}
+        rows += _flat("model", {**model.recipe, **about})
     return {"head": ["setting", "value"], "rows": rows}
 
 
