@@ -95,6 +95,9 @@ def _trusted_lags(tracks: Trajectories) -> tuple[Trajectories, list[str]]:
     stride = int(min(found.lags))
     thin = tracks.rows(tracks.frame % stride == 0)
     table = thin.dataframe.assign(frame=(thin.frame // stride).astype(np.int32))
+    if tracks.sigma is not None:        # pixels that share errors cannot tell which detections are the better ones
+        alike = float(np.sqrt(np.mean(tracks.sigma**2))) / tracks.units.um
+        table = table.assign(**{f"{axis}_std": alike for axis in tracks.axes})
     fps = tracks.units.frames_per_second
     assert fps is not None
     units = dataclasses.replace(tracks.units, frames_per_second=fps / stride)
