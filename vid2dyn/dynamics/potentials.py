@@ -66,6 +66,14 @@ class PairPotential(Potential):
         out[inside] = -self._edge_slope - self._edge_curvature * (flat[inside] - self.spline.inner)
         return out.reshape(r.shape)
 
+    def curvature(self, r: np.ndarray) -> np.ndarray:
+        """d²phi/dr² [kT/µm²]."""
+        r = np.asarray(r, dtype=float)
+        flat = r.ravel()
+        out = self.spline(flat)[2] @ self.coefficients
+        out[self._inside(flat)] = self._edge_curvature
+        return out.reshape(r.shape)
+
     def energy(self, snapshot: Snapshot) -> torch.Tensor:
         return _Radial.apply(snapshot.distance(), self).sum()
 
@@ -82,8 +90,24 @@ class _Radial(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad: torch.Tensor):  # type: ignore[override]
         (r,) = ctx.saved_tensors
-        force = ctx.phi.force(r.detach().cpu().numpy())
-        return -grad * torch.as_tensor(force, dtype=grad.dtype, device=grad.device), None
+        return grad * _RadialSlope.apply(r, ctx.phi), None
+
+
+class _RadialSlope(torch.autograd.Function):
+    """phi' at tensors of distances, once differentiable."""
+
+    @staticmethod
+    def forward(ctx, r: torch.Tensor, phi: PairPotential) -> torch.Tensor:  # type: ignore[override]
+        ctx.phi = phi
+        ctx.save_for_backward(r)
+        return torch.as_tensor(-phi.force(r.detach().cpu().numpy()), dtype=r.dtype, device=r.device)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad: torch.Tensor):  # type: ignore[override]
+        (r,) = ctx.saved_tensors
+        curvature = ctx.phi.curvature(r.detach().cpu().numpy())
+        return grad * torch.as_tensor(curvature, dtype=grad.dtype, device=grad.device), None
 
 
 class HarmonicTrap(Potential):
