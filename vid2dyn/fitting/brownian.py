@@ -75,7 +75,7 @@ def fit_brownian(tracks: Trajectories, recipe: Brownian, seed: int = 0, progress
                         float(arrays["noise_scale"][0]))
     model = Model(arrays, recipe_of(recipe), tracks.units, tracks.box)
     verdict["laws"] = laws(model.dynamics(), recording, recipe.cutoff)
-    warnings += _doubts(model, verdict)
+    warnings += _doubts(model, verdict) + _blind_spot(tracks, model)
     report = {**verdict, "parameters": _said(model), "warnings": warnings, "seed": seed,
               "data_sha256": _digest(tracks), "versions": {"vid2dyn": vid2dyn.__version__, "numpy": np.__version__}}
     return dataclasses.replace(model, report=report)
@@ -259,6 +259,18 @@ def _doubts(model: Model, verdict: dict[str, Any]) -> list[str]:
         said.append("On frames it did not see the model predicts steps no better than free diffusion: within the "
                     "errors no pair force shows in these data.")
     return said
+
+
+def _blind_spot(tracks: Trajectories, model: Model) -> list[str]:
+    """Pairs closer than the tracker's separation merge into one; a potential near there is the tracker's."""
+    settings = tracks.info.get("parameters") or {}
+    separation = settings.get("separation") or (settings.get("diameter") or 0) + 1
+    blind = 1.15 * separation * tracks.units.um
+    if model.support is None or "diameter" not in settings or model.support[0] > blind:
+        return []
+    return [f"Pairs come closer than {blind:.2f} µm, where the tracker merges neighbouring images (separation "
+            f"{separation:g} px): below that distance the pair potential shows the tracker, not the particles. "
+            "Track with a smaller diameter or at higher magnification."]
 
 
 def _digest(tracks: Trajectories) -> str:
