@@ -15,6 +15,7 @@ lag-1    the same for least squares of the steps on the forces (Itô), with D fr
 D/D0     fitted D over the truth; CVE: the covariance-based estimate, which knows nothing of forces
 cover    part of those r where the 95 % band of force (F) and potential (U) contains the truth
 |dU|     largest error of the potential there [kT]
+s, CPU s wall and processor time of the fit, compiled beforehand
 
 `PEERS` is where another estimator joins: a function from tracks to a force of r.
 """
@@ -69,6 +70,7 @@ class PairResult:
     cover_potential: float
     max_dU: float
     seconds: float
+    cpu_seconds: float
     peers: dict[str, float]
 
 
@@ -88,6 +90,7 @@ class TrapResult:
     floor: float
     naive: float
     seconds: float
+    cpu_seconds: float
 
 
 def simulate(pair: str, noise: float, shutter: float, frames: int, seed: int) -> vd.Trajectories:
@@ -148,9 +151,9 @@ def pair_case(pair: str, noise: float, shutter: float, frames: int, seed: int) -
     potential, cutoff = PAIRS[pair]
     tracks = simulate(pair, noise, shutter, frames, seed)
     clean = simulate(pair, 0.0, 0.0, frames, seed) if noise or shutter else tracks
-    start = time.perf_counter()
+    start, busy = time.perf_counter(), time.process_time()
     model = vd.fit(tracks, vd.Brownian(cutoff=cutoff), seed=seed)
-    seconds = time.perf_counter() - start
+    seconds, cpu = time.perf_counter() - start, time.process_time() - busy
     r = sampled(clean, cutoff)
     force, energy = potential.force(r), potential.energy(r)
     inner, outer, knots = model.arrays["spline"]
@@ -167,7 +170,7 @@ def pair_case(pair: str, noise: float, shutter: float, frames: int, seed: int) -
         pair, noise, shutter, frames, seed, relative(model.pair_force(r)), fisher_bound(clean, spline, r, force),
         relative(lag1_force(tracks, spline)(r)), model.diffusion() / D0, float(model.arrays["diffusion"][1]) / D0,
         vd.diffusion(tracks).D / D0, cover("pair_force", force), cover("pair_potential", energy),
-        float(np.abs(model.pair_potential(r) - energy).max()), seconds,
+        float(np.abs(model.pair_potential(r) - energy).max()), seconds, cpu,
         {name: relative(peer(tracks, cutoff)(r)) for name, peer in PEERS.items()})
 
 
@@ -187,13 +190,13 @@ def trap_case(trap: str, relaxation: float, noise: float, shutter: float, frames
     k0 = relaxation / (D0 * DT)
     tracks = S.Brownian(n_particles=PARTICLES, frames=frames, frames_per_second=1 / DT, diffusion=D0, box_length=None,
                         trap=trap, trap_stiffness=k0, exposure=shutter * DT, localisation_error=noise * STEP).run(seed)
-    start = time.perf_counter()
+    start, busy = time.perf_counter(), time.process_time()
     model = vd.fit(tracks, vd.Brownian(trap=trap), seed=seed)
-    seconds = time.perf_counter() - start
+    seconds, cpu = time.perf_counter() - start, time.process_time() - busy
     floor = float(np.sqrt(2 / (PARTICLES * 2 * relaxation * frames)))
     return TrapResult(trap, relaxation, noise, shutter, frames, seed, model.trap_stiffness() / k0,
                       float(model.arrays["trap"][1]) / k0, model.diffusion() / D0, floor,
-                      naive_rate(tracks, shared=trap == "shared") / (k0 * D0), seconds)
+                      naive_rate(tracks, shared=trap == "shared") / (k0 * D0), seconds, cpu)
 
 
 def machine() -> str:
@@ -224,7 +227,8 @@ def pair_row(results: list[PairResult]) -> str:
     return (f"{first.pair:<7}{first.noise:5.0%}{first.shutter:8.0f}{first.frames:7d}"
             f"{mean('rel'):8.3f}{max(r.rel for r in results):8.3f}{mean('bound'):8.3f}"
             f"{mean('rel') / mean('bound'):7.2f}{mean('lag1'):8.3f}{peers}"
-            f"{mean('D'):8.3f}{worst:8.3f}{mean('D_covariance'):8.3f}{mean('cover_force'):8.2f}{mean('cover_potential'):8.2f}{mean('max_dU'):8.2f}{mean('seconds'):7.1f}")
+            f"{mean('D'):8.3f}{worst:8.3f}{mean('D_covariance'):8.3f}{mean('cover_force'):8.2f}{mean('cover_potential'):8.2f}{mean('max_dU'):8.2f}"
+            f"{mean('seconds'):7.1f}{mean('cpu_seconds'):7.1f}")
 
 
 def trap_row(results: list[TrapResult]) -> str:
@@ -235,7 +239,7 @@ def trap_row(results: list[TrapResult]) -> str:
     return (f"{first.trap:<7}{first.relaxation:6.2f}{first.noise:6.0%}{first.shutter:8.0f}{first.frames:7d}"
             f"{k.mean():8.4f}{np.sqrt(((k - 1) ** 2).mean()):8.4f}{stated:8.4f}{first.floor:8.4f}"
             f"{np.mean([r.naive for r in results]):8.3f}{np.mean([r.D for r in results]):8.4f}"
-            f"{np.mean([r.seconds for r in results]):7.1f}")
+            f"{np.mean([r.seconds for r in results]):7.1f}{np.mean([r.cpu_seconds for r in results]):7.1f}")
 
 
 def cases(options: argparse.Namespace) -> Iterable[tuple[Callable[..., PairResult | TrapResult], tuple]]:
@@ -276,10 +280,10 @@ def main() -> None:
     vd.fit(simulate("wca", 0.3, 1.0, 30, 0), vd.Brownian(cutoff=1.6))        # compile before the clock runs
     before = peak_memory()
     if options.traps:
-        print("trap    kDdt noise shutter frames    k/k0     rms  stated   floor   naive    D/D0      s")
+        print("trap    kDdt noise shutter frames    k/k0     rms  stated   floor   naive    D/D0      s  CPU s")
     else:
         print(f"pair   noise shutter frames    rel   worst   bound  ratio   lag-1{''.join(f'{n:>8}' for n in PEERS)}"
-              "    D/D0   worst     CVE cover F cover U    |dU|      s")
+              "    D/D0   worst     CVE cover F cover U    |dU|      s  CPU s")
     everything: list[PairResult | TrapResult] = []
     for function, given in cases(options):
         results = [function(*given, seed) for seed in range(options.seeds)]

@@ -111,13 +111,13 @@ def free_film(snr: float, shutter: float, seed: int) -> FreeFilm:
 
 
 def trap_film(shutter: float, seed: int) -> TrapFilm:
-    """100 large, slow particles in tweezers 40 px apart; noise 0.14 px, as large as a step."""
+    """100 large, slow particles in tweezers 40 px apart; noise about as large as a step (0.14 px)."""
     start = time.perf_counter()
     D0, relaxation, um = 0.05, 0.03, 0.16
     k0 = relaxation / (D0 * DT)
     simulation = S.Brownian(n_particles=100, frames=500, frames_per_second=1 / DT, diffusion=D0, trap="each",
                             trap_stiffness=k0, box_length=64.0, exposure=shutter * DT, micrometre_per_pixel=um)
-    video = vd.render(simulation, camera(400, 5.8), seed=seed)
+    video = vd.render(simulation, camera(400, 7.5), seed=seed)
     tracks = vd.track(video, diameter=9, search_range=6, memory=0, min_length=50)
     model = vd.fit(tracks, vd.Brownian(trap="each"), seed=seed)
     return TrapFilm(shutter, seed, model.trap_stiffness() / k0, float(model.arrays["trap"][1]) / k0,

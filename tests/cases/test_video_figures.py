@@ -1,0 +1,31 @@
+"""Figures of the whole chain on rendered film: what scripts/bench_video.py prints, asserted. Run with --cases."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.case
+SHUTTER = pytest.mark.parametrize("shutter", [0.0, 1.0], ids=["flash", "open"])
+
+
+@SHUTTER
+@pytest.mark.parametrize("snr", [5.0, 15.0, 50.0])
+def test_diffusion_from_film(bench_video: ModuleType, snr: float, shutter: float) -> None:
+    """Mean of two films within 3 %; lag-1 steps, the planted estimator, miss by more under blur and under noise."""
+    films = [bench_video.free_film(snr, shutter, seed) for seed in range(2)]
+    assert abs(np.mean([f.D for f in films]) - 1) < 0.03
+    assert abs(np.mean([f.D_covariance for f in films]) - 1) < 0.03
+    if shutter == 1.0:
+        assert np.mean([f.lag1 for f in films]) < 0.9
+
+
+@SHUTTER
+def test_trap_stiffness_from_film(bench_video: ModuleType, shutter: float) -> None:
+    """Mean of three films within 5 %; regression on the flash films gives twice the truth."""
+    films = [bench_video.trap_film(shutter, seed) for seed in range(3)]
+    assert abs(np.mean([f.k for f in films]) - 1) < 0.05
+    if shutter == 0.0:
+        assert np.mean([f.naive for f in films]) > 1.8
