@@ -161,7 +161,25 @@ def test_missing_calibration_is_asked_for(verb: str, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, [verb, str(path), *out])
     assert result.exit_code == 2
     assert "frames_per_second" in result.stderr or "micrometre_per_pixel" in result.stderr
+    assert "tracks.parquet" in result.stderr
     assert not left_behind(tmp_path, before)
+
+
+def test_experiment_without_calibration_is_refused_before_the_work(tmp_path: Path) -> None:
+    movie = one_particle(tmp_path / "one.tif")
+    (tmp_path / "experiment.toml").write_text(f'[video]\npath = "{movie.name}"\n[track]\ndiameter = 11\n')
+    error = vd.run(tmp_path / "experiment.toml", out=tmp_path / "out")[0].error
+    assert "one.tif" in error
+    assert "add frames_per_second=100" in error
+    assert not (tmp_path / "out" / "one" / "tracks.parquet").exists()
+
+
+def test_rollout_of_no_step_is_refused(model_file: Path, tmp_path: Path) -> None:
+    arguments = [str(model_file), str(model_file.parent / "tracks.parquet"), "--out", str(tmp_path / "future.parquet")]
+    result = CliRunner().invoke(app, ["rollout", *arguments, "--steps", "0"])
+    assert result.exit_code == 2
+    assert "at least one frame" in result.stderr
+    assert not left_behind(tmp_path, set())
 
 
 def test_unknown_toml_key(tmp_path: Path) -> None:
@@ -236,7 +254,8 @@ def test_load_says_what_it_reads(name: str, tmp_path: Path) -> None:
 def test_failed_movie_does_not_stop_the_others(tmp_path: Path) -> None:
     shutil.copy(text(tmp_path), tmp_path / "b.avi")
     (tmp_path / "experiment.toml").write_text(
-        f'[video]\npath = ["{no_particle_at_all(tmp_path).name}", "b.avi"]\n[track]\ndiameter = 11\n')
+        f'[video]\npath = ["{no_particle_at_all(tmp_path).name}", "b.avi"]\nframes_per_second = 10\n'
+        "micrometre_per_pixel = 0.1\n[track]\ndiameter = 11\n")
     outcomes = vd.run(tmp_path / "experiment.toml", out=tmp_path / "out")
     assert ["no particle in any frame" in outcomes[0].error, "not a movie" in outcomes[1].error] == [True, True]
     result = CliRunner().invoke(app, ["run", str(tmp_path / "experiment.toml"), "--out", str(tmp_path / "out")])

@@ -169,6 +169,7 @@ def _make_tracks(experiment: Experiment, source: Source, progress: Progress) -> 
         loaded: Any = pipeline.load(source.path)
         return loaded.with_units(**source.calibration)
     opened: Any = pipeline.open(source.path, **source.calibration)
+    opened.units.require("frames_per_second", "micrometre_per_pixel", for_what=f"{source.path.name}: The fit")
     if experiment.track is None:
         return opened
     return pipeline.track(opened, experiment.track, progress=progress)

@@ -15,9 +15,21 @@ from typing import Annotated, Any
 import typer
 
 from vid2dyn import pipeline
-from vid2dyn.cli_tools import app, build_part, model_at, parse_assignments, say, show_parts, suffix, tracks_at, verb
+from vid2dyn.cli_tools import (
+    about,
+    app,
+    build_part,
+    model_at,
+    parse_assignments,
+    say,
+    show_parts,
+    suffix,
+    tracks_at,
+    verb,
+)
 from vid2dyn.config import build
 from vid2dyn.errors import Vid2DynError
+from vid2dyn.headline import has_forces
 from vid2dyn.progress import Progress
 from vid2dyn.tracking import Track
 from vid2dyn.units import Units
@@ -58,7 +70,8 @@ def track(movie: Annotated[Path, typer.Argument(help="Movie, TIFF stack or folde
 def diffusion(tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet, or a table .csv/.xml).")], *,
               calibration: dict[str, Any], progress: Progress) -> None:
     """Diffusion coefficient, localisation error and viscosity of tracks, with standard errors."""
-    result = pipeline.diffusion(tracks_at(tracks, calibration))
+    with about(tracks):
+        result = pipeline.diffusion(tracks_at(tracks, calibration))
     say(str(result))
 
 
@@ -68,12 +81,20 @@ def fit(tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet, or a tabl
         dynamics: Annotated[str, typer.Option(help="Kind of model: see vid2dyn list dynamics.")] = "Brownian",
         set_: Annotated[list[str] | None, Set] = None,
         seed: Annotated[int, Seed] = 0, *, calibration: dict[str, Any], progress: Progress) -> None:
-    """Learn a model: tracks -> model (.vid2dyn)."""
+    """Learn a model: tracks -> model (.vid2dyn).
+
+    Without settings the particles are free. Forces between particles closer than 3 µm: --set cutoff=3.0; a harmonic
+    trap for every particle: --set trap=each. All settings: vid2dyn list dynamics.
+    """
     target = suffix(out or Path(f"{tracks.stem}.vid2dyn"), ".vid2dyn")
     recipe = build_part("vid2dyn.dynamics", dynamics, set_)
-    model = pipeline.fit(tracks_at(tracks, calibration), recipe, seed=seed, progress=progress)
+    with about(tracks):
+        model = pipeline.fit(tracks_at(tracks, calibration), recipe, seed=seed, progress=progress)
     model.save(target)
     say(f"{model!r}\nwritten to {target}")
+    if not has_forces(model):
+        say("note: free particles, no forces were fitted; --set cutoff=3.0 fits pair forces up to 3 µm, "
+            "--set trap=each traps.")
     for warning in model.report.get("warnings", ()):
         say(f"note: {warning}")
 
@@ -110,7 +131,9 @@ def rollout(model: Annotated[Path, typer.Argument(help="Model (.vid2dyn).")],
     """Let a model run on from the first frame of tracks: -> tracks (.parquet)."""
     target = suffix(out, ".parquet")
     start = tracks_at(tracks)
-    future = model_at(model).rollout(start, steps=steps or start.n_frames, seed=seed, progress=progress)
+    frames = start.n_frames if steps is None else steps
+    with about(tracks):
+        future = model_at(model).rollout(start, steps=frames, seed=seed, progress=progress)
     future.save(target)
     say(f"{future!r}\nwritten to {target}")
 
@@ -120,7 +143,9 @@ def compare(a: Annotated[Path, typer.Argument(help="Tracks: the data.")],
             b: Annotated[Path, typer.Argument(help="Tracks: the rollout, or other data.")], *,
             progress: Progress) -> None:
     """RDF, MSD and VACF of two sets of tracks, with error bars."""
-    say(str(pipeline.compare(tracks_at(a), tracks_at(b))))
+    with about(b), about(a):
+        result = pipeline.compare(tracks_at(a), tracks_at(b))
+    say(f"{result}\nWhere both agree within their errors, mean z² is about 1.")
 
 
 @verb(calibration=Units)

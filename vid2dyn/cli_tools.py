@@ -140,6 +140,17 @@ def tracks_at(path: Path, calibration: dict[str, Any] | None = None) -> Any:
     return found.with_units(**(calibration or {}))
 
 
+@contextmanager
+def about(path: Path) -> Iterator[None]:
+    """Errors name the file that the user gave."""
+    try:
+        yield
+    except Vid2DynError as error:
+        if path.name in str(error):
+            raise
+        raise type(error)(f"{path}: {error}") from error
+
+
 def model_at(path: Path) -> Any:
     """The model in a file."""
     found = pipeline.load(path)

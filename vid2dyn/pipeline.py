@@ -7,12 +7,13 @@ This is the only file that knows the whole flow. Heavy libraries load inside the
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vid2dyn.config import build, settings
-from vid2dyn.errors import ConfigError, DataError
+from vid2dyn.errors import ConfigError, DataError, Vid2DynError
 from vid2dyn.files import existing_file
 from vid2dyn.progress import Progress, silent
 from vid2dyn.registry import did_you_mean, parts
@@ -126,7 +127,8 @@ def diffusion(tracks: Trajectories, **options: Any) -> Diffusion:
     """
     from vid2dyn.analysis import diffusion as estimate
 
-    return estimate(tracks, **options)
+    with _about(tracks):
+        return estimate(tracks, **options)
 
 
 def simulate(simulator: Any, seed: int = 0, progress: Progress = silent) -> Trajectories:
@@ -135,7 +137,16 @@ def simulate(simulator: Any, seed: int = 0, progress: Progress = silent) -> Traj
 
 
 def fit(tracks: Trajectories | PathLike, recipe: Any = None, seed: int = 0, progress: Progress = silent) -> Model:
-    """Learn the dynamics of `tracks`; `recipe` says of which kind (default `vd.Brownian()`).
+    """Learn the dynamics of `tracks`; `recipe` says of which kind.
+
+    Parameters
+    ----------
+    tracks : Trajectories or path
+    recipe : Brownian, optional
+        ``vd.Brownian(cutoff=3.0)`` learns the forces between particles closer than 3 µm, ``vd.Brownian(trap="each")``
+        traps. Default ``vd.Brownian()``: free diffusion, no forces.
+    seed : int
+        The same seed gives the same model.
 
     Raises
     ------
@@ -145,7 +156,9 @@ def fit(tracks: Trajectories | PathLike, recipe: Any = None, seed: int = 0, prog
     from vid2dyn.dynamics.brownian import Brownian
     from vid2dyn.fitting import fit as learn
 
-    return learn(_tracks(tracks), Brownian() if recipe is None else recipe, seed=seed, progress=progress)
+    data = _tracks(tracks)
+    with _about(data):
+        return learn(data, Brownian() if recipe is None else recipe, seed=seed, progress=progress)
 
 
 def compare(a: Trajectories, b: Trajectories, **options: Any) -> Comparison:
@@ -211,6 +224,18 @@ def render(source: Any, renderer: Any = None, seed: int = 0, **options: Any) -> 
     from vid2dyn.simulators import render as draw
 
     return draw(source, renderer, seed, **options)
+
+
+@contextmanager
+def _about(tracks: Trajectories) -> Iterator[None]:
+    """Errors name the recording that the tracks came from, where it is known."""
+    try:
+        yield
+    except Vid2DynError as error:
+        source = tracks.info.get("source")
+        if not source or Path(str(source)).name in str(error):
+            raise
+        raise type(error)(f"{source}: {error}") from error
 
 
 def _tracks(tracks: Trajectories | PathLike) -> Trajectories:
