@@ -20,8 +20,10 @@ The films also give error bars: the scatter of the whole procedure over replicas
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -75,10 +77,10 @@ def refine(data: Recording, studio: Studio, first: Parameters, *, noise_scale: f
     naive = cross_validated(seen, p.field.penalty())
     p = replace(p, coefficients=naive.coefficients)
     fixed = noise_scale is not None
-    rounds = (3, 3, 3, replicas) if data.exposure > 0 else (3, 3, replicas)
+    rounds = (2, 2, 2, replicas) if data.exposure > 0 else (2, 2, replicas)
     progress(0, len(rounds), "fit")
     for _ in range(2):         # caging looks like noise to `free_diffusion`: settle D and noise before the forces
-        apparent = _apparent(studio, p, seen, smear, noise_scale, 3)
+        apparent = _apparent(studio, p, seen, smear, noise_scale, 2)
         p = apparent.correct(p, free, fixed)
     for round_, count in enumerate(rounds):
         response = _respond(studio, p, naive, seen, smear, drive, noise_scale, count)
@@ -148,8 +150,7 @@ def _apparent(studio: Studio, p: Parameters, data: Moments, smear: float, noise_
         return (free_diffusion(film.steps, noise_scale), free_diffusion(film.free_steps, noise_scale),
                 float(p.coefficients @ moments(film.seen, p.field, blocks=1).B))
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        seen = list(pool.map(watch, studio.films(p, smear, replicas)))
+    seen = list(_side_by_side(watch, studio.films(p, smear, replicas)))
     return _Apparent.of(p, data, [(m, f) for m, f, _ in seen], studio.share * float(np.mean([b for *_, b in seen])))
 
 
@@ -194,8 +195,7 @@ def _respond(studio: Studio, p: Parameters, naive: Solution, data: Moments, smea
                 naive.smoothness / studio.share * Kx @ penalty @ Kx, K @ m.A @ K, float(p.coefficients @ b),
                 (free_diffusion(film.steps, noise_scale), free_diffusion(film.free_steps, noise_scale)))
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        seen = list(zip(*pool.map(watch, studio.films(p, smear, replicas)), strict=True))
+    seen = list(zip(*_side_by_side(watch, studio.films(p, smear, replicas)), strict=True))
     apparent = _Apparent.of(p, data, list(seen[6]), studio.share * float(np.mean(seen[5])))
     return _Response(np.mean(seen[0], 0), np.mean(seen[1], 0), np.array(seen[2]), np.mean(seen[3], 0),
                      np.mean(seen[4], 0), apparent)
@@ -215,6 +215,13 @@ def _scatter(r: _Response, p: Parameters, dt: float, share: float) -> Fitted:
     seen = r.apparent
     return Fitted(p, covariance, float(seen.diffusions.std(ddof=1)) / seen.slowing / math.sqrt(share),
                   float(seen.noises.std(ddof=1)) / math.sqrt(share))
+
+
+def _side_by_side(watch: Callable[[Film], tuple[Any, ...]], films: Iterator[Film]) -> Iterator[tuple[Any, ...]]:
+    """`watch` of every film, in order, THREADS at a time; no more films than that are held."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        while batch := list(islice(films, THREADS)):
+            yield from pool.map(watch, batch)
 
 
 def _smear(data: Recording, p: Parameters) -> float:
