@@ -131,7 +131,7 @@ class Model:
         width = float(ndtri(0.5 + 0.5 * level))
         if name in ("pair_potential", "pair_force"):
             pair = self._need_pair()
-            distance = np.atleast_1d(np.asarray(r, dtype=float))
+            distance = np.asarray(r, dtype=float).ravel()
             basis = pair.spline(distance)[0 if name == "pair_potential" else 1]
             error = np.sqrt(np.maximum(np.einsum("ra,ab,rb->r", basis, self.arrays["covariance"], basis), 0.0))
             value = (pair.value if name == "pair_potential" else pair.force)(distance)
