@@ -7,6 +7,8 @@ it between two steps.
 
 from __future__ import annotations
 
+import math
+
 import numba
 import numpy as np
 
@@ -18,7 +20,7 @@ def displace(x, i, j, edge, e):  # type: ignore[no-untyped-def]
     for c in range(x.shape[1]):
         t = x[i, c] - x[j, c]
         if edge[c] > 0.0:
-            t -= edge[c] * np.round(t / edge[c])
+            t -= edge[c] * math.floor(t / edge[c] + 0.5)
         e[c] = t
         r2 += t * t
     return r2

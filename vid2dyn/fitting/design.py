@@ -17,6 +17,7 @@ that is pure noise there; J measures departure from equilibrium.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -229,10 +230,10 @@ def _pair_field(x, pairs, edge, inner, cutoff, knots, stretch, g, div):  # type:
         for c in range(dim):
             t = x[i, c] - x[j, c]
             if edge[c] > 0.0:
-                t -= edge[c] * np.round(t / edge[c])
+                t -= edge[c] * math.floor(t / edge[c] + 0.5)
             e[c] = t
             r2 += t * t
-        r = np.sqrt(r2)
+        r = math.sqrt(r2)
         if r >= cutoff or r == 0.0:
             continue
         at = max(r, inner)
