@@ -14,7 +14,7 @@ bound    the same for the best unbiased estimator, on the same spline, of somebo
 lag-1    the same for least squares of the steps on the forces (Itô), with D from the lag-1 steps
 D/D0     fitted D over the truth; CVE: the covariance-based estimate, which knows nothing of forces
 cover    part of those r where the 95 % band of force (F) and potential (U) contains the truth
-|dU|     largest error of the potential there [kT]
+|dU|     largest error of the potential there [kT]; floor: its largest standard error for that ideal observer
 s, CPU s wall and processor time of the fit, compiled beforehand
 
 `PEERS` is where another estimator joins: a function from tracks to a force of r.
@@ -69,6 +69,7 @@ class PairResult:
     cover_force: float
     cover_potential: float
     max_dU: float
+    dU_floor: float
     seconds: float
     cpu_seconds: float
     peers: dict[str, float]
@@ -112,13 +113,24 @@ def sampled(clean: vd.Trajectories, cutoff: float) -> np.ndarray:
     return (np.flatnonzero(counts >= 100) + 0.5) * cutoff / 60
 
 
-def fisher_bound(clean: vd.Trajectories, spline: RadialSpline, r: np.ndarray, truth: np.ndarray) -> float:
-    """Relative L2 error of the pair force that continuous, noise-free observation allows on this spline."""
+def fisher_bound(clean: vd.Trajectories, spline: RadialSpline, r: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    """What continuous, noise-free observation allows on this spline.
+
+    Relative L2 error of the pair force, and the largest standard error of the potential over r [kT].
+    """
     A = moments(Recording.of(clean, spline.cutoff), Field(spline, "none", np.zeros(2)), blocks=2).A
-    slopes = spline(r)[1]
+    values, slopes, _ = spline(r)
     # directions that no pair touches carry no force either; pinv leaves them out
     covariance = np.linalg.pinv(D0 * DT * A, rcond=1e-10)
-    return float(np.sqrt(np.einsum("ra,ab,rb->", slopes, covariance, slopes)) / np.linalg.norm(truth))
+    force = np.einsum("ra,ab,rb->", slopes, covariance, slopes)
+    potential = np.einsum("ra,ab,rb->r", values, covariance, values)
+    return float(np.sqrt(force) / np.linalg.norm(truth)), float(np.sqrt(potential.max()))
+
+
+def spline_of(model: vd.Model) -> RadialSpline:
+    """The basis that a model was fitted on."""
+    inner, outer, knots = model.arrays["spline"]
+    return RadialSpline(float(inner), float(outer), int(knots))
 
 
 def lag1_force(tracks: vd.Trajectories, spline: RadialSpline) -> Callable[[np.ndarray], np.ndarray]:
@@ -156,8 +168,8 @@ def pair_case(pair: str, noise: float, shutter: float, frames: int, seed: int) -
     seconds, cpu = time.perf_counter() - start, time.process_time() - busy
     r = sampled(clean, cutoff)
     force, energy = potential.force(r), potential.energy(r)
-    inner, outer, knots = model.arrays["spline"]
-    spline = RadialSpline(float(inner), float(outer), int(knots))
+    spline = spline_of(model)
+    bound, dU_floor = fisher_bound(clean, spline, r, force)
 
     def relative(found: np.ndarray) -> float:
         return float(np.linalg.norm(found - force) / np.linalg.norm(force))
@@ -167,10 +179,10 @@ def pair_case(pair: str, noise: float, shutter: float, frames: int, seed: int) -
         return float(np.mean((low <= truth) & (truth <= high)))
 
     return PairResult(
-        pair, noise, shutter, frames, seed, relative(model.pair_force(r)), fisher_bound(clean, spline, r, force),
+        pair, noise, shutter, frames, seed, relative(model.pair_force(r)), bound,
         relative(lag1_force(tracks, spline)(r)), model.diffusion() / D0, float(model.arrays["diffusion"][1]) / D0,
         vd.diffusion(tracks).D / D0, cover("pair_force", force), cover("pair_potential", energy),
-        float(np.abs(model.pair_potential(r) - energy).max()), seconds, cpu,
+        float(np.abs(model.pair_potential(r) - energy).max()), dU_floor, seconds, cpu,
         {name: relative(peer(tracks, cutoff)(r)) for name, peer in PEERS.items()})
 
 
@@ -227,7 +239,7 @@ def pair_row(results: list[PairResult]) -> str:
     return (f"{first.pair:<7}{first.noise:5.0%}{first.shutter:8.0f}{first.frames:7d}"
             f"{mean('rel'):8.3f}{max(r.rel for r in results):8.3f}{mean('bound'):8.3f}"
             f"{mean('rel') / mean('bound'):7.2f}{mean('lag1'):8.3f}{peers}"
-            f"{mean('D'):8.3f}{worst:8.3f}{mean('D_covariance'):8.3f}{mean('cover_force'):8.2f}{mean('cover_potential'):8.2f}{mean('max_dU'):8.2f}"
+            f"{mean('D'):8.3f}{worst:8.3f}{mean('D_covariance'):8.3f}{mean('cover_force'):8.2f}{mean('cover_potential'):8.2f}{mean('max_dU'):8.2f}{mean('dU_floor'):8.2f}"
             f"{mean('seconds'):7.1f}{mean('cpu_seconds'):7.1f}")
 
 
@@ -283,7 +295,7 @@ def main() -> None:
         print("trap    kDdt noise shutter frames    k/k0     rms  stated   floor   naive    D/D0      s  CPU s")
     else:
         print(f"pair   noise shutter frames    rel   worst   bound  ratio   lag-1{''.join(f'{n:>8}' for n in PEERS)}"
-              "    D/D0   worst     CVE cover F cover U    |dU|      s  CPU s")
+              "    D/D0   worst     CVE cover F cover U    |dU|   floor      s  CPU s")
     everything: list[PairResult | TrapResult] = []
     for function, given in cases(options):
         results = [function(*given, seed) for seed in range(options.seeds)]

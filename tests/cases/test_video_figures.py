@@ -29,3 +29,22 @@ def test_trap_stiffness_from_film(bench_video: ModuleType, shutter: float) -> No
     assert abs(np.mean([f.k for f in films]) - 1) < 0.05
     if shutter == 0.0:
         assert np.mean([f.naive for f in films]) > 1.8
+
+
+@SHUTTER
+def test_wca_potential_from_film(bench_video: ModuleType, shutter: float) -> None:
+    """Within 0.1 kT at every r with at least 100 pairs, mean of three films (0.07-0.08 measured)."""
+    films = [bench_video.pair_film("wca", shutter, seed) for seed in range(3)]
+    assert np.mean([f.max_dU for f in films]) < 0.1
+    assert np.mean([f.cover_potential for f in films]) > 0.9
+    assert abs(np.mean([f.D for f in films]) - 1) < 0.03
+
+
+@SHUTTER
+def test_yukawa_potential_from_film(bench_video: ModuleType, shutter: float) -> None:
+    """300 frames hold no more: even an ideal observer errs by 0.2 kT where pairs are rarest (7 kT, `dU_floor`)."""
+    films = [bench_video.pair_film("yukawa", shutter, seed) for seed in range(3)]
+    assert np.mean([f.max_dU for f in films]) < 2.5 * np.mean([f.dU_floor for f in films])
+    assert np.mean([f.rms_dU for f in films]) < 0.2
+    assert np.mean([f.cover_potential for f in films]) > 0.9
+    assert abs(np.mean([f.D for f in films]) - 1) < 0.03
