@@ -71,6 +71,9 @@ def fit_traps(recording: Recording, *, shared: bool, noise_scale: float | None, 
 
     def objective(q: np.ndarray) -> float:
         k, D, noise = unpack(np.clip(q, -60, 60))
+        # below, e^-kDdt rounds to 1 and the centre is lost; above, nothing of the motion is left
+        if not 1e-5 < k * spread < 1e5 or k * D * recording.dt > 300:
+            return 1e300
         return _restricted(y, follows, group, variance, k, D, noise, recording.dt, recording.exposure, stationary)[0]
 
     typical = max(free.noise_scale, 0.05 * spread / float(variance.mean()))
@@ -109,12 +112,13 @@ def _restricted(y, follows, group, variance, k, D, noise, dt, exposure, stationa
     S, x = 1.0 / k, k * D * exposure
     a = math.exp(-k * D * dt)
     g0, g1 = S, S * a
-    if x > 1e-4:
+    if x > 1e-2:
         g0 = 2 * S * (x - 1 + math.exp(-x)) / (x * x)
         g1 = S * (math.sinh(x / 2) / (x / 2)) ** 2 * a
     elif x > 0:
-        g0 = S * (1 - x / 3)
-        g1 = S * (1 + x * x / 12) * a
+        # the closed form loses 1e-16/x² to cancellation, which a weak trap (large S) multiplies
+        g0 = S * (1 - x / 3 + x * x / 12 - x**3 / 60 + x**4 / 360)
+        g1 = S * (1 + x * x / 12 + x**4 / 360) * a
     groups = group.max() + 1
     yy, yv, vv, logdet = 0.0, np.zeros((groups, dim)), np.zeros((groups, dim)), 0.0
     for c in range(dim):
