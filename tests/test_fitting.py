@@ -141,6 +141,7 @@ def test_a_relaxing_sample_needs_the_current():
     assumed, moved = (vd.fit(crowd, vd.Brownian(cutoff=2.5, stationary=s), seed=0) for s in (True, False))
     assert force_error(moved) < 0.12
     assert force_error(assumed) > 0.2
+    assert "not at rest" in " ".join(assumed.report["warnings"])
     assert moved.diffusion() == pytest.approx(D, rel=0.06)
 
 
