@@ -266,8 +266,8 @@ def _doubts(model: Model, verdict: dict[str, Any]) -> list[str]:
 def _unrest(recording: Recording, p: Parameters) -> list[str]:
     """Whether the learned forces do work on the whole: at equilibrium their Stratonovich current has mean zero.
 
-    The work c·J in ten stretches of time is compared with its scatter over the later five (a sample that relaxes does so
-    early), and with sqrt(2 D dt c·A c), the spread for particles that never turn back. Beyond 5 and 1.2 of these: about
+    The work c·J in ten stretches of time is compared with its scatter over the later five (a sample that relaxes does
+    so early), and with sqrt(2 D dt c·A c), the spread for particles that never turn back. Beyond 5 and 1.2 of these: about
     one false alarm in 200 short recordings, far fewer in long ones, where work at equilibrium cancels.
     """
     if p.field.trap == "each":
