@@ -24,6 +24,7 @@ from vid2dyn.progress import Cancelled
 from vid2dyn.tracking import Track
 from vid2dyn.units import Units
 
+CLIP = Path(__file__).resolve().parents[1] / "sample_data" / "clip.tif"
 SIMULATE = ["--set", "n_particles=40", "--set", "frames=60", "--set", "box_length=14.0"]
 
 
@@ -146,6 +147,8 @@ def test_simulate_draws_a_movie_with_its_truth(tmp_path: Path) -> None:
     (["simulate", "Brownian", "--out", "x.csv"], "name it x.parquet"),
     (["list", "simulator"], "Did you mean 'simulators'"),
     (["compare", "a.parquet", "b.parquet"], "a.parquet: no such file"),
+    (["fit", str(CLIP)], "clip.tif: not a file of tracks. If it is a recording, find its particles first: vid2dyn "),
+    (["demo", "--out", str(CLIP)], "clip.tif: is a file; the results go to a folder"),
 ])
 def test_error_is_one_message_and_exit_code_2(arguments: list[str], message: str) -> None:
     result = call(*arguments, code=2)

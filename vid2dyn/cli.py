@@ -131,9 +131,9 @@ def rollout(model: Annotated[Path, typer.Argument(help="Model (.vid2dyn).")],
     """Let a model run on from the first frame of tracks: -> tracks (.parquet)."""
     target = suffix(out, ".parquet")
     start = tracks_at(tracks)
-    frames = start.n_frames if steps is None else steps
+    frames, learned = start.n_frames if steps is None else steps, model_at(model)
     with about(tracks):
-        future = model_at(model).rollout(start, steps=frames, seed=seed, progress=progress)
+        future = learned.rollout(start, steps=frames, seed=seed, progress=progress)
     future.save(target)
     say(f"{future!r}\nwritten to {target}")
 
@@ -143,8 +143,9 @@ def compare(a: Annotated[Path, typer.Argument(help="Tracks: the data.")],
             b: Annotated[Path, typer.Argument(help="Tracks: the rollout, or other data.")], *,
             progress: Progress) -> None:
     """RDF, MSD and VACF of two sets of tracks, with error bars."""
+    one, other = tracks_at(a), tracks_at(b)
     with about(b), about(a):
-        result = pipeline.compare(tracks_at(a), tracks_at(b))
+        result = pipeline.compare(one, other)
     say(f"{result}\nWhere both agree within their errors, mean z² is about 1.")
 
 

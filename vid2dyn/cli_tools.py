@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
 import functools
 import inspect
 import json
+import os
+import signal
+import threading
 import tomllib
 import types
 import typing
@@ -62,7 +66,7 @@ def verb(name: str | None = None, **groups: type) -> Callable[[Callable[..., Non
             for group, options in members.items():
                 values = {option.name: given.pop(option.name) for option in options}
                 given[group] = {key: value for key, value in values.items() if value is not None}
-            with _errors(debug), _said(), _bars(quiet) as progress:
+            with _errors(debug), _patient_interrupt(), _said(), _bars(quiet) as progress:
                 function(**given, progress=progress)
 
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -134,6 +138,9 @@ def tracks_at(path: Path, calibration: dict[str, Any] | None = None) -> Any:
     """The trajectories in a file, with calibration given on the command line on top."""
     if path.suffix.lower() in pipeline.TABLES:
         return pipeline.open(path, **(calibration or {}))
+    if path.exists() and path.suffix not in (".parquet", ".vid2dyn"):
+        raise ConfigError(f"{path}: not a file of tracks. If it is a recording, find its particles first: "
+                          f"vid2dyn track {path} --diameter ...")
     found = pipeline.load(path)
     if not hasattr(found, "with_units"):
         raise ConfigError(f"{path}: not tracks but a {type(found).__name__}; give a .parquet file of tracks.")
@@ -165,6 +172,8 @@ def suffix(path: Path, wanted: str) -> Path:
         raise ConfigError(f"--out {path}: the file is written as {wanted}; name it {path.stem}{wanted}.")
     if path.is_dir():
         raise ConfigError(f"--out {path}: is a folder; give a file name.")
+    if path.parent.exists() and not os.access(path.parent, os.W_OK):
+        raise ConfigError(f"--out {path}: the folder {path.parent} cannot be written to; choose another.")
     return path
 
 
@@ -252,6 +261,38 @@ def _bars(quiet: bool) -> Iterator[Progress]:
             bars.update(tasks[what], completed=done, total=total)
 
         yield show
+
+
+NOT_WITHIN = ("numba", "llvmlite", "importlib._bootstrap")
+
+
+@contextmanager
+def _patient_interrupt() -> Iterator[None]:
+    """Ctrl-C waits for a running compilation or import: an exception within LLVM's callbacks can crash Python."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    said: list[bool] = []
+
+    def interrupt(number: int, frame: types.FrameType | None) -> None:
+        while frame is not None:
+            if str(frame.f_globals.get("__name__", "")).startswith(NOT_WITHIN):
+                if not said:
+                    said.append(True)
+                    typer.secho("cancelling as soon as this part of the code is compiled and loaded ...", fg="yellow", err=True)
+                again = threading.Timer(0.1, _thread.interrupt_main)
+                again.daemon = True
+                again.start()
+                return
+            frame = frame.f_back
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ import numpy as np
 
 from vid2dyn import pipeline
 from vid2dyn.batch import one_movie
-from vid2dyn.errors import DataError
+from vid2dyn.errors import ConfigError, DataError
 from vid2dyn.experiment import read
 from vid2dyn.headline import estimate
 from vid2dyn.progress import Progress, silent
@@ -88,6 +88,8 @@ def demo(out: str | os.PathLike[str] = "vid2dyn_demo", progress: Progress = sile
         raise DataError(f"{SAMPLE_DATA}: the sample recording is not there. It is part of the repository: clone "
                         "it and install with pip install -e . from there, or rebuild it with "
                         "python scripts/make_sample_data.py.")
+    if Path(out).exists() and not Path(out).is_dir():
+        raise ConfigError(f"{out}: is a file; the results go to a folder, choose another name.")
     truth = json.loads((SAMPLE_DATA / "truth.json").read_text())
     experiment = read(settings)
     positions = SAMPLE_DATA / "clip.truth.parquet"
