@@ -21,7 +21,6 @@ from vid2dyn.cli_tools import (
     build_part,
     model_at,
     parse_assignments,
-    say,
     show_parts,
     suffix,
     tracks_at,
@@ -31,6 +30,7 @@ from vid2dyn.config import build
 from vid2dyn.errors import Vid2DynError
 from vid2dyn.headline import has_forces
 from vid2dyn.progress import Progress
+from vid2dyn.terminal import say
 from vid2dyn.tracking import Track
 from vid2dyn.units import Units
 

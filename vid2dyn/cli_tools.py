@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import _thread
 import functools
 import inspect
 import json
 import os
-import signal
-import threading
 import tomllib
 import types
 import typing
@@ -23,8 +20,8 @@ from vid2dyn import pipeline
 from vid2dyn.config import settings as settings_of
 from vid2dyn.describe import default_text, setting_help, type_name
 from vid2dyn.errors import ConfigError, Vid2DynError
-from vid2dyn.progress import Cancelled, Progress, silent
 from vid2dyn.registry import did_you_mean
+from vid2dyn.terminal import bars, errors, patient_interrupt, said, say
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   context_settings={"help_option_names": ["-h", "--help"]},
@@ -66,7 +63,7 @@ def verb(name: str | None = None, **groups: type) -> Callable[[Callable[..., Non
             for group, options in members.items():
                 values = {option.name: given.pop(option.name) for option in options}
                 given[group] = {key: value for key, value in values.items() if value is not None}
-            with _errors(debug), _patient_interrupt(), _said(), _bars(quiet) as progress:
+            with errors(debug), patient_interrupt(), said(), bars(quiet) as progress:
                 function(**given, progress=progress)
 
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -177,24 +174,6 @@ def suffix(path: Path, wanted: str) -> Path:
     return path
 
 
-_lines: list[str] = []
-
-
-def say(text: str) -> None:
-    """Text for standard output, written when the command is done and its progress bars are gone."""
-    _lines.append(text)
-
-
-@contextmanager
-def _said() -> Iterator[None]:
-    _lines.clear()
-    try:
-        yield
-    finally:
-        for text in _lines:
-            typer.echo(text)
-
-
 def show_parts(family: str | None) -> None:
     """Print the families, or one of them with every setting."""
     known = families()
@@ -238,73 +217,3 @@ def families() -> dict[str, Callable[[], dict[str, type]]]:
     return {"simulators": registered("vid2dyn.simulators"), "potentials": potentials,
             "renderer": renderer, "readers": registered("vid2dyn.readers"), "tracking": tracking,
             "dynamics": registered("vid2dyn.dynamics")}
-
-
-@contextmanager
-def _bars(quiet: bool) -> Iterator[Progress]:
-    """A progress callback that shows one bar for each step, with the time left, on standard error."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield silent
-        return
-    with Bars(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-              TimeRemainingColumn(elapsed_when_finished=True), console=console, redirect_stdout=False) as bars:
-        tasks: dict[str, Any] = {}
-
-        def show(done: int, total: int, what: str) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done, total=total)
-
-        yield show
-
-
-NOT_WITHIN = ("numba", "llvmlite", "importlib._bootstrap")
-
-
-@contextmanager
-def _patient_interrupt() -> Iterator[None]:
-    """Ctrl-C waits for a running compilation or import: an exception within LLVM's callbacks can crash Python."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    said: list[bool] = []
-
-    def interrupt(number: int, frame: types.FrameType | None) -> None:
-        while frame is not None:
-            if str(frame.f_globals.get("__name__", "")).startswith(NOT_WITHIN):
-                if not said:
-                    said.append(True)
-                    typer.secho("cancelling as soon as this part of the code is compiled and loaded ...", fg="yellow", err=True)
-                again = threading.Timer(0.1, _thread.interrupt_main)
-                again.daemon = True
-                again.start()
-                return
-            frame = frame.f_back
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _errors(debug: bool) -> Iterator[None]:
-    """Errors made on purpose become one red message and exit code 2; Ctrl-C a quiet 130."""
-    try:
-        yield
-    except (KeyboardInterrupt, Cancelled):
-        typer.secho("cancelled; nothing was left half-written", fg="yellow", err=True)
-        raise typer.Exit(130) from None
-    except (Vid2DynError, OSError) as error:
-        if debug:
-            raise
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(2) from None
