@@ -28,7 +28,8 @@ def test_clean_yukawa_force_is_near_the_fisher_bound(bench_fit: ModuleType) -> N
     results = [bench_fit.pair_case("yukawa", 0.0, 0.0, 300, seed) for seed in range(3)]
     assert np.mean([r.rel for r in results]) < 1.3 * np.mean([r.bound for r in results])
     assert abs(np.mean([r.D for r in results]) - 1) < 0.02
-    assert np.mean([r.D_covariance for r in results]) < 0.96, "forces slow what free-diffusion estimates see"
+    # forces slow what is seen of diffusion: an estimate that knows no forces is further off
+    assert np.mean([abs(r.D_covariance - 1) for r in results]) > np.mean([abs(r.D - 1) for r in results])
 
 
 @pytest.mark.parametrize("trap", ["each", "shared"])
