@@ -73,6 +73,9 @@ def fit_brownian(tracks: Trajectories, recipe: Brownian, seed: int = 0, progress
         centre = _centres(recording, fitted.parameters)
         verdict = judge(recording, _late(recording), train.pair, _stiffness(train), centre,
                         fitted.parameters.diffusion, fitted.parameters.noise_scale)
+        if not fitted.settled:
+            warnings.append("The correction for noise and blur did not settle: the forces are too stiff for this "
+                            "exposure. The pair potential is that of the blurred positions; film with a shorter one.")
         if recipe.stationary:
             warnings += _unrest(recording, fitted.parameters)
     else:

@@ -35,6 +35,9 @@ from vid2dyn.fitting.regression import Solution, cross_validated, regularised, s
 from vid2dyn.fitting.studio import Film, Parameters, Studio
 from vid2dyn.progress import Progress, silent
 
+TRIES = 4
+"""How often the smoothness may be raised tenfold before an estimate that does not settle is given up."""
+
 THREADS = 2
 """Films watched at once; results do not depend on it."""
 
@@ -46,6 +49,7 @@ class Fitted:
     covariance: np.ndarray
     diffusion_stderr: float
     noise_stderr: float
+    settled: bool = True
 
 
 def refine(data: Recording, studio: Studio, first: Parameters, *, noise_scale: float | None, stationary: bool,
@@ -75,24 +79,54 @@ def refine(data: Recording, studio: Studio, first: Parameters, *, noise_scale: f
     drive = None if stationary else free.diffusion
     seen = _moments_with_smear(data, p.field, smear, drive, studio.seed)
     naive = cross_validated(seen, p.field.penalty())
-    p = replace(p, coefficients=naive.coefficients)
+    for _ in range(TRIES):
+        p, response, settled = _iterate(studio, replace(p, coefficients=naive.coefficients), naive, seen, free, smear,
+                                        drive, noise_scale, replicas, progress)
+        if settled:
+            break
+        naive = _smoother(naive, seen, p.field.penalty())
+        p = replace(first, diffusion=free.diffusion, noise_scale=free.noise_scale)
+    fitted = _scatter(response, p if settled else replace(p, coefficients=naive.coefficients), data.dt, studio.share)
+    covariance = fitted.covariance + _smoothing_doubt(seen, naive, response, p.field.penalty())
+    p = fitted.parameters
+    return (replace(fitted, covariance=covariance, settled=settled), _without(seen, held_out, naive, response, p))
+
+
+def _iterate(studio: Studio, p: Parameters, naive: Solution, seen: Moments, free: FreeDiffusion, smear: float,
+             drive: float | None, noise_scale: float | None, replicas: int,
+             progress: Progress) -> tuple[Parameters, _Response, bool]:
+    """Film, correct, film again; and whether the corrections settled.
+
+    What blur does depends on the forces themselves, so half steps are taken there to keep the iteration from swinging.
+    With too little smoothing it swings all the same and the corrections (relative, in the norm of A) grow.
+    """
     fixed = noise_scale is not None
-    rounds = (2, 2, 2, replicas) if data.exposure > 0 else (2, 2, replicas)
+    exposed = studio.data.exposure > 0
+    rounds = (2, 2, 2, replicas) if exposed else (2, 2, replicas)
     progress(0, len(rounds), "fit")
     for _ in range(2):         # caging looks like noise to `free_diffusion`: settle D and noise before the forces
         apparent = _apparent(studio, p, seen, smear, noise_scale, 2)
         p = apparent.correct(p, free, fixed)
+    size = float(np.sqrt(naive.coefficients @ seen.A @ naive.coefficients))
+    corrections: list[float] = []
     for round_, count in enumerate(rounds):
         response = _respond(studio, p, naive, seen, smear, drive, noise_scale, count)
-        new = response.undo(naive.coefficients)
-        # what blur does depends on the forces themselves; half steps keep the iteration from swinging
-        weight = 0.5 if data.exposure > 0 else 1.0
-        mixed = weight * new + (1 - weight) * p.coefficients
-        p = response.apparent.correct(replace(p, coefficients=mixed), free, fixed)
+        step = response.undo(naive.coefficients) - p.coefficients
+        corrections.append(float(np.sqrt(max(step @ seen.A @ step, 0.0))) / size)
+        bound = max(0.15, 0.5 * corrections[0])
+        if not np.isfinite(corrections[-1]) or (round_ and corrections[-1] > 2 * max(0.15, corrections[0])):
+            return p, response, False
+        p = response.apparent.correct(replace(p, coefficients=p.coefficients + (0.5 if exposed else 1.0) * step),
+                                      free, fixed)
         progress(round_ + 1, len(rounds), "fit")
-    fitted = _scatter(response, p, data.dt, studio.share)
-    covariance = fitted.covariance + _smoothing_doubt(seen, naive, response, p.field.penalty())
-    return replace(fitted, covariance=covariance), _without(seen, held_out, naive, response, p)
+    return p, response, corrections[-1] <= bound
+
+
+def _smoother(naive: Solution, seen: Moments, penalty: np.ndarray) -> Solution:
+    """The naive estimate with ten times the smoothness."""
+    smoothness = 10 * max(naive.smoothness, 1e-6 * np.trace(seen.A) / max(np.trace(penalty), 1e-300))
+    system = regularised(seen.A, penalty, smoothness)
+    return Solution(np.linalg.solve(system, seen.B), smoothness, system)
 
 
 def _smoothing_doubt(seen: Moments, naive: Solution, response: _Response, penalty: np.ndarray) -> np.ndarray:
