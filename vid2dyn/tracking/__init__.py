@@ -5,7 +5,8 @@ a time; `Track` holds all settings. Every position carries a calibrated standard
 `vid2dyn.tracking.precision`.
 """
 
-from vid2dyn.tracking.detect import COLUMNS, CrockerGrier, Detector
+from vid2dyn.tracking.detect import COLUMNS, FLAGS, CrockerGrier, Detector
+from vid2dyn.tracking.detectors import detector
 from vid2dyn.tracking.filters import keep
 from vid2dyn.tracking.link import Linker, NearestLinks
 from vid2dyn.tracking.minmass import automatic_minmass
@@ -14,5 +15,5 @@ from vid2dyn.tracking.noise import CameraNoise, camera_noise
 from vid2dyn.tracking.precision import centroid_std
 from vid2dyn.tracking.settings import Track
 
-__all__ = ["COLUMNS", "CameraNoise", "CrockerGrier", "Detector", "Linker", "NearestLinks", "Track",
-           "automatic_minmass", "camera_noise", "centroid_std", "keep", "track"]
+__all__ = ["COLUMNS", "FLAGS", "CameraNoise", "CrockerGrier", "Detector", "Linker", "NearestLinks", "Track",
+           "automatic_minmass", "camera_noise", "centroid_std", "detector", "keep", "track"]

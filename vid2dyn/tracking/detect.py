@@ -18,9 +18,14 @@ from vid2dyn.tracking.noise import camera_noise
 from vid2dyn.tracking.precision import centroid_std
 from vid2dyn.tracking.settings import Track
 
-COLUMNS = ("y", "x", "y_std", "x_std", "mass", "size", "ecc", "signal", "raw_mass")
+COLUMNS = ("y", "x", "y_std", "x_std", "mass", "size", "ecc", "signal", "raw_mass", "flag")
 """Columns of a feature table: position and its standard error [px], summed brightness [grey levels], radius of
-gyration [px], eccentricity, highest filtered pixel [grey levels], summed raw brightness [grey levels]."""
+gyration [px], eccentricity, highest filtered pixel [grey levels], summed raw brightness [grey levels], and how the
+position was found (`FLAGS`)."""
+
+FLAGS = {1: "fitted on its own", 2: "fitted together with its neighbours", 4: "width held fixed",
+         8: "found in what the others left", 16: "saturated pixels", 32: "measured profile", 64: "cut by the frame"}
+"""Bits of the column `flag`; 0 is the centroid of a mask (trackpy's)."""
 
 
 class Detector(ABC):
@@ -28,7 +33,7 @@ class Detector(ABC):
 
     @abstractmethod
     def __call__(self, frame: np.ndarray) -> np.ndarray:
-        """Features of an (H, W) frame: (N, 9) float64, columns as in `COLUMNS`; N may be 0."""
+        """Features of an (H, W) frame: (N, 10) float64, columns as in `COLUMNS`; N may be 0."""
 
 
 class CrockerGrier(Detector):
@@ -65,7 +70,7 @@ class CrockerGrier(Detector):
         std = centroid_std(frame, exact, whole / scale, features[:, :2], camera_noise(frame),
                            diameter=settings.diameter, noise_size=settings.noise_size,
                            smoothing_size=settings.boxcar)
-        return np.concatenate([features[:, :2], std, features[:, 2:]], axis=1)
+        return np.concatenate([features[:, :2], std, features[:, 2:], np.zeros((len(features), 1))], axis=1)
 
     def _filtered(self, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
         """The (inverted) frame, its band-passed and clipped image, and the same scaled to whole numbers."""

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vid2dyn.tracking.detect import CrockerGrier
+from vid2dyn.tracking.detectors import detector
 from vid2dyn.tracking.noise import camera_noise
 from vid2dyn.tracking.settings import Track
 
@@ -49,13 +49,13 @@ def automatic_minmass(frames: Sequence[np.ndarray], settings: Track, seed: int =
     >>> spots = sum(100 * np.exp(-((y - a) ** 2 + (x - b) ** 2) / 8) for a, b in [(30, 30), (64, 60)])
     >>> frame = (spots + rng.normal(20, 4, y.shape)).clip(0, 255).astype(np.uint8)
     >>> limit = automatic_minmass([frame], Track(diameter=11))
-    >>> len(CrockerGrier(Track(diameter=11, minmass=limit))(frame))
+    >>> len(detector(Track(diameter=11, minmass=limit))(frame))
     2
     """
-    detector = CrockerGrier(dataclasses.replace(settings, minmass=0.0))
+    find = detector(dataclasses.replace(settings, minmass=0.0))
     rng = np.random.default_rng(seed)
-    noise = np.concatenate([detector(_blank(frame, rng))[:, _MASS] for frame in frames])
-    masses = np.concatenate([detector(frame)[:, _MASS] for frame in frames])
+    noise = np.concatenate([find(_blank(frame, rng))[:, _MASS] for frame in frames])
+    masses = np.concatenate([find(frame)[:, _MASS] for frame in frames])
     limit = float(noise.mean() + _SIGMAS * noise.std()) if noise.size else 0.0
     if not masses.size:
         return limit

@@ -15,7 +15,8 @@ from vid2dyn.config import recipe
 from vid2dyn.errors import DataError
 from vid2dyn.files import sha256
 from vid2dyn.progress import Progress, silent
-from vid2dyn.tracking.detect import COLUMNS, CrockerGrier, Detector, finite
+from vid2dyn.tracking.detect import COLUMNS, Detector, finite
+from vid2dyn.tracking.detectors import detector
 from vid2dyn.tracking.filters import keep
 from vid2dyn.tracking.link import Linker, NearestLinks
 from vid2dyn.tracking.minmass import automatic_minmass
@@ -42,7 +43,7 @@ def track(video: Video, settings: Track | None = None, progress: Progress = sile
     Returns
     -------
     Trajectories
-        Columns frame, particle, y, x, y_std, x_std [px], mass, size, ecc, signal, raw_mass. `field_of_view` is
+        Columns frame, particle, y, x, y_std, x_std [px], mass, size, ecc, signal, raw_mass, flag. `field_of_view` is
         the frame, `info` holds source, sha256, codec, inter_coded, parameters, minmass (the one in force),
         versions and warnings.
 
@@ -80,7 +81,7 @@ def track(video: Video, settings: Track | None = None, progress: Progress = sile
     if minmass is None:
         minmass = automatic_minmass(_spread(video, settings.start, stop), settings)
     in_force = dataclasses.replace(settings, minmass=minmass)
-    table, notes = _table(video, in_force, stop, CrockerGrier(in_force), NearestLinks(in_force), progress)
+    table, notes = _table(video, in_force, stop, detector(in_force), NearestLinks(in_force), progress)
     if not len(table):
         raise DataError(_nothing(video, settings, minmass))
     tracks = Trajectories.from_dataframe(table, units=video.units, field_of_view=video.shape,
@@ -123,7 +124,7 @@ def _table(video: Video, settings: Track, stop: int, detector: Detector, linker:
     columns = np.concatenate(found) if found else np.empty((0, len(COLUMNS)))
     numbers = np.concatenate(particles) if particles else np.empty(0, np.int64)
     table = pd.concat([pd.DataFrame({"frame": frames, "particle": numbers}),
-                       pd.DataFrame(columns, columns=list(COLUMNS), copy=False)], axis=1)
+                       pd.DataFrame(columns, columns=list(COLUMNS), copy=False).astype({"flag": np.int32})], axis=1)
     return table, [*_on_empty(np.flatnonzero(counts == 0) + settings.start, total),
                    *_on_overlap(sum(crowded), len(table), settings)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from vid2dyn.errors import ConfigError
 
@@ -12,8 +13,8 @@ from vid2dyn.errors import ConfigError
 class Track:
     """How particles are found and linked. Lengths in pixels, brightness in grey levels.
 
-    Detection is the method of Crocker and Grier, J. Colloid Interface Sci. 179, 298 (1996), as trackpy does it;
-    names and meaning of the arguments are trackpy's.
+    Names and meaning of the arguments are trackpy's, whose steps are those of Crocker and Grier, J. Colloid Interface
+    Sci. 179, 298 (1996).
 
     Parameters
     ----------
@@ -44,6 +45,9 @@ class Track:
         Tracks with fewer detections are dropped ("stubs"); 1 keeps all.
     start, stop : int
         First frame, and the one after the last; None: to the end.
+    compat : {"none", "trackpy"}
+        "trackpy" finds features as trackpy does, to the last bit (whole grey levels, centroids over a round mask,
+        one of two features closer than `separation` dropped); to repeat published numbers.
 
     Raises
     ------
@@ -75,6 +79,7 @@ class Track:
     min_length: int = 1
     start: int = 0
     stop: int | None = None
+    compat: Literal["none", "trackpy"] = "none"
 
     def __post_init__(self) -> None:
         self._whole("diameter", 3)
@@ -105,6 +110,8 @@ class Track:
         object.__setattr__(self, name, float(value))
 
     def _consistent(self) -> None:
+        if self.compat not in ("none", "trackpy"):
+            raise ConfigError(f'compat = {self.compat!r}: give "none" or "trackpy".')
         if self.diameter % 2 == 0:
             raise ConfigError(f"diameter = {self.diameter}: the mask needs a centre pixel; give an odd number, "
                               f"such as {self.diameter + 1}.")
