@@ -33,7 +33,7 @@ _HOME = {
     "fit": "pipeline", "compare": "pipeline", "load": "pipeline", "report": "pipeline", "render": "pipeline",
     "run": "batch", "demo": "demo",
     "Trajectories": "trajectories", "Video": "video", "Units": "units",
-    "Box": "box", "Free": "box", "Periodic": "box",
+    "Box": "box", "Free": "box", "Periodic": "box", "LeesEdwards": "box",
     "Brownian": "dynamics.brownian", "Model": "model",
     "Vid2DynError": "errors", "ConfigError": "errors", "DataError": "errors", "UnitsError": "errors",
     "ModelError": "errors",
