@@ -3,6 +3,7 @@
 One row is one detection, rows sorted by (particle, frame). Columns: `frame` int32, `particle` int64
 (-1 where unlinked), `y`, `x`[, `z`] float64 in pixels ((0, 0) is the centre of the first pixel), then,
 where known, `y_std`, `x_std`[, `z_std`] (standard error of the position [px]), `mass`, `size`, `ecc`, `signal`.
+Simulations and rollouts with inertia also carry `vy`, `vx`[, `vz`] (velocity [µm/s]) and `entropy` (of the particle [kB]).
 The methods give the same numbers in µm and s, with axes always in the order (y, x[, z]).
 
 A file is parquet with one JSON text in its metadata (never a pickle): units, box, history, provenance.
@@ -98,7 +99,8 @@ class Trajectories:
 
     @classmethod
     def from_dense(cls, positions: np.ndarray, units: Units, *, mask: np.ndarray | None = None,
-                   sigma: np.ndarray | float | None = None, box: Box | None = None,
+                   sigma: np.ndarray | float | None = None, velocity: np.ndarray | None = None,
+                   entropy: np.ndarray | None = None, box: Box | None = None,
                    field_of_view: tuple[float, float] | None = None,
                    info: Mapping[str, Any] | None = None) -> Trajectories:
         """From a dense array.
@@ -111,6 +113,10 @@ class Trajectories:
             True where the particle was seen; default: where positions are finite.
         sigma : float or (T, N, dim) array, optional
             Standard error of the positions [µm].
+        velocity : (T, N, dim) array, optional
+            Velocities [µm/s], where they are known and not only differences of positions.
+        entropy : (T, N) array, optional
+            Entropy of every particle [kB].
 
         >>> tracks = Trajectories.from_dense(np.zeros((3, 2, 2)), Units(1.0, 10.0))
         >>> len(tracks), tracks.n_particles, tracks.n_frames
@@ -131,6 +137,11 @@ class Trajectories:
             per_point = np.broadcast_to(np.asarray(sigma, dtype=float), positions.shape)
             for k, axis in enumerate(axes):
                 table[f"{axis}_std"] = per_point[frame, particle, k] / units.um
+        if velocity is not None:
+            per_point = np.broadcast_to(np.asarray(velocity, dtype=float), positions.shape)
+            table |= {f"v{axis}": per_point[frame, particle, k] for k, axis in enumerate(axes)}
+        if entropy is not None:
+            table["entropy"] = np.broadcast_to(np.asarray(entropy, dtype=float), seen.shape)[frame, particle]
         return cls.from_dataframe(pd.DataFrame(table), units=units, box=box, field_of_view=field_of_view, info=info)
 
     def replace(self, **changes: Any) -> Trajectories:
@@ -201,6 +212,19 @@ class Trajectories:
         if not set(columns) <= set(self.dataframe.columns):
             return None
         return self.dataframe[columns].to_numpy(dtype=float) * self.units.um
+
+    @property
+    def velocities(self) -> np.ndarray | None:
+        """(rows, dim) recorded velocities [µm/s], or None where the table has none (every video)."""
+        columns = [f"v{axis}" for axis in self.axes]
+        if not set(columns) <= set(self.dataframe.columns):
+            return None
+        return self.dataframe[columns].to_numpy(dtype=float)
+
+    @property
+    def entropy(self) -> np.ndarray | None:
+        """(rows,) entropy of the particles [kB], or None where the table has none."""
+        return self.dataframe["entropy"].to_numpy(dtype=float) if "entropy" in self.dataframe else None
 
     def lagged(self, lag: int) -> tuple[np.ndarray, np.ndarray]:
         """Row numbers (i, j) of the same particle with frame[j] - frame[i] == lag; gaps are skipped.
