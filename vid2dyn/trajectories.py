@@ -3,7 +3,7 @@
 One row is one detection, rows sorted by (particle, frame). Columns: `frame` int32, `particle` int64
 (-1 where unlinked), `y`, `x`[, `z`] float64 in pixels ((0, 0) is the centre of the first pixel), then,
 where known, `y_std`, `x_std`[, `z_std`] (standard error of the position [px]), `mass`, `size`, `ecc`, `signal`.
-Simulations and rollouts with inertia also carry `vy`, `vx`[, `vz`] (velocity [µm/s]) and `entropy` (of the particle [kB]).
+Simulations and rollouts with inertia also carry `vy`, `vx`[, `vz`] (velocity [µm/s]) and `entropy` (per particle [kB]).
 The methods give the same numbers in µm and s, with axes always in the order (y, x[, z]).
 
 A file is parquet with one JSON text in its metadata (never a pickle): units, box, history, provenance.
