@@ -26,7 +26,6 @@ from vid2dyn.tracking import (
     COLUMNS,
     CameraNoise,
     CrockerGrier,
-    NearestLinks,
     Track,
     automatic_minmass,
     camera_noise,
@@ -114,23 +113,6 @@ def test_features_are_trackpys_to_the_last_bit(kind: str) -> None:
     assert len(found) == len(theirs) > 80
     for name in ("y", "x", "mass", "size", "ecc", "signal", "raw_mass"):
         np.testing.assert_array_equal(found[:, COLUMNS.index(name)], theirs[name].to_numpy(), err_msg=name)
-
-
-@pytest.mark.parametrize("memory", [0, 2])
-def test_links_are_trackpys(memory: int) -> None:
-    rng = np.random.default_rng(4)
-    position, rows = rng.uniform(0, 200, (60, 2)), []
-    for number in range(3, 23):
-        position = position + rng.normal(0, 1.0, position.shape)
-        seen = position[rng.uniform(size=60) < 0.9] if number != 9 else position[:0]
-        rows.append(pd.DataFrame({"frame": number, "y": seen[:, 0], "x": seen[:, 1]}))
-    table = pd.concat(rows, ignore_index=True)
-    linker = NearestLinks(Track(search_range=5, memory=memory))
-    ours = np.concatenate(list(linker((3 + k, part[["y", "x"]].to_numpy()) for k, part in enumerate(rows))))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        theirs = trackpy.link(table, 5, memory=memory)["particle"].to_numpy()
-    np.testing.assert_array_equal(ours, theirs)
 
 
 # ---------------------------------------------------------------- standard errors
@@ -313,16 +295,6 @@ def test_bad_pixels_and_colour_are_refused_by_frame() -> None:
         track(Made(frames), Track(minmass=1))
     with pytest.raises(DataError, match=r"frame 0 has shape \(96, 96, 3\)"):
         track(Made([np.zeros((96, 96, 3), np.uint8)]), Track())
-
-
-def test_too_dense_for_the_search_range_says_so() -> None:
-    rng = np.random.default_rng(5)
-    def crowd(number: int) -> np.ndarray:
-        centres = np.stack(np.meshgrid(np.arange(10, 246, 9), np.arange(10, 246, 9)), -1).reshape(-1, 2).astype(float)
-        moved = centres + rng.normal(0, 3, centres.shape)
-        return expose(40 + spots(moved, 120, 1.5, (256, 256)), rng, np.uint8, 2)
-    with pytest.raises(DataError, match=r"Linking frame 1.*search_range = 30.*smaller search_range"):
-        track(Made(crowd, 3), Track(diameter=7, search_range=30))
 
 
 def test_progress_can_stop_the_work() -> None:

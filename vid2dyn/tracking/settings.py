@@ -49,6 +49,16 @@ class Track:
         "trackpy" finds features as trackpy does, to the last bit (whole grey levels, centroids over a round mask,
         one of two features closer than `separation` dropped); to repeat published numbers.
 
+    range_growth : float
+        A particle missing for e frames is looked for within search_range times e to this power: 0 as trackpy, 0.5 for
+        diffusing, 1 for directed particles.
+    predictor : {"none", "velocity", "affine"}
+        Where a particle is expected: where it was; where its own velocity carries it; where a common affine flow
+        (shear, rotation, drift) carries it. `search_range` counts from there.
+    link_cost : {"distance", "likelihood"}
+        What is smallest in sum over the links: squared displacements, or these weighted by the stated standard errors
+        of the positions, so that a well-localised particle is not traded for a blurred one.
+
     Raises
     ------
     ConfigError
@@ -80,6 +90,9 @@ class Track:
     start: int = 0
     stop: int | None = None
     compat: Literal["none", "trackpy"] = "none"
+    range_growth: float = 0.0
+    predictor: Literal["none", "velocity", "affine"] = "none"
+    link_cost: Literal["distance", "likelihood"] = "distance"
 
     def __post_init__(self) -> None:
         self._whole("diameter", 3)
@@ -94,6 +107,7 @@ class Track:
                 self._number(name, 0.0)
         self._number("search_range", math.ulp(0.0))
         self._number("percentile", 0.0)
+        self._number("range_growth", 0.0)
         self._consistent()
 
     def _whole(self, name: str, lowest: int) -> None:
@@ -112,6 +126,9 @@ class Track:
     def _consistent(self) -> None:
         if self.compat not in ("none", "trackpy"):
             raise ConfigError(f'compat = {self.compat!r}: give "none" or "trackpy".')
+        for name, known in (("predictor", ("none", "velocity", "affine")), ("link_cost", ("distance", "likelihood"))):
+            if getattr(self, name) not in known:
+                raise ConfigError(f"{name} = {getattr(self, name)!r}: give one of {', '.join(known)}.")
         if self.diameter % 2 == 0:
             raise ConfigError(f"diameter = {self.diameter}: the mask needs a centre pixel; give an odd number, "
                               f"such as {self.diameter + 1}.")

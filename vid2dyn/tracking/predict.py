@@ -1,0 +1,184 @@
+"""Where a particle is expected in the next frame: linking then searches around that place.
+
+`Still` expects it where it was (Brownian particles), `OwnVelocity` where its own motion carries it (directed
+particles), `Affine` where one common flow v(x) = v0 + A x carries it (shear, extension, rotation, drift of the stage).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+
+_NEW = 0.5                        # weight of the newest displacement in a particle's velocity
+_FEW = 12                         # links below which a flow is only a common translation
+_ROUNDS = 4                       # of the robust fit
+_STRENGTHS = 4                    # search ranges by which a guessed flow moves the edge of the field, at most
+_GRADIENTS = ([[0, 1], [0, 0]], [[0, 0], [1, 0]], [[0, 1], [-1, 0]], [[1, 0], [0, -1]])   # shears, rotation, extension
+
+
+@dataclass
+class Seen:
+    """The particles a linker still looks for, one row each.
+
+    Parameters
+    ----------
+    particle : (n,) int64 array
+        Their numbers.
+    frame : (n,) int64 array
+        Frame each was last seen in.
+    position, variance, velocity : (n, 2) float arrays
+        There: position [px], squared standard error [px²]; and px per frame, NaN where unknown.
+    """
+
+    particle: np.ndarray
+    frame: np.ndarray
+    position: np.ndarray
+    variance: np.ndarray
+    velocity: np.ndarray
+
+    @classmethod
+    def nobody(cls) -> Seen:
+        """Before the first frame."""
+        return cls(np.empty(0, np.int64), np.empty(0, np.int64), *(np.empty((0, 2)) for _ in range(3)))
+
+    def only(self, mask: np.ndarray) -> Seen:
+        """The rows where `mask` is True."""
+        return Seen(*(values[mask] for values in vars(self).values()))
+
+    def and_then(self, others: Seen) -> Seen:
+        """These rows and those of `others` after them."""
+        return Seen(*(np.concatenate(pair) for pair in zip(vars(self).values(), vars(others).values())))
+
+
+class Predictor(ABC):
+    """Says how far particles have moved since they were last seen.
+
+    `rounds` is how often a frame may be linked anew with what `learn` found in it.
+    """
+
+    rounds: int = 1
+
+    @abstractmethod
+    def shift(self, seen: Seen, frame: int) -> np.ndarray:
+        """(n, 2) expected displacements [px] of `seen` until `frame`."""
+
+    @abstractmethod
+    def learn(self, seen: Seen, frame: int, displacement: np.ndarray) -> None:
+        """Take in the links of `frame`: (n, 2) displacements of linked particles [px]."""
+
+    def guesses(self, seen: Seen, search_range: float) -> list[np.ndarray]:
+        """States worth trying where the present one links badly."""
+        return []
+
+    def state(self) -> np.ndarray:
+        """What must be known to go on later."""
+        return np.empty(0)
+
+    def restore(self, state: np.ndarray) -> None:
+        """Go on from `state`; nothing to do where there is none."""
+        del state
+
+
+class Still(Predictor):
+    """Expects every particle where it was last seen."""
+
+    def shift(self, seen: Seen, frame: int) -> np.ndarray:
+        """No displacement."""
+        return np.zeros_like(seen.position)
+
+    def learn(self, seen: Seen, frame: int, displacement: np.ndarray) -> None:
+        """Nothing to learn."""
+
+
+class OwnVelocity(Predictor):
+    """Expects every particle to go on as it did; one seen once, to move as the median of the others."""
+
+    def shift(self, seen: Seen, frame: int) -> np.ndarray:
+        """Velocity times the frames since it was seen."""
+        known = np.isfinite(seen.velocity[:, 0])
+        common = np.median(seen.velocity[known], axis=0) if known.any() else np.zeros(2)
+        return np.where(known[:, None], seen.velocity, common) * (frame - seen.frame)[:, None]
+
+    def learn(self, seen: Seen, frame: int, displacement: np.ndarray) -> None:
+        """Nothing in common: velocities are kept with the particles, see `velocity_after`."""
+
+
+class Affine(Predictor):
+    """Expects every particle to go with one affine flow, fitted to the links of the frame itself.
+
+    Displacement per frame: v0 + A x, least squares with weights 1/(1 + (r/s)²) on residuals r, s their median, so
+    that wrong links count little; with fewer than 12 links a translation. A frame is linked, the flow fitted, and the
+    frame linked again until nothing changes: a flow that reverses (oscillatory shear) is followed without delay.
+    Where links are poor, as between the first two frames, the reversed flow, translations, simple shears, extensions
+    and rotations about the middle of the particles are tried, up to four search ranges at the edge of the field.
+
+    Examples
+    --------
+    >>> y, x = (a.ravel() for a in np.mgrid[:5, :5] * 10.0)
+    >>> seen = Seen(np.arange(25), np.zeros(25, int), np.stack([y, x], 1), np.zeros((25, 2)), np.zeros((25, 2)))
+    >>> flow = Affine()
+    >>> flow.learn(seen, 1, np.stack([0 * y, 0.3 * y], 1))
+    >>> flow.shift(seen, 2)[-1].round(6).tolist()
+    [0.0, 24.0]
+    """
+
+    rounds = 8
+
+    def __init__(self) -> None:
+        self.flow = np.zeros((3, 2))
+
+    def shift(self, seen: Seen, frame: int) -> np.ndarray:
+        """The flow at the particle times the frames since it was seen."""
+        return (self.flow[0] + seen.position @ self.flow[1:]) * (frame - seen.frame)[:, None]
+
+    def learn(self, seen: Seen, frame: int, displacement: np.ndarray) -> None:
+        """Fit the flow to these displacements; without links it stays as it was."""
+        if not len(displacement):
+            return
+        velocity = displacement / (frame - seen.frame)[:, None]
+        centre = seen.position.mean(axis=0)
+        design = np.column_stack([np.ones(len(velocity)), seen.position - centre])
+        if len(velocity) < _FEW:
+            design = design[:, :1]
+        weight = np.ones(len(velocity))
+        for _ in range(_ROUNDS):
+            root = np.sqrt(weight)[:, None]
+            found = np.linalg.lstsq(root * design, root * velocity, rcond=1e-9)[0]
+            residual = np.linalg.norm(velocity - design @ found, axis=1)
+            weight = 1 / (1 + (residual / max(float(np.median(residual)), 1e-9)) ** 2)
+        self.flow = np.zeros((3, 2))
+        self.flow[: len(found)] = found
+        self.flow[0] -= centre @ self.flow[1:]
+
+    def guesses(self, seen: Seen, search_range: float) -> list[np.ndarray]:
+        """The reversed flow and simple flows of every sign and strength."""
+        centre = seen.position.mean(axis=0)
+        half = max(float(np.abs(seen.position - centre).max()), 1e-9)
+        found = [-self.flow, np.zeros((3, 2))]
+        for strength in search_range * np.concatenate([np.arange(1, _STRENGTHS + 1), -np.arange(1, _STRENGTHS + 1)]):
+            for velocity in np.eye(2):
+                found.append(np.vstack([strength * velocity, np.zeros((2, 2))]))
+            for gradient in _GRADIENTS:
+                slope = strength / half * np.array(gradient, dtype=float)
+                found.append(np.vstack([-centre @ slope, slope]))
+        return found
+
+    def state(self) -> np.ndarray:
+        """(3, 2): v0 and A."""
+        return self.flow.copy()
+
+    def restore(self, state: np.ndarray) -> None:
+        """Go on from `state`."""
+        self.flow = state.copy()
+
+
+def velocity_after(seen: Seen, frame: int, displacement: np.ndarray) -> np.ndarray:
+    """(n, 2) velocities [px per frame] of particles that moved by `displacement`: the mean of old and new."""
+    new = displacement / (frame - seen.frame)[:, None]
+    return np.where(np.isfinite(seen.velocity), (1 - _NEW) * seen.velocity + _NEW * new, new)
+
+
+PREDICTORS: dict[str, type[Predictor]] = {"none": Still, "velocity": OwnVelocity, "affine": Affine}
+"""What the setting `predictor` names."""
