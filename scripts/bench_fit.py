@@ -10,14 +10,17 @@ deviation of a position in units of that step; "shutter" the part of a frame dur
 
 rel      relative L2 error of the pair force over all r with at least 100 pairs (bins of cutoff/60)
 bound    the same for the best unbiased estimator, on the same spline, of somebody who watches the noise-free particles
-         continuously: covariance (D T A)^-1, from Girsanov's formula. Smoothing can go below it.
+         continuously: covariance 2 (D A dt)^-1, since Girsanov's formula for dx = D F dt + sqrt(2D) dW puts
+         -D F² dt/4 into the log-likelihood (of a trap: relative variance 2/(k D T)). Smoothing can go below it.
 lag-1    the same for least squares of the steps on the forces (Itô), with D from the lag-1 steps
 D/D0     fitted D over the truth; CVE: the covariance-based estimate, which knows nothing of forces
 cover    part of those r where the 95 % band of force (F) and potential (U) contains the truth
 |dU|     largest error of the potential there [kT]; floor: its largest standard error for that ideal observer
 s, CPU s wall and processor time of the fit, compiled beforehand
 
-`PEERS` is where another estimator joins: a function from tracks to a force of r.
+SFI      StochasticForceInference with its default options on the same tracks (--sfi), see scripts/peer_sfi.py
+
+`PEERS` is where another estimator joins: a function from tracks to a force at r.
 """
 
 from __future__ import annotations
@@ -28,9 +31,12 @@ import json
 import os
 import platform
 import resource
+import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +49,15 @@ from vid2dyn.snapshot import neighbour_pairs
 
 S = vd.simulators
 D0, DT, STEP, PARTICLES = 0.405, 0.01, 0.09, 200
+FRESH = 112
+"""First seed of what is reported: no setting was ever chosen by looking at films from here on."""
+
+
+def fresh(count: int) -> range:
+    """Seeds of that many films on which nothing was tuned."""
+    return range(FRESH, FRESH + count)
+
+
 PAIRS = {
     "yukawa": (S.Yukawa(amplitude=8.0, screening_length=0.45, diameter=1.0, cutoff=3.0), 3.0),
     "wca": (S.WCA(epsilon=1.0, diameter=1.2), 1.6),
@@ -121,7 +136,7 @@ def fisher_bound(clean: vd.Trajectories, spline: RadialSpline, r: np.ndarray, tr
     A = moments(Recording.of(clean, spline.cutoff), Field(spline, "none", np.zeros(2)), blocks=2).A
     values, slopes, _ = spline(r)
     # directions that no pair touches carry no force either; pinv leaves them out
-    covariance = np.linalg.pinv(D0 * DT * A, rcond=1e-10)
+    covariance = 2.0 * np.linalg.pinv(D0 * DT * A, rcond=1e-10)
     force = np.einsum("ra,ab,rb->", slopes, covariance, slopes)
     potential = np.einsum("ra,ab,rb->r", values, covariance, values)
     return float(np.sqrt(force) / np.linalg.norm(truth)), float(np.sqrt(potential.max()))
@@ -154,8 +169,23 @@ def lag1_force(tracks: vd.Trajectories, spline: RadialSpline) -> Callable[[np.nd
     return lambda r: -(spline(r)[1] @ coefficients)
 
 
-PEERS: dict[str, Callable[[vd.Trajectories, float], Callable[[np.ndarray], np.ndarray]]] = {}
-"""Other estimators: name -> function of (tracks, cutoff) that returns the pair force [kT/µm] as a function of r."""
+PEERS: dict[str, Callable[[vd.Trajectories, RadialSpline, np.ndarray], np.ndarray]] = {}
+"""Other estimators: name -> function of (tracks, spline, r) that returns the pair force [kT/µm] at r."""
+
+
+def stochastic_force_inference(python: Path, tracks: vd.Trajectories, spline: RadialSpline,
+                               r: np.ndarray) -> np.ndarray:
+    """StochasticForceInference in its own interpreter (scripts/peer_sfi.py); half our knots, as it has no smoothing."""
+    assert tracks.box.lengths is not None
+    positions, there, *_ = tracks.dense()
+    assert there.all()
+    with tempfile.TemporaryDirectory() as folder:
+        given, found = Path(folder, "in.npz"), Path(folder, "out.npz")
+        np.savez(given, positions=positions, dt=tracks.units.dt, box=tracks.box.lengths, cutoff=spline.cutoff,
+                 inner=spline.inner, knots=spline.knots // 2, r=r)
+        subprocess.run([python, Path(__file__).parent / "peer_sfi.py", given, found], check=True, timeout=3600,
+                       capture_output=True)
+        return np.load(found)["force"]
 
 
 def pair_case(pair: str, noise: float, shutter: float, frames: int, seed: int) -> PairResult:
@@ -183,7 +213,7 @@ def pair_case(pair: str, noise: float, shutter: float, frames: int, seed: int) -
         relative(lag1_force(tracks, spline)(r)), model.diffusion() / D0, float(model.arrays["diffusion"][1]) / D0,
         vd.diffusion(tracks).D / D0, cover("pair_force", force), cover("pair_potential", energy),
         float(np.abs(model.pair_potential(r) - energy).max()), dU_floor, seconds, cpu,
-        {name: relative(peer(tracks, cutoff)(r)) for name, peer in PEERS.items()})
+        {name: relative(peer(tracks, spline, r)) for name, peer in PEERS.items()})
 
 
 def naive_rate(tracks: vd.Trajectories, *, shared: bool) -> float:
@@ -273,12 +303,14 @@ def cases(options: argparse.Namespace) -> Iterable[tuple[Callable[..., PairResul
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=FRESH, help="settings were chosen on seeds below")
     parser.add_argument("--frames", type=int, nargs="+", default=[300])
     parser.add_argument("--pair", nargs="+", choices=list(PAIRS))
     parser.add_argument("--noise", type=float, nargs="+", help="in units of the step (default 0 0.3 0.8)")
     parser.add_argument("--shutter", type=float, nargs="+", default=[0.0, 1.0], help="open part of a frame")
     parser.add_argument("--traps", action="store_true", help="stiffness of traps instead of pair forces")
     parser.add_argument("--quick", action="store_true", help="2 seeds, noise 30 % only")
+    parser.add_argument("--sfi", type=Path, metavar="PYTHON", help="interpreter that has StochasticForceInference")
     parser.add_argument("--json", type=Path, help="also write every result to this file")
     options = parser.parse_args()
     if options.quick:
@@ -288,6 +320,8 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     options = arguments()
+    if options.sfi:
+        PEERS["SFI"] = partial(stochastic_force_inference, options.sfi)
     print(machine())
     vd.fit(simulate("wca", 0.3, 1.0, 30, 0), vd.Brownian(cutoff=1.6))        # compile before the clock runs
     before = peak_memory()
@@ -298,7 +332,7 @@ def main() -> None:
               "    D/D0   worst     CVE cover F cover U    |dU|   floor      s  CPU s")
     everything: list[PairResult | TrapResult] = []
     for function, given in cases(options):
-        results = [function(*given, seed) for seed in range(options.seeds)]
+        results = [function(*given, seed) for seed in range(options.first_seed, options.first_seed + options.seeds)]
         print(trap_row(results) if options.traps else pair_row(results), flush=True)
         everything += results
     print(f"peak memory {peak_memory():.2f} GB ({before:.2f} GB before the first case)")

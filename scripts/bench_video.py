@@ -33,7 +33,7 @@ import vid2dyn as vd
 from vid2dyn.fitting.recording import Recording
 
 sys.path.insert(0, str(Path(__file__).parent))
-from bench_fit import fisher_bound, machine, naive_rate, peak_memory, sampled, spline_of
+from bench_fit import fisher_bound, fresh, machine, naive_rate, peak_memory, sampled, spline_of
 
 S = vd.simulators
 DT, LIGHT = 0.01, 4000.0
@@ -207,7 +207,7 @@ def main() -> None:
             run, say, given = PARTS[part]
             for arguments in given:
                 run = partial(pair_film, frames=options.frames) if part == "pair" else run
-                seeds = range(options.seeds or SEEDS[part])
+                seeds = fresh(options.seeds or SEEDS[part])
                 films = list(several(run, *([a] * len(seeds) for a in arguments), seeds))
                 print(say(films), flush=True)
                 everything += films

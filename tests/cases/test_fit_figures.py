@@ -17,7 +17,7 @@ LIMITS = {("yukawa", 0.3): 0.08, ("yukawa", 0.8): 0.12, ("wca", 0.3): 0.2, ("mor
 @pytest.mark.parametrize(("pair", "noise"), LIMITS)
 def test_pair_force_under_noise(bench_fit: ModuleType, pair: str, noise: float, shutter: float) -> None:
     """The planted error is the hand-made regression on the same tracks, which must miss the limit."""
-    results = [bench_fit.pair_case(pair, noise, shutter, 300, seed) for seed in range(3)]
+    results = [bench_fit.pair_case(pair, noise, shutter, 300, seed) for seed in bench_fit.fresh(3)]
     limit = LIMITS[pair, noise]
     assert np.mean([r.rel for r in results]) < limit
     assert np.mean([r.lag1 for r in results]) > limit
@@ -25,7 +25,7 @@ def test_pair_force_under_noise(bench_fit: ModuleType, pair: str, noise: float, 
 
 
 def test_clean_yukawa_force_is_near_the_fisher_bound(bench_fit: ModuleType) -> None:
-    results = [bench_fit.pair_case("yukawa", 0.0, 0.0, 300, seed) for seed in range(3)]
+    results = [bench_fit.pair_case("yukawa", 0.0, 0.0, 300, seed) for seed in bench_fit.fresh(3)]
     assert np.mean([r.rel for r in results]) < 1.3 * np.mean([r.bound for r in results])
     assert abs(np.mean([r.D for r in results]) - 1) < 0.02
     # forces slow what is seen of diffusion: an estimate that knows no forces is further off
@@ -37,7 +37,7 @@ def test_clean_yukawa_force_is_near_the_fisher_bound(bench_fit: ModuleType) -> N
 @pytest.mark.parametrize(("frames", "limit"), [(300, 0.03), (2000, 0.015)])
 def test_trap_stiffness(bench_fit: ModuleType, trap: str, shutter: float, frames: int, limit: float) -> None:
     """Mean of 3 seeds; the statistical floor of one is 1.3 % and 0.5 %. Regression misses by 11-20 % either way."""
-    results = [bench_fit.trap_case(trap, 0.1, 0.3, shutter, frames, seed) for seed in range(3)]
+    results = [bench_fit.trap_case(trap, 0.1, 0.3, shutter, frames, seed) for seed in bench_fit.fresh(3)]
     assert abs(np.mean([r.k for r in results]) - 1) < limit
     assert abs(np.mean([r.D for r in results]) - 1) < 0.01
     assert abs(np.mean([r.naive for r in results]) - 1) > 2 * limit

@@ -125,22 +125,25 @@ def moments(recording: Recording, field: Field, *, diffusion: float | None = Non
 
 @dataclass(frozen=True, eq=False)
 class FilmMoments:
-    """Sums over films of one simulation: A and b of the first, and `cross`[k] = sum g(first)·g(last), b of each."""
+    """Sums over films of one simulation: moments of the first in blocks of time, b and `cross`[k] = sum
+    g(films[k])·g(last) of each."""
 
-    A: np.ndarray
+    first: Moments
     b: list[np.ndarray]
     cross: list[np.ndarray]
 
 
-def film_moments(films: list[Recording], field: Field) -> FilmMoments:
+def film_moments(films: list[Recording], field: Field, blocks: int = 10) -> FilmMoments:
     """Moments of several recordings of the same fully seen detections, the last being the true positions.
 
-    `cross`[k] is sum g(films[k])·g(films[-1]); all weights are one.
+    `cross`[k] is sum g(films[k])·g(films[-1]); all weights are one. Own traps need whole tracks: one block then.
     """
     size = field.size
-    A, b = np.zeros((size, size)), [np.zeros(size) for _ in films]
+    b = [np.zeros(size) for _ in films]
     cross = [np.zeros((size, size)) for _ in films]
-    for block in films[0].blocks(1):
+    parts = []
+    for block in films[0].blocks(1 if field.trap == "each" else blocks):
+        A, before = np.zeros((size, size)), b[0].copy()
         whole = [block] if field.trap == "each" else _chunks(films[0], block)
         for rows in whole:
             pairs = _common_pairs(films, rows, field)
@@ -160,7 +163,8 @@ def film_moments(films: list[Recording], field: Field) -> FilmMoments:
                     A += g.T @ g
                 b[k] -= div.sum(axis=0)
                 cross[k] += g.T @ true
-    return FilmMoments(A, b, cross)
+        parts.append((A, b[0] - before))
+    return FilmMoments(Moments(np.array([A for A, _ in parts]), np.array([first for _, first in parts])), b, cross)
 
 
 def _common_pairs(films: list[Recording], rows: np.ndarray, field: Field) -> np.ndarray | None:

@@ -23,20 +23,25 @@ import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
+from vid2dyn.errors import ModelError
 from vid2dyn.fitting.design import Field, Moments, film_moments, moments
 from vid2dyn.fitting.likelihood import FreeDiffusion, free_diffusion
 from vid2dyn.fitting.recording import Recording
-from vid2dyn.fitting.regression import Solution, cross_validated, regularised, shrunk_covariance
+from vid2dyn.fitting.regression import Solution, cross_validated, regularised, sandwich, shrunk_covariance
 from vid2dyn.fitting.studio import Film, Parameters, Studio
 from vid2dyn.progress import Progress, silent
 
 TRIES = 4
 """How often the smoothness may be raised tenfold before an estimate that does not settle is given up."""
+
+FEW = 2
+"""Films of every round but the last, which also gives the scatter."""
 
 THREADS = 2
 """Films watched at once; results do not depend on it."""
@@ -77,35 +82,42 @@ def refine(data: Recording, studio: Studio, first: Parameters, *, noise_scale: f
     p = replace(first, diffusion=free.diffusion, noise_scale=free.noise_scale)
     smear = _smear(data, p)
     drive = None if stationary else free.diffusion
-    seen = _moments_with_smear(data, p.field, smear, drive, studio.seed)
+    seen = _moments_with_smear(data, p.field, smear, drive, [studio.seed, 1])
     naive = cross_validated(seen, p.field.penalty())
-    for _ in range(TRIES):
-        p, response, settled = _iterate(studio, replace(p, coefficients=naive.coefficients), naive, seen, free, smear,
-                                        drive, noise_scale, replicas, progress)
-        if settled:
+    for attempt in range(TRIES + 1):
+        try:
+            p, response = _iterate(studio, replace(p, coefficients=naive.coefficients), naive, seen, free, smear,
+                                   drive, noise_scale, replicas, progress)
+        except (ModelError, np.linalg.LinAlgError):        # it swung so far that the model cannot be filmed
+            response = None
+        if response is not None or attempt == TRIES:
             break
         naive = _smoother(naive, seen, p.field.penalty())
         p = replace(first, diffusion=free.diffusion, noise_scale=free.noise_scale)
-    fitted = _scatter(response, p if settled else replace(p, coefficients=naive.coefficients), data.dt, studio.share)
+    settled = response is not None
+    if response is None:
+        p = replace(first, coefficients=naive.coefficients, diffusion=free.diffusion, noise_scale=free.noise_scale)
+        response = _respond(studio, p, naive, seen, smear, drive, noise_scale, replicas).uncorrected()
+        p = response.apparent.correct(p, free, noise_scale is not None)
+    fitted = _scatter(response, p, data.dt, studio.share)
     covariance = fitted.covariance + _smoothing_doubt(seen, naive, response, p.field.penalty())
-    p = fitted.parameters
     return (replace(fitted, covariance=covariance, settled=settled), _without(seen, held_out, naive, response, p))
 
 
 def _iterate(studio: Studio, p: Parameters, naive: Solution, seen: Moments, free: FreeDiffusion, smear: float,
              drive: float | None, noise_scale: float | None, replicas: int,
-             progress: Progress) -> tuple[Parameters, _Response, bool]:
-    """Film, correct, film again; and whether the corrections settled.
+             progress: Progress) -> tuple[Parameters, _Response | None]:
+    """Film, correct, film again; no response if the corrections do not settle.
 
     What blur does depends on the forces themselves, so half steps are taken there to keep the iteration from swinging.
     With too little smoothing it swings all the same and the corrections (relative, in the norm of A) grow.
     """
     fixed = noise_scale is not None
     exposed = studio.data.exposure > 0
-    rounds = (2, 2, 2, replicas) if exposed else (2, 2, replicas)
+    rounds = (*(3 if exposed else 2) * (FEW,), replicas)
     progress(0, len(rounds), "fit")
     for _ in range(2):         # caging looks like noise to `free_diffusion`: settle D and noise before the forces
-        apparent = _apparent(studio, p, seen, smear, noise_scale, 2)
+        apparent = _apparent(studio, p, seen, smear, noise_scale, FEW)
         p = apparent.correct(p, free, fixed)
     size = float(np.sqrt(naive.coefficients @ seen.A @ naive.coefficients))
     corrections: list[float] = []
@@ -115,18 +127,17 @@ def _iterate(studio: Studio, p: Parameters, naive: Solution, seen: Moments, free
         corrections.append(float(np.sqrt(max(step @ seen.A @ step, 0.0))) / size)
         bound = max(0.15, 0.5 * corrections[0])
         if not np.isfinite(corrections[-1]) or (round_ and corrections[-1] > 2 * max(0.15, corrections[0])):
-            return p, response, False
+            return p, None
         p = response.apparent.correct(replace(p, coefficients=p.coefficients + (0.5 if exposed else 1.0) * step),
                                       free, fixed)
         progress(round_ + 1, len(rounds), "fit")
-    return p, response, corrections[-1] <= bound
+    return p, response if corrections[-1] <= bound else None
 
 
 def _smoother(naive: Solution, seen: Moments, penalty: np.ndarray) -> Solution:
     """The naive estimate with ten times the smoothness."""
     smoothness = 10 * max(naive.smoothness, 1e-6 * np.trace(seen.A) / max(np.trace(penalty), 1e-300))
-    system = regularised(seen.A, penalty, smoothness)
-    return Solution(np.linalg.solve(system, seen.B), smoothness, system)
+    return Solution(np.linalg.solve(regularised(seen.A, penalty, smoothness), seen.B), smoothness)
 
 
 def _smoothing_doubt(seen: Moments, naive: Solution, response: _Response, penalty: np.ndarray) -> np.ndarray:
@@ -167,7 +178,7 @@ class _Apparent:
         """
         occupied = float(p.coefficients @ data.B) / filmed if filmed > 0 else 1.0
         occupied = min(max(occupied, 0.5), 2.0)
-        slowing = 1.0 - occupied * (1.0 - float(np.mean([m.diffusion / f.diffusion for m, f in films])))
+        slowing = max(0.1, 1.0 - occupied * (1.0 - float(np.mean([m.diffusion / f.diffusion for m, f in films]))))
         shift = occupied * float(np.mean([m.noise_scale - f.noise_scale for m, f in films]))
         return cls(slowing, shift, np.array([m.diffusion for m, _ in films]),
                    np.array([m.noise_scale for m, _ in films]))
@@ -206,6 +217,10 @@ class _Response:
         """The clean estimate behind a naive one."""
         return np.linalg.solve(self.distortion, estimate - self.shift)
 
+    def uncorrected(self) -> _Response:
+        """The same scatter with nothing to undo: for forces whose correction does not settle."""
+        return replace(self, distortion=np.eye(len(self.shift)), shift=np.zeros_like(self.shift))
+
 
 def _respond(studio: Studio, p: Parameters, naive: Solution, data: Moments, smear: float, drive: float | None,
              noise_scale: float | None, replicas: int) -> _Response:
@@ -215,18 +230,23 @@ def _respond(studio: Studio, p: Parameters, naive: Solution, data: Moments, smea
     open_shutter = studio.data.exposure > 0
 
     def watch(film: Film) -> tuple[Any, ...]:
+        inverse = partial(_inverse, penalty=penalty, smoothness=naive.smoothness, share=studio.share)
         clean = not open_shutter and p.noise_scale <= 0
         cast = [film.true] if clean else [film.seen, film.sharp, film.true] if open_shutter else [film.seen, film.true]
         m = film_moments(cast, p.field)
-        b = m.b[0] if drive is None else moments(film.seen, p.field, diffusion=drive, blocks=1).B
-        K = np.linalg.inv(regularised(studio.share * m.A, penalty, naive.smoothness)) * studio.share
-        Kx = np.linalg.inv(regularised(studio.share * m.cross[-1], penalty, naive.smoothness)) * studio.share
+        first = m.first if drive is None else moments(film.seen, p.field, diffusion=drive)
+        b, K, Kx = first.B, inverse(first.A), inverse(m.cross[-1])
         shift = b - m.cross[0] @ p.coefficients
         if p.field.trap != "each" and drive is None:
             control = 1 if open_shutter else 0                       # what has mean zero by Tweedie's formula
             shift = shift - (m.b[control] - m.cross[control] @ p.coefficients)
-        return (np.eye(size) + K @ m.cross[0] - Kx @ m.cross[-1], K @ shift, K @ b,
-                naive.smoothness / studio.share * Kx @ penalty @ Kx, K @ m.A @ K, float(p.coefficients @ b),
+        if replicas > FEW and smear > 0:                             # scatter as in the data: over as many draws
+            first = _moments_with_smear(film.steps, p.field, smear, drive, [studio.seed, 2, film.number])
+        L = inverse(first.A)
+        found = L @ first.B
+        return (np.eye(size) + K @ m.cross[0] - Kx @ m.cross[-1], K @ shift, found,
+                naive.smoothness / studio.share * Kx @ penalty @ Kx, L @ sandwich(first, found) @ L,
+                float(p.coefficients @ b),
                 (free_diffusion(film.steps, noise_scale), free_diffusion(film.free_steps, noise_scale)))
 
     seen = list(zip(*_side_by_side(watch, studio.films(p, smear, replicas)), strict=True))
@@ -235,14 +255,19 @@ def _respond(studio: Studio, p: Parameters, naive: Solution, data: Moments, smea
                      np.mean(seen[4], 0), apparent)
 
 
+def _inverse(A: np.ndarray, penalty: np.ndarray, smoothness: float, share: float) -> np.ndarray:
+    """What turns b of a film into an estimate, with the data's balance of evidence and smoothness."""
+    return np.linalg.inv(regularised(share * A, penalty, smoothness)) * share
+
+
 def _scatter(r: _Response, p: Parameters, dt: float, share: float) -> Fitted:
     """Covariance of the procedure: scatter over replicas, and the roughness the penalty may have taken away.
 
     The penalty λP is the precision of a prior on roughness; λ K P K is the part of the posterior covariance
-    K = (A + λP)⁻¹ that no scatter shows because it is bias (Nychka, J. Am. Stat. Assoc. 83, 1134, 1988). Films shorter
-    than the data scatter more, by 1/share.
+    K = (A + λP)⁻¹ that no scatter shows because it is bias (Nychka, J. Am. Stat. Assoc. 83, 1134, 1988); both in
+    units of the noise of b, 2/(D dt) by Girsanov's formula. Films shorter than the data scatter more, by 1/share.
     """
-    prior = 0.5 * (r.smoothing + r.smoothing.T) / (p.diffusion * dt)
+    prior = (r.smoothing + r.smoothing.T) / (p.diffusion * dt)
     undo = np.linalg.inv(r.distortion)
     scatter = shrunk_covariance(r.naive, r.sampling) / share
     covariance = undo @ (scatter + prior) @ undo.T
@@ -264,13 +289,13 @@ def _smear(data: Recording, p: Parameters) -> float:
     return max(0.0, blurred - max(p.noise_scale, 0.0) * float(data.variance.mean()))
 
 
-def _moments_with_smear(data: Recording, field: Field, smear: float, drive: float | None, seed: int,
+def _moments_with_smear(data: Recording, field: Field, smear: float, drive: float | None, seed: list[int],
                         draws: int = 4) -> Moments:
     """Moments of the data, averaged over draws of the noise added on purpose."""
     if smear == 0.0:
         return moments(data, field, diffusion=drive)
     parts = []
-    for rng in np.random.default_rng([seed, 1]).spawn(draws):
+    for rng in np.random.default_rng(seed).spawn(draws):
         noise = math.sqrt(smear) * rng.standard_normal(data.position.shape)
         parts.append(moments(replace(data, position=data.position + noise), field, diffusion=drive))
     return Moments(np.mean([m.a for m in parts], 0), np.mean([m.b for m in parts], 0))

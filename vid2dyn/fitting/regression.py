@@ -14,11 +14,10 @@ TOLERANCE = 0.2
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """c, the smoothness weight, and the matrix (A + smoothness P) that was inverted."""
+    """c and the smoothness weight it was found with."""
 
     coefficients: np.ndarray
     smoothness: float
-    system: np.ndarray
 
 
 def regularised(A: np.ndarray, penalty: np.ndarray, smoothness: float) -> np.ndarray:
@@ -36,8 +35,7 @@ def cross_validated(data: Moments, penalty: np.ndarray) -> Solution:
     """
     A, B = data.A, data.B
     if not penalty.any():
-        system = regularised(A, penalty, 0.0)
-        return Solution(np.linalg.solve(system, B), 0.0, system)
+        return Solution(np.linalg.solve(regularised(A, penalty, 0.0), B), 0.0)
     unit = np.trace(A) / np.trace(penalty)
     grid = unit * 10.0 ** np.arange(-9.0, 5.5, 0.5)
     loss = np.zeros((len(data.a), len(grid)))
@@ -52,15 +50,31 @@ def cross_validated(data: Moments, penalty: np.ndarray) -> Solution:
         worse = loss - loss[:, [int(np.argmin(loss.sum(axis=0)))]]
         error = worse.std(axis=0, ddof=1) * np.sqrt(len(worse))
         best = float(grid[np.flatnonzero(worse.sum(axis=0) <= TOLERANCE * error).max()])
-    system = regularised(A, penalty, best)
-    return Solution(np.linalg.solve(system, B), best, system)
+    return Solution(np.linalg.solve(regularised(A, penalty, best), B), best)
+
+
+def sandwich(data: Moments, estimate: np.ndarray) -> np.ndarray:
+    """Covariance of b - A c from its scatter over blocks of time (A itself from a single block).
+
+    >>> rng = np.random.default_rng(0)
+    >>> blocks = Moments(np.tile(np.eye(2), (1000, 1, 1)), rng.normal(size=(1000, 2)))
+    >>> abs(sandwich(blocks, np.zeros(2)) / 1000).round(1).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+    if len(data.b) < 3:
+        return data.A
+    left = data.b - data.a @ estimate
+    left = left - left.mean(axis=0)
+    return len(left) / (len(left) - 1) * left.T @ left
 
 
 def shrunk_covariance(samples: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Covariance of (n, size) draws, shrunk toward the shape of `target`.
 
     In the basis that whitens `target` the sample covariance is mixed half and half with its own mean variance:
-    a few replicas cannot tell a full matrix, but they do tell its size.
+    a few replicas cannot tell a full matrix, but they do tell its size. What n replicas say of a variance is itself
+    uncertain, which widens the prediction to Student's t with n - 1 degrees of freedom: its variance is (n - 1)/(n - 3)
+    times larger.
     """
     centred = samples - samples.mean(axis=0)
     values, vectors = eigh(0.5 * (target + target.T))
@@ -69,4 +83,6 @@ def shrunk_covariance(samples: np.ndarray, target: np.ndarray) -> np.ndarray:
     white = centred @ (vectors[:, keep] / np.sqrt(values[keep]))
     sample = white.T @ white / max(1, len(samples) - 1)
     scale = np.trace(sample) / len(sample)
+    if len(samples) > 3:
+        sample = sample * (len(samples) - 1) / (len(samples) - 3)
     return root @ (0.5 * sample + 0.5 * scale * np.eye(len(sample))) @ root.T

@@ -58,13 +58,14 @@ class Parameters:
 @dataclass(frozen=True, eq=False)
 class Film:
     """Simulated recordings of one replica: as seen (and smeared), without blur, the truth; and two for the noise of
-    steps: as seen unsmeared, and of free particles with the same noise."""
+    steps: as seen unsmeared, and of free particles with the same noise; and a number that no other film has."""
 
     seen: Recording
     sharp: Recording
     true: Recording
     steps: Recording
     free_steps: Recording
+    number: int
 
 
 class Studio:
@@ -109,7 +110,7 @@ class Studio:
             recordings = (Recording.simulated(x, stated, self.box, data.dt, data.exposure) for x in (
                 paths.average[b] + total, paths.instant[b] + sharp, paths.instant[b],
                 paths.average[b] + noise, paths.free[b] + noise))
-            yield Film(*recordings)
+            yield Film(*recordings, number=b)
 
 
 def _start(data: Recording, trap: str) -> np.ndarray:
