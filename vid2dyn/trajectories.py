@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ from vid2dyn.files import atomic, existing_file
 from vid2dyn.units import Units
 
 SCHEMA = 1
+GROUP = 1 << 18
+"""Rows written to a file at a time."""
 _AXES = ("y", "x", "z")
 
 
@@ -285,6 +287,14 @@ class Trajectories:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a parquet file, whole or not at all; `Trajectories.load` and `vd.load` read it."""
+        return self.save_rows(path, [self.dataframe])
+
+    def save_rows(self, path: str | os.PathLike[str], tables: Iterable[pd.DataFrame]) -> Path:
+        """Write the file that `save` would write if `tables`, one after the other, were the table.
+
+        For tables larger than memory: they are taken one at a time, sorted by (particle, frame) throughout, with the
+        columns of `dataframe` (which may be empty and is not written).
+        """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -294,10 +304,11 @@ class Trajectories:
             "field_of_view": self.field_of_view, "info": self.info,
             "drift": None if self.drift is None else {k: v.tolist() for k, v in self.drift.items()},
         }
-        table = pa.Table.from_pandas(self.dataframe, preserve_index=False)
-        table = table.replace_schema_metadata({b"vid2dyn": json.dumps(header, sort_keys=True).encode()})
-        with atomic(path) as scratch:
-            pq.write_table(table, scratch)
+        schema = pa.Schema.from_pandas(self.dataframe, preserve_index=False).with_metadata(
+            {b"vid2dyn": json.dumps(header, sort_keys=True).encode()})
+        with atomic(path) as scratch, pq.ParquetWriter(scratch, schema) as writer:
+            for group in _in_groups(tables):
+                writer.write_table(pa.Table.from_pandas(group, schema=schema, preserve_index=False))
         return path
 
     @classmethod
@@ -322,6 +333,23 @@ class Trajectories:
         return cls(table.to_pandas(), Units(**header["units"]), Box.from_dict(header["box"]),
                    None if fov is None else (fov[0], fov[1]),
                    None if drift is None else pd.DataFrame(drift), header["info"])
+
+
+def _in_groups(tables: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """The rows of all tables in groups of `GROUP`, however they were cut, so that the file is the same."""
+    waiting: list[pd.DataFrame] = []
+    rows = 0
+    for table in tables:
+        while len(table):
+            part = table.iloc[: GROUP - rows]
+            table = table.iloc[len(part):]
+            waiting.append(part)
+            rows += len(part)
+            if rows == GROUP:
+                yield pd.concat(waiting, ignore_index=True)
+                waiting, rows = [], 0
+    if waiting:
+        yield pd.concat(waiting, ignore_index=True)
 
 
 def _clean(df: pd.DataFrame) -> pd.DataFrame:

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.spatial import cKDTree
 
 from vid2dyn.config import recipe
 from vid2dyn.errors import DataError
 from vid2dyn.files import sha256
 from vid2dyn.progress import Progress, silent
-from vid2dyn.tracking.detect import COLUMNS, Detector, finite
-from vid2dyn.tracking.detectors import detector
+from vid2dyn.tracking.detect import COLUMNS
+from vid2dyn.tracking.features import OVERLAP, checked, crowded, features_of
 from vid2dyn.tracking.filters import keep
-from vid2dyn.tracking.link import Linker, NearestLinks
+from vid2dyn.tracking.link import NearestLinks
 from vid2dyn.tracking.minmass import automatic_minmass
 from vid2dyn.tracking.settings import Track
 from vid2dyn.trajectories import Trajectories
 from vid2dyn.video import Video
 
 _LOOKED_AT = 5                    # frames that choose minmass
-_OVERLAP = 1.3                    # diameters within which a neighbour's light falls into the mask
 
 
 def track(video: Video, settings: Track | None = None, progress: Progress = silent) -> Trajectories:
@@ -72,7 +71,89 @@ def track(video: Video, settings: Track | None = None, progress: Progress = sile
     >>> tracks.n_particles, tracks.dataframe["x"].round().tolist()
     (1, [20.0, 22.0, 24.0])
     """
-    settings = settings or Track()
+    plan = plan_of(video, settings or Track())
+    found: list[np.ndarray] = []
+    count = Count(plan.start)
+
+    def frames() -> Iterator[tuple[int, np.ndarray]]:
+        for number, features in features_of(video, plan.in_force, plan.start, plan.stop):
+            found.append(features)
+            count.add([len(features)], crowded(features, plan.in_force))
+            yield number, features
+            progress(number + 1 - plan.start, plan.stop - plan.start, "tracking")
+
+    linker = NearestLinks(plan.in_force)
+    particle = list(linker(frames()))
+    if not count.rows:
+        raise DataError(plan.nothing(video))
+    table = rows(count.frame(), np.concatenate(particle), np.concatenate(found))
+    found.clear()
+    tracks = Trajectories.from_dataframe(table, units=video.units, field_of_view=video.shape,
+                                         info=plan.provenance(video, [*count.notes(plan), *linker.notes()]))
+    return keep(tracks, min_length=plan.settings.min_length)
+
+
+def rows(frame: np.ndarray, particle: np.ndarray, columns: np.ndarray) -> pd.DataFrame:
+    """The table of detections: frame int32, particle int64, then `COLUMNS` (flag int32, the others float64)."""
+    table = pd.DataFrame({"frame": frame, "particle": particle})
+    for k, name in enumerate(COLUMNS):
+        table[name] = columns[:, k].astype(np.int32) if name == "flag" else columns[:, k]
+    return table
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is searched for, and where.
+
+    Parameters
+    ----------
+    settings : Track
+        As given.
+    in_force : Track
+        The same with `minmass` chosen.
+    start, stop : int
+        First frame and the one after the last.
+    """
+
+    settings: Track
+    in_force: Track
+    start: int
+    stop: int
+
+    def provenance(self, video: Video, notes: Iterable[str], digest: str | None = None) -> dict[str, Any]:
+        """`Trajectories.info`; `digest` is the file's SHA-256 where it is known already."""
+        info = video.info
+        warnings = [*video.warnings, *notes]
+        if info.inter_coded:
+            warnings.append(f"The movie is compressed from frame to frame ({info.codec}): that smooths and correlates "
+                            "the noise of pixels, so y_std and x_std are too small.")
+        if digest is None and video.path.exists():
+            digest = sha256(video.path)
+        return {"source": video.path.name, "sha256": digest, "codec": info.codec, "inter_coded": info.inter_coded,
+                "parameters": recipe(self.settings), "minmass": float(self.in_force.minmass or 0.0),
+                "warnings": warnings, "versions": {name: version(name) for name in ("vid2dyn", "trackpy", "numpy")}}
+
+    def nothing(self, video: Video) -> str:
+        """What to try when no frame held a particle."""
+        dark = self.settings.invert
+        side = "dark (you said invert = true)" if dark else "bright (you said invert = false)"
+        how = "chosen from the noise" if self.settings.minmass is None else "as given"
+        return (f"{video.path}: no particle in any frame. Looked for {side} spots of diameter "
+                f"{self.settings.diameter} px with a summed brightness (minmass) above {self.in_force.minmass:.4g}, "
+                f"{how}. Try invert = {str(not dark).lower()}, a diameter that matches the image of one particle, or a "
+                "smaller minmass.")
+
+
+def plan_of(video: Video, settings: Track) -> Plan:
+    """Settings checked against the movie, with `minmass` chosen from a few of its frames where it is automatic.
+
+    Raises
+    ------
+    ConfigError
+        A length is larger than the frame.
+    DataError
+        No frame is left between start and stop.
+    """
     settings.fits(*video.shape)
     stop = len(video) if settings.stop is None else min(settings.stop, len(video))
     if settings.start >= stop:
@@ -80,61 +161,45 @@ def track(video: Video, settings: Track | None = None, progress: Progress = sile
     minmass = settings.minmass
     if minmass is None:
         minmass = automatic_minmass(_spread(video, settings.start, stop), settings)
-    in_force = dataclasses.replace(settings, minmass=minmass)
-    table, notes = _table(video, in_force, stop, detector(in_force), NearestLinks(in_force), progress)
-    if not len(table):
-        raise DataError(_nothing(video, settings, minmass))
-    tracks = Trajectories.from_dataframe(table, units=video.units, field_of_view=video.shape,
-                                         info=_provenance(video, settings, minmass, notes))
-    return keep(tracks, min_length=settings.min_length)
+    return Plan(settings, dataclasses.replace(settings, minmass=minmass), settings.start, stop)
 
 
 def _spread(video: Video, start: int, stop: int) -> list[np.ndarray]:
     """A few frames spread evenly over start <= frame < stop."""
     numbers = np.unique(np.linspace(start, stop - 1, _LOOKED_AT).round().astype(int))
-    return [_checked(video[int(k)], int(k), video) for k in numbers]
+    return [checked(video[int(k)], int(k), video) for k in numbers]
 
 
-def _checked(frame: np.ndarray, number: int, video: Video) -> np.ndarray:
-    frame = np.asarray(frame)
-    if frame.ndim != 2:
-        raise DataError(f"{video.path}: frame {number} has shape {frame.shape}; tracking takes grey frames "
-                        "(height, width). Convert the movie to grey, or choose one colour channel.")
-    return finite(frame, number, str(video.path))
+class Count:
+    """Detections counted as they come, frame after frame.
 
+    Parameters
+    ----------
+    start : int
+        First frame.
+    """
 
-def _table(video: Video, settings: Track, stop: int, detector: Detector, linker: Linker,
-           progress: Progress) -> tuple[pd.DataFrame, list[str]]:
-    """All detections with particle numbers, and what a user should know about them."""
-    found: list[np.ndarray] = []
-    crowded: list[int] = []
-    total = stop - settings.start
+    def __init__(self, start: int) -> None:
+        self.start = start
+        self.counts: list[int] = []
+        self.crowded = 0
+        self.rows = 0
 
-    def positions() -> Iterator[tuple[int, np.ndarray]]:
-        for done, frame in enumerate(video.frames(settings.start, stop)):
-            number = settings.start + done
-            found.append(detector(_checked(frame, number, video)))
-            crowded.append(_crowded(found[-1][:, :2], _OVERLAP * settings.diameter))
-            yield number, found[-1][:, :2]
-            progress(done + 1, total, "tracking")
+    def add(self, counts: Iterable[int], crowded: int) -> None:
+        """The next frames."""
+        before = len(self.counts)
+        self.counts.extend(int(c) for c in counts)
+        self.rows += sum(self.counts[before:])
+        self.crowded += crowded
 
-    particles = list(linker(positions()))
-    counts = np.array([len(features) for features in found])
-    frames = np.repeat(np.arange(len(found), dtype=np.int32) + np.int32(settings.start), counts)
-    columns = np.concatenate(found) if found else np.empty((0, len(COLUMNS)))
-    numbers = np.concatenate(particles) if particles else np.empty(0, np.int64)
-    table = pd.concat([pd.DataFrame({"frame": frames, "particle": numbers}),
-                       pd.DataFrame(columns, columns=list(COLUMNS), copy=False).astype({"flag": np.int32})], axis=1)
-    return table, [*_on_empty(np.flatnonzero(counts == 0) + settings.start, total),
-                   *_on_overlap(sum(crowded), len(table), settings)]
+    def frame(self) -> np.ndarray:
+        """(rows,) int32 frame of every detection."""
+        return np.repeat(np.arange(self.start, self.start + len(self.counts), dtype=np.int32), self.counts)
 
-
-def _crowded(positions: np.ndarray, reach: float) -> int:
-    """How many positions have a neighbour nearer than `reach` [px]."""
-    if len(positions) < 2:
-        return 0
-    nearest = cKDTree(positions).query(positions, k=2)[0][:, 1]
-    return int((nearest < reach).sum())
+    def notes(self, plan: Plan) -> list[str]:
+        """What a user should know about the detections, in plain words."""
+        empty = np.flatnonzero(np.array(self.counts) == 0) + self.start
+        return [*_on_empty(empty, len(self.counts)), *_on_overlap(self.crowded, self.rows, plan.settings)]
 
 
 def _on_empty(empty: np.ndarray, total: int) -> list[str]:
@@ -149,30 +214,8 @@ def _on_overlap(crowded: int, total: int, settings: Track) -> list[str]:
     if crowded <= 0.1 * total:
         return []
     separation = settings.diameter + 1 if settings.separation is None else settings.separation
-    reach = _OVERLAP * settings.diameter
+    reach = OVERLAP * settings.diameter
     share = 100 * crowded / total
     return [f"{share:.0f} % of the detections have a neighbour within {reach:.0f} px (1.3 diameters). Where images "
             "overlap, centroids are off by up to about 0.5 px, which y_std and x_std do not include, and of two "
             f"particles closer than {separation:g} px one is dropped: do not trust pair forces at such distances."]
-
-
-def _provenance(video: Video, settings: Track, minmass: float, notes: list[str]) -> dict[str, Any]:
-    info = video.info
-    warnings = [*video.warnings, *notes]
-    if info.inter_coded:
-        warnings.append(f"The movie is compressed from frame to frame ({info.codec}): that smooths and correlates "
-                        "the noise of pixels, so y_std and x_std are too small.")
-    return {"source": video.path.name, "sha256": sha256(video.path) if video.path.exists() else None,
-            "codec": info.codec, "inter_coded": info.inter_coded, "parameters": recipe(settings),
-            "minmass": float(minmass), "warnings": warnings,
-            "versions": {name: version(name) for name in ("vid2dyn", "trackpy", "numpy")}}
-
-
-def _nothing(video: Video, settings: Track, minmass: float) -> str:
-    """What to try when no frame held a particle."""
-    side = "bright (you said invert = false)" if not settings.invert else "dark (you said invert = true)"
-    how = "chosen from the noise" if settings.minmass is None else "as given"
-    other = str(not settings.invert).lower()
-    return (f"{video.path}: no particle in any frame. Looked for {side} spots of diameter {settings.diameter} px "
-            f"with a summed brightness (minmass) above {minmass:.4g}, {how}. Try invert = {other}, a diameter that "
-            "matches the image of one particle, or a smaller minmass.")

@@ -1,0 +1,147 @@
+"""The features of a stretch of a movie: what detection hands to linking, in memory or in a file.
+
+Detection looks at one frame at a time, so a movie can be cut anywhere and the stretches searched in any order by any
+number of processes; the stretches put together are the same as the whole.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from vid2dyn.errors import DataError
+from vid2dyn.files import atomic
+from vid2dyn.progress import Progress, silent
+from vid2dyn.tracking.detect import COLUMNS, finite
+from vid2dyn.tracking.detectors import detector
+from vid2dyn.tracking.settings import Track
+from vid2dyn.video import Video
+
+OVERLAP = 1.3                     # diameters within which a neighbour's light falls into the mask
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Detections in frames start, ..., start + len(counts) - 1.
+
+    Parameters
+    ----------
+    start : int
+        First frame.
+    counts : (frames,) int64 array
+        Detections of each frame.
+    columns : (rows, 10) float64 array
+        `COLUMNS` of every detection, frame after frame.
+    crowded : int
+        Detections with a neighbour nearer than 1.3 diameters.
+    """
+
+    start: int
+    counts: np.ndarray
+    columns: np.ndarray
+    crowded: int
+
+    @property
+    def frame(self) -> np.ndarray:
+        """(rows,) int32 frame of every detection."""
+        return np.repeat(np.arange(self.start, self.start + len(self.counts), dtype=np.int32), self.counts)
+
+    def frames(self) -> Iterator[tuple[int, np.ndarray]]:
+        """(frame number, (N, 10) detections) in order."""
+        ends = np.cumsum(self.counts)
+        for k, end in enumerate(ends):
+            yield self.start + k, self.columns[end - self.counts[k]:end]
+
+    def save(self, path: Path, key: str) -> None:
+        """Write a parquet file with checksums, whole or not at all, that says what it was made from."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        header = {"key": key, "start": self.start, "counts": self.counts.tolist(), "crowded": self.crowded}
+        table = pa.table(dict(zip(COLUMNS, self.columns.T)), metadata={b"vid2dyn": json.dumps(header).encode()})
+        with atomic(path) as scratch:
+            pq.write_table(table, scratch, write_page_checksum=True)
+
+    @classmethod
+    def load(cls, path: Path, key: str) -> Features | None:
+        """What `save` wrote; None where nothing is there, or something else, or it is damaged."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            table = pq.read_table(path, page_checksum_verification=True)
+            header = json.loads((table.schema.metadata or {})[b"vid2dyn"])
+            columns = np.column_stack([table.column(name).to_numpy() for name in COLUMNS])
+            found = cls(header["start"], np.array(header["counts"], dtype=np.int64), columns, header["crowded"])
+        except (OSError, KeyError, ValueError, pa.ArrowException):
+            return None
+        return found if header["key"] == key and found.counts.sum() == len(columns) else None
+
+
+def features_of(video: Video, settings: Track, start: int, stop: int) -> Iterator[tuple[int, np.ndarray]]:
+    """(frame number, (N, 10) detections) of frames start <= frame < stop; the next frame is decoded meanwhile.
+
+    Parameters
+    ----------
+    settings : Track
+        With the `minmass` in force.
+
+    Raises
+    ------
+    DataError
+        A frame that is not grey, not of the movie's size, or holds NaN pixels.
+    """
+    find = detector(settings)
+    for done, frame in enumerate(_ahead(video.frames(start, stop))):
+        yield start + done, find(checked(frame, start + done, video))
+
+
+def find_features(video: Video, settings: Track, start: int, stop: int, progress: Progress = silent) -> Features:
+    """`features_of` all together; arguments are the same."""
+    found: list[np.ndarray] = []
+    for number, features in features_of(video, settings, start, stop):
+        found.append(features)
+        progress(number + 1 - start, stop - start, "tracking")
+    return Features(start, np.array([len(f) for f in found], dtype=np.int64),
+                    np.concatenate(found) if found else np.empty((0, len(COLUMNS))),
+                    sum(crowded(f, settings) for f in found))
+
+
+def crowded(features: np.ndarray, settings: Track) -> int:
+    """How many detections of one frame have a neighbour nearer than 1.3 diameters."""
+    if len(features) < 2:
+        return 0
+    nearest = cKDTree(features[:, :2]).query(features[:, :2], k=2)[0][:, 1]
+    return int((nearest < OVERLAP * settings.diameter).sum())
+
+
+def checked(frame: np.ndarray, number: int, video: Video) -> np.ndarray:
+    """The frame, or `DataError` where tracking cannot use it."""
+    frame = np.asarray(frame)
+    if frame.ndim != 2:
+        raise DataError(f"{video.path}: frame {number} has shape {frame.shape}; tracking takes grey frames "
+                        "(height, width). Convert the movie to grey, or choose one colour channel.")
+    if frame.shape != video.shape:
+        raise DataError(f"{video.path}: frame {number} is {frame.shape[0]} x {frame.shape[1]} px, the movie "
+                        f"{video.shape[0]} x {video.shape[1]} px. Cut the movie there (start, stop), or crop it to "
+                        "one size.")
+    return finite(frame, number, str(video.path))
+
+
+def _ahead(frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """The same frames, each decoded in another thread while the one before is worked on."""
+    pool = ThreadPoolExecutor(1, thread_name_prefix="decode")
+    try:
+        coming = pool.submit(next, frames, None)
+        while (frame := coming.result()) is not None:
+            coming = pool.submit(next, frames, None)
+            yield frame
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        getattr(frames, "close", lambda: None)()
