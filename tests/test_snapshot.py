@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vid2dyn.box import Free, Periodic
-from vid2dyn.errors import ConfigError
+from vid2dyn.box import Free, LeesEdwards, Periodic
+from vid2dyn.errors import ConfigError, ModelError
 from vid2dyn.snapshot import Snapshot, neighbour_pairs
 
 
@@ -100,3 +100,39 @@ def test_groups_are_separate_systems():
     x[:, 0] = torch.tensor([0.0, 0.5, 0.1, 0.6])
     state = Snapshot.of(x, 1.0, group=np.array([1, 0, 1, 0]))
     assert sorted(map(sorted, state.pairs.tolist())) == [[0, 2], [1, 3]]
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(dim=st.sampled_from([2, 3]), n=st.integers(2, 60), strain=st.floats(-3.0, 3.0), seed=st.integers(0, 2**32 - 1),
+       unequal=st.floats(1.0, 2.5), edge=st.floats(2.0, 6.0), groups=st.none() | st.integers(1, 3))
+def test_sliding_images_equal_brute_force(dim, n, strain, seed, unequal, edge, groups):
+    """Lees-Edwards boxes at any strain, positions in any image; brute force over all nearby images."""
+    rng = np.random.default_rng(seed)
+    box = LeesEdwards(tuple(edge * unequal**k for k in range(dim)), shear_rate=0.3, strain=strain)
+    x = rng.uniform(-8, 8, (n, dim))
+    group = None if groups is None else rng.integers(0, groups, n)
+    near = np.zeros((n, n), bool)
+    for up in range(-9, 10):
+        for along in range(-1, 2):
+            d = x[:, None] - x[None, :]
+            d[..., 0] -= up * box.lengths[0]
+            d[..., 1] -= up * box.offset
+            d[..., 1:] -= np.asarray(box.lengths[1:]) * np.round(d[..., 1:] / np.asarray(box.lengths[1:]))
+            d[..., 1] -= along * box.lengths[1]
+            near |= (d**2).sum(-1) < 1.0
+    if group is not None:
+        near &= group[:, None] == group[None, :]
+    expected = {(i, j) for i, j in zip(*np.nonzero(near)) if i < j}
+    assert as_set(neighbour_pairs(x, 1.0, box, group)) == expected
+
+
+def test_state_columns_go_out_and_in():
+    x = torch.zeros(3, 2, dtype=torch.float64)
+    state = Snapshot.of(x, None, velocity=x + 1, entropy=x[:, 0] + 2)
+    table = state.state(("velocity", "entropy"))
+    assert table.tolist() == [[1.0, 1.0, 2.0]] * 3
+    back = state.with_state(("velocity", "entropy"), 2 * table)
+    assert back.velocity.tolist() == [[2.0, 2.0]] * 3
+    assert back.entropy.tolist() == [4.0] * 3
+    with pytest.raises(ModelError, match="needs the velocity"):
+        Snapshot.of(x, None).state(("velocity",))

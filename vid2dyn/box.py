@@ -28,6 +28,14 @@ class Box(ABC):
     def wrap(self, x: Any) -> Any:
         """Positions moved back into the box, shape (..., dim)."""
 
+    def relative_velocity(self, a: Any, b: Any, velocity_a: Any, velocity_b: Any) -> Any:
+        """Velocity of a minus that of the image of b which `displacement(a, b)` points from, shape (..., dim)."""
+        return velocity_a - velocity_b
+
+    def after(self, time: float) -> Box:
+        """The box a `time` [s] later; only boxes that move differ."""
+        return self
+
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionary, as stored in files; `Box.from_dict` reads it."""

@@ -6,13 +6,15 @@ them, and pairs join only nodes of one group. Arrays are torch tensors; `neighbo
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from vid2dyn.box import Box, Free
-from vid2dyn.errors import ConfigError
+from vid2dyn.box import Box, Free, LeesEdwards
+from vid2dyn.errors import ConfigError, ModelError
 from vid2dyn.neighbours import close_pairs_in_groups
 
 
@@ -44,6 +46,8 @@ def neighbour_pairs(positions: np.ndarray, cutoff: float, box: Box, group: np.nd
         if cutoff > 0.5 * edge.min():
             raise ConfigError(f"cutoff = {cutoff:g} µm is more than half of the box edge {edge.min():g} µm; a particle "
                               "would meet its own image. Choose a smaller cutoff or a larger box.")
+    if isinstance(box, LeesEdwards):
+        return _sheared_pairs(positions, cutoff, box, group)
     if group is None:
         return close_pairs_in_groups(np.ascontiguousarray(positions), np.array([0, len(positions)]), edge, cutoff)
     order = np.argsort(group, kind="stable")
@@ -52,9 +56,31 @@ def neighbour_pairs(positions: np.ndarray, cutoff: float, box: Box, group: np.nd
     return np.sort(order[pairs], axis=1)
 
 
+def _sheared_pairs(positions: np.ndarray, cutoff: float, box: LeesEdwards, group: np.ndarray | None) -> np.ndarray:
+    """Pairs under sliding images: searched in the coordinates that shear with the images, where these are straight.
+
+    There x' = x - tilt · y with |tilt| <= L_x/(2 L_y), which stretches distances by at most the larger singular value
+    of that map; what is too far in truth is dropped.
+    """
+    slide = box.offset - box.lengths[1] * round(box.offset / box.lengths[1])
+    tilt = slide / box.lengths[0]
+    straight = positions.copy()
+    straight[:, 1] -= tilt * positions[:, 0]
+    stretch = 0.5 * (abs(tilt) + math.sqrt(tilt * tilt + 4.0))
+    reach = stretch * cutoff * (1 + 1e-12)
+    edge = np.asarray(box.lengths, dtype=float)
+    label = np.zeros(len(positions), np.int64) if group is None else np.asarray(group)
+    order = np.argsort(label, kind="stable")
+    _, start = np.unique(label[order], return_index=True)
+    pairs = close_pairs_in_groups(straight[order], np.append(start, len(order)), edge, reach)
+    pairs = np.sort(order[pairs], axis=1)
+    apart = box.displacement(positions[pairs[:, 0]], positions[pairs[:, 1]])
+    return pairs[(apart**2).sum(axis=1) < cutoff * cutoff]
+
+
 @dataclass(frozen=True)
 class Snapshot:
-    """Nodes with positions, joined by pairs.
+    """Nodes with positions, and velocities and entropies where a model has them, joined by pairs.
 
     Parameters
     ----------
@@ -65,7 +91,11 @@ class Snapshot:
     box : Box
         Space.
     index : (n,) int tensor or None
-        Which particle a node is, where particles differ (one trap each); None: all alike.
+        Which particle a node is, where particles differ (one trap each) or their noise is keyed on it; None: all alike.
+    velocity : (n, dim) tensor or None
+        [µm/s]; in a sheared box those of unwrapped positions.
+    entropy : (n,) tensor or None
+        [kB].
 
     >>> snapshot = Snapshot.of(torch.tensor([[0.0, 0.0], [1.0, 0.0]]), cutoff=2.0)
     >>> snapshot.distance().tolist()
@@ -76,17 +106,20 @@ class Snapshot:
     pairs: torch.Tensor
     box: Box
     index: torch.Tensor | None = None
+    velocity: torch.Tensor | None = None
+    entropy: torch.Tensor | None = None
 
     @classmethod
     def of(cls, position: torch.Tensor, cutoff: float | None, box: Box | None = None,
-           group: np.ndarray | None = None, index: torch.Tensor | None = None) -> Snapshot:
+           group: np.ndarray | None = None, index: torch.Tensor | None = None,
+           velocity: torch.Tensor | None = None, entropy: torch.Tensor | None = None) -> Snapshot:
         """Snapshot with the pairs closer than `cutoff` (None: no pairs)."""
         box = box or Free()
         if cutoff is None:
             pairs = np.empty((0, 2), dtype=np.int64)
         else:
             pairs = neighbour_pairs(position.detach().cpu().numpy(), cutoff, box, group)
-        return cls(position, torch.as_tensor(pairs, device=position.device), box, index)
+        return cls(position, torch.as_tensor(pairs, device=position.device), box, index, velocity, entropy)
 
     def separation(self) -> torch.Tensor:
         """(p, dim) vectors from the second to the first node of each pair [µm]."""
@@ -97,6 +130,37 @@ class Snapshot:
         """(p,) distances [µm]."""
         return torch.linalg.vector_norm(self.separation(), dim=1)
 
+    def relative_velocity(self) -> torch.Tensor:
+        """(p, dim) velocities of the first node of each pair relative to the second [µm/s]."""
+        x, v = self.position, self.column("velocity")
+        first, second = self.pairs.unbind(1)
+        return self.box.relative_velocity(x[first], x[second], v[first], v[second])
+
     def at(self, position: torch.Tensor) -> Snapshot:
         """The same nodes and pairs at other positions (to differentiate with respect to them)."""
-        return Snapshot(position, self.pairs, self.box, self.index)
+        return dataclasses.replace(self, position=position)
+
+    def column(self, name: str) -> torch.Tensor:
+        """"position", "velocity" or "entropy" as a tensor.
+
+        Raises
+        ------
+        ModelError
+            When this snapshot has no such column.
+        """
+        value = getattr(self, name)
+        if value is None:
+            raise ModelError(f"The model needs the {name} of every particle, and this snapshot has none; give "
+                             f"Snapshot.of(..., {name}=...).")
+        return value
+
+    def state(self, columns: tuple[str, ...]) -> torch.Tensor:
+        """The named columns side by side, (n, c)."""
+        return torch.cat([self.column(name).reshape(len(self.position), -1) for name in columns], dim=1)
+
+    def with_state(self, columns: tuple[str, ...], values: torch.Tensor) -> Snapshot:
+        """The same nodes and pairs with the named columns taken from `values` (n, c)."""
+        widths = [self.column(name)[0:1].numel() if len(self.position) else 0 for name in columns]
+        parts = torch.split(values, widths, dim=1)
+        shaped = {name: part.reshape(self.column(name).shape) for name, part in zip(columns, parts)}
+        return dataclasses.replace(self, **shaped)
