@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vid2dyn.box import LeesEdwards
 from vid2dyn.errors import DataError
 from vid2dyn.trajectories import Trajectories
 
@@ -143,21 +144,41 @@ def moments(tracks: Trajectories, terms: Iterable[Terms], longest: int) -> Momen
 def unwrapped(tracks: Trajectories) -> np.ndarray:
     """(rows, dim) positions [µm] followed through the box: jumps by a box length between rows taken out.
 
-    In a free box these are the positions themselves.
+    In a free box these are the positions themselves. In a sheared box the flow is taken out too: x less the integral
+    of shear_rate · y along the track (trapezoids), so that what is left is motion relative to the flow.
     """
-    positions = tracks.positions
-    if tracks.box.lengths is None or len(positions) < 2:
+    positions, box = tracks.positions, tracks.box
+    if box.lengths is None or len(positions) < 2:
         return positions
-    step = tracks.box.displacement(positions[1:], positions[:-1])
     same = tracks.particle[1:] == tracks.particle[:-1]
-    # Whole boxes crossed, summed along each track: exact, unlike a running sum of steps.
-    crossed = np.where(same[:, None], step - (positions[1:] - positions[:-1]), 0.0)
-    edge = np.asarray(tracks.box.lengths)
-    crossed = np.round(crossed / edge)
-    images = np.vstack([np.zeros(tracks.dim), np.cumsum(crossed, axis=0)])
+    edge = np.asarray(box.lengths)
+    if not isinstance(box, LeesEdwards):
+        return positions + _crossed(positions, same, edge) * edge
+    positions = positions.copy()
+    climbed = _crossed(positions[:, :1], same, edge[:1])[:, 0]
+    time = tracks.frame * tracks.units.dt
+    positions[:, 0] += climbed * edge[0]
+    positions[:, 1] += climbed * (box.strain + box.shear_rate * time) * edge[0]
+    height = positions[:, 0]
+    carried = np.where(same, box.shear_rate * np.diff(time) * 0.5 * (height[1:] + height[:-1]), 0.0)
+    positions[:, 1] -= _along(carried, same)
+    positions[:, 1:] += _crossed(positions[:, 1:], same, edge[1:]) * edge[1:]
+    return positions
+
+
+def _crossed(positions: np.ndarray, same: np.ndarray, edge: np.ndarray) -> np.ndarray:
+    """Boxes to be added to every row so that no step along a track is longer than half a box: whole numbers.
+
+    Whole boxes are summed along each track: exact, unlike a running sum of steps.
+    """
+    return _along(-np.round(np.where(same[:, None], np.diff(positions, axis=0), 0.0) / edge), same)
+
+
+def _along(steps: np.ndarray, same: np.ndarray) -> np.ndarray:
+    """Running sum of `steps` between rows, beginning with 0 in each track."""
+    total = np.concatenate([np.zeros_like(steps[:1]), np.cumsum(steps, axis=0)])
     first = np.flatnonzero(np.r_[True, ~same])
-    start = np.repeat(first, np.diff(np.r_[first, len(positions)]))
-    return positions + (images - images[start]) * edge
+    return total - total[np.repeat(first, np.diff(np.r_[first, len(total)]))]
 
 
 def common_motion(value: np.ndarray, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

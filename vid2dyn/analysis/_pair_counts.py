@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial import cKDTree
 
+from vid2dyn.analysis._space import box_at, close_pairs, frames_of
 from vid2dyn.progress import Progress
 from vid2dyn.trajectories import Trajectories
 
@@ -56,37 +56,32 @@ class PairCounts:
         return np.sqrt(base * np.maximum(alike, _blocks(deviation)))
 
 
-def pair_counts(tracks: Trajectories, positions: np.ndarray, edges: np.ndarray, box: tuple[float, ...] | None,
-                progress: Progress) -> PairCounts:
+def pair_counts(tracks: Trajectories, edges: np.ndarray, progress: Progress) -> PairCounts:
     """Count pairs in the shells between `edges` in every frame of the table; O(N) a frame.
 
     Of the pairs of linked particles a fixed part is remembered, at most about two million entries however long
     the movie.
     """
-    order = np.argsort(tracks.frame, kind="stable")
-    frame, bins = tracks.frame[order], edges.size - 1
+    positions, bins = tracks.positions, edges.size - 1
     _, index = np.unique(tracks.particle, return_inverse=True)
-    start = np.flatnonzero(np.r_[True, frame[1:] != frame[:-1]])
-    stop = np.r_[start[1:], len(frame)]
-    counts = np.zeros((start.size, bins), dtype=np.int64)
-    if box is not None:
-        positions = np.where(positions >= np.asarray(box), 0.0, positions)
+    stretches = list(frames_of(tracks))
+    counts = np.zeros((len(stretches), bins), dtype=np.int64)
     kept: list[np.ndarray] = []
     one_in, many = 0, int(index.max()) + 1
-    for k, (a, b) in enumerate(zip(start, stop)):
-        rows = order[a:b]
-        x = positions[rows]
-        i, j = cKDTree(x, boxsize=box).query_pairs(edges[-1], output_type="ndarray").T
-        r = np.linalg.norm(tracks.box.displacement(x[i], x[j]), axis=1)
+    for k, (frame, rows) in enumerate(stretches):
+        x, box = positions[rows], box_at(tracks, frame)
+        i, j = close_pairs(x, box, edges[-1])
+        r = np.linalg.norm(box.displacement(x[i], x[j]), axis=1)
         shell = np.minimum((r / edges[-1] * bins).astype(np.int64), bins - 1)
         counts[k] = np.bincount(shell, minlength=bins)
-        one_in = one_in or -(-max(len(r), 1) * start.size // _KEPT_PAIRS)
+        one_in = one_in or -(-max(len(r), 1) * len(stretches) // _KEPT_PAIRS)
         first, second = index[rows[i]], index[rows[j]]
         pair = np.minimum(first, second) * many + np.maximum(first, second)
         chosen = (tracks.particle[rows[i]] >= 0) & (tracks.particle[rows[j]] >= 0) & (_scatter(pair) % one_in == 0)
         kept.append(pair[chosen] * bins + shell[chosen])
-        progress(k + 1, start.size, "pair distances")
-    return PairCounts(counts, stop - start, _stay(np.concatenate(kept), bins), _together(tracks, start.size))
+        progress(k + 1, len(stretches), "pair distances")
+    number = np.array([len(rows) for _, rows in stretches])
+    return PairCounts(counts, number, _stay(np.concatenate(kept), bins), _together(tracks, len(stretches)))
 
 
 def _scatter(pair: np.ndarray) -> np.ndarray:

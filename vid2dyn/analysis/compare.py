@@ -160,7 +160,9 @@ def compare(a: Trajectories, b: Trajectories, *, r_max: float | None = None, bin
     squares = _curve("MSD", "lag [s]", "MSD [µm²]", ma.lag, ma, mb)
     velocity = None
     if np.isclose(thin_a.units.dt, thin_b.units.dt, rtol=1e-6):
-        va, vb = (vacf(side, min(longest, 20, frames - 2)) for side in (thin_a, thin_b))
+        # thermal velocities are compared only with thermal velocities
+        recorded = thin_a.velocities is not None and thin_b.velocities is not None
+        va, vb = (vacf(side, min(longest, 20, frames - 2), recorded=recorded) for side in (thin_a, thin_b))
         velocity = _curve("VACF", "lag [s]", "VACF [µm²/s²]", va.lag, va, vb)
     return Comparison(g, squares, velocity, tuple(notes))
 

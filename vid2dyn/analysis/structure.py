@@ -1,4 +1,4 @@
-"""Radial distribution function with standard errors, in a periodic box or in a field of view."""
+"""Radial distribution function with standard errors, in a periodic or sheared box or in a field of view."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def rdf(tracks: Trajectories, r_max: float | None = None, bins: int = 50, *, reg
 
     g(r) is the number of pairs in a shell over the number among the same particles without correlation,
     N (N - 1)/2 times the probability that two independent points of the region are that far apart. In a periodic
-    box this is the shell's volume over the box's. In a rectangular field of view it is the integral over the shell
-    of the isotropic set covariance (Stoyan, Kendall, Mecke, Stochastic Geometry, ch. 6; Ohser 1983),
+    box, sheared or not, this is the shell's volume over the box's. In a rectangular field of view it is the integral
+    over the shell of the isotropic set covariance (Stoyan, Kendall, Mecke, Stochastic Geometry, ch. 6; Ohser 1983),
 
         2-D, sides a, b: 2 pi r [ab - 2 r (a + b)/pi + r²/pi]/(ab)²,
 
@@ -98,7 +98,7 @@ def rdf(tracks: Trajectories, r_max: float | None = None, bins: int = 50, *, reg
     True
     """
     periodic = tracks.box.lengths is not None
-    sides, positions = _region(tracks, region, periodic)
+    sides = _region(tracks, region, periodic)
     shortest = min(sides)
     r_max = shortest * (0.5 if periodic else 0.25) if r_max is None else float(r_max)
     allowed = shortest / 2 if periodic else shortest
@@ -106,7 +106,7 @@ def rdf(tracks: Trajectories, r_max: float | None = None, bins: int = 50, *, reg
         raise ConfigError(f"rdf(r_max={r_max:g} µm, bins={bins}): r_max lies between 0 and {allowed:g} µm ("
                           f"{'half the shortest edge of the box' if periodic else 'the shorter side of the region'}).")
     edges = np.linspace(0.0, r_max, bins + 1)
-    found = pair_counts(tracks, positions, edges, sides if periodic else None, progress)
+    found = pair_counts(tracks, edges, progress)
     pairs = found.number * (found.number - 1.0) / 2
     if pairs.sum() == 0:
         raise DataError("No frame has two particles, so there is no pair to measure g(r) from.")
@@ -118,27 +118,26 @@ def rdf(tracks: Trajectories, r_max: float | None = None, bins: int = 50, *, reg
                float(found.number.mean() / np.prod(sides)), sides, periodic)
 
 
-def _region(tracks: Trajectories, region: Sequence[float] | None,
-            periodic: bool) -> tuple[tuple[float, ...], np.ndarray]:
-    """Edges of the region [µm] and the positions inside it."""
-    positions = tracks.positions
-    if len(positions) < 2:
-        raise DataError(f"g(r) needs two particles; the table has {len(positions)} detections.")
+def _region(tracks: Trajectories, region: Sequence[float] | None, periodic: bool) -> tuple[float, ...]:
+    """Edges of the region [µm]."""
+    if len(tracks) < 2:
+        raise DataError(f"g(r) needs two particles; the table has {len(tracks)} detections.")
     if periodic:
         assert tracks.box.lengths is not None
-        return tuple(tracks.box.lengths), tracks.box.wrap(positions)
+        return tuple(tracks.box.lengths)
     if region is not None:
         if len(region) != tracks.dim:
             raise ConfigError(f"region={tuple(region)}: give one length [µm] for each of the axes {tracks.axes}.")
-        return tuple(float(side) for side in region), positions
+        return tuple(float(side) for side in region)
     if tracks.field_of_view is None or tracks.dim != 2:
         raise DataError("g(r) needs the density, and these particles are in unbounded space without a field of view: "
                         "give region=(height, width) in µm (with depth in 3-D), or field_of_view to the trajectories.")
+    positions = tracks.positions
     field = np.asarray(tracks.field_of_view, dtype=float) * tracks.units.um
     low, high = positions.min(axis=0), positions.max(axis=0)
     # Of n even points the outermost two miss on average 2/(n+1) of the side.
     filled = (high - low) * (len(positions) + 1) / max(len(positions) - 1, 1)
-    return tuple(np.clip(filled, (1 - _MARGIN_SHARE) * field, field).tolist()), positions
+    return tuple(np.clip(filled, (1 - _MARGIN_SHARE) * field, field).tolist())
 
 
 def _shell_probability(edges: np.ndarray, sides: tuple[float, ...], periodic: bool) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Velocity autocorrelation from finite differences, with standard errors."""
+"""Velocity autocorrelation, from recorded velocities or finite differences, with standard errors."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from vid2dyn.analysis._displacements import Displacements
 from vid2dyn.analysis._moments import Moments, Terms, moments
+from vid2dyn.analysis._space import recorded_velocities
 from vid2dyn.errors import ConfigError
 from vid2dyn.trajectories import Trajectories
 
@@ -45,13 +46,15 @@ class VACF:
                 "normalised_stderr": self.normalised_stderr.tolist()}
 
 
-def vacf(tracks: Trajectories, max_lag: int = 10) -> VACF:
-    """Velocity autocorrelation of v_n = (x_{n+1} - x_n)/dt.
+def vacf(tracks: Trajectories, max_lag: int = 10, *, recorded: bool | None = None) -> VACF:
+    """Velocity autocorrelation of recorded velocities, or of v_n = (x_{n+1} - x_n)/dt where there are none.
 
     Each lag is averaged over the pairs of velocities that exist at that lag, gaps skipped, so a short or
     interrupted track does not pull long lags to zero.
 
-    For Brownian particles these are not thermal velocities: with blur R and localisation error s, per axis,
+    Velocities that a simulation recorded are thermal: C(0) = dim kT/m. In a sheared box both kinds are relative to
+    the flow. For Brownian particles differences are not thermal velocities: with blur R and localisation error s,
+    per axis,
 
         C(0) = 2 D (1 - 2R)/dt + 2 s²/dt²,   C(1) = 2 R D/dt - s²/dt²,   C(n > 1) = 0,
 
@@ -63,13 +66,15 @@ def vacf(tracks: Trajectories, max_lag: int = 10) -> VACF:
         Linked particles with frame rate and length per pixel. Drift is not touched.
     max_lag : int
         Longest lag [frames].
+    recorded : bool, optional
+        True: the velocities in the table; False: finite differences. Default: those in the table if it has any.
 
     Raises
     ------
     UnitsError
         Without frame rate or length per pixel.
     DataError
-        If no particle is seen in two consecutive frames.
+        If no particle is seen in two consecutive frames, or `recorded` velocities are asked for and absent.
 
     Examples
     --------
@@ -81,12 +86,15 @@ def vacf(tracks: Trajectories, max_lag: int = 10) -> VACF:
     if max_lag < 0:
         raise ConfigError(f"max_lag = {max_lag}: lags count frames from 0.")
     dt = tracks.units.dt
-    steps = Displacements.of(tracks, remove=False)
-    velocity = np.full((len(tracks), tracks.dim), np.nan)
-    velocity[steps.rows] = steps.value / dt
+    if recorded or (recorded is None and tracks.velocities is not None):
+        velocity, rows = recorded_velocities(tracks, "vacf(recorded=True)"), np.arange(len(tracks))
+    else:
+        steps = Displacements.of(tracks, remove=False)
+        velocity, rows = np.full((len(tracks), tracks.dim), np.nan), steps.rows
+        velocity[rows] = steps.value / dt
 
     def products(lag: int) -> Terms:
-        i, j = tracks.lagged(lag) if lag else (steps.rows, steps.rows)
+        i, j = tracks.lagged(lag) if lag else (rows, rows)
         product = (velocity[i] * velocity[j]).sum(axis=1)
         known = np.isfinite(product)
         return Terms(i[known], product[known, None], np.ones(int(known.sum())))
