@@ -18,7 +18,7 @@ cover    part of those r where the 95 % band of force (F) and potential (U) cont
 |dU|     largest error of the potential there [kT]; floor: its largest standard error for that ideal observer
 s, CPU s wall and processor time of the fit, compiled beforehand
 
-SFI      StochasticForceInference with its default options on the same tracks (--sfi), see scripts/peer_sfi.py
+S...     StochasticForceInference in three modes on the same tracks (--sfi), see scripts/peer_sfi.py
 
 `PEERS` is where another estimator joins: a function from tracks to a force at r.
 """
@@ -173,7 +173,7 @@ PEERS: dict[str, Callable[[vd.Trajectories, RadialSpline, np.ndarray], np.ndarra
 """Other estimators: name -> function of (tracks, spline, r) that returns the pair force [kT/µm] at r."""
 
 
-def stochastic_force_inference(python: Path, tracks: vd.Trajectories, spline: RadialSpline,
+def stochastic_force_inference(python: Path, mode: str, tracks: vd.Trajectories, spline: RadialSpline,
                                r: np.ndarray) -> np.ndarray:
     """StochasticForceInference in its own interpreter (scripts/peer_sfi.py); half our knots, as it has no smoothing."""
     assert tracks.box.lengths is not None
@@ -183,7 +183,7 @@ def stochastic_force_inference(python: Path, tracks: vd.Trajectories, spline: Ra
         given, found = Path(folder, "in.npz"), Path(folder, "out.npz")
         np.savez(given, positions=positions, dt=tracks.units.dt, box=tracks.box.lengths, cutoff=spline.cutoff,
                  inner=spline.inner, knots=spline.knots // 2, r=r)
-        subprocess.run([python, Path(__file__).parent / "peer_sfi.py", given, found], check=True, timeout=3600,
+        subprocess.run([python, Path(__file__).parent / "peer_sfi.py", given, found, mode], check=True, timeout=3600,
                        capture_output=True)
         return np.load(found)["force"]
 
@@ -321,7 +321,8 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     options = arguments()
     if options.sfi:
-        PEERS["SFI"] = partial(stochastic_force_inference, options.sfi)
+        for mode in ("auto", "clean", "parametric"):
+            PEERS[f"S{mode[:5]}"] = partial(stochastic_force_inference, options.sfi, mode)
     print(machine())
     vd.fit(simulate("wca", 0.3, 1.0, 30, 0), vd.Brownian(cutoff=1.6))        # compile before the clock runs
     before = peak_memory()

@@ -3,9 +3,10 @@
     python -m venv sfi && sfi/bin/pip install StochasticForceInference==2.0.4
     python scripts/bench_fit.py --quick --sfi sfi/bin/python
 
-which calls ``sfi/bin/python scripts/peer_sfi.py IN.npz OUT.npz``. IN: positions (T, N, 2) [µm], box, dt, cutoff,
+which calls ``sfi/bin/python scripts/peer_sfi.py IN.npz OUT.npz MODE``. IN: positions (T, N, 2) [µm], box, dt, cutoff,
 inner, knots, r. OUT: force at r [kT/µm], D, seconds. Cubic B-splines between the shortest distance and the cutoff are
-fitted with default options: the linear estimator with preset "auto" (noise detected or not), then model selection.
+fitted; MODE is "auto" (the linear estimator with its default preset), "clean" (the same with the preset for data
+without noise) or "parametric" (the noise-aware one, D and noise fitted with it).
 """
 
 from __future__ import annotations
@@ -41,10 +42,11 @@ def main() -> None:
     found = kernels(float(given["inner"]), float(given["cutoff"]), int(given["knots"]))
     basis = radial_pair_basis(found, dim=2, box=jnp.asarray(given["box"])).dispatch_pairs()
     fit = OverdampedLangevinInference(data)
-    fit.compute_diffusion_constant()
-    fit.infer_force_linear(basis)
-    if "--all" not in sys.argv:
-        fit.sparsify_force()
+    if sys.argv[3] == "parametric":
+        fit.infer_force(basis)
+    else:
+        fit.compute_diffusion_constant()
+        fit.infer_force_linear(basis, preset=sys.argv[3])
     D = float(np.trace(np.asarray(fit.diffusion_average)) / 2)
     r = jnp.asarray(given["r"])
     values = np.stack([np.asarray(k(r)) for k, _ in found], axis=1)

@@ -39,16 +39,16 @@ def model(tracks):
 # ------------------------------------------------------------------ what comes out
 
 def test_yukawa_comes_back(model):
-    """100 particles, 150 frames, noise 30 % of a step, shutter open: force within 12 %, D within 4 stated errors, which
-    are below 2 %, and noise within 10 %; a potential 30 % too weak is no match."""
-    assert force_error(model) < 0.12
+    """100 particles, 150 frames, noise 30 % of a step, shutter open: force within 8 % (2-5 % on three seeds), D
+    within 4 stated errors, which are below 2 %, and noise within 10 %; a potential a quarter too weak is no match."""
+    assert force_error(model) < 0.08
     r = np.linspace(*model.support, 200)
     truth = PAIR.force(r)
-    assert np.linalg.norm(model.pair_force(r) - 0.75 * truth) > 0.12 * np.linalg.norm(0.75 * truth)
+    assert np.linalg.norm(model.pair_force(r) - 0.75 * truth) > 0.16 * np.linalg.norm(0.75 * truth)
     stderr = float(model.arrays["diffusion"][1])
     assert stderr < 0.02 * D
     assert abs(model.diffusion() - D) < 4 * stderr
-    assert model.localisation_error() == pytest.approx(0.027, rel=0.15)
+    assert model.localisation_error() == pytest.approx(0.027, rel=0.1)
 
 
 def test_the_report_says_how_good_it_is(model):
