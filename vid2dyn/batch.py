@@ -15,24 +15,21 @@ from __future__ import annotations
 import csv
 import json
 import os
-import signal
-import sys
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from vid2dyn import pipeline
+from vid2dyn.chunks import track_movie
 from vid2dyn.config import recipe
-from vid2dyn.errors import ConfigError, DataError, Vid2DynError
+from vid2dyn.errors import ConfigError, Vid2DynError
 from vid2dyn.experiment import Experiment, Source, read
 from vid2dyn.files import atomic
 from vid2dyn.progress import Progress, silent
 from vid2dyn.stages import Stages
+from vid2dyn.workers import in_processes
 
 
 @dataclass(frozen=True)
@@ -72,7 +69,7 @@ def run(toml: str | os.PathLike[str], workers: int = 1, out: str | os.PathLike[s
     toml : path
         Settings; see `vid2dyn.experiment`.
     workers : int
-        Movies worked on at the same time, each in a process of its own.
+        Movies worked on at the same time, each in a process of its own; a single movie is divided among them.
     out : path, optional
         Output folder; default ``runs/<name of the toml>`` beside the toml.
 
@@ -102,19 +99,21 @@ def run_experiment(experiment: Experiment, out: Path, workers: int = 1,
     folders = [out / name for name in _folder_names(experiment.sources)]
     jobs = [(experiment, source, folder) for source, folder in zip(experiment.sources, folders)]
     if workers == 1 or len(jobs) == 1:
-        outcomes = [_guarded(*job, progress if len(jobs) == 1 else _named(job[2].name, progress)) for job in jobs]
+        outcomes = [_guarded(*job, progress if len(jobs) == 1 else _named(job[2].name, progress), workers)
+                    for job in jobs]
     else:
         outcomes = _in_parallel(jobs, min(workers, len(jobs)), progress)
     _write_summary(out / "summary.csv", outcomes)
     return outcomes
 
 
-def one_movie(experiment: Experiment, source: Source, folder: Path, progress: Progress = silent) -> Outcome:
-    """All stages of one movie; the first error is raised."""
+def one_movie(experiment: Experiment, source: Source, folder: Path, progress: Progress = silent,
+              workers: int = 1) -> Outcome:
+    """All stages of one movie, its particles found by `workers` processes; the first error is raised."""
     stages = Stages(folder)
     tracks = stages.make("tracks", "tracks.parquet", {
         "source": source.key(), "track": experiment.track and recipe(experiment.track),
-    }, lambda path: _make_tracks(experiment, source, progress).save(path))
+    }, lambda path: _make_tracks(experiment, source, path, folder / "tracks.parts", workers, progress))
     data = _Later(tracks)
     fit = asdict(experiment.fit)
     diffusion = stages.make("diffusion", "diffusion.json", {"tracks": stages.hash_of("tracks")},
@@ -162,17 +161,22 @@ class _Later:
         return self.value
 
 
-def _make_tracks(experiment: Experiment, source: Source, progress: Progress) -> Any:
+def _make_tracks(experiment: Experiment, source: Source, target: Path, parts: Path, workers: int,
+                 progress: Progress) -> None:
     if source.path is None:
-        return pipeline.simulate(source.simulator, source.seed, progress)
+        pipeline.simulate(source.simulator, source.seed, progress).save(target)
+        return
     if source.path.suffix == ".parquet":
         loaded: Any = pipeline.load(source.path)
-        return loaded.with_units(**source.calibration)
+        loaded.with_units(**source.calibration).save(target)
+        return
     opened: Any = pipeline.open(source.path, **source.calibration)
     opened.units.require("frames_per_second", "micrometre_per_pixel", for_what=f"{source.path.name}: The fit")
     if experiment.track is None:
-        return opened
-    return pipeline.track(opened, experiment.track, progress=progress)
+        opened.save(target)
+    else:
+        track_movie(source.path, target, experiment.track, workers=workers, parts=parts, progress=progress,
+                    **source.calibration)
 
 
 def _make_rollout(experiment: Experiment, tracks: Any, model: Any, progress: Progress) -> Any:
@@ -192,10 +196,11 @@ def _named(movie: str, progress: Progress) -> Progress:
     return lambda done, total, what: progress(done, total, f"{movie}: {what}")
 
 
-def _guarded(experiment: Experiment, source: Source, folder: Path, progress: Progress = silent) -> Outcome:
+def _guarded(experiment: Experiment, source: Source, folder: Path, progress: Progress = silent,
+             workers: int = 1) -> Outcome:
     """`one_movie`, with an error of vid2dyn turned into an outcome."""
     try:
-        return one_movie(experiment, source, folder, progress)
+        return one_movie(experiment, source, folder, progress, workers)
     except Vid2DynError as error:
         return Outcome(source.name, folder, None, error=str(error))
 
@@ -203,34 +208,10 @@ def _guarded(experiment: Experiment, source: Source, folder: Path, progress: Pro
 def _in_parallel(jobs: list[Any], workers: int, progress: Progress) -> list[Outcome]:
     """Every job in one of `workers` fresh processes; Ctrl-C or a cancelled progress stops them all."""
     outcomes: dict[int, Outcome] = {}
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker,
-                               initargs=(workers,))
-    try:
-        futures: dict[Future[Outcome], int] = {pool.submit(_guarded, *job): i for i, job in enumerate(jobs)}
-        for future in as_completed(futures):
-            i = futures[future]
-            try:
-                outcomes[i] = future.result()
-            except BrokenProcessPool:
-                raise DataError(f"{jobs[i][1].name}: a worker process died, perhaps for lack of memory. Use fewer "
-                                "workers and repeat; what is finished is kept.") from None
-            progress(len(outcomes), len(jobs), "movies")
-    except BaseException:
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
-        pool.shutdown(wait=True, cancel_futures=True)
-        raise
-    pool.shutdown()
+    for i, outcome in in_processes(_guarded, jobs, workers, [source.name for _, source, *_ in jobs]):
+        outcomes[i] = outcome
+        progress(len(outcomes), len(jobs), "movies")
     return [outcomes[i] for i in range(len(jobs))]
-
-
-def _start_worker(workers: int) -> None:
-    """A worker takes its share of the cores, leaves Ctrl-C to its parent, and tidies up when that stops it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))     # an exit runs the clean-up of `files.atomic`
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        os.environ.setdefault(variable, str(threads))
 
 
 def _folder_names(sources: tuple[Source, ...]) -> Iterator[str]:

@@ -54,15 +54,32 @@ def track(movie: Annotated[Path, typer.Argument(help="Movie, TIFF stack or folde
           out: Annotated[Path | None, Out] = None,
           reader: Annotated[list[str] | None, typer.Option(
               metavar="KEY=VALUE", help="An option of the reader, e.g. --reader channel=0; see vid2dyn list readers.")]
-          = None, *, settings: dict[str, Any],
-          calibration: dict[str, Any], progress: Progress) -> None:
-    """Find and link particles: movie -> tracks (.parquet)."""
+          = None,
+          workers: Annotated[int, typer.Option(help="Processes that find particles.")] = 1,
+          chunk: Annotated[str | None, typer.Option(
+              metavar="I/N", help="Find the particles of the I-th of N chunks only (a task of an array on a cluster); "
+              "the same command without it, afterwards, links them.")] = None,
+          parts: Annotated[Path | None, typer.Option(
+              help="Folder for what is finished, to go on from there (default: OUT with the ending .parts).")] = None,
+          part_frames: Annotated[int, typer.Option(help="Frames in a part: what a kill can cost.")] = 100,
+          keep_parts: Annotated[bool, typer.Option(
+              "--keep-parts", help="Leave that folder, to link again with another search range.")] = False,
+          *, settings: dict[str, Any], calibration: dict[str, Any], progress: Progress) -> None:
+    """Find and link particles: movie -> tracks (.parquet). Stopped, it goes on where it was when repeated."""
+    from vid2dyn import chunks
+
     target = suffix(out or Path(f"{movie.stem}.parquet"), ".parquet")
-    video = pipeline.open(movie, **calibration, **parse_assignments(reader or []))
-    tracks = pipeline.track(video, progress=progress, **settings)  # type: ignore[arg-type]
-    tracks.save(target)
-    say(f"{tracks!r}\nwritten to {target}")
-    for warning in tracks.info.get("warnings", ()):
+    options = {**calibration, **parse_assignments(reader or [])}
+    common: dict[str, Any] = {"workers": workers, "parts": parts, "part_frames": part_frames,
+                              "progress": progress, **options}
+    chosen = build(Track, settings, "vid2dyn track")
+    if chunk is not None:
+        mine, every = chunks.track_chunk(movie, target, chosen, chunk=chunk, **common)
+        say(f"chunk {chunk}: {mine} of {every} parts are there; vid2dyn track without --chunk links them")
+        return
+    tracked = chunks.track_movie(movie, target, chosen, keep_parts=keep_parts, **common)
+    say(f"{tracked}\nwritten to {target}")
+    for warning in tracked.warnings:
         say(f"note: {warning}")
 
 
@@ -166,7 +183,8 @@ def report(tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet, or a t
 
 @verb()
 def run(toml: Annotated[Path, typer.Argument(help="Experiment file (.toml).")],
-        workers: Annotated[int, typer.Option(help="Movies worked on at the same time.")] = 1,
+        workers: Annotated[int, typer.Option(help="Movies worked on at the same time, or processes for a single "
+                                             "one.")] = 1,
         out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the results "
                                                     "(default: runs/NAME beside the file).")] = None,
         *, progress: Progress) -> None:
