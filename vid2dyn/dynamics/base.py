@@ -78,51 +78,57 @@ class Potential(ABC):
     def energy(self, snapshot: Snapshot) -> torch.Tensor:
         """Total energy, a scalar tensor [kT]."""
 
-    def gradient(self, snapshot: Snapshot) -> torch.Tensor:
-        """∇U, shape (n, dim) [kT/µm], by automatic differentiation."""
-        position = snapshot.position.detach().requires_grad_(True)
+    def gradient(self, snapshot: Snapshot, columns: tuple[str, ...] = ("position",)) -> torch.Tensor:
+        """Gradient with respect to the named columns of the state, (n, c), by automatic differentiation.
+
+        With the default ∇U is (n, dim) [kT/µm].
+        """
+        state = snapshot.state(columns).detach().requires_grad_(True)
         with torch.enable_grad():
-            energy = self.energy(snapshot.at(position))
+            energy = self.energy(snapshot.with_state(columns, state))
             if not energy.requires_grad:
-                return torch.zeros_like(position)
-            (gradient,) = torch.autograd.grad(energy, position)
+                return torch.zeros_like(state)
+            (gradient,) = torch.autograd.grad(energy, state, allow_unused=True, materialize_grads=True)
         return gradient
 
 
 class FrictionMatrix(ABC):
-    """M = G Gᵀ; a subclass writes only `root` (and `divergence` where M depends on the state)."""
+    """M = G Gᵀ; a subclass writes only `root` (and `divergence` where M depends on the state).
+
+    `columns` names the columns of the state that M moves: positions of overdamped particles, velocities and entropies
+    of fluids. What M does not move it does not know.
+    """
+
+    columns: tuple[str, ...] = ("position",)
 
     @abstractmethod
     def root(self, snapshot: Snapshot) -> Root:
         """G at this state."""
 
     def divergence(self, snapshot: Snapshot) -> torch.Tensor:
-        """∇·M, shape (n, dim), by automatic differentiation of the dense matrix: exact, for small systems.
+        """∇·M, shape (n, c), by automatic differentiation of the dense matrix: exact, for small systems.
 
         Subclasses on large systems give it in closed form and are tested against this.
         """
-        position = snapshot.position.detach()
-        jacobian = torch.autograd.functional.jacobian(lambda x: self.dense(snapshot.at(x)), position)
-        size, dim = position.numel(), position.shape[1]
-        flat = jacobian.reshape(size, size, size)
-        return torch.einsum("abb->a", flat).reshape(-1, dim)
+        state = snapshot.state(self.columns).detach()
+        jacobian = torch.autograd.functional.jacobian(lambda x: self.dense(snapshot.with_state(self.columns, x)), state)
+        size = state.numel()
+        return torch.einsum("abb->a", jacobian.reshape(size, size, size)).reshape(state.shape)
 
     def times(self, snapshot: Snapshot, v: torch.Tensor) -> torch.Tensor:
         """M v, shape (n, c), without forming M."""
         root = self.root(snapshot)
         return root.times(*root.transpose_times(v), like=v)
 
-    def noise(self, snapshot: Snapshot, generator: torch.Generator, columns: int | None = None) -> torch.Tensor:
+    def noise(self, snapshot: Snapshot, generator: torch.Generator) -> torch.Tensor:
         """One draw of G ξ, covariance M, shape (n, c)."""
-        position = snapshot.position
-        like = position if columns is None else position.new_zeros(position.shape[0], columns)
+        like = snapshot.state(self.columns)
         root = self.root(snapshot)
         return root.times(*root.channels(like, generator), like=like)
 
-    def dense(self, snapshot: Snapshot, columns: int | None = None) -> torch.Tensor:
+    def dense(self, snapshot: Snapshot) -> torch.Tensor:
         """M as an (n c, n c) matrix, node-major; for tests and small systems."""
-        n, dim = snapshot.position.shape
-        c = columns or dim
+        n, c = snapshot.state(self.columns).shape
         root = self.root(snapshot)
         basis = torch.eye(n * c, dtype=snapshot.position.dtype, device=snapshot.position.device).reshape(n * c, n, c)
         return torch.stack([root.times(*root.transpose_times(e), like=e).reshape(-1) for e in basis], dim=1)
