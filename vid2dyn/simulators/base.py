@@ -37,7 +37,8 @@ class Path:
     ----------
     positions : (T, S, N, dim) array
         Mean position [µm] in each of the S equal parts of the exposure of frame t, axes (y, x[, z]).
-        The mean over S is the exposure-averaged position. Never wrapped: a path is continuous.
+        The mean over S is the exposure-averaged position. Never wrapped: a path is continuous. NaN where a
+        particle does not exist.
     middle : (T, N, dim) array
         Position [µm] at the middle of the exposure.
     forces : (T, N, dim) array
@@ -48,6 +49,8 @@ class Path:
         Space the particles live in.
     truth : dict
         Parameters of the simulation: JSON-able.
+    centre : tuple of float, optional
+        Where a camera looks [µm]; default: the middle of the box, or of the particles at the start.
     """
 
     positions: np.ndarray
@@ -56,6 +59,7 @@ class Path:
     units: Units
     box: Box = field(default_factory=Free)
     truth: dict[str, Any] = field(default_factory=dict)
+    centre: tuple[float, ...] | None = None
 
     @property
     def mean(self) -> np.ndarray:

@@ -166,5 +166,5 @@ def _corner(path: Path, renderer: Renderer) -> np.ndarray:
         centre = 0.5 * room
     else:
         assert isinstance(box, Free)
-        centre = path.middle[0].mean(axis=0)
+        centre = path.middle[0].mean(axis=0) if path.centre is None else np.array(path.centre)
     return centre - 0.5 * size + 0.5 * path.units.um

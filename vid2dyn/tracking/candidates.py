@@ -53,13 +53,14 @@ def candidates(source: np.ndarray, reach: np.ndarray,
     start = np.zeros(n + 1, np.int64)
     if n == 0 or m == 0:
         return start, np.empty(0, np.int64), np.empty(0), 0
-    low, edge, shape, first, order = _grid(feature, reach.max() + _SLACK)
+    low, edge, shape, first, order, placed = _grid(feature, reach.max() + _SLACK)
     room = 4 * n + MOST
     column, square = np.empty(room, np.int64), np.empty(room)
     near, far = np.empty(MOST + 1, np.int64), np.empty(MOST + 1)
     count = cut = 0
     for i in range(n):
-        found = _nearest(source[i], reach[i] + _SLACK, feature, low, edge, shape, first, order, near, far)
+        found = _nearest(source[i, 0], source[i, 1], reach[i] + _SLACK, placed, low, edge, shape, first, order, near,
+                         far)
         if found > MOST:
             cut += 1
             found = MOST
@@ -74,9 +75,10 @@ def candidates(source: np.ndarray, reach: np.ndarray,
 
 
 @njit(cache=True, nogil=True)
-def _grid(points: np.ndarray, reach: float) -> tuple[np.ndarray, float, np.ndarray, np.ndarray, np.ndarray]:
+def _grid(points: np.ndarray, reach: float) -> tuple[np.ndarray, float, np.ndarray, np.ndarray, np.ndarray,
+                                                     np.ndarray]:
     """Square cells about as long as the reach, never many more than points: (corner, edge, (rows, columns), first
-    entry of each cell, points sorted by cell)."""
+    entry of each cell, numbers and places of the points sorted by cell)."""
     m = len(points)
     low, high = points[0].copy(), points[0].copy()
     for i in range(m):
@@ -96,30 +98,31 @@ def _grid(points: np.ndarray, reach: float) -> tuple[np.ndarray, float, np.ndarr
     for k in range(len(first) - 1):
         first[k + 1] += first[k]
     place = first[:-1].copy()
-    order = np.empty(m, np.int64)
+    order, placed = np.empty(m, np.int64), np.empty((m, 2))
     for i in range(m):
-        order[place[cell[i]]] = i
+        k = place[cell[i]]
+        order[k], placed[k, 0], placed[k, 1] = i, points[i, 0], points[i, 1]
         place[cell[i]] += 1
-    return low, edge, shape, first, order
+    return low, edge, shape, first, order, placed
 
 
-@njit(cache=True, nogil=True)
-def _nearest(at: np.ndarray, reach: float, feature: np.ndarray, low: np.ndarray, edge: float, shape: np.ndarray,
+@njit(cache=True, nogil=True, inline="always")
+def _nearest(y: float, x: float, reach: float, placed: np.ndarray, low: np.ndarray, edge: float, shape: np.ndarray,
              first: np.ndarray, order: np.ndarray, near: np.ndarray, far: np.ndarray) -> int:
-    """Sort the features within `reach` of `at` into `near` (numbers) and `far` (squared distances); how many."""
+    """Sort the features within `reach` of (y, x) into `near` (numbers) and `far` (squared distances); how many."""
     most = len(near)
     limit = reach * reach
-    row0 = max(math.floor((at[0] - reach - low[0]) / edge), 0)
-    row1 = min(math.floor((at[0] + reach - low[0]) / edge), shape[0] - 1)
-    col0 = max(math.floor((at[1] - reach - low[1]) / edge), 0)
-    col1 = min(math.floor((at[1] + reach - low[1]) / edge), shape[1] - 1)
+    row0 = max(math.floor((y - reach - low[0]) / edge), 0)
+    row1 = min(math.floor((y + reach - low[0]) / edge), shape[0] - 1)
+    col0 = max(math.floor((x - reach - low[1]) / edge), 0)
+    col1 = min(math.floor((x + reach - low[1]) / edge), shape[1] - 1)
     found = 0
     for row in range(row0, row1 + 1):
         if col1 < col0:
             break
         for k in range(first[row * shape[1] + col0], first[row * shape[1] + col1 + 1]):   # cells of a row adjoin
             j = order[k]
-            dy, dx = feature[j, 0] - at[0], feature[j, 1] - at[1]
+            dy, dx = placed[k, 0] - y, placed[k, 1] - x
             square = dy * dy + dx * dx
             if square >= limit:
                 continue
