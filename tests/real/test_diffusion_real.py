@@ -22,7 +22,8 @@ def water(recordings: Path, frames: int) -> Trajectories:
     if not path.exists():
         pytest.skip(f"no recording {path.name}")
     video = open_video(path, micrometre_per_pixel=100 / 285, frames_per_second=24)
-    settings = Track(diameter=11, minmass=20, invert=True, search_range=5, memory=3, min_length=25, stop=frames)
+    settings = Track(diameter=11, minmass=20, invert=True, search_range=5, memory=3, min_length=25, stop=frames,
+                     compat="trackpy")
     return keep(track(video, settings), min_mass=50, max_size=2.6, max_ecc=0.3)
 
 

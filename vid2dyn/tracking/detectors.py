@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from vid2dyn.tracking.detect import CrockerGrier, Detector
 from vid2dyn.tracking.settings import Track
+from vid2dyn.tracking.spots import SpotFitter
 
 
 def detector(settings: Track) -> Detector:
-    """The detector that `settings.compat` names.
+    """`SpotFitter`, or what `settings.compat` names.
 
     >>> type(detector(Track(compat="trackpy"))).__name__
     'CrockerGrier'
     """
-    return CrockerGrier(settings)
+    return CrockerGrier(settings) if settings.compat == "trackpy" else SpotFitter(settings)

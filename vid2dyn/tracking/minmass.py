@@ -4,7 +4,7 @@ Band-passed noise has maxima too, and they look like dim particles. How bright t
 particles, with the noise measured on the movie, is made up and searched with the same settings. A particle must be
 brighter than the mean of those by five standard deviations (about one false particle in a million maxima). Where
 the movie's own masses show a gap above the noise (dim dirt and fringes on one side, particles on the other), the
-limit lies in the middle of that gap.
+limit lies in the middle of that gap; a gap of a factor of five may lie higher than others.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ _BLANK = 512                      # largest edge of the made-up frame [px]
 _SIGMAS = 5.0
 _LEAST_GAP = 1.4                  # ratio of masses that counts as a gap
 _REACH = 2.5                      # a gap starts below this many times the noise limit, else it parts particles
+_WIDE_GAP, _FAR_REACH = 5.0, 20.0  # the same for a gap that is beyond doubt
 _MASS = 4                         # column of the mass in a feature table
 
 
@@ -76,7 +77,8 @@ def _in_gap(masses: np.ndarray, typical: float, limit: float, n_frames: int) -> 
     """`limit`, or the middle of the widest gap between noise and particles in the sorted `masses`."""
     low, high = masses[:-1], masses[1:]
     rest = masses.size - 1 - np.arange(low.size)                     # detections above each gap
-    allowed = (low >= typical) & (low < _REACH * limit) & (high > limit) & (2 * rest >= n_frames)
+    reach = np.where(high > _WIDE_GAP * low, _FAR_REACH, _REACH)
+    allowed = (low >= typical) & (low < reach * limit) & (high > limit) & (2 * rest >= n_frames)
     if not allowed.any() or limit <= 0:
         return limit
     ratio = np.where(allowed, high / np.maximum(low, 1e-12), 0.0)

@@ -17,8 +17,6 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from vid2dyn.cv import cv2
-
 _DIFFERENCE = np.array([1.0, -4.0, 6.0, -4.0, 1.0]) / np.sqrt(70.0)      # squares sum to 1: keeps the variance
 _BINS = 24
 _FEWEST = 60                                                             # pixels a bin needs to count
@@ -45,13 +43,16 @@ class CameraNoise:
         return float(np.sqrt(self.variance(np.asarray(level))))
 
 
-def camera_noise(frame: np.ndarray) -> CameraNoise:
+def camera_noise(frame: np.ndarray, pixels: int | None = None) -> CameraNoise:
     """The noise of one frame.
 
     Parameters
     ----------
     frame : (H, W) array
         Grey levels as recorded (not inverted, not smoothed).
+    pixels : int, optional
+        Look at rows spread evenly over the frame that hold about so many pixels; default: at all. 40,000 give the
+        standard deviation of white noise within 1 %.
 
     Returns
     -------
@@ -67,20 +68,46 @@ def camera_noise(frame: np.ndarray) -> CameraNoise:
     """
     integer = np.issubdtype(frame.dtype, np.integer)
     rounding = 1.0 / 12.0 if integer else 0.0                            # variance of rounding to a grey level
-    image = np.asarray(frame, dtype=np.float32)
-    if min(image.shape) < 5:
+    if min(frame.shape) < 5:
         return CameraNoise(rounding, 0.0, rounding)
-    residual = cv2.sepFilter2D(image, cv2.CV_32F, _DIFFERENCE, _DIFFERENCE)[2:-2, 2:-2].ravel()
-    level = cv2.sepFilter2D(image, cv2.CV_32F, _DIFFERENCE**2, _DIFFERENCE**2)[2:-2, 2:-2].ravel()
-    levels, variances, counts = _binned(level, residual**2)
+    height, width = frame.shape
+    count = height - 4 if pixels is None else min(height - 4, max(-(-pixels // width), 8))
+    rows = 2 + (np.arange(count) + 0.5) * ((height - 4) / count)
+    level, squared = _differences(frame, rows.astype(np.int64), _DIFFERENCE.astype(np.float32))
+    levels, variances, counts = _binned(level, squared)
     floor = float(max(variances.min(), rounding, 1e-30))
     offset, gain = _line(levels, np.maximum(variances, floor), counts)
     return CameraNoise(offset, gain, floor)
 
 
+@njit(cache=True, nogil=True, fastmath=True)
+def _differences(frame, rows, taps):
+    """Smoothed grey level and squared fourth difference along both axes at the pixels of `rows`."""
+    width = frame.shape[1]
+    level, squared = np.empty(rows.size * (width - 4), np.float32), np.empty(rows.size * (width - 4), np.float32)
+    apart, mean = np.empty(width, np.float32), np.empty(width, np.float32)
+    a, b, c = taps[0], taps[1], taps[2]
+    p, q, r = a * a, b * b, c * c
+    for k in range(rows.size):
+        y = rows[k]
+        for x in range(width):
+            outer = np.float32(frame[y - 2, x]) + np.float32(frame[y + 2, x])
+            inner = np.float32(frame[y - 1, x]) + np.float32(frame[y + 1, x])
+            middle = np.float32(frame[y, x])
+            apart[x] = a * outer + b * inner + c * middle
+            mean[x] = p * outer + q * inner + r * middle
+        base = k * (width - 4)
+        for x in range(width - 4):
+            v = a * (apart[x] + apart[x + 4]) + b * (apart[x + 1] + apart[x + 3]) + c * apart[x + 2]
+            squared[base + x] = v * v
+            level[base + x] = p * (mean[x] + mean[x + 4]) + q * (mean[x + 1] + mean[x + 3]) + r * mean[x + 2]
+    return level, squared
+
+
 def _binned(level: np.ndarray, squared: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean grey level, mean squared residual and number of pixels in bins of the grey level."""
-    low, high = np.percentile(level[:: max(1, level.size // 20000)], [0.1, 99.9])
+    sample = np.sort(level[:: max(1, level.size // 8000)])
+    low, high = sample[int(0.001 * (sample.size - 1))], sample[int(np.ceil(0.999 * (sample.size - 1)))]
     limit = np.full(_BINS, np.inf)
     for _ in range(4):                          # leave out edges of dirt and saturated discs: not noise
         sums = _bin_sums(level, squared, float(low), float(high), limit)
@@ -90,7 +117,7 @@ def _binned(level: np.ndarray, squared: np.ndarray) -> tuple[np.ndarray, np.ndar
     return sums[1][used] / counts[used], sums[2][used] / counts[used], counts[used]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _bin_sums(level: np.ndarray, squared: np.ndarray, low: float, high: float, limit: np.ndarray) -> np.ndarray:
     """(3, bins): number, sum of levels and sum of squares of the pixels whose square is within the bin's limit."""
     bins = limit.size

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from vid2dyn.errors import ConfigError
 
 
@@ -28,9 +30,11 @@ class Track:
         Least summed brightness of a particle [grey levels]. None chooses it from the movie
         (`vid2dyn.tracking.automatic_minmass`); give a number (0 keeps every maximum) to reproduce trackpy.
     separation : float, optional
-        Least distance of two particles [px]; None: diameter + 1.
+        Least distance of two particles [px], of nearer ones the dimmer is dropped; None: no such limit (with
+        compat = "trackpy": diameter + 1).
     percentile : float
-        A particle's peak is brighter than this percentile of the filtered image's lit pixels.
+        With compat = "trackpy": a particle's peak is brighter than this percentile of the filtered image's lit
+        pixels.
     invert : bool
         True for dark particles on a bright background.
     threshold : float, optional
@@ -45,6 +49,9 @@ class Track:
         Tracks with fewer detections are dropped ("stubs"); 1 keeps all.
     start, stop : int
         First frame, and the one after the last; None: to the end.
+    spot_width : float, optional
+        Width (standard deviation) of a particle's image where a Gaussian is fitted [px]; None measures it in every
+        frame.
     compat : {"none", "trackpy"}
         "trackpy" finds features as trackpy does, to the last bit (whole grey levels, centroids over a round mask,
         one of two features closer than `separation` dropped); to repeat published numbers.
@@ -89,6 +96,7 @@ class Track:
     min_length: int = 1
     start: int = 0
     stop: int | None = None
+    spot_width: float | None = None
     compat: Literal["none", "trackpy"] = "none"
     range_growth: float = 0.0
     predictor: Literal["none", "velocity", "affine"] = "none"
@@ -106,6 +114,8 @@ class Track:
             if getattr(self, name) is not None:
                 self._number(name, 0.0)
         self._number("search_range", math.ulp(0.0))
+        if self.spot_width is not None:
+            self._number("spot_width", 0.3)
         self._number("percentile", 0.0)
         self._number("range_growth", 0.0)
         self._consistent()
@@ -148,6 +158,12 @@ class Track:
     def boxcar(self) -> int:
         """Edge of the boxcar in force: `smoothing_size`, or `diameter` where that is None [px]."""
         return self.diameter if self.smoothing_size is None else self.smoothing_size
+
+    def threshold_for(self, dtype: np.dtype) -> float:
+        """`threshold`, or where that is None 1 grey level for integer frames and 1/255 for others."""
+        if self.threshold is not None:
+            return self.threshold
+        return 1.0 if np.issubdtype(dtype, np.integer) else 1.0 / 255.0
 
     def fits(self, height: int, width: int) -> None:
         """Raise `ConfigError` where a length exceeds the frame.

@@ -1,0 +1,67 @@
+"""What a spot looks like in the band-passed image: trackpy's mass, size, eccentricity and signal; compiled."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def _tables(radius):
+    """(4, d, d) float32: the round mask, times r², times cos 2t, times sin 2t."""
+    side = 2 * radius + 1
+    out = np.zeros((4, side, side), np.float32)
+    for a in range(side):
+        for b in range(side):
+            y, x = a - radius, b - radius
+            r2 = y * y + x * x
+            if r2 <= radius * radius:
+                out[0, a, b], out[1, a, b] = 1.0, r2
+                if r2:
+                    out[2, a, b], out[3, a, b] = (x * x - y * y) / r2, 2.0 * x * y / r2
+    return out
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def looks(image, filtered, positions, radius, threshold):
+    """(N, 5): mass, size [px], ecc, signal, raw_mass over the round mask at each position's pixel.
+
+    Pixels of `filtered` below `threshold` count as dark. The part of the mask beyond the frame counts nothing. With
+    b the brightness of a pixel at distance r and angle t from the mask's centre: mass = sum b,
+    size² = sum b r² / mass, ecc = |sum b exp(2 i t)| / (mass - b(0)).
+    """
+    height, width = filtered.shape
+    out = np.zeros((positions.shape[0], 5))
+    tables = _tables(radius)
+    low = np.float32(threshold)
+    zero = np.float32(0.0)
+    for i in range(positions.shape[0]):
+        cy, cx = math.floor(positions[i, 0] + 0.5), math.floor(positions[i, 1] + 0.5)
+        left, right = max(-radius, -cx), min(radius, width - 1 - cx)
+        mass = second = c = s = raw = signal = zero
+        for a in range(max(-radius, -cy), min(radius, height - 1 - cy) + 1):
+            row = filtered[cy + a, cx + left:cx + right + 1]
+            light = image[cy + a, cx + left:cx + right + 1]
+            mask = tables[0, a + radius, radius + left:radius + right + 1]
+            square = tables[1, a + radius, radius + left:radius + right + 1]
+            cosine = tables[2, a + radius, radius + left:radius + right + 1]
+            sine = tables[3, a + radius, radius + left:radius + right + 1]
+            for b in range(row.size):
+                v = row[b] if row[b] >= low else zero
+                raw += light[b] * mask[b]
+                lit = v * mask[b]
+                mass += lit
+                signal = max(signal, lit)
+                second += v * square[b]
+                c += v * cosine[b]
+                s += v * sine[b]
+        centre = zero
+        if 0 <= cy < height and 0 <= cx < width and filtered[cy, cx] >= low:
+            centre = filtered[cy, cx]
+        out[i, 0], out[i, 3], out[i, 4] = mass, signal, raw
+        if mass > 0.0:
+            out[i, 1] = math.sqrt(second / mass)
+            out[i, 2] = math.sqrt(c * c + s * s) / (mass - centre + 1e-6)
+    return out

@@ -1,0 +1,167 @@
+"""The detector: band-pass, maxima, then every spot fitted to the raw pixels, alone or together with its neighbours."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vid2dyn.tracking import gaussians
+from vid2dyn.tracking.bandpass import band_pass, noise_gain
+from vid2dyn.tracking.crowd import Fitted, fit_all
+from vid2dyn.tracking.detect import Detector
+from vid2dyn.tracking.measure import looks
+from vid2dyn.tracking.nearby import distinct, neighbours
+from vid2dyn.tracking.noise import CameraNoise, camera_noise
+from vid2dyn.tracking.settings import Track
+
+_SIGNIFICANT = 3.5                 # standard deviations of the filtered noise that a maximum must exceed
+_VALLEY = 5.0                      # and the depth of the valley between two of them
+_NOISE_PIXELS = 40_000             # pixels that the noise of a frame is measured on
+_WIDTHS_FROM = 200                 # spots that the typical width is measured on
+_START = 4.6                       # diameters of a mask per width of a spot, where nothing better is known
+
+
+class SpotFitter(Detector):
+    """Least squares on the raw pixels: at the Cramér-Rao bound for Gaussian spots, alone and in crowds.
+
+    Maxima of the band-passed image are the starting points. A spot without neighbours within six widths is fitted on
+    its own, others together, with missed ones added (`vid2dyn.tracking.crowd`). The typical width of the spots is
+    measured in the frame unless `settings.spot_width` says it. Mass, size, ecc and signal are trackpy's, of the
+    band-passed image in floating point.
+
+    Parameters
+    ----------
+    settings : Track
+        `percentile` is not used; `separation` None drops nobody, `minmass` None counts as 0.
+
+    Examples
+    --------
+    >>> y, x = np.mgrid[:64, :64]
+    >>> light = 10 + 100 * np.exp(-((y - 30.0) ** 2 + (x - 25.3) ** 2) / 8)
+    >>> noise = np.random.default_rng(0).normal(0, 2, y.shape)
+    >>> found = SpotFitter(Track(diameter=11, minmass=300))((light + noise).round().astype(np.uint8))
+    >>> found[:, :2].round(1).tolist(), bool(0.01 < found[0, 2] < 0.03)
+    ([[30.0, 25.3]], True)
+    """
+
+    def __init__(self, settings: Track) -> None:
+        self.settings = settings
+        self.filter_gain = noise_gain(settings.noise_size, settings.boxcar)
+
+    def __call__(self, frame: np.ndarray) -> np.ndarray:
+        settings = self.settings
+        image, noise = _bright(frame, settings.invert)
+        level = float(np.median(image[::8, ::8]))
+        deviation = noise.std(level) * self.filter_gain
+        threshold = settings.threshold_for(frame.dtype)
+        filtered, maxima = band_pass(image, settings.noise_size, settings.boxcar,
+                                     max(threshold, _SIGNIFICANT * deviation))
+        maxima = maxima[distinct(maxima, filtered, float(settings.diameter), _VALLEY * deviation)]
+        if not len(maxima):
+            return np.empty((0, 10))
+        bounds = np.array([0.6, settings.diameter / 2.0])
+        width, sure = self._width(image, filtered, maxima, bounds)
+        spots = _starts(filtered, maxima, width, settings.noise_size)
+        if settings.minmass:                               # what cannot reach it, by far, need not be fitted
+            spots = spots[spots[:, 2] * (2.0 * np.pi * width**2) > 0.5 * settings.minmass]
+        fitted = fit_all(image, spots, width, sure, False, bounds, (noise.offset, noise.gain, noise.floor))
+        return self._table(image, filtered, fitted, threshold, _ceiling(frame, settings.invert))
+
+    def _width(self, image: np.ndarray, filtered: np.ndarray, maxima: np.ndarray,
+               bounds: np.ndarray) -> tuple[float, bool]:
+        """The typical width of a spot [px], and whether crowds had no part in it."""
+        settings = self.settings
+        if settings.spot_width is not None:
+            return settings.spot_width, True
+        return typical_width(image, filtered, maxima, settings.diameter, bounds)
+
+    def _table(self, image: np.ndarray, filtered: np.ndarray, fitted: Fitted, threshold: float,
+               ceiling: float) -> np.ndarray:
+        """(N, 10) features of the spots that pass the settings, in reading order of their pixels."""
+        settings, spots = self.settings, fitted.spots
+        radius = settings.diameter // 2
+        height, width = image.shape
+        keep = np.isfinite(fitted.errors[:, 0]) & (spots[:, 2] > 0)
+        for axis, edge in ((0, height), (1, width)):
+            keep &= (spots[:, axis] >= radius) & (spots[:, axis] <= edge - 1 - radius)
+        seen = looks(image, filtered, spots, radius, threshold)
+        if settings.minmass is not None:                   # by its own light too, not only its neighbours'
+            keep &= (seen[:, 0] > settings.minmass) & (2 * np.pi * spots[:, 2] * spots[:, 3] ** 2
+                                                       > 0.5 * settings.minmass)
+        if settings.max_size is not None:
+            keep &= seen[:, 1] < settings.max_size
+        if settings.max_ecc is not None:
+            keep &= seen[:, 2] < settings.max_ecc
+        if settings.separation:
+            keep[keep] = _apart(spots[keep, :2], seen[keep, 0], settings.separation)
+        crowd = np.isfinite(fitted.nearest)
+        flag = np.where(crowd, 2, 1) + 4 * fitted.held + 8 * fitted.added
+        flag += 16 * _saturated(image, spots, ceiling)
+        std = np.minimum(fitted.errors[:, :2], radius)
+        table = np.column_stack([spots[:, :2], std, seen, flag])[keep]
+        return table[np.lexsort((table[:, 1], table[:, 0]))]
+
+
+def _bright(frame: np.ndarray, invert: bool) -> tuple[np.ndarray, CameraNoise]:
+    """The frame with bright particles, float32 [grey levels], and the noise of its pixels in those terms."""
+    noise = camera_noise(frame, _NOISE_PIXELS)
+    if not invert:
+        return np.ascontiguousarray(frame, dtype=np.float32), noise
+    top = np.float32(np.iinfo(frame.dtype).max if np.issubdtype(frame.dtype, np.integer) else 1.0)
+    image = np.subtract(top, frame, dtype=np.float32)
+    return image, CameraNoise(noise.offset + noise.gain * float(top), -noise.gain, noise.floor)
+
+
+def _ceiling(frame: np.ndarray, invert: bool) -> float:
+    """Grey level of the bright image at which the camera saturates; inf for float images."""
+    if not np.issubdtype(frame.dtype, np.integer):
+        return float("inf")
+    return float(np.iinfo(frame.dtype).max)
+
+
+def _saturated(image: np.ndarray, spots: np.ndarray, ceiling: float) -> np.ndarray:
+    y = np.clip(np.rint(spots[:, 0]), 0, image.shape[0] - 1).astype(np.int64)
+    x = np.clip(np.rint(spots[:, 1]), 0, image.shape[1] - 1).astype(np.int64)
+    return image[y, x] >= ceiling
+
+
+def _starts(filtered: np.ndarray, maxima: np.ndarray, width: float, noise_size: float) -> np.ndarray:
+    """(M, 6) spots to begin with: the vertex of a parabola through each maximum and its neighbours."""
+    y, x = maxima[:, 0], maxima[:, 1]
+    peak = filtered[y, x].astype(float)
+    spots = np.zeros((len(maxima), 6))
+    for axis, (dy, dx) in enumerate(((1, 0), (0, 1))):
+        low, high = filtered[y - dy, x - dx].astype(float), filtered[y + dy, x + dx].astype(float)
+        curvature = np.minimum(low + high - 2.0 * peak, -1e-12)
+        spots[:, axis] = maxima[:, axis] + np.clip(0.5 * (low - high) / curvature, -0.5, 0.5)
+    spots[:, 2] = peak * (1.0 + (noise_size / width) ** 2)
+    spots[:, 3] = width
+    return spots
+
+
+def typical_width(image: np.ndarray, filtered: np.ndarray, maxima: np.ndarray, diameter: int,
+                  bounds: np.ndarray) -> tuple[float, bool]:
+    """Median width of fitted Gaussians [px], of bright maxima that stand alone; and True if there were any.
+
+    Falls back on diameter / 4.6 where nothing can be fitted.
+    """
+    height = filtered[maxima[:, 0], maxima[:, 1]]
+    _, _, nearest = neighbours(maxima[:, 0].astype(float), maxima[:, 1].astype(float), 1.5 * diameter)
+    bright = height >= 0.5 * np.quantile(height, 0.9)
+    alone = bright & ~np.isfinite(nearest)
+    sure = alone.sum() >= min(10, len(maxima))
+    chosen = np.flatnonzero(alone if sure else bright)
+    chosen = chosen[:: max(1, len(chosen) // _WIDTHS_FROM)]
+    start = diameter / _START
+    spots = _starts(filtered, maxima[chosen], start, 1.0)
+    gaussians.fit_alone(image, spots, np.arange(len(spots)), True, bounds, 15, 0.02)
+    good = (spots[:, 2] > 0) & (spots[:, 3] > 1.01 * bounds[0]) & (spots[:, 3] < 0.99 * bounds[1])
+    return (float(np.median(spots[good, 3])) if good.any() else start), bool(sure)
+
+
+def _apart(positions: np.ndarray, mass: np.ndarray, separation: float) -> np.ndarray:
+    """True for positions that have no brighter one within `separation` [px]."""
+    start, index, _ = neighbours(positions[:, 0], positions[:, 1], separation)
+    owner = np.repeat(np.arange(len(mass)), np.diff(start))
+    keep = np.ones(len(mass), bool)
+    keep[owner[(mass[index] > mass[owner]) | ((mass[index] == mass[owner]) & (index < owner))]] = False
+    return keep
