@@ -143,9 +143,9 @@ class FluidStepper:
         cold = ~(thermo.T > 0) | ~torch.isfinite(thermo.U) | ~torch.isfinite(thermo.P)
         if bool(cold.any()):
             k = int(torch.nonzero(cold)[0])
-            raise ModelError(f"Start: particle {k} has temperature {float(thermo.T[k]):.3g} at entropy {float(S[k]):.4g}"
-                             f" and volume {float(1 / density[k]):.4g}; a temperature must be positive and finite. "
-                             "Choose entropies in the range of the equation of state.")
+            raise ModelError(f"Start: particle {k} has temperature {float(thermo.T[k]):.3g} at entropy "
+                             f"{float(S[k]):.4g} and volume {float(1 / density[k]):.4g}; it must be positive and "
+                             "finite. Choose entropies in the range of the equation of state.")
         names = np.arange(len(x)) if snapshot.index is None else snapshot.index.cpu().numpy()
         return FluidState(x, v, S, snapshot.box, step, time, 0.0, names, near, pairs, density, thermo)
 
