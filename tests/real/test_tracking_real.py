@@ -58,7 +58,8 @@ def test_stuck_particles_stay_and_scatter_as_stated(recordings: Path) -> None:
     """Spots on a surface at SNR 6-8: what they move between frames is at least the localisation error stated.
 
     44 spots, each in all five frames. Measured: 1.2-1.3 times the stated error (220 detections, +- 4 %); the
-    surplus, 0.08 px, is motion of the spots or of the sample as far as five frames can tell. Sigma too large, or 30 % too small, fails.
+    surplus, 0.08 px, is motion of the spots or of the sample as far as five frames can tell. Sigma too large, or
+    30 % too small, fails.
     """
     tracks = track(open_video(recordings / "stuck.tif"), Track(diameter=11, search_range=4))
     assert tracks.n_particles == 44
