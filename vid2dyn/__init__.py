@@ -12,7 +12,7 @@ The map of the house, top to bottom; a file imports only from lines below its ow
     dynamics     potentials + friction matrix M = G Gᵀ: drift, noise and laws follow
     snapshot     nodes joined by pairs (torch begins here)
     readers, tracking, simulators, analysis, convert
-    video, trajectories
+    video, trajectories, fields
     units, box, files, progress, stages
     config, registry, errors
 
@@ -33,7 +33,7 @@ _HOME = {
     "fit": "pipeline", "compare": "pipeline", "load": "pipeline", "report": "pipeline", "render": "pipeline",
     "run": "batch", "demo": "demo",
     "Trajectories": "trajectories", "Video": "video", "Units": "units",
-    "Box": "box", "Free": "box", "Periodic": "box", "LeesEdwards": "box",
+    "Fields": "fields", "Box": "box", "Free": "box", "Periodic": "box", "LeesEdwards": "box",
     "Brownian": "dynamics.brownian", "Model": "model",
     "Vid2DynError": "errors", "ConfigError": "errors", "DataError": "errors", "UnitsError": "errors",
     "ModelError": "errors",

@@ -125,17 +125,18 @@ def simulate(simulator: Annotated[str, typer.Argument(help="Name of a simulator:
              movie_set: Annotated[list[str] | None, typer.Option(
                  metavar="KEY=VALUE", help="A setting of the camera: see vid2dyn list renderer.")] = None,
              seed: Annotated[int, Seed] = 0, *, progress: Progress) -> None:
-    """Make data whose truth is known: simulator -> tracks (.parquet), and a movie if asked for."""
-    target = suffix(out or Path(f"{simulator}.parquet"), ".parquet")
+    """Make data whose truth is known: tracks (.parquet) or lattice fields (.fields), and a movie if asked for."""
     source = build_part("vid2dyn.simulators", simulator, set_)
+    kind = pipeline.file_kind(source)
+    target = suffix(out or Path(f"{simulator}{kind}"), kind)
     if movie is not None:
         from vid2dyn.simulators import Renderer
 
         camera = build(Renderer, parse_assignments(movie_set or []), "--movie-set")
         say(repr(pipeline.render(source, camera, seed, to=movie, progress=progress)))
-    tracks = pipeline.simulate(source, seed, progress)
-    tracks.save(target)
-    say(f"{tracks!r}\nwritten to {target}")
+    data = pipeline.simulate(source, seed, progress)
+    data.save(target)
+    say(f"{data!r}\nwritten to {target}")
 
 
 @verb()

@@ -21,6 +21,7 @@ from vid2dyn.units import Units
 
 if TYPE_CHECKING:
     from vid2dyn.analysis import Comparison, Diffusion
+    from vid2dyn.fields import Fields
     from vid2dyn.model import Model
     from vid2dyn.simulators.rendered_video import RenderedVideo
     from vid2dyn.tracking import Track
@@ -131,9 +132,19 @@ def diffusion(tracks: Trajectories, **options: Any) -> Diffusion:
         return estimate(tracks, **options)
 
 
-def simulate(simulator: Any, seed: int = 0, progress: Progress = silent) -> Trajectories:
-    """Data whose truth is known: ``vd.simulate(vd.simulators.Brownian(n_particles=50), seed=1)``."""
+def simulate(simulator: Any, seed: int = 0, progress: Progress = silent) -> Any:
+    """Data whose truth is known: ``vd.simulate(vd.simulators.Brownian(n_particles=50), seed=1)``.
+
+    `Trajectories` of particles, `Fields` of lattice processes.
+    """
     return simulator.run(seed=seed, progress=progress)
+
+
+def file_kind(simulator: Any) -> str:
+    """Suffix of the file that holds what a simulator makes: .parquet (trajectories) or .fields."""
+    from vid2dyn.simulators.lattice import Lattice
+
+    return ".fields" if isinstance(simulator, Lattice) else ".parquet"
 
 
 def fit(tracks: Trajectories | PathLike, recipe: Any = None, seed: int = 0, progress: Progress = silent) -> Model:
@@ -168,8 +179,8 @@ def compare(a: Trajectories, b: Trajectories, **options: Any) -> Comparison:
     return put_side_by_side(a, b, **options)
 
 
-def load(path: PathLike) -> Trajectories | Model:
-    """Read what `save` wrote: trajectories (.parquet) or a model (.vid2dyn)."""
+def load(path: PathLike) -> Trajectories | Model | Fields:
+    """Read what `save` wrote: trajectories (.parquet), a model (.vid2dyn) or fields (.fields)."""
     path = existing_file(path)
     if path.suffix == ".parquet":
         from vid2dyn.trajectories import Trajectories
@@ -179,7 +190,11 @@ def load(path: PathLike) -> Trajectories | Model:
         from vid2dyn.model import Model
 
         return Model.load(path)
-    raise DataError(f"{path}: vd.load reads .parquet (trajectories) and .vid2dyn (models); "
+    if path.suffix == ".fields":
+        from vid2dyn.fields import Fields
+
+        return Fields.load(path)
+    raise DataError(f"{path}: vd.load reads .parquet (trajectories), .vid2dyn (models) and .fields; "
                     "vd.open reads recordings.")
 
 

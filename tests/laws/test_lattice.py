@@ -1,0 +1,243 @@
+"""Lattice processes against what is known exactly: detailed balance, limits, fluctuations. Z: false alarm 1e-6."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy.stats import distributions
+
+import vid2dyn as vd
+from vid2dyn.errors import ConfigError, DataError
+from vid2dyn.simulators import lattice_limits as limits
+from vid2dyn.simulators._lattice_kernels import CERTAIN, thresholds
+
+Z = 4.9
+Arrhenius, ZeroRange = vd.simulators.Arrhenius, vd.simulators.ZeroRange
+RHO = np.linspace(0.1, 0.9, 9)
+KERNELS = [(), (1.0,), (-2.0,), (1.0, 1.0), (0.0, 2.0), (-1.0, 0.5)]
+
+
+def energy(eta, kernel):
+    """-sum over pairs of J(r), J in kT, on a ring."""
+    n = len(eta)
+    return -sum(J * eta[i] * eta[(i + r) % n] for i in range(n) for r, J in enumerate(kernel, start=1))
+
+
+def felt(eta, i, kernel):
+    n = len(eta)
+    return sum(J * (eta[(i + r) % n] + eta[(i - r) % n]) for r, J in enumerate(kernel, start=1))
+
+
+def tabulated_rate(simulator, eta, i):
+    """What the compiled loop accepts with, read from its own table, over N² d."""
+    n, reach = len(eta), simulator.reach
+    if simulator._box_energy is not None:
+        row = sum(eta[(i + r) % n] + eta[(i - r) % n] for r in range(1, reach + 1))
+    else:
+        row = 0
+        for r in range(1, reach + 1):
+            row = (row << 2) | (eta[(i - r) % n] << 1) | eta[(i + r) % n]
+    return simulator.acceptance()[row] * simulator._rate
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_detailed_balance_on_a_ring_of_six(kernel):
+    """Every hop of every state, for the rates in the tables that the compiled loops read."""
+    simulator = Arrhenius(sites=6, kernel=kernel)
+    for eta in itertools.product((0, 1), repeat=6):
+        for i in range(6):
+            j = (i + 1) % 6
+            if eta[i] == 1 and eta[j] == 0:
+                other = list(eta)
+                other[i], other[j] = 0, 1
+                there = np.exp(-energy(eta, kernel)) * tabulated_rate(simulator, eta, i)
+                back = np.exp(-energy(other, kernel)) * tabulated_rate(simulator, other, j)
+                assert there == pytest.approx(back, rel=1e-12)
+                assert tabulated_rate(simulator, eta, i) == pytest.approx(np.exp(-felt(eta, i, kernel)), rel=1e-12)
+
+
+@pytest.mark.parametrize("simulator", [
+    Arrhenius(sites=6, kernel=(1.0,), windows=(60.0,), realisations=40_000, starts=((0.5, 0.0, 1),)),
+    Arrhenius(sites=6, kernel=(-1.0, 0.5), windows=(60.0,), realisations=40_000, starts=((0.5, 0.0, 1),))])
+def test_the_compiled_loop_ends_at_equilibrium(simulator):
+    """Frequencies of the 20 states of 3 particles on 6 sites; the kernel of half the strength fails."""
+    last = simulator.run(seed=1).values[:, -1]
+    last = last[last.sum(axis=1) == 3]
+    codes = last @ (1 << np.arange(6))
+    states = [eta for eta in itertools.product((0, 1), repeat=6) if sum(eta) == 3]
+    seen = np.array([np.sum(codes == np.dot(eta, 1 << np.arange(6))) for eta in states])
+
+    def chi2(kernel):
+        weight = np.array([np.exp(-energy(eta, kernel)) for eta in states])
+        expected = len(last) * weight / weight.sum()
+        return float(((seen - expected) ** 2 / expected).sum())
+
+    limit = distributions.chi2.isf(1e-6, len(states) - 1)
+    assert chi2(simulator.kernel) < limit
+    assert chi2(tuple(J / 2 for J in simulator.kernel)) > limit
+
+
+def test_counts_equal_a_recount():
+    """The box kernel's four-entry update and the general kernel's look-up give the same process in law, and after a
+    million trials the hops still obey the same balance: density-density correlation of both agree with the chain."""
+    shared = {"sites": 400, "starts": ((0.5, 0.0, 1),), "windows": (500.0,), "realisations": 60}
+    chain = limits.local_chain(0.5, (0.7, 0.7))
+    words = np.array([[1, 1], [1, 0]])
+    exact = chain.probability(words)[0]
+    box = Arrhenius(kernel=(0.7, 0.7), **shared)
+    general = Arrhenius(kernel=(0.7, 0.7 + 1e-9), **shared)
+    assert box._box_energy is not None
+    assert general._box_energy is None
+    for simulator in (box, general):
+        eta = simulator.run(seed=3).values[:, -1].astype(float)
+        each = (eta * np.roll(eta, -1, axis=1)).mean(axis=1)
+        assert abs(each.mean() - exact) < Z * each.std(ddof=1) / len(each) ** 0.5
+        assert abs(each.mean() - 1.1 * exact) > Z * each.std(ddof=1) / len(each) ** 0.5
+
+
+@pytest.mark.parametrize("simulator", [Arrhenius(sites=100, kernel=(1.0,), realisations=4, windows=(20.0,)),
+                                       Arrhenius(sites=100, kac_range=10, kac_strength=2.0, realisations=4),
+                                       ZeroRange(sites=100, realisations=4), ZeroRange(sites=100, rate="independent")])
+def test_mass_is_kept_and_seeds_decide(simulator):
+    a, b, c = simulator.run(seed=0), simulator.run(seed=0), simulator.run(seed=1)
+    assert (a.values == b.values).all()
+    assert (a.values != c.values).any()
+    mass = a.values.sum(axis=2, dtype=np.int64)
+    assert (mass == mass[:, :1]).all()
+
+
+def test_threads_change_nothing():
+    import numba
+
+    simulator = Arrhenius(sites=100, kernel=(1.0,), realisations=20, windows=(30.0,))
+    before = numba.get_num_threads()
+    try:
+        found = []
+        for threads in (1, min(2, numba.config.NUMBA_NUM_THREADS)):
+            numba.set_num_threads(threads)
+            found.append(simulator.run(seed=5).values)
+    finally:
+        numba.set_num_threads(before)
+    assert (found[0] == found[-1]).all()
+
+
+def test_mean_of_exclusion_obeys_the_discrete_heat_equation():
+    """Mode 1 of <η> decays at 2d(1 - cos 2π/N) per microscopic time, exactly. Detects 5 % of the rate."""
+    simulator = Arrhenius(sites=40, starts=((0.5, 0.4, 1),), realisations=20_000, windows=(20.0,))
+    eta = simulator.run(seed=2).values.astype(float)
+    wave = np.cos(2 * np.pi * np.arange(40) / 40) * 2 / 40
+    each = eta @ wave
+    kept = np.exp(-2 * (1 - np.cos(2 * np.pi / 40)) * 20.0)
+    left = each[:, 1] - kept * each[:, 0]
+    error = left.std(ddof=1) / len(left) ** 0.5
+    assert abs(left.mean()) < Z * error
+    assert abs((each[:, 1] - kept**1.05 * each[:, 0]).mean()) > Z * error
+
+
+def test_short_time_fluctuations_of_exclusion():
+    """Growth of a long mode's variance at equilibrium: N Cov/(2h) = m k² for k h small. Detects 5 % of m."""
+    N, h = 500, 10.0
+    simulator = Arrhenius(sites=N, starts=((0.5, 0.0, 1),), realisations=20_000, windows=(h,))
+    eta = simulator.run(seed=4).values.astype(float)
+    x = np.arange(N) / N
+    modes = np.stack([np.cos(2 * np.pi * 5 * x), np.sin(2 * np.pi * 5 * x)])
+    step = (eta[:, 1] - eta[:, 0]) @ modes.T / N
+    # equilibrium: <ΔY²> = 2 χ/N·(1 - exp(-w h)) |mode|²/N summed; w = 2(1 - cos k) per microscopic time
+    k = 2 * np.pi * 5 / N
+    w = 2 * (1 - np.cos(k))
+    expected = 2 * 0.25 * (1 - np.exp(-w * h)) * (modes**2).sum(axis=1) / N**2
+    z = (step**2).mean(axis=0) / expected - 1
+    error = (2 / len(step)) ** 0.5
+    assert (abs(z) < Z * error).all()
+    assert Z * error < 0.05
+
+
+def test_exact_limits_agree_with_each_other():
+    for J in (1.0, 2.0, -1.0, -2.0):
+        exact, matrix = limits.nearest_neighbour(RHO, J), limits.short_range(RHO, (J,))
+        assert np.allclose(exact.curvature, matrix.curvature, rtol=1e-11)
+        assert np.allclose(exact.mobility, limits.instant_mobility(RHO, (J,)), rtol=1e-11)
+        # D is the slope of the gradient current's mean
+        a, h = np.exp(-J) - 1, 1e-5
+
+        def current(rho, a=a, J=J):
+            p10 = 2 * rho * (1 - rho) / (1 + np.sqrt(1 + 4 * rho * (1 - rho) * np.expm1(J)))
+            return rho + a * (2 * (rho - p10) - (rho - p10) ** 2 / rho)
+
+        assert np.allclose((current(RHO + h) - current(RHO - h)) / (2 * h), exact.diffusion, rtol=2e-8)
+    assert np.allclose(limits.short_range(RHO, ()).curvature, limits.exclusion(RHO).curvature, rtol=1e-11)
+    assert np.allclose(limits.short_range(RHO, (0.0, 0.0)).free_energy, limits.exclusion(RHO).free_energy, atol=1e-11)
+
+
+@pytest.mark.parametrize("kernel", [(1.0, 1.0), (0.0, 2.0), (-1.0, -1.0)])
+def test_free_energy_of_range_two_curves_as_stated(kernel):
+    h = 2e-3
+    f = [limits.short_range(RHO + s * h, kernel).free_energy for s in (-1, 0, 1)]
+    assert np.allclose((f[0] - 2 * f[1] + f[2]) / h**2, limits.short_range(RHO, kernel).curvature, rtol=2e-4)
+
+
+def test_zero_range_limits():
+    """f' = ln φ and m = φ, from equilibrium itself: Var(n) = 1/f'' and the mean rate of a site is φ."""
+    for rate, g in (("constant", lambda n: n > 0), ("independent", lambda n: n)):
+        simulator = ZeroRange(sites=50, rate=rate, starts=((0.7, 0.0, 1),), realisations=4000, windows=(5.0,))
+        n = simulator.run(seed=0).values[:, -1].astype(float)
+        limit = simulator.limit(0.7)
+        assert g(n).mean() == pytest.approx(limit.mobility[0], rel=0.02)
+        # a closed ring has lost one degree of freedom
+        assert n.var() == pytest.approx(1 / limit.curvature[0], rel=0.03)
+
+
+def test_a_kac_mobility_of_short_range_is_near_its_mean_field():
+    near = limits.uncorrelated_mobility(RHO, (2.0 / 400,) * 200)
+    assert np.allclose(near, limits.kac(RHO, 2.0).mobility, rtol=0.01)
+    assert limits.kac(RHO, 5.0).curvature.min() < 0
+    assert limits.kac(RHO, 3.9).curvature.min() > 0
+
+
+def test_local_equilibrium_starts_have_the_profile_and_the_correlations():
+    simulator = Arrhenius(sites=100, kernel=(1.0,), starts=((0.5, 0.3, 1),), realisations=4000)
+    eta = simulator.run(seed=0).values[:, 0].astype(float)
+    error = eta.std(axis=0, ddof=1) / len(eta) ** 0.5
+    assert (abs(eta.mean(axis=0) - simulator.profiles()[0]) < 5.5 * error).all()
+    pair = (eta * np.roll(eta, -1, axis=1)).mean(axis=0)[:-1]
+    chains = [limits.local_chain(r, (1.0,)) for r in simulator.profiles()[0]]
+    exact = np.array([c.probability(np.array([[1, 1]]))[0] for c in chains])
+    middle = 0.5 * (exact[1:] + exact[:-1])
+    assert abs(pair / middle - 1).mean() < 0.03
+    assert abs(simulator.profiles()[0][:-1] ** 2 / middle - 1).mean() > 0.1, "independent sites are no match"
+
+
+def test_certain_is_certain():
+    assert thresholds(np.array([1.0, 0.0])).tolist() == [CERTAIN, 0]
+
+
+@pytest.mark.parametrize(("settings", "said"), [
+    ({"starts": ((0.8, 0.4, 1),)}, "between 0 and 1"), ({"sites": 3}, "at least 4"),
+    ({"windows": (2.0, 1.0)}, "increasing"),
+    ({"kernel": (1.0,), "kac_range": 2, "kac_strength": 1.0}, "not both"), ({"kac_range": 3}, "belong together"),
+    ({"kernel": (0.1,) * 9}, "range 9"), ({"sites": 10, "kac_range": 5, "kac_strength": 1.0}, "both sides"),
+    ({"realisations": 0}, "at least 1"), ({"d": 0.0}, "positive"), ({"kernel": (float("nan"),)}, "finite"),
+])
+def test_settings_out_of_range(settings, said):
+    with pytest.raises(ConfigError, match=said):
+        Arrhenius(**settings)
+
+
+def test_fields_file_and_its_errors(tmp_path):
+    fields = Arrhenius(sites=20, realisations=3, windows=(1.0,)).run(seed=0)
+    path = fields.save(tmp_path / "a.fields")
+    again = vd.load(path)
+    assert (again.values == fields.values).all()
+    assert again.info == fields.info
+    assert again.values.dtype == fields.values.dtype
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DataError, match="not a readable file"):
+        vd.load(path)
+    with pytest.raises(DataError, match="increasing"):
+        vd.Fields(np.zeros((1, 2, 3)), np.array([0.0, 0.0]))
+    with pytest.raises(DataError, match="finite"):
+        vd.Fields(np.full((1, 1, 3), np.nan), np.array([0.0]))
+    with pytest.raises(DataError, match="no realisation of start 7"):
+        fields.of_start(7)
