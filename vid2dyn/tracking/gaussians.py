@@ -27,7 +27,7 @@ LONGEST = 129
 """Most pixels along an edge of the fitted square."""
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def bell(centre, first, size, width, out):
     """out[k] = exp(-(first + k - centre)² / (2 width²)), by recurrence: three exponentials in all."""
     s = 1.0 / (width * width)

@@ -23,7 +23,7 @@ MOST = 12
 """Neighbours whose errors are followed into a spot's own; the nearest count."""
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def alone(image, spots, offset, gain, floor, out):
     """Standard errors of all spots as if nothing were near: out (N, 3) = (y, x) [px] and pixel noise [grey levels].
 
@@ -69,7 +69,7 @@ def alone(image, spots, offset, gain, floor, out):
         out[i, 2] = math.sqrt(0.5 * (vy + vx))
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def _block(spots, k, l, shape, rows, out):
     """out (3, 3): columns (g, g dy, g dx) of spot k, background projected out, times those of l, on the square of k."""
     w = spots[k, 3]
@@ -117,19 +117,22 @@ def _nearest(spots, i, near, chosen):
             distance[t] = (spots[near[t], 0] - spots[i, 0]) ** 2 + (spots[near[t], 1] - spots[i, 1]) ** 2
         limit = np.sort(distance)[MOST - 1]
     for j in near:
-        if count <= MOST and (spots[j, 0] - spots[i, 0]) ** 2 + (spots[j, 1] - spots[i, 1]) ** 2 <= limit:
+        square_of = (spots[j, 0] - spots[i, 0]) ** 2 + (spots[j, 1] - spots[i, 1]) ** 2
+        if count <= MOST and spots[j, 2] > 0.0 and square_of <= limit:
             chosen[count] = j
             count += 1
     return count
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def together(shape, spots, which, start, neighbours, out):
     """Standard errors of spots `which` with those of their neighbours; `out` (N, 3) as left by `alone` is changed."""
     rows = np.zeros((2, LONGEST))
     chosen = np.zeros(MOST + 1, np.int64)
     full, block = np.zeros((3 * MOST + 3, 3 * MOST + 3)), np.zeros((3, 3))
     for i in which:
+        if not out[i, 2] < np.inf:
+            continue
         n = _nearest(spots, i, neighbours[start[i]:start[i + 1]], chosen)
         for a in range(n):
             for b in range(n):
