@@ -31,6 +31,7 @@ __version__ = "0.1.0"
 _HOME = {
     "open": "pipeline", "track": "pipeline", "diffusion": "pipeline", "simulate": "pipeline",
     "fit": "pipeline", "compare": "pipeline", "load": "pipeline", "report": "pipeline", "render": "pipeline",
+    "suggest": "pipeline",
     "run": "batch", "demo": "demo",
     "Trajectories": "trajectories", "Video": "video", "Units": "units",
     "Fields": "fields", "Box": "box", "Free": "box", "Periodic": "box", "LeesEdwards": "box",

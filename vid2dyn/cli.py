@@ -83,6 +83,19 @@ def track(movie: Annotated[Path, typer.Argument(help="Movie, TIFF stack or folde
         say(f"note: {warning}")
 
 
+@verb(settings=Track, calibration=Units)
+def suggest(movie: Annotated[Path, typer.Argument(help="Movie, TIFF stack or folder of images.")],
+            out: Annotated[Path | None, typer.Option("--out", "-o", help="Page (.html) with the pictures.")] = None,
+            reader: Annotated[list[str] | None, typer.Option(
+                metavar="KEY=VALUE", help="An option of the reader, e.g. --reader channel=0.")] = None,
+            *, settings: dict[str, Any], calibration: dict[str, Any], progress: Progress) -> None:
+    """Propose the settings of track for a movie, with the pictures behind them; what is given is kept."""
+    target = suffix(out or Path(f"{movie.stem}.settings.html"), ".html")
+    options = {**calibration, **parse_assignments(reader or []), **settings}
+    found = pipeline.suggest(movie, progress=progress, **options)
+    say(f"{found}\nwritten to {found.save(target)}")
+
+
 @verb(calibration=Units)
 def diffusion(tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet, or a table .csv/.xml).")], *,
               calibration: dict[str, Any], progress: Progress) -> None:

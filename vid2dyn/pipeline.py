@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from vid2dyn.fields import Fields
     from vid2dyn.model import Model
     from vid2dyn.simulators.rendered_video import RenderedVideo
+    from vid2dyn.suggestion import Suggestion
     from vid2dyn.tracking import Track
     from vid2dyn.trajectories import Trajectories
     from vid2dyn.video import Video
@@ -98,6 +99,42 @@ def track(video: Video | PathLike, settings: Track | None = None, *, progress: P
                             "vd.open (command line: fit, report) reads its tracks as they are.")
         video = opened
     return run_tracker(video, chosen, progress=progress)
+
+
+def suggest(video: Video | PathLike, settings: Track | None = None, *, progress: Progress = silent,
+            **options: Any) -> Suggestion:
+    """Settings proposed for a recording, with the pictures behind them.
+
+    Parameters
+    ----------
+    video : Video or path
+        What `vd.open` returned, or a path that it can open.
+    settings : Track, optional
+        What is known already; whatever differs from the defaults is kept. Or give it one by one:
+    **options
+        Keys of `Track` (diameter=11, invert=True, ...); with a path also those of `vd.open`.
+
+    Returns
+    -------
+    Suggestion
+        `.track` goes into ``vd.track(video, suggestion.track)``; `.figures` and `.save("page.html")` show why;
+        `.against_range` says how D depends on the search range; `.warnings` in plain words.
+
+    Raises
+    ------
+    DataError
+        When nothing stands out of the noise, or the recording has a single frame.
+    """
+    from vid2dyn.suggestion import suggest as propose
+    from vid2dyn.video import Video
+
+    chosen, calibration = _split(settings, options, is_path=not isinstance(video, Video))
+    if not isinstance(video, Video):
+        opened = open(video, **calibration)
+        if not isinstance(opened, Video):
+            raise DataError(f"{video}: holds a table of positions, not a recording; there is nothing to track.")
+        video = opened
+    return propose(video, chosen, progress)
 
 
 def _split(given: Track | None, options: Mapping[str, Any], is_path: bool) -> tuple[Track, dict[str, Any]]:

@@ -8,12 +8,14 @@ a time; `Track` holds all settings. Every position carries a calibrated standard
 from vid2dyn.tracking.detect import COLUMNS, FLAGS, CrockerGrier, Detector
 from vid2dyn.tracking.detectors import detector
 from vid2dyn.tracking.filters import keep
-from vid2dyn.tracking.link import Linker, NearestLinks
+from vid2dyn.tracking.link import Linker, LinkStream, NearestLinks
 from vid2dyn.tracking.minmass import automatic_minmass
 from vid2dyn.tracking.movie import track
 from vid2dyn.tracking.noise import CameraNoise, camera_noise
 from vid2dyn.tracking.precision import centroid_std
 from vid2dyn.tracking.settings import Track
+from vid2dyn.tracking.suggest import Proposal, propose, relink
 
-__all__ = ["COLUMNS", "FLAGS", "CameraNoise", "CrockerGrier", "Detector", "Linker", "NearestLinks", "Track",
-           "automatic_minmass", "camera_noise", "centroid_std", "detector", "keep", "track"]
+__all__ = ["COLUMNS", "FLAGS", "CameraNoise", "CrockerGrier", "Detector", "LinkStream", "Linker", "NearestLinks",
+           "Proposal", "Track", "automatic_minmass", "camera_noise", "centroid_std", "detector", "keep", "propose",
+           "relink", "track"]

@@ -1,0 +1,283 @@
+"""Which settings suit a movie: size and sign of the spots, the least brightness, and how far particles move.
+
+Size and sign come from the scale-normalised Laplacian -s² ∇²(G_s * image): over the middle of a Gaussian spot of width
+w it is largest at s = w (Lindeberg, Int. J. Comput. Vis. 30, 79 (1998)); white noise of standard deviation n gives it
+n/(s √(2π)). The search range comes from displacements between successive frames.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from vid2dyn.cv import cv2
+from vid2dyn.errors import DataError
+from vid2dyn.progress import Progress, silent
+from vid2dyn.tracking.candidates import candidates
+from vid2dyn.tracking.detectors import detector
+from vid2dyn.tracking.features import checked
+from vid2dyn.tracking.link import LinkStream
+from vid2dyn.tracking.minmass import automatic_minmass
+from vid2dyn.tracking.noise import camera_noise
+from vid2dyn.tracking.settings import Track
+from vid2dyn.trajectories import Trajectories
+from vid2dyn.video import Video
+
+MASK = 4.6
+"""Diameters of a mask per width of a Gaussian spot: it holds 93 % of the light."""
+_PAIRS = 4                        # pairs of successive frames looked at
+_FULL = 2                         # of them searched without a limit of brightness, for the picture
+_SIGNIFICANT = 6.0                # standard deviations of the noise that a spot exceeds
+_FAR = 3.7                        # widths of a Brownian step that one in a thousand exceeds, in two dimensions
+_LEAST_RANGE = 2.0                # px
+
+
+@dataclass(frozen=True, eq=False)
+class Proposal:
+    """Settings and the evidence for them.
+
+    Parameters
+    ----------
+    track : Track
+        Proposed: diameter, invert, minmass and search_range, the rest as by default or as given.
+    scales : (k,) array
+        Widths of spots looked for [px].
+    response : (2, k) array
+        How much there is of each, bright spots first, dark ones second [grey levels²].
+    spot_width : float
+        Of a typical spot, as that of a Gaussian [px].
+    mass : (n,) array
+        Summed brightness of everything found in the frames looked at, without a limit [grey levels].
+    displacement : (m, 2) array
+        Between successive frames [px].
+    step : float
+        Standard deviation of a displacement along an axis, about the common motion [px].
+    drift : (2,) array
+        Common motion [px per frame].
+    spacing : float
+        Median distance to the nearest neighbour [px].
+    ambiguous : float
+        Part of the particles with more than one candidate within the search range.
+    example : int
+        Frame that is shown.
+    notes : tuple of str
+        What a user should know, in plain words.
+    """
+
+    track: Track
+    scales: np.ndarray
+    response: np.ndarray
+    spot_width: float
+    mass: np.ndarray
+    displacement: np.ndarray
+    step: float
+    drift: np.ndarray
+    spacing: float
+    ambiguous: float
+    example: int
+    notes: tuple[str, ...]
+
+
+def propose(video: Video, given: Track | None = None, progress: Progress = silent) -> Proposal:
+    """Settings for a movie, from a few pairs of its frames.
+
+    Parameters
+    ----------
+    video : Video
+    given : Track, optional
+        Whatever differs from the default in it is kept (diameter, minmass, invert, search_range, ...).
+
+    Raises
+    ------
+    DataError
+        Where nothing stands out of the noise, or the movie has a single frame.
+
+    Examples
+    --------
+    >>> from vid2dyn.simulators import Brownian, Renderer, render
+    >>> clip = render(Brownian(n_particles=60, frames=8, box_length=25.6), Renderer(spot_sigma=2.0), seed=0)
+    >>> found = propose(clip)
+    >>> found.track.diameter, found.track.invert, bool(abs(found.spot_width - 2) < 0.3)
+    (11, False, True)
+    """
+    given = given or Track()
+    frames = _pairs(video, given)
+    scales, response = scale_response([a for _, a, _ in frames])
+    dark, width = _spot(scales, response)
+    default = Track()
+    diameter = given.diameter if given.diameter != default.diameter else _odd(MASK * width)
+    diameter = min(diameter, (min(video.shape) - 1) // 4 * 2 - 1)
+    invert = given.invert or dark
+    base = dataclasses.replace(given, diameter=diameter, invert=invert,
+                               search_range=min(given.search_range, max(video.shape)))
+    minmass = given.minmass if given.minmass is not None else \
+        automatic_minmass([a for _, a, _ in frames[:_FULL]], base)
+    find = detector(dataclasses.replace(base, minmass=minmass))
+    found = []
+    for done, (_, a, b) in enumerate(frames):
+        found.append((find(a)[:, :2], find(b)[:, :2]))
+        progress(done + 1, len(frames), "looking at frames")
+    everything = detector(dataclasses.replace(base, minmass=0.0))
+    mass = np.concatenate([everything(a)[:, 4] for _, a, _ in frames[:_FULL]])
+    displacement, drift, step, spacing = _motion(found, video)
+    search_range = given.search_range if given.search_range != default.search_range else \
+        _range(displacement, drift, step)
+    ambiguous = _ambiguous(found, search_range)
+    track = dataclasses.replace(base, minmass=float(f"{minmass:.4g}"), search_range=search_range)
+    notes = _notes(track, step, drift, spacing, ambiguous)
+    return Proposal(track, scales, response, width, mass, displacement, step, drift, spacing, ambiguous,
+                    frames[0][0], notes)
+
+
+def scale_response(frames: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """How much structure of which size and sign there is.
+
+    Returns
+    -------
+    scales : (k,) array
+        Widths s [px], a factor of 2^(1/4) apart, up to a sixteenth of the frame's shorter edge.
+    response : (2, k) array
+        Root of the sum, over all significant maxima in place and scale, of the fourth power of the scale-normalised
+        Laplacian [grey levels²]: bright spots, dark spots. Fourth, so that a bright core outweighs its dark ring.
+    """
+    largest = max(min(frames[0].shape) / 16, 2.0)
+    scales = 2.0 ** np.arange(-0.75, math.log2(largest) + 0.26, 0.25)
+    total = np.zeros((2, len(scales)))
+    for frame in frames:
+        noise = float(camera_noise(frame).std(float(np.median(frame))))
+        laplacian = [_laplacian(frame, float(s)) for s in scales]
+        for sign in (0, 1):
+            total[sign] += _maxima(laplacian if sign == 0 else [-r for r in laplacian], scales, noise)
+    return scales, np.sqrt(total)
+
+
+def _laplacian(frame: np.ndarray, scale: float) -> np.ndarray:
+    smooth = cv2.GaussianBlur(frame.astype(np.float32), (0, 0), scale, borderType=cv2.BORDER_REFLECT)
+    return -(scale**2) * cv2.Laplacian(smooth, cv2.CV_32F, ksize=1, borderType=cv2.BORDER_REFLECT)
+
+
+def _maxima(stack: list[np.ndarray], scales: np.ndarray, noise: float) -> np.ndarray:
+    """(k,) sums of response⁴ over the maxima in place (within about one scale) and scale (among neighbours)."""
+    tops = []
+    for response, s in zip(stack, scales):
+        edge = 2 * max(round(0.8 * s), 1) + 1
+        tops.append(cv2.dilate(response, np.ones((edge, edge), np.uint8)))
+    total = np.zeros(len(scales))
+    for k in range(1, len(scales) - 1):
+        limit = _SIGNIFICANT * noise / (scales[k] * math.sqrt(2 * math.pi))
+        peak = (stack[k] >= tops[k]) & (stack[k] > limit)
+        y, x = np.nonzero(peak)
+        value = stack[k][y, x]
+        best = (value >= stack[k - 1][y, x]) & (value >= stack[k + 1][y, x])
+        total[k] = (value[best].astype(float) ** 4).sum()
+    return total
+
+
+def _spot(scales: np.ndarray, response: np.ndarray) -> tuple[bool, float]:
+    """Whether spots are dark, and their width: the centre of the highest peak of the response."""
+    smooth = response[:, :-2] + response[:, 1:-1] + response[:, 2:]
+    if not smooth.max() > 0:
+        raise DataError("Nothing in the frames stands out of the noise; there is no size to propose. Check that the "
+                        "movie shows particles, or choose diameter and minmass by hand.")
+    sign, at = np.unravel_index(int(smooth.argmax()), smooth.shape)
+    near = slice(int(at), int(at) + 3)
+    weight = response[sign, near]
+    return bool(sign == 1), float(np.exp((weight * np.log(scales[near])).sum() / weight.sum()))
+
+
+def _odd(value: float) -> int:
+    """The smallest odd number of at least `value`, and 3 or more."""
+    return max(2 * math.ceil((value - 1) / 2) + 1, 3)
+
+
+def _pairs(video: Video, given: Track) -> list[tuple[int, np.ndarray, np.ndarray]]:
+    """(frame number, frame, the next one), spread over the movie."""
+    stop = len(video) if given.stop is None else min(given.stop, len(video))
+    if stop - given.start < 2:
+        raise DataError(f"{video.path}: a single frame says nothing about motion; choose search_range by hand.")
+    numbers = np.unique(np.linspace(given.start, stop - 2, _PAIRS).round().astype(int))
+    return [(int(k), *(checked(video[int(k) + d], int(k) + d, video) for d in (0, 1))) for k in numbers]
+
+
+def _motion(found: Sequence[tuple[np.ndarray, np.ndarray]],
+            video: Video) -> tuple[np.ndarray, np.ndarray, float, float]:
+    """Displacements, their median, their width along an axis, and the distance of neighbours."""
+    nearest = [cKDTree(a).query(a, k=2)[0][:, 1] for a, _ in found if len(a) > 1]
+    spacing = float(np.median(np.concatenate(nearest))) if nearest else float(max(video.shape))
+    reach = min(max(0.5 * spacing, _LEAST_RANGE), 0.25 * max(video.shape))
+    moved = []
+    for a, b in found:
+        stream = LinkStream(Track(search_range=reach))
+        first, second = stream.step(0, a), stream.step(1, b)
+        _, i, j = np.intersect1d(first, second, return_indices=True)
+        moved.append(b[j] - a[i])
+    displacement = np.concatenate(moved) if moved else np.empty((0, 2))
+    if not len(displacement):
+        raise DataError(f"{video.path}: no particle is found again in the next frame; choose search_range by hand, "
+                        "or check diameter and minmass.")
+    drift = np.median(displacement, axis=0)
+    step = float(np.median(np.linalg.norm(displacement - drift, axis=1))) / math.sqrt(2 * math.log(2))
+    return displacement, drift, step, spacing
+
+
+def _range(displacement: np.ndarray, drift: np.ndarray, step: float) -> float:
+    """What one step in a thousand exceeds, the common motion included, rounded up to half a pixel."""
+    seen = float(np.quantile(np.linalg.norm(displacement, axis=1), 0.99))
+    farthest = max(_FAR * step + float(np.linalg.norm(drift)), 1.1 * seen, _LEAST_RANGE)
+    return math.ceil(2 * farthest) / 2
+
+
+def _ambiguous(found: Sequence[tuple[np.ndarray, np.ndarray]], search_range: float) -> float:
+    counts = [np.diff(candidates(a, np.full(len(a), search_range), b)[0]) for a, b in found if len(a)]
+    return float((np.concatenate(counts) > 1).mean()) if counts else 0.0
+
+
+def _notes(track: Track, step: float, drift: np.ndarray, spacing: float, ambiguous: float) -> tuple[str, ...]:
+    notes = []
+    if step > 0.2 * spacing:
+        notes.append(f"Particles move {step:.3g} px a frame along each axis and their neighbours are {spacing:.3g} px "
+                     "away: links are guesses. Record at a higher frame rate, or look at fewer particles.")
+    elif ambiguous > 0.3:
+        notes.append(f"{100 * ambiguous:.0f} % of the particles have more than one candidate within search_range = "
+                     f"{track.search_range:g} px; see how D depends on it.")
+    if np.linalg.norm(drift) > max(2 * step, 1.0):
+        notes.append(f"All particles move together by ({drift[0]:.2g}, {drift[1]:.2g}) px a frame (y, x); "
+                     'predictor = "affine" follows that with a smaller search_range.')
+    return tuple(notes)
+
+
+def relink(tracks: Trajectories, settings: Track) -> Trajectories:
+    """The same detections with particle numbers from new settings of linking.
+
+    Parameters
+    ----------
+    tracks : Trajectories
+        Rows that belong to no track take part too.
+    settings : Track
+        search_range, memory, range_growth, predictor, link_cost and min_length count.
+
+    Examples
+    --------
+    >>> from vid2dyn.simulators import TrackingChallenge
+    >>> truth = TrackingChallenge("brownian", "low", frames=5, height=128, width=128).run(seed=0)
+    >>> relink(truth, Track(search_range=8)).n_frames
+    5
+    """
+    from vid2dyn.tracking.filters import keep
+
+    table = tracks.dataframe.sort_values("frame", kind="stable", ignore_index=True)
+    columns = [*"yx", *(name for name in ("y_std", "x_std") if name in table)]
+    values = table[columns].to_numpy(dtype=float)
+    frame = table["frame"].to_numpy()
+    numbers, first = np.unique(frame, return_index=True)
+    stream = LinkStream(settings)
+    particle = [stream.step(int(k), part) for k, part in zip(numbers, np.split(values, first[1:]))]
+    table["particle"] = np.concatenate(particle) if particle else np.empty(0, np.int64)
+    made = Trajectories.from_dataframe(table, units=tracks.units, box=tracks.box, field_of_view=tracks.field_of_view,
+                                       info=tracks.info)
+    return keep(made.replace(drift=tracks.drift), min_length=settings.min_length)
