@@ -1,0 +1,211 @@
+"""Finding particles: speed, completeness and error bars beside trackpy, on the same rendered frames in one run.
+
+    python scripts/bench_tracking.py                       # everything, one thread
+    python scripts/bench_tracking.py --parts locate crowd
+
+locate  processor time of one frame, recall and precision; spots of width 2 px at SNR 24 (brightness of a spot over the
+        noise of a pixel). `apart`: no two nearer than 12 px (images of 11 px do not overlap); `random`: anywhere
+sigma   isolated spots: RMSE over the Cramér-Rao bound sqrt(2/pi)/SNR and std of (error / stated error); phase: least p
+        of the test of uniform sub-pixel positions
+crowd   pairs at given distances (width 2.5 px, SNR 25): bias of the distance and RMSE over the joint bound; hexagonal
+        packings of 3,025 spots
+real    recordings beside the repository: steadiness of the count, test of sub-pixel phases
+"""
+
+from __future__ import annotations
+
+# ruff: noqa: E402   the number of threads has to be said before numpy is imported
+import os
+
+for _name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+import argparse
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import trackpy
+from scipy.spatial import cKDTree
+
+from vid2dyn.cv import cv2
+from vid2dyn.readers import open_video
+from vid2dyn.score import DetectionScore, joint_bound, pair_distance_bias, phase_p
+from vid2dyn.simulators import Renderer
+from vid2dyn.tracking import Track, automatic_minmass, detector
+from vid2dyn.tracking.phase import phase_correction
+
+sys.path.insert(0, str(Path(__file__).parent))
+from bench_fit import machine
+
+RECORDINGS = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def scattered(rng: np.random.Generator, size: int, count: int, apart: float, margin: float = 12.0) -> np.ndarray:
+    """`count` positions (N, 2) [px] at random, no two nearer than `apart`."""
+    points = np.empty((0, 2))
+    while len(points) < count:
+        points = np.concatenate([points, rng.uniform(margin, size - margin, (count, 2))])
+        pairs = cKDTree(points).query_pairs(apart, output_type="ndarray") if apart else np.empty((0, 2), int)
+        gone = np.zeros(len(points), bool)
+        for i, j in pairs[np.lexsort((pairs[:, 0], pairs[:, 1]))]:
+            gone[j] |= not gone[i]
+        points = points[~gone]
+    return points[:count]
+
+
+def lattice(rng: np.random.Generator, size: int, spacing: int, edge: int) -> np.ndarray:
+    """Positions (N, 2) [px] far from each other, at every sub-pixel phase."""
+    nodes = np.arange(edge, size - edge, spacing)
+    points = np.stack(np.meshgrid(nodes, nodes, indexing="ij"), axis=-1).reshape(-1, 2)
+    return points + rng.uniform(-0.5, 0.5, points.shape)
+
+
+def pairs(rng: np.random.Generator, size: int, distance: float) -> np.ndarray:
+    """Positions (2 P, 2) [px] of pairs in every direction, rows 2 k and 2 k + 1."""
+    middle = lattice(rng, size, 46, 32)
+    angle = rng.uniform(0, 2 * np.pi, len(middle))
+    half = 0.5 * distance * np.stack([np.sin(angle), np.cos(angle)], axis=1)
+    return np.stack([middle + half, middle - half], axis=1).reshape(-1, 2)
+
+
+def packing(rng: np.random.Generator, spacing: float, rows: int = 55, jitter: float = 0.3) -> np.ndarray:
+    """A hexagonal packing of rows² positions (N, 2) [px] that tremble by `jitter`."""
+    a, b = np.divmod(np.arange(rows * rows), rows)
+    points = np.stack([20 + a * spacing * np.sqrt(0.75), 20 + (b + 0.5 * (a % 2)) * spacing], axis=1)
+    return points + rng.normal(0, jitter, points.shape)
+
+
+def exposed(points: np.ndarray, size: int, seed: int, snr: float, width: float = 2.0, depth: int = 16) -> np.ndarray:
+    """A frame with white noise only, so that the signal-to-noise ratio says it all."""
+    amplitude = 120.0 if depth == 8 else 8000.0
+    noise = amplitude / snr
+    camera = Renderer(height=size, width=size, spot_sigma=width, amplitude=amplitude, background=8 * noise, gain=0.0,
+                      read_noise=float(np.sqrt(noise**2 - 1 / 12)), bit_depth=depth)       # rounding adds 1/12
+    return camera.scene(seed, len(points)).frame(0, points[None])
+
+
+def peer(frame: np.ndarray, **arguments: float) -> np.ndarray:
+    """trackpy's positions (N, 2)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return trackpy.locate(frame, engine="numba", **arguments)[["y", "x"]].to_numpy()
+
+
+def timed(work: Callable, repeats: int) -> float:
+    """Median processor time of a call [ms]; the first call, which may compile, is not counted."""
+    work()
+    taken = []
+    for _ in range(repeats):
+        start = time.process_time()
+        work()
+        taken.append(time.process_time() - start)
+    return 1e3 * float(np.median(taken))
+
+
+def locate() -> None:
+    for size, count in ((512, 500), (1024, 3000), (2048, 10_000)):
+        for name, apart, depth in (("apart", 12.0, 8), ("apart", 12.0, 16), ("random", 0.0, 8)):
+            truth = scattered(np.random.default_rng(size), size, count, apart)
+            frame = exposed(truth, size, 1, 24.0, depth=depth)
+            settings = Track(diameter=11, minmass=automatic_minmass([frame], Track(diameter=11)))
+            theirs = {"diameter": 11, "minmass": automatic_minmass([frame], Track(diameter=11, compat="trackpy"))}
+            find, peer_find = detector(settings), partial(peer, frame, **theirs)
+            fast, slow = timed(partial(find, frame), 9), timed(peer_find, 3)
+            a, b = DetectionScore.of([(find(frame), truth)]), DetectionScore.of([(peer_find(), truth)])
+            print(f"locate {size}² {count:>6} {name:<6} {depth:>2} bit: {fast:7.2f} ms, trackpy {slow:7.1f} ms, "
+                  f"{slow / fast:5.1f} times; recall {a.recall:.4f} ({b.recall:.4f}), precision {a.precision:.4f} "
+                  f"({b.precision:.4f}), RMSE {a.rmse:.4f} ({b.rmse:.4f}) px", flush=True)
+
+
+def sigma() -> None:
+    for width, diameter in ((1.5, 9), (2.0, 11), (2.5, 13)):
+        for snr in (6.0, 12.0, 24.0, 60.0, 120.0):
+            ours, theirs = [], []
+            limit = 0.25 * 8000.0 * np.pi * width**2
+            find = detector(Track(diameter=diameter, minmass=limit))
+            for seed in range(8):
+                truth = lattice(np.random.default_rng([seed, int(snr), int(10 * width)]), 512, 26, 24)
+                frame = exposed(truth, 512, seed, snr, width)
+                ours.append((find(frame), truth))
+                if seed < 2:
+                    theirs.append((peer(frame, diameter=diameter, minmass=limit), truth))
+            a, b, bound = DetectionScore.of(ours), DetectionScore.of(theirs), np.sqrt(2 / np.pi) / snr
+            print(f"sigma  width {width} SNR {snr:4.0f}: RMSE/bound {a.rmse / bound:.3f} (trackpy "
+                  f"{b.rmse / bound:.3f}), std of error/sigma {a.z_std:.3f}, phase p {a.phase_p:.2g} (trackpy {b.phase_p:.2g}), recall "
+                  f"{a.recall:.4f}, precision {a.precision:.4f}", flush=True)
+
+
+def crowd() -> None:
+    width, snr = 2.5, 25.0
+    limit = 0.25 * 8000.0 * np.pi * width**2
+    find = detector(Track(diameter=11, minmass=limit))
+    for distance in (6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 14.0):
+        ours, theirs = [], []
+        for seed in range(6):
+            truth = pairs(np.random.default_rng([seed, int(10 * distance)]), 512, distance)
+            frame = exposed(truth, 512, seed, snr, width)
+            ours.append((find(frame), truth))
+            theirs.append((peer(frame, diameter=11, minmass=limit, separation=5), truth))
+        bound = np.mean([np.sqrt(np.mean(joint_bound(truth[k:k + 2], width, snr) ** 2)) for k in range(0, 60, 2)])
+        (bias, stderr, both), (other, _, two), a = (*map(pair_distance_bias, (ours, theirs)), DetectionScore.of(ours))
+        b = DetectionScore.of(theirs)
+        print(f"pair   {distance:4.1f} px: bias {bias:+.4f} ± {stderr:.4f} px (trackpy {other:+.3f}), RMSE/joint bound "
+              f"{a.rmse / bound:.3f} ({b.rmse / bound:.2f}), std of error/sigma {a.z_std:.3f}, both found {both:.3f} "
+              f"({two:.3f})", flush=True)
+    for spacing in (8.0, 10.0, 12.0):
+        truth = packing(np.random.default_rng(5), spacing)
+        frame = exposed(truth, int(truth.max()) + 25, 1, snr, width)
+        find = detector(Track(diameter=11, minmass=0.4 * limit))
+        theirs_find = partial(peer, frame, diameter=11, minmass=0.4 * limit, separation=5)
+        inner = truth[(np.abs(truth - truth.mean(axis=0)) < 12).all(axis=1)]
+        middle = np.argmin(((inner - inner.mean(axis=0)) ** 2).sum(axis=1))
+        bound = np.sqrt(np.mean(joint_bound(inner, width, snr)[middle] ** 2))
+        a, b = DetectionScore.of([(find(frame), truth)]), DetectionScore.of([(theirs_find(), truth)])
+        fast, slow = timed(partial(find, frame), 3), timed(theirs_find, 3)
+        print(f"packed {len(truth)} at {spacing:4.1f} px: {fast:5.0f} ms (trackpy {slow:.0f}), RMSE/joint bound "
+              f"{a.rmse / bound:.3f} ({b.rmse / bound:.2f}), std of error/sigma {a.z_std:.3f}, recall {a.recall:.4f} "
+              f"({b.recall:.4f}), precision {a.precision:.4f} ({b.precision:.4f})", flush=True)
+
+
+def real() -> None:
+    """Recordings without truth: counts from frame to frame, and sub-pixel phases before and after the correction."""
+    for name, settings in (("active_rollers_8f.tif", Track(diameter=7)),
+                           ("hydrogel.mp4", Track(diameter=31, invert=True)), ("colloids.mp4", Track(diameter=9)),
+                           ("bulk-water.mov", Track(diameter=11, invert=True)),
+                           ("brightfield_25f.tif", Track(diameter=13))):
+        if not (RECORDINGS / name).exists():
+            print(f"real   {name}: absent")
+            continue
+        video = open_video(RECORDINGS / name)
+        shown = [video[int(k)] for k in np.linspace(0, len(video) - 1, 8).astype(int)]
+        in_force = Track(**{**vars(settings), "minmass": automatic_minmass(shown[::2], settings)})
+        find = detector(in_force)
+        found = [find(frame) for frame in shown]
+        counts = np.array([len(features) for features in found])
+        first, rest = (np.concatenate(found[k::2])[:, :2] for k in range(2))
+        corrected = phase_p(phase_correction(first)(rest)) if len(first) > 200 else float("nan")
+        print(f"real   {name}: {', '.join(map(str, counts))} particles, spread {counts.std() / counts.mean():.1%}; "
+              f"phase p {phase_p(rest):.2g}, corrected by the other frames {corrected:.2g}; "
+              f"{timed(partial(find, shown[0]), 3):.0f} ms a frame", flush=True)
+
+
+PARTS = {"locate": locate, "sigma": sigma, "crowd": crowd, "real": real}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    print(f"{machine()}, trackpy {trackpy.__version__}, one thread", flush=True)
+    for part in options.parts:
+        PARTS[part]()
+
+
+if __name__ == "__main__":
+    main()
