@@ -53,8 +53,7 @@ def solve(lists, e, friction, turns, mass, tolerance, residual, change, directio
     `residual` starts as the right-hand side, R - dt L v, which knows nothing of a common velocity. All arrays but the
     pairs' `scratch` are (n, 3); they are overwritten.
     """
-    change[:] = 0.0
-    direction[:] = residual
+    _start(residual, change, direction)
     rr = dot(residual, residual)
     goal = tolerance * tolerance * rr
     for iteration in range(1000):
@@ -70,6 +69,13 @@ def solve(lists, e, friction, turns, mass, tolerance, residual, change, directio
         _turn(new / rr, residual, direction)
         rr = new
     return -1
+
+
+@njit(cache=True)
+def _start(residual, change, direction):  # type: ignore[no-untyped-def]
+    for i in range(len(change)):
+        for c in range(change.shape[1]):
+            change[i, c], direction[i, c] = 0.0, residual[i, c]
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
@@ -193,8 +199,7 @@ def conduct(lists, conduction, heat, softness, tolerance, columns):  # type: ign
     """
     residual, y, direction, image = columns[0], columns[1], columns[2], columns[3]
     _received(lists, heat, softness, residual)
-    y[:] = 0.0
-    direction[:] = residual
+    _start(residual, y, direction)
     rr = dot(residual, residual)
     goal = tolerance * tolerance * rr
     for iteration in range(1000):

@@ -51,24 +51,16 @@ def separation(x, i, j, space):  # type: ignore[no-untyped-def]
     return dx, dy, dz, turns
 
 
-@njit(cache=True)
-def _grid(x, space, reach):  # type: ignore[no-untyped-def]
-    """Lower corner, width and number of cells on each of three axes; cells are at least `reach` wide."""
-    n = len(x)
-    count, low, width = np.ones(3, np.int64), np.zeros(3), np.ones(3)
-    for c in range(3):
-        span = space[c]
-        if span <= 0.0:
-            low[c] = x[:, c].min()
-            span = x[:, c].max() - low[c]
-        count[c] = max(1, int(min(span / reach, 2.0**20)))
+def _grid(x: np.ndarray, space: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Number, lower corner and width of the cells on each of three axes; cells are at least `reach` wide."""
+    edge = space[:3]
+    low = np.where(edge > 0, 0.0, x.min(axis=0))
+    span = np.where(edge > 0, edge, np.maximum((x.max(axis=0) - low) * (1 + 1e-9), 1e-300))
+    count = np.maximum(1, np.minimum(span / reach, 2.0**20).astype(np.int64))
     # one stray particle far away must not cost memory for empty cells
-    while count[0] * count[1] * count[2] > 4 * n + 64:
+    while count.prod() > 4 * len(x) + 64:
         count[np.argmax(count)] //= 2
-    for c in range(3):
-        span = space[c] if space[c] > 0.0 else x[:, c].max() - low[c]
-        width[c] = max(span * (1.0 + 1e-9 * (space[c] <= 0.0)), 1e-300) / count[c]
-    return count, low, width
+    return count, low, span / count
 
 
 @njit(cache=True)
@@ -85,15 +77,10 @@ def _cell_of(x, i, space, count, low, width, cell):  # type: ignore[no-untyped-d
 
 
 @njit(cache=True)
-def sort_by_cell(x, space, reach):  # type: ignore[no-untyped-def]
-    """(order, cells, start, count): particles sorted by cell, the cell of each, where each cell starts, cells per axis.
-
-    `cells` is (n, 3) in the order given; `start[k]:start[k + 1]` is the stretch of `order` that lies in cell k.
-    """
+def _sort(x, space, count, low, width):  # type: ignore[no-untyped-def]
+    """What `sort_by_cell` returns, but for the count."""
     n = len(x)
-    count, low, width = _grid(x, space, reach)
-    cells = np.zeros((n, 3), np.int32)
-    cell = np.zeros(3, np.int64)
+    cells, cell = np.zeros((n, 3), np.int32), np.zeros(3, np.int64)
     start = np.zeros(count[0] * count[1] * count[2] + 1, np.int64)
     flat = np.empty(n, np.int64)
     for i in range(n):
@@ -104,10 +91,21 @@ def sort_by_cell(x, space, reach):  # type: ignore[no-untyped-def]
         start[flat[i] + 1] += 1
     for k in range(len(start) - 1):
         start[k + 1] += start[k]
-    place, order = start[:-1].copy(), np.empty(n, np.int64)
+    place, order = start.copy(), np.empty(n, np.int64)
     for i in range(n):
         order[place[flat[i]]] = i
         place[flat[i]] += 1
+    return order, cells, start
+
+
+def sort_by_cell(x: np.ndarray, space: np.ndarray,
+                 reach: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(order, cells, start, count): particles sorted by cell, the cell of each, where each cell starts, cells per axis.
+
+    `cells` is (n, 3) in the order given; `start[k]:start[k + 1]` is the stretch of `order` that lies in cell k.
+    """
+    count, low, width = _grid(x, space, reach)
+    order, cells, start = _sort(x, space, count, low, width)
     return order, cells, start, count
 
 
@@ -159,7 +157,8 @@ def _search(i, x, ids, space, reach, cells, start, count, axis_cells, around, fo
         low, high = start[around[k]], start[around[k] + 1]
         if m + high - low > len(found):
             longer = np.empty(2 * (m + high - low), np.int32)
-            longer[:m] = found[:m]
+            for q in range(m):
+                longer[q] = found[q]
             found = longer
         for j in range(low, high):
             dx, dy, dz, _ = separation(x, i, j, space)
@@ -169,20 +168,19 @@ def _search(i, x, ids, space, reach, cells, start, count, axis_cells, around, fo
 
 
 @njit(cache=True)
-def _sort_by_id(index, ids):  # type: ignore[no-untyped-def]
-    """Insertion sort of a short stretch of particle numbers by their ids."""
-    for a in range(1, len(index)):
-        j, b = index[a], a - 1
-        while b >= 0 and ids[index[b]] > ids[j]:
+def _sort_by_key(index, low, high, ends, ids):  # type: ignore[no-untyped-def]
+    """Insertion sort of the short stretch index[low:high] by the ids of the particles ends[index]."""
+    for a in range(low + 1, high):
+        chosen, b = index[a], a - 1
+        while b >= low and ids[ends[index[b]]] > ids[ends[chosen]]:
             index[b + 1] = index[b]
             b -= 1
-        index[b + 1] = j
+        index[b + 1] = chosen
 
 
 @njit(cache=True)
-def _block(low, high, x, ids, space, reach, cells, start, count, row, second):  # type: ignore[no-untyped-def]
+def _block(low, high, x, ids, space, reach, cells, start, count, width, row, second):  # type: ignore[no-untyped-def]
     """Rows low to high: their lengths into row[1:] while `second` is empty, else their pairs into `second`."""
-    width = max(4, count.max())
     axis_cells, around = np.zeros((3, width), np.int64), np.empty(9 * width, np.int64)
     found = np.empty(256, np.int32)
     for i in range(low, high):
@@ -190,50 +188,41 @@ def _block(low, high, x, ids, space, reach, cells, start, count, row, second):  
         if len(second) == 0:
             row[i + 1] = m
         else:
-            _sort_by_id(found[:m], ids)
-            second[row[i]:row[i + 1]] = found[:m]
+            for q in range(m):
+                second[row[i] + q] = found[q]
 
 
 @njit(cache=True, parallel=True)
-def _rows(x, ids, space, reach, cells, start, count):  # type: ignore[no-untyped-def]
-    """(row, second): pairs of every particle as the first one, sorted by id."""
+def _rows(x, ids, space, reach, cells, start, count, width, row, second):  # type: ignore[no-untyped-def]
+    """`_block` over all particles, in threads."""
     n = len(x)
-    row, second = np.zeros(n + 1, np.int64), np.empty(0, np.int32)
     for b in prange((n + 255) // 256):
-        _block(256 * b, min(n, 256 * (b + 1)), x, ids, space, reach, cells, start, count, row, second)
-    for i in range(n):
-        row[i + 1] += row[i]
-    filled = np.empty(row[n], np.int32)
-    if row[n] > 0:
-        for b in prange((n + 255) // 256):
-            _block(256 * b, min(n, 256 * (b + 1)), x, ids, space, reach, cells, start, count, row, filled)
-    return row, filled
+        _block(256 * b, min(n, 256 * (b + 1)), x, ids, space, reach, cells, start, count, width, row, second)
 
 
 @njit(cache=True, parallel=True)
-def _incoming(row, second, ids):  # type: ignore[no-untyped-def]
-    """(first, arrive, incoming): the first particle of every pair, and the pairs by their second one, sorted by id."""
+def _sort_rows(row, index, ends, ids):  # type: ignore[no-untyped-def]
+    """Every stretch index[row[i]:row[i + 1]] sorted by the ids of ends[index]."""
+    for i in prange(len(row) - 1):
+        _sort_by_key(index, row[i], row[i + 1], ends, ids)
+
+
+@njit(cache=True)
+def _incoming(row, second):  # type: ignore[no-untyped-def]
+    """(first, arrive, incoming): the first particle of every pair, and the pairs by their second one, not yet sorted."""
     n = len(row) - 1
-    first, arrive = np.empty(len(second), np.int32), np.zeros(n + 1, np.int64)
+    first, incoming = np.empty(len(second), np.int32), np.empty(len(second), np.int32)
+    arrive = np.zeros(n + 1, np.int64)
     for i in range(n):
         for p in range(row[i], row[i + 1]):
             first[p] = i
             arrive[second[p] + 1] += 1
     for i in range(n):
         arrive[i + 1] += arrive[i]
-    place, incoming = arrive[:-1].copy(), np.empty(len(second), np.int32)
+    place = arrive.copy()
     for p in range(len(second)):
-        j = second[p]
-        incoming[place[j]] = p
-        place[j] += 1
-    for j in prange(n):
-        mine = incoming[arrive[j]:arrive[j + 1]]
-        for a in range(1, len(mine)):
-            p, b = mine[a], a - 1
-            while b >= 0 and ids[first[mine[b]]] > ids[first[p]]:
-                mine[b + 1] = mine[b]
-                b -= 1
-            mine[b + 1] = p
+        incoming[place[second[p]]] = p
+        place[second[p]] += 1
     return first, arrive, incoming
 
 
@@ -250,6 +239,14 @@ def neighbour_pairs(x: np.ndarray, ids: np.ndarray, space: np.ndarray, reach: fl
     reach : float
         [µm].
     """
-    row, second = _rows(x, ids, space, reach, cells, start, count)
-    first, arrive, incoming = _incoming(row, second, ids)
+    n, width = len(x), max(4, int(count.max()))
+    row, empty = np.zeros(n + 1, np.int64), np.empty(0, np.int32)
+    _rows(x, ids, space, reach, cells, start, count, width, row, empty)
+    np.cumsum(row, out=row)
+    second = np.empty(row[-1], np.int32)
+    if len(second):
+        _rows(x, ids, space, reach, cells, start, count, width, row, second)
+    _sort_rows(row, second, np.arange(n, dtype=np.int32), ids)
+    first, arrive, incoming = _incoming(row, second)
+    _sort_rows(arrive, incoming, first, ids)
     return row, first, second, arrive, incoming
