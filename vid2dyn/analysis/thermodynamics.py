@@ -63,7 +63,7 @@ class Thermodynamics:
     kinetic, internal, entropy : (T,) arrays
         sum m v²/2 relative to the flow of a sheared box, sum U_i [energy], sum S_i [kB].
     momentum : (T, dim) array
-        sum m v_i, as recorded.
+        sum m v_i, relative to the flow of a sheared box.
     kinetic_temperature : (T,) array
         2 K/(dim (N - 1)): the momentum is fixed [energy].
     temperature, pressure, density : (T,) arrays

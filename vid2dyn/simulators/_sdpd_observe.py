@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import numba
 import numpy as np
 from numba import njit
 
@@ -14,6 +17,17 @@ from vid2dyn.simulators._sdpd_steps import densities
 
 if TYPE_CHECKING:
     from vid2dyn.simulators.sdpd import SDPD
+
+
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """At most `number` threads in the compiled loops of this block; what was set before is put back."""
+    before = numba.get_num_threads()
+    numba.set_num_threads(min(number, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
 
 
 def _cells(x: np.ndarray, sim: SDPD, strain: float):  # type: ignore[no-untyped-def]
@@ -33,7 +47,8 @@ def densities_at(x: np.ndarray, sim: SDPD, strain: float = 0.0) -> np.ndarray:
     """d_i = sum_j W(r_ij) + W(0) at positions x (N, dim or 3) [1/µm^dim], (N,)."""
     place, order, first, space = _cells(x, sim, strain)
     out = np.empty(len(x))
-    out[order] = densities(place, first, space, sim.fluid)
+    with threads(sim.threads):
+        out[order] = densities(place, first, space, sim.fluid)
     return out
 
 
@@ -59,5 +74,6 @@ def _second_moment(place, first, density, space, fluid):  # type: ignore[no-unty
 def kernel_sum_at(x: np.ndarray, sim: SDPD, strain: float = 0.0) -> float:
     """(2/(dim volume)) sum over pairs of r² F/(d_i d_j): 1 for a continuum."""
     place, _, first, space = _cells(x, sim, strain)
-    density = densities(place, first, space, sim.fluid)
+    with threads(sim.threads):
+        density = densities(place, first, space, sim.fluid)
     return 2.0 / (sim.dim * sim.box_length**sim.dim) * _second_moment(place, first, density, space, sim.fluid)

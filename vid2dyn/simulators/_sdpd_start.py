@@ -21,6 +21,7 @@ from vid2dyn.errors import ConfigError
 from vid2dyn.progress import Progress
 from vid2dyn.simulators._equilibrate import lattice
 from vid2dyn.simulators._sdpd_cells import cell_counts, sweep_blocks
+from vid2dyn.simulators._sdpd_observe import densities_at
 from vid2dyn.simulators._sdpd_physics import Fluid
 from vid2dyn.simulators._sdpd_steps import Drive, advance
 
@@ -105,8 +106,6 @@ def draw_energies(sim: SDPD, rng: np.random.Generator) -> tuple[np.ndarray, np.n
 
 def equilibrium(sim: SDPD, rng: np.random.Generator, progress: Progress) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Positions (N, 3) in the box, velocities (N, 3) and entropies (N,) of the gas at rest."""
-    from vid2dyn.simulators._sdpd_observe import densities_at
-
     n, dim = sim.n_particles, sim.dim
     x = np.zeros((n, 3))
     sites, spacing = lattice(n, dim, sim.box_length)
