@@ -211,7 +211,7 @@ def _brightness(axes: Axes, proposal: Proposal) -> None:
     mass = proposal.mass[proposal.mass > 0]
     if len(mass):
         low, high = float(mass.min()), float(mass.max())
-        axes.hist(mass, bins=np.geomspace(low, max(high, 1.001 * low), 60), color=figures.DATA, alpha=0.7)
+        axes.hist(mass, bins=np.geomspace(low, max(high, 1.001 * low), 60).tolist(), color=figures.DATA, alpha=0.7)
         axes.set_xscale("log")
     axes.axvline(max(proposal.track.minmass or 0.0, 1e-12), color=figures.MODEL, label="minmass")
     axes.set(xlabel="summed brightness (grey levels)", ylabel="detections")
@@ -221,7 +221,7 @@ def _brightness(axes: Axes, proposal: Proposal) -> None:
 def _displacements(axes: Axes, proposal: Proposal) -> None:
     moved = np.linalg.norm(proposal.displacement - proposal.drift, axis=1)
     edge = max(1.3 * proposal.track.search_range, 0.6 * proposal.spacing)
-    axes.hist(moved, bins=np.linspace(0, edge, 80), color=figures.DATA, alpha=0.7)
+    axes.hist(moved, bins=np.linspace(0, edge, 80).tolist(), color=figures.DATA, alpha=0.7)
     axes.axvline(proposal.track.search_range, color=figures.MODEL, label="search range")
     axes.axvline(0.5 * proposal.spacing, color=figures.MUTED, ls=":", label="half the distance of neighbours")
     axes.set(xlabel="displacement in a frame (px)", ylabel="links")

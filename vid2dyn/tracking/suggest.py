@@ -201,7 +201,8 @@ def _pairs(video: Video, given: Track) -> list[tuple[int, np.ndarray, np.ndarray
     if stop - given.start < 2:
         raise DataError(f"{video.path}: a single frame says nothing about motion; choose search_range by hand.")
     numbers = np.unique(np.linspace(given.start, stop - 2, _PAIRS).round().astype(int))
-    return [(int(k), *(checked(video[int(k) + d], int(k) + d, video) for d in (0, 1))) for k in numbers]
+    return [(int(k), checked(video[int(k)], int(k), video), checked(video[int(k) + 1], int(k) + 1, video))
+            for k in numbers]
 
 
 def _motion(found: Sequence[tuple[np.ndarray, np.ndarray]],
