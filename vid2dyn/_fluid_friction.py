@@ -138,7 +138,7 @@ def heat_flows(lists, conduction, T, softness, relax, power, kB, heat):  # type:
     """conduction = w dt of every pair and heat = what its first particle receives at the temperatures of the start.
 
     `heat` comes as one normal number of each pair, `conduction` as C² dt. Both are limited: C² is multiplied by
-    tanh(z/2)/(z/2), z the larger relaxation of the two ends. Power 0 of T in C² leaves a term of kB ∇·M.
+    tanh(z)/z, z the larger relaxation of the two ends. Power 0 of T in C² leaves a term of kB ∇·M.
     """
     _, first, second, _, _ = lists
     for p in prange(len(first)):
@@ -146,7 +146,7 @@ def heat_flows(lists, conduction, T, softness, relax, power, kB, heat):  # type:
         heat[p] = 0.0
         if conduction[p] > 0.0:
             z = max(relax[i], relax[j], 1e-8)
-            C2 = conduction[p] * math.tanh(0.5 * z) / (0.5 * z)
+            C2 = conduction[p] * math.tanh(z) / z
             w = C2 / (T[i] * T[j])
             conduction[p] = w
             heat[p] = w * (T[j] - T[i]) + math.sqrt(2.0 * kB * C2) * noise

@@ -209,7 +209,7 @@ def _sort_rows(row, index, ends, ids):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _incoming(row, second):  # type: ignore[no-untyped-def]
-    """(first, arrive, incoming): the first particle of every pair, and the pairs by their second one, not yet sorted."""
+    """(first, arrive, incoming): first particle of every pair, and the pairs by their second one, not yet sorted."""
     n = len(row) - 1
     first, incoming = np.empty(len(second), np.int32), np.empty(len(second), np.int32)
     arrive = np.zeros(n + 1, np.int64)

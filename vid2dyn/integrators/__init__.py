@@ -19,6 +19,6 @@ the pair temperature h = T_ij in K,
 which is (1/T_i + 1/T_j)/2 with all terms of kB ∇·M that act on velocities; those that act on entropies come by
 themselves from the mean velocity v̄ in the heat. With K independent of the state and one temperature, the stationary
 variance of v is exact at every dt. In (c), with w_ij = C²_ij/(T_i T_j), rates sum_j w_ij/c_i and
-z = dt max(rate_i, rate_j), C² is multiplied by tanh(z/2)/(z/2): two particles relax exactly exponentially, every new
+z = dt max(rate_i, rate_j), C² is multiplied by tanh(z)/z: two alike relax exactly exponentially, every new
 temperature is an average of old ones, so heat never overshoots, and entropy rises when noise is off.
 """

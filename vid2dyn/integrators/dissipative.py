@@ -102,7 +102,7 @@ class Dissipation:
         w = C2 / (T[i] * T[j])
         z = dt * pairs.sum(w, w, T) * soft
         z = torch.maximum(z[i], z[j]).clamp(min=1e-8)
-        limited = dt * torch.tanh(0.5 * z) / (0.5 * z)
+        limited = dt * torch.tanh(z) / z
         w, C2 = w * limited, C2 * limited
         right = w * (T[j] - T[i])
         if self.kB and not self.fluid.power:
