@@ -16,6 +16,7 @@ is compared with central differences of step `STEP`, to STEP² · 1e4 of its lar
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
@@ -70,12 +71,13 @@ def check_friction(friction: FrictionMatrix, snapshot: Snapshot, conserved: tupl
         Columns of the state whose sum over the particles neither friction nor noise may change.
     """
     M = friction.dense(snapshot)
-    n, dim = snapshot.position.shape
+    shape = snapshot.state(friction.columns).shape
+    n = len(snapshot.position)
     scale = max(float(M.abs().max()), EPS)
     _close(M, M.T, 4 * EPS * scale, "M is not symmetric")
     lowest = float(torch.linalg.eigvalsh(0.5 * (M + M.T)).min())
     assert lowest >= -16 * EPS * scale * len(M), f"M has a negative eigenvalue, {lowest:.3g} of {scale:.3g}"
-    v = torch.randn(n, dim, generator=torch.Generator().manual_seed(1), dtype=M.dtype)
+    v = torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=M.dtype)
     moved = friction.times(snapshot, v)
     size = scale * float(v.abs().sum())
     _close(moved.reshape(-1), M @ v.reshape(-1), 8 * EPS * size, "times(v) is not M v")
@@ -95,30 +97,52 @@ def check_divergence(friction: FrictionMatrix, snapshot: Snapshot) -> None:
     scale = float(given.abs().max()) + float(friction.dense(snapshot).abs().max()) + EPS
     if type(friction).divergence is not FrictionMatrix.divergence:
         _close(given, FrictionMatrix.divergence(friction, snapshot), 1e-12 * scale, "divergence is not that of M")
-    x = snapshot.position
+    columns = friction.columns
+    x = snapshot.state(columns)
     numeric = torch.zeros_like(x)
     for b in range(x.numel()):
         unit = torch.zeros_like(x)
         unit.view(-1)[b] = 1.0
-        after, before = (friction.times(snapshot.at(x + s * STEP * unit), unit) for s in (1, -1))
+        after, before = (friction.times(snapshot.with_state(columns, x + s * STEP * unit), unit) for s in (1, -1))
         numeric += (after - before) / (2 * STEP)
     # friction that ends smoothly at a cutoff can be all zero there but for what the finite step sees
     _close(given, numeric, 1e4 * STEP**2 * scale + 1e-10 * scale + 1e-12, "divergence differs from differences")
 
 
 def check_friction_symmetries(friction: FrictionMatrix, snapshot: Snapshot) -> None:
-    """M v does not know names, the origin, nor (in free space) directions."""
-    v = torch.randn(snapshot.position.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    """M v does not know names, the origin, a common velocity, nor (in free space) directions."""
+    shape = snapshot.state(friction.columns).shape
+    v = torch.randn(shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     moved = friction.times(snapshot, v)
     # a shift of the origin rounds positions, and a steep law of distance amplifies that
     tolerance = 1e-9 * (float(moved.abs().max()) + EPS)
     order, renamed = _renamed(snapshot)
     _close(friction.times(renamed, v[order]), moved[order], tolerance, "M depends on the order of particles")
     _close(friction.times(_shifted(snapshot), v), moved, tolerance, "M depends on the origin")
+    if snapshot.velocity is not None:
+        drifting = dataclasses.replace(snapshot, velocity=snapshot.velocity + snapshot.velocity.new_tensor(0.7))
+        _close(friction.times(drifting, v), moved, tolerance, "M depends on a common velocity")
     if snapshot.box.lengths is None:
-        turn = _rotation(snapshot.position.shape[1])
-        turned = friction.times(snapshot.at(snapshot.position @ turn.T), v @ turn.T)
-        _close(turned, moved @ turn.T, tolerance, "M depends on the axes")
+        turned = friction.times(turned_snapshot(snapshot), turned_columns(snapshot, friction.columns, v))
+        _close(turned, turned_columns(snapshot, friction.columns, moved), tolerance, "M depends on the axes")
+
+
+def turned_snapshot(snapshot: Snapshot) -> Snapshot:
+    """The same particles seen along other axes (free space)."""
+    turn = _rotation(snapshot.position.shape[1])
+    velocity = None if snapshot.velocity is None else snapshot.velocity @ turn.T
+    return dataclasses.replace(snapshot, position=snapshot.position @ turn.T, velocity=velocity)
+
+
+def turned_columns(snapshot: Snapshot, columns: tuple[str, ...], values: torch.Tensor) -> torch.Tensor:
+    """(n, c) values of the named columns along the axes of `turned_snapshot`; entropy is a number and stays."""
+    turn, dim, parts, at = _rotation(snapshot.position.shape[1]), snapshot.position.shape[1], [], 0
+    for name in columns:
+        width = 1 if name == "entropy" else dim
+        part = values[:, at:at + width]
+        parts.append(part if name == "entropy" else part @ turn.T)
+        at += width
+    return torch.cat(parts, dim=1)
 
 
 # ------------------------------------------------------------------ potentials
@@ -277,8 +301,9 @@ def _renamed(snapshot: Snapshot) -> tuple[torch.Tensor, Snapshot]:
     order = torch.randperm(n, generator=torch.Generator().manual_seed(5))
     place = torch.empty_like(order)
     place[order] = torch.arange(n)
-    index = None if snapshot.index is None else snapshot.index[order]
-    return order, Snapshot(snapshot.position[order], place[snapshot.pairs].flip(1), snapshot.box, index)
+    columns = {name: None if value is None else value[order] for name, value in
+               (("index", snapshot.index), ("velocity", snapshot.velocity), ("entropy", snapshot.entropy))}
+    return order, Snapshot(snapshot.position[order], place[snapshot.pairs].flip(1), snapshot.box, **columns)
 
 
 def _shifted(snapshot: Snapshot) -> Snapshot:

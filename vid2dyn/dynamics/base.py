@@ -106,14 +106,18 @@ class FrictionMatrix(ABC):
         """G at this state."""
 
     def divergence(self, snapshot: Snapshot) -> torch.Tensor:
-        """∇·M, shape (n, c), by automatic differentiation of the dense matrix: exact, for small systems.
+        """∇·M, shape (n, c), by automatic differentiation of M's columns: exact, for small systems.
 
         Subclasses on large systems give it in closed form and are tested against this.
         """
         state = snapshot.state(self.columns).detach()
-        jacobian = torch.autograd.functional.jacobian(lambda x: self.dense(snapshot.with_state(self.columns, x)), state)
-        size = state.numel()
-        return torch.einsum("abb->a", jacobian.reshape(size, size, size)).reshape(state.shape)
+        out = torch.zeros_like(state)
+        for b in range(state.numel()):
+            unit = torch.zeros_like(state)
+            unit.view(-1)[b] = 1.0
+            out += torch.autograd.functional.jvp(
+                lambda x, unit=unit: self.times(snapshot.with_state(self.columns, x), unit), state, unit)[1]
+        return out
 
     def times(self, snapshot: Snapshot, v: torch.Tensor) -> torch.Tensor:
         """M v, shape (n, c), without forming M."""

@@ -55,19 +55,20 @@ class EquationOfState(nn.Module, ABC):
             When no entropy has that energy (below the cold energy), naming the particle and the remedy.
         """
         S = start
+        soft = self(S, V).softness.clamp(min=1e-3)
+        lowest = start - 100.0 / soft                            # colder than that is none: not NaN, but not found
         for _ in range(iterations):
             found = self(S, V)
-            change = (U - found.U) / found.T
             # far below, the tangent is flat and would leap over the solution by many heat capacities
-            change = torch.clamp(change, max=1.0 / float(found.softness.max().clamp(min=1e-3)) * 3.0)
-            S = S + change
+            change = torch.minimum((U - found.U) / found.T, 3.0 / soft)
+            S = torch.maximum(S + change, lowest)
             if bool((change.abs() <= 4e-16 * (S.abs() + found.U.abs() / found.T)).all()):
                 return S
         found = self(S, V)
-        left = (U - found.U).abs() > 1e-12 * (U.abs() + found.U.abs() + found.T)
-        if bool(left.any()) or not bool(torch.isfinite(S).all()):
-            k = int(torch.nonzero(left | ~torch.isfinite(S))[0])
-            raise ModelError(f"Particle {k} has internal energy {float(U[k]):.4g} at volume {float(V[k]):.4g}, which "
+        lost = ~((U - found.U).abs() <= 1e-12 * (U.abs() + found.U.abs() + found.T))
+        if bool(lost.any()):
+            k = int(torch.nonzero(lost)[0])
+            raise ModelError(f"particle {k} has internal energy {float(U[k]):.4g} at volume {float(V[k]):.4g}, which "
                              "no entropy gives: it lost more heat in one step than it had. Take a smaller dt.")
         return S
 
