@@ -1,0 +1,196 @@
+"""The compiled fluid: cost, memory, growth with size, and the laws over 10,000 steps.
+
+    python scripts/bench_fluid_speed.py                      # all parts
+    python scripts/bench_fluid_speed.py --parts step memory  # some: step, memory, growth, laws
+    python scripts/bench_fluid_speed.py --json figures.json  # the same numbers, for machines
+
+step     cost of a step in yardsticks: the forward pass of an MLP 2-50-50-1 (tanh, float32) on 200,334 rows, six times
+         33,389 pairs; the fluid has 4,000 particles and 35,183 pairs, 33,389 were it without order. Both on one thread,
+         timed in turns in this run; of each the smallest of the repeats counts, and beside it the ratio of the medians,
+         as whatever else the machine does can only add. Asked: 0.15 or less.
+memory   resident memory of 100,000 particles with their pairs, by a process of its own. Asked: under 4 GB.
+growth   time and memory a particle from 1,000 to 1,000,000. Asked: linear.
+laws     500 particles of noisy gas, 10,000 steps: change of energy in N kT (exact step 1e-10, Verlet 1e-3), change of
+         total momentum (1e-13 a particle), and without noise the smallest production of entropy in a step (>= 0).
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+
+from vid2dyn._fluid_example import ideal_gas, lattice
+from vid2dyn.box import Periodic
+from vid2dyn.fluid_rollout import (
+    FluidFrame,
+    FluidRollout,
+    _engine,
+    fluid_energy,
+    fluid_frames,
+)
+from vid2dyn.frozen import FrozenFluid
+
+PAIRS, PARTICLES = 33_389, 4_000
+DT = 5e-4
+
+
+def fluid(n: int) -> tuple[FrozenFluid, FluidFrame]:
+    """Gas at 500 particles in a unit box, cutoff 0.2: 16.7 neighbours each."""
+    x, v, edge = lattice(n, volume=1 / 500)
+    return ideal_gas(), FluidFrame(x, v, np.zeros(n), Periodic((edge,) * 3))
+
+
+def yardstick() -> Any:
+    """A function that makes one forward pass."""
+    import torch
+
+    torch.set_num_threads(1)
+    net = torch.nn.Sequential(torch.nn.Linear(2, 50), torch.nn.Tanh(), torch.nn.Linear(50, 50), torch.nn.Tanh(),
+                              torch.nn.Linear(50, 1))
+    rows = torch.randn(6 * PAIRS, 2)
+
+    def forward() -> None:
+        with torch.no_grad():
+            net(rows)
+
+    return forward
+
+
+def seconds(call: Any, times: int = 1) -> float:
+    start = time.perf_counter()
+    for _ in range(times):
+        call()
+    return (time.perf_counter() - start) / times
+
+
+def steps(n: int, conservative: str, threads: int) -> Any:
+    """A function that makes one step of a fluid that has already made a few."""
+    frozen, start = fluid(n)
+    walk = fluid_frames(frozen, start, FluidRollout(DT, conservative), steps=10**9, threads=threads)  # type: ignore[arg-type]
+    for _ in range(12):
+        next(walk)
+    return lambda: next(walk)
+
+
+def part_step(repeats: int = 12) -> dict[str, float]:
+    """Steps in yardsticks; each repeat averages 20 steps, so neighbour lists count with their share."""
+    forward = yardstick()
+    kinds = {"Verlet, 1 thread": steps(PARTICLES, "verlet", 1), "exact, 1 thread": steps(PARTICLES, "exact", 1),
+             "Verlet, 2 threads": steps(PARTICLES, "verlet", 2)}
+    forward()
+    times: dict[str, list[float]] = {"yardstick": [], **{name: [] for name in kinds}}
+    for _ in range(repeats):
+        times["yardstick"].append(seconds(forward))
+        for name, step in kinds.items():
+            times[name].append(seconds(step, 20 if "2" not in name else 5))
+    best = {name: min(values) for name, values in times.items()}
+    frozen, start = fluid(PARTICLES)
+    engine = _engine(frozen, start, FluidRollout(DT), 0, 1)
+    pairs = int((engine.value > 0).sum())
+    print(f"yardstick {1e3 * best['yardstick']:.1f} ms; fluid of {PARTICLES} particles, {pairs} pairs")
+    for name in kinds:
+        middle = float(np.median(times[name]) / np.median(times["yardstick"]))
+        print(f"  {name:18s} {1e3 * best[name]:7.2f} ms a step = {best[name] / best['yardstick']:.3f} yardsticks"
+              f" (medians: {middle:.3f})")
+    return {"yardstick_ms": 1e3 * best["yardstick"],
+            **{name: best[name] / best["yardstick"] for name in kinds}}
+
+
+def measure(n: int, count: int) -> dict[str, float]:
+    """One process: time of a step and memory of n particles."""
+    frozen, start = fluid(n)
+    small = fluid(1000)
+    for _ in fluid_frames(*small, FluidRollout(DT), steps=2, threads=1):
+        pass
+    import resource
+
+    before = resident()
+    walk = fluid_frames(frozen, start, FluidRollout(DT), steps=10**9, every=count, threads=1)
+    next(walk)
+    best = min(seconds(lambda: next(walk)) for _ in range(2)) / count
+    return {"n": n, "seconds": best, "resident": resident() - before,
+            "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0}
+
+
+def resident() -> float:
+    """Memory in use now [bytes]; Linux."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096.0
+
+
+def apart(n: int, count: int) -> dict[str, float]:
+    """`measure` in a process of its own."""
+    out = subprocess.run([sys.executable, __file__, "--one", str(n), str(count)], capture_output=True, text=True,
+                         check=True)
+    return json.loads(out.stdout.splitlines()[-1])
+
+
+def part_memory() -> dict[str, float]:
+    found = apart(100_000, 4)
+    print(f"100,000 particles: {found['peak'] / 1e9:.2f} GB at the peak of the whole process, "
+          f"{found['resident'] / 1e5 / 1e3:.2f} kB a particle")
+    return found
+
+
+def part_growth() -> list[dict[str, float]]:
+    rows = [apart(n, count) for n, count in ((1_000, 200), (10_000, 40), (100_000, 8), (1_000_000, 2))]
+    for row in rows:
+        print(f"  {int(row['n']):8d} particles  {1e3 * row['seconds']:9.2f} ms a step  "
+              f"{1e6 * row['seconds'] / row['n']:6.2f} µs a particle  {row['resident'] / row['n'] / 1e3:5.2f} kB each")
+    slope = np.polyfit(np.log([r["n"] for r in rows]), np.log([r["seconds"] for r in rows]), 1)[0]
+    print(f"  cost grows as N^{slope:.3f}")
+    return rows
+
+
+def part_laws(count: int = 10_000) -> dict[str, float]:
+    frozen, start = fluid(500)
+    found: dict[str, float] = {}
+    for conservative in ("exact", "verlet"):
+        first, worst, drift = sum(fluid_energy(frozen, start)), 0.0, 0.0
+        for frame in fluid_frames(frozen, start, FluidRollout(DT, conservative), steps=count, every=500, seed=1):  # type: ignore[arg-type]
+            worst = max(worst, abs(sum(fluid_energy(frozen, frame)) - first) / 500)
+            drift = max(drift, float(np.abs((frame.velocity - start.velocity).mean(axis=0)).max()))
+        found |= {f"{conservative} dE": worst, f"{conservative} momentum": drift}
+        print(f"{conservative:7s} {count} steps with noise: energy within {worst:.2e} N kT, momentum {drift:.1e} "
+              "sqrt(kT/m) a particle")
+    S, least = np.inf, np.inf
+    for frame in fluid_frames(frozen, start, FluidRollout(DT, noise=False), steps=count // 10):
+        total = float(frame.entropy.sum())
+        least, S = min(least, total - S if np.isfinite(S) else np.inf), total
+    print(f"without noise the least entropy of {count // 10} steps: {least:.3e} kB")
+    return found | {"least entropy production": least}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="+", default=["step", "memory", "growth", "laws"],
+                        choices=["step", "memory", "growth", "laws"])
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--one", nargs=2, type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(json.dumps(measure(*arguments.one)))
+        return
+    figures: dict[str, Any] = {"date": datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"),
+                               "machine": platform.processor() or platform.machine(), "cores": os.cpu_count(),
+                               "load": os.getloadavg()[0]}
+    print(f"{figures['machine']}, {figures['cores']} cores, load {figures['load']:.1f} when started")
+    for part in arguments.parts:
+        figures[part] = {"step": part_step, "memory": part_memory, "growth": part_growth, "laws": part_laws}[part]()
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=1))
+
+
+if __name__ == "__main__":
+    main()
