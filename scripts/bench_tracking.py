@@ -136,8 +136,8 @@ def sigma() -> None:
                     theirs.append((peer(frame, diameter=diameter, minmass=limit), truth))
             a, b, bound = DetectionScore.of(ours), DetectionScore.of(theirs), np.sqrt(2 / np.pi) / snr
             print(f"sigma  width {width} SNR {snr:4.0f}: RMSE/bound {a.rmse / bound:.3f} (trackpy "
-                  f"{b.rmse / bound:.3f}), std of error/sigma {a.z_std:.3f}, phase p {a.phase_p:.2g} (trackpy {b.phase_p:.2g}), recall "
-                  f"{a.recall:.4f}, precision {a.precision:.4f}", flush=True)
+                  f"{b.rmse / bound:.3f}), std of error/sigma {a.z_std:.3f}, phase p {a.phase_p:.2g} "
+                  f"(trackpy {b.phase_p:.2g}), recall {a.recall:.4f}, precision {a.precision:.4f}", flush=True)
 
 
 def crowd() -> None:

@@ -78,9 +78,10 @@ def _walk(image, taps, half, threshold, out):
     reach = taps.size - 1
     pad = max(reach, half)
     scale = np.float32(1.0 / (2 * half + 1) ** 2)
+    pad = max(pad, 2)
     smooth, column = np.zeros(width + 2 * pad, np.float32), np.zeros(width, np.float32)
     total = np.zeros(width + 2 * pad, np.float32)
-    pair, other = np.zeros_like(total), np.zeros_like(total)
+    four = np.zeros(width + 2 * pad, np.float32)
     work, peak = np.zeros(width, np.float32), np.zeros(width, np.bool_)
     found, count = np.empty((1024, 2), np.int64), 0
     for k in range(-half, half + 1):
@@ -94,7 +95,7 @@ def _walk(image, taps, half, threshold, out):
             total[pad + x] = column[x]
         _extend(total, pad, width)
         target = out[y]
-        _box_row(total, pair, other, work, 2 * half + 1, pad - half)
+        _box_row(total, four, work, 2 * half + 1, pad - half)
         _blur_row(smooth, taps, pad, work, scale, target)
         gone, new = image[max(y - half, 0)], image[min(y + half + 1, height - 1)]
         for x in range(width):
@@ -149,27 +150,28 @@ def _blur_row(padded, taps, pad, box, scale, out):
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _box_row(padded, pair, other, out, edge, start):
-    """out[x] = sum of padded[start + x : start + x + edge], by doubling: no sum waits for the one before."""
+def _box_row(padded, four, out, edge, start):
+    """out[x] = sum of padded[start + x : start + x + edge]: sums of four first, so that no sum waits for another."""
     width = out.size
-    length, offset, remaining = 1, start, edge
-    for x in range(width):
-        out[x] = 0.0
-    for x in range(pair.size):
-        pair[x] = padded[x]
-    while remaining:
-        if remaining & 1:
-            part = pair[offset:offset + width]
-            for x in range(width):
-                out[x] += part[x]
-            offset += length
-        remaining >>= 1
-        if remaining:
-            shifted = pair[length:]
-            for x in range(pair.size - length):
-                other[x] = pair[x] + shifted[x]
-            pair, other = other, pair
-            length *= 2
+    for x in range(padded.size - 3):
+        four[x] = (padded[x] + padded[x + 1]) + (padded[x + 2] + padded[x + 3])
+    one = padded[start:start + width + 2]
+    if edge % 4 == 1:                                      # the edge is odd
+        for x in range(width):
+            out[x] = one[x]
+    else:
+        for x in range(width):
+            out[x] = one[x] + one[x + 1] + one[x + 2]
+    offset, end = start + edge % 4, start + edge
+    while offset + 8 <= end:
+        part = four[offset:offset + width + 4]
+        for x in range(width):
+            out[x] += part[x] + part[x + 4]
+        offset += 8
+    if offset < end:
+        part = four[offset:offset + width]
+        for x in range(width):
+            out[x] += part[x]
 
 
 @njit(cache=True, nogil=True)

@@ -37,7 +37,7 @@ class Fitted:
 
     Parameters
     ----------
-    spots : (N, 6) array
+    spots : (N, 7) array
         Columns as in `vid2dyn.tracking.gaussians`.
     added : (N,) bool array
         Found in what the others left.
@@ -66,7 +66,7 @@ def fit_all(image: np.ndarray, spots: np.ndarray, width: float, sure: bool, free
     ----------
     image : (H, W) float32 array
         Bright spots [grey levels].
-    spots : (N, 6) array
+    spots : (N, 7) array
         Where to start.
     width : float
         Typical width [px].
@@ -88,16 +88,20 @@ def fit_all(image: np.ndarray, spots: np.ndarray, width: float, sure: bool, free
         _fit(image, fitted, width, free, bounds, _BRIEFLY)
         if not sure:
             width = _width_in_crowd(image, fitted, width, bounds)
-        information.alone(image, fitted.spots, *noise, fitted.errors)
+        information.alone(image, fitted.spots, np.arange(len(fitted.spots)), *noise, fitted.errors)
         keep, new = _revision(image, fitted, width, last=turn == _TURNS - 1)
         if keep.all() and not len(new) and (sure or turn):
             break
         fitted = _revised(fitted, keep, new, near)
-    fitted.start, fitted.index, fitted.nearest = neighbours(fitted.spots[:, 0], fitted.spots[:, 1], near)
-    _fit(image, fitted, width, free, bounds, _SWEEPS)
+    else:
+        fitted.start, fitted.index, fitted.nearest = neighbours(fitted.spots[:, 0], fitted.spots[:, 1], near)
     close = np.flatnonzero(fitted.nearest < COUPLED * width)
-    if len(close) or turn:
-        information.alone(image, fitted.spots, *noise, fitted.errors)
+    if len(fitted.index) or turn:
+        _fit(image, fitted, width, free, bounds, _SWEEPS)
+        again = np.arange(len(fitted.spots)) if turn else np.flatnonzero(np.isfinite(fitted.nearest))
+        information.alone(image, fitted.spots, again, *noise, fitted.errors)
+    if not len(close):
+        return fitted
     first, pairs, _ = neighbours(fitted.spots[:, 0], fitted.spots[:, 1], COUPLED * width)
     information.together(image.shape, fitted.spots, close, first, pairs, fitted.errors)
     return fitted
@@ -147,17 +151,17 @@ def _revised(fitted: Fitted, keep: np.ndarray, new: np.ndarray, near: float) -> 
 
 
 def _revision(image: np.ndarray, fitted: Fitted, width: float, last: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Which spots stay, and new ones (M, 6); no new ones in the last turn."""
+    """Which spots stay, and new ones (M, 7); no new ones in the last turn."""
     spots, errors = fitted.spots, fitted.errors
-    squares = np.zeros(len(spots))
-    information.misfit(image, spots, np.arange(len(spots)), fitted.start, fitted.index, squares)
+    squares = spots[:, 6].copy()
+    information.misfit(image, spots, np.flatnonzero(np.isfinite(fitted.nearest)), fitted.start, fitted.index, squares)
     variance = errors[:, 2] ** 2
     alive = np.isfinite(variance) & (spots[:, 2] > 0)
     peak_noise = np.where(alive, errors[:, 2], 0.0) / (np.sqrt(np.pi) * spots[:, 3])
     keep = alive & (spots[:, 2] > 3.0 * peak_noise)
     bright = alive & (spots[:, 2] > 10.0 * peak_noise)
     if not bright.any():
-        return keep, np.empty((0, 6))
+        return keep, np.empty((0, 7))
     typical = float(np.median(spots[bright, 2]))
     excess = np.sqrt(np.maximum(squares - np.where(alive, variance, 0.0), 0.0))
     lone = bright & ~np.isfinite(fitted.nearest)
@@ -165,7 +169,7 @@ def _revision(image: np.ndarray, fitted: Fitted, width: float, last: bool) -> tu
     keep &= ~fitted.added | (spots[:, 2] > _LEAST * typical)
     keep &= ~_doubled(spots, fitted.start, fitted.index, keep, fitted.added, _APART * width)
     if last:
-        return keep, np.empty((0, 6))
+        return keep, np.empty((0, 7))
     pixels = (2 * gaussians.REACH * width) ** 2
     allowed = variance * (1.0 + 4.0 * np.sqrt(2.0 / pixels)) + (2.0 * model * spots[:, 2]) ** 2
     odd = np.flatnonzero(keep & (squares > np.where(alive, allowed, np.inf)))
@@ -190,8 +194,8 @@ def _doubled(spots, start, index, keep, added, apart):
 
 @njit(cache=True, nogil=True, fastmath=True)
 def _missed(image, spots, odd, start, index, least, width):
-    """New spots (M, 6) where what is left around the spots `odd` has a peak of a spot's size above `least`."""
-    found, count = np.zeros((odd.size, 6)), 0
+    """New spots (M, 7) where what is left around the spots `odd` has a peak of a spot's size above `least`."""
+    found, count = np.zeros((odd.size, 7)), 0
     edge = min(int(3.5 * width + 0.5), LONGEST // 2)
     taps = np.zeros(2 * edge + 1)
     reach = min(int(2.0 * width + 0.5), edge)

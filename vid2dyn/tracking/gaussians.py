@@ -17,9 +17,9 @@ import math
 import numpy as np
 from numba import njit
 
-Y, X, AMPLITUDE, WIDTH, BACKGROUND, SHIFT = range(6)
+Y, X, AMPLITUDE, WIDTH, BACKGROUND, SHIFT, MISFIT = range(7)
 """Columns of a table of spots: centre [px], amplitude [grey levels], width [px], background [grey levels], last
-move [px]."""
+move [px], mean squared difference of image and model where nobody is near [grey levels²]."""
 
 REACH = 2.5
 """Half edge of the fitted square [widths]: 0.3 % of the information on the position lies outside."""
@@ -85,15 +85,15 @@ def _overlap(g, other, centre, first, size, out):
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _image_sums(image, gy, y0, ny, cy, x0, nx, weights, columns, free, data):
-    """data[0..4] = sums of image times g, 1, g dy, g dx, g (dy² + dx²).
+def _image_sums(image, level, gy, y0, ny, cy, x0, nx, weights, columns, free, data):
+    """data[0..4] = sums of (image - level) times g, 1, g dy, g dx, g (dy² + dx²); the sum of its squares is returned.
 
     `weights[0..3]` = gx, 1, gx dx, gx dx², zero beside the fitted square. Columns are summed first, eight at a time:
     nothing is added across a vector but at the very end.
     """
     for b in range(nx):
-        columns[0, b] = columns[1, b] = columns[2, b] = columns[3, b] = np.float32(0.0)
-    c0, c1, c2, c3 = columns[0], columns[1], columns[2], columns[3]
+        columns[0, b] = columns[1, b] = columns[2, b] = columns[3, b] = columns[4, b] = np.float32(0.0)
+    c0, c1, c2, c3, c4 = columns[0], columns[1], columns[2], columns[3], columns[4]
     for a in range(ny):
         row = image[y0 + a, x0:x0 + nx]
         d = y0 + a - cy
@@ -101,20 +101,23 @@ def _image_sums(image, gy, y0, ny, cy, x0, nx, weights, columns, free, data):
         g1, g2 = np.float32(gy[a] * d), np.float32(gy[a] * d * d)
         if free:
             for b in range(nx):
-                c3[b] += g2 * row[b]
+                c3[b] += g2 * (row[b] - level)
         for b in range(nx):
-            v = row[b]
+            v = row[b] - level
+            c4[b] += v * v
             c0[b] += g0 * v
             c1[b] += v
             c2[b] += g1 * v
-    d0 = d1 = d2 = d3 = d4 = np.float32(0.0)
+    d0 = d1 = d2 = d3 = d4 = squares = np.float32(0.0)
     for b in range(nx):
+        squares += weights[1, b] * c4[b]
         d0 += weights[0, b] * c0[b]
         d1 += weights[1, b] * c1[b]
         d2 += weights[0, b] * c2[b]
         d3 += weights[2, b] * c0[b]
         d4 += weights[3, b] * c0[b] + weights[0, b] * c3[b]
     data[0], data[1], data[2], data[3], data[4] = d0, d1, d2, d3, d4
+    return squares
 
 
 @njit(cache=True, nogil=True)
@@ -168,14 +171,14 @@ def _solve(m, rhs, n):
 @njit(cache=True, nogil=True)
 def workspace():
     """Rows of numbers that `step` needs, made once."""
-    return (np.zeros((3, LONGEST)), np.zeros((4, LONGEST + 7), np.float32), np.zeros((4, LONGEST + 7), np.float32),
-            np.zeros((4, 8)), np.zeros((5, 5)), np.zeros(5))
+    return (np.zeros((3, LONGEST)), np.zeros((4, LONGEST + 7), np.float32), np.zeros((5, LONGEST + 7), np.float32),
+            np.zeros((4, 8)), np.zeros((5, 5)), np.zeros(5), np.zeros(5))
 
 
 @njit(cache=True, nogil=True, fastmath=True)
 def step(image, spots, i, neighbours, free, bounds, work):
     """One step of spot `i`; its row of `spots` is changed. `bounds`: least and greatest width [px]."""
-    rows, weights, columns, sums, m, rhs = work
+    rows, weights, columns, sums, m, rhs, given = work
     gy, gx, other = rows[0], rows[1], rows[2]
     cy, cx, w = spots[i, 0], spots[i, 1], spots[i, 3]
     y0, ny = square(cy, w, image.shape[0])
@@ -191,7 +194,8 @@ def step(image, spots, i, neighbours, free, bounds, work):
         inside = 0 <= k < nx
         v, d = gx[k] if inside else 0.0, x0 + k - cx
         weights[0, b], weights[1, b], weights[2, b], weights[3, b] = v, 1.0 if inside else 0.0, v * d, v * d * d
-    _image_sums(image, gy, y0, ny, cy, from_x, wide, weights, columns, free, rhs)
+    level = np.float32(spots[i, 4])                        # near the background: squares stay small numbers
+    squares = _image_sums(image, level, gy, y0, ny, cy, from_x, wide, weights, columns, free, rhs)
     for j in neighbours:
         v, q = spots[j, 3], spots[j, 2]
         bell(spots[j, 0], y0, ny, v, other)
@@ -207,9 +211,15 @@ def step(image, spots, i, neighbours, free, bounds, work):
     _moments(gy, cy, y0, ny, sums[0])
     _moments(gx, cx, x0, nx, sums[1])
     _normal(sums[0], sums[1], ny, nx, m)
-    if not _solve(m, rhs, 5 if free else 4):
+    unknowns = 5 if free else 4
+    given[:] = rhs
+    if not _solve(m, rhs, unknowns):
         spots[i, 5] = 0.0
         return
+    for k in range(unknowns):                              # what a least-squares solution leaves of the squares
+        squares -= given[k] * rhs[k]
+    spots[i, 6] = max(squares, 0.0) / max(ny * nx - 4, 1)
+    rhs[1] += level
     _move(spots, i, rhs, free, bounds)
 
 

@@ -24,14 +24,14 @@ MOST = 12
 
 
 @njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def alone(image, spots, offset, gain, floor, out):
-    """Standard errors of all spots as if nothing were near: out (N, 3) = (y, x) [px] and pixel noise [grey levels].
+def alone(image, spots, which, offset, gain, floor, out):
+    """Standard errors of spots `which` as if nothing were near: out (N, 3) = (y, x) [px] and pixel noise [grey levels].
 
     The pixel noise is that of the pixels which place the spot, sqrt(sum J² v / sum J²).
     """
     gy, gx, far_x = np.zeros(LONGEST), np.zeros(LONGEST, np.float32), np.zeros(LONGEST, np.float32)
     bells = np.zeros(LONGEST)
-    for i in range(spots.shape[0]):
+    for i in which:
         cy, cx, amplitude, w = spots[i, 0], spots[i, 1], spots[i, 2], spots[i, 3]
         y0, ny = square(cy, w, image.shape[0])
         x0, nx = square(cx, w, image.shape[1])

@@ -10,9 +10,9 @@ from numba import njit
 
 @njit(cache=True, nogil=True)
 def _tables(radius):
-    """(4, d, d) float32: the round mask, times r², times cos 2t, times sin 2t."""
+    """(4, d, e) float32: the round mask, times r², times cos 2t, times sin 2t; e = d and zeros to a multiple of 8."""
     side = 2 * radius + 1
-    out = np.zeros((4, side, side), np.float32)
+    out = np.zeros((4, side, (side + 7) // 8 * 8), np.float32)
     for a in range(side):
         for b in range(side):
             y, x = a - radius, b - radius
@@ -39,7 +39,7 @@ def looks(image, filtered, positions, radius, threshold):
     zero = np.float32(0.0)
     for i in range(positions.shape[0]):
         cy, cx = math.floor(positions[i, 0] + 0.5), math.floor(positions[i, 1] + 0.5)
-        left, right = max(-radius, -cx), min(radius, width - 1 - cx)
+        left, right = max(-radius, -cx), min(tables.shape[2] - 1 - radius, width - 1 - cx)
         mass = second = c = s = raw = signal = zero
         for a in range(max(-radius, -cy), min(radius, height - 1 - cy) + 1):
             row = filtered[cy + a, cx + left:cx + right + 1]

@@ -89,7 +89,7 @@ def distinct(maxima, filtered, reach, valley):
     >>> distinct(np.array([[0, 1], [0, 3], [0, 5], [0, 7]]), row, 4.0, 3.0).tolist()
     [False, True, True, False]
     """
-    n = maxima.shape[0]
+    n, far = maxima.shape[0], (_RING * reach) ** 2
     own = np.ones(n, np.bool_)
     for i in range(n):
         y, x = maxima[i]
@@ -99,7 +99,7 @@ def distinct(maxima, filtered, reach, valley):
             if dy > _RING * reach:
                 break
             square = dy * dy + dx * dx
-            if square > (_RING * reach) ** 2:
+            if square > far:
                 continue
             other = filtered[maxima[j, 0], maxima[j, 1]]
             lower = min(height, other)

@@ -109,7 +109,7 @@ def _binned(level: np.ndarray, squared: np.ndarray) -> tuple[np.ndarray, np.ndar
     sample = np.sort(level[:: max(1, level.size // 8000)])
     low, high = sample[int(0.001 * (sample.size - 1))], sample[int(np.ceil(0.999 * (sample.size - 1)))]
     limit = np.full(_BINS, np.inf)
-    for _ in range(4):                          # leave out edges of dirt and saturated discs: not noise
+    for _ in range(3):                          # leave out edges of dirt and saturated discs: not noise
         sums = _bin_sums(level, squared, float(low), float(high), limit)
         limit = 25.0 * np.maximum(sums[2] / np.maximum(sums[0], 1.0), 1e-12)
     counts = sums[0]
@@ -132,16 +132,18 @@ def _bin_sums(level: np.ndarray, squared: np.ndarray, low: float, high: float, l
     return sums
 
 
+@njit(cache=True, nogil=True)
 def _line(level: np.ndarray, variance: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
     """Weighted straight line with a slope >= 0; a sample variance scatters by sqrt(2/n) of itself."""
-    fitted = variance
-    offset, gain = float(np.average(variance, weights=counts)), 0.0
+    fitted = variance.copy()
+    offset, gain = (variance * counts).sum() / counts.sum(), 0.0
     for _ in range(4):
         weight = counts / fitted**2
-        x0, v0 = np.average(level, weights=weight), np.average(variance, weights=weight)
-        spread = np.average((level - x0) ** 2, weights=weight)
-        shared = np.average((level - x0) * (variance - v0), weights=weight)
-        gain = max(float(shared / spread), 0.0) if spread > 0 else 0.0
-        offset = float(v0 - gain * x0)
+        weight /= weight.sum()
+        x0, v0 = (weight * level).sum(), (weight * variance).sum()
+        spread = (weight * (level - x0) ** 2).sum()
+        shared = (weight * (level - x0) * (variance - v0)).sum()
+        gain = max(shared / spread, 0.0) if spread > 0 else 0.0
+        offset = v0 - gain * x0
         fitted = np.maximum(offset + gain * level, variance.min())
     return offset, gain

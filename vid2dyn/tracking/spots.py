@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 
 from vid2dyn.tracking import gaussians
@@ -15,8 +17,8 @@ from vid2dyn.tracking.settings import Track
 
 _SIGNIFICANT = 3.5                 # standard deviations of the filtered noise that a maximum must exceed
 _VALLEY = 5.0                      # and the depth of the valley between two of them
-_NOISE_PIXELS = 40_000             # pixels that the noise of a frame is measured on
-_WIDTHS_FROM = 200                 # spots that the typical width is measured on
+_NOISE_PIXELS = 30_000             # pixels that the noise of a frame is measured on
+_WIDTHS_FROM = 120                 # spots that the typical width is measured on
 _START = 4.6                       # diameters of a mask per width of a spot, where nothing better is known
 
 
@@ -49,18 +51,19 @@ class SpotFitter(Detector):
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
         settings = self.settings
-        image, noise = _bright(frame, settings.invert)
+        image, filtered = _buffers(frame.shape)
+        noise = _bright(frame, settings.invert, image)
         level = float(np.median(image[::8, ::8]))
         deviation = noise.std(level) * self.filter_gain
         threshold = settings.threshold_for(frame.dtype)
-        filtered, maxima = band_pass(image, settings.noise_size, settings.boxcar,
-                                     max(threshold, _SIGNIFICANT * deviation))
+        _, maxima = band_pass(image, settings.noise_size, settings.boxcar, max(threshold, _SIGNIFICANT * deviation),
+                              filtered)
         maxima = maxima[distinct(maxima, filtered, float(settings.diameter), _VALLEY * deviation)]
         if not len(maxima):
             return np.empty((0, 10))
         bounds = np.array([0.6, settings.diameter / 2.0])
         width, sure = self._width(image, filtered, maxima, bounds)
-        spots = _starts(filtered, maxima, width, settings.noise_size)
+        spots = _starts(image, filtered, maxima, width, settings.noise_size)
         if settings.minmass:                               # what cannot reach it, by far, need not be fitted
             spots = spots[spots[:, 2] * (2.0 * np.pi * width**2) > 0.5 * settings.minmass]
         fitted = fit_all(image, spots, width, sure, False, bounds, (noise.offset, noise.gain, noise.floor))
@@ -76,7 +79,7 @@ class SpotFitter(Detector):
 
     def _table(self, image: np.ndarray, filtered: np.ndarray, fitted: Fitted, threshold: float,
                ceiling: float) -> np.ndarray:
-        """(N, 10) features of the spots that pass the settings, in reading order of their pixels."""
+        """(N, 10) features of the spots that pass the settings, in reading order, those that were added last."""
         settings, spots = self.settings, fitted.spots
         radius = settings.diameter // 2
         height, width = image.shape
@@ -97,18 +100,28 @@ class SpotFitter(Detector):
         flag = np.where(crowd, 2, 1) + 4 * fitted.held + 8 * fitted.added
         flag += 16 * _saturated(image, spots, ceiling)
         std = np.minimum(fitted.errors[:, :2], radius)
-        table = np.column_stack([spots[:, :2], std, seen, flag])[keep]
-        return table[np.lexsort((table[:, 1], table[:, 0]))]
+        return np.column_stack([spots[:, :2], std, seen, flag])[keep]
 
 
-def _bright(frame: np.ndarray, invert: bool) -> tuple[np.ndarray, CameraNoise]:
-    """The frame with bright particles, float32 [grey levels], and the noise of its pixels in those terms."""
+_kept = threading.local()
+
+
+def _buffers(shape: tuple[int, ...]) -> np.ndarray:
+    """Two float32 images of `shape`, the same at every call from the same thread: fresh memory costs page faults."""
+    if getattr(_kept, "images", np.empty(0)).shape != (2, *shape):
+        _kept.images = np.empty((2, *shape), np.float32)
+    return _kept.images
+
+
+def _bright(frame: np.ndarray, invert: bool, image: np.ndarray) -> CameraNoise:
+    """`image` becomes the frame with bright particles [grey levels]; the noise of its pixels in those terms."""
     noise = camera_noise(frame, _NOISE_PIXELS)
     if not invert:
-        return np.ascontiguousarray(frame, dtype=np.float32), noise
+        np.copyto(image, frame, casting="same_kind" if frame.dtype.kind == "f" else "unsafe")
+        return noise
     top = np.float32(np.iinfo(frame.dtype).max if np.issubdtype(frame.dtype, np.integer) else 1.0)
-    image = np.subtract(top, frame, dtype=np.float32)
-    return image, CameraNoise(noise.offset + noise.gain * float(top), -noise.gain, noise.floor)
+    np.subtract(top, frame, out=image, dtype=np.float32, casting="unsafe")
+    return CameraNoise(noise.offset + noise.gain * float(top), -noise.gain, noise.floor)
 
 
 def _ceiling(frame: np.ndarray, invert: bool) -> float:
@@ -124,15 +137,17 @@ def _saturated(image: np.ndarray, spots: np.ndarray, ceiling: float) -> np.ndarr
     return image[y, x] >= ceiling
 
 
-def _starts(filtered: np.ndarray, maxima: np.ndarray, width: float, noise_size: float) -> np.ndarray:
-    """(M, 6) spots to begin with: the vertex of a parabola through each maximum and its neighbours."""
+def _starts(image: np.ndarray, filtered: np.ndarray, maxima: np.ndarray, width: float,
+            noise_size: float) -> np.ndarray:
+    """(M, 7) spots to begin with: the vertex of a parabola through each maximum and its neighbours."""
     y, x = maxima[:, 0], maxima[:, 1]
     peak = filtered[y, x].astype(float)
-    spots = np.zeros((len(maxima), 6))
+    spots = np.zeros((len(maxima), 7))
     for axis, (dy, dx) in enumerate(((1, 0), (0, 1))):
         low, high = filtered[y - dy, x - dx].astype(float), filtered[y + dy, x + dx].astype(float)
         curvature = np.minimum(low + high - 2.0 * peak, -1e-12)
         spots[:, axis] = maxima[:, axis] + np.clip(0.5 * (low - high) / curvature, -0.5, 0.5)
+    spots[:, 4] = image[np.maximum(y - round(2 * width), 0), x]
     spots[:, 2] = peak * (1.0 + (noise_size / width) ** 2)
     spots[:, 3] = width
     return spots
@@ -146,13 +161,13 @@ def typical_width(image: np.ndarray, filtered: np.ndarray, maxima: np.ndarray, d
     """
     height = filtered[maxima[:, 0], maxima[:, 1]]
     _, _, nearest = neighbours(maxima[:, 0].astype(float), maxima[:, 1].astype(float), 1.5 * diameter)
-    bright = height >= 0.5 * np.quantile(height, 0.9)
+    bright = height >= 0.5 * np.partition(height, int(0.9 * (len(height) - 1)))[int(0.9 * (len(height) - 1))]
     alone = bright & ~np.isfinite(nearest)
     sure = alone.sum() >= min(10, len(maxima))
     chosen = np.flatnonzero(alone if sure else bright)
     chosen = chosen[:: max(1, len(chosen) // _WIDTHS_FROM)]
     start = diameter / _START
-    spots = _starts(filtered, maxima[chosen], start, 1.0)
+    spots = _starts(image, filtered, maxima[chosen], start, 1.0)
     gaussians.fit_alone(image, spots, np.arange(len(spots)), True, bounds, 15, 0.02)
     good = (spots[:, 2] > 0) & (spots[:, 3] > 1.01 * bounds[0]) & (spots[:, 3] < 0.99 * bounds[1])
     return (float(np.median(spots[good, 3])) if good.any() else start), bool(sure)
