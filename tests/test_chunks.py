@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from typer.testing import CliRunner
 
 import vid2dyn as vd
 from vid2dyn.chunks import track_chunk, track_movie
+from vid2dyn.cli import app
 from vid2dyn.errors import ConfigError, DataError
 from vid2dyn.files import sha256
 from vid2dyn.tracking import Track, assemble, features
@@ -109,17 +111,22 @@ def command(movie: Path, out: Path, *more: object) -> list[str]:
             "--diameter", "9", "--search-range", "5", "--memory", "2", *map(str, more)]
 
 
-def test_two_workers_and_chunks_as_commands(movie: Path, expected: bytes, tmp_path: Path) -> None:
+def test_two_workers_as_a_command(movie: Path, expected: bytes, tmp_path: Path) -> None:
     subprocess.run(command(movie, tmp_path / "two.parquet", "--workers", 2, "--part-frames", 20), check=True,
                    capture_output=True)
     assert (tmp_path / "two.parquet").read_bytes() == expected
+
+
+def test_chunk_as_a_command(movie: Path, expected: bytes, tmp_path: Path) -> None:
     out = tmp_path / "cut.parquet"
-    said = subprocess.run(command(movie, out, "--part-frames", 20, "--chunk", "2/3"), check=True, capture_output=True,
-                          text=True).stdout
-    assert "chunk 2/3: 1 of 3 parts" in said
+    arguments = command(movie, out, "--part-frames", 20)[3:]
+    told = CliRunner().invoke(app, [*arguments, "--chunk", "2/3"])
+    assert told.exit_code == 0
+    assert "chunk 2/3: 1 of 3 parts" in told.output
     assert not out.exists()
-    subprocess.run(command(movie, out, "--part-frames", 20), check=True, capture_output=True)
+    assert "tracks, " in CliRunner().invoke(app, arguments).output
     assert out.read_bytes() == expected
+    assert "write i/n" in CliRunner().invoke(app, [*arguments, "--chunk", "2"]).output
 
 
 def kill_after(arguments: list[str], seconds: float) -> bool:

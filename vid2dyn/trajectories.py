@@ -28,7 +28,7 @@ from vid2dyn.files import atomic, existing_file
 from vid2dyn.units import Units
 
 SCHEMA = 1
-GROUP = 1 << 18
+GROUP = 1 << 16
 """Rows written to a file at a time."""
 _AXES = ("y", "x", "z")
 

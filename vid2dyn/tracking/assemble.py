@@ -26,7 +26,7 @@ from vid2dyn.tracking.link import LinkStream
 from vid2dyn.tracking.movie import Count, Plan, rows
 from vid2dyn.trajectories import Trajectories
 
-BUCKET = 1 << 18
+BUCKET = 1 << 16
 """Rows sorted in memory at a time."""
 
 Load = Callable[[int, int], Features]
