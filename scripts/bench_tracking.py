@@ -96,15 +96,20 @@ def peer(frame: np.ndarray, **arguments: float) -> np.ndarray:
         return trackpy.locate(frame, engine="numba", **arguments)[["y", "x"]].to_numpy()
 
 
-def timed(work: Callable, repeats: int) -> float:
-    """Median processor time of a call [ms]; the first call, which may compile, is not counted."""
-    work()
-    taken = []
-    for _ in range(repeats):
-        start = time.process_time()
-        work()
-        taken.append(time.process_time() - start)
-    return 1e3 * float(np.median(taken))
+def timed(*works: Callable, repeats: int = 5, rounds: int = 3) -> list[float]:
+    """Median processor times of calls [ms], in rounds of several in a row as over a movie, the first of each left out.
+
+    Rounds of the works take turns, so that what else runs on the machine is in the way of all alike.
+    """
+    taken: list[list[float]] = [[] for _ in works]
+    for _ in range(rounds):
+        for work, times in zip(works, taken):
+            work()
+            for _ in range(repeats):
+                start = time.process_time()
+                work()
+                times.append(time.process_time() - start)
+    return [1e3 * float(np.median(times)) for times in taken]
 
 
 def locate() -> None:
@@ -115,7 +120,7 @@ def locate() -> None:
             settings = Track(diameter=11, minmass=automatic_minmass([frame], Track(diameter=11)))
             theirs = {"diameter": 11, "minmass": automatic_minmass([frame], Track(diameter=11, compat="trackpy"))}
             find, peer_find = detector(settings), partial(peer, frame, **theirs)
-            fast, slow = timed(partial(find, frame), 9), timed(peer_find, 3)
+            fast, slow = timed(partial(find, frame), peer_find)
             a, b = DetectionScore.of([(find(frame), truth)]), DetectionScore.of([(peer_find(), truth)])
             print(f"locate {size}² {count:>6} {name:<6} {depth:>2} bit: {fast:7.2f} ms, trackpy {slow:7.1f} ms, "
                   f"{slow / fast:5.1f} times; recall {a.recall:.4f} ({b.recall:.4f}), precision {a.precision:.4f} "
@@ -166,7 +171,7 @@ def crowd() -> None:
         middle = np.argmin(((inner - inner.mean(axis=0)) ** 2).sum(axis=1))
         bound = np.sqrt(np.mean(joint_bound(inner, width, snr)[middle] ** 2))
         a, b = DetectionScore.of([(find(frame), truth)]), DetectionScore.of([(theirs_find(), truth)])
-        fast, slow = timed(partial(find, frame), 3), timed(theirs_find, 3)
+        fast, slow = timed(partial(find, frame), theirs_find, repeats=2, rounds=2)
         print(f"packed {len(truth)} at {spacing:4.1f} px: {fast:5.0f} ms (trackpy {slow:.0f}), RMSE/joint bound "
               f"{a.rmse / bound:.3f} ({b.rmse / bound:.2f}), std of error/sigma {a.z_std:.3f}, recall {a.recall:.4f} "
               f"({b.recall:.4f}), precision {a.precision:.4f} ({b.precision:.4f})", flush=True)
@@ -191,7 +196,7 @@ def real() -> None:
         corrected = phase_p(phase_correction(first)(rest)) if len(first) > 200 else float("nan")
         print(f"real   {name}: {', '.join(map(str, counts))} particles, spread {counts.std() / counts.mean():.1%}; "
               f"phase p {phase_p(rest):.2g}, corrected by the other frames {corrected:.2g}; "
-              f"{timed(partial(find, shown[0]), 3):.0f} ms a frame", flush=True)
+              f"{timed(partial(find, shown[0]), repeats=2, rounds=2)[0]:.0f} ms a frame", flush=True)
 
 
 PARTS = {"locate": locate, "sigma": sigma, "crowd": crowd, "real": real}

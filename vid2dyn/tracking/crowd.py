@@ -110,7 +110,7 @@ def fit_all(image: np.ndarray, spots: np.ndarray, width: float, sure: bool, free
 def _fit(image: np.ndarray, fitted: Fitted, width: float, free: bool, bounds: np.ndarray, sweeps: int) -> None:
     """Spots that are not at rest moved to where they fit, at most `sweeps` rounds of those with neighbours."""
     spots, lone = fitted.spots, ~np.isfinite(fitted.nearest)
-    rest = 0.03 * width                    # a step leaves shift/SNR of error: far less than the noise does
+    rest = 0.05 * width                    # a step leaves about shift/SNR of error: a tenth of what the noise does
     gaussians.fit_alone(image, spots, np.flatnonzero(lone & (spots[:, 5] >= rest)), False, bounds, 12, rest)
     spots[lone, 5] = 0.0
     fitted.held = ~lone & ~(free & (fitted.nearest > HELD * width))
