@@ -16,10 +16,12 @@ import vid2dyn as vd
 from vid2dyn.analysis import stress, thermodynamics
 from vid2dyn.box import LeesEdwards
 from vid2dyn.errors import ConfigError, DataError
+from vid2dyn.progress import silent
 from vid2dyn.simulators import _sdpd_cells as cells_of_gas
 from vid2dyn.simulators import _sdpd_observe as observe
-from vid2dyn.simulators import _sdpd_pairs as pairs
 from vid2dyn.simulators import _sdpd_steps as steps
+from vid2dyn.simulators import _sdpd_updates as pairs
+from vid2dyn.simulators._sdpd_start import equilibrium
 from vid2dyn.simulators.sdpd import SDPD
 from vid2dyn.trajectories import Trajectories
 
@@ -202,6 +204,25 @@ def test_energy_error_is_second_order_and_momentum_is_kept(dim: int) -> None:
     assert np.abs(budget.momentum).max() < 1e-13 * gas.n_particles
 
 
+def test_conservative_motion_runs_backwards() -> None:
+    """100 steps, velocities turned round, 100 steps: back at the start to rounding; the pairs' share is statistical."""
+    gas = small(shear_viscosity=0.0, bulk_viscosity=0.0, conductivity=0.0)
+    state = equilibrium(gas, np.random.default_rng(0), silent)
+    lengths = np.full(3, gas.box_length)
+    count = cells_of_gas.cell_counts(lengths, gas.cutoff, 3, False)
+    blocks, drive = cells_of_gas.sweep_blocks(count, 3), steps.Drive(0.0, 0.0, math.nan)
+    x, v, s = state
+    image, ids = np.zeros((60, 3), np.int64), np.arange(60)
+    for _ in range(2):
+        x, v, s, image, ids, _, _, failed = steps.advance(x, v, s, image, ids, lengths, count, blocks, drive,
+                                                          gas.fluid, np.uint64(0), 0, 100, gas.time_step)
+        assert failed < 0
+        v = -v
+    back = np.argsort(ids)
+    np.testing.assert_allclose((x + image * lengths)[back], state[0], atol=1e-9)
+    np.testing.assert_allclose(v[back], state[1], atol=1e-7)
+
+
 def test_trajectories_without_noise_are_second_order_in_the_time_step() -> None:
     """Differences between steps of dt, dt/2, dt/4 fall by 4; first order would fall by 2."""
     ends = []
@@ -253,6 +274,29 @@ def test_held_energy_is_held_and_the_heat_is_the_work() -> None:
     work = 20.0 * gas.box_length**3 * np.trapezoid(sigma.total[:, 1, 0], budget.time)
     assert budget.energy_drift < 5e-3                           # held in the middle of steps, recorded at their ends
     assert tracks.info["truth"]["heat_taken"][-1] == pytest.approx(work, rel=0.02)
+
+
+def test_vortex_force_does_the_work_and_gives_no_momentum() -> None:
+    """dE = m sum a·v dt for the Taylor-Green force, a less its mean; without force a vortex keeps its energy."""
+    gas = small(flow="forced_taylor_green", flow_speed=3.0, noise=False, frames=80, substeps=4)
+    tracks = gas.run(seed=8)
+    budget = thermodynamics(tracks, gas)
+    x, v, _ = arrays(tracks)
+    k = 2 * np.pi / gas.box_length
+    a = np.zeros_like(x)
+    a[..., 0] = -np.cos(k * x[..., 1]) * np.sin(k * x[..., 0])
+    a[..., 1] = np.sin(k * x[..., 1]) * np.cos(k * x[..., 0])
+    a *= gas.shear_viscosity * 2 * k**2 * 3.0 * gas.volume0 / gas.mass
+    a -= a.mean(axis=1, keepdims=True)
+    work = np.trapezoid(gas.mass * (a * v).sum(axis=(1, 2)), budget.time)
+    assert budget.energy[-1] - budget.energy[0] == pytest.approx(work, rel=5e-3)
+    assert work > 1.0
+    assert np.abs(budget.momentum).max() < 1e-11
+    free = small(flow="taylor_green", flow_speed=3.0, frames=40, substeps=4)
+    budget = thermodynamics(free.run(seed=8), free)
+    assert budget.energy_drift < 1e-3
+    assert np.abs(budget.momentum).max() < 1e-11
+    assert budget.energy[0] > 60 * 10 + 1.5 * 59 + 10
 
 
 # ------------------------------------------------------------------ seeds, threads, files, refusals

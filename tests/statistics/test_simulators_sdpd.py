@@ -17,8 +17,8 @@ from numba import njit
 from scipy import stats
 
 from vid2dyn.analysis import stress, vacf
-from vid2dyn.simulators import _sdpd_pairs as pairs
-from vid2dyn.simulators._sdpd_physics import Fluid
+from vid2dyn.simulators import _sdpd_updates as pairs
+from vid2dyn.simulators._sdpd_physics import Fluid, pair_key
 from vid2dyn.simulators._sdpd_start import draw_energies
 from vid2dyn.simulators.sdpd import SDPD
 
@@ -44,7 +44,7 @@ def many_pairs(v, u, e, f, dt, steps, seed, fluid, friction=True, conduction=Tru
     refused = 0
     for k in range(v.shape[0]):
         for step in range(steps):
-            key = pairs.pair_key(seed, step, 2 * k, 2 * k + 1)
+            key = pair_key(seed, step, 2 * k, 2 * k + 1)
             if friction:
                 refused += not pairs.rub(0, 1, e[0], e[1], e[2], f, 0.0, dt, key, v[k], u[k], fluid)
             if conduction:

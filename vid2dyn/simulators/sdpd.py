@@ -10,13 +10,12 @@ import numpy as np
 
 from vid2dyn.box import Box, LeesEdwards, Periodic
 from vid2dyn.config import recipe
-from vid2dyn.errors import ConfigError, DataError
+from vid2dyn.errors import DataError
 from vid2dyn.progress import Progress, silent
-from vid2dyn.simulators._sdpd_cells import cell_counts, sweep_blocks
 from vid2dyn.simulators._sdpd_observe import densities_at, kernel_sum_at, threads
 from vid2dyn.simulators._sdpd_physics import Fluid
+from vid2dyn.simulators._sdpd_record import flow_at, record
 from vid2dyn.simulators._sdpd_start import check_sdpd, equilibrium, rest_energy
-from vid2dyn.simulators._sdpd_steps import Drive, advance, taylor_green
 from vid2dyn.simulators.base import Simulator
 from vid2dyn.trajectories import Trajectories
 from vid2dyn.units import Units
@@ -40,32 +39,38 @@ class SDPD(Simulator):
 
     All of kB div M is kept; the invariant density is exp(sum S_i/kB) with respect to dr dv dS, at given energy and
     momentum. (With dU in place of dS each particle would carry a further factor T_i.) How it is integrated, with
-    exact conservation in every pair and an exact stationary state: `_sdpd_pairs`, `_sdpd_steps`.
+    exact conservation in every pair and an exact stationary state: `_sdpd_updates`, `_sdpd_steps`.
 
     Units: lengths µm, times s, energies k_B times the unit of temperature, masses energy s²/µm².
 
     Parameters
     ----------
-    n_particles, frames : int
+    n_particles : int
+        Number of particles.
+    frames : int
+        Number of frames recorded; the first is the start.
     frames_per_second : float
         Frame rate [1/s].
     substeps : int
-        Time steps per frame.
+        Time steps per frame; sound may travel a tenth of the cutoff in one.
     dim : {2, 3}
+        Dimensions of space.
     box_length : float
         Edge of the periodic (or sheared) box [µm]; at least 3 cutoffs, 3.36 if sheared.
     cutoff : float
         Range of the kernel [µm].
     mass : float
-        Of a particle.
+        Mass of a particle [energy s²/µm²].
     kT : float
         T0: the gas at rest has energy T0 (N C + dim (N - 1)/2).
     heat_capacity : float
         C of a particle at constant volume [kB].
     adiabatic_index : float
         5/3: monatomic, 2 C/3 atoms a particle.
-    shear_viscosity, bulk_viscosity : float
-        eta and zeta of the continuum [energy s/µm^dim].
+    shear_viscosity : float
+        eta of the continuum [energy s/µm^dim].
+    bulk_viscosity : float
+        zeta of the continuum [energy s/µm^dim], below eta (dim + 2)/dim.
     conductivity : float
         kappa of the continuum [kB/(s µm^(dim - 2))].
     coefficients : {"constant", "radial"}
@@ -75,7 +80,7 @@ class SDPD(Simulator):
         "shear": v_x = shear_rate y under Lees-Edwards images. "taylor_green": a vortex in x and y that decays;
         forced: by a body force that holds it at `flow_speed` if the viscosity is the nominal one.
     shear_rate : float
-        [1/s], for flow = "shear".
+        dv_x/dy [1/s], for flow = "shear".
     flow_speed : float
         Amplitude of v_x [µm/s], for the Taylor-Green flows.
     hold_energy : bool
@@ -281,60 +286,7 @@ class SDPD(Simulator):
         start, dynamics = np.random.SeedSequence(seed).spawn(2)
         with threads(self.threads):
             x, v, s = equilibrium(self, np.random.default_rng(start), progress)
-            v = v + self._flow(x)
-            return self._record(x, v, s, dynamics.generate_state(1, np.uint64)[0], seed, progress)
-
-    def _flow(self, x: np.ndarray) -> np.ndarray:
-        """Velocity of the flow at the particles, without total momentum; (N, 3)."""
-        flow = np.zeros_like(x)
-        if self.flow == "shear":
-            flow[:, 1] = self.shear_rate * x[:, 0]
-        elif self.flow != "rest":
-            flow = self.flow_speed * taylor_green(x, np.full(3, self.box_length))
-        # under shear the mean of y need not be that of the box: what is left is the velocity of the frame
-        return flow - flow.mean(axis=0) if self.flow != "shear" else flow
-
-    def _drive(self, v: np.ndarray, x: np.ndarray, s: np.ndarray) -> Drive:
-        """What is done to the gas from outside."""
-        acceleration = 0.0
-        if self.flow == "forced_taylor_green":
-            k2 = 2 * (2 * math.pi / self.box_length) ** 2
-            acceleration = self.shear_viscosity * k2 * self.flow_speed * self.volume0 / self.mass
-        held = math.nan
-        if self.hold_energy:
-            peculiar = v.copy()
-            peculiar[:, 1] -= self.shear_rate * x[:, 0]
-            held = (self.internal_energy(s, 1 / self.densities(x)).sum() + 0.5 * self.mass * (peculiar**2).sum())
-        return Drive(float(self.shear_rate), acceleration, float(held))
-
-    def _record(self, x: np.ndarray, v: np.ndarray, s: np.ndarray, key: np.uint64, seed: int,
-                progress: Progress) -> Trajectories:
-        """The frames, one stretch of steps after another."""
-        n, dim, dt = self.n_particles, self.dim, self.time_step
-        lengths = np.full(3, float(self.box_length))
-        count = cell_counts(lengths, self.cutoff, dim, self.flow == "shear")
-        blocks, drive, fluid = sweep_blocks(count, dim), self._drive(v, x, s), self.fluid
-        image, ids = np.zeros((n, 3), np.int64), np.arange(n)
-        out = np.empty((self.frames, n, dim)), np.empty((self.frames, n, dim)), np.empty((self.frames, n))
-        heat, rejected = [0.0], 0
-        for frame in range(self.frames):
-            if frame:
-                x, v, s, image, ids, taken, refused, failed = advance(
-                    x, v, s, image, ids, lengths, count, blocks, drive, fluid, key, (frame - 1) * self.substeps,
-                    self.substeps, dt)
-                if failed >= 0:
-                    raise ConfigError(f"SDPD: step {failed} (frame {frame}) left no finite positive internal energy; "
-                                      f"give more substeps than {self.substeps}, or less driving.")
-                heat.append(heat[-1] + taken)
-                rejected += refused
-            climbed, strain = image[:, 0], self.shear_rate * frame * self.substeps * dt
-            out[0][frame, ids] = (x + image * lengths)[:, :dim]
-            out[0][frame, ids, 1] += climbed * strain * self.box_length
-            out[1][frame, ids] = v[:, :dim]
-            out[1][frame, ids, 1] += climbed * self.shear_rate * self.box_length
-            out[2][frame, ids] = s
-            progress(frame + 1, self.frames, "simulating")
-        truth = {"simulator": recipe(self), "seed": seed, "energy_at_rest": rest_energy(self), "heat_taken": heat,
-                 "rejected_pair_updates": int(rejected)}
-        return Trajectories.from_dense(out[0], self.units, velocity=out[1], entropy=out[2], box=self.box,
-                                       info={"source": "simulated", "truth": truth})
+            frames = record(self, x, v + flow_at(x, self), s, dynamics.generate_state(1, np.uint64)[0], progress)
+        truth = {"simulator": recipe(self), "seed": seed, "energy_at_rest": rest_energy(self), **frames.as_truth()}
+        return Trajectories.from_dense(frames.position, self.units, velocity=frames.velocity, entropy=frames.entropy,
+                                       box=self.box, info={"source": "simulated", "truth": truth})
