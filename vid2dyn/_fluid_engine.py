@@ -200,16 +200,16 @@ class Engine:
         # the change of velocity, not the velocity, is solved for: a common motion costs no digits
         pairs.rub(lists, self.e, self.friction, self.v, self.turns, jump, self.scratch)
         dissipation.subtract(self.impulse, self.scratch, self.scratch)
-        pairs.gather(lists, self.scratch, 0.0, self.body, self.residual)
-        count = dissipation.solve(lists, self.e, self.friction, self.turns, mass, self.tolerance, self.residual,
-                                  self.mean, self.direction, self.image, self.scratch)
+        pairs.gather(lists, self.scratch, self.residual)
+        count = dissipation.solve(lists, self.e, self.friction, mass, self.tolerance, self.residual, self.mean,
+                                  self.direction, self.image)
         if count < 0:
             self._did_not_settle("The friction of the step", np.abs(self.residual).max(axis=1))
         self.solver_iterations += count
         dissipation.add_to(self.mean, self.v, 1.0)
         pairs.rub(lists, self.e, self.friction, self.mean, self.turns, jump, self.scratch)
         dissipation.subtract(self.impulse, self.scratch, self.impulse)
-        pairs.gather(lists, self.impulse, 0.0, self.body, self.residual)
+        pairs.gather(lists, self.impulse, self.residual)
         dissipation.add_to(self.v, self.residual, 0.5 / mass)            # now the mean of before and after
         dissipation.pair_work(lists, self.impulse, self.v, self.turns, jump, self.work)
         dissipation.add_to(self.v, self.residual, 0.5 / mass)
@@ -266,7 +266,7 @@ class Engine:
     def _left_the_table(self, k: int) -> None:
         where = f"Step {self.step_number}, particle {self.ids[k]}"
         _, first, second, _, _ = self.lists
-        same = np.flatnonzero(np.isnan(self.e[:, 0]) & np.isfinite(self.value))
+        same = np.flatnonzero(np.isnan(self.value))
         if same.size:
             a, b = (self.ids[end[same[0]]] for end in (first, second))
             raise ModelError(f"Step {self.step_number}, particle {a}: it coincides with particle {b}, so the direction "

@@ -14,7 +14,7 @@ import math
 
 from numba import njit, prange
 
-from vid2dyn._fluid_pairs import gather, rub
+from vid2dyn._fluid_pairs import laplacian
 from vid2dyn._fluid_tables import entropy_of
 from vid2dyn.pair_noise import normal, pair_key, step_key
 
@@ -46,12 +46,11 @@ def dot(a, b):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
-def solve(lists, e, friction, turns, mass, tolerance, residual, change, direction, image, scratch):
-    # type: ignore[no-untyped-def]
+def solve(lists, e, friction, mass, tolerance, residual, change, direction, image):  # type: ignore[no-untyped-def]
     """Conjugate gradients for (2 m + dt L) change = residual; returns the number of iterations, -1 if too many.
 
-    `residual` starts as the right-hand side, R - dt L v, which knows nothing of a common velocity. All arrays but the
-    pairs' `scratch` are (n, 3); they are overwritten.
+    `residual` starts as the right-hand side, R - dt L v, which knows nothing of a common velocity. All four arrays are
+    (n, 3) and overwritten.
     """
     _start(residual, change, direction)
     rr = dot(residual, residual)
@@ -59,8 +58,7 @@ def solve(lists, e, friction, turns, mass, tolerance, residual, change, directio
     for iteration in range(1000):
         if rr <= goal:
             return iteration
-        rub(lists, e, friction, direction, turns, 0.0, scratch)
-        gather(lists, scratch, 2.0 * mass, direction, image)
+        laplacian(lists, e, friction, 2.0 * mass, direction, image)
         along = rr / dot(direction, image)
         if not math.isfinite(along):
             return -1

@@ -34,7 +34,7 @@ def as_space(lengths: tuple[float, ...] | None, offset: float = 0.0, jump: float
     space = np.zeros(8)
     if lengths is not None:
         space[:len(lengths)] = lengths
-        space[INVERSE:INVERSE + len(lengths)] = 1.0 / np.asarray(lengths)
+        space[INVERSE:INVERSE + len(lengths)] = [1.0 / edge if edge > 0 else 0.0 for edge in lengths]
     space[OFFSET], space[JUMP] = offset, jump
     return space
 

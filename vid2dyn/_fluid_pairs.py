@@ -30,10 +30,12 @@ def geometry(x, space, lists, table, cutoff, e, value, slope, radial, turns):  #
         if r < cutoff:
             k = min(int(r * per_length), len(table) - 1)
             t = r * per_length - k
-            e[p, 0], e[p, 1], e[p, 2] = dx / r, dy / r, dz / r       # NaN if they coincide: found by `first_broken`
+            e[p, 0], e[p, 1], e[p, 2] = dx / r, dy / r, dz / r
             value[p], slope[p] = cubic(table, k, 0, t), cubic_slope(table, k, 0, t) * per_length
             for c in range(3):
                 radial[p, c] = max(cubic(table, k, 4 + 4 * c, t), 0.0)
+            if not r > 1e-12 * cutoff:
+                value[p] = np.nan                        # they coincide: the density stops the run
         else:
             value[p] = slope[p] = 0.0
             for c in range(3):
@@ -145,12 +147,39 @@ def rub(lists, e, friction, v, turns, jump, out):  # type: ignore[no-untyped-def
         out[p, 2] = friction[p, 0] * wz + ahead * e[p, 2]
 
 
+@njit(cache=True, error_model="numpy", inline="always")
+def _drag(p, i, j, e, friction, v):  # type: ignore[no-untyped-def]
+    wx, wy, wz = v[i, 0] - v[j, 0], v[i, 1] - v[j, 1], v[i, 2] - v[j, 2]
+    ahead = friction[p, 1] * (e[p, 0] * wx + e[p, 1] * wy + e[p, 2] * wz)
+    return (friction[p, 0] * wx + ahead * e[p, 0], friction[p, 0] * wy + ahead * e[p, 1],
+            friction[p, 0] * wz + ahead * e[p, 2])
+
+
 @njit(cache=True, parallel=True, error_model="numpy")
-def gather(lists, on_pairs, weight, on_nodes, out):  # type: ignore[no-untyped-def]
-    """out_i = weight on_nodes_i + sum of on_pairs where i is first - sum where it is second, (n, 3)."""
+def laplacian(lists, e, friction, weight, v, out):  # type: ignore[no-untyped-def]
+    """out_i = weight v_i + sum_j friction_ij v_ij, (n, 3): `rub` and `gather` in one, each pair computed at both ends.
+
+    Twice the arithmetic, but nothing is written for the pairs, and memory is what limits.
+    """
+    row, first, second, arrive, incoming = lists
+    for i in prange(len(out)):
+        a, b, c = weight * v[i, 0], weight * v[i, 1], weight * v[i, 2]
+        for k in range(arrive[i], arrive[i + 1]):
+            p = incoming[k]
+            x, y, z = _drag(p, first[p], i, e, friction, v)
+            a, b, c = a - x, b - y, c - z
+        for p in range(row[i], row[i + 1]):
+            x, y, z = _drag(p, i, second[p], e, friction, v)
+            a, b, c = a + x, b + y, c + z
+        out[i, 0], out[i, 1], out[i, 2] = a, b, c
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def gather(lists, on_pairs, out):  # type: ignore[no-untyped-def]
+    """out_i = sum of on_pairs where i is first - sum where it is second, (n, 3)."""
     row, _, _, arrive, incoming = lists
     for i in prange(len(out)):
-        a, b, c = weight * on_nodes[i, 0], weight * on_nodes[i, 1], weight * on_nodes[i, 2]
+        a = b = c = 0.0
         for k in range(arrive[i], arrive[i + 1]):
             p = incoming[k]
             a, b, c = a - on_pairs[p, 0], b - on_pairs[p, 1], c - on_pairs[p, 2]

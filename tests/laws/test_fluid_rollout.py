@@ -64,7 +64,7 @@ def apart(dim: int, kind: str, conservative: str, law: str, *, kB: int = 1, forc
 def test_same_step_as_torch(dim: int, kind: str, conservative: str, law: str, forced: bool) -> None:
     """Same noise bits, so the paths agree to the error of the table; velocities change by order 1 meanwhile.
 
-    The law "radial" multiplies that error: its heat has a term of 1/c, a second derivative, and it conducts 100 times more.
+    The law "radial" multiplies that error: its heat has a term of 1/c, a second derivative, and is 100 times more.
     """
     assert apart(dim, kind, conservative, law, forced=forced) < (3e-4 if law == "radial" else 1e-6)
 
