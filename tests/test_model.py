@@ -14,6 +14,7 @@ from vid2dyn.dynamics.brownian import Brownian
 from vid2dyn.dynamics.splines import RadialSpline
 from vid2dyn.errors import DataError, ModelError, UnitsError, Vid2DynError
 from vid2dyn.model import Model
+from vid2dyn.model.brownian import BrownianModel
 
 UNITS = Units(0.1, 100.0, exposure=0.005)
 
@@ -24,7 +25,7 @@ def pair_model(**changes):
               "noise_scale": np.array([1.0, 0.1]), "spline": np.array([0.5, 2.0, knots]),
               "coefficients": 4 * np.linspace(1, 0, knots) ** 2, "covariance": 0.01 * np.eye(knots),
               "core_stiffness": np.array([50.0]), "support": np.array([0.7, 2.0])}
-    return Model(**{"arrays": arrays, "recipe": recipe(Brownian(cutoff=2.0)), "units": UNITS,
+    return BrownianModel(**{"arrays": arrays, "recipe": recipe(Brownian(cutoff=2.0)), "units": UNITS,
                     "box": Periodic((8.0, 8.0)), "report": {"seed": 0, "warnings": ["none"]}, **changes})
 
 
@@ -35,7 +36,7 @@ def trap_model(each=False):
               "centres": 3.0 * np.stack([np.arange(n), np.ones(n)], 1) if each else np.array([[4.0, 5.0]])}
     if each:
         arrays["centre_tracks"] = np.arange(n) * 10
-    return Model(arrays, recipe(Brownian(trap="each" if each else "shared")), UNITS)
+    return BrownianModel(arrays, recipe(Brownian(trap="each" if each else "shared")), UNITS)
 
 
 def start(n=20, box=None, edge=8.0):
@@ -115,7 +116,7 @@ def test_other_files_are_refused(tmp_path):
 
 
 def test_a_newer_schema_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr("vid2dyn.model.SCHEMA", 99)
+    monkeypatch.setattr("vid2dyn.model.base.SCHEMA", 99)
     path = pair_model().save(tmp_path / "future.vid2dyn")
     monkeypatch.undo()
     with pytest.raises(ModelError, match=r"future\.vid2dyn: schema 99.*update vid2dyn"):
@@ -154,7 +155,8 @@ def test_force_is_minus_the_slope_of_the_potential():
 
 
 def test_questions_a_model_cannot_answer():
-    free = Model({k: v for k, v in trap_model().arrays.items() if k not in ("trap", "centres")}, {"kind": "Brownian"})
+    free = BrownianModel({k: v for k, v in trap_model().arrays.items() if k not in ("trap", "centres")},
+                         {"kind": "Brownian"})
     for ask in (lambda: free.pair_potential(1.0), lambda: free.pair_force(1.0), free.trap_stiffness,
                 lambda: free.band("trap_stiffness"), lambda: free.band("viscosity"),
                 lambda: free.band("pair_force", [1.0])):
@@ -194,7 +196,8 @@ def test_as_many_frames_as_asked(steps):
 def test_a_rollout_moves_as_the_model_says():
     """Free steps of 400 particles x 50: observed ones have variance 2 D dt (1 - 2R) + 2 sigma², exact ones 2 D dt;
     false alarm 1e-6, 5 % refused."""
-    free = Model({k: v for k, v in trap_model().arrays.items() if k not in ("trap", "centres")}, {"kind": "Brownian"})
+    free = BrownianModel({k: v for k, v in trap_model().arrays.items() if k not in ("trap", "centres")},
+                         {"kind": "Brownian"})
     tracks = start(400)
     exact = 2 * 0.4 * 0.01
     for observed, expected in ((True, exact * (1 - 2 * 0.005 / 0.06) + 2 * 0.02**2), (False, exact)):

@@ -35,7 +35,7 @@ _HOME = {
     "run": "batch", "demo": "demo",
     "Trajectories": "trajectories", "Video": "video", "Units": "units",
     "Fields": "fields", "Box": "box", "Free": "box", "Periodic": "box", "LeesEdwards": "box",
-    "Brownian": "dynamics.brownian", "Model": "model",
+    "Brownian": "dynamics.brownian", "GradientFlow": "dynamics.gradient_flow", "Model": "model",
     "Vid2DynError": "errors", "ConfigError": "errors", "DataError": "errors", "UnitsError": "errors",
     "ModelError": "errors",
 }

@@ -106,9 +106,10 @@ def diffusion(tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet, or 
 
 
 @verb(calibration=Units)
-def fit(tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet, or a table .csv/.xml).")],
+def fit(tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet, or a table .csv/.xml), or fields (.fields).")],
         out: Annotated[Path | None, Out] = None,
-        dynamics: Annotated[str, typer.Option(help="Kind of model: see vid2dyn list dynamics.")] = "Brownian",
+        dynamics: Annotated[str | None, typer.Option(
+            help="Kind of model, see vid2dyn list dynamics; default Brownian, for fields GradientFlow.")] = None,
         set_: Annotated[list[str] | None, Set] = None,
         seed: Annotated[int, Seed] = 0, *, calibration: dict[str, Any], progress: Progress) -> None:
     """Learn a model: tracks -> model (.vid2dyn).
@@ -117,12 +118,14 @@ def fit(tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet, or a tabl
     trap for every particle: --set trap=each. All settings: vid2dyn list dynamics.
     """
     target = suffix(out or Path(f"{tracks.stem}.vid2dyn"), ".vid2dyn")
-    recipe = build_part("vid2dyn.dynamics", dynamics, set_)
+    lattice = tracks.suffix == ".fields"
+    recipe = build_part("vid2dyn.dynamics", dynamics or ("GradientFlow" if lattice else "Brownian"), set_)
     with about(tracks):
-        model = pipeline.fit(tracks_at(tracks, calibration), recipe, seed=seed, progress=progress)
+        model = pipeline.fit(tracks if lattice else tracks_at(tracks, calibration), recipe, seed=seed,
+                             progress=progress)
     model.save(target)
     say(f"{model!r}\nwritten to {target}")
-    if not has_forces(model):
+    if model.kind == "Brownian" and not has_forces(model):
         say("note: free particles, no forces were fitted; --set cutoff=3.0 fits pair forces up to 3 µm, "
             "--set trap=each traps.")
     for warning in model.report.get("warnings", ()):

@@ -184,15 +184,16 @@ def file_kind(simulator: Any) -> str:
     return ".fields" if isinstance(simulator, Lattice) else ".parquet"
 
 
-def fit(tracks: Trajectories | PathLike, recipe: Any = None, seed: int = 0, progress: Progress = silent) -> Model:
-    """Learn the dynamics of `tracks`; `recipe` says of which kind.
+def fit(data: Trajectories | Fields | PathLike, recipe: Any = None, seed: int = 0, progress: Progress = silent) -> Any:
+    """Learn the dynamics of data; `recipe` says of which kind.
 
     Parameters
     ----------
-    tracks : Trajectories or path
-    recipe : Brownian, optional
+    data : Trajectories, Fields or path
+    recipe : Brownian or GradientFlow, optional
         ``vd.Brownian(cutoff=3.0)`` learns the forces between particles closer than 3 µm, ``vd.Brownian(trap="each")``
-        traps. Default ``vd.Brownian()``: free diffusion, no forces.
+        traps; ``vd.GradientFlow()`` mobility and free energy of fields. Default: ``vd.Brownian()``, free diffusion, for
+        trajectories, ``vd.GradientFlow()`` for fields.
     seed : int
         The same seed gives the same model.
 
@@ -201,12 +202,20 @@ def fit(tracks: Trajectories | PathLike, recipe: Any = None, seed: int = 0, prog
     ModelError, DataError, UnitsError
         When the data cannot carry such a model, or lack a calibration.
     """
-    from vid2dyn.dynamics.brownian import Brownian
+    from vid2dyn.fields import Fields
     from vid2dyn.fitting import fit as learn
 
-    data = _tracks(tracks)
-    with _about(data):
-        return learn(data, Brownian() if recipe is None else recipe, seed=seed, progress=progress)
+    if isinstance(data, str | os.PathLike) and Path(data).suffix == ".fields":
+        data = Fields.load(data)
+    if isinstance(data, Fields):
+        from vid2dyn.dynamics.gradient_flow import GradientFlow
+
+        return learn(data, recipe or GradientFlow(), seed=seed, progress=progress)
+    from vid2dyn.dynamics.brownian import Brownian
+
+    tracks = _tracks(data)
+    with _about(tracks):
+        return learn(tracks, recipe or Brownian(), seed=seed, progress=progress)
 
 
 def compare(a: Trajectories, b: Trajectories, **options: Any) -> Comparison:

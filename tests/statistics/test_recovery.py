@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import vid2dyn as vd
-from vid2dyn.model import Model
+from vid2dyn.model.brownian import BrownianModel
 
 Z = 4.9
 D0, DT, NOISE = 0.405, 0.01, 0.027
@@ -25,14 +25,14 @@ SCATTER_FORCE, SCATTER_TILT, SCATTER_D = 0.04, 0.036, 0.015
 
 
 @functools.lru_cache
-def films() -> tuple[Model, ...]:
+def films() -> tuple[BrownianModel, ...]:
     """Models of three films with localisation noise of 30 % of a step."""
     simulator = vd.simulators.Brownian(n_particles=100, frames=150, box_length=15.84, pair=YUKAWA, diffusion=D0,
                                        localisation_error=NOISE)
     return tuple(vd.fit(simulator.run(seed), vd.Brownian(cutoff=3.0), seed=seed) for seed in range(3))
 
 
-def scale(model: Model, truth: np.ndarray) -> float:
+def scale(model: BrownianModel, truth: np.ndarray) -> float:
     """The factor by which `truth` fits the learned force best."""
     return float(model.pair_force(R) @ truth / (truth @ truth))
 

@@ -6,22 +6,25 @@ new dynamics adds one line to ESTIMATORS and one module beside `brownian`.
 
 from __future__ import annotations
 
+from typing import Any
+
 from vid2dyn.dynamics.brownian import Brownian
+from vid2dyn.dynamics.gradient_flow import GradientFlow
 from vid2dyn.dynamics.recipes import Recipe
 from vid2dyn.errors import ConfigError
 from vid2dyn.fitting.brownian import fit_brownian
+from vid2dyn.fitting.gradient_flow import fit_gradient_flow
 from vid2dyn.model import Model
 from vid2dyn.progress import Progress, silent
-from vid2dyn.trajectories import Trajectories
 
 __all__ = ["ESTIMATORS", "fit"]
 
-ESTIMATORS = {Brownian: fit_brownian}
+ESTIMATORS: dict[type[Recipe], Any] = {Brownian: fit_brownian, GradientFlow: fit_gradient_flow}
 
 
-def fit(tracks: Trajectories, recipe: Recipe, seed: int = 0, progress: Progress = silent) -> Model:
+def fit(data: Any, recipe: Recipe, seed: int = 0, progress: Progress = silent) -> Model:
     """Learn the dynamics that `recipe` describes; see the estimator of its class for details and errors."""
     for kind, estimator in ESTIMATORS.items():
         if isinstance(recipe, kind):
-            return estimator(tracks, recipe, seed=seed, progress=progress)
+            return estimator(data, recipe, seed=seed, progress=progress)
     raise ConfigError(f"No estimator for {type(recipe).__name__}; give a recipe such as vd.Brownian(cutoff=3.0).")

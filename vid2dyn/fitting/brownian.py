@@ -1,4 +1,4 @@
-"""Fit of Brownian colloids: from trajectories to a `Model`.
+"""Fit of Brownian colloids: from trajectories to a `BrownianModel`.
 
 Without forces or with traps alone the likelihood is exact and is maximised (`likelihood`, `trap`). With pair forces,
 score matching gives the forces and indirect inference takes out what noise, blur and frame rate did (`indirect`).
@@ -23,7 +23,7 @@ from vid2dyn.fitting.indirect import Fitted, Parameters, Studio, refine
 from vid2dyn.fitting.likelihood import FreeDiffusion, free_diffusion
 from vid2dyn.fitting.recording import Recording
 from vid2dyn.fitting.trap import fit_traps
-from vid2dyn.model import Model
+from vid2dyn.model.brownian import BrownianModel
 from vid2dyn.progress import Progress, silent
 from vid2dyn.snapshot import neighbour_pairs
 from vid2dyn.trajectories import Trajectories
@@ -37,7 +37,7 @@ UNINFORMED = 4.0
 wrong links raise the scale, and the positions with large stated errors are blamed for them (D 3 % low at SNR 50)."""
 
 
-def fit_brownian(tracks: Trajectories, recipe: Brownian, seed: int = 0, progress: Progress = silent) -> Model:
+def fit_brownian(tracks: Trajectories, recipe: Brownian, seed: int = 0, progress: Progress = silent) -> BrownianModel:
     """Learn Brownian dynamics.
 
     Parameters
@@ -54,6 +54,9 @@ def fit_brownian(tracks: Trajectories, recipe: Brownian, seed: int = 0, progress
     UnitsError, DataError, ModelError
         When a calibration is missing, when there is too little data, or when the field of view is too small.
     """
+    if not isinstance(tracks, Trajectories):
+        raise DataError(f"vd.Brownian learns from trajectories, not from {type(tracks).__name__}; for fields give "
+                        "vd.GradientFlow().")
     if not tracks.n_particles:
         raise DataError("These trajectories are not linked (particle = -1 everywhere), so nothing is known of how "
                         "particles move. Track the video with vd.track, or give the table a column 'particle'.")
@@ -86,7 +89,7 @@ def fit_brownian(tracks: Trajectories, recipe: Brownian, seed: int = 0, progress
         centre = arrays["centres"][rows] if stiffness else np.zeros_like(recording.position)
         verdict = judge(recording, _late(recording), None, stiffness, centre, float(arrays["diffusion"][0]),
                         float(arrays["noise_scale"][0]))
-    model = Model(arrays, recipe_of(recipe), tracks.units, tracks.box)
+    model = BrownianModel(arrays, recipe_of(recipe), tracks.units, tracks.box)
     verdict["laws"] = laws(model.dynamics(), recording, recipe.cutoff)
     warnings += _doubts(model, verdict) + _blind_spot(tracks, model)
     report = {**verdict, "parameters": _said(model), "warnings": warnings, "seed": seed,
@@ -248,7 +251,7 @@ def _centres(recording: Recording, p: Parameters) -> np.ndarray:
     return p.trap.centre[np.clip(np.searchsorted(tracks, recording.track), 0, len(tracks) - 1)]
 
 
-def _said(model: Model) -> dict[str, Any]:
+def _said(model: BrownianModel) -> dict[str, Any]:
     """Headline numbers with errors."""
     said = {"diffusion": model.diffusion(), "diffusion_stderr": float(model.arrays["diffusion"][1]),
             "localisation_error": model.localisation_error(),
@@ -258,7 +261,7 @@ def _said(model: Model) -> dict[str, Any]:
     return said
 
 
-def _doubts(model: Model, verdict: dict[str, Any]) -> list[str]:
+def _doubts(model: BrownianModel, verdict: dict[str, Any]) -> list[str]:
     """Plain words where the residuals disagree with the model."""
     said = []
     calibration = verdict["calibration"]
@@ -296,7 +299,7 @@ def _unrest(recording: Recording, p: Parameters) -> list[str]:
             "against them, as a sample does that relaxes, spreads or is driven. Fit with stationary = False."]
 
 
-def _blind_spot(tracks: Trajectories, model: Model) -> list[str]:
+def _blind_spot(tracks: Trajectories, model: BrownianModel) -> list[str]:
     """Pairs closer than the tracker's separation merge into one; a potential near there is the tracker's."""
     settings = tracks.info.get("parameters") or {}
     separation = settings.get("separation") or (settings.get("diameter") or 0) + 1

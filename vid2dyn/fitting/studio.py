@@ -107,10 +107,11 @@ class Studio:
             total = noise + math.sqrt(smear) * rng.standard_normal(shape)
             variance = np.maximum(p.noise_scale, 0.0) * stated + smear
             sharp = total * np.sqrt(np.maximum(variance - blurred, 0.0) / np.where(variance > 0, variance, 1.0))
-            recordings = (Recording.simulated(x, stated, self.box, data.dt, data.exposure) for x in (
-                paths.average[b] + total, paths.instant[b] + sharp, paths.instant[b],
-                paths.average[b] + noise, paths.free[b] + noise))
-            yield Film(*recordings, number=b)
+            seen, blunt, true, steps, free = (
+                Recording.simulated(x, stated, self.box, data.dt, data.exposure) for x in (
+                    paths.average[b] + total, paths.instant[b] + sharp, paths.instant[b],
+                    paths.average[b] + noise, paths.free[b] + noise))
+            yield Film(seen, blunt, true, steps, free, b)
 
 
 def _start(data: Recording, trap: str) -> np.ndarray:

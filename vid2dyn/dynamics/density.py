@@ -1,0 +1,108 @@
+"""Functions of a density as cubic splines: the shape in which mobility and free energy of fields are learned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.interpolate import BSpline
+
+from vid2dyn.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class DensityFunction:
+    """Cubic B-splines on [low, high], `knots` of them; outside, functions keep their value at the edge.
+
+    Examples
+    --------
+    >>> function = DensityFunction(0.1, 0.9, 8)
+    >>> bool(np.allclose(function.basis(np.linspace(0, 1, 5)).sum(axis=-1), 1.0))
+    True
+    """
+
+    low: float
+    high: float
+    knots: int
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite([self.low, self.high]).all() and self.low < self.high):
+            raise ConfigError(f"densities from {self.low:g} to {self.high:g} are no range.")
+        if self.knots < 4:
+            raise ConfigError(f"knots = {self.knots}: a cubic spline needs at least 4.")
+
+    @property
+    def _edges(self) -> np.ndarray:
+        inner = np.linspace(self.low, self.high, self.knots - 2)
+        return np.concatenate([[self.low] * 3, inner, [self.high] * 3])
+
+    def basis(self, rho: np.ndarray) -> np.ndarray:
+        """(..., knots) values at densities rho."""
+        rho = np.asarray(rho, dtype=float)
+        flat = np.clip(rho, self.low, self.high).ravel()
+        return BSpline.design_matrix(flat, self._edges, 3).toarray().reshape(*rho.shape, self.knots)
+
+    def integral(self, rho: np.ndarray, times: int, origin: float) -> np.ndarray:
+        """(..., knots) repeated integral (`times` = 1 or 2) of each spline, zero with its slope at `origin`."""
+        rho = np.asarray(rho, dtype=float)
+
+        def from_low(at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            inside = np.clip(at, self.low, self.high)
+            once, twice = spline.antiderivative(1), spline.antiderivative(2)
+            out = (at - inside)[..., None]
+            # beyond the ends the function is constant, so its integrals are a line and a parabola
+            first = once(inside) + spline(inside) * out
+            return first, twice(inside) + once(inside) * out + 0.5 * spline(inside) * out**2
+
+        spline = BSpline(self._edges, np.eye(self.knots), 3)
+        first, second = from_low(rho)
+        first0, second0 = from_low(np.asarray(origin, dtype=float))
+        if times == 1:
+            return first - first0
+        return second - second0 - first0 * (rho - origin)[..., None]
+
+    def roughness(self) -> np.ndarray:
+        """(knots, knots) matrix of the summed squared third differences of the coefficients."""
+        third = np.diff(np.eye(self.knots), 3, axis=0)
+        return third.T @ third
+
+
+@dataclass(frozen=True, eq=False)
+class Landscape:
+    """Mobility and free energy of a density on one range of densities; energies in kT per site.
+
+    Parameters
+    ----------
+    function : DensityFunction
+    log_mobility, curvature : (knots,) arrays
+        Coefficients of ln m and of f''.
+    """
+
+    function: DensityFunction
+    log_mobility: np.ndarray
+    curvature: np.ndarray
+
+    @property
+    def origin(self) -> float:
+        """Where f and f' are zero by convention (f is known up to an affine function): the middle of the range."""
+        return 0.5 * (self.function.low + self.function.high)
+
+    def mobility(self, rho: np.ndarray) -> np.ndarray:
+        """m(rho) > 0."""
+        return np.exp(self.function.basis(rho) @ self.log_mobility)
+
+    def second(self, rho: np.ndarray) -> np.ndarray:
+        """f''(rho)."""
+        return self.function.basis(rho) @ self.curvature
+
+    def potential(self, rho: np.ndarray) -> np.ndarray:
+        """f'(rho), the chemical potential."""
+        return self.function.integral(rho, 1, self.origin) @ self.curvature
+
+    def energy(self, rho: np.ndarray) -> np.ndarray:
+        """f(rho)."""
+        return self.function.integral(rho, 2, self.origin) @ self.curvature
+
+    def diffusion(self, rho: np.ndarray) -> np.ndarray:
+        """D = m f''."""
+        return self.mobility(rho) * self.second(rho)

@@ -1,0 +1,122 @@
+"""Gradient flow of fields on the root-first base: mass moves across faces, downhill in free energy.
+
+    dρ = -M ∇U dt + sqrt(2 M) dW,    U = q sum_k f(ρ_k),    M = (n²/q) sum over faces m(ρ_face) (e_i - e_j)(e_i - e_j)ᵀ
+
+for n cells of q sites on a ring of length 1; faces are the pairs, ± sqrt(m) the two ends of the root, so mass is
+conserved in drift and noise. With the face's density the mean of its two sides, ∇·M = 0: m depends on ρ_i + ρ_j,
+along which (e_i - e_j) does not move. As n grows, ρ_t = (m f'(ρ)_x)_x with noise of variance 2m/N (N = n q sites), the fluctuating
+hydrodynamics of lattice processes (Spohn 1991; Huang et al., arXiv 2312.05810).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from vid2dyn.box import Free
+from vid2dyn.dynamics.base import FrictionMatrix, Overdamped, Potential, Root
+from vid2dyn.dynamics.density import Landscape
+from vid2dyn.dynamics.recipes import Recipe
+from vid2dyn.errors import ConfigError
+from vid2dyn.snapshot import Snapshot
+
+
+@dataclass(frozen=True)
+class GradientFlow(Recipe):
+    """Fields that flow downhill in free energy, learned from the drift and the fluctuations of short windows.
+
+    Parameters
+    ----------
+    elements : int or None
+        Test functions on the ring; must divide the cells. None: about one for every 10 cells.
+    degree : {1, 2}
+        Of the test functions: 1 hats, 2 smooth.
+    knots : int
+        Resolution of mobility and f'' in density.
+    smoothness : float
+        Prior precision of their roughness; raise it for few data.
+
+    Examples
+    --------
+    >>> GradientFlow().summary
+    'gradient flow of a density, 9 knots'
+    """
+
+    elements: int | None = None
+    degree: int = 2
+    knots: int = 9
+    smoothness: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.elements is not None and self.elements < 4:
+            raise ConfigError(f"GradientFlow: elements = {self.elements}; use at least 4.")
+        if self.degree not in (1, 2):
+            raise ConfigError(f"GradientFlow: degree = {self.degree}; choose 1 or 2.")
+        if self.knots < 4:
+            raise ConfigError(f"GradientFlow: knots = {self.knots}; use at least 4.")
+        if not (np.isfinite(self.smoothness) and self.smoothness >= 0):
+            raise ConfigError(f"GradientFlow: smoothness = {self.smoothness!r}; give a number of at least 0.")
+
+    @property
+    def summary(self) -> str:
+        return f"gradient flow of a density, {self.knots} knots"
+
+
+def ring(rho: torch.Tensor) -> Snapshot:
+    """Cells of a ring as a snapshot: the densities are the state, faces between neighbours the pairs."""
+    n = len(rho)
+    cell = torch.arange(n, device=rho.device)
+    return Snapshot(rho[:, None], torch.stack([cell, (cell + 1) % n], dim=1), Free())
+
+
+class FreeEnergy(Potential):
+    """U = q sum_k f(ρ_k) [kT].
+
+    Parameters
+    ----------
+    landscape : Landscape
+    sites : float
+        q, sites in one cell.
+    """
+
+    def __init__(self, landscape: Landscape, sites: float) -> None:
+        self.landscape, self.sites = landscape, sites
+
+    def energy(self, snapshot: Snapshot) -> torch.Tensor:
+        rho = snapshot.position[:, 0]
+        return torch.as_tensor(self.sites * self.landscape.energy(rho.detach().cpu().numpy()).sum()).to(rho)
+
+    def gradient(self, snapshot: Snapshot, columns: tuple[str, ...] = ("position",)) -> torch.Tensor:
+        rho = snapshot.position
+        return torch.as_tensor(self.sites * self.landscape.potential(rho.detach().cpu().numpy())).to(rho)
+
+
+class FaceMobility(FrictionMatrix):
+    """M of the module docstring by its root: ± n sqrt(m/q) at the two sides of every face.
+
+    Parameters
+    ----------
+    landscape : Landscape
+    sites : float
+        q, sites in one cell.
+    """
+
+    def __init__(self, landscape: Landscape, sites: float) -> None:
+        self.landscape, self.sites = landscape, sites
+
+    def root(self, snapshot: Snapshot) -> Root:
+        rho = snapshot.position[:, 0]
+        first, second = snapshot.pairs.unbind(1)
+        face = (0.5 * (rho[first] + rho[second])).detach().cpu().numpy()
+        block = len(rho) * torch.as_tensor(np.sqrt(self.landscape.mobility(face) / self.sites)).to(rho)
+        return Root(first=block[:, None, None], second=-block[:, None, None], pairs=snapshot.pairs)
+
+    def divergence(self, snapshot: Snapshot) -> torch.Tensor:
+        return torch.zeros_like(snapshot.position)
+
+
+def dynamics(landscape: Landscape, sites: float) -> Overdamped:
+    """The flow of a landscape on cells of `sites` sites."""
+    return Overdamped((FreeEnergy(landscape, sites),), FaceMobility(landscape, sites))

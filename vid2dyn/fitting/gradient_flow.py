@@ -1,0 +1,123 @@
+"""Fit of a gradient flow: from an ensemble of fields to mobility and free energy with error bars (`fluctuations`)."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from typing import Any
+
+import numpy as np
+
+import vid2dyn
+from vid2dyn.config import recipe as recipe_of
+from vid2dyn.dynamics.density import DensityFunction, Landscape
+from vid2dyn.dynamics.gradient_flow import GradientFlow
+from vid2dyn.errors import DataError
+from vid2dyn.fields import Fields
+from vid2dyn.fitting.elements import Elements, Moments, Statistics
+from vid2dyn.fitting.fluctuations import learn, short_windows, window_scales
+from vid2dyn.model.gradient_flow import GradientFlowModel
+from vid2dyn.progress import Progress, silent
+
+GROUPS = 10
+"""Groups of realisations left out in turn for error bars."""
+
+
+def fit_gradient_flow(fields: Fields, recipe: GradientFlow, seed: int = 0,
+                      progress: Progress = silent) -> GradientFlowModel:
+    """Learn mobility and free energy; no random numbers are drawn, `seed` is recorded only.
+
+    Raises
+    ------
+    DataError
+        When the fields hold one time, too few realisations, densities that hardly vary, or cells that the elements do
+        not divide.
+    ModelError
+        When no mobility explains the fluctuations.
+    """
+    if not isinstance(fields, Fields):
+        raise DataError(f"vd.GradientFlow learns from fields, not from {type(fields).__name__}. Simulate a lattice "
+                        "process (vd.simulators.Arrhenius) or build vd.Fields.")
+    elements = Elements(fields.n_cells, recipe.elements or _default_elements(fields.n_cells), recipe.degree)
+    statistics = Statistics.of(fields, elements, GROUPS)
+    everything = statistics.without(None)
+    bonds, _ = everything.profiles()
+    low, high = float(bonds.min()), float(bonds.max())
+    if high - low < 0.02 * max(high, 1e-9):
+        raise DataError(f"The mean density hardly varies ({low:.3g} to {high:.3g}): without gradients nothing drifts "
+                        "and the free energy stays unknown. Start from a profile with an amplitude.")
+    function = DensityFunction(low, high, recipe.knots)
+    progress(0, GROUPS + 1, "fit")
+    found = learn(everything, function, smooth=recipe.smoothness)
+    others = []
+    for g in range(GROUPS):
+        progress(g + 1, GROUPS + 1, "fit")
+        part = learn(statistics.without(g), function, smooth=recipe.smoothness, start=found, rounds=2)
+        others.append(np.concatenate([part.log_mobility, part.curvature]))
+    progress(GROUPS + 1, GROUPS + 1, "fit")
+    away = np.array(others) - np.mean(others, axis=0)
+    covariance = (GROUPS - 1) / GROUPS * away.T @ away
+    arrays = {"range": np.array([low, high, float(recipe.knots)]), "log_mobility": found.log_mobility,
+              "curvature": found.curvature, "covariance": covariance, "sites": np.array([float(fields.n_cells)])}
+    used = dataclasses.replace(recipe, elements=elements.elements)
+    model = GradientFlowModel(arrays, recipe_of(used))
+    scales, errors = window_scales(everything, found)
+    report = {"laws": _laws(model), "windows": _windows(everything, found, scales, errors), "seed": seed,
+              "data_sha256": _digest(fields), "warnings": _doubts(everything, found, scales, errors),
+              "versions": {"vid2dyn": vid2dyn.__version__, "numpy": np.__version__}}
+    return dataclasses.replace(model, report=report)
+
+
+def _default_elements(cells: int) -> int:
+    """The divisor of `cells` that makes elements of about 15 cells, at least 4 and at most 200 elements."""
+    possible = [n for n in range(4, min(200, cells // 4) + 1) if cells % n == 0]
+    if not possible:
+        raise DataError(f"{cells} cells cannot be split evenly into elements of at least 4 cells. Use a number of "
+                        "cells with more divisors, such as 480 or 500.")
+    return min(possible, key=lambda n: abs(np.log(n * 15 / cells)))
+
+
+def _laws(model: GradientFlowModel) -> dict[str, float]:
+    """Asymmetry and lowest eigenvalue of M (relative), and mass a step loses: zero to rounding by construction."""
+    import torch
+
+    from vid2dyn.dynamics.gradient_flow import dynamics, ring
+
+    low, high = model.arrays["range"][:2]
+    rho = torch.as_tensor(low + (high - low) * (0.5 + 0.4 * np.sin(2 * np.pi * np.arange(12) / 12)))
+    flow = dynamics(model.landscape, 10.0)
+    M = flow.friction.dense(ring(rho))
+    lowest = torch.linalg.eigvalsh(0.5 * (M + M.T)).min() / M.abs().max()
+    drift = flow.drift(ring(rho))
+    return {"mobility_asymmetry": float((M - M.T).abs().max() / M.abs().max()),
+            "mobility_lowest_eigenvalue": float(lowest), "mass_rate": float(drift.sum() / drift.abs().max())}
+
+
+def _windows(data: Moments, found: Landscape, scales: np.ndarray, errors: np.ndarray) -> list[dict[str, Any]]:
+    """For every width of window: covariance seen over modelled, and whether it was used for the mobility."""
+    used = short_windows(data, np.maximum(found.diffusion(data.profiles()[0]), 1e-6))
+    return [{"width": float(w), "covariance_ratio": float(r), "stderr": float(e), "used": bool(k in used)}
+            for k, (w, r, e) in enumerate(zip(data.widths, scales, errors, strict=True))]
+
+
+def _doubts(data: Moments, found: Landscape, scales: np.ndarray, errors: np.ndarray) -> list[str]:
+    said = []
+    used = short_windows(data, np.maximum(found.diffusion(data.profiles()[0]), 1e-6))
+    off = np.abs(scales[used] - 1)
+    if (off > np.maximum(0.03, 5 * errors[used])).any():
+        worst = used[int(np.argmax(off))]
+        said.append(f"Off the plateau: fluctuations over the window of {data.widths[worst]:.3g} are "
+                    f"{scales[worst]:.3f} times those of the model. Windows must be long against the hops and short "
+                    "against diffusion over an element; choose others, or fewer elements.")
+    elif 2 * found.diffusion(data.profiles()[0]).max() * data.widths.min() > 1 / data.elements.elements**2:
+        said.append("Even the shortest window is long against diffusion over an element: the mobility rests on the "
+                    "correction for it. Add shorter windows, or use fewer elements.")
+    if (found.second(np.linspace(found.function.low, found.function.high, 101)) < 0).any():
+        said.append("The free energy is concave at some densities: there it separates, or the data are too few.")
+    return said
+
+
+def _digest(fields: Fields) -> str:
+    digest = hashlib.sha256(fields.times.tobytes())
+    digest.update(np.ascontiguousarray(fields.values).tobytes())
+    return digest.hexdigest()

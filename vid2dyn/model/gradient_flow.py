@@ -1,0 +1,146 @@
+"""What a fitted gradient flow can say and do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy.special import ndtri
+
+from vid2dyn.dynamics.density import DensityFunction, Landscape
+from vid2dyn.errors import DataError, ModelError
+from vid2dyn.field_rollout import flow, fluctuate
+from vid2dyn.fields import Fields
+from vid2dyn.model.base import Model
+from vid2dyn.progress import Progress, silent
+
+_NAMES = ("free_energy", "chemical_potential", "curvature", "mobility", "diffusion")
+
+
+@dataclass(frozen=True, eq=False)
+class GradientFlowModel(Model):
+    """A fitted gradient flow, made by `vd.fit` and `vd.load`; energies in kT per site, lengths in rings.
+
+    `arrays` holds "range" (lowest and highest density seen, knots), "log_mobility" and "curvature" (knots,), the
+    "covariance" of both, and "sites" of the ring it was learned on.
+    """
+
+    kind: ClassVar[str] = "GradientFlow"
+
+    @property
+    def _function(self) -> DensityFunction:
+        low, high, knots = self.arrays["range"]
+        return DensityFunction(float(low), float(high), int(knots))
+
+    @property
+    def landscape(self) -> Landscape:
+        """Mobility and free energy as functions."""
+        return Landscape(self._function, self.arrays["log_mobility"], self.arrays["curvature"])
+
+    @property
+    def support(self) -> tuple[float, float]:
+        """Lowest and highest mean density in the data [particles per site]."""
+        return float(self.arrays["range"][0]), float(self.arrays["range"][1])
+
+    def free_energy(self, rho: Any) -> np.ndarray:
+        """f(rho) [kT per site]; f and f' are zero in the middle of `support`, as any affine part is unobservable."""
+        return self.landscape.energy(np.asarray(rho, dtype=float))
+
+    def chemical_potential(self, rho: Any) -> np.ndarray:
+        """f'(rho) [kT]."""
+        return self.landscape.potential(np.asarray(rho, dtype=float))
+
+    def curvature(self, rho: Any) -> np.ndarray:
+        """f''(rho) [kT]."""
+        return self.landscape.second(np.asarray(rho, dtype=float))
+
+    def mobility(self, rho: Any) -> np.ndarray:
+        """m(rho); current = -m ∂f'."""
+        return self.landscape.mobility(np.asarray(rho, dtype=float))
+
+    def diffusion(self, rho: Any) -> np.ndarray:
+        """D = m f''."""
+        return self.landscape.diffusion(np.asarray(rho, dtype=float))
+
+    def band(self, name: str, x: Any = None, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+        """(low, high) of a learned function at densities `x` and a confidence level, at each density by itself.
+
+        Parameters
+        ----------
+        name : {"free_energy", "chemical_potential", "curvature", "mobility", "diffusion"}
+        """
+        if not 0 < level < 1:
+            raise ModelError(f"level = {level!r}; give a probability between 0 and 1, for example 0.95.")
+        if name not in _NAMES:
+            raise ModelError(f"This model has no band {name!r}; it has {', '.join(_NAMES)}.")
+        rho = np.asarray(x, dtype=float)
+        function, width = self._function, float(ndtri(0.5 + 0.5 * level))
+        value = getattr(self, name)(rho)
+        knots = function.knots
+        basis, origin = function.basis(rho), self.landscape.origin
+        zero = np.zeros_like(basis)
+        slope = {"free_energy": (zero, function.integral(rho, 2, origin)),
+                 "chemical_potential": (zero, function.integral(rho, 1, origin)), "curvature": (zero, basis),
+                 "mobility": (basis, zero),
+                 "diffusion": (basis * value[..., None], basis * self.mobility(rho)[..., None])}[name]
+        both = np.concatenate(slope, axis=-1).reshape(-1, 2 * knots)
+        error = np.sqrt(np.maximum(np.einsum("ra,ab,rb->r", both, self.arrays["covariance"], both), 0.0))
+        error = width * error.reshape(rho.shape)
+        if name == "mobility":
+            return value * np.exp(-error), value * np.exp(error)
+        return value - error, value + error
+
+    def __repr__(self) -> str:
+        low, high = self.support
+        middle = 0.5 * (low + high)
+        return (f"<GradientFlowModel: densities {low:.2f} to {high:.2f}, at {middle:.2f} m = "
+                f"{float(self.mobility(middle)):.4g}, f'' = {float(self.curvature(middle)):.4g} kT>")
+
+    def rollout(self, fields: Fields, steps: int = 100, seed: int = 0, *, dt: float | None = None,
+                cells: int | None = None, noise: bool = False, progress: Progress = silent) -> Fields:
+        """Run the model from the mean first field of every start.
+
+        Parameters
+        ----------
+        fields : Fields
+        steps : int
+            States to make after the first.
+        dt : float, optional
+            Time between them; default: the last window of `fields`.
+        cells : int, optional
+            Of the ring; default: as the fields have. They must divide the fields' cells.
+        noise : bool
+            One fluctuating realisation (seed) instead of the mean flow.
+
+        Raises
+        ------
+        DataError
+            If `steps`, `dt` or `cells` make no sense.
+        ModelError
+            If the fields start outside the densities the model has seen by more than a tenth of their range.
+        """
+        if steps < 1:
+            raise DataError(f"steps = {steps}: a rollout makes at least one.")
+        dt = float(np.diff(fields.times)[-1]) if dt is None and len(fields.times) > 1 else dt
+        if dt is None or not dt > 0:
+            raise DataError(f"dt = {dt!r}: give a positive time between the states of the rollout.")
+        cells = cells or fields.n_cells
+        if fields.n_cells % cells:
+            raise DataError(f"cells = {cells} do not divide the {fields.n_cells} cells of the fields.")
+        times = dt * np.arange(steps + 1)
+        first = fields.mean()[:, 0].reshape(-1, cells, fields.n_cells // cells).mean(axis=2)
+        low, high = self.support
+        if first.min() < low - 0.1 * (high - low) or first.max() > high + 0.1 * (high - low):
+            raise ModelError(f"The fields start with densities from {first.min():.3g} to {first.max():.3g}; the model "
+                             f"has seen {low:.3g} to {high:.3g}. Learn from starts that cover them.")
+        sites = float(self.arrays["sites"][0]) / cells
+        out = []
+        for s, rho in enumerate(first):
+            progress(s, len(first), "rollout")
+            rng = np.random.default_rng([seed, s])
+            out.append(fluctuate(self.landscape, rho, times, sites, rng) if noise
+                       else flow(self.landscape, rho, times))
+        progress(len(first), len(first), "rollout")
+        return Fields(np.array(out), times, np.unique(fields.starts), {"rollout": {"seed": seed, "recipe": self.recipe,
+                                                                                   "noise": noise}})
