@@ -4,7 +4,8 @@ Thousands of pairs, each alone in space, at fixed positions: friction, noise and
 exp(S_1 + S_2) δ(E) δ(P) dv dS of every pair. For an ideal gas of heat capacity c the shares of the energy in
 (U_1, U_2, motion) are Dirichlet(c, c, dim/2), whatever the pair coefficients: the pair is started there and has to
 stay.
-Detects 3 % of the amplitude of momentum noise, 8 % of that of heat, and the terms of kB ∇·M left out (1/c = 8 % of the friction).
+Detects 3 % of the amplitude of momentum noise, 8 % of that of heat, and the terms of kB ∇·M left out (1/c = 8 % of
+the friction).
 """
 
 import dataclasses
