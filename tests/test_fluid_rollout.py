@@ -13,7 +13,7 @@ from vid2dyn._fluid_lists import as_space, neighbour_pairs, sort_by_cell
 from vid2dyn._fluid_tables import entropy_of, eos_table, inside, thermodynamics
 from vid2dyn.box import Free, LeesEdwards, Periodic
 from vid2dyn.errors import ConfigError, DataError, ModelError
-from vid2dyn.fluid_rollout import FluidFrame, FluidRollout, Wave, fluid_energy, fluid_frames, fluid_paths
+from vid2dyn.fluid_rollout import FluidFrame, FluidRollout, Held, Wave, fluid_energy, fluid_frames, fluid_paths
 from vid2dyn.progress import Cancelled
 
 
@@ -149,6 +149,9 @@ def test_bad_input_is_refused_at_the_door() -> None:
             FluidRollout(**wrong)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="mode 0"):
         one_step(start, force=(Wave((1.0, 0.0), (0.0, 0.0)),))
+    with pytest.raises(ConfigError, match="Held: rows has shape"):
+        fluid_paths(ideal_gas(), start, FluidRollout(dt=1e-3), steps=1,
+                    held=Held(np.zeros(3, bool), lambda t: (start.position, start.velocity)))
     with pytest.raises(ConfigError, match="seed"):
         next(fluid_frames(ideal_gas(), start, FluidRollout(dt=1e-3), steps=1, seed=-1))
 

@@ -11,17 +11,21 @@ Because sums follow the ids and pairs beyond the cutoff add exact zeros, the mom
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numba import njit, prange
 
 from vid2dyn import _fluid_exact as exact
 from vid2dyn import _fluid_friction as dissipation
 from vid2dyn import _fluid_pairs as pairs
+from vid2dyn import _fluid_stops as stops
 from vid2dyn._fluid_lists import Pairs, as_space, neighbour_pairs, sort_by_cell
 from vid2dyn._fluid_tables import eos_table, radial_table
 from vid2dyn.box import Box, LeesEdwards
-from vid2dyn.errors import ModelError
 from vid2dyn.frozen import FrozenFluid
+
+Path = Callable[[float], tuple[np.ndarray, np.ndarray]]
 
 
 @njit(cache=True, error_model="numpy")
@@ -56,7 +60,8 @@ class Engine:
 
     def __init__(self, frozen: FrozenFluid, box: Box, position: np.ndarray, velocity: np.ndarray, entropy: np.ndarray,
                  ids: np.ndarray, *, dt: float, exact_energy: bool, tolerance: float, kB: float, seed: int, step: int,
-                 bath: tuple[float, float], modes: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+                 bath: tuple[float, float], modes: tuple[np.ndarray, np.ndarray, np.ndarray],
+                 held: np.ndarray | None = None, path: Path | None = None) -> None:
         n, dim = position.shape
         self.frozen, self.box, self.dt, self.dim, self.exact_energy = frozen, box, dt, dim, exact_energy
         self.tolerance, self.kB, self.seed, self.step_number = tolerance, kB, seed, step
@@ -65,6 +70,8 @@ class Engine:
         self.powers = np.array([frozen.temperature_power, frozen.volume_power])
         self.x, self.v = np.zeros((n, 3)), np.zeros((n, 3))
         self.x[:, :dim], self.v[:, :dim] = position, velocity
+        self.row = np.arange(n)
+        self.free, self.path = np.ones(n) if held is None else 1.0 - held, path
         self.S, self.ids = np.array(entropy, dtype=float), np.array(ids, dtype=np.int64)
         self.shear_rate = box.shear_rate if isinstance(box, LeesEdwards) else 0.0
         self.strain = box.strain if isinstance(box, LeesEdwards) else 0.0
@@ -91,12 +98,12 @@ class Engine:
         _, speed = _spread(self.x, self.x, self.v, self.shear_rate, 0.0)
         path = self.dt * (speed + 0.5 * abs(self.shear_rate) * cutoff)
         if not 4.0 * path < cutoff:
-            self._too_fast(path)
+            stops.too_fast(self, path)
         # about a dozen steps a list: longer lists cost more than they save
         self.skin = float(np.clip(24.0 * path, 0.05 * cutoff, 0.4 * cutoff))
         self.skin = max(self.skin, 4.5 * path)
         order, cells, start, count = sort_by_cell(self.x, space, cutoff + self.skin)
-        for name in ("x", "v", "S", "ids"):
+        for name in ("x", "v", "S", "ids", "row", "free"):
             setattr(self, name, np.ascontiguousarray(getattr(self, name)[order]))
         self.listed = self.x.copy()
         self.lists: Pairs = neighbour_pairs(self.x, self.ids, space, cutoff + self.skin, cells[order], start, count)
@@ -131,12 +138,20 @@ class Engine:
         pairs.equation_of_state(self.nodes, self.grid, self.density, self.S, self.U, self.T, self.softness, self.push)
         broken = pairs.first_broken(self.push)
         if broken >= 0:
-            self._left_the_table(broken)
+            stops.left_the_table(self, broken)
+
+    def _check_list(self) -> None:
+        """Stops if a particle moved so far in this step that the list may miss a neighbour."""
+        moved, _ = _spread(self.x, self.listed, self.v, self.shear_rate, self.since)
+        sheared = 0.5 * abs(self.shear_rate) * self.since * (self.frozen.cutoff + self.skin)
+        if not moved + sheared <= 0.5 * self.skin:
+            stops.too_fast(self, moved)
 
     # ---------------------------------------------------------------- one step
 
     def step(self) -> None:
         """From t to t + dt."""
+        self.step_number += 1
         moved, speed = _spread(self.x, self.listed, self.v, self.shear_rate, self.since)
         sheared = 0.5 * abs(self.shear_rate) * (self.since + self.dt) * (self.frozen.cutoff + self.skin)
         if not moved + sheared + 2.0 * self.dt * speed < 0.5 * self.skin:
@@ -146,7 +161,6 @@ class Engine:
         else:
             self._verlet()
         self._check_list()
-        self.step_number += 1
         self._dissipate()
 
     def _verlet(self) -> None:
@@ -154,9 +168,14 @@ class Engine:
         self._push()
         pairs.kick(self.lists, self.e, self.slope, self.push, self.body, half, self.v)
         exact.drift(self.x, self.v, self.dt, self.x)
+        target = self._target()
+        if target is not None:
+            self.x[self.free == 0] = target[0]
         self._arrive()
         self._push()
         pairs.kick(self.lists, self.e, self.slope, self.push, self.body, half, self.v)
+        if target is not None:
+            self.v[self.free == 0] = target[1]
 
     def _move_exactly(self) -> None:
         exact.stretch(self.x, self.space, self.lists, self.before)
@@ -166,19 +185,34 @@ class Engine:
         pairs.kick(self.lists, self.e, self.slope, self.push, self.body, half, self.mean)
         exact.drift(self.x, self.v, 0.5 * self.dt, self.image)
         self._push(self.image)
+        held, target = self.free == 0, self._target()
+        if target is not None:
+            self.mean[held] = (target[0] - self.x[held]) / self.dt
         self.strain += self.shear_rate * self.dt
         count = exact.exact_move(
             self.x, self.v, self.mean, self.before, self.space, self.lists, self.table, self.frozen.cutoff, self.nodes,
-            self.grid, self.S, self.density, self.U, self.push, self.body, half, self.dt,
+            self.grid, self.S, self.density, self.U, self.push, self.body, self.free, half, self.dt,
             (self.image, self.new_density, self.change, self.middle, self.chord, self.work))
         self.strain -= self.shear_rate * self.dt
         if count < 0:
-            self._did_not_settle("The exact conservative step", self.change)
+            stops.did_not_settle(self, "The exact conservative step", self.change)
         self.iterations += count
         exact.drift(self.x, self.mean, self.dt, self.x)
         self.v *= -1.0
         dissipation.add_to(self.v, self.mean, 2.0)
+        if target is not None:
+            self.v[held] = target[1]
         self._arrive()
+
+    def _target(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Positions and velocities (held, 3) at the end of this step of the particles moved by hand."""
+        if self.path is None:
+            return None
+        held = self.row[self.free == 0]
+        found = np.zeros((2, len(held), 3))
+        for out, given in zip(found, self.path(self.step_number * self.dt)):
+            out[:, :self.dim] = np.asarray(given, dtype=float)[held]
+        return found[0], found[1]
 
     def _arrive(self) -> None:
         """The box and everything that depends on positions, after these have moved."""
@@ -200,16 +234,16 @@ class Engine:
         # the change of velocity, not the velocity, is solved for: a common motion costs no digits
         pairs.rub(lists, self.e, self.friction, self.v, self.turns, jump, self.scratch)
         dissipation.subtract(self.impulse, self.scratch, self.scratch)
-        pairs.gather(lists, self.scratch, self.residual)
-        count = dissipation.solve(lists, self.e, self.friction, mass, self.tolerance, self.residual, self.mean,
-                                  self.direction, self.image)
+        pairs.gather(lists, self.scratch, self.free, self.residual)
+        count = dissipation.solve(lists, self.e, self.friction, self.free, mass, self.tolerance, self.residual,
+                                  self.mean, self.direction, self.image)
         if count < 0:
-            self._did_not_settle("The friction of the step", np.abs(self.residual).max(axis=1))
+            stops.did_not_settle(self, "The friction of the step", np.abs(self.residual).max(axis=1))
         self.solver_iterations += count
         dissipation.add_to(self.mean, self.v, 1.0)
         pairs.rub(lists, self.e, self.friction, self.mean, self.turns, jump, self.scratch)
         dissipation.subtract(self.impulse, self.scratch, self.impulse)
-        pairs.gather(lists, self.impulse, self.residual)
+        pairs.gather(lists, self.impulse, self.free, self.residual)
         dissipation.add_to(self.v, self.residual, 0.5 / mass)            # now the mean of before and after
         dissipation.pair_work(lists, self.impulse, self.v, self.turns, jump, self.work)
         dissipation.add_to(self.v, self.residual, 0.5 / mass)
@@ -217,7 +251,7 @@ class Engine:
         if self.bath[0] > 0.0:
             keep = np.exp(-self.bath[0] * self.dt / mass)
             kick = np.sqrt(self.kB * self.bath[1] / mass * (1.0 - keep * keep))
-            dissipation.bath(self.v, self.ids, self.dim, keep, kick, self.seed, self.step_number)
+            dissipation.bath(self.v, self.ids, self.free, self.dim, keep, kick, self.seed, self.step_number)
 
     def _warm(self) -> None:
         """Heat of friction and conduction into the particles."""
@@ -225,54 +259,13 @@ class Engine:
             dissipation.relaxation(self.lists, self.conduction, self.T, self.softness, self.relax)
             dissipation.heat_flows(self.lists, self.conduction, self.T, self.softness, self.relax,
                                    self.frozen.temperature_power, self.kB, self.heat)
-            count = dissipation.conduct(self.lists, self.conduction, self.heat, self.softness, self.tolerance,
-                                        self.columns)
+            count = dissipation.conduct(self.lists, self.conduction, self.heat, self.softness * self.free,
+                                        self.tolerance, self.columns)
             if count < 0:
-                self._did_not_settle("The conduction of the step", self.columns[0][:, 0])
-        dissipation.take_heat(self.lists, self.work, self.heat, self.nodes, self.grid, self.density, self.U, self.S)
+                stops.did_not_settle(self, "The conduction of the step", self.columns[0][:, 0])
+        dissipation.take_heat(self.lists, self.work, self.heat, self.free, self.nodes, self.grid, self.density, self.U,
+                              self.S)
         broken = pairs.first_broken(self.S)
         if broken >= 0:
-            raise ModelError(
-                f"Step {self.step_number}, particle {self.ids[broken]}: its energy {self.U[broken]:.4g} at density "
-                f"{self.density[broken]:.4g} has no entropy in the table (S from {self.frozen.entropy[0]:.4g} to "
-                f"{self.frozen.entropy[1]:.4g}). It gained or lost too much heat in one step: take a smaller dt than "
-                f"{self.dt:.3g}; if it drifted there over many steps, freeze the model over a wider range of entropy.")
+            stops.no_entropy(self, broken)
         self._feel()
-
-    # ---------------------------------------------------------------- what goes wrong
-
-    def _check_list(self) -> None:
-        """Stops if a particle moved so far in this step that the list may miss a neighbour."""
-        moved, _ = _spread(self.x, self.listed, self.v, self.shear_rate, self.since)
-        sheared = 0.5 * abs(self.shear_rate) * self.since * (self.frozen.cutoff + self.skin)
-        if not moved + sheared <= 0.5 * self.skin:
-            self._too_fast(moved)
-
-    def _too_fast(self, path: float) -> None:
-        drift = self.v.copy()
-        drift[:, 1] -= self.shear_rate * self.x[:, 0]
-        speed = np.linalg.norm(drift, axis=1)
-        k = int(np.argmax(np.where(np.isfinite(speed), speed, np.inf)))
-        raise ModelError(
-            f"Step {self.step_number}, particle {self.ids[k]}: speed {speed[k]:.4g}, so that it moves "
-            f"{speed[k] * self.dt / self.frozen.cutoff:.3g} cutoffs in one step of dt = {self.dt:.3g}. Take dt below "
-            f"{0.05 * self.frozen.cutoff / max(speed[k], 1e-300):.2g}, or check the start for overlapping particles.")
-
-    def _did_not_settle(self, what: str, left: np.ndarray) -> None:
-        k = int(np.argmax(np.where(np.isfinite(left), left, np.inf)))
-        raise ModelError(f"Step {self.step_number}, particle {self.ids[k]}: {what} did not settle; dt = {self.dt:.3g} "
-                         "is too large for the forces or the friction. Take half of it.")
-
-    def _left_the_table(self, k: int) -> None:
-        where = f"Step {self.step_number}, particle {self.ids[k]}"
-        _, first, second, _, _ = self.lists
-        same = np.flatnonzero(np.isnan(self.value))
-        if same.size:
-            a, b = (self.ids[end[same[0]]] for end in (first, second))
-            raise ModelError(f"Step {self.step_number}, particle {a}: it coincides with particle {b}, so the direction "
-                             "of their force is undefined. Move one of them, or drop the double detection.")
-        low, high = np.exp(-self.frozen.log_volume[1]), np.exp(-self.frozen.log_volume[0])
-        raise ModelError(
-            f"{where}: density {self.density[k]:.4g}, entropy {self.S[k]:.4g} left the frozen table (density {low:.4g} "
-            f"to {high:.4g}, entropy {self.frozen.entropy[0]:.4g} to {self.frozen.entropy[1]:.4g}). Overlapping "
-            f"particles or a dt too large ({self.dt:.3g}) do that; otherwise freeze the model over a wider range.")

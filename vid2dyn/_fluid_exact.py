@@ -78,11 +78,14 @@ def _energy_secants(nodes, grid, S, density, after, U, push):  # type: ignore[no
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
-def _mean_velocity(lists, middle, chord, push, body, half, v, mean, moved):  # type: ignore[no-untyped-def]
-    """mean = v + half [body + F̄], half = dt/2m; moved_i = largest change of a component."""
+def _mean_velocity(lists, middle, chord, push, body, half, free, v, mean, moved):  # type: ignore[no-untyped-def]
+    """mean = v + half [body + F̄] of free particles, half = dt/2m; moved_i = largest change of a component."""
     row, first, second, arrive, incoming = lists
     for i in prange(len(v)):
         fx, fy, fz, mine = body[i, 0], body[i, 1], body[i, 2], push[i]
+        if free[i] == 0.0:
+            moved[i] = 0.0
+            continue
         for k in range(arrive[i], arrive[i + 1]):
             p = incoming[k]
             s = (mine + push[first[p]]) * chord[p]
@@ -105,8 +108,8 @@ def drift(x, v, dt, out):  # type: ignore[no-untyped-def]
 
 def exact_move(x: np.ndarray, v: np.ndarray, mean: np.ndarray, before: np.ndarray, space: np.ndarray, lists: tuple,
                table: np.ndarray, cutoff: float, nodes: np.ndarray, grid: np.ndarray, S: np.ndarray,
-               density: np.ndarray, U: np.ndarray, push: np.ndarray, body: np.ndarray, half: float, dt: float,
-               scratch: tuple[np.ndarray, ...]) -> int:
+               density: np.ndarray, U: np.ndarray, push: np.ndarray, body: np.ndarray, free: np.ndarray, half: float,
+               dt: float, scratch: tuple[np.ndarray, ...]) -> int:
     """Solve for `mean` = v̄, which starts as a guess; returns the number of iterations, -1 if it does not settle.
 
     `before` are the pair vectors, density, U and push = P/d² the state at the start, `space` the box at the end of the
@@ -119,7 +122,7 @@ def exact_move(x: np.ndarray, v: np.ndarray, mean: np.ndarray, before: np.ndarra
         _secants(after, space, lists, before, table, cutoff, middle, chord, value)
         densities(lists, value, table[0, 0], new_density)
         _energy_secants(nodes, grid, S, density, new_density, U, push)
-        _mean_velocity(lists, middle, chord, push, body, half, v, mean, change)
+        _mean_velocity(lists, middle, chord, push, body, half, free, v, mean, change)
         moved, scale = change.max(), np.abs(mean).max()
         if not np.isfinite(moved):
             return -1

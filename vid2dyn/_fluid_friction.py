@@ -46,7 +46,7 @@ def dot(a, b):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, error_model="numpy")
-def solve(lists, e, friction, mass, tolerance, residual, change, direction, image):  # type: ignore[no-untyped-def]
+def solve(lists, e, friction, free, mass, tolerance, residual, change, direction, image):  # type: ignore[no-untyped-def]
     """Conjugate gradients for (2 m + dt L) change = residual; returns the number of iterations, -1 if too many.
 
     `residual` starts as the right-hand side, R - dt L v, which knows nothing of a common velocity. All four arrays are
@@ -58,7 +58,7 @@ def solve(lists, e, friction, mass, tolerance, residual, change, direction, imag
     for iteration in range(1000):
         if rr <= goal:
             return iteration
-        laplacian(lists, e, friction, 2.0 * mass, direction, image)
+        laplacian(lists, e, friction, 2.0 * mass, free, direction, image)
         along = rr / dot(direction, image)
         if not math.isfinite(along):
             return -1
@@ -216,11 +216,13 @@ def conduct(lists, conduction, heat, softness, tolerance, columns):  # type: ign
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
-def take_heat(lists, work, heat, nodes, grid, density, U, S):  # type: ignore[no-untyped-def]
-    """U and S after every particle has received the work and the heat of its pairs; S = NaN where there is none."""
+def take_heat(lists, work, heat, free, nodes, grid, density, U, S):  # type: ignore[no-untyped-def]
+    """U and S after every free particle has received the work and heat of its pairs; S = NaN where there is none."""
     row, _, _, arrive, incoming = lists
     for i in prange(len(U)):
         total = 0.0
+        if free[i] == 0.0:
+            continue
         for k in range(arrive[i], arrive[i + 1]):
             total += work[incoming[k]] - heat[incoming[k]]
         for p in range(row[i], row[i + 1]):
@@ -230,10 +232,10 @@ def take_heat(lists, work, heat, nodes, grid, density, U, S):  # type: ignore[no
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
-def bath(v, ids, dim, keep, kick, seed, step):  # type: ignore[no-untyped-def]
+def bath(v, ids, free, dim, keep, kick, seed, step):  # type: ignore[no-untyped-def]
     """v = keep v + kick ξ, the exact step of a particle that rubs against a resting bath; ξ keyed on (id, id)."""
     shared = step_key(seed, step)
     for i in prange(len(v)):
         key = pair_key(shared, ids[i], ids[i])
-        for c in range(dim):
+        for c in range(dim if free[i] > 0.0 else 0):
             v[i, c] = keep * v[i, c] + kick * normal(key, c)

@@ -156,8 +156,8 @@ def _drag(p, i, j, e, friction, v):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
-def laplacian(lists, e, friction, weight, v, out):  # type: ignore[no-untyped-def]
-    """out_i = weight v_i + sum_j friction_ij v_ij, (n, 3): `rub` and `gather` in one, each pair computed at both ends.
+def laplacian(lists, e, friction, weight, free, v, out):  # type: ignore[no-untyped-def]
+    """out_i = free_i [weight v_i + sum_j friction_ij v_ij], (n, 3): `rub` and `gather` in one, pairs at both ends.
 
     Twice the arithmetic, but nothing is written for the pairs, and memory is what limits.
     """
@@ -171,12 +171,12 @@ def laplacian(lists, e, friction, weight, v, out):  # type: ignore[no-untyped-de
         for p in range(row[i], row[i + 1]):
             x, y, z = _drag(p, i, second[p], e, friction, v)
             a, b, c = a + x, b + y, c + z
-        out[i, 0], out[i, 1], out[i, 2] = a, b, c
+        out[i, 0], out[i, 1], out[i, 2] = free[i] * a, free[i] * b, free[i] * c
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
-def gather(lists, on_pairs, out):  # type: ignore[no-untyped-def]
-    """out_i = sum of on_pairs where i is first - sum where it is second, (n, 3)."""
+def gather(lists, on_pairs, free, out):  # type: ignore[no-untyped-def]
+    """out_i = free_i [sum of on_pairs where i is first - sum where it is second], (n, 3); free is 1, or 0 if held."""
     row, _, _, arrive, incoming = lists
     for i in prange(len(out)):
         a = b = c = 0.0
@@ -185,7 +185,7 @@ def gather(lists, on_pairs, out):  # type: ignore[no-untyped-def]
             a, b, c = a - on_pairs[p, 0], b - on_pairs[p, 1], c - on_pairs[p, 2]
         for p in range(row[i], row[i + 1]):
             a, b, c = a + on_pairs[p, 0], b + on_pairs[p, 1], c + on_pairs[p, 2]
-        out[i, 0], out[i, 1], out[i, 2] = a, b, c
+        out[i, 0], out[i, 1], out[i, 2] = free[i] * a, free[i] * b, free[i] * c
 
 
 @njit(cache=True)

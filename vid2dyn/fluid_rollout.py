@@ -27,137 +27,25 @@ Energies, lengths and times are in the units of the tables; kB = 1.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
 import numba
 import numpy as np
 
 from vid2dyn._fluid_engine import Engine
-from vid2dyn.box import Box, Free, LeesEdwards, Periodic
-from vid2dyn.errors import ConfigError, DataError
+from vid2dyn._fluid_state import FluidFrame, FluidRollout, Held, Wave
+from vid2dyn.box import LeesEdwards, Periodic
+from vid2dyn.errors import ConfigError
 from vid2dyn.frozen import FrozenFluid
 from vid2dyn.progress import Progress, silent
 
+__all__ = ["SMALL", "FluidFrame", "FluidPaths", "FluidRollout", "Held", "Wave", "fluid_energy", "fluid_frames",
+           "fluid_paths"]
+
 SMALL = 8000
 """Particles below which one thread is used unless more are asked for."""
-
-
-@dataclass(frozen=True)
-class FluidFrame:
-    """A fluid at one moment.
-
-    Parameters
-    ----------
-    position, velocity : (n, dim) arrays
-        Axes (y, x[, z]). Positions may lie outside a periodic box and are not wrapped; across a sheared border a
-        particle keeps its laboratory velocity.
-    entropy : (n,) array
-        [kB].
-    box : Box
-        Space at this moment (of a sheared one, with the strain so far).
-    ids : (n,) int array, optional
-        Names of the particles, unique and >= 0: the noise is keyed on them. Default: row numbers.
-    step : int
-        Steps made so far: the noise is keyed on it, so a run continued from its last state is the same run.
-
-    Raises
-    ------
-    DataError
-        For wrong shapes, numbers that are not finite, or a name given twice.
-    """
-
-    position: np.ndarray
-    velocity: np.ndarray
-    entropy: np.ndarray
-    box: Box = field(default_factory=Free)
-    ids: np.ndarray | None = None
-    step: int = 0
-
-    def __post_init__(self) -> None:
-        n = len(self.position)
-        ids = np.arange(n) if self.ids is None else np.asarray(self.ids, dtype=np.int64)
-        object.__setattr__(self, "ids", ids)
-        for name in ("position", "velocity", "entropy"):
-            value = np.asarray(getattr(self, name), dtype=float)
-            object.__setattr__(self, name, value)
-            bad = np.flatnonzero(~np.isfinite(value.reshape(n, -1)).all(axis=1)) if len(value) == n else np.zeros(1)
-            if len(value) != n or bad.size:
-                raise DataError(f"FluidFrame: {name} of shape {value.shape} must be finite numbers, a row for each of "
-                                f"the {n} particles" + (f"; particle {ids[int(bad[0])]} is not." if n else "."))
-        if self.position.ndim != 2 or self.position.shape != self.velocity.shape or self.entropy.shape != (n,) or n < 1:
-            raise DataError(f"FluidFrame: position {self.position.shape} and velocity {self.velocity.shape} must be "
-                            f"(n, dim) and entropy {self.entropy.shape} (n,), with at least one particle.")
-        if ids.shape != (n,) or len(np.unique(ids)) != n or (ids < 0).any():
-            raise DataError("FluidFrame: ids must be whole numbers >= 0, one for each particle, none twice: pairs of "
-                            "equal names would share their noise.")
-
-
-@dataclass(frozen=True)
-class Wave:
-    """One mode of a body force, amplitude · sin(wave · x + phase); a constant force has wave 0 and phase π/2.
-
-    Parameters
-    ----------
-    amplitude, wave : tuples of dim floats
-        Force on a particle and wave vector, axes (y, x[, z]).
-    phase : float
-        [rad].
-    """
-
-    amplitude: tuple[float, ...]
-    wave: tuple[float, ...]
-    phase: float = 0.0
-
-
-@dataclass(frozen=True)
-class FluidRollout:
-    """How a frozen fluid is stepped.
-
-    Parameters
-    ----------
-    dt : float
-        Time step.
-    conservative : {"verlet", "exact"}
-        Verlet, or the discrete gradient with exact energy.
-    noise : bool
-        False: kB = 0, without fluctuations and without their ∇·M terms.
-    bath_friction : float
-        Friction of every particle against a substrate at rest [mass/time]; 0: none.
-    bath_temperature : float
-        Of that substrate [energy/kB]; its noise belongs to it.
-    force : sequence of Wave
-        Body force on every particle.
-    tolerance : float
-        Of the friction solver, relative to the change of velocities in the step.
-
-    Examples
-    --------
-    >>> FluidRollout(dt=5e-4, conservative="exact").dt
-    0.0005
-    """
-
-    dt: float
-    conservative: Literal["verlet", "exact"] = "verlet"
-    noise: bool = True
-    bath_friction: float = 0.0
-    bath_temperature: float = 0.0
-    force: Sequence[Wave] = ()
-    tolerance: float = 1e-9
-
-    def __post_init__(self) -> None:
-        if not (np.isfinite(self.dt) and self.dt > 0):
-            raise ConfigError(f"FluidRollout(dt={self.dt!r}): the time step must be a positive number.")
-        if self.conservative not in ("verlet", "exact"):
-            raise ConfigError(f"FluidRollout(conservative={self.conservative!r}): choose 'verlet' or 'exact'.")
-        for name in ("bath_friction", "bath_temperature"):
-            value = getattr(self, name)
-            if not (np.isfinite(value) and value >= 0):
-                raise ConfigError(f"FluidRollout({name}={value!r}): give a finite number >= 0.")
-        if not 0 < self.tolerance < 1e-2:
-            raise ConfigError(f"FluidRollout(tolerance={self.tolerance!r}): choose a number between 0 and 0.01.")
 
 
 @dataclass(frozen=True)
@@ -174,7 +62,8 @@ class FluidPaths:
 
 
 def fluid_frames(frozen: FrozenFluid, start: FluidFrame, settings: FluidRollout, *, steps: int, every: int = 1,
-                 seed: int = 0, threads: int | None = None, progress: Progress = silent) -> Iterator[FluidFrame]:
+                 seed: int = 0, threads: int | None = None, held: Held | None = None,
+                 progress: Progress = silent) -> Iterator[FluidFrame]:
     """The states of a rollout, one by one: the start, then after every `every` steps. Memory does not grow.
 
     Parameters
@@ -186,6 +75,8 @@ def fluid_frames(frozen: FrozenFluid, start: FluidFrame, settings: FluidRollout,
     threads : int, optional
         Default: one below `SMALL` particles, where threads spend their time waiting for each other, else as many as
         numba has. The result does not depend on it.
+    held : Held, optional
+        Particles moved by hand.
 
     Raises
     ------
@@ -196,7 +87,7 @@ def fluid_frames(frozen: FrozenFluid, start: FluidFrame, settings: FluidRollout,
     """
     if threads is None and len(start.position) < SMALL:
         threads = 1
-    engine = _engine(frozen, start, settings, seed, threads)
+    engine = _engine(frozen, start, settings, seed, threads, held)
     yield start
     told = time.monotonic()
     for done in range(1, steps + 1):
@@ -210,7 +101,8 @@ def fluid_frames(frozen: FrozenFluid, start: FluidFrame, settings: FluidRollout,
 
 
 def fluid_paths(frozen: FrozenFluid, start: FluidFrame, settings: FluidRollout, *, steps: int, every: int = 1,
-                seed: int = 0, threads: int | None = None, progress: Progress = silent) -> FluidPaths:
+                seed: int = 0, threads: int | None = None, held: Held | None = None,
+                progress: Progress = silent) -> FluidPaths:
     """A rollout as arrays; arguments and errors of `fluid_frames`.
 
     Memory: 8 (2 dim + 1) bytes a particle and frame. A progress callback that raises stops it at once.
@@ -228,7 +120,7 @@ def fluid_paths(frozen: FrozenFluid, start: FluidFrame, settings: FluidRollout, 
     velocity, entropy = np.empty_like(position), np.empty(position.shape[:2])
     last = start
     for k, last in enumerate(fluid_frames(frozen, start, settings, steps=steps, every=every, seed=seed,
-                                          threads=threads, progress=progress)):
+                                          threads=threads, held=held, progress=progress)):
         position[k], velocity[k], entropy[k] = last.position, last.velocity, last.entropy
     return FluidPaths(position, velocity, entropy, last)
 
@@ -242,7 +134,8 @@ def fluid_energy(frozen: FrozenFluid, state: FluidFrame) -> tuple[float, float]:
     return 0.5 * frozen.mass * float((state.velocity**2).sum()), float(np.sort(engine.U).sum())
 
 
-def _engine(frozen: FrozenFluid, state: FluidFrame, settings: FluidRollout, seed: int, threads: int | None) -> Engine:
+def _engine(frozen: FrozenFluid, state: FluidFrame, settings: FluidRollout, seed: int, threads: int | None,
+            held: Held | None = None) -> Engine:
     """Everything checked once, at the door."""
     dim = state.position.shape[1]
     if dim != frozen.dim:
@@ -255,6 +148,9 @@ def _engine(frozen: FrozenFluid, state: FluidFrame, settings: FluidRollout, seed
                               "; a particle would meet its own image. Choose a larger box or a shorter cutoff.")
     if not 0 <= seed < 2**63:
         raise ConfigError(f"seed = {seed!r} must be a whole number from 0 to 2^63 - 1.")
+    if held is not None and np.shape(held.rows) != (len(state.position),):
+        raise ConfigError(f"Held: rows has shape {np.shape(held.rows)}; give True or False for each of the "
+                          f"{len(state.position)} particles.")
     modes = np.zeros((3, len(settings.force), 3))
     for k, wave in enumerate(settings.force):
         if len(wave.amplitude) != dim or len(wave.wave) != dim:
@@ -266,7 +162,9 @@ def _engine(frozen: FrozenFluid, state: FluidFrame, settings: FluidRollout, seed
                       exact_energy=settings.conservative == "exact", tolerance=settings.tolerance,
                       kB=frozen.kB if settings.noise else 0.0, seed=seed, step=state.step,
                       bath=(settings.bath_friction, settings.bath_temperature),
-                      modes=(modes[0], modes[1], modes[2, :, 0].copy()))
+                      modes=(modes[0], modes[1], modes[2, :, 0].copy()),
+                      held=None if held is None else np.asarray(held.rows, dtype=float),
+                      path=None if held is None else held.path)
 
 
 def _state(engine: Engine, start: FluidFrame) -> FluidFrame:

@@ -12,9 +12,9 @@ import torch
 from vid2dyn._fluid_example import ideal_gas, lattice
 from vid2dyn.box import Box, Free, LeesEdwards, Periodic
 from vid2dyn.dynamics.fluid import Fluid
-from vid2dyn.fluid_rollout import FluidFrame, FluidRollout, Wave, fluid_energy, fluid_frames, fluid_paths
+from vid2dyn.fluid_rollout import FluidFrame, FluidRollout, Held, Wave, fluid_energy, fluid_frames, fluid_paths
 from vid2dyn.frozen import FrozenFluid
-from vid2dyn.integrators.forcing import Bath, TaylorGreen
+from vid2dyn.integrators.forcing import Bath, Prescribed, TaylorGreen
 from vid2dyn.integrators.steps import FluidStepper
 from vid2dyn.snapshot import Snapshot
 
@@ -34,8 +34,8 @@ def box_of(kind: str, edge: float, dim: int) -> Box:
             "sheared": LeesEdwards((edge,) * dim, shear_rate=1.5, strain=0.3)}[kind]
 
 
-def apart(dim: int, kind: str, conservative: str, law: str, *, kB: int = 1, forced: bool = False, nodes: int = 257,
-          steps: int = 6, seed: int = 5) -> float:
+def apart(dim: int, kind: str, conservative: str, law: str, *, kB: int = 1, forced: bool = False, hand: bool = False,
+          nodes: int = 257, steps: int = 6, seed: int = 5) -> float:
     """Largest difference of position, velocity or entropy between torch's step and the compiled one."""
     fluid, dt = gas_of(dim, law), 1e-3
     x, v, edge = lattice(80, dim, volume=0.1, kT_per_mass=1.7)
@@ -47,10 +47,20 @@ def apart(dim: int, kind: str, conservative: str, law: str, *, kB: int = 1, forc
                             bath_friction=2.0 * forced, bath_temperature=1.5, force=waves if forced else ())
     stepper = FluidStepper(fluid, dt, conservative=conservative, seed=5, kB=kB,  # type: ignore[arg-type]
                            body=TaylorGreen(5.0, edge) if forced else None, bath=Bath(2.0, 1.5) if forced else None)
+    rows = np.arange(80) % 7 == 0
+
+    def path(time: float) -> tuple[np.ndarray, np.ndarray]:
+        return x + 0.02 * math.sin(50 * time), np.full_like(v, math.cos(50 * time))
+
+    held = Held(rows, path) if hand else None
+    if hand:
+        stepper = dataclasses.replace(stepper, prescribed=Prescribed(
+            torch.tensor(rows), lambda t: tuple(map(torch.tensor, path(t)))))  # type: ignore[arg-type,return-value]
     there = stepper.start(Snapshot.of(torch.tensor(x), fluid.cutoff, box, velocity=torch.tensor(v),
                                       entropy=torch.tensor(S), index=torch.tensor(ids)))
     frozen = fluid.freeze((-30.0, 40.0), (math.log(0.1) - 1.5, math.log(0.1) + 1.5), nodes=(nodes, nodes))
-    for here in fluid_frames(frozen, FluidFrame(x, v, S, box, ids), settings, steps=steps, seed=seed):
+    for here in fluid_frames(frozen, FluidFrame(x, v, S, box, ids), settings, steps=steps, seed=seed,
+                             held=held):
         if here.step:
             there = stepper.step(there)
     return max(float(np.abs(a - b.numpy()).max()) for a, b in (
@@ -67,6 +77,12 @@ def test_same_step_as_torch(dim: int, kind: str, conservative: str, law: str, fo
     The law "radial" multiplies that error: its heat has a term of 1/c, a second derivative, and is 100 times more.
     """
     assert apart(dim, kind, conservative, law, forced=forced) < (3e-4 if law == "radial" else 1e-6)
+
+
+@pytest.mark.parametrize("conservative", ["verlet", "exact"])
+def test_particles_moved_by_hand(conservative: str) -> None:
+    """As in torch; with a bath, which leaves them alone."""
+    assert apart(2, "free", conservative, "transport", hand=True, forced=True) < 1e-6
 
 
 def test_agreement_is_the_error_of_the_table() -> None:
