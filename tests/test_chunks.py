@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -195,3 +196,34 @@ def test_frames_that_change_size_are_refused(tmp_path: Path) -> None:
         tifffile.imwrite(folder / f"{k}.tif", np.full((size, 48), 20, np.uint8))
     with pytest.raises(DataError, match=r"2\.tif|frame 2"):
         track_movie(folder, tmp_path / "t.parquet", Track(minmass=10))
+
+
+def test_dask_script_gives_the_same_bytes(movie: Path, expected: bytes, tmp_path: Path) -> None:
+    """With a client that works at once, in the wrong order: what a cluster may do."""
+    spec = importlib.util.spec_from_file_location("dask_track", Path(__file__).parents[1] / "scripts/dask_track.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+
+    class Client:
+        def submit(self, function, *arguments, pure, **keywords):
+            return lambda: function(*arguments, **keywords)
+
+        def gather(self, futures):
+            return [future() for future in reversed(futures)]
+
+    script.run(Client(), movie, tmp_path / "t.parquet", SETTINGS, 3)
+    assert (tmp_path / "t.parquet").read_bytes() == expected
+
+
+@pytest.mark.case
+def test_slurm_script_runs_without_slurm(movie: Path, expected: bytes, tmp_path: Path) -> None:
+    """Every chunk as a command, then the links, through the script; `vid2dyn` is the one of this interpreter."""
+    bin_folder = tmp_path / "bin"
+    bin_folder.mkdir()
+    start = f'exec {sys.executable} -c "from vid2dyn.cli import main; main()" "$@"'
+    (bin_folder / "vid2dyn").write_text(f"#!/bin/sh\n{start}\n")
+    (bin_folder / "vid2dyn").chmod(0o755)
+    script = Path(__file__).parents[1] / "scripts/slurm_array.sh"
+    subprocess.run([script, movie, tmp_path / "t.parquet", "1", *command(movie, tmp_path)[7:]], check=True,
+                   capture_output=True, env={**os.environ, "PATH": f"{bin_folder}:{os.environ['PATH']}"})
+    assert (tmp_path / "t.parquet").read_bytes() == expected
