@@ -23,7 +23,7 @@ MOST = 12
 """Neighbours whose errors are followed into a spot's own; the nearest count."""
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def alone(image, spots, which, offset, gain, floor, out):
     """Standard errors of spots `which` as if nothing were near: out (N, 3) = (y, x) [px] and pixel noise [grey levels].
 
@@ -69,7 +69,7 @@ def alone(image, spots, which, offset, gain, floor, out):
         out[i, 2] = math.sqrt(0.5 * (vy + vx))
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def _block(spots, k, l, shape, rows, out):
     """out (3, 3): columns (g, g dy, g dx) of spot k, background projected out, times those of l, on the square of k."""
     w = spots[k, 3]
@@ -150,7 +150,7 @@ def together(shape, spots, which, start, neighbours, out):
             out[i, 0], out[i, 1] = scale * math.sqrt(own[0]), scale * math.sqrt(own[1])
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _inverse_block(m):
     """Elements (1, 1) and (2, 2) of the inverse of a symmetric matrix: everything else eliminated; -1 if singular."""
     n = m.shape[0]
@@ -172,7 +172,7 @@ def _inverse_block(m):
     return result
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True)
 def misfit(image, spots, which, start, neighbours, out):
     """out[i] = mean squared difference of image and model over the square of spot i [grey levels²]."""
     gy, gx, bells = np.zeros(LONGEST), np.zeros(LONGEST, np.float32), np.zeros(LONGEST)
