@@ -130,6 +130,8 @@ def test_bad_input_is_refused_at_the_door() -> None:
     small = Periodic((0.3, 1.0, 1.0))
     with pytest.raises(ConfigError, match=r"cutoff = 0.2 is more than half of the box edge 0.3"):
         one_step(dataclasses.replace(start, box=small))
+    with pytest.raises(ConfigError, match=r"cutoff = 0.2 is more than 0.45 of the edge 0.42"):
+        one_step(dataclasses.replace(start, box=LeesEdwards((0.42, 1.0, 1.0), 1.0)))
     with pytest.raises(ConfigError, match="box has 2 axes"):
         one_step(dataclasses.replace(start, box=Periodic((3.0, 3.0))))
     with pytest.raises(ConfigError, match="2 dimensions and the frozen fluid 3"):

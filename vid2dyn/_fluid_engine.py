@@ -97,11 +97,15 @@ class Engine:
         self.listed, self.since = self.x, 0.0
         _, speed = _spread(self.x, self.x, self.v, self.shear_rate, 0.0)
         path = self.dt * (speed + 0.5 * abs(self.shear_rate) * cutoff)
-        if not 4.0 * path < cutoff:
+        widest = cutoff
+        if isinstance(self.box, LeesEdwards):
+            # beyond half the box the nearest image of a sheared pair is not the one that `separation` finds
+            widest = 0.5 * min(self.box.lengths) - cutoff
+        if not 4.5 * path < widest:
             stops.too_fast(self, path)
         # about a dozen steps a list: longer lists cost more than they save
         self.skin = float(np.clip(24.0 * path, 0.05 * cutoff, 0.4 * cutoff))
-        self.skin = max(self.skin, 4.5 * path)
+        self.skin = min(max(self.skin, 4.5 * path), widest)
         order, cells, start, count = sort_by_cell(self.x, space, cutoff + self.skin)
         for name in ("x", "v", "S", "ids", "row", "free"):
             setattr(self, name, np.ascontiguousarray(getattr(self, name)[order]))

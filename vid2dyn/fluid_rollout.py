@@ -143,6 +143,9 @@ def _engine(frozen: FrozenFluid, state: FluidFrame, settings: FluidRollout, seed
     if state.box.lengths is not None:
         if len(state.box.lengths) != dim:
             raise ConfigError(f"The box has {len(state.box.lengths)} axes and the state {dim}.")
+        if isinstance(state.box, LeesEdwards) and frozen.cutoff > 0.45 * (1 + 1e-9) * min(state.box.lengths):
+            raise ConfigError(f"cutoff = {frozen.cutoff:g} is more than 0.45 of the edge {min(state.box.lengths):g} of "
+                              "a sheared box; its neighbour lists need room. Choose a larger box or a shorter cutoff.")
         if frozen.cutoff > 0.5 * min(state.box.lengths):
             raise ConfigError(f"cutoff = {frozen.cutoff:g} is more than half of the box edge {min(state.box.lengths):g}"
                               "; a particle would meet its own image. Choose a larger box or a shorter cutoff.")
