@@ -4,8 +4,8 @@
 
 for n cells of q sites on a ring of length 1; faces are the pairs, ± sqrt(m) the two ends of the root, so mass is
 conserved in drift and noise. With the face's density the mean of its two sides, ∇·M = 0: m depends on ρ_i + ρ_j,
-along which (e_i - e_j) does not move. As n grows, ρ_t = (m f'(ρ)_x)_x with noise of variance 2m/N (N = n q sites), the fluctuating
-hydrodynamics of lattice processes (Spohn 1991; Huang et al., arXiv 2312.05810).
+along which (e_i - e_j) does not move. As n grows, ρ_t = (m f'(ρ)_x)_x with noise of variance 2m/N (N = n q sites), the
+fluctuating hydrodynamics of lattice processes (Spohn 1991; Huang et al., arXiv 2312.05810).
 """
 
 from __future__ import annotations
@@ -35,6 +35,10 @@ class GradientFlow(Recipe):
         Of the test functions: 1 hats, 2 smooth.
     knots : int
         Resolution of mobility and f'' in density.
+    force_range : int
+        Range L of long-ranged forces between particles that exclude each other [cells]; 0: all forces are short. On
+        scales below it fluctuations relax as if there were none: D(k) = m [1/(ρ(1-ρ)) + (f'' - 1/(ρ(1-ρ))) J(k)/J(0)]
+        with the transform of a box. Only the correction for the length of a window uses it.
     smoothness : float
         Prior precision of their roughness; raise it for few data.
 
@@ -47,6 +51,7 @@ class GradientFlow(Recipe):
     elements: int | None = None
     degree: int = 2
     knots: int = 9
+    force_range: int = 0
     smoothness: float = 1.0
 
     def __post_init__(self) -> None:
@@ -56,6 +61,9 @@ class GradientFlow(Recipe):
             raise ConfigError(f"GradientFlow: degree = {self.degree}; choose 1 or 2.")
         if self.knots < 4:
             raise ConfigError(f"GradientFlow: knots = {self.knots}; use at least 4.")
+        if self.force_range < 0:
+            raise ConfigError(f"GradientFlow: force_range = {self.force_range}; give a number of cells, 0 for short "
+                              "forces.")
         if not (np.isfinite(self.smoothness) and self.smoothness >= 0):
             raise ConfigError(f"GradientFlow: smoothness = {self.smoothness!r}; give a number of at least 0.")
 

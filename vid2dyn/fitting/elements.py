@@ -124,12 +124,21 @@ class Statistics:
         D = self.D[:, :, keep].sum(axis=2) / count[:, None, None]
         DD = self.DD[:, :, keep].sum(axis=2) / count[:, None, None, None]
         covariance = (DD - D[..., :, None] * D[..., None, :]) * (count / (count - 1))[:, None, None, None]
-        return Moments(self.elements, self.widths, count, density, D, covariance)
+        return Moments(self.elements, self.widths, count, density, D, covariance, self._wave_noise(keep))
+
+    def _wave_noise(self, keep: np.ndarray) -> np.ndarray:
+        """(S,) standard error of the amplitude of a wave of the mean density, from the scatter of the groups."""
+        share = self.density[:, :, keep] / self.count[:, None, keep, None]
+        waves = np.fft.rfft(share, axis=3)[..., 1:self.elements.elements + 1] / self.elements.sites
+        away = np.abs(waves - waves.mean(axis=2, keepdims=True)) ** 2
+        groups = int(keep.sum())
+        return np.sqrt(away.sum(axis=2).mean(axis=(1, 2)) / (groups - 1) / groups)
 
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """`count` (S,) realisations; mean `density` (S, W + 1, sites); mean `D` (S, W, n) and `covariance` (S, W, n, n)."""
+    """`count` (S,) realisations; mean `density` (S, W + 1, sites); mean `D` (S, W, n) and `covariance` (S, W, n, n);
+    `noise` (S,) standard error of a wave of the mean density."""
 
     elements: Elements
     widths: np.ndarray
@@ -137,6 +146,7 @@ class Moments:
     density: np.ndarray
     D: np.ndarray
     covariance: np.ndarray
+    noise: np.ndarray
 
     def profiles(self) -> tuple[np.ndarray, np.ndarray]:
         """(S, W, bonds) density, and its slope, on the bonds to the right of the sites, mean over each window.
@@ -147,10 +157,8 @@ class Moments:
         """
         N = self.elements.sites
         wave = np.fft.rfft(0.5 * (self.density[:, 1:] + self.density[:, :-1]), axis=2) / N
-        variance = np.maximum(self.density * (1 - self.density), 0.25 * self.density).mean(axis=(1, 2))
-        noise = np.sqrt(variance / (N * self.count))[:, None, None]
         k = np.arange(wave.shape[2])
-        last = np.where(np.abs(wave) > LOUD * noise, k, 0).max(axis=(1, 2))
+        last = np.where(np.abs(wave) > LOUD * self.noise[:, None, None], k, 0).max(axis=(1, 2))
         wave = np.where(k <= last[:, None, None], wave, 0.0)
         right = np.exp(1j * np.pi * k / N)                                     # half a site to the right
         slope = 2j * N * np.sin(np.pi * k / N)                                 # (next - this) N, from the middle

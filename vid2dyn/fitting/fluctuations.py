@@ -26,12 +26,12 @@ from vid2dyn.dynamics.density import DensityFunction, Landscape
 from vid2dyn.errors import ModelError
 from vid2dyn.fitting.elements import Moments
 
-FILTERS = 12
-"""Values of D at which filtered slopes are tabulated; between them they are interpolated (error below 1e-4)."""
+FILTERS = 16
+"""Densities at which filtered slopes are tabulated; between them they are interpolated."""
 
 
 def learn(data: Moments, function: DensityFunction, *, smooth: float = 1.0, start: Landscape | None = None,
-          rounds: int = 6) -> Landscape:
+          force_range: int = 0, rounds: int = 6) -> Landscape:
     """Maximum likelihood for m and f'' from all starts and windows.
 
     Parameters
@@ -44,6 +44,8 @@ def learn(data: Moments, function: DensityFunction, *, smooth: float = 1.0, star
         Of drift and covariance in turn, each with the other's last result.
     start : Landscape, optional
         To begin with (from a fit to almost the same data).
+    force_range : int
+        See `GradientFlow`.
     """
     bonds, gradient = data.profiles()
     basis = function.basis(bonds)
@@ -51,27 +53,41 @@ def learn(data: Moments, function: DensityFunction, *, smooth: float = 1.0, star
     landscape = start or Landscape(function, np.full(function.knots, np.log(guess)), np.ones(function.knots))
     for _ in range(rounds):
         log_mobility = landscape.log_mobility
-        diffusion = np.maximum(landscape.diffusion(bonds), 1e-3 * guess)
-        short = short_windows(data, diffusion)
-        slopes = _filtered(data, diffusion)
+        short = short_windows(data, landscape, force_range)
+        slopes = _filtered(data, bonds, landscape, force_range)
         log_mobility = _score_mobility(data, basis, slopes, short, log_mobility, smooth * function.roughness())
         curvature = _drift(data, basis, gradient, slopes, np.exp(basis @ log_mobility), smooth * function.roughness())
         landscape = Landscape(function, log_mobility, curvature)
     return landscape
 
 
-def short_windows(data: Moments, diffusion: np.ndarray) -> np.ndarray:
+def drift_only(data: Moments, function: DensityFunction, *, smooth: float = 1.0) -> Landscape:
+    """The baseline without statistical mechanics: m = 1 and whatever f'' then explains the drift.
+
+    Drift alone fixes m f'' and nothing else: (g m, f''/g) are equivalent for every g > 0.
+    """
+    bonds, gradient = data.profiles()
+    basis = function.basis(bonds)
+    flat = np.zeros(function.knots)
+    plain = np.broadcast_to(data.elements.slopes(), (*bonds.shape, data.elements.elements))
+    second = _drift(data, basis, gradient, plain, np.ones_like(bonds), smooth * function.roughness())
+    return Landscape(function, flat, second)
+
+
+def short_windows(data: Moments, landscape: Landscape, force_range: int = 0) -> np.ndarray:
     """Windows in which fluctuations spread less than an element, 2 D h <= δ²: beyond, covariances tell of D only."""
-    delta = 1 / data.elements.elements
-    short = np.flatnonzero(2 * diffusion.max() * data.widths <= delta**2)
+    n = data.elements.elements
+    rho = np.linspace(landscape.function.low, landscape.function.high, 101)
+    fastest = _diffusion(landscape, rho, np.array([2 * np.pi * n / data.elements.sites]), force_range).max()
+    short = np.flatnonzero(2 * fastest * data.widths <= 1 / n**2)
     return short if short.size else np.array([int(np.argmin(data.widths))])
 
 
-def window_scales(data: Moments, landscape: Landscape) -> tuple[np.ndarray, np.ndarray]:
+def window_scales(data: Moments, landscape: Landscape, force_range: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """(W,) covariance seen over that of the model in each window, and standard errors: 1 on the plateau."""
     Q = _modes(data.elements.elements)
     bonds, _ = data.profiles()
-    slopes = _filtered(data, np.maximum(landscape.diffusion(bonds), 1e-6))
+    slopes = _filtered(data, bonds, landscape, force_range)
     m = landscape.mobility(bonds)
     ratio = np.zeros((len(data.count), len(data.widths)))
     for s in range(len(data.count)):
@@ -91,24 +107,36 @@ def _first_mobility(data: Moments) -> float:
     return float(seen / expected)
 
 
-def _filtered(data: Moments, diffusion: np.ndarray) -> np.ndarray:
-    """(S, W, bonds, n) slopes of the test functions, each bond's filtered by sqrt(φ) with that bond's D."""
+def _filtered(data: Moments, bonds: np.ndarray, landscape: Landscape, force_range: int) -> np.ndarray:
+    """(S, W, bonds, n) slopes of the test functions, each bond's filtered by sqrt(φ) with D(k) at its density."""
     N = data.elements.sites
     slopes = data.elements.slopes()
-    grid = np.geomspace(diffusion.min() * 0.999, diffusion.max() * 1.001, FILTERS)
-    w = 2 - 2 * np.cos(2 * np.pi * np.fft.rfftfreq(N))
+    rho = np.linspace(bonds.min() - 1e-9, bonds.max() + 1e-9, FILTERS)
+    k = 2 * np.pi * np.fft.rfftfreq(N)
+    rate = N**2 * (2 - 2 * np.cos(k)) * _diffusion(landscape, rho, k, force_range)
     transformed = np.fft.rfft(slopes, axis=0)
-    place = np.log(diffusion / grid[0]) / np.log(grid[1] / grid[0])
+    place = (bonds - rho[0]) / (rho[1] - rho[0])
     first = np.clip(place.astype(int), 0, FILTERS - 2)
     part = (place - first)[..., None]
-    out = np.empty((*diffusion.shape, slopes.shape[1]))
+    out = np.empty((*bonds.shape, slopes.shape[1]))
     bond = np.arange(N)
-    for k, width in enumerate(data.widths):
-        decay = w[None, :] * grid[:, None] * N**2 * width
-        left = np.where(decay > 1e-8, -np.expm1(-decay) / np.maximum(decay, 1e-300), 1.0)
+    for w, width in enumerate(data.widths):
+        decay = rate * width
+        left = np.where(np.abs(decay) > 1e-8, -np.expm1(-decay) / np.where(decay == 0, 1.0, decay), 1.0)
         table = np.fft.irfft(np.sqrt(left)[:, :, None] * transformed[None], n=N, axis=1)
-        out[:, k] = (1 - part[:, k]) * table[first[:, k], bond] + part[:, k] * table[first[:, k] + 1, bond]
+        out[:, w] = (1 - part[:, w]) * table[first[:, w], bond] + part[:, w] * table[first[:, w] + 1, bond]
     return out
+
+
+def _diffusion(landscape: Landscape, rho: np.ndarray, k: np.ndarray, force_range: int) -> np.ndarray:
+    """(densities, waves) D(k) = m f''(k); positive, but for long-ranged attraction on long scales."""
+    m, second = landscape.mobility(rho)[:, None], landscape.second(rho)[:, None]
+    if not force_range:
+        return np.broadcast_to(np.maximum(m * second, 1e-3 * m), (len(rho), len(k)))
+    half = np.where(k == 0, 1.0, np.sin(k / 2))
+    box = np.where(k == 0, 1.0, (np.sin((force_range + 0.5) * k) / half - 1) / (2 * force_range))
+    free = (1 / (rho * (1 - rho)))[:, None]
+    return m * (free + (second - free) * box)
 
 
 def _modes(n: int) -> np.ndarray:

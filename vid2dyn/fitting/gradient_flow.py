@@ -48,11 +48,12 @@ def fit_gradient_flow(fields: Fields, recipe: GradientFlow, seed: int = 0,
                         "and the free energy stays unknown. Start from a profile with an amplitude.")
     function = DensityFunction(low, high, recipe.knots)
     progress(0, GROUPS + 1, "fit")
-    found = learn(everything, function, smooth=recipe.smoothness)
+    settings = {"smooth": recipe.smoothness, "force_range": recipe.force_range}
+    found = learn(everything, function, **settings)
     others = []
     for g in range(GROUPS):
         progress(g + 1, GROUPS + 1, "fit")
-        part = learn(statistics.without(g), function, smooth=recipe.smoothness, start=found, rounds=2)
+        part = learn(statistics.without(g), function, start=found, rounds=2, **settings)
         others.append(np.concatenate([part.log_mobility, part.curvature]))
     progress(GROUPS + 1, GROUPS + 1, "fit")
     away = np.array(others) - np.mean(others, axis=0)
@@ -61,9 +62,9 @@ def fit_gradient_flow(fields: Fields, recipe: GradientFlow, seed: int = 0,
               "curvature": found.curvature, "covariance": covariance, "sites": np.array([float(fields.n_cells)])}
     used = dataclasses.replace(recipe, elements=elements.elements)
     model = GradientFlowModel(arrays, recipe_of(used))
-    scales, errors = window_scales(everything, found)
-    report = {"laws": _laws(model), "windows": _windows(everything, found, scales, errors), "seed": seed,
-              "data_sha256": _digest(fields), "warnings": _doubts(everything, found, scales, errors),
+    windows = _windows(everything, found, recipe.force_range)
+    report = {"laws": _laws(model), "windows": windows, "seed": seed, "data_sha256": _digest(fields),
+              "warnings": _doubts(windows, found, elements.elements),
               "versions": {"vid2dyn": vid2dyn.__version__, "numpy": np.__version__}}
     return dataclasses.replace(model, report=report)
 
@@ -93,26 +94,27 @@ def _laws(model: GradientFlowModel) -> dict[str, float]:
             "mobility_lowest_eigenvalue": float(lowest), "mass_rate": float(drift.sum() / drift.abs().max())}
 
 
-def _windows(data: Moments, found: Landscape, scales: np.ndarray, errors: np.ndarray) -> list[dict[str, Any]]:
+def _windows(data: Moments, found: Landscape, force_range: int) -> list[dict[str, Any]]:
     """For every width of window: covariance seen over modelled, and whether it was used for the mobility."""
-    used = short_windows(data, np.maximum(found.diffusion(data.profiles()[0]), 1e-6))
+    scales, errors = window_scales(data, found, force_range)
+    used = short_windows(data, found, force_range)
     return [{"width": float(w), "covariance_ratio": float(r), "stderr": float(e), "used": bool(k in used)}
             for k, (w, r, e) in enumerate(zip(data.widths, scales, errors, strict=True))]
 
 
-def _doubts(data: Moments, found: Landscape, scales: np.ndarray, errors: np.ndarray) -> list[str]:
+def _doubts(windows: list[dict[str, Any]], found: Landscape, elements: int) -> list[str]:
     said = []
-    used = short_windows(data, np.maximum(found.diffusion(data.profiles()[0]), 1e-6))
-    off = np.abs(scales[used] - 1)
-    if (off > np.maximum(0.03, 5 * errors[used])).any():
-        worst = used[int(np.argmax(off))]
-        said.append(f"Off the plateau: fluctuations over the window of {data.widths[worst]:.3g} are "
-                    f"{scales[worst]:.3f} times those of the model. Windows must be long against the hops and short "
-                    "against diffusion over an element; choose others, or fewer elements.")
-    elif 2 * found.diffusion(data.profiles()[0]).max() * data.widths.min() > 1 / data.elements.elements**2:
+    rho = np.linspace(found.function.low, found.function.high, 101)
+    worst = max((w for w in windows if w["used"]), key=lambda w: abs(w["covariance_ratio"] - 1) / w["stderr"])
+    if abs(worst["covariance_ratio"] - 1) > max(0.03, 5 * worst["stderr"]):
+        said.append(f"Off the plateau: fluctuations over the window of {worst['width']:.3g} are "
+                    f"{worst['covariance_ratio']:.3f} times those of the model. Windows must be long against the hops "
+                    "and short against diffusion over an element; choose others, or fewer elements. Long-ranged forces "
+                    "need force_range.")
+    if 2 * found.diffusion(rho).max() * min(w["width"] for w in windows) > 1 / elements**2:
         said.append("Even the shortest window is long against diffusion over an element: the mobility rests on the "
                     "correction for it. Add shorter windows, or use fewer elements.")
-    if (found.second(np.linspace(found.function.low, found.function.high, 101)) < 0).any():
+    if (found.second(rho) < 0).any():
         said.append("The free energy is concave at some densities: there it separates, or the data are too few.")
     return said
 
