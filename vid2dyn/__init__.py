@@ -4,16 +4,17 @@ The map of the house, top to bottom; a file imports only from lines below its ow
 
     cli          command line
     batch, demo  the verbs chained: one or many movies, resumable; the recording with known truth
+    chunks       one movie tracked in parts, by any number of processes
     experiment   the TOML file: every table a constructor call
     pipeline     the verbs: open, track, diffusion, simulate, fit, compare, load, report
-    report, fitting  the page; estimators and their error bars
+    report, suggestion, fitting  the page; proposed settings; estimators and their error bars
     model        the file format and what a fitted model can say
     rollout      dynamics + start -> trajectories
     dynamics     potentials + friction matrix M = G Gᵀ: drift, noise and laws follow
     snapshot     nodes joined by pairs (torch begins here)
     readers, tracking, simulators, analysis, convert
     video, trajectories, fields
-    units, box, files, progress, stages
+    units, box, files, progress, stages, workers
     config, registry, errors
 
 Public names load on first use, so `import vid2dyn` stays fast.
