@@ -18,7 +18,7 @@ cover    part of those r where the 95 % band of force (F) and potential (U) cont
 |dU|     largest error of the potential there [kT]; floor: its largest standard error for that ideal observer
 s, CPU s wall and processor time of the fit, compiled beforehand
 
-S...     StochasticForceInference in three modes on the same tracks (--sfi), see scripts/peer_sfi.py
+S...     StochasticForceInference in two modes on the same tracks (--sfi), see scripts/peer_sfi.py
 
 `PEERS` is where another estimator joins: a function from tracks to a force at r.
 """
@@ -321,7 +321,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     options = arguments()
     if options.sfi:
-        for mode in ("auto", "clean", "parametric"):
+        for mode in ("auto", "clean"):
             PEERS[f"S{mode[:5]}"] = partial(stochastic_force_inference, options.sfi, mode)
     print(machine())
     vd.fit(simulate("wca", 0.3, 1.0, 30, 0), vd.Brownian(cutoff=1.6))        # compile before the clock runs

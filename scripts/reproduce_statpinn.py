@@ -4,7 +4,8 @@
     python scripts/reproduce_statpinn.py --cases ssep nn+1 --out statpinn
 
 One case: simulate bursts from local equilibrium, fit `vd.GradientFlow`, compare with `lattice_limits`, predict an
-unseen two-bump profile to 1,000 times the longest window. Relative L2 over densities 0.1 to 0.9 (zero range: 0.3 to 1.7):
+unseen two-bump profile to 1,000 times the longest window. Relative L2 over densities 0.1 to 0.9 (zero range: 0.3 to
+1.7):
 
 m        mobility; for Kac kernels against independent sites at finite range; for range 2 the exact one is unknown and
          the column states m over the instant mobility at density 1/2
