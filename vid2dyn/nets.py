@@ -90,6 +90,7 @@ class UniformSpline(nn.Module):
     (0.932, 1.09)
     """
 
+    matrix: torch.Tensor
     MATRIX = torch.tensor([[1.0, 4, 1, 0], [-3, 0, 3, 0], [3, -6, 3, 0], [-1, 3, -3, 1]], dtype=torch.float64) / 6
 
     def __init__(self, knots: int, *, positive: bool = False, start: float = 1.0) -> None:
@@ -157,6 +158,8 @@ class ConvexNet(nn.Module):
     True
     """
 
+    sign: torch.Tensor
+
     def __init__(self, width: int = 32, depth: int = 2, *, generator: torch.Generator | None = None) -> None:
         super().__init__()
         generator = generator or torch.Generator().manual_seed(0)
@@ -212,6 +215,8 @@ class ConvexRidges(nn.Module):
     >>> bool((fx > 0).all() and (fy < 0).all())
     True
     """
+
+    along: torch.Tensor
 
     def __init__(self, directions: int = 8, knots: int = 12, *, reach: float = 4.0, floor: float = 1e-3) -> None:
         super().__init__()

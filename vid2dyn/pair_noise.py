@@ -68,7 +68,7 @@ def step_key(seed, step):  # type: ignore[no-untyped-def]
 def pair_key(key, a, b):  # type: ignore[no-untyped-def]
     """uint64 of the pair of particles named a and b (in either order) in the step whose `step_key` is `key`."""
     low, high = np.uint64(min(a, b)), np.uint64(max(a, b))
-    return _mix(_mix(key + low * _LOW) + high * _HIGH)
+    return _mix(_mix(np.uint64(key) + low * _LOW) + high * _HIGH)
 
 
 @numba.njit(cache=True)
@@ -103,6 +103,8 @@ def _rare(word, key, channel, layer, u):  # type: ignore[no-untyped-def]
 @numba.njit(cache=True, inline="always")
 def normal(key, channel):  # type: ignore[no-untyped-def]
     """Standard normal number of a channel (0, 1, ...) of the pair whose `pair_key` is `key`."""
+    # a key that went through Python comes back as a signed number
+    key = np.uint64(key)
     k = np.uint64(channel) + np.uint64(1)
     word = _mix(key + k * _GOLDEN)
     layer = np.int64(word & _MASK)

@@ -163,4 +163,4 @@ class Snapshot:
         widths = [self.column(name)[0:1].numel() if len(self.position) else 0 for name in columns]
         parts = torch.split(values, widths, dim=1)
         shaped = {name: part.reshape(self.column(name).shape) for name, part in zip(columns, parts)}
-        return dataclasses.replace(self, **shaped)
+        return dataclasses.replace(self, **shaped)  # type: ignore[arg-type]

@@ -9,12 +9,13 @@ import torch
 from vid2dyn.box import LeesEdwards, Periodic
 from vid2dyn.dynamics.base import Root
 from vid2dyn.dynamics.equations_of_state import Cold, ConvexEnergy, IdealGas, Isothermal
-from vid2dyn.dynamics.fluid import Fluid
+from vid2dyn.dynamics.fluid import Fluid, Pairs
 from vid2dyn.dynamics.fluid_friction import FluidFriction, TotalEntropy, bracket
 from vid2dyn.dynamics.metriplectic import Bracket
 from vid2dyn.dynamics.radial import Kernel, Lucy, LucyWeight, NetRadial, SplineRadial
 from vid2dyn.dynamics.unconstrained import Unconstrained
 from vid2dyn.errors import ModelError
+from vid2dyn.simulators.sdpd import SDPD
 from vid2dyn.snapshot import Snapshot
 from vid2dyn.testing import check_friction, whitened_noise_pvalue
 from vid2dyn.testing_fluids import (
@@ -332,3 +333,30 @@ def test_periodic_pairs_feel_each_other_through_the_wall():
     x = torch.tensor([[0.2, 0.0, 0.0], [5.8, 0.0, 0.0]], dtype=torch.float64)
     state = Snapshot.of(x, CUTOFF, Periodic((6.0,) * 3), velocity=x, entropy=x[:, 0] * 0)
     assert float(gas.forces(state)[0, 0]) > 0 > float(gas.forces(state)[1, 0])
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_the_ideal_gas_is_the_witness(dim):
+    """Kernel, equation of state and pair coefficients of the simulator, which is written apart, to rounding."""
+    witness = SDPD(dim=dim, coefficients="constant")
+    mine = Fluid.ideal_gas(cutoff=witness.cutoff, mass=witness.mass, heat_capacity=witness.heat_capacity, dim=dim,
+                           molecules=witness.atoms, temperature=witness.kT, volume=witness.volume0,
+                           shear_viscosity=witness.shear_viscosity, bulk_viscosity=witness.bulk_viscosity,
+                           conductivity=witness.conductivity)
+    rng = np.random.default_rng(0)
+    r, S = rng.uniform(0.01, 0.19, 40), 10 * rng.normal(size=40)
+    V = witness.volume0 * np.exp(0.3 * rng.normal(size=40))
+    value, slope = mine.kernel(torch.as_tensor(r))
+    np.testing.assert_allclose(value, witness.kernel(r), rtol=1e-10)
+    np.testing.assert_allclose(slope, witness.kernel_slope(r), rtol=1e-10)
+    state = mine.eos(torch.as_tensor(S), torch.as_tensor(V))
+    np.testing.assert_allclose(state.T, witness.temperature(S, V), rtol=1e-12)
+    np.testing.assert_allclose(state.P, witness.pressure(S, V), rtol=1e-12)
+    np.testing.assert_allclose(state.U, witness.internal_energy(S, V), rtol=1e-12)
+    d, T = 1 / V, state.T
+    pairs = Pairs(torch.arange(20), torch.arange(20, 40), torch.as_tensor(r[:20]), torch.zeros(20, dim))
+    found = mine.coefficients(pairs, state, torch.as_tensor(d))
+    A2, B2, C2 = witness.pair_coefficients(r[:20], T[:20].numpy(), T[20:].numpy(), d[:20], d[20:])
+    np.testing.assert_allclose(found.across, A2 / 2, rtol=1e-10)
+    np.testing.assert_allclose(found.along, A2 * (1 - 1 / dim) + B2 / dim, rtol=1e-10)
+    np.testing.assert_allclose(found.heat, C2, rtol=1e-10)

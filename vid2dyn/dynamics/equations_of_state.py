@@ -93,6 +93,11 @@ class IdealGas(EquationOfState):
     ([2.0], [20.0])
     """
 
+    heat_capacity: torch.Tensor
+    molecules: torch.Tensor
+    temperature: torch.Tensor
+    volume: torch.Tensor
+
     def __init__(self, heat_capacity: float, molecules: float, *, temperature: float = 1.0,
                  volume: float = 1.0) -> None:
         super().__init__()
@@ -131,6 +136,9 @@ class Isothermal(EquationOfState):
     ([1.5], [3.0], [0.0])
     """
 
+    temperature: torch.Tensor
+    molecules: torch.Tensor
+
     def __init__(self, temperature: float, cold: Cold | None = None, *, molecules: float = 0.0) -> None:
         super().__init__()
         if not (math.isfinite(temperature) and temperature > 0):
@@ -166,6 +174,9 @@ class Cold(nn.Module):
     >>> [float(x.abs().detach()) for x in cold(torch.tensor([2.0], dtype=torch.float64))]
     [0.0, 0.0, 0.0]
     """
+
+    volume: torch.Tensor
+    temperature: torch.Tensor
 
     def __init__(self, volume: float, *, temperature: float = 1.0, reach: float = 2.0, knots: int = 10) -> None:
         super().__init__()
@@ -204,6 +215,12 @@ class ConvexEnergy(EquationOfState):
     >>> bool((eos(torch.zeros(2, dtype=torch.float64), torch.full((2,), 0.5, dtype=torch.float64)).T > 0).all())
     True
     """
+
+    scale: torch.Tensor
+    S0: torch.Tensor
+    s: torch.Tensor
+    V0: torch.Tensor
+    v: torch.Tensor
 
     def __init__(self, kind: str = "spline", *, temperature: float, volume: float, volume_width: float,
                  entropy: float = 0.0, entropy_width: float = 5.0, cohesion: bool = False,

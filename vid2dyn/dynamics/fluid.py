@@ -97,6 +97,8 @@ class Fluid(nn.Module):
     (1.0, 1.0, 3)
     """
 
+    mass: torch.Tensor
+
     def __init__(self, kernel: Kernel, eos: EquationOfState, shear: Radial, bulk: Radial, heat: Radial, *,
                  mass: float = 1.0, law: Literal["radial", "transport"] = "radial") -> None:
         super().__init__()
@@ -205,4 +207,5 @@ class Fluid(nn.Module):
             table = torch.stack([state.U, state.T, -state.P * VV, state.U_SV * VV], 1).reshape(*nodes, 4).cpu().numpy()
         return FrozenFluid(dim=self.dim, mass=float(like), cutoff=self.cutoff, temperature_power=self.power,
                            volume_power=self.power, entropy=(float(entropy[0]), float(entropy[1])),
-                           log_volume=(float(log_volume[0]), float(log_volume[1])), eos=table, **radial)
+                           log_volume=(float(log_volume[0]), float(log_volume[1])), eos=table,
+                           **radial)  # type: ignore[arg-type]

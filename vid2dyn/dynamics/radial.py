@@ -154,6 +154,8 @@ class Lucy(Radial):
     105.0
     """
 
+    amplitude: torch.Tensor
+
     def __init__(self, cutoff: float, amplitude: float = 1.0) -> None:
         super().__init__()
         self.cutoff = _checked(cutoff)
@@ -171,6 +173,8 @@ class LucyWeight(Radial):
     >>> LucyWeight(1.0, 2.0).value(torch.tensor([0.5], dtype=torch.float64)).tolist()
     [0.5]
     """
+
+    amplitude: torch.Tensor
 
     def __init__(self, cutoff: float, amplitude: float = 1.0) -> None:
         super().__init__()
