@@ -27,9 +27,10 @@ Energies, lengths and times are in the units of the tables; kB = 1.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numba
 import numpy as np
@@ -40,6 +41,8 @@ from vid2dyn.box import LeesEdwards, Periodic
 from vid2dyn.errors import ConfigError
 from vid2dyn.frozen import FrozenFluid
 from vid2dyn.progress import Progress, silent
+from vid2dyn.trajectories import Trajectories
+from vid2dyn.units import Units
 
 __all__ = ["SMALL", "FluidFrame", "FluidPaths", "FluidRollout", "Held", "Wave", "fluid_energy", "fluid_frames",
            "fluid_paths"]
@@ -50,15 +53,31 @@ SMALL = 8000
 
 @dataclass(frozen=True)
 class FluidPaths:
-    """What `fluid_paths` returns: position, velocity (frames, n, dim), entropy (frames, n), and the last state.
+    """What `fluid_paths` returns: position, velocity (frames, n, dim), entropy (frames, n); first and last state.
 
-    The first frame is the start. Rows of particles are in the order of the start.
+    The first frame is the start; `interval` is the time between frames. Particles are in the order of the start.
     """
 
     position: np.ndarray
     velocity: np.ndarray
     entropy: np.ndarray
+    first: FluidFrame
     last: FluidFrame
+    interval: float
+
+    def trajectories(self, info: Mapping[str, Any] | None = None) -> Trajectories:
+        """The same as a table, lengths in µm and times in s, with velocities and entropies.
+
+        Positions are not wrapped; of a sheared box the strain is that of frame 0.
+
+        >>> paths = fluid_paths(*_example(), FluidRollout(dt=1e-3), steps=2)
+        >>> tracks = paths.trajectories()
+        >>> len(tracks), round(tracks.units.dt, 9), tracks.velocities.shape
+        (192, 0.001, (192, 3))
+        """
+        units = Units(micrometre_per_pixel=1.0, frames_per_second=1.0 / self.interval)
+        return Trajectories.from_dense(self.position, units, velocity=self.velocity, entropy=self.entropy,
+                                       box=self.first.box, info=info)
 
 
 def fluid_frames(frozen: FrozenFluid, start: FluidFrame, settings: FluidRollout, *, steps: int, every: int = 1,
@@ -122,7 +141,7 @@ def fluid_paths(frozen: FrozenFluid, start: FluidFrame, settings: FluidRollout, 
     for k, last in enumerate(fluid_frames(frozen, start, settings, steps=steps, every=every, seed=seed,
                                           threads=threads, held=held, progress=progress)):
         position[k], velocity[k], entropy[k] = last.position, last.velocity, last.entropy
-    return FluidPaths(position, velocity, entropy, last)
+    return FluidPaths(position, velocity, entropy, start, last, every * settings.dt)
 
 
 def fluid_energy(frozen: FrozenFluid, state: FluidFrame) -> tuple[float, float]:
