@@ -28,3 +28,8 @@ def bench_fit() -> ModuleType:
 @pytest.fixture(scope="session")
 def bench_video() -> ModuleType:
     return _script("bench_video")
+
+
+@pytest.fixture(scope="session")
+def bench_rollout() -> ModuleType:
+    return _script("bench_rollout")
