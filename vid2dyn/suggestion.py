@@ -23,8 +23,7 @@ from vid2dyn.analysis import diffusion
 from vid2dyn.errors import ConfigError, Vid2DynError
 from vid2dyn.files import atomic
 from vid2dyn.progress import Progress, silent
-from vid2dyn.tracking import Track, track
-from vid2dyn.tracking.suggest import Proposal, propose, relink
+from vid2dyn.tracking import Proposal, Track, propose, relink, track
 from vid2dyn.trajectories import Trajectories
 from vid2dyn.video import Video
 

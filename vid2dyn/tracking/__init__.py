@@ -13,8 +13,9 @@ from vid2dyn.tracking.minmass import automatic_minmass
 from vid2dyn.tracking.movie import track
 from vid2dyn.tracking.noise import CameraNoise, camera_noise
 from vid2dyn.tracking.precision import centroid_std
+from vid2dyn.tracking.relinking import relink
 from vid2dyn.tracking.settings import Track
-from vid2dyn.tracking.suggest import Proposal, propose, relink
+from vid2dyn.tracking.suggest import Proposal, propose
 
 __all__ = ["COLUMNS", "FLAGS", "CameraNoise", "CrockerGrier", "Detector", "LinkStream", "Linker", "NearestLinks",
            "Proposal", "Track", "automatic_minmass", "camera_noise", "centroid_std", "detector", "keep", "propose",
