@@ -7,6 +7,7 @@ smooth where two particles meet, and carry the factor (1 - u)^power.
 
 from __future__ import annotations
 
+import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from torch import nn
 
 from vid2dyn.errors import ModelError
 from vid2dyn.nets import MLP, UniformSpline
+
+_NODE, _WEIGHT = np.polynomial.legendre.leggauss(12)
 
 
 class Radial(nn.Module, ABC):
@@ -32,19 +35,22 @@ class Radial(nn.Module, ABC):
         """f(r) alone."""
         return self(r)[0]
 
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters or constants are."""
+        return next(itertools.chain(self.parameters(), self.buffers())).device
+
     def breaks(self) -> np.ndarray:
         """Places in [0, 1] (times the cutoff) between which f is smooth, for quadrature."""
         return np.linspace(0, 1, 9)
 
     def integral(self, dim: int) -> torch.Tensor:
         """∫ f d^dim r over the ball, by Gauss-Legendre quadrature between the breaks (12 points each)."""
-        node, weight = np.polynomial.legendre.leggauss(12)
         edge = self.breaks()
         half = np.diff(edge) / 2
-        s = (edge[:-1] + half)[:, None] + half[:, None] * node
-        like = next(iter(self.parameters()), torch.zeros((), dtype=torch.float64))
-        r = torch.as_tensor(s.ravel() * self.cutoff, device=like.device)
-        measure = torch.as_tensor((half[:, None] * weight).ravel() * self.cutoff, device=like.device)
+        s = (edge[:-1] + half)[:, None] + half[:, None] * _NODE
+        r = torch.as_tensor(s.ravel() * self.cutoff, device=self.device)
+        measure = torch.as_tensor((half[:, None] * _WEIGHT).ravel() * self.cutoff, device=self.device)
         return (measure * sphere(dim) * r ** (dim - 1) * self.value(r)).sum()
 
 
@@ -217,5 +223,4 @@ class Kernel(Radial):
 
     def at_zero(self) -> torch.Tensor:
         """W(0), a scalar: what a particle contributes to its own density."""
-        like = next(iter(self.parameters()), torch.zeros((), dtype=torch.float64))
-        return self.value(torch.zeros(1, dtype=torch.float64, device=like.device))[0]
+        return self.value(torch.zeros(1, dtype=torch.float64, device=self.device))[0]

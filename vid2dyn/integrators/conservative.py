@@ -104,7 +104,7 @@ def exact_move(force: Callable[[torch.Tensor], torch.Tensor], position: torch.Te
     """
     half = 0.5 * dt / mass
     last = float("inf")
-    mean = velocity + half * start
+    mean = start_mean = new = velocity + half * start
     if held is not None and held_velocity is not None:
         mean = torch.where(held[:, None], held_velocity, mean)
     for iteration in range(1, limit + 1):
@@ -119,4 +119,6 @@ def exact_move(force: Callable[[torch.Tensor], torch.Tensor], position: torch.Te
         if not moved < 1e3 * (last + scale):
             break
         last = moved
-    raise ModelError("the exact step does not settle: forces change too much within one step. Take a smaller dt.")
+    worst = torch.nan_to_num((new - start_mean).abs().sum(1), nan=float("inf")).argmax()
+    raise ModelError(f"the exact step does not settle, least at particle {int(worst)}: forces change too much within "
+                     f"one step. Take a smaller dt (now {dt:g}).")

@@ -51,4 +51,4 @@ def conjugate_gradients(apply: Callable[[torch.Tensor], torch.Tensor], right: to
         direction = residual + (new / square) * direction
         square = new
     raise ModelError("the implicit step has no solution (not finite, or friction that feeds energy in: a heat capacity "
-                     "below 1 kB makes the pair temperature negative).")
+                     "below 1 kB makes the pair temperature negative). Take a smaller dt, or a larger heat capacity.")
