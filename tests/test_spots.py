@@ -183,6 +183,24 @@ def test_a_particle_hidden_under_another_is_found_in_what_is_left() -> None:
     assert (found[:, FLAG].astype(int) & 8 > 0).sum() >= 6
 
 
+@pytest.mark.parametrize(("spot", "distance", "diameter"), [("disc", 8.4, 11), ("ring", 12.0, 13)])
+def test_discs_and_rings_are_fitted_with_their_measured_profile(spot: str, distance: float, diameter: int) -> None:
+    """50 pairs that overlap beside 50 lone ones: bias below 0.03 px. Gaussians pull discs 0.3 px apart."""
+    both = pairs(0, distance).reshape(-1, 2, 2)
+    truth = np.concatenate([both[:50].reshape(-1, 2), both[50:, 0]])
+    frame = exposed(truth, 512, 0, 25.0, spot=spot)
+    found = detector(Track(diameter=diameter, minmass=20_000, spot=spot))(frame)
+    result = DetectionScore.of([(found, truth)])
+    assert (result.recall, result.precision) == (1.0, 1.0)
+    assert result.rmse < 0.03
+    assert 0.85 < result.z_std < 1.15
+    assert (found[:, FLAG].astype(int) & 32 > 0).all()
+    assert abs(pair_distance_bias([(found, both[:50].reshape(-1, 2))])[0]) < 0.03
+    if spot == "disc":
+        wrong = detector(Track(diameter=diameter, minmass=20_000, spot="gaussian"))(frame)
+        assert abs(pair_distance_bias([(wrong, both[:50].reshape(-1, 2))])[0]) > 0.1
+
+
 def test_noise_alone_gives_nothing() -> None:
     frames = [np.random.default_rng(s).normal(1000, 50, (256, 256)).round().astype(np.uint16) for s in range(4)]
     limit = automatic_minmass(frames, Track(diameter=11))
@@ -205,7 +223,8 @@ def test_small_frames_do_not_break(size: tuple[int, int]) -> None:
     assert detector(Track(diameter=11))(frame).shape[1] == len(COLUMNS)
 
 
-@pytest.mark.parametrize("wrong", [{"compat": "trackpi"}, {"spot_width": -1.0}, {"spot_width": 0}, {"diameter": 12}])
+@pytest.mark.parametrize("wrong", [{"compat": "trackpi"}, {"spot_width": -1.0}, {"spot_width": 0}, {"diameter": 12},
+                                   {"spot": "square"}])
 def test_impossible_settings_are_refused(wrong: dict) -> None:
     with pytest.raises(ConfigError):
         Track(**wrong)

@@ -47,6 +47,10 @@ class Fitted:
         As from `vid2dyn.tracking.nearby.neighbours`.
     errors : (N, 3) array
         Standard errors (y, x) [px] and pixel noise [grey levels].
+    misfit : float
+        What the model leaves of a typical spot beyond noise, root mean square over its brightness.
+    measured : bool
+        Whether the model is a profile measured in the frame rather than a Gaussian.
     """
 
     spots: np.ndarray
@@ -56,6 +60,8 @@ class Fitted:
     index: np.ndarray
     nearest: np.ndarray
     errors: np.ndarray
+    misfit: float = 0.0
+    measured: bool = False
 
 
 def fit_all(image: np.ndarray, spots: np.ndarray, width: float, sure: bool, free: bool, bounds: np.ndarray,
@@ -147,7 +153,7 @@ def _revised(fitted: Fitted, keep: np.ndarray, new: np.ndarray, near: float) -> 
     spots[:, 5] = np.where(_touched(spots, keep, new, near), 1e3, spots[:, 5])
     spots = np.concatenate([spots[keep], new])
     added = np.append(fitted.added[keep], np.ones(len(new), bool))
-    return Fitted(spots, added, *_no_neighbours(len(spots)))
+    return Fitted(spots, added, *_no_neighbours(len(spots)), fitted.misfit)
 
 
 def _revision(image: np.ndarray, fitted: Fitted, width: float, last: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -166,6 +172,7 @@ def _revision(image: np.ndarray, fitted: Fitted, width: float, last: bool) -> tu
     excess = np.sqrt(np.maximum(squares - np.where(alive, variance, 0.0), 0.0))
     lone = bright & ~np.isfinite(fitted.nearest)
     model = float(np.median((excess / np.where(alive, spots[:, 2], 1.0))[lone if lone.sum() >= 10 else bright]))
+    fitted.misfit = model
     keep &= ~fitted.added | (spots[:, 2] > _LEAST * typical)
     keep &= ~_doubled(spots, fitted.start, fitted.index, keep, fitted.added, _APART * width)
     if last:
@@ -192,7 +199,7 @@ def _doubled(spots, start, index, keep, added, apart):
     return gone
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True)
 def _missed(image, spots, odd, start, index, least, width):
     """New spots (M, 7) where what is left around the spots `odd` has a peak of a spot's size above `least`."""
     found, count = np.zeros((odd.size, 7)), 0
@@ -219,7 +226,7 @@ def _missed(image, spots, odd, start, index, least, width):
     return found[:count]
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True)
 def _remainder(image, spots, i, near, y0, x0, left):
     """left[a, b] = image - background of spot i - all spots around, at pixel (y0 + a, x0 + b); 0 beyond the frame."""
     n = left.shape[0]
@@ -239,7 +246,7 @@ def _remainder(image, spots, i, near, y0, x0, left):
                     left[a, b] -= v * gx[b]
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True)
 def _peak(left, half, taps, reach):
     """Largest amplitude of a Gaussian at a pixel of `left`, least squares over its square; and the pixel."""
     n = left.shape[0]

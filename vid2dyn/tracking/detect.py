@@ -1,8 +1,8 @@
 """One frame in, a table of features out.
 
-`Detector` is the interface; `CrockerGrier` the first inhabitant: trackpy's own steps (band-pass, maxima, iterated
-centroid, close pairs), called one by one so that the filtered image serves the error bars too. The numbers are
-those of `trackpy.locate`, to the last bit.
+`Detector` is the interface; `vid2dyn.tracking.spots.SpotFitter` the usual inhabitant. `CrockerGrier`, for
+compat = "trackpy", takes trackpy's own steps (band-pass, maxima, iterated centroid, close pairs), called one by one so
+that the filtered image serves the error bars too. The numbers are those of `trackpy.locate`, to the last bit.
 """
 
 from __future__ import annotations

@@ -49,6 +49,10 @@ class Track:
         Tracks with fewer detections are dropped ("stubs"); 1 keeps all.
     start, stop : int
         First frame, and the one after the last; None: to the end.
+    spot : {"auto", "gaussian", "disc", "ring"}
+        What a particle looks like. "disc" and "ring" measure the common profile in every frame, best with some
+        particles on their own, and fit that; "ring" also searches with it. "auto" is "gaussian", which is right for
+        discs too as long as they do not overlap.
     spot_width : float, optional
         Width (standard deviation) of a particle's image where a Gaussian is fitted [px]; None measures it in every
         frame.
@@ -96,6 +100,7 @@ class Track:
     min_length: int = 1
     start: int = 0
     stop: int | None = None
+    spot: Literal["auto", "gaussian", "disc", "ring"] = "auto"
     spot_width: float | None = None
     compat: Literal["none", "trackpy"] = "none"
     range_growth: float = 0.0
@@ -134,6 +139,8 @@ class Track:
         object.__setattr__(self, name, float(value))
 
     def _consistent(self) -> None:
+        if self.spot not in ("auto", "gaussian", "disc", "ring"):
+            raise ConfigError(f'spot = {self.spot!r}: give "auto", "gaussian", "disc" or "ring".')
         if self.compat not in ("none", "trackpy"):
             raise ConfigError(f'compat = {self.compat!r}: give "none" or "trackpy".')
         for name, known in (("predictor", ("none", "velocity", "affine")), ("link_cost", ("distance", "likelihood"))):

@@ -9,11 +9,12 @@ import numpy as np
 from vid2dyn.tracking import gaussians
 from vid2dyn.tracking.bandpass import band_pass, noise_gain
 from vid2dyn.tracking.crowd import Fitted, fit_all
-from vid2dyn.tracking.detect import Detector
+from vid2dyn.tracking.detect import COLUMNS, Detector
 from vid2dyn.tracking.measure import looks
 from vid2dyn.tracking.nearby import distinct, neighbours
 from vid2dyn.tracking.noise import CameraNoise, camera_noise
 from vid2dyn.tracking.settings import Track
+from vid2dyn.tracking.shapes import fit_measured
 
 _SIGNIFICANT = 3.5                 # standard deviations of the filtered noise that a maximum must exceed
 _VALLEY = 5.0                      # and the depth of the valley between two of them
@@ -47,7 +48,10 @@ class SpotFitter(Detector):
 
     def __init__(self, settings: Track) -> None:
         self.settings = settings
-        self.filter_gain = noise_gain(settings.noise_size, settings.boxcar)
+        rings = settings.spot == "ring"                    # filled by the band-pass, their centres are maxima
+        self.noise_size = max(settings.noise_size, settings.diameter / 4) if rings else settings.noise_size
+        self.boxcar = max(settings.boxcar, 2 * settings.diameter + 1) if rings else settings.boxcar
+        self.filter_gain = noise_gain(self.noise_size, self.boxcar)
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
         settings = self.settings
@@ -56,18 +60,31 @@ class SpotFitter(Detector):
         level = float(np.median(image[::8, ::8]))
         deviation = noise.std(level) * self.filter_gain
         threshold = settings.threshold_for(frame.dtype)
-        _, maxima = band_pass(image, settings.noise_size, settings.boxcar, max(threshold, _SIGNIFICANT * deviation),
+        _, maxima = band_pass(image, self.noise_size, self.boxcar, max(threshold, _SIGNIFICANT * deviation),
                               filtered)
         maxima = maxima[distinct(maxima, filtered, float(settings.diameter), _VALLEY * deviation)]
         if not len(maxima):
-            return np.empty((0, 10))
+            return np.empty((0, len(COLUMNS)))
+        fitted = self._fitted(image, filtered, maxima, (noise.offset, noise.gain, noise.floor), level)
+        return self._table(image, filtered, fitted, threshold, _ceiling(frame))
+
+    def _fitted(self, image: np.ndarray, filtered: np.ndarray, maxima: np.ndarray,
+                noise: tuple[float, float, float], level: float) -> Fitted:
+        """Spots fitted with the shape that the settings ask for, or that the frame does."""
+        settings, radius = self.settings, self.settings.diameter / 2 + 1.0
+        if settings.spot == "ring":
+            spots = _starts(image, filtered, maxima, self.noise_size, 0.0)
+            spots[:, 4] = level
+            return fit_measured(image, spots, radius, noise, True, 0.5 * settings.diameter)
         bounds = np.array([0.6, settings.diameter / 2.0])
         width, sure = self._width(image, filtered, maxima, bounds)
         spots = _starts(image, filtered, maxima, width, settings.noise_size)
         if settings.minmass:                               # what cannot reach it, by far, need not be fitted
             spots = spots[spots[:, 2] * (2.0 * np.pi * width**2) > 0.5 * settings.minmass]
-        fitted = fit_all(image, spots, width, sure, False, bounds, (noise.offset, noise.gain, noise.floor))
-        return self._table(image, filtered, fitted, threshold, _ceiling(frame, settings.invert))
+        fitted = fit_all(image, spots, width, sure, False, bounds, noise)
+        if settings.spot == "disc" and len(fitted.spots):
+            return fit_measured(image, fitted.spots, radius, noise, False, 0.5 * settings.diameter)
+        return fitted
 
     def _width(self, image: np.ndarray, filtered: np.ndarray, maxima: np.ndarray,
                bounds: np.ndarray) -> tuple[float, bool]:
@@ -97,7 +114,7 @@ class SpotFitter(Detector):
         if settings.separation:
             keep[keep] = _apart(spots[keep, :2], seen[keep, 0], settings.separation)
         crowd = np.isfinite(fitted.nearest)
-        flag = np.where(crowd, 2, 1) + 4 * fitted.held + 8 * fitted.added
+        flag = np.where(crowd, 2, 1) + 4 * fitted.held + 8 * fitted.added + 32 * fitted.measured
         flag += 16 * _saturated(image, spots, ceiling)
         std = np.minimum(fitted.errors[:, :2], radius)
         return np.column_stack([spots[:, :2], std, seen, flag])[keep]
@@ -124,7 +141,7 @@ def _bright(frame: np.ndarray, invert: bool, image: np.ndarray) -> CameraNoise:
     return CameraNoise(noise.offset + noise.gain * float(top), -noise.gain, noise.floor)
 
 
-def _ceiling(frame: np.ndarray, invert: bool) -> float:
+def _ceiling(frame: np.ndarray) -> float:
     """Grey level of the bright image at which the camera saturates; inf for float images."""
     if not np.issubdtype(frame.dtype, np.integer):
         return float("inf")
