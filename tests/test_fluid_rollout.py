@@ -139,10 +139,14 @@ def test_bad_input_is_refused_at_the_door() -> None:
     for bad in (np.nan, np.inf):
         x = start.position.copy()
         x[4, 1] = bad
-        with pytest.raises(DataError, match="particle 4 is not"):
+        with pytest.raises(DataError, match="position must be finite numbers; that of particle 4 is not"):
             dataclasses.replace(start, position=x)
     with pytest.raises(DataError, match="none twice"):
         dataclasses.replace(start, ids=np.zeros(125, dtype=int))
+    with pytest.raises(DataError, match="entropy has 3 rows for 125"):
+        dataclasses.replace(start, entropy=np.zeros(3))
+    with pytest.raises(DataError, match="at least one particle"):
+        FluidFrame(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0))
     with pytest.raises(DataError, match="entropy"):
         FluidFrame(start.position, start.velocity, start.entropy[:, None])
     for wrong in ({"dt": 0.0}, {"dt": np.nan}, {"dt": 1e-3, "conservative": "euler"}, {"dt": 1e-3, "tolerance": 1.0},

@@ -51,10 +51,11 @@ class FluidFrame:
         for name in ("position", "velocity", "entropy"):
             value = np.asarray(getattr(self, name), dtype=float)
             object.__setattr__(self, name, value)
-            bad = np.flatnonzero(~np.isfinite(value.reshape(n, -1)).all(axis=1)) if len(value) == n else np.zeros(1)
-            if len(value) != n or bad.size:
-                raise DataError(f"FluidFrame: {name} of shape {value.shape} must be finite numbers, a row for each of "
-                                f"the {n} particles" + (f"; particle {ids[int(bad[0])]} is not." if n else "."))
+            if len(value) != n:
+                raise DataError(f"FluidFrame: {name} has {len(value)} rows for {n} particles; give one row for each.")
+            bad = np.flatnonzero(~np.isfinite(value.reshape(n, -1)).all(axis=1)) if n else np.empty(0, int)
+            if bad.size:
+                raise DataError(f"FluidFrame: {name} must be finite numbers; that of particle {ids[bad[0]]} is not.")
         if self.position.ndim != 2 or self.position.shape != self.velocity.shape or self.entropy.shape != (n,) or n < 1:
             raise DataError(f"FluidFrame: position {self.position.shape} and velocity {self.velocity.shape} must be "
                             f"(n, dim) and entropy {self.entropy.shape} (n,), with at least one particle.")
