@@ -23,9 +23,10 @@ from vid2dyn.dynamics.fluid import Fluid
 from vid2dyn.errors import ModelError
 from vid2dyn.integrators.neighbours import PairList
 
-NEAR = 1e-6
-"""Relative change below which a quotient of differences becomes the derivative in the middle (error NEAR², rounding
-eps/NEAR: both far below the change itself)."""
+NEAR = 1e-4
+"""Relative change below which a quotient of differences becomes the mean of the derivative by Gauss' rule of two points
+(error NEAR⁴/4320; the quotient would lose eps/NEAR to cancellation, which keeps the iteration restless)."""
+_GAUSS = 0.5 / 3**0.5
 
 
 class SecantForce:
@@ -58,8 +59,12 @@ class SecantForce:
         middle = after + self.before
         grown = ((after - self.before) * middle).sum(1)                   # r'² - r² without the cancellation
         weight = self.fluid.kernel.value((after * after).sum(1).sqrt())
-        mean = (self.square + 0.5 * grown).clamp(min=1e-300).sqrt()
-        secant = _quotient(weight - self.weight, grown, self.square, lambda: 0.5 * self.fluid.kernel(mean)[1] / mean)
+
+        def slope(rows: torch.Tensor, place: float) -> torch.Tensor:
+            r = (self.square[rows] + place * grown[rows]).clamp(min=1e-300).sqrt()
+            return 0.5 * self.fluid.kernel(r)[1] / r
+
+        secant = _quotient(weight - self.weight, grown, self.square, slope)
         density = self.own + torch.zeros_like(self.density).index_add(0, first, weight).index_add(0, second, weight)
         push = self._push(density)
         f = -((push[first] + push[second]) * secant)[:, None] * middle
@@ -68,24 +73,30 @@ class SecantForce:
     def _push(self, density: torch.Tensor) -> torch.Tensor:
         """ϖ = ΔU/Δd, P/d² in the limit."""
         change = density - self.density
-        middle = 0.5 * (density + self.density)
         energy = self.fluid.eos(self.entropy, 1.0 / density).U
-        return _quotient(energy - self.energy, change, self.density,
-                         lambda: self.fluid.eos(self.entropy, 1.0 / middle).P / middle**2)
+
+        def slope(rows: torch.Tensor, place: float) -> torch.Tensor:
+            d = self.density[rows] + place * change[rows]
+            return self.fluid.eos(self.entropy[rows], 1.0 / d).P / d**2
+
+        return _quotient(energy - self.energy, change, self.density, slope)
 
 
 def _quotient(rise: torch.Tensor, run: torch.Tensor, scale: torch.Tensor,
-              slope: Callable[[], torch.Tensor]) -> torch.Tensor:
-    """rise/run, or `slope` where run is too small beside scale."""
-    close = run.abs() <= NEAR * scale
-    if not bool(close.any()):
+              slope: Callable[[torch.Tensor, float], torch.Tensor]) -> torch.Tensor:
+    """rise/run, or where run is too small beside scale the mean of `slope(rows, place)` over places from 0 to 1."""
+    rows = torch.nonzero(run.abs() <= NEAR * scale)[:, 0]
+    if not len(rows):
         return rise / run
-    return torch.where(close, slope(), rise / torch.where(close, torch.ones_like(run), run))
+    out = rise / torch.where(run == 0, torch.ones_like(run), run)
+    out[rows] = 0.5 * (slope(rows, 0.5 - _GAUSS) + slope(rows, 0.5 + _GAUSS))
+    return out
 
 
 def exact_move(force: Callable[[torch.Tensor], torch.Tensor], position: torch.Tensor, velocity: torch.Tensor,
                start: torch.Tensor, dt: float, mass: float, *, held: torch.Tensor | None = None,
-               held_velocity: torch.Tensor | None = None, limit: int = 60) -> tuple[torch.Tensor, torch.Tensor, int]:
+               held_velocity: torch.Tensor | None = None, floor: float = 0.0,
+               limit: int = 60) -> tuple[torch.Tensor, torch.Tensor, int]:
     """Positions and velocities after a secant step, and the number of iterations.
 
     Parameters
@@ -96,6 +107,8 @@ def exact_move(force: Callable[[torch.Tensor], torch.Tensor], position: torch.Te
         Force to start the iteration with.
     held, held_velocity : (n,) bool and (n, dim) tensors, optional
         Particles whose mean velocity over the step is given.
+    floor : float
+        Changes of velocity that are rounding; where everything is at rest there is no speed to compare with.
 
     Raises
     ------
@@ -114,7 +127,7 @@ def exact_move(force: Callable[[torch.Tensor], torch.Tensor], position: torch.Te
         moved, scale = float((new - mean).abs().max()), float(new.abs().max())
         mean = new
         # settled, or as far as rounding lets it: quotients of small differences keep the last digits restless
-        if moved <= 1e-15 * scale or (moved <= 1e-11 * scale and moved >= 0.3 * last):
+        if moved <= 1e-15 * scale or (moved <= 1e-11 * scale + floor and moved >= 0.3 * last):
             return position + dt * mean, 2.0 * mean - velocity, iteration
         if not moved < 1e3 * (last + scale):
             break

@@ -196,7 +196,8 @@ class FluidStepper:
             secant = SecantForce(self.fluid, near, x, S, state.density, state.thermo.U, state.box, later)
             mean = None if target is None else (target[0].to(x) - x) / self.dt
             x, v, _ = exact_move(lambda end: secant(end) + push, x, v, force + push, self.dt, m,
-                                 held=None if held is None else held.held, held_velocity=mean)
+                                 held=None if held is None else held.held, held_velocity=mean,
+                                 floor=1e-13 * self.fluid.cutoff / self.dt)
         if later is not state.box or not near.covers(x):
             if self.conservative == "exact" and later is state.box:
                 raise ModelError("particles went further in one step than their neighbour list reaches. "
