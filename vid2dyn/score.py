@@ -261,9 +261,9 @@ def pair_distance_bias(frames: Iterable[tuple[np.ndarray, np.ndarray]],
     errors, pairs = [], 0
     for features, truth in frames:
         i, j = matches(features[:, :2], truth, reach)
-        row = np.full(len(truth), -1)
-        row[j] = i
-        row = row.reshape(-1, 2)
+        place = np.full(len(truth), -1)
+        place[j] = i
+        row = place.reshape(-1, 2)
         pairs += len(row)
         row = row[(row >= 0).all(axis=1)]
         apart = features[row[:, 0], :2] - features[row[:, 1], :2]
