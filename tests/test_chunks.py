@@ -90,6 +90,16 @@ def test_other_links_use_the_same_parts(movie: Path, tmp_path: Path, monkeypatch
         track_movie(movie, out, Track(diameter=11))
 
 
+def test_other_files_in_the_folder_of_parts_stay(movie: Path, expected: bytes, tmp_path: Path) -> None:
+    mine = tmp_path / "mine" / "notes" / "1.parquet"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("precious")
+    with pytest.raises(DataError, match="no particle"):
+        track_movie(movie, tmp_path / "t.parquet", Track(diameter=9, minmass=1e9), parts=tmp_path / "mine")
+    assert track_movie(movie, tmp_path / "t.parquet", SETTINGS, parts=tmp_path / "mine").path.read_bytes() == expected
+    assert [p for p in (tmp_path / "mine").rglob("*") if p.is_file()] == [mine]
+
+
 def test_damaged_parts_are_made_again(movie: Path, expected: bytes, tmp_path: Path) -> None:
     out = tmp_path / "t.parquet"
     track_movie(movie, out, SETTINGS, part_frames=20, keep_parts=True)

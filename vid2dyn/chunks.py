@@ -32,7 +32,7 @@ from typing import Any
 
 from vid2dyn import __version__, pipeline
 from vid2dyn.config import recipe, settings
-from vid2dyn.errors import ConfigError, DataError
+from vid2dyn.errors import ConfigError, DataError, Vid2DynError
 from vid2dyn.files import atomic, sha256
 from vid2dyn.progress import Progress, silent
 from vid2dyn.stages import fingerprint
@@ -103,19 +103,42 @@ def track_movie(path: str | os.PathLike[str], out: str | os.PathLike[str], setti
     """
     if workers < 1:
         raise ConfigError(f"workers = {workers}: at least one process has to do the work.")
-    work = _prepare(Path(path), _parts_of(out, parts), settings or Track(), options, part_frames)
-    work.find(work.ranges(), workers, progress)
+    place = _parts_of(out, parts)
+    try:
+        work = _prepare(Path(path), place, settings or Track(), options, part_frames)
+        work.find(work.ranges(), workers, progress)
+        tracked = _link(work, Path(out), progress)
+    except Vid2DynError:
+        if not list(place.glob("*/[0-9]*.parquet")):       # nothing that a repetition could go on from
+            _clear(place)
+        raise
+    if not keep_parts:
+        _clear(place)
+    return tracked
+
+
+def _link(work: _Work, out: Path, progress: Progress) -> Tracked:
+    """The links of parts that are all there, and the tracks."""
     folder = work.folder / f"links-{fingerprint(recipe(work.plan.settings))[:12]}"
     link = linked_features(work.plan, work.load, work.ranges(), folder, progress)
-    info = {"units": work.video.units, "field_of_view": work.video.shape}
     if not link.count.rows:
+        shutil.rmtree(work.folder)                     # empty parts are of no use to anybody
         raise DataError(work.plan.nothing(work.video))
     provenance = work.plan.provenance(work.video, link.notes, work.digest if work.path.exists() else None)
-    n_particles, n_rows, n_frames = write_tracks(Path(out), link, work.load, work.ranges(), folder, info, provenance)
-    work.write_manifest(Path(out))
-    if not keep_parts:
-        shutil.rmtree(work.folder.parent)
-    return Tracked(Path(out), n_particles, n_rows, n_frames, tuple(provenance["warnings"]))
+    about = {"units": work.video.units, "field_of_view": work.video.shape}
+    n_particles, n_rows, n_frames = write_tracks(out, link, work.load, work.ranges(), folder, about, provenance)
+    work.write_manifest(out)
+    return Tracked(out, n_particles, n_rows, n_frames, tuple(provenance["warnings"]))
+
+
+def _clear(parts: Path) -> None:
+    """Remove what was made here, and the folder itself if that was all; a user's own files stay."""
+    for plan in parts.glob(f"{'[0-9a-f]' * 16}/plan.json"):
+        shutil.rmtree(plan.parent)
+    for file in (*parts.glob("source.json"), *parts.glob(".source.*.json")):
+        file.unlink()
+    if parts.is_dir() and not any(parts.iterdir()):
+        parts.rmdir()
 
 
 def track_chunk(path: str | os.PathLike[str], out: str | os.PathLike[str], settings: Track | None = None, *,
