@@ -48,7 +48,7 @@ def fit_gradient_flow(fields: Fields, recipe: GradientFlow, seed: int = 0,
                         "and the free energy stays unknown. Start from a profile with an amplitude.")
     function = DensityFunction(low, high, recipe.knots)
     progress(0, GROUPS + 1, "fit")
-    settings = {"smooth": recipe.smoothness, "force_range": recipe.force_range}
+    settings: dict[str, Any] = {"smooth": recipe.smoothness, "force_range": recipe.force_range}
     found = learn(everything, function, **settings)
     others = []
     for g in range(GROUPS):
