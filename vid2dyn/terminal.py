@@ -57,7 +57,8 @@ def bars(quiet: bool) -> Iterator[Progress]:
         yield show
 
 
-NOT_WITHIN = ("numba", "llvmlite", "importlib._bootstrap")
+NOT_WITHIN = ("numba", "llvmlite", "ctypes", "importlib._bootstrap")
+"""Modules in which an interrupt waits. ctypes: numba calls it while it unpacks a random generator, unprepared for errors."""
 
 
 @contextmanager

@@ -27,8 +27,8 @@ def with_noise(friction, change):
         def __init__(self):
             self.__dict__.update(friction.__dict__)
 
-        def noise(self, snapshot, generator, columns=None):
-            return change(super().noise(snapshot, generator, columns))
+        def noise(self, snapshot, generator):
+            return change(super().noise(snapshot, generator))
 
     return Planted()
 
@@ -65,7 +65,7 @@ def test_wrong_correlations_with_the_right_size_are_refused():
     size = friction.dense(STATE).diagonal().sqrt().reshape(-1, 2)
 
     class Independent(Sum):
-        def noise(self, snapshot, generator, columns=None):
+        def noise(self, snapshot, generator):
             return size * torch.randn(size.shape, generator=generator, dtype=size.dtype)
 
     assert whitened_noise_pvalue(Independent(*friction.parts), STATE, draws=2000) < ALPHA
@@ -75,8 +75,8 @@ def test_noise_with_a_memory_or_a_mean_is_refused():
     class Remembering(SolventMobility):
         last = 0.0
 
-        def noise(self, snapshot, generator, columns=None):
-            fresh = super().noise(snapshot, generator, columns)
+        def noise(self, snapshot, generator):
+            fresh = super().noise(snapshot, generator)
             draw = 0.02 * self.last + (1 - 0.02**2) ** 0.5 * fresh
             self.last = draw
             return draw
@@ -93,8 +93,8 @@ def test_one_wrong_particle_among_twenty_is_seen():
         def root(self, snapshot):
             return Root(node=super().root(snapshot).node)
 
-        def noise(self, snapshot, generator, columns=None):
-            draw = super().noise(snapshot, generator, columns)
+        def noise(self, snapshot, generator):
+            draw = super().noise(snapshot, generator)
             draw[0] *= 2**0.5
             return draw
 
