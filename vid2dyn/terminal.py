@@ -58,7 +58,7 @@ def bars(quiet: bool) -> Iterator[Progress]:
 
 
 NOT_WITHIN = ("numba", "llvmlite", "ctypes", "importlib._bootstrap")
-"""Modules in which an interrupt waits. ctypes: numba calls it while it unpacks a random generator, unprepared for errors."""
+"""Modules in which an interrupt waits. ctypes: numba unpacks a random generator with it and is not ready for errors."""
 
 
 @contextmanager
