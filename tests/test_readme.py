@@ -42,6 +42,15 @@ def test_python_example_runs(folder: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert {p.name for p in folder.iterdir()} >= {"tracks.parquet", "model.vid2dyn", "report.html"}
 
 
+def test_lattice_example_runs_and_is_right() -> None:
+    names: dict[str, object] = {"vd": vd, "np": np}
+    exec(compile(blocks("python")[1], "README.md", "exec"), names)
+    flow, rho = names["flow"], names["rho"]
+    exact = vd.simulators.Arrhenius(kernel=(1.0,)).limit(rho).mobility
+    assert np.linalg.norm(flow.mobility(rho) / exact - 1) / len(rho) ** 0.5 < 0.1     # type: ignore[attr-defined]
+
+
+
 def test_command_line_example_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     lines = blocks("bash")[2].replace("\\\n", " ").strip().splitlines()
@@ -64,7 +73,7 @@ def test_experiment_file_is_valid(folder: Path) -> None:
 def test_new_part_of_the_example_works(monkeypatch: pytest.MonkeyPatch) -> None:
     package = types.ModuleType("my_package")
     monkeypatch.setitem(sys.modules, "my_package", package)
-    exec(compile(blocks("python")[1], "README.md", "exec"), vars(package))
+    exec(compile(blocks("python")[2], "README.md", "exec"), vars(package))
     table = {"n_particles": 9, "frames": 4, "box_length": 9.0, "pair": {"kind": "Ramp", "height": 3}}
     simulator = build(Brownian, table, "[simulate]")
     assert vd.simulate(simulator, seed=0).info["truth"]["pair"]["kind"] == "Ramp"
