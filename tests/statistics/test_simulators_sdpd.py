@@ -253,7 +253,9 @@ def test_shares_of_energy_are_dirichlet(run: Run) -> None:
     assert abs(z_of(np.log(f).mean(axis=1), float(one.expect(np.log)))) < T24
     assert stats.kstest(f[::100].ravel(), one.cdf).pvalue > ALPHA
     assert abs(np.corrcoef(np.log(f).ravel(), run.lnV.ravel())[0, 1]) < 0.05
-    assert np.abs(run.energy / run.energy[0] - 1).max() < 2e-3
+    # Verlet's error of energy walks at random in a noisy gas: 0.8e-3 rms at the end of six such runs, of either sign,
+    # and numbers depend on the compiler; the largest of a walk exceeds 5.2 of these once in 1e6 (reflection principle)
+    assert np.abs(run.energy / run.energy[0] - 1).max() < 6e-3
 
 
 def test_velocities_are_maxwells(run: Run) -> None:
