@@ -120,7 +120,7 @@ def trap_film(shutter: float, seed: int) -> TrapFilm:
     k0 = relaxation / (D0 * DT)
     simulation = S.Brownian(n_particles=100, frames=500, frames_per_second=1 / DT, diffusion=D0, trap="each",
                             trap_stiffness=k0, box_length=64.0, exposure=shutter * DT, micrometre_per_pixel=um)
-    video = vd.render(simulation, camera(400, 7.5), seed=seed)
+    video = vd.render(simulation, camera(400, 6.5), seed=seed)
     tracks = vd.track(video, diameter=9, search_range=6, memory=0, min_length=50)
     model = vd.fit(tracks, vd.Brownian(trap="each"), seed=seed)
     return TrapFilm(shutter, seed, model.trap_stiffness() / k0, float(model.arrays["trap"][1]) / k0,
