@@ -11,7 +11,7 @@ from scipy.stats import distributions
 import vid2dyn as vd
 from vid2dyn.errors import ConfigError, DataError
 from vid2dyn.simulators import lattice_limits as limits
-from vid2dyn.simulators._lattice_kernels import CERTAIN, thresholds
+from vid2dyn.simulators._lattice_kernels import CERTAIN, _box, _recount, thresholds
 
 Z = 4.9
 Arrhenius, ZeroRange = vd.simulators.Arrhenius, vd.simulators.ZeroRange
@@ -79,9 +79,24 @@ def test_the_compiled_loop_ends_at_equilibrium(simulator):
     assert chi2(tuple(J / 2 for J in simulator.kernel)) > limit
 
 
-def test_counts_equal_a_recount():
-    """The box kernel's four-entry update and the general kernel's look-up give the same process in law, and after a
-    million trials the hops still obey the same balance: density-density correlation of both agree with the chain."""
+@pytest.mark.parametrize("reach", [1, 2, 7])
+def test_counts_equal_a_recount_after_a_million_trials(reach):
+    """The four entries a hop changes, both ways round the ring; one wrong entry leaves counts that no state has."""
+    occupied = np.zeros(60, dtype=np.uint8)
+    occupied[:30] = 1
+    position = np.flatnonzero(occupied)
+    felt, fresh = np.zeros(60, np.int32), np.zeros(60, np.int32)
+    _recount(occupied, reach, felt)
+    before = occupied.copy()
+    _box(occupied, position, felt, reach, thresholds(np.exp(-0.1 * np.arange(2 * reach + 1))), 1_000_000, np.uint64(5))
+    _recount(occupied, reach, fresh)
+    assert (felt == fresh).all()
+    assert (np.sort(position) == np.flatnonzero(occupied)).all()
+    assert (occupied != before).any()
+
+
+def test_box_and_general_kernel_agree_with_the_chain():
+    """Occupied neighbours at equilibrium, by the counts of the box and by the patterns of the general kernel."""
     shared = {"sites": 400, "starts": ((0.5, 0.0, 1),), "windows": (500.0,), "realisations": 60}
     chain = limits.local_chain(0.5, (0.7, 0.7))
     words = np.array([[1, 1], [1, 0]])

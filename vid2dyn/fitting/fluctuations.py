@@ -4,7 +4,7 @@ Increments D over a window h are Gaussian for large N, with
 
     mean  -(h/N) sum_b m f'' ∂ρ ∂γ_i          covariance  (2 h/N²) sum_b m Γ_bi Γ_bj        (bonds b)
 
-the weak form of ∂ρ/∂t = ∂(m f''(ρ) ∂ρ) with its fluctuations (Huang et al., arXiv 2312.05810, eqs. 8-10), so
+the weak form of ∂ρ/∂t = ∂(m f''(ρ) ∂ρ) with its fluctuations (the setting of Huang et al., arXiv 2312.05810), so
 K = Γᵀ diag(m) Γ is symmetric, positive and keeps mass whatever m is. The sample covariance is Wishart, the sample mean
 Gaussian and independent of it: two exact likelihoods without free weights. ln m is a spline, fitted by Fisher scoring;
 f'' is a spline, linear in the drift given m (generalised least squares). No convexity is forced.
@@ -52,10 +52,10 @@ def learn(data: Moments, function: DensityFunction, *, smooth: float = 1.0, star
     guess = _first_mobility(data)
     landscape = start or Landscape(function, np.full(function.knots, np.log(guess)), np.ones(function.knots))
     for _ in range(rounds):
-        log_mobility = landscape.log_mobility
         short = short_windows(data, landscape, force_range)
         slopes = _filtered(data, bonds, landscape, force_range)
-        log_mobility = _score_mobility(data, basis, slopes, short, log_mobility, smooth * function.roughness())
+        log_mobility = _score_mobility(data, basis, slopes, short, landscape.log_mobility,
+                                       smooth * function.roughness())
         curvature = _drift(data, basis, gradient, slopes, np.exp(basis @ log_mobility), smooth * function.roughness())
         landscape = Landscape(function, log_mobility, curvature)
     return landscape
