@@ -38,11 +38,31 @@ def thresholds(acceptance: np.ndarray) -> np.ndarray:
     return np.minimum(np.round(acceptance * CERTAIN), CERTAIN).astype(np.uint64)
 
 
-@numba.njit(cache=True, nogil=True)
-def _box(occupied, position, felt, reach, accept, trials, state):  # type: ignore[no-untyped-def]
-    """Exclusion with a box kernel: felt[i] counts the particles within `reach` of i and stands for U_i.
+@numba.njit(cache=True, inline="always")
+def _on_ring(i, n):  # type: ignore[no-untyped-def]
+    """i in [-n, 2n) back on the ring; a conditional move, not a branch."""
+    i = i - n if i >= n else i
+    return i + n if i < 0 else i
 
-    A hop i -> j = i + s changes four counts: i - s reach and j lose one, i and j + s reach gain one.
+
+@numba.njit(cache=True, inline="always")
+def _pattern(occupied, i, reach):  # type: ignore[no-untyped-def]
+    """The 2 reach neighbours of i as bits, the nearest highest, left before right."""
+    n, pattern = len(occupied), 0
+    for r in range(1, reach + 1):
+        left, right = np.int64(occupied[_on_ring(i - r, n)]), np.int64(occupied[_on_ring(i + r, n)])
+        pattern = (pattern << 2) | (left << 1) | right
+    return pattern
+
+
+@numba.njit(cache=True, nogil=True)
+def _exclusion(occupied, position, felt, counted, reach, accept, trials, state):  # type: ignore[no-untyped-def]
+    """Trials of one realisation; returns the state of its stream.
+
+    U_i is looked up by felt[i], the particles within `reach` of i (`counted`: box kernels), or by their pattern. Half
+    of all trials fail, at random: branches on them would be guessed wrong every other time (three times slower), so a
+    failed trial writes back what was there. A hop i -> j = i + side changes four counts, whatever the reach:
+    i - side reach and j lose one, i and j + side reach gain one.
     """
     n, particles = len(occupied), len(position)
     for _ in range(trials):
@@ -51,89 +71,38 @@ def _box(occupied, position, felt, reach, accept, trials, state):  # type: ignor
         p = _below(word, particles)
         i = position[p]
         low = word & _LOW
-        right = (low & _1) == _1
-        if right:
-            j = i + 1
-            if j == n:
-                j = 0
-        else:
-            j = i - 1
-            if j < 0:
-                j = n - 1
-        if occupied[j] or (low >> _1) >= accept[felt[i]]:
-            continue
-        occupied[i] = 0
-        occupied[j] = 1
-        position[p] = j
-        if reach > 0:
-            far, gone = (j + reach, i - reach) if right else (j - reach, i + reach)
-            if far >= n:
-                far -= n
-            elif far < 0:
-                far += n
-            if gone < 0:
-                gone += n
-            elif gone >= n:
-                gone -= n
-            felt[gone] -= 1
-            felt[j] -= 1
-            felt[i] += 1
-            felt[far] += 1
-    return state
-
-
-@numba.njit(cache=True, nogil=True)
-def _short(occupied, position, reach, accept, trials, state):  # type: ignore[no-untyped-def]
-    """Exclusion with any kernel of short range: U_i is looked up by the 2 reach neighbours of i as a bit pattern."""
-    n, particles = len(occupied), len(position)
-    for _ in range(trials):
-        state += _GOLDEN
-        word = _word(state)
-        p = _below(word, particles)
-        i = position[p]
-        low = word & _LOW
-        j = i + 1 if (low & _1) == _1 else i - 1
-        if j == n:
-            j = 0
-        elif j < 0:
-            j = n - 1
-        if occupied[j]:
-            continue
-        pattern = 0
-        for r in range(1, reach + 1):
-            a, b = i - r, i + r
-            if a < 0:
-                a += n
-            if b >= n:
-                b -= n
-            pattern = (pattern << 2) | (occupied[a] << 1) | occupied[b]
-        if (low >> _1) < accept[pattern]:
-            occupied[i] = 0
-            occupied[j] = 1
-            position[p] = j
+        side = np.int64((low & _1) << _1) - 1
+        j = _on_ring(i + side, n)
+        row = np.int64(felt[i]) if counted else _pattern(occupied, i, reach)
+        hop = np.int64((low >> _1) < accept[row]) & (1 - np.int64(occupied[j]))
+        occupied[i] -= hop
+        occupied[j] += hop
+        position[p] = i + hop * (j - i)
+        if counted:
+            felt[_on_ring(i - side * reach, n)] -= hop
+            felt[j] -= hop
+            felt[i] += hop
+            felt[_on_ring(j + side * reach, n)] += hop
     return state
 
 
 @numba.njit(cache=True, parallel=True)
-def exclusion(values, trials, seeds, box, reach, accept):  # type: ignore[no-untyped-def]
+def exclusion(values, trials, seeds, counted, reach, accept):  # type: ignore[no-untyped-def]
     """Run all realisations: values (R, T, N) holds the starts in [:, 0] and receives the states at later times.
 
-    `trials` (R, T - 1), `seeds` (R,) uint64; `accept` thresholds by count (box) or by pattern (not box).
+    `trials` (R, T - 1), `seeds` (R,) uint64; `accept` thresholds by count (`counted`) or by pattern.
     """
     realisations, times, n = values.shape
     for k in numba.prange(realisations):
         occupied = values[k, 0].copy()
         position = np.flatnonzero(occupied)
         felt = np.zeros(n, np.int32)
-        if box and reach > 0:
+        if counted:
             _recount(occupied, reach, felt)
         state = seeds[k]
         for t in range(1, times):
             if len(position):
-                if box:
-                    state = _box(occupied, position, felt, reach, accept, trials[k, t - 1], state)
-                else:
-                    state = _short(occupied, position, reach, accept, trials[k, t - 1], state)
+                state = _exclusion(occupied, position, felt, counted, reach, accept, trials[k, t - 1], state)
             values[k, t] = occupied
 
 
@@ -141,10 +110,12 @@ def exclusion(values, trials, seeds, box, reach, accept):  # type: ignore[no-unt
 def _recount(occupied, reach, felt):  # type: ignore[no-untyped-def]
     """felt[i] = particles within `reach` of i on the ring, i itself left out."""
     n = len(occupied)
+    within = 0
+    for r in range(-reach, reach + 1):
+        within += np.int64(occupied[_on_ring(r, n)])
     for i in range(n):
-        felt[i] = 0
-        for r in range(1, reach + 1):
-            felt[i] += occupied[(i + r) % n] + occupied[(i - r) % n]
+        felt[i] = within - np.int64(occupied[i])
+        within += np.int64(occupied[_on_ring(i + 1 + reach, n)]) - np.int64(occupied[_on_ring(i - reach, n)])
 
 
 @numba.njit(cache=True, parallel=True)
@@ -162,15 +133,10 @@ def zero_range(values, trials, seeds, constant):  # type: ignore[no-untyped-def]
                 word = _word(state)
                 p = _below(word, n if constant else len(position))
                 i = p if constant else position[p]
-                if count[i] == 0:
-                    continue
-                j = i + 1 if (word & _1) == _1 else i - 1
-                if j == n:
-                    j = 0
-                elif j < 0:
-                    j = n - 1
-                count[i] -= 1
-                count[j] += 1
+                hop = count[i] > 0
+                j = _on_ring(i + 1 if (word & _1) == _1 else i - 1, n)
+                count[i] -= hop
+                count[j] += hop
                 if not constant:
                     position[p] = j
             values[k, t] = count

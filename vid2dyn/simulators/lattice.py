@@ -192,17 +192,23 @@ class Arrhenius(Lattice):
 
     @property
     def _rate(self) -> float:
-        return float(np.exp(-2 * np.minimum(self.energies, 0.0).sum()))
+        # the target, a nearest neighbour, is empty
+        lowest = np.minimum(self.energies, 0.0)
+        return float(np.exp(-2 * lowest.sum() + lowest[:1].sum()))
+
+    @property
+    def _counted(self) -> bool:
+        """Whether neighbours are counted (box kernels of range 3 and more) or looked up by their pattern."""
+        return self._box_energy is not None and self.reach > 2
 
     def acceptance(self) -> np.ndarray:
-        """exp(-U)/r_max by the number of neighbours (box), or by their bit pattern: two bits a distance, the nearest
-        first and highest, left before right."""
-        box = self._box_energy
-        if box is not None:
-            return np.exp(-box * np.arange(2 * self.reach + 1)) / self._rate
+        """exp(-U)/r_max by the number of neighbours (`_counted`), or by their bit pattern: two bits a distance, the
+        nearest first and highest, left before right. States without an empty nearest neighbour may exceed 1."""
+        if self._counted:
+            return np.exp(-self.energies[0] * np.arange(2 * self.reach + 1)) / self._rate
         patterns = np.arange(4**self.reach)
         energy = np.zeros(len(patterns))
-        for r, J in enumerate(self.kernel, start=1):
+        for r, J in enumerate(self.energies, start=1):
             shift = 2 * (self.reach - r)
             energy += J * (((patterns >> shift) & 1) + ((patterns >> (shift + 1)) & 1))
         return np.exp(-energy) / self._rate
@@ -229,7 +235,7 @@ class Arrhenius(Lattice):
         return start.sum(axis=1, dtype=np.int64)
 
     def _advance(self, values: np.ndarray, trials: np.ndarray, seeds: np.ndarray) -> None:
-        exclusion(values, trials, seeds, self._box_energy is not None, self.reach, thresholds(self.acceptance()))
+        exclusion(values, trials, seeds, self._counted, self.reach, thresholds(self.acceptance()))
 
 
 @dataclass(frozen=True)
