@@ -51,6 +51,8 @@ class Path:
         Parameters of the simulation: JSON-able.
     centre : tuple of float, optional
         Where a camera looks [µm]; default: the middle of the box, or of the particles at the start.
+    state : (T, N) array, optional
+        Hidden state of every particle in each frame, between 0 and 1, which a camera may show.
     """
 
     positions: np.ndarray
@@ -60,6 +62,7 @@ class Path:
     box: Box = field(default_factory=Free)
     truth: dict[str, Any] = field(default_factory=dict)
     centre: tuple[float, ...] | None = None
+    state: np.ndarray | None = None
 
     @property
     def mean(self) -> np.ndarray:

@@ -94,8 +94,9 @@ class RenderedVideo(Video):
 
     def decode(self, start: int, stop: int) -> Iterator[np.ndarray]:
         """Frames start, ..., stop - 1, drawn in order, one held at a time."""
+        state = self.simulated.state
         for k in range(start, stop):
-            yield self._scene.frame(k, self.points(k))
+            yield self._scene.frame(k, self.points(k), None if state is None else state[k])
 
     def points(self, index: int) -> np.ndarray:
         """(S, N, 2) positions [px] in the frame's axes during the exposure of frame `index`."""
@@ -110,7 +111,8 @@ class RenderedVideo(Video):
 
         Further columns: `simulated` (number in the simulation; `particle` changes when one leaves and
         returns), `y_middle, x_middle` (position at mid-exposure [px]), `force_y, force_x` (force there
-        [kT/µm]). `.info["truth"]` holds the parameters of simulation and camera.
+        [kT/µm]), and `state` of particles with a hidden one. `.info["truth"]` holds the parameters of simulation
+        and camera.
         """
         path, um = self.simulated, self.units.um
         shift = self._shift(path.mean - self.corner)
@@ -118,6 +120,8 @@ class RenderedVideo(Video):
         columns = {"simulated": np.broadcast_to(np.arange(path.middle.shape[1]), path.middle.shape[:2]),
                    "y_middle": middle[..., 0], "x_middle": middle[..., 1],
                    "force_y": path.forces[..., 0], "force_x": path.forces[..., 1]}
+        if path.state is not None:
+            columns["state"] = path.state
         info = {"source": "rendered", "inter_coded": False, "codec": "raw",
                 "truth": {**path.truth, "renderer": recipe(self.renderer), "render_seed": self.seed,
                           "corner_um": self.corner.tolist()}}

@@ -15,10 +15,9 @@ import numpy as np
 
 from vid2dyn.errors import ConfigError
 from vid2dyn.simulators import _spots
+from vid2dyn.simulators._looks import KINDS, NO_PROFILE, in_state, look
 
-_KINDS = {"gaussian": _spots.GAUSSIAN, "ring": _spots.RING, "disc": _spots.DISC}
-_NO_PROFILE = np.zeros(1)
-_POSITIVE = ("height", "width", "spot_sigma", "subframes")
+_POSITIVE = ("height", "width", "spot_sigma", "subframes", "state_width", "state_brightness")
 _NOT_NEGATIVE = ("spot_sigma_scatter", "amplitude_scatter", "background", "flicker", "dirt", "haze", "gain",
                  "read_noise", "fixed_pattern")
 
@@ -67,6 +66,10 @@ class Renderer:
         Depth of the frames.
     subframes : int
         Points of the path drawn in one exposure; 8 or more.
+    state_width, state_brightness : float
+        For particles with a hidden state (`HiddenState`): width and light of one in state 1 over those in state 0.
+    state_spot : {"same", "gaussian", "ring", "disc"}
+        Shape of a particle in state 1, of the same light.
 
     Raises
     ------
@@ -98,6 +101,9 @@ class Renderer:
     fixed_pattern: float = 0.0
     bit_depth: Literal[8, 16] = 8
     subframes: int = 8
+    state_width: float = 1.0
+    state_brightness: float = 1.0
+    state_spot: Literal["same", "gaussian", "ring", "disc"] = "same"
 
     def __post_init__(self) -> None:
         for key in (*_POSITIVE, *_NOT_NEGATIVE, "amplitude", "illumination_gradient"):
@@ -107,8 +113,9 @@ class Renderer:
             if (key in _POSITIVE and value <= 0) or (key in _NOT_NEGATIVE and value < 0):
                 raise ConfigError(f"Renderer({key}={value!r}): it must be {'' if key in _POSITIVE else 'zero or '}"
                                   "positive.")
-        if self.spot not in _KINDS:
-            raise ConfigError(f"Renderer(spot={self.spot!r}): known are {', '.join(_KINDS)}.")
+        for key, known in (("spot", tuple(KINDS)), ("state_spot", ("same", *KINDS))):
+            if getattr(self, key) not in known:
+                raise ConfigError(f"Renderer({key}={getattr(self, key)!r}): known are {', '.join(known)}.")
         if self.bit_depth not in (8, 16):
             raise ConfigError(f"Renderer(bit_depth={self.bit_depth!r}): cameras here have 8 or 16 bit.")
         if self.subframes < 8:
@@ -144,43 +151,51 @@ class Scene:
         r = self.renderer = renderer
         self.seed = seed
         looks, dirt, haze, pattern = (np.random.default_rng(s) for s in np.random.SeedSequence((seed, 0)).spawn(4))
-        self.profile = _NO_PROFILE if r.spot == "gaussian" else _spots.profile(_KINDS[r.spot])
         self.sigma = r.spot_sigma * _scatter(looks, r.spot_sigma_scatter, n_particles)
         self.amplitude = r.amplitude * _scatter(looks, r.amplitude_scatter, n_particles)
+        self.plain = look(r.spot, self.sigma, self.amplitude)
         across = (np.arange(r.width) + 0.5) / r.width - 0.5
         self.illumination = 1 + r.illumination_gradient * across[None, :]
         self.dirt = np.zeros((r.height, r.width))
         specks = dirt.uniform((0, 0), (r.height, r.width), (r.dirt, 2))
         brightness = 0.5 * r.amplitude * dirt.uniform(-1, 1, r.dirt)
         width = r.spot_sigma * dirt.uniform(1, 3, r.dirt)
-        _spots.draw(self.dirt, specks, width, brightness, _spots.GAUSSIAN, _NO_PROFILE)
+        _spots.draw(self.dirt, specks, width, brightness, _spots.GAUSSIAN, NO_PROFILE)
         self.waves = haze.standard_normal((4, 2)) * 2 * np.pi / min(r.height, r.width)
         self.phases, self.pace = haze.uniform(0, 2 * np.pi, 4), haze.uniform(0.005, 0.02, 4)
         self.sensitivity = 1 + r.fixed_pattern * pattern.standard_normal((r.height, r.width))
 
-    def light(self, index: int, points: np.ndarray, flicker: float = 1.0) -> np.ndarray:
+    def light(self, index: int, points: np.ndarray, flicker: float = 1.0,
+              state: np.ndarray | None = None) -> np.ndarray:
         """Expected light [grey levels] of frame `index`, (height, width) float array.
 
         Parameters
         ----------
         points : (S, N, 2) array
             Positions of the particles during the exposure [px], axes y, x.
+        state : (N,) array, optional
+            Hidden states, 0 to 1, of particles that have them.
         """
         r = self.renderer
         canvas = self.dirt + r.background
-        amplitude = self.amplitude / len(points)
-        for part in points:
-            _spots.draw(canvas, np.ascontiguousarray(part), self.sigma, amplitude, _KINDS[r.spot], self.profile)
+        looks = [self.plain]
+        if state is not None:
+            other = r.spot if r.state_spot == "same" else r.state_spot
+            looks = in_state(self.plain, state, r.spot, other, r.state_width, r.state_brightness)
+        for shown in looks:
+            amplitude = shown.amplitude / len(points)
+            for part in points:
+                _spots.draw(canvas, np.ascontiguousarray(part), shown.sigma, amplitude, shown.kind, shown.profile)
         if r.haze:
             canvas += r.haze * self._cloud(index)
         canvas *= self.illumination * flicker
         return np.maximum(canvas, 0.0, out=canvas)
 
-    def frame(self, index: int, points: np.ndarray) -> np.ndarray:
+    def frame(self, index: int, points: np.ndarray, state: np.ndarray | None = None) -> np.ndarray:
         """Frame `index` as the camera gives it, (height, width) of the renderer's type; see `light`."""
         r = self.renderer
         rng = np.random.default_rng(np.random.SeedSequence((self.seed, 1, index)))
-        image = self.light(index, points, max(1 + r.flicker * rng.standard_normal(), 0.0))
+        image = self.light(index, points, max(1 + r.flicker * rng.standard_normal(), 0.0), state)
         if r.gain:
             image = r.gain * rng.poisson(image / r.gain)
         if r.fixed_pattern:
