@@ -38,9 +38,10 @@ _HOME = {
     "Fields": "fields", "Box": "box", "Free": "box", "Periodic": "box", "LeesEdwards": "box",
     "Brownian": "dynamics.brownian", "GradientFlow": "dynamics.gradient_flow", "Model": "model",
     "Vid2DynError": "errors", "ConfigError": "errors", "DataError": "errors", "UnitsError": "errors",
-    "ModelError": "errors",
+    "ModelError": "errors", "Cancelled": "progress",
 }
-_PACKAGES = ("simulators", "analysis", "tracking", "readers", "dynamics", "convert", "config")
+_PACKAGES = ("simulators", "analysis", "tracking", "readers", "dynamics", "convert", "config", "describe", "registry",
+             "headline", "files")
 
 __all__ = ["__version__", *sorted(_HOME), *_PACKAGES]
 

@@ -69,7 +69,7 @@ def open_keys() -> list[str]:
 
 
 def track(video: Video | PathLike, settings: Track | None = None, *, progress: Progress = silent,
-          **options: Any) -> Trajectories:
+          keep_partial: bool = False, **options: Any) -> Trajectories:
     """Find and link the particles of a recording.
 
     Parameters
@@ -78,6 +78,9 @@ def track(video: Video | PathLike, settings: Track | None = None, *, progress: P
         What `vd.open` returned, or a path that it can open.
     settings : Track, optional
         All settings of the tracker in one object; or give them one by one:
+    keep_partial : bool
+        When `progress` cancels, return the tracks of the frames that are done in place of raising `Cancelled`; their
+        ``info["parameters"]`` are the settings that repeat them.
     **options
         Keys of `Track` (diameter=11, search_range=5, memory=3, ...); with a path also those of `vd.open`.
 
@@ -98,7 +101,7 @@ def track(video: Video | PathLike, settings: Track | None = None, *, progress: P
             raise DataError(f"{video}: holds a table of positions, not a recording; "
                             "vd.open (command line: fit, report) reads its tracks as they are.")
         video = opened
-    return run_tracker(video, chosen, progress=progress)
+    return run_tracker(video, chosen, progress=progress, keep_partial=keep_partial)
 
 
 def suggest(video: Video | PathLike, settings: Track | None = None, *, progress: Progress = silent,

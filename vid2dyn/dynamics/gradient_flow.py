@@ -3,14 +3,17 @@
     dρ = -M ∇U dt + sqrt(2 M) dW,    U = q sum_k f(ρ_k),    M = (n²/q) sum over faces m(ρ_face) (e_i - e_j)(e_i - e_j)ᵀ
 
 for n cells of q sites on a ring of length 1; faces are the pairs, ± sqrt(m) the two ends of the root, so mass is
-conserved in drift and noise. With the face's density the mean of its two sides, ∇·M = 0: m depends on ρ_i + ρ_j,
-along which (e_i - e_j) does not move. As n grows, ρ_t = (m f'(ρ)_x)_x with noise of variance 2m/N (N = n q sites), the
-fluctuating hydrodynamics of lattice processes (Spohn 1991; Huang et al., arXiv 2312.05810).
+conserved in drift and noise. With the face's density the mean of its two sides, ∇·M = 0: m depends on ρ_i + ρ_j (and,
+with an even kernel, on others symmetrically), along which (e_i - e_j) does not move. As n grows,
+ρ_t = (m f'(ρ)_x)_x with noise of variance 2m/N (N = n q sites), the fluctuating hydrodynamics of lattice processes
+(Spohn 1991; Huang et al., arXiv 2312.05810).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -36,9 +39,11 @@ class GradientFlow(Recipe):
     knots : int
         Resolution of mobility and f'' in density.
     force_range : int
-        Range L of long-ranged forces between particles that exclude each other [cells]; 0: all forces are short. On
-        scales below it fluctuations relax as if there were none: D(k) = m [1/(ρ(1-ρ)) + (f'' - 1/(ρ(1-ρ))) J(k)/J(0)]
-        with the transform of a box. Only the correction for the length of a window uses it.
+        Longest range of the forces between particles [cells]; 0: all forces are short against the elements. Then an
+        even kernel up to this range is learned beside the local functions (`EvenKernels`). Wanted for Kac kernels;
+        starts should vary on the scale of the range, or the kernel stays unknown.
+    kernel_knots : int
+        Resolution of that kernel in distance.
     smoothness : float
         Prior precision of their roughness; raise it for few data.
 
@@ -48,10 +53,13 @@ class GradientFlow(Recipe):
     'gradient flow of a density, 9 knots'
     """
 
+    learns_from: ClassVar[Literal["trajectories", "fields"]] = "fields"
+
     elements: int | None = None
     degree: int = 2
     knots: int = 9
     force_range: int = 0
+    kernel_knots: int = 4
     smoothness: float = 1.0
 
     def __post_init__(self) -> None:
@@ -64,12 +72,16 @@ class GradientFlow(Recipe):
         if self.force_range < 0:
             raise ConfigError(f"GradientFlow: force_range = {self.force_range}; give a number of cells, 0 for short "
                               "forces.")
+        if self.force_range and not 1 <= self.kernel_knots <= self.force_range:
+            raise ConfigError(f"GradientFlow: kernel_knots = {self.kernel_knots}; give 1 to force_range = "
+                              f"{self.force_range}.")
         if not (np.isfinite(self.smoothness) and self.smoothness >= 0):
             raise ConfigError(f"GradientFlow: smoothness = {self.smoothness!r}; give a number of at least 0.")
 
     @property
     def summary(self) -> str:
-        return f"gradient flow of a density, {self.knots} knots"
+        far = f", forces up to {self.force_range} cells" if self.force_range else ""
+        return f"gradient flow of a density, {self.knots} knots{far}"
 
 
 def ring(rho: torch.Tensor) -> Snapshot:
@@ -79,46 +91,33 @@ def ring(rho: torch.Tensor) -> Snapshot:
     return Snapshot(rho[:, None], torch.stack([cell, (cell + 1) % n], dim=1), Free())
 
 
-class FreeEnergy(Potential):
-    """U = q sum_k f(ρ_k) [kT].
+@dataclass(frozen=True, eq=False)
+class _OnRing:
+    """A landscape on cells of q = `sites` sites each."""
 
-    Parameters
-    ----------
-    landscape : Landscape
-    sites : float
-        q, sites in one cell.
-    """
+    landscape: Landscape
+    sites: float
 
-    def __init__(self, landscape: Landscape, sites: float) -> None:
-        self.landscape, self.sites = landscape, sites
+    def of(self, function: Callable[[np.ndarray], np.ndarray], snapshot: Snapshot) -> torch.Tensor:
+        """A function of the densities, computed by numpy."""
+        return torch.as_tensor(function(snapshot.position[:, 0].detach().cpu().numpy())).to(snapshot.position)
+
+
+class FreeEnergy(_OnRing, Potential):
+    """U = q sum_k [f(ρ_k) - ...] [kT], see `Landscape`."""
 
     def energy(self, snapshot: Snapshot) -> torch.Tensor:
-        rho = snapshot.position[:, 0]
-        return torch.as_tensor(self.sites * self.landscape.energy(rho.detach().cpu().numpy()).sum()).to(rho)
+        return self.sites * len(snapshot.position) * self.of(self.landscape.total, snapshot)
 
     def gradient(self, snapshot: Snapshot, columns: tuple[str, ...] = ("position",)) -> torch.Tensor:
-        rho = snapshot.position
-        return torch.as_tensor(self.sites * self.landscape.potential(rho.detach().cpu().numpy())).to(rho)
+        return self.sites * self.of(self.landscape.chemical_potential, snapshot)[:, None]
 
 
-class FaceMobility(FrictionMatrix):
-    """M of the module docstring by its root: ± n sqrt(m/q) at the two sides of every face.
-
-    Parameters
-    ----------
-    landscape : Landscape
-    sites : float
-        q, sites in one cell.
-    """
-
-    def __init__(self, landscape: Landscape, sites: float) -> None:
-        self.landscape, self.sites = landscape, sites
+class FaceMobility(_OnRing, FrictionMatrix):
+    """M of the module docstring by its root: ± n sqrt(m/q) at the two sides of every face of `ring`."""
 
     def root(self, snapshot: Snapshot) -> Root:
-        rho = snapshot.position[:, 0]
-        first, second = snapshot.pairs.unbind(1)
-        face = (0.5 * (rho[first] + rho[second])).detach().cpu().numpy()
-        block = len(rho) * torch.as_tensor(np.sqrt(self.landscape.mobility(face) / self.sites)).to(rho)
+        block = len(snapshot.position) * torch.sqrt(self.of(self.landscape.face_mobility, snapshot) / self.sites)
         return Root(first=block[:, None, None], second=-block[:, None, None], pairs=snapshot.pairs)
 
     def divergence(self, snapshot: Snapshot) -> torch.Tensor:

@@ -14,7 +14,7 @@ import pandas as pd
 from vid2dyn.config import recipe
 from vid2dyn.errors import DataError
 from vid2dyn.files import sha256
-from vid2dyn.progress import Progress, silent
+from vid2dyn.progress import Cancelled, Progress, silent
 from vid2dyn.tracking.detect import COLUMNS
 from vid2dyn.tracking.features import OVERLAP, checked, crowded, features_of
 from vid2dyn.tracking.filters import keep
@@ -27,7 +27,8 @@ from vid2dyn.video import Video
 _LOOKED_AT = 5                    # frames that choose minmass
 
 
-def track(video: Video, settings: Track | None = None, progress: Progress = silent) -> Trajectories:
+def track(video: Video, settings: Track | None = None, progress: Progress = silent, *,
+          keep_partial: bool = False) -> Trajectories:
     """Find and link the particles of a movie.
 
     Parameters
@@ -38,6 +39,9 @@ def track(video: Video, settings: Track | None = None, progress: Progress = sile
         See there; default: all defaults.
     progress : Progress
         Called once a frame.
+    keep_partial : bool
+        If `progress` cancels, return the frames that are done: the tracks that `settings` with ``stop`` after them and
+        ``minmass = tracks.info["minmass"]`` give, which are then the parameters in `info`.
 
     Returns
     -------
@@ -80,12 +84,19 @@ def track(video: Video, settings: Track | None = None, progress: Progress = sile
             found.append(features)
             count.add([len(features)], crowded(features, plan.in_force))
             yield number, features
-            progress(number + 1 - plan.start, plan.stop - plan.start, "tracking")
+            try:
+                progress(number + 1 - plan.start, plan.stop - plan.start, "tracking")
+            except Cancelled:
+                if not (keep_partial and count.rows):
+                    raise
+                return
 
     linker = NearestLinks(plan.in_force)
     particle = list(linker(frames()))
     if not count.rows:
         raise DataError(plan.nothing(video))
+    if len(count.counts) < plan.stop - plan.start:
+        plan = plan.until(plan.start + len(count.counts))
     table = rows(count.frame(), np.concatenate(particle), np.concatenate(found))
     found.clear()
     tracks = Trajectories.from_dataframe(table, units=video.units, field_of_view=video.shape,
@@ -132,6 +143,11 @@ class Plan:
         return {"source": video.path.name, "sha256": digest, "codec": info.codec, "inter_coded": info.inter_coded,
                 "parameters": recipe(self.settings), "minmass": float(self.in_force.minmass or 0.0),
                 "warnings": warnings, "versions": {name: version(name) for name in ("vid2dyn", "trackpy", "numpy")}}
+
+    def until(self, stop: int) -> Plan:
+        """The plan of a movie that was left at frame `stop`: settings that repeat it, minmass included."""
+        settings = dataclasses.replace(self.settings, stop=stop, minmass=self.in_force.minmass)
+        return Plan(settings, dataclasses.replace(self.in_force, stop=stop), self.start, stop)
 
     def nothing(self, video: Video) -> str:
         """What to try when no frame held a particle."""

@@ -1,0 +1,260 @@
+"""Data as layers of napari and back: pure functions, no Qt and no viewer.
+
+A layer is what napari's readers return: ``(data, keyword arguments, type)``. Axes are (t, y, x) with scales in s and µm
+where the calibration is known, else in frames and pixels, so that data and model share one slider of time.
+Every layer carries its object in ``metadata["vid2dyn"]``; analysis uses that, never the reduced copy that is drawn.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import vid2dyn as vd
+from vid2dyn_napari import styles
+
+Layer = tuple[Any, dict[str, Any], str]
+_COLUMNS = ("y_std", "x_std", "mass", "size", "ecc", "signal")
+
+
+class LazyFrames:
+    """A Video as napari's image data: (T, H, W), decoded when looked at, never all at once.
+
+    Parameters
+    ----------
+    video : Video
+    """
+
+    ndim = 3
+
+    def __init__(self, video: Any) -> None:
+        self.video = video
+        self.shape = (len(video), *video.shape)
+        self.dtype = np.dtype(video.info.dtype)
+        self.size = int(np.prod(self.shape))
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        """Frames as an array; an integer in the first place drops that axis, as in numpy."""
+        key = key if isinstance(key, tuple) else (key,)
+        key = tuple(k for k in key if k is not Ellipsis) if Ellipsis in key else key
+        frames, rest = (key[0], key[1:]) if key else (slice(None), ())
+        if isinstance(frames, slice):
+            chosen = range(*frames.indices(len(self)))
+            return np.stack([self.video[i] for i in chosen])[(slice(None), *rest)] if len(chosen) else \
+                np.empty((0, *self.shape[1:]), self.dtype)[(slice(None), *rest)]
+        if np.ndim(frames):
+            return np.stack([self.video[int(i)] for i in frames])[(slice(None), *rest)]
+        return self.video[int(frames)][rest]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[:], dtype=dtype)
+
+
+def scale(units: Any) -> tuple[tuple[float, float, float], tuple[str, str, str]]:
+    """Size of a frame and a pixel, and their units: (s, µm, µm) as far as they are known.
+
+    >>> scale(vd.Units(micrometre_per_pixel=0.5, frames_per_second=10.0))
+    ((0.1, 0.5, 0.5), ('s', 'um', 'um'))
+    """
+    time, length = units.frames_per_second, units.micrometre_per_pixel
+    return ((1.0 if time is None else 1.0 / time, length or 1.0, length or 1.0),
+            ("pixel" if time is None else "s", *(("um" if length else "pixel",) * 2)))
+
+
+def _common(units: Any, name: str, thing: Any, offset: float = 0.0) -> dict[str, Any]:
+    sizes, names = scale(units)
+    return {"name": name, "scale": sizes, "units": names, "axis_labels": ("t", "y", "x"),
+            "translate": (0.0, 0.0, offset), "metadata": {"vid2dyn": thing}}
+
+
+def video_layer(video: Any, name: str = "video") -> Layer:
+    """A recording, lazily; contrast from a few of its frames."""
+    few = np.stack([video[i] for i in np.unique(np.linspace(0, len(video) - 1, 3).astype(int))])
+    low, high = (float(v) for v in np.percentile(few[:, ::2, ::2], (0.5, 99.9)))
+    limits = (low, high if high > low else low + 1.0)
+    return LazyFrames(video), {**_common(video.units, name, video), "contrast_limits": limits,
+                               "colormap": "gray"}, "image"
+
+
+def shown(tracks: Any, limit: int = styles.MAX_VERTICES) -> tuple[Any, int]:
+    """Linked detections to draw, whole tracks spread evenly over the numbers, and how many tracks were left out.
+
+    >>> tracks = vd.simulate(vd.simulators.Brownian(n_particles=10, frames=20, box_length=10.0), seed=0)
+    >>> few, left_out = shown(tracks, limit=100)
+    >>> few.n_particles, left_out
+    (5, 5)
+    """
+    particle = tracks.particle
+    first = int(np.searchsorted(particle, 0))                # rows are sorted by particle, -1 is unlinked
+    starts = first + np.flatnonzero(np.diff(particle[first:], prepend=-1))
+    if not len(starts) or len(particle) - first <= limit:
+        return (tracks.linked() if first else tracks), 0
+    length = np.diff(np.append(starts, len(particle)))
+    order = np.argsort(np.arange(len(starts)) * 0.618033988749895 % 1.0, kind="stable")
+    count = max(1, int(np.searchsorted(np.cumsum(length[order]), limit, side="right")))
+    keep = np.zeros(len(starts), dtype=bool)
+    keep[order[:count]] = True
+    mask = np.concatenate([np.zeros(first, dtype=bool), np.repeat(keep, length)])
+    return tracks.rows(mask), len(starts) - count
+
+
+def tracks_layer(tracks: Any, name: str = "tracks", offset: float = 0.0, limit: int = styles.MAX_VERTICES,
+                 tail: float = styles.TAIL) -> Layer:
+    """Trajectories as a tracks layer (id, t, y, x); at most `limit` vertices are drawn.
+
+    Parameters
+    ----------
+    offset : float
+        Moves the layer along x [µm, or px]: the model beside the data.
+    tail : float
+        Length of tails [s], or a quarter of that many hundred frames where the frame rate is unknown.
+    """
+    few, left_out = shown(tracks, limit)
+    table = few.dataframe
+    frame = table["frame"].to_numpy(float)
+    data = np.column_stack([table["particle"].to_numpy(float), frame, *positions(few)])
+    settings = _common(tracks.units, name, tracks, offset)
+    frames = max(2, round(tail * (tracks.units.frames_per_second or 100.0)))
+    settings["metadata"] = {"vid2dyn": tracks, "left_out": left_out}
+    columns = [column for column in (*_COLUMNS, "entropy") if column in table]
+    features = table[columns].reset_index(drop=True)
+    settings |= {"tail_length": min(frames, 300), "head_length": 0, "tail_width": 2, "colormap": "turbo",
+                 "features": features, "hide_completed_tracks": True}
+    return data, settings, "tracks"
+
+
+def positions(tracks: Any) -> tuple[np.ndarray, np.ndarray]:
+    """y and x [px] as drawn: wrapped into a periodic box; one-dimensional tracks lie on y = 0."""
+    table, lengths = tracks.dataframe, tracks.box.lengths
+    axes = tracks.axes
+    found = []
+    for k, axis in enumerate(axes[:2]):
+        value = table[axis].to_numpy(float)
+        if lengths is not None:
+            edge = lengths[k] / (tracks.units.micrometre_per_pixel or 1.0)
+            value = np.mod(value, edge)
+        found.append(value)
+    return (np.zeros_like(found[0]), found[0]) if len(found) == 1 else (found[0], found[1])
+
+
+def from_layer(data: np.ndarray, settings: dict[str, Any]) -> Any:
+    """Trajectories of a tracks layer: the whole object it carries, or its vertices with the scales as calibration.
+
+    Raises
+    ------
+    DataError
+        When the layer has a z axis that is not flat.
+
+    Examples
+    --------
+    >>> array = np.array([[7, 0, 1.0, 2.0], [7, 1, 1.5, 2.5]])
+    >>> tracks = from_layer(array, {"scale": (0.1, 0.5, 0.5), "units": ("s", "um", "um")})
+    >>> tracks.units.frames_per_second, tracks.units.micrometre_per_pixel, tracks.dataframe["y"].tolist()
+    (10.0, 0.5, [1.0, 1.5])
+    """
+    carried = (settings.get("metadata") or {}).get("vid2dyn")
+    if isinstance(carried, vd.Trajectories):
+        return carried
+    data = np.asarray(data, dtype=float)
+    if data.shape[1] == 5 and np.ptp(data[:, 2]) > 0:
+        raise vd.DataError("The tracks layer moves along z; vid2dyn learns from one plane. Give tracks in y and x.")
+    table = pd.DataFrame({"frame": data[:, 1].astype(int), "particle": data[:, 0].astype(int),
+                          "y": data[:, -2], "x": data[:, -1]})
+    features = settings.get("features")
+    if features is not None:
+        table = table.assign(**{c: np.asarray(features[c]) for c in features if c in _COLUMNS})
+    sizes = tuple(settings.get("scale") or (1.0,) * 3)
+    names = [str(u) for u in settings.get("units") or ("pixel",) * 3]
+    second = {"s": 1.0, "second": 1.0, "ms": 1e-3, "millisecond": 1e-3}.get(names[-3])
+    micron = {"um": 1.0, "µm": 1.0, "micrometer": 1.0, "nm": 1e-3, "nanometer": 1e-3, "mm": 1e3,
+              "millimeter": 1e3}.get(names[-1])
+    return vd.Trajectories.from_dataframe(
+        table, frames_per_second=None if second is None else 1.0 / (second * sizes[-3]),
+        micrometre_per_pixel=None if micron is None else micron * sizes[-1])
+
+
+class ByFrame:
+    """Positions and a column of one frame after the other, found in the time of that frame alone.
+
+    Parameters
+    ----------
+    tracks : Trajectories
+    column : str
+        "particle" or a column of the table (entropy, mass, ...); "speed" from successive positions [µm/s or px/frame].
+    """
+
+    def __init__(self, tracks: Any, column: str = "particle") -> None:
+        frame = tracks.frame
+        self.order = np.argsort(frame, kind="stable")
+        self.frames = frame[self.order]
+        self.yx = np.column_stack(positions(tracks))
+        self.value = speed(tracks) if column == "speed" else tracks.dataframe[column].to_numpy(float)
+        finite = self.value[np.isfinite(self.value)]
+        low, high = np.percentile(finite, (1, 99)) if finite.size else (0.0, 1.0)
+        self.limits = (float(low), float(high) if high > low else float(low) + 1.0)
+
+    def __call__(self, frame: int) -> tuple[np.ndarray, np.ndarray]:
+        """(n, 2) positions [px] and (n,) values of the detections in `frame`."""
+        a, b = np.searchsorted(self.frames, (frame, frame + 1))
+        rows = self.order[a:b]
+        return self.yx[rows], self.value[rows]
+
+
+def speed(tracks: Any) -> np.ndarray:
+    """(rows,) speed: recorded where the table has velocities [µm/s], else |step| over one frame; 0 at a track's end."""
+    if tracks.velocities is not None:
+        return np.linalg.norm(tracks.velocities, axis=1)
+    i, j = tracks.lagged(1)
+    yx = tracks.dataframe[list(tracks.axes)].to_numpy(float)
+    out = np.zeros(len(yx))
+    sizes = scale(tracks.units)[0]
+    out[i] = np.linalg.norm(yx[j] - yx[i], axis=1) * sizes[1] / sizes[0]
+    return out
+
+
+def columns(tracks: Any) -> list[str]:
+    """What particles can be coloured by."""
+    table = tracks.dataframe
+    return [*(c for c in ("entropy",) if c in table), "speed", "particle",
+            *(c for c in (*_COLUMNS, "density") if c in table)]
+
+
+def width(tracks: Any, video: Any = None) -> float:
+    """Width of what the data fill, in the units of their layers: where to put the model beside them."""
+    size = scale(tracks.units)[0][2]
+    if video is not None:
+        return video.shape[1] * size
+    if tracks.field_of_view is not None:
+        return float(tracks.field_of_view[1]) * size
+    if tracks.box.lengths is not None:
+        return float(tracks.box.lengths[-1])
+    x = positions(tracks)[1]
+    return float(np.ptp(x)) * size if len(x) else 1.0
+
+
+def fields_layer(fields: Any, name: str = "density", offset: float = 0.0) -> Layer:
+    """Fields as a picture of the mean density, one plane for each start: time downwards, the ring across."""
+    mean = fields.mean()
+    span = fields.times[-1] - fields.times[0] if len(fields.times) > 1 else 1.0
+    sizes = (1.0, 1.0 / len(fields.times), 1.0 / fields.n_cells)
+    limits = (float(mean.min()), float(max(mean.max(), mean.min() + 1e-9)))
+    return mean, {"name": name, "scale": sizes, "axis_labels": ("start", "time", "cell"), "contrast_limits": limits,
+                  "translate": (0.0, 0.0, offset), "colormap": "viridis", "interpolation2d": "nearest",
+                  "metadata": {"vid2dyn": fields, "time_span": float(span)}}, "image"
+
+
+def layers_of(thing: Any, name: str = "") -> list[Layer]:
+    """The layers of a Video, Trajectories or Fields."""
+    if isinstance(thing, vd.Video):
+        return [video_layer(thing, name or thing.path.stem)]
+    if isinstance(thing, vd.Trajectories):
+        return [tracks_layer(thing, name or "tracks", limit=int(styles.preference("max_vertices")),
+                             tail=styles.preference("tail_seconds"))]
+    if isinstance(thing, vd.Fields):
+        return [fields_layer(thing, name or "density")]
+    raise vd.DataError(f"A {type(thing).__name__} has no layer; open it in the panel (Plugins > vid2dyn).")

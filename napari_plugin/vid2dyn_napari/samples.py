@@ -1,0 +1,46 @@
+"""What napari's File > Open Sample offers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import vid2dyn as vd
+from vid2dyn_napari.layers import Layer, layers_of
+
+CLIP = Path(vd.__file__).resolve().parents[1] / "sample_data" / "clip.tif"
+"""The recording with known truth that lies beside the package in its repository."""
+
+
+def gas_settings() -> Any:
+    """A fluctuating ideal gas with velocities and entropies, small enough to wait for."""
+    return vd.simulators.SDPD(n_particles=196, frames=120)
+
+
+def lattice_settings() -> Any:
+    """Attracting particles on a ring, enough realisations for a fit."""
+    return vd.simulators.Arrhenius(kernel=(1.0,), sites=200, realisations=500)
+
+
+def clip() -> list[Layer]:
+    """Charged colloids, rendered; without the repository a shorter film is made on the spot."""
+    return layers_of(clip_video(), "clip")
+
+
+def clip_video() -> Any:
+    """The sample recording, or a small one rendered now where the repository is not there."""
+    if CLIP.is_file():
+        return vd.open(CLIP)
+    source = vd.simulators.Brownian(n_particles=150, frames=60, frames_per_second=80.0, diffusion=0.4, exposure=0.0125,
+                                    micrometre_per_pixel=0.13, box_length=30.0, pair=vd.simulators.Yukawa())
+    return vd.render(source, vd.simulators.Renderer(height=192, width=192, spot_sigma=1.6), seed=0)
+
+
+def gas() -> list[Layer]:
+    """A simulated gas."""
+    return layers_of(vd.simulate(gas_settings(), seed=0), "ideal gas")
+
+
+def lattice() -> list[Layer]:
+    """A simulated lattice process."""
+    return layers_of(vd.simulate(lattice_settings(), seed=0), "lattice")

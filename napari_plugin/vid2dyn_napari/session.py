@@ -1,0 +1,196 @@
+"""A session: every verb that was called, with its arguments, and what came out; no Qt, no napari.
+
+The panel calls verbs of `Session` only. So the session can say what was done: as a plain Python script (`script`) and
+as an experiment file for ``vid2dyn run`` (`toml`). Both give the numbers of the session again, to the last digit,
+because every verb is a pure function of its arguments and seed.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import vid2dyn as vd
+from vid2dyn_napari import wording
+
+SAVED = (".parquet", ".vid2dyn", ".fields")
+"""Suffixes of what vid2dyn's own `save` writes."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call: the verb and its arguments, as plain objects."""
+
+    verb: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+def nothing(done: int, total: int, what: str) -> None:
+    """Progress that nobody watches."""
+
+
+class Session:
+    """What is open, and how it came to be.
+
+    `video`, `tracks`, `fields`, `model`, `future` and `truth` are None until a verb makes them; a verb throws away what
+    depended on what it replaces. `steps` holds the last call of "open" (or "simulate"), "track", "fit" and "rollout".
+
+    Examples
+    --------
+    >>> import vid2dyn as vd
+    >>> session = Session()
+    >>> gas = vd.simulators.Brownian(n_particles=20, frames=50, box_length=20.0)
+    >>> _ = session.simulate(gas, seed=1)
+    >>> _ = session.fit(vd.Brownian(), seed=0)
+    >>> print(session.script().splitlines()[10])
+    tracks = vd.simulate(vd.simulators.Brownian(n_particles=20, frames=50, box_length=20.0), seed=1)
+    """
+
+    def __init__(self) -> None:
+        self.steps: dict[str, Step] = {}
+        self.video: Any = None
+        self.tracks: Any = None
+        self.fields: Any = None
+        self.model: Any = None
+        self.future: Any = None
+        self.truth: dict[str, Any] = {}
+
+    # ---------------------------------------------------------------- verbs
+
+    def open(self, path: str | os.PathLike[str], **calibration: Any) -> Any:
+        """Open a recording, a table, or anything that `save` wrote; returns it."""
+        path = Path(path)
+        known = {key: value for key, value in calibration.items() if value is not None}
+        if path.suffix == ".vid2dyn":
+            return self._learned(vd.load(path), Step("load", {"path": path}))
+        if path.suffix in SAVED:
+            found: Any = vd.load(path)
+            found = found.with_units(**known) if known and hasattr(found, "with_units") else found
+        else:
+            found = vd.open(path, **known)
+        self.take(found, Step("open", {"path": path, "calibration": known}))
+        beside = path.with_name(f"{path.stem}.truth.parquet")
+        if isinstance(found, vd.Video) and beside.is_file():
+            self.truth = dict(vd.load(beside).info.get("truth") or {})         # type: ignore[union-attr]
+        return found
+
+    def simulate(self, simulator: Any, seed: int = 0, progress: Any = nothing) -> Any:
+        """Simulate `Trajectories` or `Fields`; returns them."""
+        data = vd.simulate(simulator, seed, progress)
+        self.take(data, Step("simulate", {"simulator": simulator, "seed": seed}))
+        return data
+
+    def take(self, data: Any, step: Step) -> None:
+        """Start anew with `data`: a Video, Trajectories or Fields, and the step that made it."""
+        self.video = self.tracks = self.fields = None
+        self.truth = {}
+        self.steps = {"open": step, **self._forget()}
+        if isinstance(data, vd.Video):
+            self.video = data
+            return
+        if isinstance(data, vd.Fields):
+            self.fields = data
+        else:
+            self.tracks = data
+        self.truth = dict(data.info.get("truth") or {})
+
+    def track(self, settings: Any, progress: Any = nothing) -> Any:
+        """Find and link; when cancelled, the frames that are done are kept, with the settings that repeat them."""
+        video = self._need("video", "Open a recording first: there is nothing to track.")
+        tracks = vd.track(video, settings, progress=progress, keep_partial=True)
+        self._unchanged(video is self.video)
+        used = vd.config.build(vd.tracking.Track, tracks.info["parameters"], "Track")
+        self.steps = {"open": self.steps["open"], "track": Step("track", {"settings": used}), **self._forget()}
+        self.tracks = tracks
+        return tracks
+
+    def fit(self, recipe: Any, seed: int = 0, progress: Any = nothing) -> Any:
+        """Learn a model of the tracks or fields."""
+        data = self.data
+        model = vd.fit(data, recipe, seed=seed, progress=progress)
+        self._unchanged(data is self.data)
+        return self._learned(model, Step("fit", {"recipe": recipe, "seed": seed}))
+
+    def rollout(self, steps: int | None = None, seed: int = 1, progress: Any = nothing, **options: Any) -> Any:
+        """Run the model from the first frame on; as many frames as the data have if `steps` is None."""
+        data, model = self.data, self._need("model", "Fit a model first, or open one: there is nothing to roll out.")
+        count = steps or (data.n_frames if hasattr(data, "n_frames") else 100)
+        future = model.rollout(data, steps=count, seed=seed, progress=progress, **options)
+        self._unchanged(data is self.data and model is self.model)
+        self.steps["rollout"] = Step("rollout", {"steps": count, "seed": seed, **options})
+        self.future = future
+        return future
+
+    # ---------------------------------------------------------------- looking at it
+
+    @property
+    def data(self) -> Any:
+        """What a model is learned from: `Fields` or `Trajectories`."""
+        found = self.fields if self.fields is not None else self.tracks
+        if found is None:
+            todo = "track the particles of the recording" if self.video is not None else "open a recording"
+            raise vd.DataError(f"There is nothing to learn from yet: {todo} first.")
+        return found
+
+    def ready(self, *names: str) -> bool:
+        """Whether all of "video", "tracks", "fields", "data", "model", "future" are there."""
+        return all((self.fields if self.fields is not None else self.tracks) is not None if name == "data"
+                   else getattr(self, name) is not None for name in names)
+
+    @property
+    def name(self) -> str:
+        """A short name for windows and files."""
+        step = self.steps.get("open")
+        if step is None:
+            return "session"
+        if "path" in step.arguments:
+            return Path(step.arguments["path"]).stem
+        return type(step.arguments["simulator"]).__name__ if "simulator" in step.arguments else "tracks"
+
+    # ---------------------------------------------------------------- saying it again
+
+    def script(self, out: str = "results") -> str:
+        """The session as a plain Python script that writes its results to a folder; it needs vid2dyn alone."""
+        return wording.script(self.steps, fields=self.fields is not None, out=out)
+
+    def toml(self, folder: str | os.PathLike[str] | None = None) -> str:
+        """The session as an experiment file for ``vid2dyn run``; paths relative to `folder` where they lie in it.
+
+        Raises
+        ------
+        ConfigError
+            Where an experiment file cannot say it: lattice fields, tables from elsewhere, a model from a file.
+        """
+        return wording.toml(self.steps, fields=self.fields is not None, folder=folder)
+
+    # ---------------------------------------------------------------- within
+
+    def _learned(self, model: Any, step: Step) -> Any:
+        self.model, self.future = model, None
+        self.steps.pop("rollout", None)
+        self.steps["fit"] = step
+        return model
+
+    def _forget(self) -> dict[str, Step]:
+        """Drop what was learned from data that are replaced; a model from a file stays, and its step is returned."""
+        self.future = None
+        step = self.steps.get("fit")
+        if step is not None and step.verb == "load":
+            return {"fit": step}
+        self.model = None
+        return {}
+
+    def _need(self, name: str, otherwise: str) -> Any:
+        found = getattr(self, name)
+        if found is None:
+            raise vd.DataError(otherwise)
+        return found
+
+    @staticmethod
+    def _unchanged(same: bool) -> None:
+        """What was worked on has been replaced meanwhile: the result belongs to nothing."""
+        if not same:
+            raise vd.Cancelled
+

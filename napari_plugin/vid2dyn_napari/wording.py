@@ -1,0 +1,180 @@
+"""A session in words: as a Python script and as an experiment file. Pure text; floats come back as they were."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import vid2dyn as vd
+
+HEAD = '''"""What was done in the panel, as a script. Run it: python {name} [folder for the results]"""
+
+import sys
+from pathlib import Path
+
+import vid2dyn as vd
+
+out = Path(sys.argv[1] if len(sys.argv) > 1 else "{out}")
+out.mkdir(parents=True, exist_ok=True)
+'''
+
+
+def script(steps: Mapping[str, Any], *, fields: bool, out: str, name: str = "session.py") -> str:
+    """The steps of a session as a Python script."""
+    if "open" not in steps:
+        raise vd.ConfigError("Nothing was opened yet, so there is nothing to write down.")
+    data = "fields" if fields else "tracks"
+    lines = [*_source(steps["open"], data), *_tracking(steps, data)]
+    if "fit" in steps:
+        lines += _model(steps["fit"], data)
+    if "rollout" in steps:
+        arguments = ", ".join(f"{key}={_literal(value)}" for key, value in steps["rollout"].arguments.items())
+        lines.append(f"future = model.rollout({data}, {arguments})")
+        lines.append(f'future.save(out / "rollout{".fields" if fields else ".parquet"}")')
+        if not fields:
+            lines.append("print(vd.compare(tracks, future))")
+    if not fields and ("track" in steps or steps["open"].verb == "simulate"):
+        known = [f"{key}={value}" for key, value, there in (
+            ("model", "model", "fit" in steps), ("rollout", "future", "rollout" in steps),
+            ("video", "video", "track" in steps)) if there]
+        lines.append(f'vd.report(out / "report.html", tracks=tracks{"".join(", " + k for k in known)})')
+    return HEAD.format(out=out, name=name) + "\n" + "\n".join(lines) + "\n"
+
+
+def _source(step: Any, data: str) -> list[str]:
+    given = step.arguments
+    if step.verb == "simulate":
+        return [f"{data} = vd.simulate({call(given['simulator'])}, seed={given['seed']})",
+                f'{data}.save(out / "{data}{".fields" if data == "fields" else ".parquet"}")']
+    if step.verb == "table":                     # tracks that no file holds: exported beside the script
+        return ['tracks = vd.load(Path(__file__).with_name("tracks.parquet"))']
+    path = json.dumps(str(Path(given["path"]).absolute()), ensure_ascii=False)
+    options = "".join(f", {key}={_literal(value)}" for key, value in given["calibration"].items())
+    suffix = Path(given["path"]).suffix
+    if suffix in (".parquet", ".fields"):
+        units = f".with_units({options[2:]})" if options else ""
+        return [f"{data} = vd.load({path}){units}"]
+    if suffix.lower() in (".csv", ".xml"):
+        return [f"tracks = vd.open({path}{options})"]
+    return [f"video = vd.open({path}{options})"]
+
+
+def _tracking(steps: Mapping[str, Any], data: str) -> list[str]:
+    if "track" not in steps:
+        return []
+    arguments = _arguments(steps["track"].arguments["settings"])
+    return [f"tracks = vd.track(video{', ' if arguments else ''}{arguments})", 'tracks.save(out / "tracks.parquet")',
+            "print(vd.diffusion(tracks))"]
+
+
+def _model(step: Any, data: str) -> list[str]:
+    if step.verb == "load":
+        path = json.dumps(str(Path(step.arguments["path"]).absolute()), ensure_ascii=False)
+        return [f"model = vd.load({path})"]
+    return [f"model = vd.fit({data}, {call(step.arguments['recipe'])}, seed={step.arguments['seed']})",
+            'model.save(out / "model.vid2dyn")', "print(model)"]
+
+
+def changed(part: Any) -> dict[str, Any]:
+    """The settings of a dataclass that differ from its defaults, in order.
+
+    >>> changed(vd.tracking.Track(diameter=9))
+    {'diameter': 9}
+    """
+    defaults = vd.config.settings(type(part))
+    return {name: getattr(part, name) for name in defaults
+            if defaults[name][1] is dataclasses.MISSING or getattr(part, name) != defaults[name][1]}
+
+
+def call(part: Any) -> str:
+    """The constructor call of a configurable part, with the settings that differ from the defaults.
+
+    >>> call(vd.Brownian(cutoff=3.0)), call(vd.simulators.Brownian(pair=vd.simulators.Yukawa()))
+    ('vd.Brownian(cutoff=3.0)', 'vd.simulators.Brownian(pair=vd.simulators.Yukawa())')
+    """
+    name, module = type(part).__name__, type(part).__module__
+    if module.startswith("vid2dyn.simulators."):
+        home = "vd.simulators"
+    elif name in vd.__all__ and getattr(vd, name) is type(part):
+        home = "vd"
+    else:
+        home = module.replace("vid2dyn", "vd", 1)
+    return f"{home}.{name}({_arguments(part)})"
+
+
+def _arguments(part: Any) -> str:
+    return ", ".join(f"{name}={_literal(value)}" for name, value in changed(part).items())
+
+
+def _literal(value: Any) -> str:
+    """Python source of a setting; a number comes back as it was."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return call(value)
+    if isinstance(value, tuple | list):
+        inner = ", ".join(_literal(item) for item in value)
+        return f"({inner},)" if len(value) == 1 else f"({inner})"
+    value = value.item() if hasattr(value, "item") else value
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+
+
+def toml(steps: Mapping[str, Any], *, fields: bool, folder: str | os.PathLike[str] | None) -> str:
+    """The steps of a session as an experiment file."""
+    if "open" not in steps:
+        raise vd.ConfigError("Nothing was opened yet, so there is nothing to write down.")
+    if fields:
+        raise vd.ConfigError("An experiment file runs particles; write the session as a Python script, which also runs "
+                             "lattice fields.")
+    source = steps["open"]
+    if source.verb == "table":
+        raise vd.ConfigError("These tracks come from a layer, not from a file: export them as .parquet, open that "
+                             "file, and write the experiment then.")
+    if "fit" in steps and steps["fit"].verb == "load":
+        raise vd.ConfigError("The model was read from a file; an experiment file fits its own. Write a Python script.")
+    tables: dict[str, dict[str, Any]] = {}
+    if source.verb == "simulate":
+        tables["simulate"] = {**_table(source.arguments["simulator"]), "seed": source.arguments["seed"]}
+    else:
+        tables["video"] = {"path": _path(source.arguments["path"], folder), **source.arguments["calibration"]}
+    if "track" in steps:
+        tables["track"] = _table(steps["track"].arguments["settings"], kind=False)
+    if "fit" in steps:
+        tables["dynamics"] = _table(steps["fit"].arguments["recipe"])
+        tables["fit"] = {"seed": steps["fit"].arguments["seed"]}
+    if "rollout" in steps:
+        tables["rollout"] = dict(steps["rollout"].arguments)
+    return "\n".join(f"[{name}]\n" + "".join(f"{key} = {_toml(value)}\n" for key, value in table.items()
+                                             if value is not None) for name, table in tables.items())
+
+
+def _path(path: Any, folder: str | os.PathLike[str] | None) -> str:
+    """Relative to `folder` if it lies below it, else absolute."""
+    absolute = Path(path).absolute()
+    if folder is not None and absolute.is_relative_to(Path(folder).absolute()):
+        return absolute.relative_to(Path(folder).absolute()).as_posix()
+    return absolute.as_posix()
+
+
+def _table(part: Any, kind: bool = True) -> dict[str, Any]:
+    return ({"kind": type(part).__name__} if kind else {}) | changed(part)
+
+
+def _toml(value: Any) -> str:
+    """A TOML value; nested parts are inline tables.
+
+    >>> _toml(vd.simulators.Yukawa(amplitude=3.0)), _toml((1, 2.5)), _toml("µm"), _toml(True)
+    ('{kind = "Yukawa", amplitude = 3.0}', '[1, 2.5]', '"µm"', 'true')
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        given = {key: item for key, item in _table(value).items() if item is not None}
+        return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in given.items()) + "}"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str | os.PathLike):
+        return json.dumps(str(value), ensure_ascii=False)
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    return repr(value.item() if hasattr(value, "item") else value)
