@@ -53,42 +53,105 @@ def cells(x, edge, reach):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def close_pairs(x, edge, reach):  # type: ignore[no-untyped-def]
-    """Pairs closer than `reach`, as two index arrays; linear in the number of particles."""
-    n, dim = x.shape
-    where, count, head, chain = cells(x, edge, reach)
-    first, second = np.empty(8 * n + 64, np.int64), np.empty(8 * n + 64, np.int64)
-    e = np.zeros(dim)
+def _stencil(count, edge, dim):  # type: ignore[no-untyped-def]
+    """(offsets (m, 3), whether they are half of the neighbourhood): cells to compare with one's own.
+
+    Half is enough, since the other cell looks back, unless two cells of an axis meet through both walls.
+    """
+    half = True
+    for c in range(dim):
+        half = half and not (edge[c] > 0.0 and count[c] == 2)
+    offsets = np.zeros((27, 3), np.int64)
     m = 0
-    for i in range(n):
-        for a in range(-1, 2):
-            for b in range(-1, 2):
-                for g in range(-1, 2):
-                    k = 0
-                    skip = False
-                    for c, shift in ((0, a), (1, b), (2, g)):
-                        t = where[i, c] + shift
-                        if c >= dim or count[c] == 1:
-                            skip = skip or shift != 0
-                            t = 0
-                        elif edge[c] > 0.0:
-                            # two cells meet through both walls: visit the other one once
-                            skip = skip or (count[c] == 2 and shift == -1)
-                            t = (t + count[c]) % count[c]
-                        elif t < 0 or t >= count[c]:
-                            skip = True
-                        k = k * count[c] + t
-                    if skip:
-                        continue
-                    j = head[k]
-                    while j >= 0:
-                        if j > i and displace(x, i, j, edge, e) < reach * reach:
-                            if m == len(first):
-                                first = np.concatenate((first, np.empty_like(first)))
-                                second = np.concatenate((second, np.empty_like(second)))
-                            first[m], second[m] = i, j
-                            m += 1
-                        j = chain[j]
+    for a in range(-1, 2):
+        for b in range(-1, 2):
+            for g in range(-1, 2):
+                if half and (a, b, g) <= (0, 0, 0):
+                    continue
+                skip = False
+                for c, shift in ((0, a), (1, b), (2, g)):
+                    if c >= dim or count[c] == 1:
+                        skip = skip or shift != 0
+                    elif edge[c] > 0.0 and count[c] == 2:
+                        skip = skip or shift == -1      # the same cell as +1: visit it once
+                if not skip:
+                    offsets[m, 0], offsets[m, 1], offsets[m, 2] = a, b, g
+                    m += 1
+    return offsets[:m], half
+
+
+@numba.njit(cache=True)
+def _sorted_by_cell(x, edge, reach):  # type: ignore[no-untyped-def]
+    """Cell of every particle on each axis, counts of cells, particles in the order of cells, where each cell starts."""
+    where, count, head, chain = cells(x, edge, reach)
+    order = np.empty(len(x), np.int64)
+    start = np.zeros(len(head) + 1, np.int64)
+    m = 0
+    for k in range(len(head)):
+        j = head[k]
+        while j >= 0:
+            order[m] = j
+            m += 1
+            j = chain[j]
+        start[k + 1] = m
+    return where, count, order, start
+
+
+@numba.njit(cache=True, error_model="numpy")
+def close_pairs(x, edge, reach):  # type: ignore[no-untyped-def]
+    """Pairs closer than `reach`, as two index arrays, the smaller number first; linear in the number of particles.
+
+    Particles of a cell lie side by side in memory, so that the distances from one particle to a whole cell are one
+    loop without branches; only then are the close ones picked out.
+    """
+    n, dim = x.shape
+    where, count, order, start = _sorted_by_cell(x, edge, reach)
+    offsets, half = _stencil(count, edge, dim)
+    s, size, inverse = np.zeros((3, n)), np.zeros(3), np.zeros(3)
+    for c in range(dim):
+        for k in range(n):
+            s[c, k] = x[order[k], c]
+        if edge[c] > 0.0:                                    # an axis without images: 0 × floor(0.5) is subtracted
+            size[c], inverse[c] = edge[c], 1.0 / edge[c]
+    s0, s1, s2 = s[0], s[1], s[2]
+    square = np.empty(n)
+    first, second = np.empty(8 * n + 64, np.int64), np.empty(8 * n + 64, np.int64)
+    m = 0
+    for k in range(n):
+        i = order[k]
+        for q in range(-1 if half else 0, len(offsets)):
+            if q < 0:
+                cell = (where[i, 0] * count[1] + where[i, 1]) * count[2] + where[i, 2]
+                low = k + 1                                  # the rest of one's own cell
+            else:
+                cell = 0
+                outside = False
+                for c in range(3):
+                    t = where[i, c] + offsets[q, c]
+                    if size[c] > 0.0:
+                        t = t - count[c] if t >= count[c] else t + count[c] if t < 0 else t
+                    elif t < 0 or t >= count[c]:
+                        outside = True
+                        break
+                    cell = cell * count[c] + t
+                if outside:
+                    continue
+                low = start[cell] if half else max(start[cell], k + 1)
+            high = start[cell + 1]
+            y0, y1, y2 = s0[k], s1[k], s2[k]
+            for j in range(low, high):
+                t0, t1, t2 = y0 - s0[j], y1 - s1[j], y2 - s2[j]
+                t0 -= size[0] * math.floor(t0 * inverse[0] + 0.5)
+                t1 -= size[1] * math.floor(t1 * inverse[1] + 0.5)
+                t2 -= size[2] * math.floor(t2 * inverse[2] + 0.5)
+                square[j] = t0 * t0 + t1 * t1 + t2 * t2
+            if m + high - low > len(first):
+                first = np.concatenate((first, np.empty(len(first) + n, np.int64)))
+                second = np.concatenate((second, np.empty(len(second) + n, np.int64)))
+            for j in range(low, high):
+                if square[j] < reach * reach:
+                    first[m], second[m] = min(i, order[j]), max(i, order[j])
+                    m += 1
     return first[:m], second[:m]
 
 

@@ -106,20 +106,29 @@ class Moments:
 
 def moments(recording: Recording, field: Field, *, diffusion: float | None = None, blocks: int = 10) -> Moments:
     """A and b of a recording; with `diffusion` [µm²/s] b includes the current J (data away from equilibrium)."""
+    return mean_moments([recording], field, diffusion=diffusion, blocks=blocks)
+
+
+def mean_moments(takes: list[Recording], field: Field, *, diffusion: float | None = None,
+                 blocks: int = 10) -> Moments:
+    """A and b averaged over takes: the same detections, each time with other noise added to the positions."""
     if field.trap == "each":
-        return _centred_moments(recording, field, blocks)
+        parts = [_centred_moments(take, field, blocks) for take in takes]
+        return Moments(np.mean([m.a for m in parts], axis=0), np.mean([m.b for m in parts], axis=0))
     a, b = [], []
-    for block in recording.blocks(blocks):
+    for block in takes[0].blocks(blocks):
         A, B = np.zeros((field.size, field.size)), np.zeros(field.size)
-        for rows in _chunks(recording, block):
-            g, div = field.evaluate(recording, rows)
-            w = recording.weight[rows]
-            A += (g * w[:, None, None]).reshape(-1, field.size).T @ g.reshape(-1, field.size)
-            B -= w @ div + np.einsum("nd,nda->a", recording.weight_slope[rows], g)
-            if diffusion is not None:
-                B += _current(recording, rows, g) / (diffusion * recording.dt)
-        a.append(A)
-        b.append(B)
+        for rows in _chunks(takes[0], block):
+            pairs = _common_pairs(takes, rows, field)
+            for take in takes:
+                g, div = field.evaluate(take, rows, pairs)
+                w = take.weight[rows]
+                A += (g * w[:, None, None]).reshape(-1, field.size).T @ g.reshape(-1, field.size)
+                B -= w @ div + np.einsum("nd,nda->a", take.weight_slope[rows], g)
+                if diffusion is not None:
+                    B += _current(take, rows, g) / (diffusion * take.dt)
+        a.append(A / len(takes))
+        b.append(B / len(takes))
     return Moments(np.array(a), np.array(b))
 
 

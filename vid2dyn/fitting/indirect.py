@@ -20,6 +20,7 @@ The films also give error bars: the scatter of the whole procedure over replicas
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -28,9 +29,10 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from vid2dyn.errors import ModelError
-from vid2dyn.fitting.design import Field, Moments, film_moments, moments
+from vid2dyn.fitting.design import Field, Moments, film_moments, mean_moments, moments
 from vid2dyn.fitting.likelihood import FreeDiffusion, free_diffusion
 from vid2dyn.fitting.recording import Recording
 from vid2dyn.fitting.regression import Solution, cross_validated, regularised, sandwich, shrunk_covariance
@@ -43,7 +45,7 @@ TRIES = 4
 FEW = 2
 """Films of every round but the last, which also gives the scatter."""
 
-THREADS = 2
+THREADS = min(4, os.cpu_count() or 1)
 """Films watched at once; results do not depend on it."""
 
 @dataclass(frozen=True, eq=False)
@@ -278,7 +280,8 @@ def _scatter(r: _Response, p: Parameters, dt: float, share: float) -> Fitted:
 
 def _side_by_side(watch: Callable[[Film], tuple[Any, ...]], films: Iterator[Film]) -> Iterator[tuple[Any, ...]]:
     """`watch` of every film, in order, THREADS at a time; no more films than that are held."""
-    with ThreadPoolExecutor(THREADS) as pool:
+    # many small products: threads of the linear algebra inside our own would wait for each other half of the time
+    with ThreadPoolExecutor(THREADS) as pool, threadpool_limits(1, user_api="blas"):
         while batch := list(islice(films, THREADS)):
             yield from pool.map(watch, batch)
 
@@ -294,8 +297,6 @@ def _moments_with_smear(data: Recording, field: Field, smear: float, drive: floa
     """Moments of the data, averaged over draws of the noise added on purpose."""
     if smear == 0.0:
         return moments(data, field, diffusion=drive)
-    parts = []
-    for rng in np.random.default_rng(seed).spawn(draws):
-        noise = math.sqrt(smear) * rng.standard_normal(data.position.shape)
-        parts.append(moments(replace(data, position=data.position + noise), field, diffusion=drive))
-    return Moments(np.mean([m.a for m in parts], 0), np.mean([m.b for m in parts], 0))
+    takes = [replace(data, position=data.position + math.sqrt(smear) * rng.standard_normal(data.position.shape))
+             for rng in np.random.default_rng(seed).spawn(draws)]
+    return mean_moments(takes, field, diffusion=drive)
