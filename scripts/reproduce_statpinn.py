@@ -32,7 +32,7 @@ from vid2dyn.dynamics.density import DensityFunction, Landscape
 from vid2dyn.field_rollout import flow
 from vid2dyn.files import atomic
 from vid2dyn.fitting.elements import Elements, Statistics
-from vid2dyn.fitting.fluctuations import drift_only
+from vid2dyn.fitting.fluctuations import Design, drift_only
 from vid2dyn.simulators import lattice_limits
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -120,7 +120,7 @@ def case(name: str, seed: int) -> dict[str, Any]:
             "cover m": cover("mobility", limit.mobility), "profile": profile_error(model, simulator, low, high)}
     if name == "ssep":
         statistics = Statistics.of(fields, Elements(fields.n_cells, int(model.recipe["elements"]))).without(None)
-        blind = drift_only(statistics, DensityFunction(*model.support, 9))
+        blind = drift_only(Design.of(statistics, DensityFunction(*model.support, 9)))
         row |= {"drift only, m": relative(blind.mobility(rho), limit.mobility),
                 "drift only, D": relative(blind.diffusion(rho), limit.diffusion)}
     return row

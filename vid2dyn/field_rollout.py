@@ -5,7 +5,8 @@
 
     ρ'_k = ρ_k + dt n² [m_{k+1/2}(μ_{k+1} - μ_k) - m_{k-1/2}(μ_k - μ_{k-1})]
 
-so sum ρ' = sum ρ and F' - F = -dt n² sum m (μ_{k+1} - μ_k)² <= 0, whatever dt. Second order in dt and in the cell.
+so sum ρ' = sum ρ and F' - F = -dt n² sum m (μ_{k+1} - μ_k)² <= 0, whatever dt. Second order in dt and in the cell. An
+even kernel adds a quadratic energy, whose discrete gradient is its gradient at the mean of both ends.
 `fluctuate` adds the noise, Itô, drift by Heun's rule: mass exact, explicit, D dt n² <= 0.1 (Euler's rule at 0.2 gives
 cells 29 % too much variance, this one 1 %).
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.sparse import csc_matrix
+from scipy.sparse import csc_matrix, identity
 from scipy.sparse.linalg import splu
 
 from vid2dyn.dynamics.density import Landscape
@@ -35,6 +36,7 @@ class Tables:
         self.step = self.grid[1] - self.grid[0]
         self.f, self.mu = landscape.energy(self.grid), landscape.potential(self.grid)
         self.second, self.m = landscape.second(self.grid), landscape.mobility(self.grid)
+        self.kernels, self.pull, self.hindrance = landscape.kernels, landscape.pull, landscape.hindrance
 
     def _place(self, rho: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         at = (rho - self.low) / self.step
@@ -63,6 +65,21 @@ class Tables:
         t = at - k if straight else np.clip(at - k, 0.0, 1.0)
         return values[k] + t * (values[k + 1] - values[k])
 
+    def far_potential(self, rho: np.ndarray) -> np.ndarray | float:
+        """What the kernel takes off the chemical potential."""
+        return 0.0 if self.kernels is None else -(self.kernels.felt(rho) @ self.pull)
+
+    def far_factor(self, faces: np.ndarray) -> np.ndarray | float:
+        """What the kernel multiplies the mobility of faces with."""
+        return 1.0 if self.kernels is None else np.exp(self.kernels.felt(faces) @ self.hindrance)
+
+    def stiffest(self, n: int) -> float:
+        """Largest D(k) on n cells, all densities."""
+        if self.kernels is None:
+            return float(np.abs(self.m * self.second).max())
+        away = 1 - self.kernels.transform(np.arange(n // 2 + 1))
+        return float((self.m[:, None] * np.abs(self.second[:, None] + away @ self.pull)).max())
+
 
 def flow(landscape: Landscape, rho: np.ndarray, times: np.ndarray, *, step: float | None = None) -> np.ndarray:
     """Densities (times, cells) of the deterministic flow from `rho` (cells,) at time 0.
@@ -84,7 +101,7 @@ def flow(landscape: Landscape, rho: np.ndarray, times: np.ndarray, *, step: floa
     """
     rho = np.array(rho, dtype=float)
     tables = Tables(landscape, rho.min(), rho.max())
-    fastest = float(np.abs(tables.m * tables.second).max())
+    fastest = tables.stiffest(len(rho))
     out, now = [], 0.0
     for time in np.asarray(times, dtype=float):
         while now < time - 1e-15 * max(time, 1.0):
@@ -100,39 +117,41 @@ def _implicit(tables: Tables, rho: np.ndarray, dt: float) -> np.ndarray:
     """One discrete-gradient step by Newton's method (mobility lagged by one iteration)."""
     n = len(rho)
     scale = dt * n**2
-    here = np.arange(n)
-    right = (here + 1) % n
     new, f0, mu0 = rho.copy(), tables.energy(rho), tables.linear(tables.mu, rho)
+    far = None if tables.kernels is None else -0.5 * tables.kernels.matrix(tables.pull, n)
     for _ in range(60):
-        change = new - rho
+        change, both = new - rho, 0.5 * (rho + new)
         near = np.abs(change) < 1e-5
         safe = np.where(near, 1.0, change)
-        middle = tables.linear(tables.mu, rho + 0.5 * change)
-        mu = np.where(near, middle, (tables.energy(new) - f0) / safe)
-        slope = np.where(near, 0.5 * tables.linear(tables.second, rho + 0.5 * change),
-                         (tables.linear(tables.mu, new) - mu) / safe)
-        both = 0.5 * (rho + new)
-        m = tables.linear(tables.m, 0.5 * (both + both[right]))
-        flux = m * (mu[right] - mu)
-        residual = change - scale * (flux - np.roll(flux, 1))
-        # d flux_k = m_k (slope_{k+1} dρ_{k+1} - slope_k dρ_k)
-        rows = np.concatenate([here, here, right, right])
-        columns = np.concatenate([right, here, right, here])
-        values = scale * np.concatenate([-m * slope[right], m * slope, m * slope[right], -m * slope])
-        matrix = csc_matrix((np.concatenate([values, np.ones(n)]),
-                             (np.concatenate([rows, here]), np.concatenate([columns, here]))), shape=(n, n))
-        update = splu(matrix).solve(-residual)
+        mu = np.where(near, tables.linear(tables.mu, both), (tables.energy(new) - f0) / safe)
+        slope = np.where(near, 0.5 * tables.linear(tables.second, both), (tables.linear(tables.mu, new) - mu) / safe)
+        mu = mu + tables.far_potential(both)
+        face = 0.5 * (both + np.roll(both, -1))
+        m = tables.linear(tables.m, face) * tables.far_factor(face)
+        flux = m * (np.roll(mu, -1) - mu)
+        target = rho + scale * (flux - np.roll(flux, 1))
+        update = _newton(target - new, scale * m, slope, far)
         if not np.isfinite(update).all():
             break
         new = new + update
         if np.abs(update).max() < 1e-13:
-            flux_mass = rho + scale * (flux - np.roll(flux, 1))
-            return flux_mass if np.abs(flux_mass - new).max() < 1e-10 else new
+            return target if np.abs(target - new).max() < 1e-10 else new
     else:
         if np.abs(update).max() < 1e-9:
             return new
     raise ModelError(f"A step of {dt:.3g} has no solution from here (mobility zero, or free energy concave where the "
                      f"field is: {mu0.min():.3g} to {mu0.max():.3g} kT). Use shorter steps.")
+
+
+def _newton(residual: np.ndarray, m: np.ndarray, slope: np.ndarray, far: np.ndarray | None) -> np.ndarray:
+    """Solve (1 + A diag(slope) + A far) x = residual, A = -div m grad on the ring: three diagonals, or all of them."""
+    n = len(m)
+    here, right = np.arange(n), (np.arange(n) + 1) % n
+    rows, columns = np.concatenate([here, right, here, right]), np.concatenate([here, right, right, here])
+    A = csc_matrix((np.concatenate([m, m, -m, -m]), (rows, columns)), shape=(n, n))
+    if far is None:
+        return splu((A.multiply(slope[None, :]) + identity(n)).tocsc()).solve(residual)
+    return np.linalg.solve(np.eye(n) + A @ (np.diag(slope) + far), residual)
 
 
 def fluctuate(landscape: Landscape, rho: np.ndarray, times: np.ndarray, sites: float,
@@ -145,11 +164,12 @@ def fluctuate(landscape: Landscape, rho: np.ndarray, times: np.ndarray, sites: f
     rho = np.array(rho, dtype=float)
     n = len(rho)
     tables = Tables(landscape, min(rho.min(), landscape.function.low), max(rho.max(), landscape.function.high))
-    fastest = float(np.abs(tables.m * tables.second).max())
+    fastest = tables.stiffest(n)
 
     def drift(state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        mu = tables.beyond(tables.mu, state, straight=True)
-        m = tables.beyond(tables.m, 0.5 * (state + np.roll(state, -1)), straight=False)
+        face = 0.5 * (state + np.roll(state, -1))
+        mu = tables.beyond(tables.mu, state, straight=True) + tables.far_potential(state)
+        m = tables.beyond(tables.m, face, straight=False) * tables.far_factor(face)
         flux = n**2 * m * (np.roll(mu, -1) - mu)
         return flux - np.roll(flux, 1), m
 

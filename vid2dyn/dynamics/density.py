@@ -1,4 +1,4 @@
-"""Functions of a density as cubic splines: the shape in which mobility and free energy of fields are learned."""
+"""Functions of a density as cubic splines, and the mobility and free energy that are made of them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.interpolate import BSpline
 
+from vid2dyn.dynamics.even_kernels import EvenKernels
 from vid2dyn.errors import ConfigError
 
 
@@ -69,40 +70,85 @@ class DensityFunction:
 
 @dataclass(frozen=True, eq=False)
 class Landscape:
-    """Mobility and free energy of a density on one range of densities; energies in kT per site.
+    """Mobility and free energy of a density, energies in kT per site.
+
+        F = sum over sites [f(ρ) - 1/2 sum_j c_j ρ u_j],   μ = f'(ρ) - sum_j c_j u_j,   ln m = g(ρ) + sum_j b_j u_j
+
+    with u_j what a long-ranged kernel feels beside the density itself (`EvenKernels`), absent without one.
 
     Parameters
     ----------
     function : DensityFunction
-    log_mobility, curvature : (knots,) arrays
-        Coefficients of ln m and of f''.
+        Shape of g and f''.
+    log_mobility, curvature : (knots + kernels.count,) arrays
+        Coefficients of g, then b; of f'', then c.
+    kernels : EvenKernels, optional
     """
 
     function: DensityFunction
     log_mobility: np.ndarray
     curvature: np.ndarray
+    kernels: EvenKernels | None = None
+
+    def __post_init__(self) -> None:
+        wanted = self.function.knots + (self.kernels.count if self.kernels else 0)
+        for name in ("log_mobility", "curvature"):
+            if np.shape(getattr(self, name)) != (wanted,):
+                raise ConfigError(f"Landscape: {name} of shape {np.shape(getattr(self, name))}; give {wanted} numbers.")
 
     @property
     def origin(self) -> float:
         """Where f and f' are zero by convention (f is known up to an affine function): the middle of the range."""
         return 0.5 * (self.function.low + self.function.high)
 
+    @property
+    def pull(self) -> np.ndarray:
+        """(count,) c: strength of the kernels in the energy [kT]; the sum of J over both sides is that of c."""
+        return self.curvature[self.function.knots:]
+
+    @property
+    def hindrance(self) -> np.ndarray:
+        """(count,) b: strength of the kernels in ln m."""
+        return self.log_mobility[self.function.knots:]
+
+    # ---------------------------------------------------------------- of a uniform density
+
     def mobility(self, rho: np.ndarray) -> np.ndarray:
         """m(rho) > 0."""
-        return np.exp(self.function.basis(rho) @ self.log_mobility)
+        return np.exp(self.function.basis(rho) @ self.log_mobility[: self.function.knots])
 
     def second(self, rho: np.ndarray) -> np.ndarray:
         """f''(rho)."""
-        return self.function.basis(rho) @ self.curvature
+        return self.function.basis(rho) @ self.curvature[: self.function.knots]
 
     def potential(self, rho: np.ndarray) -> np.ndarray:
         """f'(rho), the chemical potential."""
-        return self.function.integral(rho, 1, self.origin) @ self.curvature
+        return self.function.integral(rho, 1, self.origin) @ self.curvature[: self.function.knots]
 
     def energy(self, rho: np.ndarray) -> np.ndarray:
         """f(rho)."""
-        return self.function.integral(rho, 2, self.origin) @ self.curvature
+        return self.function.integral(rho, 2, self.origin) @ self.curvature[: self.function.knots]
 
     def diffusion(self, rho: np.ndarray) -> np.ndarray:
         """D = m f''."""
         return self.mobility(rho) * self.second(rho)
+
+    # ---------------------------------------------------------------- of a field on a ring
+
+    def chemical_potential(self, rho: np.ndarray) -> np.ndarray:
+        """(..., cells) μ of a field (..., cells)."""
+        local = self.potential(rho)
+        return local if self.kernels is None else local - self.kernels.felt(rho) @ self.pull
+
+    def total(self, rho: np.ndarray) -> np.ndarray:
+        """(...,) free energy of a field (..., cells), mean per site [kT]."""
+        local = self.energy(rho)
+        if self.kernels is not None:
+            local = local - 0.5 * rho * (self.kernels.felt(rho) @ self.pull)
+        return local.mean(axis=-1)
+
+    def face_mobility(self, rho: np.ndarray) -> np.ndarray:
+        """(..., cells) m on the face to the right of every cell, from the mean of what its two sides have."""
+        face = 0.5 * (rho + np.roll(rho, -1, axis=-1))
+        m = self.mobility(face)
+        return m if self.kernels is None else m * np.exp(self.kernels.felt(face) @ self.hindrance)

@@ -11,11 +11,12 @@ import numpy as np
 import vid2dyn
 from vid2dyn.config import recipe as recipe_of
 from vid2dyn.dynamics.density import DensityFunction, Landscape
+from vid2dyn.dynamics.even_kernels import EvenKernels
 from vid2dyn.dynamics.gradient_flow import GradientFlow
 from vid2dyn.errors import DataError
 from vid2dyn.fields import Fields
-from vid2dyn.fitting.elements import Elements, Moments, Statistics
-from vid2dyn.fitting.fluctuations import learn, short_windows, window_scales
+from vid2dyn.fitting.elements import Elements, Statistics
+from vid2dyn.fitting.fluctuations import Design, learn, short_windows, window_scales
 from vid2dyn.model.gradient_flow import GradientFlowModel
 from vid2dyn.progress import Progress, silent
 
@@ -47,22 +48,27 @@ def fit_gradient_flow(fields: Fields, recipe: GradientFlow, seed: int = 0,
         raise DataError(f"The mean density hardly varies ({low:.3g} to {high:.3g}): without gradients nothing drifts "
                         "and the free energy stays unknown. Start from a profile with an amplitude.")
     function = DensityFunction(low, high, recipe.knots)
+    reach = recipe.force_range
+    kernels = EvenKernels(reach, recipe.kernel_knots, fields.n_cells) if reach else None
+    design = Design.of(everything, function, kernels, recipe.smoothness)
     progress(0, GROUPS + 1, "fit")
-    settings: dict[str, Any] = {"smooth": recipe.smoothness, "force_range": recipe.force_range}
-    found = learn(everything, function, **settings)
+    found = learn(design)
     others = []
     for g in range(GROUPS):
         progress(g + 1, GROUPS + 1, "fit")
-        part = learn(statistics.without(g), function, start=found, rounds=2, **settings)
+        part = learn(Design.of(statistics.without(g), function, kernels, recipe.smoothness), found, rounds=2)
         others.append(np.concatenate([part.log_mobility, part.curvature]))
     progress(GROUPS + 1, GROUPS + 1, "fit")
     away = np.array(others) - np.mean(others, axis=0)
     covariance = (GROUPS - 1) / GROUPS * away.T @ away
     arrays = {"range": np.array([low, high, float(recipe.knots)]), "log_mobility": found.log_mobility,
-              "curvature": found.curvature, "covariance": covariance, "sites": np.array([float(fields.n_cells)])}
+              "curvature": found.curvature, "covariance": covariance, "sites": np.array([float(fields.n_cells)]),
+              "freedom": np.array([GROUPS - 1.0])}
+    if kernels is not None:
+        arrays["kernels"] = np.array([float(kernels.reach), float(kernels.count)])
     used = dataclasses.replace(recipe, elements=elements.elements)
     model = GradientFlowModel(arrays, recipe_of(used))
-    windows = _windows(everything, found, recipe.force_range)
+    windows = _windows(design, found)
     report = {"laws": _laws(model), "windows": windows, "seed": seed, "data_sha256": _digest(fields),
               "warnings": _doubts(windows, found, elements.elements),
               "versions": {"vid2dyn": vid2dyn.__version__, "numpy": np.__version__}}
@@ -94,12 +100,12 @@ def _laws(model: GradientFlowModel) -> dict[str, float]:
             "mobility_lowest_eigenvalue": float(lowest), "mass_rate": float(drift.sum() / drift.abs().max())}
 
 
-def _windows(data: Moments, found: Landscape, force_range: int) -> list[dict[str, Any]]:
+def _windows(design: Design, found: Landscape) -> list[dict[str, Any]]:
     """For every width of window: covariance seen over modelled, and whether it was used for the mobility."""
-    scales, errors = window_scales(data, found, force_range)
-    used = short_windows(data, found, force_range)
+    scales, errors = window_scales(design, found)
+    used = short_windows(design, found)
     return [{"width": float(w), "covariance_ratio": float(r), "stderr": float(e), "used": bool(k in used)}
-            for k, (w, r, e) in enumerate(zip(data.widths, scales, errors, strict=True))]
+            for k, (w, r, e) in enumerate(zip(design.data.widths, scales, errors, strict=True))]
 
 
 def _doubts(windows: list[dict[str, Any]], found: Landscape, elements: int) -> list[str]:

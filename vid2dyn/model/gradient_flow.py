@@ -6,24 +6,25 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.special import stdtrit
 
 from vid2dyn.dynamics.density import DensityFunction, Landscape
+from vid2dyn.dynamics.even_kernels import EvenKernels
 from vid2dyn.errors import DataError, ModelError
 from vid2dyn.field_rollout import flow, fluctuate
 from vid2dyn.fields import Fields
 from vid2dyn.model.base import Model
 from vid2dyn.progress import Progress, silent
 
-_NAMES = ("free_energy", "chemical_potential", "curvature", "mobility", "diffusion")
+_NAMES = ("free_energy", "chemical_potential", "curvature", "mobility", "diffusion", "kernel")
 
 
 @dataclass(frozen=True, eq=False)
 class GradientFlowModel(Model):
     """A fitted gradient flow, made by `vd.fit` and `vd.load`; energies in kT per site, lengths in rings.
 
-    `arrays` holds "range" (lowest and highest density seen, knots), "log_mobility" and "curvature" (knots,), the
-    "covariance" of both, and "sites" of the ring it was learned on.
+    `arrays` holds "range" (lowest and highest density seen, knots), "log_mobility" and "curvature" (see `Landscape`),
+    the "covariance" of both, "sites" of the ring it was learned on, and "kernels" (reach, count) of long-ranged forces.
     """
 
     kind: ClassVar[str] = "GradientFlow"
@@ -36,7 +37,19 @@ class GradientFlowModel(Model):
     @property
     def landscape(self) -> Landscape:
         """Mobility and free energy as functions."""
-        return Landscape(self._function, self.arrays["log_mobility"], self.arrays["curvature"])
+        return Landscape(self._function, self.arrays["log_mobility"], self.arrays["curvature"], self._kernels)
+
+    @property
+    def _kernels(self) -> EvenKernels | None:
+        if "kernels" not in self.arrays:
+            return None
+        reach, count = self.arrays["kernels"]
+        return EvenKernels(int(reach), int(count), int(self.arrays["sites"][0]))
+
+    @property
+    def _freedom(self) -> float:
+        """Degrees of freedom of the covariance: groups of realisations less one."""
+        return float(self.arrays["freedom"][0])
 
     @property
     def support(self) -> tuple[float, float]:
@@ -63,33 +76,58 @@ class GradientFlowModel(Model):
         """D = m f''."""
         return self.landscape.diffusion(np.asarray(rho, dtype=float))
 
+    def kernel(self, r: Any) -> np.ndarray:
+        """J(r) [kT] of a pair at `r` sites, long-ranged forces only; attraction is positive."""
+        return self._hats(r) @ self.landscape.pull
+
+    def _hats(self, r: Any) -> np.ndarray:
+        """(..., count) w_j at distances r."""
+        if self._kernels is None:
+            raise ModelError("This model was fitted without long-ranged forces; fit with "
+                             "vd.GradientFlow(force_range=...).")
+        weights, r = self._kernels.weights(), np.abs(np.asarray(r))
+        if not ((r == np.round(r)) & (r >= 1)).all():
+            raise ModelError("The kernel is known at whole numbers of sites, 1 and more.")
+        inside = (r <= self._kernels.reach)[..., None]
+        return np.where(inside, weights[np.minimum(r.astype(int), self._kernels.reach) - 1], 0.0)
+
     def band(self, name: str, x: Any = None, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         """(low, high) of a learned function at densities `x` and a confidence level, at each density by itself.
 
         Parameters
         ----------
-        name : {"free_energy", "chemical_potential", "curvature", "mobility", "diffusion"}
+        name : {"free_energy", "chemical_potential", "curvature", "mobility", "diffusion", "kernel"}
         """
         if not 0 < level < 1:
             raise ModelError(f"level = {level!r}; give a probability between 0 and 1, for example 0.95.")
         if name not in _NAMES:
             raise ModelError(f"This model has no band {name!r}; it has {', '.join(_NAMES)}.")
-        rho = np.asarray(x, dtype=float)
-        function, width = self._function, float(ndtri(0.5 + 0.5 * level))
-        value = getattr(self, name)(rho)
-        knots = function.knots
-        basis, origin = function.basis(rho), self.landscape.origin
-        zero = np.zeros_like(basis)
-        slope = {"free_energy": (zero, function.integral(rho, 2, origin)),
-                 "chemical_potential": (zero, function.integral(rho, 1, origin)), "curvature": (zero, basis),
-                 "mobility": (basis, zero),
-                 "diffusion": (basis * value[..., None], basis * self.mobility(rho)[..., None])}[name]
-        both = np.concatenate(slope, axis=-1).reshape(-1, 2 * knots)
-        error = np.sqrt(np.maximum(np.einsum("ra,ab,rb->r", both, self.arrays["covariance"], both), 0.0))
-        error = width * error.reshape(rho.shape)
+        value, slope = getattr(self, name)(x), self._slope(name, x)
+        width = float(stdtrit(self._freedom, 0.5 + 0.5 * level))
+        error = width * np.sqrt(np.maximum(((slope @ self.arrays["covariance"]) * slope).sum(-1), 0.0))
         if name == "mobility":
             return value * np.exp(-error), value * np.exp(error)
         return value - error, value + error
+
+    def _slope(self, name: str, x: Any) -> np.ndarray:
+        """(..., parameters) derivative of a function (of ln m for the mobility) by the parameters."""
+        landscape, count = self.landscape, len(self.arrays["curvature"])
+        slope = np.zeros((*np.shape(x), 2 * count))
+        if name == "kernel":
+            slope[..., count + landscape.function.knots:] = self._hats(x)
+            return slope
+        rho, function = np.asarray(x, dtype=float), landscape.function
+        of_m, of_f = slope[..., :function.knots], slope[..., count:count + function.knots]
+        basis = function.basis(rho)
+        if name == "mobility":
+            of_m[...] = basis
+        elif name == "diffusion":
+            of_m[...] = basis * landscape.diffusion(rho)[..., None]
+            of_f[...] = basis * landscape.mobility(rho)[..., None]
+        else:
+            times = {"curvature": 0, "chemical_potential": 1, "free_energy": 2}[name]
+            of_f[...] = function.integral(rho, times, landscape.origin) if times else basis
+        return slope
 
     def __repr__(self) -> str:
         low, high = self.support
