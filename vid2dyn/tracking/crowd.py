@@ -26,7 +26,8 @@ HELD = 3.2
 COUPLED = 4.5
 """Distance below which the error of one spot is felt in the other's [widths]."""
 _TURNS = 4                         # of fitting, adding and dropping
-_BRIEFLY, _SWEEPS = 8, 60          # rounds of a fit within a turn, and of the last one
+_BRIEFLY, _FINALLY = (8, 0.02), (60, 0.001)    # most rounds, and rest [widths], of a fit within a turn; of the last
+_CAREFULLY = (8, 0.001)            # of the fit that measures the width in a crowd
 _LEAST = 0.3                       # a spot that was added keeps at least this part of the typical brightness
 _APART = 0.7                       # and this distance from the others [widths]
 
@@ -91,7 +92,7 @@ def fit_all(image: np.ndarray, spots: np.ndarray, width: float, sure: bool, free
     fitted = Fitted(spots, np.zeros(len(spots), bool), *_no_neighbours(len(spots)))
     for turn in range(_TURNS):
         fitted.start, fitted.index, fitted.nearest = neighbours(fitted.spots[:, 0], fitted.spots[:, 1], near)
-        _fit(image, fitted, width, free, bounds, _BRIEFLY)
+        _fit(image, fitted, width, free, bounds, *_BRIEFLY)
         if not sure:
             width = _width_in_crowd(image, fitted, width, bounds)
         information.alone(image, fitted.spots, np.arange(len(fitted.spots)), *noise, fitted.errors)
@@ -103,7 +104,7 @@ def fit_all(image: np.ndarray, spots: np.ndarray, width: float, sure: bool, free
         fitted.start, fitted.index, fitted.nearest = neighbours(fitted.spots[:, 0], fitted.spots[:, 1], near)
     close = np.flatnonzero(fitted.nearest < COUPLED * width)
     if len(fitted.index) or turn:
-        _fit(image, fitted, width, free, bounds, _SWEEPS)
+        _fit(image, fitted, width, free, bounds, *_FINALLY)
         again = np.arange(len(fitted.spots)) if turn else np.flatnonzero(np.isfinite(fitted.nearest))
         information.alone(image, fitted.spots, again, *noise, fitted.errors)
     if not len(close):
@@ -113,8 +114,9 @@ def fit_all(image: np.ndarray, spots: np.ndarray, width: float, sure: bool, free
     return fitted
 
 
-def _fit(image: np.ndarray, fitted: Fitted, width: float, free: bool, bounds: np.ndarray, sweeps: int) -> None:
-    """Spots that are not at rest moved to where they fit, at most `sweeps` rounds of those with neighbours."""
+def _fit(image: np.ndarray, fitted: Fitted, width: float, free: bool, bounds: np.ndarray, sweeps: int,
+         still: float) -> None:
+    """Spots that move by more than `still` widths moved to where they fit, `sweeps` rounds of them at most."""
     spots, lone = fitted.spots, ~np.isfinite(fitted.nearest)
     rest = 0.05 * width                    # a step leaves about shift/SNR of error: a tenth of what the noise does
     gaussians.fit_alone(image, spots, np.flatnonzero(lone & (spots[:, 5] >= rest)), False, bounds, 12, rest)
@@ -122,7 +124,7 @@ def _fit(image: np.ndarray, fitted: Fitted, width: float, free: bool, bounds: np
     fitted.held = ~lone & ~(free & (fitted.nearest > HELD * width))
     spots[fitted.held, 3] = width
     gaussians.fit_together(image, spots, np.flatnonzero(~lone), fitted.start, fitted.index, ~fitted.held, bounds,
-                           sweeps, 0.001 * width)
+                           sweeps, still * width)
 
 
 def _width_in_crowd(image: np.ndarray, fitted: Fitted, width: float, bounds: np.ndarray) -> float:
@@ -130,8 +132,8 @@ def _width_in_crowd(image: np.ndarray, fitted: Fitted, width: float, bounds: np.
     spots = fitted.spots.copy()
     everyone, all_free = np.arange(len(spots)), np.ones(len(spots), bool)
     spots[:, 5] = 1e3
-    gaussians.fit_together(image, spots, everyone, fitted.start, fitted.index, all_free, bounds, _BRIEFLY,
-                           0.001 * width)
+    gaussians.fit_together(image, spots, everyone, fitted.start, fitted.index, all_free, bounds, _CAREFULLY[0],
+                           _CAREFULLY[1] * width)
     good = (spots[:, 2] > 0.3 * np.median(spots[:, 2])) & (spots[:, 3] > 1.01 * bounds[0])
     good &= spots[:, 3] < 0.99 * bounds[1]
     if not good.any():

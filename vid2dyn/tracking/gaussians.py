@@ -180,8 +180,11 @@ def workspace():
 
 
 @njit(cache=True, nogil=True)
-def step(image, spots, i, neighbours, free, bounds, work):
-    """One step of spot `i`; its row of `spots` is changed. `bounds`: least and greatest width [px]."""
+def step(image, spots, i, neighbours, free, bounds, work, beyond=1.0):
+    """One step of spot `i`; its row of `spots` is changed. `bounds`: least and greatest width [px].
+
+    `beyond`: how far to go, in units of the step to the best place with the neighbours as they stand.
+    """
     rows, weights, columns, sums, m, rhs, given = work
     gy, gx, other = rows[0], rows[1], rows[2]
     cy, cx, w = spots[i, 0], spots[i, 1], spots[i, 3]
@@ -224,18 +227,19 @@ def step(image, spots, i, neighbours, free, bounds, work):
         squares -= given[k] * rhs[k]
     spots[i, 6] = max(squares, 0.0) / max(ny * nx - 4, 1)
     rhs[1] += level
-    _move(spots, i, rhs, free, bounds)
+    _move(spots, i, rhs, free, bounds, beyond)
 
 
 @njit(cache=True, nogil=True)
-def _move(spots, i, solution, free, bounds):
-    """The solution of the linear problem, applied to spot `i`, at most half a width far."""
-    amplitude, w = solution[0], spots[i, 3]
-    spots[i, 2], spots[i, 4] = amplitude, solution[1]
+def _move(spots, i, solution, free, bounds, beyond):
+    """`beyond` times the way to the solution of the linear problem, at most half a width far, for spot `i`."""
+    w = spots[i, 3]
+    amplitude = spots[i, 2] + beyond * (solution[0] - spots[i, 2])
+    spots[i, 2], spots[i, 4] = amplitude, spots[i, 4] + beyond * (solution[1] - spots[i, 4])
     if amplitude <= 0.0:
         spots[i, 5] = 0.0
         return
-    scale = w * w / amplitude
+    scale = beyond * w * w / amplitude
     dy, dx = solution[2] * scale, solution[3] * scale
     far = math.sqrt(dy * dy + dx * dx)
     if far > 0.5 * w:
@@ -260,6 +264,17 @@ def fit_alone(image, spots, which, free, bounds, most, tolerance):
                 break
 
 
+@njit(cache=True, nogil=True, error_model="numpy")
+def _relaxation(distance):
+    """Over-relaxation for a spot whose nearest neighbour is that many widths away.
+
+    Taking turns leaves the part ρ of the error of two equal spots: .98, .88, .64, .36, .14, .04 at a distance of 1, 1.5
+    ... 3.5 widths (eigenvalues of two turns, computed). Going 2/(1 + sqrt(1 - ρ)) times as far leaves that less 1
+    (Young, Trans. AMS 76, 92, 1954); this is that curve, a little above it since a third neighbour raises ρ.
+    """
+    return 1.0 + 0.75 * max(0.0, min(1.0, (3.4 - distance) / 2.4)) ** 1.6
+
+
 @njit(cache=True, nogil=True)
 def fit_together(image, spots, which, start, neighbours, free, bounds, most, tolerance):
     """Spots `which` take turns until none moves more than `tolerance` [px]; the number of rounds.
@@ -273,10 +288,14 @@ def fit_together(image, spots, which, start, neighbours, free, bounds, most, tol
         for i in which:
             near = neighbours[start[i]:start[i + 1]]
             awake = spots[i, 5] >= tolerance
+            nearest = 1e300
             for j in near:
                 awake = awake or spots[j, 5] >= tolerance
+                nearest = min(nearest, (spots[j, 0] - spots[i, 0]) ** 2 + (spots[j, 1] - spots[i, 1]) ** 2)
             if awake:
-                step(image, spots, i, near, free[i], bounds, work)
+                few = rounds > 1 and near.size <= 3        # in a packing it would swing ever wider
+                beyond = _relaxation(math.sqrt(nearest) / spots[i, 3]) if few else 1.0
+                step(image, spots, i, near, free[i], bounds, work, beyond)
                 moving = moving or spots[i, 5] >= tolerance
         if not moving:
             return rounds + 1
