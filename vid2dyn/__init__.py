@@ -36,12 +36,14 @@ _HOME = {
     "run": "batch", "demo": "demo",
     "Trajectories": "trajectories", "Video": "video", "Units": "units",
     "Fields": "fields", "Box": "box", "Free": "box", "Periodic": "box", "LeesEdwards": "box",
+    "PatchEncoder": "encoders.patches", "encode": "encoders.patches",
     "Brownian": "dynamics.brownian", "GradientFlow": "dynamics.gradient_flow", "Model": "model",
+    "Metriplectic": "dynamics.metriplectic_recipe",
     "Vid2DynError": "errors", "ConfigError": "errors", "DataError": "errors", "UnitsError": "errors",
     "ModelError": "errors", "Cancelled": "progress",
 }
 _PACKAGES = ("simulators", "analysis", "tracking", "readers", "dynamics", "convert", "config", "describe", "registry",
-             "headline", "files")
+             "headline", "files", "experiment")
 
 __all__ = ["__version__", *sorted(_HOME), *_PACKAGES]
 

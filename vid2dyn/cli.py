@@ -25,10 +25,11 @@ from vid2dyn.cli_tools import (
     suffix,
     tracks_at,
     verb,
+    viewer,
 )
 from vid2dyn.config import build
 from vid2dyn.errors import Vid2DynError
-from vid2dyn.headline import has_forces
+from vid2dyn.headline import has_forces, with_error
 from vid2dyn.progress import Progress
 from vid2dyn.terminal import say
 from vid2dyn.tracking import Track
@@ -105,6 +106,35 @@ def diffusion(tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet, or 
     say(str(result))
 
 
+@verb()
+def encode(movie: Annotated[Path, typer.Argument(help="The recording that was tracked.")],
+           tracks: Annotated[Path, typer.Argument(help="Its tracks (.parquet).")],
+           out: Annotated[Path | None, Out] = None,
+           encoder: Annotated[Path | None, typer.Option(
+               help="Trained encoder (.encoder): applied if it is there, else trained and written there.")] = None,
+           set_: Annotated[list[str] | None, Set] = None,
+           seed: Annotated[int, Seed] = 0, *, progress: Progress) -> None:
+    """Read structural variables off the image around every particle: tracks with columns latent_0, latent_1, ..."""
+    from vid2dyn.encoders.patches import PatchEncoder
+    from vid2dyn.encoders.patches import encode as read_off
+
+    target = suffix(out or tracks.with_name(f"{tracks.stem}.encoded.parquet"), ".parquet")
+    recipe: Any = build(PatchEncoder, parse_assignments(set_ or []), "vid2dyn encode --set")
+    video: Any = pipeline.open(movie)
+    with about(tracks):
+        found = tracks_at(tracks)
+        if encoder is not None and suffix(encoder, ".encoder").exists():
+            recipe = pipeline.load(encoder)
+        elif encoder is not None:
+            recipe = recipe.train(video, found, seed, checkpoint=encoder.with_suffix(".checkpoint"), progress=progress)
+            recipe.save(encoder)
+            encoder.with_suffix(".checkpoint").unlink(missing_ok=True)
+        encoded = read_off(video, found, recipe, seed, progress=progress)
+    encoded.save(target)
+    lasts = ", ".join(f"latent_{k} {p:.2f}" for k, p in enumerate(encoded.info["encoder"]["persistence"]))
+    say(f"{encoded!r}\nlasts from picture to picture (1: all of it): {lasts}\nwritten to {target}")
+
+
 @verb(calibration=Units)
 def fit(tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet, or a table .csv/.xml), or fields (.fields).")],
         out: Annotated[Path | None, Out] = None,
@@ -125,7 +155,13 @@ def fit(tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet, or a tabl
                              progress=progress)
     model.save(target)
     say(f"{model!r}\nwritten to {target}")
-    if model.kind == "Brownian" and not has_forces(model):
+    if "structure" in model.report:
+        held, by = model.report["held_out"], model.report["structure"]
+        said = with_error(by["gain_per_step"], by["gain_per_step_stderr"])
+        say(f"held-out log-likelihood per particle and step: {held['log_likelihood_per_step']:.4f} with "
+            f"{by['column']}, {held['free_diffusion_log_likelihood_per_step']:.4f} with one mobility for all; "
+            f"gain {said}")
+    elif model.kind == "Brownian" and not has_forces(model):
         say("note: free particles, no forces were fitted; --set cutoff=3.0 fits pair forces up to 3 µm, "
             "--set trap=each traps.")
     for warning in model.report.get("warnings", ()):
@@ -221,10 +257,18 @@ def run(toml: Annotated[Path, typer.Argument(help="Experiment file (.toml).")],
 
 @verb(name="list")
 def list_(family: Annotated[str | None, typer.Argument(
-        help="simulators, potentials, renderer, readers, tracking or dynamics; all if left out.")] = None, *,
+        help="simulators, potentials, renderer, readers, tracking, encoders or dynamics; all if left out.")] = None, *,
         progress: Progress) -> None:
     """Show the registered parts and, for one family, their settings."""
     show_parts(family)
+
+
+@verb()
+def view(paths: Annotated[list[Path] | None, typer.Argument(
+        help="Folder of a run, or recordings, tracks (.parquet), models (.vid2dyn), fields (.fields).")] = None, *,
+        progress: Progress) -> None:
+    """Open napari with the panel: look at a run, or go from video to model without code (needs vid2dyn[gui])."""
+    viewer(list(paths or []))
 
 
 def main() -> None:

@@ -174,6 +174,22 @@ def suffix(path: Path, wanted: str) -> Path:
     return path
 
 
+def viewer(paths: list[Path]) -> None:
+    """Show paths in the viewer that is installed: the entry point group vid2dyn.viewers, which napari's plugin fills."""
+    from importlib.metadata import entry_points
+
+    how = 'Install it with pip install "vid2dyn[gui]" (in a clone: pip install -c constraints.txt -e ".[gui]").'
+    found = list(entry_points(group="vid2dyn.viewers"))
+    if not found:
+        raise ConfigError(f"view: no viewer is installed. {how}")
+    try:
+        found[0].load()(paths)
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] == "vid2dyn":
+            raise
+        raise ConfigError(f"view: {error.name} is not installed. {how}") from None
+
+
 def show_parts(family: str | None) -> None:
     """Print the families, or one of them with every setting."""
     known = families()
@@ -214,6 +230,11 @@ def families() -> dict[str, Callable[[], dict[str, type]]]:
 
         return {"Track": Track}
 
+    def encoders() -> dict[str, type]:
+        from vid2dyn.encoders.patches import PatchEncoder
+
+        return {"PatchEncoder": PatchEncoder}
+
     return {"simulators": registered("vid2dyn.simulators"), "potentials": potentials,
             "renderer": renderer, "readers": registered("vid2dyn.readers"), "tracking": tracking,
-            "dynamics": registered("vid2dyn.dynamics")}
+            "encoders": encoders, "dynamics": registered("vid2dyn.dynamics")}

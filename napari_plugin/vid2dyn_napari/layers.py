@@ -117,7 +117,8 @@ def tracks_layer(tracks: Any, name: str = "tracks", offset: float = 0.0, limit: 
     few, left_out = shown(tracks, limit)
     table = few.dataframe
     frame = table["frame"].to_numpy(float)
-    data = np.column_stack([table["particle"].to_numpy(float), frame, *positions(few)])
+    yx = positions(few)
+    data = np.column_stack([segments(few, yx), frame, *yx])
     settings = _common(tracks.units, name, tracks, offset)
     frames = max(2, round(tail * (tracks.units.frames_per_second or 100.0)))
     settings["metadata"] = {"vid2dyn": tracks, "left_out": left_out}
@@ -126,6 +127,19 @@ def tracks_layer(tracks: Any, name: str = "tracks", offset: float = 0.0, limit: 
     settings |= {"tail_length": min(frames, 300), "head_length": 0, "tail_width": 2, "colormap": "turbo",
                  "features": features, "hide_completed_tracks": True}
     return data, settings, "tracks"
+
+
+def segments(tracks: Any, yx: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """(rows,) numbers of lines to draw: the particles, or new numbers where a line would cross a periodic box."""
+    particle = tracks.particle.astype(float)
+    lengths = tracks.box.lengths
+    if lengths is None or len(particle) < 2:
+        return particle
+    half = 0.5 * min(lengths) / (tracks.units.micrometre_per_pixel or 1.0)
+    cut = np.diff(particle) != 0
+    for value in yx:
+        cut |= np.abs(np.diff(value)) > half
+    return np.concatenate([[0.0], np.cumsum(cut)])
 
 
 def positions(tracks: Any) -> tuple[np.ndarray, np.ndarray]:

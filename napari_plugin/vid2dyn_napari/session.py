@@ -56,12 +56,17 @@ class Session:
         self.model: Any = None
         self.future: Any = None
         self.truth: dict[str, Any] = {}
+        self.version = 0
+
+    def abandon(self) -> None:
+        """Whatever verb still runs is no longer wanted: its result will be dropped."""
+        self.version += 1
 
     # ---------------------------------------------------------------- verbs
 
     def open(self, path: str | os.PathLike[str], **calibration: Any) -> Any:
         """Open a recording, a table, or anything that `save` wrote; returns it."""
-        path = Path(path)
+        path, version = Path(path), self.version
         known = {key: value for key, value in calibration.items() if value is not None}
         if path.suffix == ".vid2dyn":
             return self._learned(vd.load(path), Step("load", {"path": path}))
@@ -70,6 +75,7 @@ class Session:
             found = found.with_units(**known) if known and hasattr(found, "with_units") else found
         else:
             found = vd.open(path, **known)
+        self._unchanged(version)
         self.take(found, Step("open", {"path": path, "calibration": known}))
         beside = path.with_name(f"{path.stem}.truth.parquet")
         if isinstance(found, vd.Video) and beside.is_file():
@@ -78,12 +84,15 @@ class Session:
 
     def simulate(self, simulator: Any, seed: int = 0, progress: Any = nothing) -> Any:
         """Simulate `Trajectories` or `Fields`; returns them."""
+        version = self.version
         data = vd.simulate(simulator, seed, progress)
+        self._unchanged(version)
         self.take(data, Step("simulate", {"simulator": simulator, "seed": seed}))
         return data
 
     def take(self, data: Any, step: Step) -> None:
         """Start anew with `data`: a Video, Trajectories or Fields, and the step that made it."""
+        self.abandon()
         self.video = self.tracks = self.fields = None
         self.truth = {}
         self.steps = {"open": step, **self._forget()}
@@ -99,8 +108,9 @@ class Session:
     def track(self, settings: Any, progress: Any = nothing) -> Any:
         """Find and link; when cancelled, the frames that are done are kept, with the settings that repeat them."""
         video = self._need("video", "Open a recording first: there is nothing to track.")
+        version = self.version
         tracks = vd.track(video, settings, progress=progress, keep_partial=True)
-        self._unchanged(video is self.video)
+        self._unchanged(version)
         used = vd.config.build(vd.tracking.Track, tracks.info["parameters"], "Track")
         self.steps = {"open": self.steps["open"], "track": Step("track", {"settings": used}), **self._forget()}
         self.tracks = tracks
@@ -108,17 +118,18 @@ class Session:
 
     def fit(self, recipe: Any, seed: int = 0, progress: Any = nothing) -> Any:
         """Learn a model of the tracks or fields."""
-        data = self.data
+        data, version = self.data, self.version
         model = vd.fit(data, recipe, seed=seed, progress=progress)
-        self._unchanged(data is self.data)
+        self._unchanged(version)
         return self._learned(model, Step("fit", {"recipe": recipe, "seed": seed}))
 
     def rollout(self, steps: int | None = None, seed: int = 1, progress: Any = nothing, **options: Any) -> Any:
         """Run the model from the first frame on; as many frames as the data have if `steps` is None."""
         data, model = self.data, self._need("model", "Fit a model first, or open one: there is nothing to roll out.")
+        version = self.version
         count = steps or (data.n_frames if hasattr(data, "n_frames") else 100)
         future = model.rollout(data, steps=count, seed=seed, progress=progress, **options)
-        self._unchanged(data is self.data and model is self.model)
+        self._unchanged(version)
         self.steps["rollout"] = Step("rollout", {"steps": count, "seed": seed, **options})
         self.future = future
         return future
@@ -188,9 +199,8 @@ class Session:
             raise vd.DataError(otherwise)
         return found
 
-    @staticmethod
-    def _unchanged(same: bool) -> None:
-        """What was worked on has been replaced meanwhile: the result belongs to nothing."""
-        if not same:
+    def _unchanged(self, version: int) -> None:
+        """Drop the result if what it was made from was replaced, or it is no longer wanted."""
+        if version != self.version:
             raise vd.Cancelled
 

@@ -1,0 +1,282 @@
+"""A form for any settings: one function turns the constructor of a dataclass into fields with units and help.
+
+Names, types, defaults and help come from the class (`vd.config.settings`, `vd.describe.setting_help`), so the form has
+the keys of the experiment file and nothing else. A field that is left at its default is left out of `values()`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QLabel, QLineEdit, QToolButton, QVBoxLayout, QWidget
+
+import vid2dyn as vd
+
+_UNIT = re.compile(r"\[([^\[\]]{1,24})\]")
+
+
+def form(cls: type, *, only: Iterable[str] | None = None, first: Iterable[str] | None = None) -> Form:
+    """The form of a configurable class.
+
+    Parameters
+    ----------
+    cls : type
+        A frozen dataclass whose docstring describes its settings.
+    only : names, optional
+        Settings to show; default all.
+    first : names, optional
+        Shown at once; the others wait under "more settings". Default: all shown.
+    """
+    return Form(cls, list(only) if only is not None else None, list(first) if first is not None else None)
+
+
+class Form(QWidget):
+    """Fields of a class; `changed` is sent when the user changes one."""
+
+    changed = Signal()
+
+    def __init__(self, cls: type, only: list[str] | None = None, first: list[str] | None = None) -> None:
+        super().__init__()
+        self.cls = cls
+        helps = vd.describe.setting_help(cls)
+        self.fields: dict[str, Field] = {}
+        top, more = QFormLayout(), QFormLayout()
+        for layout in (top, more):
+            layout.setContentsMargins(0, 0, 0, 0)
+            layout.setVerticalSpacing(4)
+            layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        for name, (hint, default) in vd.config.settings(cls).items():
+            if only is not None and name not in only:
+                continue
+            field = field_of(hint, default)
+            field.setObjectName(name)
+            tip = f"<p>{helps[name]}</p><p>{vd.describe.type_name(hint)}, default {shown_default(default)}</p>"
+            label = QLabel(label_of(name, helps[name]))
+            for widget in (field, label):
+                widget.setToolTip(tip)
+            field.changed.connect(self.changed)
+            (top if first is None or name in first else more).addRow(label, field)
+            self.fields[name] = field
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addLayout(top)
+        self.more = QWidget()
+        self.more.setLayout(more)
+        if more.rowCount():
+            column.addWidget(self._unfold())
+            column.addWidget(self.more)
+            self.more.hide()
+
+    def _unfold(self) -> QToolButton:
+        button = QToolButton()
+        button.setCheckable(True)
+        button.setText("▸ more settings")
+        button.setStyleSheet("QToolButton { border: none; background: transparent; padding: 1px; }")
+
+        def toggle(on: bool) -> None:
+            button.setText(f"{'▾' if on else '▸'} {'fewer' if on else 'more'} settings")
+            self.more.setVisible(on)
+
+        button.toggled.connect(toggle)
+        self.unfold = button
+        return button
+
+    def values(self) -> dict[str, Any]:
+        """Settings that differ from the defaults, as plain values; `ConfigError` names a field that cannot be read."""
+        found = {}
+        for name, field in self.fields.items():
+            try:
+                value = field.value()
+            except ValueError as error:
+                raise vd.ConfigError(f"{name}: {error}") from None
+            if value != field.default:
+                found[name] = value
+        return found
+
+    def fill(self, values: Mapping[str, Any]) -> None:
+        """Show these values; settings that are not among them go to their defaults. Sends no `changed`."""
+        for name, field in self.fields.items():
+            blocked = field.blockSignals(True)
+            field.show_value(values.get(name, field.default))
+            field.blockSignals(blocked)
+
+    def build(self, **more: Any) -> Any:
+        """The object that the form describes, every field checked; `more` adds settings of other forms."""
+        return vd.config.build(self.cls, {**self.values(), **more}, self.cls.__name__)
+
+
+def label_of(name: str, text: str) -> str:
+    """Name of a setting with its unit, as its description gives it.
+
+    >>> label_of("frames_per_second", "Frame rate [1/s]."), label_of("seed", "Of the noise.")
+    ('frames per second (1/s)', 'seed')
+    """
+    unit = _UNIT.search(text)
+    return name.replace("_", " ") + (f" ({unit[1]})" if unit else "")
+
+
+def shown_default(default: Any) -> str:
+    """A default in words."""
+    if dataclasses.is_dataclass(default) and not isinstance(default, type):
+        return type(default).__name__
+    return vd.describe.default_text(default)
+
+
+class Field(QWidget):
+    """One setting: `value()` reads it, `show_value` writes it, `changed` says that the user changed it."""
+
+    changed = Signal()
+
+    def __init__(self, default: Any) -> None:
+        super().__init__()
+        self.default = None if default is dataclasses.MISSING else default
+        self.column = QVBoxLayout(self)
+        self.column.setContentsMargins(0, 0, 0, 0)
+        self.column.setSpacing(2)
+
+    def value(self) -> Any:
+        """What the field says; ValueError in words where it cannot be read."""
+        raise NotImplementedError
+
+    def show_value(self, value: Any) -> None:
+        """Write a value."""
+        raise NotImplementedError
+
+
+class TextField(Field):
+    """Numbers, texts and lists, written as in the experiment file; empty means not set."""
+
+    def __init__(self, default: Any, kinds: tuple[Any, ...]) -> None:
+        super().__init__(default)
+        self.kinds = kinds
+        self.edit = QLineEdit()
+        self.edit.setPlaceholderText("required" if default is dataclasses.MISSING else
+                                     "automatic" if default is None else vd.describe.default_text(default))
+        self.column.addWidget(self.edit)
+        self.setFocusProxy(self.edit)
+        self.edit.textEdited.connect(lambda _: self.changed.emit())
+        self.show_value(self.default)
+
+    def value(self) -> Any:
+        text = self.edit.text().strip()
+        if not text:
+            return self.default
+        if str in self.kinds and not text.startswith(("[", '"')):
+            return text
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            raise ValueError(f"{text!r} is not {'a number' if {int, float} & set(self.kinds) else 'a value'}; "
+                             "write for example 3.5, or leave it empty.") from None
+        if isinstance(value, list):
+            return tuple(tuple(item) if isinstance(item, list) else item for item in value)
+        return float(value) if float in self.kinds and isinstance(value, int) and not isinstance(value, bool) else value
+
+    def show_value(self, value: Any) -> None:
+        if isinstance(value, tuple | list):
+            value = "[" + ", ".join(str(list(v)) if isinstance(v, tuple) else repr(v) for v in value) + "]"
+        self.edit.setText("" if value is None else f"{value:.10g}" if isinstance(value, float) else str(value))
+
+
+class ChoiceField(Field):
+    """One of a few words."""
+
+    def __init__(self, default: Any, choices: tuple[Any, ...]) -> None:
+        super().__init__(default)
+        self.box = QComboBox()
+        self.choices = choices
+        self.box.addItems([str(choice) for choice in choices])
+        self.column.addWidget(self.box)
+        self.setFocusProxy(self.box)
+        self.show_value(self.default)
+        self.box.currentIndexChanged.connect(lambda _: self.changed.emit())
+
+    def value(self) -> Any:
+        return self.choices[self.box.currentIndex()]
+
+    def show_value(self, value: Any) -> None:
+        self.box.setCurrentIndex(self.choices.index(value) if value in self.choices else 0)
+
+
+class SwitchField(Field):
+    """Yes or no."""
+
+    def __init__(self, default: Any) -> None:
+        super().__init__(default)
+        self.box = QCheckBox()
+        self.column.addWidget(self.box)
+        self.setFocusProxy(self.box)
+        self.show_value(self.default)
+        self.box.toggled.connect(lambda _: self.changed.emit())
+
+    def value(self) -> Any:
+        return self.box.isChecked()
+
+    def show_value(self, value: Any) -> None:
+        self.box.setChecked(bool(value))
+
+
+class PartField(Field):
+    """A nested part, chosen by its kind, with a form of its own below."""
+
+    def __init__(self, default: Any, known: dict[str, type], optional: bool) -> None:
+        super().__init__(default)
+        self.known = known
+        self.box = QComboBox()
+        self.box.addItems([*(["none"] if optional else []), *known])
+        self.column.addWidget(self.box)
+        self.form: Form | None = None
+        self.show_value(self.default)
+        self.box.currentTextChanged.connect(self._chosen)
+
+    def _chosen(self, kind: str) -> None:
+        self._place(kind, {})
+        self.changed.emit()
+
+    def _place(self, kind: str, values: Mapping[str, Any]) -> None:
+        if self.form is not None:
+            self.column.removeWidget(self.form)
+            self.form.deleteLater()
+            self.form = None
+        if kind in self.known:
+            self.form = form(self.known[kind])
+            self.form.fill(values)
+            self.form.changed.connect(self.changed)
+            self.column.addWidget(self.form)
+
+    def value(self) -> Any:
+        return None if self.form is None else self.form.build()
+
+    def show_value(self, value: Any) -> None:
+        kind = "none" if value is None else type(value).__name__
+        blocked = self.box.blockSignals(True)
+        self.box.setCurrentIndex(max(self.box.findText(kind), 0))
+        self.box.blockSignals(blocked)
+        given = {} if value is None else {name: getattr(value, name) for name in vd.config.settings(type(value))}
+        self._place(self.box.currentText(), given)
+
+
+def field_of(hint: Any, default: Any) -> Field:
+    """The field for a type: yes or no, a choice, a nested part, or text."""
+    union = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
+    kinds = typing.get_args(hint) if union else (hint,)
+    plain = tuple(k for k in kinds if k is not type(None))
+    if plain == (bool,):
+        return SwitchField(default)
+    if len(plain) == 1 and typing.get_origin(plain[0]) is typing.Literal:
+        choices = typing.get_args(plain[0])
+        return ChoiceField(default, ((None,) if len(plain) < len(kinds) else ()) + choices)
+    parts = [k for k in plain if inspect.isclass(k) and (dataclasses.is_dataclass(k) or inspect.isabstract(k))]
+    if parts:
+        package = parts[0].__module__.rpartition(".")[0]
+        known = vd.registry.parts(package, parts[0]) or {parts[0].__name__: parts[0]}
+        return PartField(default, known, optional=len(plain) < len(kinds))
+    return TextField(default, plain)

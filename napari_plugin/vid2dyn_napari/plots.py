@@ -1,0 +1,271 @@
+"""Plots in the panel: matplotlib in napari's colours, a cursor that moves cheaply, cuts that can be dragged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
+from matplotlib.figure import Figure
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QSizePolicy
+
+from vid2dyn_napari import styles
+from vid2dyn_napari.curves import Budget, Histogram, Learned, Spread
+
+_STYLE: Any = {
+    "font.size": 8, "axes.facecolor": styles.BACK, "figure.facecolor": styles.BACK, "axes.edgecolor": styles.FAINT,
+    "axes.labelcolor": styles.INK, "text.color": styles.INK, "xtick.color": styles.INK, "ytick.color": styles.INK,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 8.5, "axes.labelsize": 8,
+    "xtick.labelsize": 7, "ytick.labelsize": 7, "legend.fontsize": 7, "legend.frameon": False, "lines.linewidth": 1.4,
+    "font.family": "DejaVu Sans", "mathtext.default": "regular", "axes.formatter.useoffset": False,
+    "axes.formatter.limits": (-3, 4),
+}
+
+
+class Canvas(FigureCanvasQTAgg):
+    """A grid of axes.
+
+    Parameters
+    ----------
+    height : int
+        Of one row [px].
+    """
+
+    cut = Signal(str, float)
+    """A dragged line was let go: its name and its place."""
+
+    def __init__(self, height: int = 150) -> None:
+        super().__init__(Figure(layout="constrained", facecolor=styles.BACK))
+        self.row = height
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setFixedHeight(2)
+        self.cursors: list[Any] = []
+        self.cuts: dict[str, Any] = {}
+        self.held: str | None = None
+        self.back: Any = None
+        self.at: float | None = None
+        self.mpl_connect("draw_event", self._drawn)
+        self.mpl_connect("button_press_event", self._press)
+        self.mpl_connect("motion_notify_event", self._move)
+        self.mpl_connect("button_release_event", self._release)
+
+    def show_plots(self, draw: Sequence[Sequence[Callable[[Axes], None]]]) -> None:
+        """Rows of plots: one axes for each function, which draws on it."""
+        self.clear()
+        draw = [line for line in draw if line]
+        if not draw:
+            return
+        rows = len(draw)
+        self.setFixedHeight(rows * self.row)
+        # a section that is closed has no size yet, and axes of no size cannot be drawn on
+        self.figure.set_size_inches(max(self.width(), 300) / self.figure.dpi, rows * self.row / self.figure.dpi,
+                                    forward=False)
+        with matplotlib.rc_context(_STYLE):
+            grid = self.figure.add_gridspec(rows, 12)
+            for r, line in enumerate(draw):
+                wide = 12 // len(line)
+                for k, function in enumerate(line):
+                    function(self.figure.add_subplot(grid[r, k * wide:(k + 1) * wide]))
+        self.draw_idle()
+
+    def clear(self) -> None:
+        """Nothing to see."""
+        self.figure.clear()
+        self.cursors, self.cuts, self.held, self.back = [], {}, None, None
+        self.setFixedHeight(2)
+
+    def wheelEvent(self, event: Any) -> None:
+        """The wheel scrolls the panel, not the plot."""
+        event.ignore()
+
+    # ---------------------------------------------------------------- cursor
+
+    def add_cursor(self, axes: Axes) -> None:
+        """A vertical line that follows `move_cursor`."""
+        self.cursors.append(axes.axvline(0.0, color=styles.TRUTH, lw=1.0, animated=True))
+
+    def move_cursor(self, x: float) -> None:
+        """Move the cursor without drawing the plots again."""
+        self.at = x
+        if self.back is None or not self.cursors:
+            return
+        self.restore_region(self.back)
+        self._animated()
+        self.blit(self.figure.bbox)
+
+    def _drawn(self, _: Any) -> None:
+        self.back = self.copy_from_bbox(self.figure.bbox)
+        self._animated()
+
+    def _animated(self) -> None:
+        if self.at is not None:
+            for line in self.cursors:
+                line.set_xdata([self.at, self.at])
+                line.axes.draw_artist(line)
+        for line in self.cuts.values():
+            line.axes.draw_artist(line)
+
+    # ---------------------------------------------------------------- cuts
+
+    def add_cut(self, axes: Axes, name: str, place: float) -> None:
+        """A line that can be dragged along x; `cut` says where it was let go."""
+        self.cuts[name] = axes.axvline(place, color=styles.TRUTH, lw=1.6, animated=True)
+
+    def _press(self, event: Any) -> None:
+        for name, line in self.cuts.items():
+            if event.inaxes is line.axes:
+                here = line.axes.transData.transform((line.get_xdata()[0], 0.0))[0]
+                if abs(event.x - here) < 12:
+                    self.held = name
+
+    def _move(self, event: Any) -> None:
+        if self.held is None or event.xdata is None or event.inaxes is not self.cuts[self.held].axes:
+            return
+        low, high = event.inaxes.get_xlim()
+        place = float(np.clip(event.xdata, low, high))
+        self.cuts[self.held].set_xdata([place, place])
+        if self.back is not None:
+            self.restore_region(self.back)
+            self._animated()
+            self.blit(self.figure.bbox)
+
+    def _release(self, _: Any) -> None:
+        if self.held is not None:
+            name, self.held = self.held, None
+            self.cut.emit(name, float(self.cuts[name].get_xdata()[0]))
+
+
+def in_rows(draw: Sequence[Callable[[Axes], None]], columns: int = 2) -> list[Sequence[Callable[[Axes], None]]]:
+    """Plots in rows of so many."""
+    return [draw[k:k + columns] for k in range(0, len(draw), columns)]
+
+
+# -------------------------------------------------------------------- what is drawn
+
+
+def histogram(found: Histogram, canvas: Canvas | None = None, place: float | None = None) -> Callable[[Axes], None]:
+    """Counts of a column; with a canvas, a cut at `place` that can be dragged."""
+    def draw(axes: Axes) -> None:
+        axes.bar(found.edges[:-1], found.counts, np.diff(found.edges), align="edge", color=styles.DATA, lw=0)
+        axes.set(xlabel=found.label, yticks=[])
+        axes.set_xlim(found.edges[0], found.edges[-1])
+        axes.margins(y=0.05)
+        if canvas is not None and place is not None:
+            span = found.edges[-1] - found.edges[0]
+            edge = 0.01 * span
+            canvas.add_cut(axes, found.name, float(np.clip(place, found.edges[0] + edge, found.edges[-1] - edge)))
+    return draw
+
+
+def phases(edges: np.ndarray, y: np.ndarray, x: np.ndarray) -> Callable[[Axes], None]:
+    """Sub-pixel parts of y and x."""
+    def draw(axes: Axes) -> None:
+        axes.stairs(y, edges, color=styles.DATA, label="y", lw=1.3)
+        axes.stairs(x, edges, color=styles.OK, label="x", lw=1.3)
+        axes.axhline(0.5 * (y.mean() + x.mean()), color=styles.NOISE, ls=":", lw=1)
+        axes.set(xlabel="sub-pixel part (px)", yticks=[], ylim=(0, 1.35 * max(y.max(), x.max(), 1)), xlim=(0, 1))
+        axes.legend(ncols=2, loc="upper right")
+    return draw
+
+
+def per_frame(frames: np.ndarray, count: np.ndarray) -> Callable[[Axes], None]:
+    """Detections in each frame."""
+    def draw(axes: Axes) -> None:
+        axes.plot(frames, count, color=styles.OK, lw=1)
+        axes.set(xlabel="frame", ylabel="particles", ylim=(0, 1.15 * max(count.max(), 1)))
+    return draw
+
+
+def msd(found: Spread) -> Callable[[Axes], None]:
+    """MSD, the line of the estimate and the floor of the noise, on logarithmic axes."""
+    def draw(axes: Axes) -> None:
+        axes.errorbar(found.lag, found.value, found.stderr, fmt="o", ms=2.5, color=styles.DATA, label="data")
+        axes.plot(found.lag, found.line, color=styles.INK, lw=1, label="D, blur, noise")
+        if found.floor:
+            axes.axhline(found.floor, color=styles.NOISE, ls="--", lw=1, label="noise floor")
+        axes.set(xscale="log", yscale="log", xlabel="lag time (s)", ylabel="MSD (µm²)")
+        axes.legend(loc="upper left")
+        axes.minorticks_off()
+    return draw
+
+
+def function(found: Learned) -> Callable[[Axes], None]:
+    """A learned function with its band, shaded where the data support it, and the truth where it is known."""
+    def draw(axes: Axes) -> None:
+        inside = np.ones(len(found.x), dtype=bool)
+        if found.support is not None:
+            inside = (found.x >= found.support[0]) & (found.x <= found.support[1])
+            axes.axvspan(*found.support, color="#343b45", lw=0)
+        axes.fill_between(found.x, found.low, found.high, color=styles.MODEL, alpha=0.3, lw=0, label="95 % band")
+        axes.plot(found.x, found.y, color=styles.MODEL, label="learned")
+        shown = [found.y[inside], found.low[inside], found.high[inside]]
+        if found.truth is not None:
+            axes.plot(found.x, found.truth, "--", color=styles.TRUTH, lw=1.2, label="truth")
+            shown.append(found.truth[inside])
+        value = np.concatenate(shown) if inside.any() else found.y
+        value = value[np.isfinite(value)]
+        if value.size:
+            room = 0.12 * max(np.ptp(value), 1e-6)
+            axes.set_ylim(value.min() - room, value.max() + room)
+        axes.set(title=found.title, xlabel=found.x_label, ylabel=found.y_label, xlim=(found.x[0], found.x[-1]))
+        axes.legend()
+    return draw
+
+
+def comparison(curve: Any) -> Callable[[Axes], None]:
+    """Data and rollout of one curve, with standard errors as bands."""
+    def draw(axes: Axes) -> None:
+        for y, error, colour, label in ((curve.a, curve.a_stderr, styles.DATA, "data"),
+                                        (curve.b, curve.b_stderr, styles.MODEL, "model")):
+            axes.fill_between(curve.x, y - error, y + error, color=colour, alpha=0.3, lw=0)
+            axes.plot(curve.x, y, color=colour, label=label, lw=1.2)
+        axes.set(title=f"{curve.name}: {100 * curve.relative_rmse:.1f} % (noise "
+                       f"{100 * curve.relative_rmse_of_noise:.1f} %)",
+                 xlabel=curve.x_label.replace("[", "(").replace("]", ")"),
+                 ylabel=curve.y_label.replace("[", "(").replace("]", ")"))
+        axes.legend()
+    return draw
+
+
+def series(name: str, sides: Sequence[tuple[str, Budget, str]], canvas: Canvas) -> Callable[[Axes], None]:
+    """One series of the budgets of data and model, with a cursor in time."""
+    def draw(axes: Axes) -> None:
+        unit = ""
+        for label, found, colour in sides:
+            if name in found.series:
+                value, unit = found.series[name]
+                axes.plot(found.time, value, color=colour, label=label, lw=1.2)
+        axes.set(title=name, xlabel="time (s)", ylabel=unit)
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, high + 0.3 * (high - low))
+        axes.legend(ncols=2, loc="upper right")
+        canvas.add_cursor(axes)
+    return draw
+
+
+def losses(step: list[int], train: list[float], held_out: list[float]) -> Callable[[Axes], None]:
+    """The live curve of a fit."""
+    def draw(axes: Axes) -> None:
+        axes.plot(step, train, color=styles.DATA, label="train")
+        axes.plot(step, held_out, color=styles.MODEL, label="held out")
+        axes.set(xlabel="step", ylabel="loss")
+        axes.legend()
+    return draw
+
+
+def profile(cells: np.ndarray, lines: Sequence[tuple[str, np.ndarray, np.ndarray | None, str]],
+            title: str) -> Callable[[Axes], None]:
+    """Densities on the ring: (label, values, standard errors or None, colour)."""
+    def draw(axes: Axes) -> None:
+        for label, value, error, colour in lines:
+            if error is not None:
+                axes.fill_between(cells, value - error, value + error, color=colour, alpha=0.3, lw=0)
+            axes.plot(cells, value, color=colour, label=label, lw=1.2)
+        axes.set(title=title, xlabel="place on the ring", ylabel="density (per site)", xlim=(0, 1))
+        axes.legend(ncols=3, loc="upper center")
+        axes.margins(y=0.2)
+    return draw

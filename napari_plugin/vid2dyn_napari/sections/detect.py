@@ -1,0 +1,154 @@
+"""Detect: settings of the search for particles, with a live preview on the frame on show."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QCheckBox
+
+import vid2dyn as vd
+from vid2dyn_napari import layers, styles
+from vid2dyn_napari.forms import Form, form
+from vid2dyn_napari.section import Section, button, row
+from vid2dyn_napari.worker import Latest
+
+if TYPE_CHECKING:
+    from vid2dyn_napari.panel import Panel
+
+LINKS = ("search_range", "memory", "min_length", "range_growth", "predictor", "link_cost", "start", "stop")
+"""Settings of `Track` that belong to the section Track and check."""
+
+
+class Detect(Section):
+    """Form, preview and suggestion."""
+
+    title = "Detect"
+    help = "Set the size of a particle's image until every particle on this frame wears one ring."
+
+    def __init__(self, panel: Panel, number: int) -> None:
+        super().__init__(panel, number)
+        names = [name for name in vd.config.settings(vd.tracking.Track) if name not in LINKS]
+        self.form: Form = form(vd.tracking.Track, only=names, first=("diameter", "minmass", "invert", "spot"))
+        self.body.addWidget(self.form)
+        self.live = QCheckBox("live preview on this frame")
+        self.live.setToolTip("Search the frame on show whenever a setting or the slider changes.")
+        self.live.setChecked(True)
+        self.suggest_button = button("Suggest settings", self.suggest,
+                                     "Look at a few frames and propose diameter, brightness and search range.")
+        self.body.addWidget(row(self.live, self.suggest_button))
+        self.verbs = {self.suggest_button: ("video",)}
+        self.finish()
+        self.latest = Latest(self)
+        self.timer = QTimer(self)
+        self.timer.setSingleShot(True)
+        self.timer.timeout.connect(self.preview)
+        self.minmass: tuple[Any, float] | None = None
+        self.shown: Any = None
+        for signal in (self.form.changed, self.live.toggled, self.opened, panel.time_changed):
+            signal.connect(self.soon)
+
+    def refresh(self) -> None:
+        """Another recording: look at it."""
+        if self.shown is not self.panel.session.video:
+            self.shown, self.minmass = self.panel.session.video, None
+            self.soon()
+
+    def leave(self) -> None:
+        """No preview behind a closed section."""
+        if hasattr(self, "timer"):
+            self.timer.stop()
+            self.latest.close()
+            self.panel.drop("preview")
+
+    def soon(self, *_: Any) -> None:
+        """Preview after a pause without changes."""
+        if self.panel.closed or not hasattr(self, "timer"):
+            return
+        if self.is_open and self.live.isChecked() and self.panel.session.video is not None:
+            self.timer.start(int(styles.preference("preview_delay")))
+        else:
+            self.timer.stop()
+            self.panel.drop("preview")
+
+    def preview(self) -> None:
+        """Search the frame on show, off the GUI thread; the newest request wins."""
+        video = self.panel.session.video
+        if video is None or not self.is_open:
+            return
+        settings = self.guarded(self.form.build)
+        if settings is None:
+            self.panel.drop("preview")
+            return
+        frame = int(np.clip(self.panel.frame, 0, len(video) - 1))
+        known = self.minmass
+
+        def verb(_: Any) -> Any:
+            return look(video, settings, frame, known)
+
+        self.latest.ask(verb, lambda found: self._show(settings, frame, found), self._failed)
+
+    def _failed(self, error: Exception) -> None:
+        self.panel.drop("preview")
+        self.fail(error)
+
+    def _show(self, settings: Any, frame: int, found: tuple[np.ndarray, float, float]) -> None:
+        if not self.is_open or not self.live.isChecked() or self.panel.closed:
+            return
+        features, minmass, seconds = found
+        self.minmass = (settings, minmass)
+        video = self.panel.session.video
+        sizes, names = layers.scale(video.units)
+        existing = self.panel.ours.get("preview")
+        if existing is not None and existing in self.panel.viewer.layers:
+            existing.data = features[:, :2]
+            existing.size = settings.diameter
+            existing.selected_data = set()
+        else:
+            active = self.panel.viewer.layers.selection.active
+            self.panel.show_layer(features[:, :2], {
+                "name": "preview", "scale": sizes[1:], "units": names[1:], "size": settings.diameter,
+                "face_color": "transparent", "border_color": styles.RING, "border_width": 0.1,
+                "axis_labels": ("y", "x"), "opacity": 0.9}, "points")
+            self.panel.viewer.layers.selection.active = active
+        automatic = " (chosen from the noise)" if settings.minmass is None else ""
+        self.say(f"{len(features)} particles in frame {frame}, brighter than minmass {minmass:.4g}{automatic}; "
+                 f"{1e3 * seconds:.0f} ms.", "good" if len(features) else "note")
+
+    def suggest(self) -> None:
+        """Fill both forms with proposed settings."""
+        video = self.panel.session.video
+        self.start(lambda progress: vd.suggest(video, progress=progress), self._suggested, "looking")
+
+    def _suggested(self, found: Any) -> None:
+        settings = found.changed()
+        self.form.fill(settings)
+        self.panel.sections["Track and check"].form.fill(settings)
+        self.say(" ".join(found.warnings) or "Settings filled in, the search range in the next section too.",
+                 "note" if found.warnings else "good")
+        self.soon()
+
+
+def look(video: Any, settings: Any, frame: int, known: tuple[Any, float] | None) -> tuple[np.ndarray, float, float]:
+    """Features in one frame, the minmass in force, and the seconds of the search.
+
+    Raises
+    ------
+    ConfigError
+        When a length is larger than the frame.
+    """
+    settings.fits(*video.shape)
+    if settings.minmass is not None:
+        minmass = settings.minmass
+    elif known is not None and known[0] == settings:
+        minmass = known[1]
+    else:
+        few = np.unique(np.linspace(0, len(video) - 1, 5).round().astype(int))
+        minmass = vd.tracking.automatic_minmass([video[int(k)] for k in few], settings)
+    image = video[frame]
+    begin = time.perf_counter()
+    features = vd.tracking.detector(dataclasses.replace(settings, minmass=minmass))(image)
+    return features, float(minmass), time.perf_counter() - begin

@@ -1,0 +1,68 @@
+"""Learned model: every function with its band, where the data support it, and the truth where it is known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import vid2dyn as vd
+from vid2dyn_napari import curves, plots
+from vid2dyn_napari.section import Section, sentence
+
+if TYPE_CHECKING:
+    from vid2dyn_napari.panel import Panel
+
+_NUMBERS = (("diffusion", "diffusion coefficient D", "µm²/s", 1.0),
+            ("localisation_error", "localisation error", "nm", 1e3),
+            ("trap_stiffness", "trap stiffness", "kT/µm²", 1.0))
+
+
+class Learned(Section):
+    """Plots and numbers of the model."""
+
+    title = "Learned model"
+    help = "Read the model: believe a curve where its background is lit, as far as its band is narrow."
+
+    def __init__(self, panel: Panel, number: int) -> None:
+        super().__init__(panel, number)
+        self.numbers = sentence("")
+        self.body.addWidget(self.numbers)
+        self.canvas = plots.Canvas(190)
+        self.body.addWidget(self.canvas)
+        self.verbs: dict[Any, tuple[str, ...]] = {}
+        self.shown: Any = None
+        self.finish()
+
+    def refresh(self) -> None:
+        """Draw the model of the session, once."""
+        model = self.panel.session.model
+        if model is None:
+            self.shown = None
+            self.canvas.clear()
+            self.numbers.setText("There is no model yet: fit one, or open a .vid2dyn file.")
+            return
+        if model is self.shown:
+            return
+        self.shown = model
+        session = self.panel.session
+        found = curves.learned(model, session.truth, session.tracks)
+        self.canvas.show_plots(plots.in_rows([plots.function(one) for one in found]))
+        self.numbers.setText(numbers(model, session.truth) or repr(model).strip("<>"))
+
+
+def numbers(model: Any, truth: Any) -> str:
+    """Single numbers with 95 % bands, and the truth where it is known; HTML."""
+    rows = []
+    for name, label, unit, factor in _NUMBERS:
+        try:
+            value = float(getattr(model, name)())
+            low, high = (float(np.asarray(edge)) for edge in model.band(name))
+        except (AttributeError, TypeError, vd.Vid2DynError):
+            continue
+        true = truth.get(name)
+        said = isinstance(true, float) and true != 0.0
+        known = f"<span style='color:#ffd166'>truth {factor * true:.3g}</span>" if said else ""
+        rows.append(f"<tr><td>{label}&nbsp;&nbsp;</td><td><b>{factor * value:.4g}</b> {unit}&nbsp;&nbsp;</td>"
+                    f"<td>{factor * low:.3g} to {factor * high:.3g}&nbsp;&nbsp;</td><td>{known}</td></tr>")
+    return f"<table>{''.join(rows)}</table>" if rows else ""

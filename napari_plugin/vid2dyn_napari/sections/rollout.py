@@ -1,0 +1,221 @@
+"""Roll out: the model left to run beside the data, on one slider of time; budgets and statistics of both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QSlider
+
+import vid2dyn as vd
+from vid2dyn_napari import curves, layers, plots, styles
+from vid2dyn_napari.forms import Form, form
+from vid2dyn_napari.section import Section, button, row
+
+if TYPE_CHECKING:
+    from vid2dyn_napari.panel import Panel
+
+
+@dataclass(frozen=True)
+class FieldRollout:
+    """Arguments of the rollout of fields.
+
+    Parameters
+    ----------
+    steps : int
+        States to make after the first.
+    dt : float, optional
+        Time between them [diffusive time]; automatic = the last window of the data.
+    noise : bool
+        One fluctuating realisation in place of the mean flow.
+    seed : int
+        Seed of the noise.
+    """
+
+    steps: int = 40
+    dt: float | None = 0.001
+    noise: bool = False
+    seed: int = 1
+
+
+class Rollout(Section):
+    """Form, layers beside the data, overlays."""
+
+    title = "Roll out"
+    help = "Let the model run on its own from the first frame, and see whether it moves like the data."
+
+    def __init__(self, panel: Panel, number: int) -> None:
+        super().__init__(panel, number)
+        self.forms: dict[type, Form] = {kind: form(kind) for kind in (vd.experiment.Rollout, FieldRollout)}
+        for one in self.forms.values():
+            self.body.addWidget(one)
+        self.truth_box = QCheckBox("compare with the true process, exactly and by Monte Carlo")
+        self.truth_box.setToolTip("For simulated lattices: the exact limit, and fresh realisations to the same times.")
+        self.truth_box.setChecked(True)
+        self.body.addWidget(self.truth_box)
+        self.run_button = button("Roll out", self.run, "Run the model and compare it with the data.")
+        self.colour = QComboBox()
+        self.colour.setToolTip("Colour the particles of data and model by this column.")
+        self.colour_row = row(QLabel("colour by"), self.colour, stretch=1)
+        self.body.addWidget(row(self.run_button, self.colour_row))
+        self.slider = QSlider(Qt.Orientation.Horizontal)
+        self.time_label = QLabel("")
+        self.time_row = row(self.slider, self.time_label)
+        self.body.addWidget(self.time_row)
+        self.canvas = plots.Canvas(150)
+        self.body.addWidget(self.canvas)
+        self.verbs = {self.run_button: ("data", "model")}
+        self.colour.currentTextChanged.connect(lambda _: self.guarded(self._colour))
+        self.slider.valueChanged.connect(lambda _: self._profile())
+        panel.time_changed.connect(self.canvas.move_cursor)
+        self.lattice: Any = None
+        self.finish()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Other data: another form; a rollout that is gone takes its plots along."""
+        fields = self.panel.session.fields is not None
+        for kind, one in self.forms.items():
+            one.setVisible((kind is FieldRollout) == fields)
+        self.truth_box.setVisible(fields)
+        self.colour_row.setVisible(not fields)
+        if self.panel.session.future is None:
+            self.canvas.clear()
+            self.lattice = None
+            self.time_row.hide()
+            for name in ("model", "model particles", "data particles"):
+                self.panel.drop(name)
+            self._offer()
+
+    # ---------------------------------------------------------------- running
+
+    def run(self) -> None:
+        """Roll out, compare, and take the budgets; all off the GUI thread."""
+        session = self.panel.session
+        fields = session.fields is not None
+        settings = self.guarded(self.forms[FieldRollout if fields else vd.experiment.Rollout].build)
+        if settings is None:
+            return
+        if fields:
+            simulator = curves.true_simulator(session.truth) if self.truth_box.isChecked() else None
+            self.start(lambda progress: flow(session, settings, simulator, progress), self._flowed, "rolling out")
+        else:
+            self.start(lambda progress: beside(session, settings, progress), self._rolled, "rolling out")
+
+    def compare(self) -> None:
+        """Show a rollout that was read from a file beside the data."""
+        session = self.panel.session
+        if session.fields is None:
+            self.start(lambda progress: judged(session, session.future, progress), self._rolled, "comparing")
+
+    def _rolled(self, found: tuple[Any, Any, list[tuple[str, Any, str]]]) -> None:
+        future, comparison, budgets = found
+        session, panel = self.panel.session, self.panel
+        place = layers.width(session.tracks, session.video) * (1 + styles.GAP)
+        panel.show_thing(future, "model", place, metadata={"model": session.model})
+        self.offset = place
+        self._offer()
+        self._colour()
+        draw = []
+        for name in dict.fromkeys(key for _, budget, _ in budgets for key in budget.series):
+            draw.append(plots.series(name, budgets, self.canvas))
+        draw += [plots.comparison(curve) for curve in comparison.curves]
+        self.canvas.show_plots(plots.in_rows(draw))
+        self.canvas.move_cursor(panel.time)
+        panel.viewer.reset_view()
+        self.say("\n".join(comparison.notes), "note")
+        panel.refresh_buttons()
+
+    def _offer(self) -> None:
+        """Columns to colour by."""
+        tracks = self.panel.session.future if self.panel.session.future is not None else self.panel.session.tracks
+        names = [] if tracks is None else layers.columns(tracks)
+        if names != [self.colour.itemText(k) for k in range(self.colour.count())]:
+            self.colour.blockSignals(True)
+            self.colour.clear()
+            self.colour.addItems(names)
+            self.colour.blockSignals(False)
+
+    def _colour(self) -> None:
+        """Particles of data and model, coloured alike."""
+        session, column = self.panel.session, self.colour.currentText()
+        if session.future is None or not hasattr(session.future, "dataframe") or not column:
+            return
+        limits = None
+        sides = [("data particles", session.tracks, 0.0)] if session.video is None and column in layers.columns(
+            session.tracks) else []
+        for name, tracks, offset in [*sides, ("model particles", session.future, self.offset)]:
+            follower = self.panel.follow(name, tracks, column, offset, limits)
+            limits = follower.limits
+
+    # ---------------------------------------------------------------- lattice
+
+    def _flowed(self, found: Any) -> None:
+        self.lattice = found
+        session = self.panel.session
+        self.panel.show_thing(session.future, "model", 1.0 + styles.GAP, metadata={"model": session.model})
+        self.panel.viewer.reset_view()
+        self.slider.setRange(0, len(session.future.times) - 1)
+        self.slider.setValue(len(session.future.times) // 2)
+        self.time_row.show()
+        self._profile()
+        self.say(found["why"], "note")
+        self.panel.refresh_buttons()
+
+    def _profile(self) -> None:
+        """Densities at the time of the slider: model, exact, Monte Carlo."""
+        if self.lattice is None or self.panel.session.future is None:
+            return
+        future, k = self.panel.session.future, self.slider.value()
+        self.time_label.setText(f"t = {future.times[k]:.3g}")
+        n = future.values.shape[2]
+        cells = (np.arange(n) + 0.5) / n
+        draw = []
+        for start in range(len(future.values)):
+            lines: list[Any] = []
+            carlo, exact = self.lattice["carlo"], self.lattice["exact"]
+            if carlo is not None:
+                some = carlo.values[carlo.starts == start][:, k].astype(float)
+                block = max(1, n // 50)
+                mean = some.reshape(len(some), -1, block).mean(axis=2)
+                value, error = (np.repeat(v, block) for v in (mean.mean(axis=0), mean.std(axis=0) / len(some) ** 0.5))
+                lines.append(("Monte Carlo", value, error, styles.DATA))
+            if exact is not None:
+                lines.append(("exact", exact[start][k], None, styles.TRUTH))
+            lines.append(("model", future.values[start, k], None, styles.MODEL))
+            draw.append(plots.profile(cells, lines, f"start {start + 1}, t = {future.times[k]:.3g}"))
+        self.canvas.show_plots([[one] for one in draw])
+
+
+def beside(session: Any, settings: Any, progress: Any) -> tuple[Any, Any, list[tuple[str, Any, str]]]:
+    """The rollout of particles, the comparison with the data, and the budgets of both."""
+    return judged(session, session.rollout(settings.steps, settings.seed, progress), progress)
+
+
+def judged(session: Any, future: Any, progress: Any) -> tuple[Any, Any, list[tuple[str, Any, str]]]:
+    """A rollout with what `Rollout` shows of it."""
+    comparison = vd.compare(session.tracks, future)
+    sides = (("data", session.tracks, styles.DATA), ("model", future, styles.MODEL))
+    budgets = [(name, curves.budget(tracks, session.model, session.truth, progress=progress), colour)
+               for name, tracks, colour in sides]
+    return future, comparison, [side for side in budgets if side[1] is not None]
+
+
+def flow(session: Any, settings: FieldRollout, simulator: Any, progress: Any,
+         realisations: int = 200) -> dict[str, Any]:
+    """The rollout of fields, the exact flow from the same profiles, and fresh realisations of the true process."""
+    options = {} if settings.dt is None else {"dt": settings.dt}
+    if settings.noise:
+        options["noise"] = True
+    future = session.rollout(settings.steps, settings.seed, progress, **options)
+    found: dict[str, Any] = {"exact": None, "carlo": None, "why": ""}
+    if simulator is None or not hasattr(simulator, "limit"):
+        return found
+    profiles = simulator.profiles() if hasattr(simulator, "profiles") else future.values[:, 0]
+    exact = [curves.exact_flow(simulator, profile, future.times) for profile in profiles]
+    found["exact"] = None if any(one is None for one in exact) else exact
+    found["why"] = "" if found["exact"] is not None else "The exact mobility of this process is not known."
+    found["carlo"] = curves.monte_carlo(simulator, future.times, realisations, settings.seed, progress)
+    return found

@@ -1,0 +1,138 @@
+"""Track and check: link the particles, and look whether the result can be trusted."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtWidgets import QLabel
+
+import vid2dyn as vd
+from vid2dyn_napari import curves, plots
+from vid2dyn_napari.forms import Form, form
+from vid2dyn_napari.section import Section, button, row, sentence
+from vid2dyn_napari.sections.detect import LINKS
+
+if TYPE_CHECKING:
+    from vid2dyn_napari.panel import Panel
+
+KEEP = 5000
+"""Milliseconds that a cancelled tracking may take to finish its frame and keep what it has."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """What the plots of this section show; `spread` is None where `why` says so."""
+
+    histograms: list[curves.Histogram]
+    phase: Any
+    counts: Any
+    spread: curves.Spread | None
+    why: str = ""
+
+
+class Track(Section):
+    """Form, progress, histograms with cuts, D with its warnings."""
+
+    title = "Track and check"
+    help = "Follow the particles through the movie; drag the yellow lines to cut away what is no particle."
+
+    def __init__(self, panel: Panel, number: int) -> None:
+        super().__init__(panel, number)
+        self.form: Form = form(vd.tracking.Track, only=LINKS, first=("search_range", "memory", "min_length"))
+        self.body.addWidget(self.form)
+        self.track_button = button("Track", self.track, "Find and link all particles with the settings above.")
+        self.hint = QLabel("")
+        self.body.addWidget(row(self.track_button, self.hint))
+        self.canvas = plots.Canvas(135)
+        self.canvas.cut.connect(self.cut)
+        self.body.addWidget(self.canvas)
+        self.result = sentence("")
+        self.body.addWidget(self.result)
+        self.verbs = {self.track_button: ("video",)}
+        self.checked: Any = None
+        self.finish()
+
+    def settings(self) -> Any:
+        """All settings of the tracker, from this form and the one of Detect."""
+        return self.form.build(**self.panel.sections["Detect"].form.values())
+
+    def track(self) -> None:
+        """Track, then check."""
+        settings = self.guarded(self.settings)
+        if settings is None:
+            return
+        session = self.panel.session
+
+        def verb(progress: Any) -> Any:
+            tracks = session.track(settings, progress)
+            return tracks, check(tracks)
+
+        self.start(verb, lambda found: self._tracked(settings, *found), "tracking", patience=KEEP)
+
+    def _tracked(self, wanted: Any, tracks: Any, found: Check) -> None:
+        panel = self.panel
+        panel.sections["Detect"].unfold(False)
+        self.hint.setText("")
+        self.show_check(tracks, found)
+        panel.show_thing(tracks, "tracks")
+        panel.changed()
+        stop = (tracks.info.get("parameters") or {}).get("stop")
+        if stop is not None and stop != wanted.stop:
+            self.say(f"Cancelled: the {tracks.n_frames} frames that were done are kept, and the session is written "
+                     f"down with stop = {stop}. Track again to go through the whole movie.", "note")
+
+    def refresh(self) -> None:
+        """Tracks that were opened rather than made are checked too."""
+        tracks = self.panel.session.tracks
+        if tracks is None:
+            self.checked = None
+            self.canvas.clear()
+            self.result.setText("")
+        elif tracks is not self.checked and self.is_open and not self.panel.worker.busy:
+            self.checked = tracks
+            self.start(lambda progress: check(tracks), lambda found: self.show_check(tracks, found), "checking")
+
+    def show_check(self, tracks: Any, found: Check) -> None:
+        """Draw the plots and say what D is."""
+        self.checked = tracks
+        settings = tracks.info.get("parameters") or {}
+        draw = []
+        for histogram in found.histograms:
+            key, side = curves.CUTS[histogram.name]
+            limit = settings.get(key)
+            place = limit if limit is not None else histogram.edges[0 if side == "low" else -1]
+            draw.append(plots.histogram(histogram, self.canvas, float(place)))
+        spread = [] if found.spread is None else [plots.msd(found.spread)]
+        self.canvas.show_plots([draw, [plots.phases(*found.phase), plots.per_frame(*found.counts)], spread])
+        self.result.setText(self._words(tracks, found))
+
+    @staticmethod
+    def _words(tracks: Any, found: Check) -> str:
+        text = f"{tracks.n_particles} tracks, {len(tracks)} detections in {tracks.n_frames} frames."
+        if found.spread is None:
+            return f"{text}<br>{found.why}"
+        D = found.spread.diffusion
+        text += f"<br><b>D = {vd.headline.with_error(D.D, D.D_stderr, 'µm²/s')}</b> from displacements"
+        if D.localisation_error is not None and D.localisation_error > 0:
+            text += f", localisation error {1e3 * D.localisation_error:.3g} nm"
+        notes = dict.fromkeys([*tracks.info.get("warnings", ()), *D.warnings])
+        return text + "".join(f"<br><span style='color:#ffd166'>▲ {note}</span>" for note in notes)
+
+    def cut(self, name: str, place: float) -> None:
+        """A line was dragged: put its place into the form of Detect."""
+        key, side = curves.CUTS[name]
+        detect = self.panel.sections["Detect"].form
+        detect.fields[key].show_value(float(f"{place:.4g}"))
+        word = "above" if side == "low" else "below"
+        self.hint.setText(f"{name} {word} {place:.4g}: press Track")
+
+
+def check(tracks: Any) -> Check:
+    """Everything the plots need; what cannot be computed says why."""
+    spread, why = None, ""
+    try:
+        spread = curves.spread(tracks)
+    except vd.Vid2DynError as error:
+        why = str(error)
+    return Check(curves.histograms(tracks), curves.phase(tracks), curves.counts(tracks), spread, why)
