@@ -27,8 +27,8 @@ __all__ = ["Path", "Simulator", *_HOME]
 
 
 def __getattr__(name: str) -> Any:
-    if name.startswith("_"):
-        raise AttributeError(name)
+    if name.startswith("_") or (name.islower() and name not in _HOME):
+        raise AttributeError(name)            # a module: parts have capitals, and Python imports modules by itself
     if name in _HOME:
         value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
     else:
