@@ -21,6 +21,7 @@ from vid2dyn.units import Units
 
 if TYPE_CHECKING:
     from vid2dyn.analysis import Comparison, Diffusion
+    from vid2dyn.encoders.trained import TrainedPatchEncoder
     from vid2dyn.fields import Fields
     from vid2dyn.model import Model
     from vid2dyn.simulators.rendered_video import RenderedVideo
@@ -228,8 +229,8 @@ def compare(a: Trajectories, b: Trajectories, **options: Any) -> Comparison:
     return put_side_by_side(a, b, **options)
 
 
-def load(path: PathLike) -> Trajectories | Model | Fields:
-    """Read what `save` wrote: trajectories (.parquet), a model (.vid2dyn) or fields (.fields)."""
+def load(path: PathLike) -> Trajectories | Model | Fields | TrainedPatchEncoder:
+    """Read what `save` wrote: trajectories (.parquet), a model (.vid2dyn), fields (.fields), an encoder (.encoder)."""
     path = existing_file(path)
     if path.suffix == ".parquet":
         from vid2dyn.trajectories import Trajectories
@@ -243,7 +244,11 @@ def load(path: PathLike) -> Trajectories | Model | Fields:
         from vid2dyn.fields import Fields
 
         return Fields.load(path)
-    raise DataError(f"{path}: vd.load reads .parquet (trajectories), .vid2dyn (models) and .fields; "
+    if path.suffix == ".encoder":
+        from vid2dyn.encoders.trained import TrainedPatchEncoder
+
+        return TrainedPatchEncoder.load(path)
+    raise DataError(f"{path}: vd.load reads .parquet (trajectories), .vid2dyn (models), .fields and .encoder; "
                     "vd.open reads recordings.")
 
 

@@ -1,0 +1,1 @@
+"""Encoders: what is seen of a particle, its surroundings or its image -> latent columns of its state."""
