@@ -7,11 +7,13 @@ number of processes; the stretches put together are the same as the whole.
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numba
 import numpy as np
 from scipy.spatial import cKDTree
 
@@ -85,7 +87,10 @@ class Features:
 
 
 def features_of(video: Video, settings: Track, start: int, stop: int) -> Iterator[tuple[int, np.ndarray]]:
-    """(frame number, (N, 10) detections) of frames start <= frame < stop; the next frame is decoded meanwhile.
+    """(frame number, (N, 10) detections) of frames start <= frame < stop, in order.
+
+    The next frame is decoded meanwhile; as many frames are searched side by side as numba has threads (a worker process
+    has its share of the cores), with the same result for any number.
 
     Parameters
     ----------
@@ -98,8 +103,22 @@ def features_of(video: Video, settings: Track, start: int, stop: int) -> Iterato
         A frame that is not grey, not of the movie's size, or holds NaN pixels.
     """
     find = detector(settings)
-    for done, frame in enumerate(_ahead(video.frames(start, stop))):
-        yield start + done, find(checked(frame, start + done, video))
+    # trackpy's detector holds the lock of Python
+    threads = 1 if settings.compat == "trackpy" else int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="locate")
+    at_work: deque[Future[np.ndarray]] = deque()
+    number = start
+    try:
+        for done, frame in enumerate(_ahead(video.frames(start, stop))):
+            at_work.append(pool.submit(find, checked(frame, start + done, video)))
+            if len(at_work) > threads:
+                yield number, at_work.popleft().result()
+                number += 1
+        while at_work:
+            yield number, at_work.popleft().result()
+            number += 1
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def find_features(video: Video, settings: Track, start: int, stop: int, progress: Progress = silent) -> Features:
