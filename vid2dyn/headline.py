@@ -12,7 +12,7 @@ from vid2dyn.errors import Vid2DynError
 CHECKS = {
     ("held_out", "log_likelihood_per_step"): "held-out log-likelihood per particle and step",
     ("held_out", "free_diffusion_log_likelihood_per_step"): "the same for free diffusion",
-    ("held_out", "gain_per_step"): "what the forces add (positive: they predict)",
+    ("held_out", "gain_per_step"): "what forces or structure add (positive: they predict)",
     ("held_out", "steps"): "steps held out",
     ("calibration", "chi2"): "χ² per residual (1)",
     ("calibration", "lag1"): "correlation of successive residuals (0)",

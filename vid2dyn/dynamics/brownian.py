@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from vid2dyn.dynamics.base import Overdamped, Potential
-from vid2dyn.dynamics.friction import SolventMobility
+from vid2dyn.dynamics.friction import SolventMobility, StructuredMobility
 from vid2dyn.dynamics.potentials import HarmonicTrap, PairPotential
 from vid2dyn.dynamics.recipes import Recipe
 from vid2dyn.errors import ConfigError
@@ -39,6 +39,9 @@ class Brownian(Recipe):
         "learned": the standard errors in the table are right up to one common factor, learned with D.
         "table": they are right as they stand. Choose it when frames are so far apart that noise and diffusion
         cannot be told from each other.
+    structure : str or None
+        A column of the table that sets the mobility, D = D(column), for free particles: its name, or "latent" for
+        the one of latent_0, latent_1, ... (`vd.encode`) that explains the motion best.
 
     Examples
     --------
@@ -51,6 +54,7 @@ class Brownian(Recipe):
     trap: Literal["none", "shared", "each"] = "none"
     stationary: bool = True
     localisation: Literal["learned", "table"] = "learned"
+    structure: str | None = None
 
     def __post_init__(self) -> None:
         if self.cutoff is not None and not (np.isfinite(self.cutoff) and self.cutoff > 0):
@@ -61,6 +65,8 @@ class Brownian(Recipe):
             raise ConfigError(f"Brownian: trap = {self.trap!r}; choose 'none', 'shared' or 'each'.")
         if self.localisation not in ("learned", "table"):
             raise ConfigError(f"Brownian: localisation = {self.localisation!r}; choose 'learned' or 'table'.")
+        if self.structure is not None and (self.cutoff is not None or self.trap != "none"):
+            raise ConfigError("Brownian: structure sets the mobility of free particles; leave out cutoff and trap.")
 
     @property
     def summary(self) -> str:
@@ -69,18 +75,22 @@ class Brownian(Recipe):
             said.append(f"pair force up to {self.cutoff:g} µm")
         if self.trap != "none":
             said.append("one harmonic trap" if self.trap == "shared" else "a harmonic trap each")
+        if self.structure is not None:
+            said.append(f"mobility set by {self.structure}")
         return ", ".join(said)
 
 
-def dynamics(diffusion: float, pair: PairPotential | None = None, trap: HarmonicTrap | None = None) -> Overdamped:
+def dynamics(diffusion: float | StructuredMobility, pair: PairPotential | None = None,
+             trap: HarmonicTrap | None = None) -> Overdamped:
     """The dynamics of Brownian colloids on the root-first base.
 
     Parameters
     ----------
-    diffusion : float
-        [µm²/s].
+    diffusion : float or StructuredMobility
+        [µm²/s]; or as a function of a structural variable.
     pair, trap : potentials or None
         [kT].
     """
     potentials: tuple[Potential, ...] = tuple(p for p in (pair, trap) if p is not None)
-    return Overdamped(potentials, SolventMobility(diffusion))
+    friction = diffusion if isinstance(diffusion, StructuredMobility) else SolventMobility(diffusion)
+    return Overdamped(potentials, friction)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 
 from vid2dyn.dynamics.base import FrictionMatrix, Root
@@ -35,6 +36,48 @@ class SolventMobility(FrictionMatrix):
         x = snapshot.position
         eye = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
         return Root(node=(self.diffusion**0.5 * eye).expand(x.shape[0], -1, -1))
+
+    def divergence(self, snapshot: Snapshot) -> torch.Tensor:
+        return torch.zeros_like(snapshot.position)
+
+
+class StructuredMobility(FrictionMatrix):
+    """Every particle diffuses alone, with a mobility that its structural variable c sets: M_i = D(c_i) I.
+
+    log D is linear between knots and constant beyond; D does not depend on the position, so the divergence is zero.
+
+    Parameters
+    ----------
+    knots : (k,) array
+        Values of the structural variable, increasing.
+    log_diffusion : (k,) array
+        log D there, D in µm²/s.
+
+    Examples
+    --------
+    >>> snapshot = Snapshot.of(torch.zeros(2, 1, dtype=torch.float64), None,
+    ...                        structure=torch.tensor([-9.0, 0.5], dtype=torch.float64))
+    >>> mobility = StructuredMobility(np.array([0.0, 1.0]), np.log([0.25, 1.0]))
+    >>> mobility.times(snapshot, torch.ones(2, 1, dtype=torch.float64)).numpy().round(9).tolist()
+    [[0.25], [0.5]]
+    """
+
+    def __init__(self, knots: np.ndarray, log_diffusion: np.ndarray) -> None:
+        if len(knots) < 2 or not (np.diff(knots) > 0).all():
+            raise ModelError(f"knots = {np.asarray(knots).tolist()}: give two or more increasing values.")
+        self.knots, self.log_diffusion = torch.as_tensor(knots), torch.as_tensor(log_diffusion)
+
+    def diffusion(self, structure: torch.Tensor) -> torch.Tensor:
+        """D [µm²/s] at values (n,) of the structural variable."""
+        c = structure.clamp(self.knots[0], self.knots[-1])
+        right = torch.searchsorted(self.knots, c).clamp(1, len(self.knots) - 1)
+        t = (c - self.knots[right - 1]) / (self.knots[right] - self.knots[right - 1])
+        return torch.exp((1 - t) * self.log_diffusion[right - 1] + t * self.log_diffusion[right])
+
+    def root(self, snapshot: Snapshot) -> Root:
+        x = snapshot.position
+        eye = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+        return Root(node=self.diffusion(snapshot.column("structure")).sqrt()[:, None, None] * eye)
 
     def divergence(self, snapshot: Snapshot) -> torch.Tensor:
         return torch.zeros_like(snapshot.position)

@@ -22,6 +22,7 @@ from vid2dyn.fitting.evidence import judge, laws
 from vid2dyn.fitting.indirect import Fitted, Parameters, Studio, refine
 from vid2dyn.fitting.likelihood import FreeDiffusion, free_diffusion
 from vid2dyn.fitting.recording import Recording
+from vid2dyn.fitting.structure import fit_structure
 from vid2dyn.fitting.trap import fit_traps
 from vid2dyn.model.brownian import BrownianModel
 from vid2dyn.progress import Progress, silent
@@ -75,7 +76,11 @@ def fit_brownian(tracks: Trajectories, recipe: Brownian, seed: int = 0, progress
         recording = dataclasses.replace(recording, variance=even)
     if fixed is not None and tracks.sigma is None:
         raise DataError("localisation = 'table' needs columns y_std and x_std, which these trajectories lack.")
-    if recipe.cutoff is not None:
+    if recipe.structure is not None:
+        name, arrays, verdict, doubts = fit_structure(tracks, recording, recipe, fixed, _late(recording))
+        recipe = dataclasses.replace(recipe, structure=name)
+        warnings += doubts
+    elif recipe.cutoff is not None:
         arrays, fitted, train = _with_pairs(tracks, recording, recipe, fixed, seed, progress)
         centre = _centres(recording, fitted.parameters)
         verdict = judge(recording, _late(recording), train.pair, _stiffness(train), centre,
@@ -94,7 +99,8 @@ def fit_brownian(tracks: Trajectories, recipe: Brownian, seed: int = 0, progress
         verdict = judge(recording, _late(recording), None, stiffness, centre, float(arrays["diffusion"][0]),
                         float(arrays["noise_scale"][0]))
     model = BrownianModel(arrays, recipe_of(recipe), tracks.units, tracks.box)
-    verdict["laws"] = laws(model.dynamics(), recording, recipe.cutoff)
+    column = None if recipe.structure is None else tracks.dataframe[recipe.structure].to_numpy()
+    verdict["laws"] = laws(model.dynamics(), recording, recipe.cutoff, column)
     warnings += _doubts(model, verdict) + _blind_spot(tracks, model)
     report = {**verdict, "parameters": _said(model), "warnings": warnings, "seed": seed,
               "data_sha256": _digest(tracks), "versions": {"vid2dyn": vid2dyn.__version__, "numpy": np.__version__}}

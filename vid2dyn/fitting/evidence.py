@@ -70,22 +70,25 @@ def judge(recording: Recording, held_out: np.ndarray, pair: PairPotential | None
             "gain_per_step_stderr": float(gain.std() / np.sqrt(n)) if gain.size else float("nan"),
             "steps": int(gain.size),
         },
-        "calibration": _calibration(model),
+        "calibration": calibration(model),
     }
 
 
-def _calibration(model: Residuals) -> dict[str, Any]:
+def calibration(model: Residuals) -> dict[str, Any]:
+    """χ², correlation of successive residuals and histogram of whitened residuals; empty without any."""
     if not model.white.size:
         return {}
     counts, edges = np.histogram(model.white, bins=np.linspace(-5, 5, 51))
     return {**model.calibration(), "z": {"edges": edges.tolist(), "counts": counts.tolist()}}
 
 
-def laws(dynamics: Overdamped, recording: Recording, cutoff: float | None) -> dict[str, float]:
+def laws(dynamics: Overdamped, recording: Recording, cutoff: float | None,
+         structure: np.ndarray | None = None) -> dict[str, float]:
     """The promises of the root-first base, measured on a few particles of the data, in float64."""
     frame = recording.frame == recording.frame.min()
     x = torch.as_tensor(recording.position[frame][:12].copy())
-    snapshot = Snapshot.of(x, cutoff, recording.box, index=torch.arange(len(x)))
+    column = None if structure is None else torch.as_tensor(structure[frame][:12].astype(float))
+    snapshot = Snapshot.of(x, cutoff, recording.box, index=torch.arange(len(x)), structure=column)
     M = dynamics.friction.dense(snapshot)
     scale = float(M.diagonal().mean())
     values = torch.linalg.eigvalsh(0.5 * (M + M.T))

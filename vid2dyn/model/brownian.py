@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.special import ndtri
 
-from vid2dyn.box import Box, Periodic
+from vid2dyn.box import Box, Free, Periodic
 from vid2dyn.dynamics.base import Overdamped
 from vid2dyn.dynamics.brownian import dynamics
+from vid2dyn.dynamics.friction import StructuredMobility
 from vid2dyn.dynamics.potentials import HarmonicTrap, PairPotential
 from vid2dyn.dynamics.splines import RadialSpline
 from vid2dyn.errors import DataError, ModelError
@@ -26,7 +27,8 @@ class BrownianModel(Model):
 
     `arrays` holds "diffusion" (value, stderr) [µm²/s], "localisation" (typical σ, stderr) [µm], "noise_scale", and
     where present "spline" (inner, cutoff, knots), "coefficients", "covariance", "core_stiffness", "support", "trap"
-    (stiffness, stderr) [kT/µm²], "centres" [µm], "centre_tracks".
+    (stiffness, stderr) [kT/µm²], "centres" [µm], "centre_tracks", "structure_knots", "structure_log_diffusion",
+    "structure_covariance" (log D at knots of the column that `recipe` names).
     """
 
     kind: ClassVar[str] = "Brownian"
@@ -61,9 +63,23 @@ class BrownianModel(Model):
         """-dphi/dr [kT/µm], positive where particles repel; r in µm."""
         return self._need_pair().force(np.asarray(r, dtype=float))
 
-    def diffusion(self) -> float:
-        """D [µm²/s] of one particle alone."""
-        return float(self.arrays["diffusion"][0])
+    def diffusion(self, structure: Any = None) -> Any:
+        """D [µm²/s] of one particle alone; at values of the structural variable, where the model has one.
+
+        Without an argument: the mean over the detections.
+        """
+        if structure is None:
+            return float(self.arrays["diffusion"][0])
+        return np.exp(self._hats(structure) @ self.arrays["structure_log_diffusion"]).reshape(np.shape(structure))
+
+    def _hats(self, structure: Any) -> np.ndarray:
+        """(n, knots) weights of the knots at values of the structural variable."""
+        if "structure_knots" not in self.arrays:
+            raise ModelError("This model has one mobility for all. Fit one that depends on a column of the tracks: "
+                             'vd.fit(tracks, vd.Brownian(structure="latent")).')
+        knots = self.arrays["structure_knots"]
+        c = np.asarray(structure, dtype=float).ravel()
+        return np.stack([np.interp(c, knots, row) for row in np.eye(len(knots))], axis=1)
 
     def localisation_error(self) -> float:
         """Typical standard error of a position [µm], per axis, as learned from the motion."""
@@ -83,6 +99,8 @@ class BrownianModel(Model):
 
     def dynamics(self) -> Overdamped:
         """The potentials and the friction matrix."""
+        if "structure_knots" in self.arrays:
+            return dynamics(StructuredMobility(self.arrays["structure_knots"], self.arrays["structure_log_diffusion"]))
         return dynamics(self.diffusion(), self._pair, self._trap)
 
     def band(self, name: str, r: Any = None, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
@@ -92,7 +110,7 @@ class BrownianModel(Model):
         ----------
         name : {"pair_potential", "pair_force", "diffusion", "localisation_error", "trap_stiffness"}
         r : array
-            Distances [µm], for functions of distance.
+            Distances [µm], for functions of distance; values of the structural variable, for "diffusion".
         level : float
             Probability that the band holds the truth, at each r by itself.
         """
@@ -107,6 +125,12 @@ class BrownianModel(Model):
             value = (pair.value if name == "pair_potential" else pair.force)(distance)
             shape = np.shape(r)
             return (value - width * error).reshape(shape), (value + width * error).reshape(shape)
+        if name == "diffusion" and r is not None:
+            hats = self._hats(r)
+            error = np.sqrt(np.einsum("ra,ab,rb->r", hats, self.arrays["structure_covariance"], hats))
+            value = hats @ self.arrays["structure_log_diffusion"]
+            low, high = (np.exp(value + side * width * error).reshape(np.shape(r)) for side in (-1, 1))
+            return low, high
         key = {"diffusion": "diffusion", "localisation_error": "localisation", "trap_stiffness": "trap"}.get(name)
         if key is None or key not in self.arrays:
             raise ModelError(f"This model has no band {name!r}; it has pair_potential, pair_force, diffusion, "
@@ -116,6 +140,9 @@ class BrownianModel(Model):
 
     def __repr__(self) -> str:
         said = [f"D = {self.diffusion():.4g} ± {float(self.arrays['diffusion'][1]):.2g} µm²/s"]
+        if "structure_knots" in self.arrays:
+            ends = np.exp(self.arrays["structure_log_diffusion"][[0, -1]])
+            said.append(f"{ends[0]:.3g} to {ends[1]:.3g} µm²/s along {self.recipe['structure']}")
         if self._pair is not None:
             said.append(f"pair potential to {self._pair.spline.cutoff:g} µm")
         if "trap" in self.arrays:
@@ -139,6 +166,7 @@ class BrownianModel(Model):
             with data. False: exact positions at the start of each frame.
 
         A recording with a field of view becomes a periodic box of that size, so that as many particles leave as enter.
+        Where mobility depends on a structural variable, every particle keeps the value it starts with.
 
         Raises
         ------
@@ -150,7 +178,12 @@ class BrownianModel(Model):
         units = tracks.units
         units.require("micrometre_per_pixel", "frames_per_second", for_what="A rollout")
         start, centre, box = self._start(tracks)
-        frozen = FrozenBrownian.freeze(self.diffusion(), self._pair, None, len(start), start.shape[1])
+        structure = self._structure(tracks)
+        # free particles of different D: the same motion at D = 1, stretched for each of them
+        stretch = np.ones(len(start)) if structure is None else np.sqrt(self.diffusion(structure))
+        origin, start = (start, np.zeros_like(start)) if structure is not None else (np.zeros_like(start), start)
+        D, space = (self.diffusion(), box) if structure is None else (1.0, Free())
+        frozen = FrozenBrownian.freeze(D, self._pair, None, len(start), start.shape[1])
         if self._trap is not None:
             frozen = FrozenBrownian(frozen.diffusion, frozen.force, frozen.cutoff, self._trap.stiffness, centre)
         motion, camera = np.random.default_rng(seed).spawn(2)
@@ -159,17 +192,32 @@ class BrownianModel(Model):
         while done < steps:
             progress(done, steps, "rollout")
             count = min(steps - done, 200)
-            paths = brownian_paths(frozen, start, box, dt=units.dt, frames=count + 1, exposure=units.exposure or 0.0,
+            paths = brownian_paths(frozen, start, space, dt=units.dt, frames=count + 1, exposure=units.exposure or 0.0,
                                    generators=[motion])
             out.append((paths.average if observed else paths.instant)[0, :count])
             start = paths.instant[0, count]
             done += count
         progress(steps, steps, "rollout")
-        path = np.concatenate(out)
+        path = origin + stretch[:, None] * np.concatenate(out)
         sigma = self.localisation_error() if observed else 0.0
         path = path + sigma * camera.standard_normal(path.shape)
-        return Trajectories.from_dense(path, units, sigma=sigma, box=box,
-                                       info={"rollout": {"seed": seed, "observed": observed, "recipe": self.recipe}})
+        future = Trajectories.from_dense(path, units, sigma=sigma, box=box, info={
+            "rollout": {"seed": seed, "observed": observed, "recipe": self.recipe}})
+        if structure is None:
+            return future
+        table = future.dataframe
+        return future.replace(dataframe=table.assign(**{self.recipe["structure"]: structure[table["particle"]]}))
+
+    def _structure(self, tracks: Trajectories) -> np.ndarray | None:
+        """The structural variable of the particles in the first frame; None where the model has none."""
+        if "structure_knots" not in self.arrays:
+            return None
+        name = self.recipe["structure"]
+        if name not in tracks.dataframe:
+            raise DataError(f"The model's mobility depends on {name}, which these tracks lack. Encode their recording "
+                            "with the encoder of the data it was fitted to: vd.encode(video, tracks, encoder).")
+        first = tracks.frame == tracks.frame.min()
+        return tracks.dataframe[name].to_numpy(dtype=float)[first]
 
     def _start(self, tracks: Trajectories) -> tuple[np.ndarray, np.ndarray, Box]:
         """Positions in the first frame, their trap centres, and the box to run in."""
