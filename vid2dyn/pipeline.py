@@ -7,7 +7,7 @@ This is the only file that knows the whole flow. Heavy libraries load inside the
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -188,15 +188,18 @@ def file_kind(simulator: Any) -> str:
     return ".fields" if isinstance(simulator, Lattice) else ".parquet"
 
 
-def fit(data: Trajectories | Fields | PathLike, recipe: Any = None, seed: int = 0, progress: Progress = silent) -> Any:
+def fit(data: Trajectories | Fields | PathLike | Sequence[Trajectories | PathLike], recipe: Any = None, seed: int = 0,
+        progress: Progress = silent) -> Any:
     """Learn the dynamics of data; `recipe` says of which kind.
 
     Parameters
     ----------
     data : Trajectories, Fields or path
-    recipe : Brownian or GradientFlow, optional
+        For `Metriplectic` also several trajectories: the last one is not learned from, it judges.
+    recipe : Brownian, GradientFlow or Metriplectic, optional
         ``vd.Brownian(cutoff=3.0)`` learns the forces between particles closer than 3 µm, ``vd.Brownian(trap="each")``
-        traps; ``vd.GradientFlow()`` mobility and free energy of fields. Default: ``vd.Brownian()``, free diffusion, for
+        traps; ``vd.GradientFlow()`` mobility and free energy of fields; ``vd.Metriplectic(cutoff=0.2)`` a fluid of
+        particles with velocities and hidden entropy. Default: ``vd.Brownian()``, free diffusion, for
         trajectories, ``vd.GradientFlow()`` for fields.
     seed : int
         The same seed gives the same model.
@@ -217,7 +220,9 @@ def fit(data: Trajectories | Fields | PathLike, recipe: Any = None, seed: int = 
         return learn(data, recipe or GradientFlow(), seed=seed, progress=progress)
     from vid2dyn.dynamics.brownian import Brownian
 
-    tracks = _tracks(data)
+    if isinstance(data, list | tuple):
+        return learn([_tracks(one) for one in data], recipe or Brownian(), seed=seed, progress=progress)
+    tracks = _tracks(data)  # type: ignore[arg-type]
     with _about(tracks):
         return learn(tracks, recipe or Brownian(), seed=seed, progress=progress)
 

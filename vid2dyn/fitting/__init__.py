@@ -10,16 +10,19 @@ from typing import Any
 
 from vid2dyn.dynamics.brownian import Brownian
 from vid2dyn.dynamics.gradient_flow import GradientFlow
+from vid2dyn.dynamics.metriplectic_recipe import Metriplectic
 from vid2dyn.dynamics.recipes import Recipe
 from vid2dyn.errors import ConfigError
 from vid2dyn.fitting.brownian import fit_brownian
 from vid2dyn.fitting.gradient_flow import fit_gradient_flow
+from vid2dyn.fitting.metriplectic import fit_metriplectic
 from vid2dyn.model import Model
 from vid2dyn.progress import Progress, silent
 
 __all__ = ["ESTIMATORS", "fit"]
 
-ESTIMATORS: dict[type[Recipe], Any] = {Brownian: fit_brownian, GradientFlow: fit_gradient_flow}
+ESTIMATORS: dict[type[Recipe], Any] = {Brownian: fit_brownian, GradientFlow: fit_gradient_flow,
+                                     Metriplectic: fit_metriplectic}
 
 
 def fit(data: Any, recipe: Recipe, seed: int = 0, progress: Progress = silent) -> Model:

@@ -26,7 +26,7 @@ from vid2dyn.units import Units
 
 SCHEMA = 1
 
-_KINDS = {"Brownian": "brownian", "GradientFlow": "gradient_flow"}
+_KINDS = {"Brownian": "brownian", "GradientFlow": "gradient_flow", "Metriplectic": "metriplectic"}
 """Kind of a recipe -> module that holds the class of its models, named kind + "Model"."""
 
 

@@ -1,0 +1,223 @@
+"""Fisher scoring of a fluid: start from moments, step, stop, and go on from a checkpoint bit for bit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from vid2dyn.errors import ModelError
+from vid2dyn.files import atomic
+from vid2dyn.inference import _fluid_sums as sums
+from vid2dyn.inference.fluid_numbers import Layout
+from vid2dyn.inference.fluid_score import _Frame, sweep
+from vid2dyn.inference.fluid_steps import FluidSteps
+from vid2dyn.progress import Progress, silent
+
+EVERY = 10
+"""Steps between those whose information is worked out."""
+STRIDE = 0.4
+"""Largest relative change of a positive number in one iteration."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """Gaussian prior of the numbers: (theta - mean)ᵀ precision (theta - mean)/2 is taken off the log-likelihood."""
+
+    mean: np.ndarray
+    precision: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Progressed:
+    """Where the scoring is: numbers, iterations done, the decrement of each, information at the numbers.
+
+    `decrement` is sᵀJ⁻¹s/2, about the log-likelihood still to be gained.
+    """
+
+    theta: np.ndarray
+    done: int = 0
+    decrements: tuple[float, ...] = ()
+
+    def save(self, path: Path, key: str) -> None:
+        """Write whole or not at all; floats as hexadecimal, so nothing is rounded."""
+        table = {"key": key, "done": self.done, "theta": [float(v).hex() for v in self.theta],
+                 "decrements": [float(v).hex() for v in self.decrements]}
+        with atomic(path) as scratch:
+            scratch.write_text(json.dumps(table), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path, key: str) -> Progressed | None:
+        """What `save` wrote with the same key (data and settings); None where there is none."""
+        try:
+            table = json.loads(path.read_text(encoding="utf-8"))
+            if table["key"] != key:
+                return None
+            return cls(np.array([float.fromhex(v) for v in table["theta"]]), int(table["done"]),
+                       tuple(float.fromhex(v) for v in table["decrements"]))
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            raise ModelError(f"{path}: not a readable checkpoint ({error}). Remove it to start anew.") from None
+
+
+def checkpoint_key(data: Sequence[FluidSteps], layout: Layout, settings: str) -> str:
+    """Digest of everything the scoring depends on."""
+    digest = hashlib.sha256(settings.encode())
+    for part in data:
+        digest.update(part.position.tobytes())
+        digest.update(part.velocity.tobytes())
+    digest.update(layout.active.tobytes())
+    digest.update(repr((layout.dim, layout.cutoff, layout.mass, layout.volume, layout.knots, layout.power)).encode())
+    return digest.hexdigest()
+
+
+def moments(data: Sequence[FluidSteps], layout: Layout) -> np.ndarray:
+    """Start in one pass: radial functions of one shape, T from noise over friction, n from the mean pressure.
+
+    The change of velocity is regressed on the friction of coefficient 1 at the first velocity and on the force of
+    P V = 1; what is left over is noise. A gas of three degrees of freedom a molecule is assumed for the heat capacity,
+    and a conductivity that evens out temperatures as fast as friction does velocities.
+    """
+    theta = np.zeros(layout.size)
+    theta[1], theta[2] = 1e-6, 1e-9
+    theta[layout.thermal:] = 1.0
+    normal, right = np.zeros((2, 2)), np.zeros(2)
+    squares, sizes = 0.0, 0.0
+    for part in data:
+        for t in range(0, part.count, max(1, part.count // 60)):
+            frame = _Frame(part, t, theta, layout)
+            frame.at(np.zeros(part.n), np.zeros((layout.thermal, part.n)))
+            rub, push = np.zeros((part.n, part.dim)), np.empty((1, part.n, part.dim))
+            i, j, _ = frame.ends
+            half = 0.5 * (part.velocity[t + 1] - part.velocity[t])
+            w = np.ascontiguousarray(frame.pairs.w - half[i] + half[j])
+            sums.scatter(*frame.ends, part.dt * frame.rub[0], part.dt * frame.rub[1], w, rub)
+            sums.pressure_forces(*frame.ends, frame.slope, frame.V[None], push)
+            columns = np.stack([-rub.ravel(), part.dt * push.ravel()])
+            normal += columns @ columns.T
+            right += columns @ frame.momentum.ravel()
+            squares += float((frame.momentum**2).sum())
+            trace = float((part.dim - 1) * frame.across.sum() + frame.along.sum())
+            sizes += 4 * part.dt * trace
+    found = np.linalg.solve(normal, right)
+    left = squares - 2 * found @ right + found @ normal @ found
+    friction = float(found[0])
+    if not friction > 0:
+        raise ModelError("The velocities show no friction between particles (its regression gives "
+                         f"{friction:.3g}): a metriplectic fluid does not describe them. Check the velocities, the "
+                         "frame rate and the cutoff.")
+    # friction c VV (power 1) or c/T (power 0), noise c VV T or c
+    noise = left / sizes
+    T = noise / friction
+    pressure = float(np.maximum(found[1], 0.05 * T))
+    theta[layout.thermal:] = friction if layout.power else noise
+    theta[0], theta[2] = np.log(T), pressure / T
+    theta[1] = 1.0 / (1.5 * theta[2])
+    theta[6] = friction * (1.0 if layout.power else T**2) / (layout.mass * theta[1])
+    theta[7] = 0.0
+    return theta
+
+
+def prior_of(theta: np.ndarray, layout: Layout) -> Prior:
+    """Weak: bend and cold part of the order of the gas, smooth radial functions, conduction known to a factor of 3."""
+    precision = np.zeros((layout.size, layout.size))
+    mean = theta.copy()
+    n, kappa = max(theta[2], 1e-6), max(theta[6], 1e-300)
+    for k, width in ((0, 3.0), (1, 3.0 * max(theta[1], 1e-6)), (2, 3.0 * n), (3, 0.5), (4, n), (5, n),
+                     (6, 3.0 * kappa), (7, 30.0)):
+        precision[k, k] = width**-2 if layout.active[k] else 1.0
+    mean[3:6] = 0.0
+    count = layout.knots + 3
+    bend = np.diff(np.eye(count), 2, axis=0)
+    for row in range(2):
+        at = layout.thermal + row * count
+        size = max(float(theta[at:at + count].mean()), 1e-300)
+        precision[at:at + count, at:at + count] = (bend.T @ bend + 1e-4 * np.eye(count)) / (0.5 * size) ** 2
+    return Prior(mean, precision)
+
+
+def score_and_information(data: Sequence[FluidSteps], starts: Sequence[np.ndarray], theta: np.ndarray, layout: Layout,
+                          seed: int, every: int = EVERY) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+    """Sums over trajectories; scores also step by step (a list of (steps, numbers))."""
+    found = [sweep(part, theta, layout, start, information_every=every, seed=seed)
+             for part, start in zip(data, starts, strict=True)]
+    return (np.sum([s.score.sum(0) for s in found], axis=0), np.sum([s.information for s in found], axis=0),
+            [s.score for s in found])
+
+
+def improved(theta: np.ndarray, score: np.ndarray, information: np.ndarray, prior: Prior,
+             layout: Layout) -> tuple[np.ndarray, float]:
+    """One scoring step within bounds, and its decrement."""
+    rows = layout.active.copy()
+    slope = score - prior.precision @ (theta - prior.mean)
+    positive = positives(layout)
+    for _ in range(layout.size):
+        at = np.flatnonzero(rows)
+        total = (information + prior.precision)[np.ix_(at, at)]
+        size = np.sqrt(np.diag(total))
+        step = np.zeros(layout.size)
+        step[at] = np.linalg.solve(total / size[:, None] / size, slope[at] / size) / size
+        # a number at its bound that would go below stays there
+        out = rows & positive & (theta <= floor(theta, layout)) & (step < 0)
+        if not out.any():
+            break
+        rows &= ~out
+    decrement = 0.5 * float(slope[at] @ step[at])
+    # equation of state: no bold steps in what the others lean on
+    limit = np.full(layout.size, np.inf)
+    limit[[0, 3]] = 0.3, 0.3
+    limit[[1, 2]] = STRIDE * np.abs(theta[[1, 2]])
+    limit[[4, 5]] = STRIDE * max(abs(theta[2]), 1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shrink = float(np.nanmin(np.where(np.abs(step) > limit, limit / np.abs(step), 1.0)))
+    new = theta + shrink * step
+    low = np.maximum(floor(theta, layout), np.where(positive, (1 - 2 * STRIDE) * theta, -np.inf))
+    return np.where(positive & layout.active, np.maximum(new, low), new), decrement
+
+
+def positives(layout: Layout) -> np.ndarray:
+    """Numbers that may not be negative."""
+    out = np.zeros(layout.size, bool)
+    out[[1, 2, 6]] = True
+    out[layout.thermal:] = True
+    return out
+
+
+def floor(theta: np.ndarray, layout: Layout) -> np.ndarray:
+    """Lowest value of every number, -inf where it may be negative."""
+    out = np.full(layout.size, -np.inf)
+    out[1], out[2], out[6] = 1e-7, 1e-6, 0.0
+    count = layout.knots + 3
+    for row in range(2):
+        at = layout.thermal + row * count
+        out[at:at + count] = 1e-4 * np.abs(theta[at:at + count]).mean()
+    return out
+
+
+def learn(data: Sequence[FluidSteps], starts: Callable[[np.ndarray], Sequence[np.ndarray]], layout: Layout, *,
+          theta: np.ndarray, prior: Prior, iterations: int, tolerance: float, seed: int,
+          checkpoint: Path | None = None, key: str = "", progress: Progress = silent,
+          what: str = "fit") -> Progressed:
+    """Scoring until the decrement is below `tolerance` (nats) or `iterations` are done.
+
+    A checkpoint is written after every iteration; what is found there under the same key is gone on from, so that a
+    run killed anywhere ends with the same bits. `starts` gives σ at the first frame of every trajectory.
+    """
+    state = (Progressed.load(checkpoint, key) if checkpoint is not None else None) or Progressed(theta)
+    while state.done < iterations and not (state.decrements and state.decrements[-1] < tolerance):
+        progress(state.done, iterations, what)
+        score, information, _ = score_and_information(data, starts(state.theta), state.theta, layout, seed)
+        new, decrement = improved(state.theta, score, information, prior, layout)
+        if not np.isfinite(new).all():
+            raise ModelError("The fit diverged: a number of the fluid is not finite. The velocities may not be those "
+                             "of particles of this mass and frame rate; check both.")
+        state = replace(state, theta=new, done=state.done + 1, decrements=(*state.decrements, decrement))
+        if checkpoint is not None:
+            state.save(checkpoint, key)
+    progress(iterations, iterations, what)
+    return state

@@ -1,0 +1,306 @@
+"""What a fitted metriplectic fluid can say and do."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy.special import ndtri
+
+from vid2dyn.dynamics.gas import gas_state
+from vid2dyn.errors import DataError, ModelError
+from vid2dyn.fluid_rollout import FluidFrame, FluidRollout, fluid_paths
+from vid2dyn.frozen import FrozenFluid
+from vid2dyn.inference import _fluid_sums as sums
+from vid2dyn.inference.fluid_numbers import Layout
+from vid2dyn.inference.fluid_start import carried_entropy, started
+from vid2dyn.inference.fluid_steps import FluidSteps
+from vid2dyn.model.base import Model
+from vid2dyn.progress import Progress, silent
+from vid2dyn.trajectories import Trajectories
+
+_OF_STATE = ("temperature", "pressure", "heat_capacity")
+_OF_DISTANCE = ("shear", "bulk")
+_NUMBERS = ("shear_viscosity", "bulk_viscosity", "conductivity")
+
+
+@dataclass(frozen=True, eq=False)
+class MetriplecticModel(Model):
+    """A fitted metriplectic fluid, made by `vd.fit` and `vd.load`; energies in mass · µm²/s², entropy in kB.
+
+    Entropy is counted from the mean state of the first frame of the data: S = 0 there. If
+    ``report["entropy_identifiable"]`` is False the fluid has one temperature, entropy only keeps the account of heat.
+
+    `arrays` holds "theta" (numbers in the order of `Layout`), their "covariance", "layout" (dim, cutoff, mass, V0,
+    knots, power), "active", and "support": quantiles 0, 2.5, 50, 97.5 and 100 % of S, V and r in the data, (3, 5).
+    """
+
+    kind: ClassVar[str] = "Metriplectic"
+
+    # ---------------------------------------------------------------- what it says
+
+    @property
+    def layout(self) -> Layout:
+        """Which number of "theta" is what."""
+        dim, cutoff, mass, volume, knots, power = self.arrays["layout"]
+        return Layout(int(dim), float(cutoff), float(mass), float(volume), int(knots), int(power),
+                      self.arrays["active"].astype(bool))
+
+    @property
+    def support(self) -> dict[str, tuple[float, float]]:
+        """Where the data were: the middle 95 % of S [kB], V [µm^dim] and r [µm]."""
+        return {name: (float(row[1]), float(row[3])) for name, row in zip("SVr", self.arrays["support"], strict=True)}
+
+    def temperature(self, S: Any, V: Any) -> np.ndarray:
+        """T = ∂U/∂S of a particle [energy]; S [kB], V [µm^dim]."""
+        return self._of(self.arrays["theta"], "temperature", S, V)
+
+    def pressure(self, S: Any, V: Any) -> np.ndarray:
+        """P = -∂U/∂V [energy/µm^dim]; S [kB], V [µm^dim]."""
+        return self._of(self.arrays["theta"], "pressure", S, V)
+
+    def heat_capacity(self, S: Any, V: Any) -> np.ndarray:
+        """c = T/(∂T/∂S) at constant volume [kB]; infinite for a fluid at one temperature."""
+        return self._of(self.arrays["theta"], "heat_capacity", S, V)
+
+    def shear(self, r: Any) -> np.ndarray:
+        """Radial part of A², shear friction of a pair at distance r [µm]."""
+        return self._of(self.arrays["theta"], "shear", r)
+
+    def bulk(self, r: Any) -> np.ndarray:
+        """Radial part of B², bulk friction of a pair at distance r [µm]."""
+        return self._of(self.arrays["theta"], "bulk", r)
+
+    def shear_viscosity(self) -> float:
+        """η [energy s/µm^dim] of the continuum: the stress that pair friction carries in uniform shear."""
+        return float(self._of(self.arrays["theta"], "shear_viscosity"))
+
+    def bulk_viscosity(self) -> float:
+        """ζ [energy s/µm^dim] of the continuum, as it damps sound."""
+        return float(self._of(self.arrays["theta"], "bulk_viscosity"))
+
+    def conductivity(self) -> float:
+        """κ [kB/(µm^(dim - 2) s)] of the continuum."""
+        return float(self._of(self.arrays["theta"], "conductivity"))
+
+    def _of(self, theta: np.ndarray, name: str, *at: Any) -> np.ndarray:
+        """A quantity at other numbers than the learned ones too: for bands."""
+        layout = self.layout
+        if name in _OF_STATE:
+            if len(at) != 2:
+                raise ModelError(f"{name} is a function of S and V: give both.")
+            S, V = np.broadcast_arrays(*(np.asarray(x, dtype=float) for x in at))
+            if not (V > 0).all():
+                raise ModelError(f"{name}: volumes must be positive (got {float(V.min()):.3g}).")
+            state = gas_state(theta[:6], S.ravel(), V.ravel(), layout.volume)
+            with np.errstate(divide="ignore"):
+                value = {"temperature": state.T, "pressure": state.P, "heat_capacity": 1.0 / state.softness}[name]
+            return value.reshape(S.shape)
+        if name in _OF_DISTANCE:
+            r = np.asarray(at[0], dtype=float)
+            return _radial(theta, layout, r.ravel())[_OF_DISTANCE.index(name)].reshape(r.shape)
+        return np.asarray(transport(theta, layout)[_NUMBERS.index(name)])
+
+    def band(self, name: str, x: Any = None, V: Any = None,  # type: ignore[override]
+             level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+        """(low, high) of a learned quantity at a confidence level, each point by itself; same arguments as it.
+
+        ``model.band("temperature", S, V)``, ``model.band("shear", r)``, ``model.band("shear_viscosity")``. From the
+        information of the data (Laplace), widened by the scatter of the score over blocks of time. Beyond `support`
+        it only says what the family of functions allows.
+
+        Parameters
+        ----------
+        name : {"temperature", "pressure", "heat_capacity", "shear", "bulk", "shear_viscosity", "bulk_viscosity", \
+"conductivity"}
+        """
+        if not 0 < level < 1:
+            raise ModelError(f"level = {level!r}; give a probability between 0 and 1, for example 0.95.")
+        known = (*_OF_STATE, *_OF_DISTANCE, *_NUMBERS)
+        if name not in known:
+            raise ModelError(f"This model has no band {name!r}; it has {', '.join(known)}.")
+        at = tuple(t for t in (x, V) if t is not None)
+        theta, covariance = self.arrays["theta"], self.arrays["covariance"]
+        value = self._of(theta, name, *at)
+        slopes = []
+        for k in range(len(theta)):
+            step = np.zeros_like(theta)
+            step[k] = 1e-3 * math.sqrt(max(float(covariance[k, k]), 0.0)) or 0.0
+            if step[k] == 0.0:
+                slopes.append(np.zeros_like(value))
+                continue
+            slopes.append((self._of(theta + step, name, *at) - self._of(theta - step, name, *at)) / (2 * step[k]))
+        G = np.stack(slopes, axis=-1)
+        error = np.sqrt(np.maximum(np.einsum("...a,ab,...b->...", G, covariance, G), 0.0))
+        error = float(ndtri(0.5 + 0.5 * level)) * error
+        return value - error, value + error
+
+    def __repr__(self) -> str:
+        rows = self.arrays["support"]
+        S, V = rows[0][2], rows[1][2]
+        known = "" if self.report.get("entropy_identifiable", True) else ", entropy not identifiable from these data"
+        return (f"<MetriplecticModel: T = {float(self.temperature(S, V)):.4g}, P V/T = "
+                f"{float(self.pressure(S, V) * V / self.temperature(S, V)):.4g}, c = "
+                f"{float(self.heat_capacity(S, V)):.4g} kB, η = {self.shear_viscosity():.4g}, "
+                f"ζ = {self.bulk_viscosity():.4g}{known}>")
+
+    # ---------------------------------------------------------------- what it does
+
+    def entropy(self, tracks: Trajectories, *, window: int | None = None) -> np.ndarray:
+        """S of every row of `tracks` [kB], (rows,): from the encoder at the first frame, then carried by what is seen.
+
+        Parameters
+        ----------
+        tracks : Trajectories
+            With velocities and every particle in every frame; an entropy column is not read.
+        window : int, optional
+            First steps that tell the mean temperature at the start; default: that of the recipe.
+        """
+        data = FluidSteps.of(tracks, self.layout.cutoff, least=2)
+        S = carried_entropy(data, self.arrays["theta"], self.layout, self._start(data, window))
+        frames, particles = tracks.frame - data.first_frame, tracks.particle
+        column = np.searchsorted(np.unique(particles[particles >= 0]), particles)
+        out = np.full(len(tracks), np.nan)
+        linked = particles >= 0
+        out[linked] = S[frames[linked], column[linked]]
+        return out
+
+    def _start(self, data: FluidSteps, window: int | None = None) -> np.ndarray:
+        return started(data, self.arrays["theta"], self.layout, str(self.recipe.get("start", "even")),
+                       window or int(self.recipe.get("window", 32)))
+
+    def freeze(self, entropy: tuple[float, float], log_volume: tuple[float, float]) -> FrozenFluid:
+        """Tables for compiled rollouts and exporters over a range of S [kB] and ln V; see `vid2dyn.frozen`."""
+        return fluid_of(self.arrays["theta"], self.layout).freeze(entropy, log_volume)
+
+    def rollout(self, tracks: Trajectories, steps: int | None = None, seed: int = 0, *, substeps: int | None = None,
+                noise: bool = True, exact: bool = False, progress: Progress = silent) -> Trajectories:
+        """Run the fluid from the first frame of `tracks` on, at their frame rate and in their space.
+
+        Parameters
+        ----------
+        tracks : Trajectories
+            The first frame is the start; its temperature is inferred from the first frames (`entropy`).
+        steps : int, optional
+            Frames to make after the first; default: as many as `tracks` has.
+        substeps : int, optional
+            Time steps to a frame; default: sound and particles go at most a tenth of the cutoff in one.
+        noise : bool
+            False: kB = 0.
+        exact : bool
+            The discrete gradient, which conserves energy to rounding, in place of Verlet.
+
+        Raises
+        ------
+        DataError
+            If velocities or particles are missing, or `steps` is not positive.
+        ModelError
+            If the rollout leaves the states that the tables cover.
+        """
+        data = FluidSteps.of(tracks, self.layout.cutoff, least=2)
+        steps = data.count if steps is None else steps
+        if steps < 1:
+            raise DataError(f"steps = {steps}: a rollout makes at least one.")
+        S, log_volume = self._first(data)
+        theta, layout = self.arrays["theta"], self.layout
+        frozen = self.freeze(*self._ranges(S, log_volume, data, steps))
+        if substeps is None:
+            state = gas_state(theta[:6], S, np.exp(log_volume), layout.volume)
+            push = np.abs(state.P) * np.exp(log_volume)
+            stiff = push * (1.0 + theta[2] * state.softness) + abs(float(theta[5])) * state.T
+            fastest = math.sqrt(float(stiff.max()) / layout.mass) + float(np.abs(data.velocity[0]).max())
+            substeps = max(1, math.ceil(data.dt * fastest / (0.1 * layout.cutoff)))
+        first = FluidFrame(data.position[0], data.velocity[0], S, data.box.after(data.first_frame * data.dt))
+        settings = FluidRollout(data.dt / substeps, "exact" if exact else "verlet", noise=noise)
+        paths = fluid_paths(frozen, first, settings, steps=steps * substeps, every=substeps, seed=seed,
+                            progress=progress)
+        info = {"rollout": {"seed": seed, "substeps": substeps, "recipe": self.recipe}}
+        return Trajectories.from_dense(paths.position, tracks.units, velocity=paths.velocity, entropy=paths.entropy,
+                                       box=first.box, info=info)
+
+    def _first(self, data: FluidSteps) -> tuple[np.ndarray, np.ndarray]:
+        """S and ln V of the first frame."""
+        from vid2dyn.encoders.entropy import invariants
+
+        box = data.box.after(data.first_frame * data.dt)
+        x = invariants(data.position[0], data.velocity[0], box, self.layout.cutoff).log_volume
+        return self._start(data) + self.arrays["theta"][2] * (x - math.log(self.layout.volume)), x
+
+    def _ranges(self, S: np.ndarray, log_volume: np.ndarray, data: FluidSteps,
+                steps: int) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Range of S and ln V for the tables: fluctuations, and what all kinetic energy (or shear) can heat."""
+        theta, layout = self.arrays["theta"], self.layout
+        c = 1.0 / max(float(theta[1]), 1e-6)
+        T = float(np.exp(theta[0]))
+        kinetic = 0.5 * layout.mass * float((data.velocity[0] ** 2).sum(axis=1).mean())
+        rate = getattr(data.box, "shear_rate", 0.0)
+        kinetic += abs(self.shear_viscosity()) * rate**2 * layout.volume * steps * data.dt * 3.0
+        push = float(theta[2]) * 1.0
+        low = float(S.min()) - 12 * math.sqrt(c) - push
+        high = float(S.max()) + 12 * math.sqrt(c) + push + c * math.log1p(2.0 * kinetic / (c * T))
+        q, a = float(theta[3]), float(theta[1])
+        reach = (float(log_volume.min()) - 1.0, float(log_volume.max()) + 1.0)
+        x = np.array(reach) - math.log(layout.volume)
+        if q > 1e-9:
+            low = max(low, float((theta[2] * x).max()) - 0.98 / (q * a))
+        if q < -1e-9:
+            high = min(high, float((theta[2] * x).min()) - 0.98 / (q * a))
+        return (low, high), reach
+
+
+def _radial(theta: np.ndarray, layout: Layout, r: np.ndarray) -> np.ndarray:
+    """A² and B² at distances r, (2, n); zero beyond the cutoff."""
+    u = np.minimum((r / layout.cutoff) ** 2, 1.0)
+    out = np.empty((2, len(u)))
+    sums.spline(u, layout.friction(theta), layout.knots, out)
+    return out
+
+
+def transport(theta: np.ndarray, layout: Layout) -> tuple[float, float, float]:
+    """η, ζ and κ of the continuum.
+
+    With K = T_ij V_i V_j [a (I - e eᵀ) + b e eᵀ], a = A²/2, b = A² (1 - 1/D) + B²/D, and the moments
+    α = ∫ r² a d^D r/D, β = ∫ r² b d^D r/D: η = [α + (β - α)/(D + 2)]/2, ζ = η (D + 2)/D - α, κ = ∫ r² C² d^D r/(2 D)
+    (Español & Revenga 2003; derivation in `vid2dyn.simulators.sdpd`). For law = "radial" they are those of the state
+    V0, T0: friction is then proportional to 1/T.
+    """
+    D = layout.dim
+    node, weight = np.polynomial.legendre.leggauss(24)
+    edges = np.sqrt(np.linspace(0, 1, layout.knots + 1)) * layout.cutoff
+    half = np.diff(edges) / 2
+    r = ((edges[:-1] + half)[:, None] + half[:, None] * node).ravel()
+    measure = (half[:, None] * weight).ravel() * (2 * np.pi ** (D / 2) / math.gamma(D / 2)) * r ** (D + 1) / D
+    A2, B2 = _radial(theta, layout, r)
+    scale = 1.0 if layout.power else math.exp(-theta[0]) / layout.volume**2
+    alpha = scale * float(measure @ (0.5 * A2))
+    beta = scale * float(measure @ (A2 * (1 - 1 / D) + B2 / D))
+    eta = 0.5 * (alpha + (beta - alpha) / (D + 2))
+    heat = theta[6] * float(measure @ (1 - (r / layout.cutoff) ** 2) ** 2) / 2
+    return eta, eta * (D + 2) / D - alpha, heat if layout.power else heat * math.exp(-2 * theta[0]) / layout.volume**2
+
+
+def fluid_of(theta: np.ndarray, layout: Layout) -> Any:
+    """The `Fluid` of these numbers: brackets, tables, rollouts."""
+    import torch
+
+    from vid2dyn.dynamics.fluid import Fluid
+    from vid2dyn.dynamics.gas import Gas
+    from vid2dyn.dynamics.radial import Kernel, Lucy, SplineRadial
+    from vid2dyn.nets import inverse_softplus
+
+    def spline(coefficients: np.ndarray) -> SplineRadial:
+        radial = SplineRadial(layout.cutoff, knots=layout.knots)
+        with torch.no_grad():
+            radial.spline.raw.copy_(inverse_softplus(torch.as_tensor(np.maximum(coefficients, 1e-280))))
+        return radial
+
+    log_T0, a, n, q, k1, k2 = (float(v) for v in theta[:6])
+    gas = Gas(math.exp(log_T0), max(a, 1e-6), n, layout.volume, bend=q, cold=(k1, k2))
+    A2, B2 = layout.friction(theta)
+    return Fluid(Kernel(Lucy(layout.cutoff), layout.dim), gas, spline(A2), spline(B2),
+                 spline(np.full(layout.knots + 3, float(theta[6]))), mass=layout.mass,
+                 law="transport" if layout.power else "radial")
+
+
