@@ -10,8 +10,10 @@ from scipy.stats import distributions
 
 import vid2dyn as vd
 from vid2dyn.errors import ConfigError, DataError
+from vid2dyn.fitting.elements import Elements
 from vid2dyn.simulators import lattice_limits as limits
 from vid2dyn.simulators._lattice_kernels import CERTAIN, _exclusion, _recount, thresholds
+from vid2dyn.simulators.lattice_oracles import carre_du_champ, generator, instant_mobility
 
 Z = 4.9
 Arrhenius, ZeroRange = vd.simulators.Arrhenius, vd.simulators.ZeroRange
@@ -205,6 +207,76 @@ def test_zero_range_limits():
         assert n.var() == pytest.approx(1 / limit.curvature[0], rel=0.03)
 
 
+@pytest.mark.parametrize("simulator", [
+    Arrhenius(sites=1000, realisations=600), Arrhenius(sites=1000, kernel=(1.0,), realisations=600),
+    Arrhenius(sites=1000, kernel=(-1.0,), realisations=600), ZeroRange(sites=1000, realisations=600)])
+def test_carre_du_champ_of_snapshots_is_the_mobility_of_gradient_models(simulator):
+    """Known rates on static equilibrium states: m to 0.5 %; 1.5 % is detected."""
+    states = simulator._draw(np.full(simulator.sites, 0.4), np.random.default_rng(0))
+    found, error = instant_mobility(simulator, states)
+    exact = float(simulator.limit([0.4]).mobility[0])
+    assert abs(found - exact) < Z * error < 0.014 * exact
+    assert found == pytest.approx(exact, rel=5e-3)
+    # the same through test functions: K of a uniform mobility
+    elements = Elements(simulator.sites, 10, 1)
+    K = simulator.sites / 2 * carre_du_champ(simulator, states, elements.values())
+    assert np.allclose(np.diag(K), 2 * 10 * exact, rtol=0.05)
+    assert np.allclose(K.sum(axis=0), 0.0, atol=1e-9 * K.max())
+
+
+def test_generator_is_the_drift_of_short_times():
+    """<L Y> of the starts against <Y(h) - Y(0)>/h; the reversed current fails. Detects 10 %."""
+    simulator = Arrhenius(sites=100, kernel=(1.0,), starts=((0.5, 0.4, 4),), windows=(2.0,), realisations=20_000)
+    fields = simulator.run(seed=0)
+    gamma = np.cos(2 * np.pi * 4 * np.arange(100) / 100)[:, None]
+    states = fields.values.astype(float)
+    each = np.diff(states @ gamma[:, 0], axis=1)[:, 0] / 100 / fields.times[1]
+    drift = generator(simulator, states.reshape(-1, 100), gamma).reshape(-1, 2).mean(axis=1)
+    away = each - drift
+    assert abs(away.mean()) < Z * away.std(ddof=1) / len(away) ** 0.5 < 0.1 * abs(drift.mean())
+    assert abs((each + drift).mean()) > Z * away.std(ddof=1) / len(away) ** 0.5
+
+
+def test_instant_mobility_of_range_two_counts_the_hops():
+    """Snapshots against the sum over all windows of five sites; the mobility itself is lower (`test_gradient_flow`)."""
+    simulator = Arrhenius(sites=1000, kernel=(0.0, 2.0), realisations=600)
+    found, error = instant_mobility(simulator, simulator._draw(np.full(1000, 0.5), np.random.default_rng(1)))
+    assert abs(found - limits.instant_mobility([0.5], (0.0, 2.0))[0]) < Z * error < 0.03 * found
+
+
+def test_growth_of_covariance_has_the_stated_bias():
+    """Hats, exclusion at density 1/2, l = sqrt(h)/q: diagonal 1 - 3cl, neighbours 1 - 4cl, next -cl, c = 2/(3 sqrt(π))
+    with the lattice's own B(h) for c h^(3/2)."""
+    N, h, n = 240, 9.0, 12
+    q, c = N / n, 2 / (3 * np.pi**0.5)
+    simulator = Arrhenius(sites=N, starts=((0.5, 0.0, 1),), realisations=12_000, windows=(h,))
+    values = simulator.run(seed=6).values.astype(float) @ Elements(N, n, 1).values() / N
+    step = values[:, 1] - values[:, 0]
+    K = N / (2 * h / N**2) * step.T @ step / len(step)
+    w = 2 - 2 * np.cos(np.linspace(0, np.pi, 20_001))
+    share = np.where(w == 0, h**2 / 2, (w * h - 1 + np.exp(-w * h)) / np.where(w == 0, 1, w) ** 2)
+    B = np.trapezoid(share, dx=1 / 20_000)
+    cl = B / h / q
+    assert cl == pytest.approx(c * h**0.5 / q, rel=0.1)
+    m = 0.25 * n
+    for away, expected in ((0, 2 * m * (1 - 3 * cl)), (1, -m * (1 - 4 * cl)), (2, -m * cl)):
+        found = np.mean([K[i, (i + away) % n] for i in range(n)])
+        error = 2 * m * (2 / (len(step) * n)) ** 0.5                       # an upper bound for all three
+        assert abs(found - expected) < Z * error, away
+    assert 3 * cl * 2 * m > Z * error, "without the bias it fails"
+
+
+def test_variance_at_equilibrium_is_that_of_the_free_energy():
+    """Var(Y) = <γ²> / (N f''), after 100 hops of interacting particles; f'' of free ones fails. Detects 12 %."""
+    simulator = Arrhenius(sites=200, kernel=(1.0,), starts=((0.5, 0.0, 1),), realisations=4000, windows=(100.0,))
+    wave = np.cos(2 * np.pi * 2 * np.arange(200) / 200)
+    Y = simulator.run(seed=7).values[:, 1].astype(float) @ wave / 200
+    expected = 0.5 / (200 * simulator.limit([0.5]).curvature[0])
+    error = expected * (2 / len(Y)) ** 0.5
+    assert abs(Y.var() - expected) < Z * error < 0.12 * expected
+    assert abs(Y.var() - 0.5 / (200 * 4.0)) > Z * error
+
+
 def test_a_kac_mobility_of_short_range_is_near_its_mean_field():
     near = limits.uncorrelated_mobility(RHO, (2.0 / 400,) * 200)
     assert np.allclose(near, limits.kac(RHO, 2.0).mobility, rtol=0.01)
@@ -225,6 +297,10 @@ def test_local_equilibrium_starts_have_the_profile_and_the_correlations():
     assert abs(simulator.profiles()[0][:-1] ** 2 / middle - 1).mean() > 0.1, "independent sites are no match"
 
 
+def test_a_kernel_may_name_both_sides():
+    assert Arrhenius(kernel={-2: 0.5, 1: 1.0, -1: 1.0}).kernel == (1.0, 0.5)
+
+
 def test_certain_is_certain():
     assert thresholds(np.array([1.0, 0.0])).tolist() == [CERTAIN, 0]
 
@@ -235,6 +311,7 @@ def test_certain_is_certain():
     ({"kernel": (1.0,), "kac_range": 2, "kac_strength": 1.0}, "not both"), ({"kac_range": 3}, "belong together"),
     ({"kernel": (0.1,) * 9}, "range 9"), ({"sites": 10, "kac_range": 5, "kac_strength": 1.0}, "both sides"),
     ({"realisations": 0}, "at least 1"), ({"d": 0.0}, "positive"), ({"kernel": (float("nan"),)}, "finite"),
+    ({"kernel": {-1: 1.0, 1: 0.5}}, "not even"), ({"kernel": {0: 1.0}}, "0 left out"),
 ])
 def test_settings_out_of_range(settings, said):
     with pytest.raises(ConfigError, match=said):

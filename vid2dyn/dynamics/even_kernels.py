@@ -7,41 +7,17 @@ J is a sum of hats w_j(r) on [1, reach], each of unit sum over both sides, and a
 
 which is zero for a uniform density. So f'' and m keep their meaning for slowly varying densities, whatever J is, and
 the energy that J adds, sum over pairs of J(r) (ρ - ρ')² / 4, is that of gradients: this is the gauge in which a local
-free energy and a kernel can be told apart. Evenness makes the force the derivative of an energy (and the mobility of a
-face symmetric in its two ends), so `symmetric` refuses any other kernel.
+free energy and a kernel can be told apart. Evenness makes the force the derivative of an energy, and the mobility of a
+face symmetric in its two ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from vid2dyn.errors import ConfigError
-
-
-def symmetric(offsets: Sequence[float]) -> tuple[float, ...]:
-    """(J(1), ..., J(R)) of a kernel given as J(-R), ..., J(R).
-
-    Raises
-    ------
-    ConfigError
-        If J(r) and J(-r) differ anywhere: such a force has no energy, and no equilibrium.
-
-    >>> symmetric((0.5, 1.0, 0.0, 1.0, 0.5))
-    (1.0, 0.5)
-    """
-    values = [float(value) for value in offsets]
-    if len(values) % 2 == 0:
-        raise ConfigError(f"A kernel of {len(values)} values has no middle; give J(-R), ..., J(0), ..., J(R).")
-    half = len(values) // 2
-    for r in range(1, half + 1):
-        left, right = values[half - r], values[half + r]
-        if not left == right:
-            raise ConfigError(f"The kernel is not even: J(-{r}) = {left:g}, J({r}) = {right:g}. Forces with an energy "
-                              "act both ways alike; give equal values, or their mean.")
-    return tuple(values[half + 1:])
 
 
 @dataclass(frozen=True)

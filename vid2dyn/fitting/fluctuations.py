@@ -16,9 +16,14 @@ So Γ is the slope of γ filtered by sqrt(φ), with the local D: exact on the la
 degree of test function, where the expansion for hats (1 - 3cl) ends at first order. D is taken from the last iteration
 and held fixed: were it free, it would trade against m.
 
-Where m varies with wave number K, modes k and k' = K - k mix. For uniform D the noise of a window and the fluctuations
-it began with add to 2 k k' h sqrt(φ φ') m_K times exp(-K² D h/4), exactly for k' = ±k and to first order in h for any:
-m is smoothed over sqrt(D h/2) before it is used. Left out, m is 5 % too high at densities where profiles turn round.
+Where m and D vary along the ring there is more. Fluctuations about a moving profile obey ∂δ = ∂²(D δ) + noise, begin
+with variance m/D, and to second order in h their increments have
+
+    Cov/2h = ∫ m γ'η' - (h/2) ∫ m D γ''η'' + (h/2) ∫ (D m')' γ'η'
+
+of which the filtered slopes give the first two terms and (h/4) ∫ (m D)'' γ'η'. The rest, m + (h/4)(D m'' - m D''), is
+put in as m smoothed over sqrt(D h/2) times exp(-h D''/4); for uniform D that is exact for the modes k' = ±k at any h.
+Left out, m is 5 % too high at densities where profiles turn round.
 
 Long-ranged forces add columns to both linear problems, one for every hat of the even kernel (`Design`): μ gains
 -c_j u_j and ln m gains b_j u_j with u_j = w_j * ρ - ρ. Fluctuations of wave number k then relax with
@@ -93,7 +98,7 @@ class Design:
         return m * np.maximum(landscape.second(self.rho) + landscape.pull.sum(), 1e-3)
 
 
-def learn(design: Design, start: Landscape | None = None, rounds: int = 6) -> Landscape:
+def learn(design: Design, start: Landscape | None = None, rounds: int = 5) -> Landscape:
     """Maximum likelihood for m and f'' from all starts and windows.
 
     Parameters
@@ -105,9 +110,10 @@ def learn(design: Design, start: Landscape | None = None, rounds: int = 6) -> La
         Of drift and covariance in turn, each with the other's last result.
     """
     landscape = start or design.flat(_first_mobility(design.data))
-    for _ in range(rounds):
+    for r in range(rounds):
         slopes = _filtered(design, landscape)
-        log_mobility = _score_mobility(design, landscape, slopes, short_windows(design, landscape))
+        steps = 2 if r or start else 6
+        log_mobility = _score_mobility(design, landscape, slopes, short_windows(design, landscape), steps)
         curvature = _drift(design, slopes, np.exp(design.columns @ log_mobility))
         landscape = design.landscape(log_mobility, curvature)
     return landscape
@@ -190,18 +196,20 @@ def _relaxation(N: int) -> np.ndarray:
 
 
 class _Smoother:
-    """Smooths along the bonds of one start and window over sqrt(D h/2), D being each bond's own."""
+    """Mobility along the bonds of one start and window -> what its noise is that of, m + (h/4)(D m'' - m D'')."""
 
     def __init__(self, D: np.ndarray, width: float) -> None:
         levels, self.first, self.part = _levels(D)
+        bend = len(D) ** 2 * (np.roll(D, 1) - 2 * D + np.roll(D, -1))
+        self.scale = np.exp(-0.25 * width * bend)[:, None]
         self.factor = np.exp(-0.25 * width * levels[:, None] * _relaxation(len(D)))[:, :, None]
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        """(bonds, P) smoothed."""
+        """(bonds, P) of (bonds, P), linear."""
         N = len(values)
         table = np.fft.irfft(self.factor * np.fft.rfft(values, axis=0), n=N, axis=1)
         bond = np.arange(N)
-        return (1 - self.part) * table[self.first, bond] + self.part * table[self.first + 1, bond]
+        return self.scale * ((1 - self.part) * table[self.first, bond] + self.part * table[self.first + 1, bond])
 
 
 def _modes(n: int) -> np.ndarray:
@@ -210,7 +218,7 @@ def _modes(n: int) -> np.ndarray:
 
 
 def _score_mobility(design: Design, landscape: Landscape, slopes: np.ndarray, short: np.ndarray,
-                    steps: int = 3) -> np.ndarray:
+                    steps: int) -> np.ndarray:
     """Fisher scoring of the Wishart likelihood for the coefficients of ln m."""
     data, columns, D = design.data, design.columns, design.diffusion(landscape)
     N, Q = data.elements.sites, _modes(data.elements.elements)

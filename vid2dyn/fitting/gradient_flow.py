@@ -56,7 +56,7 @@ def fit_gradient_flow(fields: Fields, recipe: GradientFlow, seed: int = 0,
     others = []
     for g in range(GROUPS):
         progress(g + 1, GROUPS + 1, "fit")
-        part = learn(Design.of(statistics.without(g), function, kernels, recipe.smoothness), found, rounds=2)
+        part = learn(Design.of(statistics.without(g), function, kernels, recipe.smoothness), found, rounds=1)
         others.append(np.concatenate([part.log_mobility, part.curvature]))
     progress(GROUPS + 1, GROUPS + 1, "fit")
     away = np.array(others) - np.mean(others, axis=0)

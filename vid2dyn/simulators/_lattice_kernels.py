@@ -48,7 +48,7 @@ def _on_ring(i, n):  # type: ignore[no-untyped-def]
 @numba.njit(cache=True, inline="always")
 def _pattern(occupied, i, reach):  # type: ignore[no-untyped-def]
     """The 2 reach neighbours of i as bits, the nearest highest, left before right."""
-    n, pattern = len(occupied), 0
+    n, pattern = len(occupied), np.int64(0)
     for r in range(1, reach + 1):
         left, right = np.int64(occupied[_on_ring(i - r, n)]), np.int64(occupied[_on_ring(i + r, n)])
         pattern = (pattern << 2) | (left << 1) | right
@@ -110,7 +110,7 @@ def exclusion(values, trials, seeds, counted, reach, accept):  # type: ignore[no
 def _recount(occupied, reach, felt):  # type: ignore[no-untyped-def]
     """felt[i] = particles within `reach` of i on the ring, i itself left out."""
     n = len(occupied)
-    within = 0
+    within = np.int64(0)
     for r in range(-reach, reach + 1):
         within += np.int64(occupied[_on_ring(r, n)])
     for i in range(n):

@@ -15,11 +15,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+import vid2dyn.simulators.lattice_limits as limits
 from vid2dyn.config import recipe
 from vid2dyn.errors import ConfigError
 from vid2dyn.fields import Fields
 from vid2dyn.progress import Progress, silent
-from vid2dyn.simulators import lattice_limits as limits
 from vid2dyn.simulators._lattice_kernels import exclusion, thresholds, zero_range
 from vid2dyn.simulators.base import Simulator
 
@@ -132,8 +132,9 @@ class Arrhenius(Lattice):
 
     Parameters
     ----------
-    kernel : sequence of float
-        J(1), J(2), ... in kT; positive attracts. Up to range 8.
+    kernel : sequence of float, or table of distance -> energy
+        J(1), J(2), ... in kT; positive attracts. Up to range 8. A table such as {-1: 1.0, 1: 1.0} may name both sides,
+        which must agree.
     kac_range, kac_strength : int, float
         Instead of `kernel`: a box, J(r) = kac_strength / (2 kac_range) for r up to kac_range.
     sites, starts, realisations, windows, d
@@ -146,29 +147,37 @@ class Arrhenius(Lattice):
     ((20, 2, 100), True)
     """
 
-    kernel: tuple[float, ...] = ()
+    kernel: tuple[float, ...] | dict[int, float] = ()
     kac_range: int | None = None
     kac_strength: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if isinstance(self.kernel, dict):
+            object.__setattr__(self, "kernel", _one_sided(self.kernel))
         if (self.kac_range is None) != (self.kac_strength is None):
             raise ConfigError("Arrhenius: kac_range and kac_strength belong together; give both or neither.")
-        if self.kac_range is not None and self.kernel:
+        if self.kac_range is not None and self._listed:
             raise ConfigError("Arrhenius: give kernel or kac_range with kac_strength, not both.")
-        if len(self.kernel) > limits.LONGEST:
-            raise ConfigError(f"Arrhenius: a kernel of range {len(self.kernel)}; tables go to range {limits.LONGEST}. "
+        if len(self._listed) > limits.LONGEST:
+            raise ConfigError(f"Arrhenius: a kernel of range {len(self._listed)}; tables go to range {limits.LONGEST}. "
                               "For a box of long range use kac_range and kac_strength.")
-        if not np.isfinite(self.kernel or 0.0).all():
+        if not np.isfinite(self._listed or 0.0).all():
             raise ConfigError(f"Arrhenius: kernel = {self.kernel!r}; energies must be finite.")
         if self.reach > (self.sites - 1) // 2:
             raise ConfigError(f"Arrhenius: range {self.reach} on {self.sites} sites; a particle would feel a site from "
                               "both sides. Use more sites.")
 
     @property
+    def _listed(self) -> tuple[float, ...]:
+        """`kernel`, which is a tuple once the constructor has seen it."""
+        assert not isinstance(self.kernel, dict)
+        return tuple(self.kernel)
+
+    @property
     def reach(self) -> int:
         """Range of the kernel [sites]."""
-        return self.kac_range if self.kac_range is not None else len(self.kernel)
+        return self.kac_range if self.kac_range is not None else len(self._listed)
 
     @property
     def _box_energy(self) -> float | None:
@@ -176,15 +185,15 @@ class Arrhenius(Lattice):
         if self.kac_range is not None:
             assert self.kac_strength is not None
             return self.kac_strength / (2 * self.kac_range)
-        if len(set(self.kernel)) <= 1:
-            return self.kernel[0] if self.kernel else 0.0
+        if len(set(self._listed)) <= 1:
+            return self._listed[0] if self._listed else 0.0
         return None
 
     @property
     def energies(self) -> tuple[float, ...]:
         """J(1), ..., J(reach)."""
         box = self._box_energy
-        return tuple(self.kernel) if box is None else (box,) * self.reach
+        return self._listed if box is None else (box,) * self.reach
 
     @property
     def _fullest(self) -> float:
@@ -219,23 +228,34 @@ class Arrhenius(Lattice):
             found = limits.kac(rho, self.kac_strength, self.d)
             return limits.Limit(found.rho, found.free_energy, found.curvature,
                                 limits.uncorrelated_mobility(rho, self.energies, self.d))
-        if len(self.kernel) == 0:
+        if len(self._listed) == 0:
             return limits.exclusion(rho, self.d)
-        if len(self.kernel) == 1:
-            return limits.nearest_neighbour(rho, self.kernel[0], self.d)
-        return limits.short_range(rho, self.kernel)
+        if len(self._listed) == 1:
+            return limits.nearest_neighbour(rho, self._listed[0], self.d)
+        return limits.short_range(rho, self._listed)
 
     def _draw(self, profile: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         uniform = rng.random((self.realisations, self.sites))
-        if self.kac_range is not None or not self.kernel:
+        if self.kac_range is not None or not self._listed:
             return (uniform < profile).astype(np.uint8)
-        return _local_chains(profile, self.kernel, uniform)
+        return _local_chains(profile, self._listed, uniform)
 
     def _movers(self, start: np.ndarray) -> np.ndarray:
         return start.sum(axis=1, dtype=np.int64)
 
     def _advance(self, values: np.ndarray, trials: np.ndarray, seeds: np.ndarray) -> None:
         exclusion(values, trials, seeds, self._counted, self.reach, thresholds(self.acceptance()))
+
+
+def _one_sided(kernel: dict[int, float]) -> tuple[float, ...]:
+    """J(1), J(2), ... of a table that may name both sides; forces that act one way only have no energy."""
+    for r in kernel:
+        if r == 0 or r != int(r):
+            raise ConfigError(f"Arrhenius: kernel at distance {r!r}; give whole distances, 0 left out.")
+        if -r in kernel and kernel[-r] != kernel[r]:
+            raise ConfigError(f"Arrhenius: the kernel is not even: J({r}) = {kernel[r]:g}, J({-r}) = {kernel[-r]:g}. "
+                              "Forces with an energy act both ways alike: give equal values, or one side only.")
+    return tuple(float(kernel.get(r, kernel.get(-r, 0.0))) for r in range(1, max(map(abs, kernel), default=0) + 1))
 
 
 @dataclass(frozen=True)
