@@ -19,8 +19,12 @@ from vid2dyn._fluid_lists import separation
 from vid2dyn._fluid_pairs import densities
 from vid2dyn._fluid_tables import cubic, cubic_slope, inside, internal_energy, thermodynamics
 
-NEAR = 1e-6
-"""Relative change below which a quotient of differences is replaced by the derivative in the middle."""
+NEAR = 1e-4
+"""Relative change below which a quotient of differences becomes the mean of the derivative by Gauss' rule of two points
+(error NEAR⁴/4320; the quotient would lose eps/NEAR to cancellation, which keeps the iteration restless)."""
+_GAUSS = 0.5 / math.sqrt(3.0)
+_ROUNDING = 1e-13
+"""Changes of velocity below this many cutoffs a step are rounding: at rest there is no speed to compare with."""
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
@@ -59,8 +63,9 @@ def _secants(x, space, lists, before, table, cutoff, middle, chord, value):  # t
             if abs(grown) > NEAR * before2:
                 chord[p] = (W - _kernel(table, math.sqrt(before2), cutoff)[0]) / grown
             else:
-                r = math.sqrt(0.5 * (after2 + before2))
-                chord[p] = 0.5 * _kernel(table, r, cutoff)[1] / r
+                r = math.sqrt(before2 + (0.5 - _GAUSS) * grown)
+                s = math.sqrt(before2 + (0.5 + _GAUSS) * grown)
+                chord[p] = 0.25 * (_kernel(table, r, cutoff)[1] / r + _kernel(table, s, cutoff)[1] / s)
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
@@ -68,13 +73,15 @@ def _energy_secants(nodes, grid, S, density, after, U, push):  # type: ignore[no
     """push = ϖ = ΔU/Δd of every particle, from density and U before and density after; NaN outside the table."""
     for i in prange(len(S)):
         d, new = density[i], after[i]
-        x, middle = -math.log(new), 0.5 * (d + new)
+        x = -math.log(new)
         if not inside(nodes, grid, S[i], x):
             push[i] = np.nan
         elif abs(new - d) > NEAR * d:
             push[i] = (internal_energy(nodes, grid, S[i], x) - U[i]) / (new - d)
         else:
-            push[i] = thermodynamics(nodes, grid, S[i], -math.log(middle))[3] / middle
+            a, b = d + (0.5 - _GAUSS) * (new - d), d + (0.5 + _GAUSS) * (new - d)
+            push[i] = 0.5 * (thermodynamics(nodes, grid, S[i], -math.log(a))[3] / a
+                             + thermodynamics(nodes, grid, S[i], -math.log(b))[3] / b)
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
@@ -127,7 +134,7 @@ def exact_move(x: np.ndarray, v: np.ndarray, mean: np.ndarray, before: np.ndarra
         if not np.isfinite(moved):
             return -1
         # converged, or as far as rounding lets it: quotients of small differences keep a last digit restless
-        if moved <= 1e-14 * scale or (moved <= 1e-11 * scale and moved >= 0.3 * last):
+        if moved <= 1e-14 * scale or (moved <= 1e-11 * scale + _ROUNDING * cutoff / dt and moved >= 0.3 * last):
             return iteration
         last = moved
     return -1

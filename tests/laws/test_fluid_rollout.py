@@ -130,6 +130,18 @@ def energy_error(conservative: str, dt: float, *, time: float = 0.05, noise: boo
     return (sum(fluid_energy(frozen, last)) - sum(fluid_energy(frozen, start))) / len(start.position)
 
 
+@pytest.mark.parametrize("conservative", ["verlet", "exact"])
+def test_a_gas_that_comes_to_rest(conservative: str) -> None:
+    """Noise off, so that friction stops everything: the exact step used to wait for digits that rounding hides."""
+    frozen, start = ideal_gas(power=1, shear=400.0, bulk=400.0), start_of()
+    settings = FluidRollout(dt=2e-3, conservative=conservative, noise=False)  # type: ignore[arg-type]
+    last = fluid_paths(frozen, start, settings, steps=400, seed=1).last
+    before, after = fluid_energy(frozen, start), fluid_energy(frozen, last)
+    assert after[0] < 1e-3 * before[0]
+    if conservative == "exact":
+        assert abs(sum(after) - sum(before)) < 1e-12 * len(start.position) * 30.0
+
+
 def test_energy_of_the_exact_step() -> None:
     """Rounding only, at any dt and for a loose solver of the friction."""
     for dt in (5e-4, 2e-3):
