@@ -87,9 +87,11 @@ class Side:
         if like is not None:
             self.low, self.zoom, self.shape = like.low, like.zoom, like.shape
         elif video is not None:
-            self.low, self.zoom, self.shape = _frame(np.zeros(2), np.asarray(video.shape, float))
+            # the centre of the first pixel is (0, 0), so its corner is half a pixel away
+            self.low, self.zoom, self.shape = _frame(np.full(2, -0.5), np.asarray(video.shape, float))
         else:
-            self.low, self.zoom, self.shape = _frame(self.yx.min(axis=0), np.ptp(self.yx, axis=0) + 1e-9)
+            span = np.ptp(self.yx, axis=0) + 1e-9
+            self.low, self.zoom, self.shape = _frame(self.yx.min(axis=0) - 0.05 * span, 1.1 * span)
         self.order = np.argsort(tracks.frame, kind="stable")
         self.frames = tracks.frame[self.order]
         colours = np.array(matplotlib.colormaps["turbo"](np.linspace(0.08, 0.95, 32)))[:, :3]
@@ -128,7 +130,7 @@ class Side:
         a, b = np.searchsorted(self.frames, (frame - TAIL, frame + 1))
         rows = np.sort(self.order[a:b])                   # sorted by particle, then frame
         particle = self.tracks.particle[rows]
-        where = (self.yx[rows] - self.low + 0.5) * self.zoom
+        where = (self.yx[rows] - self.low) * self.zoom
         now = self.tracks.frame[rows] == frame
         for part in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(particle)) + 1):
             if len(part):

@@ -169,6 +169,8 @@ class TextField(Field):
         text = self.edit.text().strip()
         if not text:
             return self.default
+        if text == "none" and type(None) in self.kinds:
+            return None
         if str in self.kinds and not text.startswith(("[", '"')):
             return text
         try:
@@ -183,7 +185,8 @@ class TextField(Field):
     def show_value(self, value: Any) -> None:
         if isinstance(value, tuple | list):
             value = "[" + ", ".join(str(list(v)) if isinstance(v, tuple) else repr(v) for v in value) + "]"
-        self.edit.setText("" if value is None else f"{value:.10g}" if isinstance(value, float) else str(value))
+        unset = "" if self.default is None else "none"
+        self.edit.setText(unset if value is None else repr(value) if isinstance(value, float) else str(value))
 
 
 class ChoiceField(Field):
@@ -279,4 +282,4 @@ def field_of(hint: Any, default: Any) -> Field:
         package = parts[0].__module__.rpartition(".")[0]
         known = vd.registry.parts(package, parts[0]) or {parts[0].__name__: parts[0]}
         return PartField(default, known, optional=len(plain) < len(kinds))
-    return TextField(default, plain)
+    return TextField(default, kinds)

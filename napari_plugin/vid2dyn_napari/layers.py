@@ -258,7 +258,8 @@ def fields_layer(fields: Any, name: str = "density", offset: float = 0.0) -> Lay
     sizes = (1.0, 1.0 / len(fields.times), 1.0 / fields.n_cells)
     limits = (float(mean.min()), float(max(mean.max(), mean.min() + 1e-9)))
     return mean, {"name": name, "scale": sizes, "axis_labels": ("start", "time", "cell"), "contrast_limits": limits,
-                  "translate": (0.0, 0.0, offset), "colormap": "viridis", "interpolation2d": "nearest",
+                  "translate": (0.0, 0.5 * sizes[1], 0.5 * sizes[2] + offset), "colormap": "viridis",
+                  "interpolation2d": "nearest",
                   "metadata": {"vid2dyn": fields, "time_span": float(span)}}, "image"
 
 

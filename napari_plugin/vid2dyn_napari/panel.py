@@ -90,6 +90,8 @@ class Panel(QWidget):
         for thing in (session.video, session.tracks, session.fields):
             if thing is not None:
                 self.show_thing(thing, session.name if thing is session.video else "")
+        if session.video is None and session.tracks is not None:
+            self.follow("data particles", session.tracks, layers.columns(session.tracks)[0], 0.0)
         self._overlays()
         self.changed()
 
@@ -161,7 +163,6 @@ class Panel(QWidget):
         overlays.text.position = "top_left"
         overlays.text.font_size = 14
         self.viewer.dims.set_current_step(0, 0)
-        self.viewer.dims.axis_labels = ("t (s)" if data.units.frames_per_second else "frame", "y", "x")
         self._moved()
 
     # ---------------------------------------------------------------- time

@@ -65,11 +65,11 @@ class Canvas(FigureCanvasQTAgg):
         self.figure.set_size_inches(max(self.width(), 300) / self.figure.dpi, rows * self.row / self.figure.dpi,
                                     forward=False)
         with matplotlib.rc_context(_STYLE):
-            grid = self.figure.add_gridspec(rows, 12)
+            grid = self.figure.add_gridspec(rows, 1)
             for r, line in enumerate(draw):
-                wide = 12 // len(line)
+                cells = grid[r].subgridspec(1, len(line))
                 for k, function in enumerate(line):
-                    function(self.figure.add_subplot(grid[r, k * wide:(k + 1) * wide]))
+                    function(self.figure.add_subplot(cells[k]))
         self.draw_idle()
 
     def clear(self) -> None:

@@ -66,18 +66,24 @@ class Section(QWidget):
         self.message = sentence("")
         self.message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.message.hide()
-        self.header.toggled.connect(self._toggle)
-        self._toggle(False)
+        self._head(False)
+        self.content.hide()
 
     def finish(self) -> None:
         """Called at the end of a subclass's `__init__`: progress and messages come last."""
         self.body.addWidget(self.running)
         self.body.addWidget(self.message)
+        self.header.toggled.connect(self._toggle)
+
+    def _head(self, on: bool) -> None:
+        self.header.setText(f"{'▾' if on else '▸'}  {self.number}  {self.title}")
 
     def _toggle(self, on: bool) -> None:
-        self.header.setText(f"{'▾' if on else '▸'}  {self.number}  {self.title}")
+        self._head(on)
         self.content.setVisible(on)
-        if not on:
+        if on:
+            self.guarded(self.refresh)
+        else:
             self.leave()
         self.opened.emit(on)
 
@@ -139,7 +145,12 @@ class Section(QWidget):
             over()
             self.fail(error)
 
-        worker.run(verb, answer, failed, lambda: (over(), self.say(cancelled, "note")), patience)
+        def stopped() -> None:
+            over()
+            self.panel.session.abandon()
+            self.say(cancelled, "note")
+
+        worker.run(verb, answer, failed, stopped, patience)
         self.panel.refresh_buttons()
 
     def _progress(self, done: int, total: int, what: str) -> None:

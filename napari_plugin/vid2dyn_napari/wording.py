@@ -159,6 +159,10 @@ def _path(path: Any, folder: str | os.PathLike[str] | None) -> str:
 
 
 def _table(part: Any, kind: bool = True) -> dict[str, Any]:
+    for name, value in changed(part).items():
+        if value is None:
+            raise vd.ConfigError(f"{type(part).__name__}: {name} = None cannot be said in an experiment file, where "
+                                 "what is not there has its default. Write the session as a Python script.")
     return ({"kind": type(part).__name__} if kind else {}) | changed(part)
 
 
@@ -169,8 +173,7 @@ def _toml(value: Any) -> str:
     ('{kind = "Yukawa", amplitude = 3.0}', '[1, 2.5]', '"µm"', 'true')
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        given = {key: item for key, item in _table(value).items() if item is not None}
-        return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in given.items()) + "}"
+        return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in _table(value).items()) + "}"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str | os.PathLike):

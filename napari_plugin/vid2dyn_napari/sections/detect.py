@@ -59,14 +59,13 @@ class Detect(Section):
 
     def leave(self) -> None:
         """No preview behind a closed section."""
-        if hasattr(self, "timer"):
-            self.timer.stop()
-            self.latest.close()
-            self.panel.drop("preview")
+        self.timer.stop()
+        self.latest.close()
+        self.panel.drop("preview")
 
     def soon(self, *_: Any) -> None:
         """Preview after a pause without changes."""
-        if self.panel.closed or not hasattr(self, "timer"):
+        if self.panel.closed:
             return
         if self.is_open and self.live.isChecked() and self.panel.session.video is not None:
             self.timer.start(int(styles.preference("preview_delay")))

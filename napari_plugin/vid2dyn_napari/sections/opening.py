@@ -60,8 +60,7 @@ class Open(Section):
         unfold.setCheckable(True)
         unfold.setStyleSheet("QToolButton { border: none; background: transparent; padding: 1px; }")
         self.simulator = QComboBox()
-        self.known = vd.registry.parts("vid2dyn.simulators", vd.simulators.Simulator)
-        self.simulator.addItems(list(self.known))
+        self.known: dict[str, type] = {}
         self.seed = QSpinBox()
         self.seed.setRange(0, 2**31 - 1)
         self.seed.setPrefix("seed ")
@@ -76,13 +75,16 @@ class Open(Section):
         def chosen(name: str) -> None:
             if self.simulator_form is not None:
                 self.simulator_form.deleteLater()
-            self.simulator_form = form(self.known[name])
-            inner.addWidget(self.simulator_form)
+                self.simulator_form = None
+            if name:
+                self.simulator_form = form(self.known[name])
+                inner.addWidget(self.simulator_form)
 
         def toggled(on: bool) -> None:
             unfold.setText(f"{'▾' if on else '▸'} simulate instead")
-            if on and self.simulator_form is None:
-                chosen(self.simulator.currentText())
+            if on and not self.known:                # importing every simulator takes a moment: only when wanted
+                self.known = vd.registry.parts("vid2dyn.simulators", vd.simulators.Simulator)
+                self.simulator.addItems(list(self.known))
             inside.setVisible(on)
 
         unfold.toggled.connect(toggled)
@@ -198,9 +200,11 @@ class Open(Section):
         self.units.fill(self.filled)
         self.at = self.panel.session.steps["open"].arguments.get("path")
         notes = list(getattr(found, "warnings", ()))
-        missing = [word for key, word in (("frames_per_second", "frame rate"), ("micrometre_per_pixel", "µm per pixel"),
-                                          ("exposure", "exposure"))
-                   if hasattr(found, "units") and getattr(found.units, key) is None]
+        wanted = {"frames_per_second": "frame rate", "micrometre_per_pixel": "µm per pixel"}
+        if isinstance(found, vd.Video):
+            wanted["exposure"] = "exposure"
+        units = getattr(found, "units", None)
+        missing = [word for key, word in wanted.items() if units is not None and getattr(units, key) is None]
         if missing:
             notes.append(f"Not known yet: {', '.join(missing)}. Fill it in above and press Open again.")
         text = f"{found!r}".strip("<>")

@@ -85,7 +85,7 @@ class Rollout(Section):
             self.canvas.clear()
             self.lattice = None
             self.time_row.hide()
-            for name in ("model", "model particles", "data particles"):
+            for name in ("model", "model particles"):
                 self.panel.drop(name)
             self._offer()
 
