@@ -33,3 +33,8 @@ def bench_video() -> ModuleType:
 @pytest.fixture(scope="session")
 def bench_rollout() -> ModuleType:
     return _script("bench_rollout")
+
+
+@pytest.fixture(scope="session")
+def reproduce_patches() -> ModuleType:
+    return _script("reproduce_patches")

@@ -9,7 +9,7 @@ V_k = 2 D(c_k) dt, an exposure that is the part 6R of a frame and localisation v
 (`likelihood` has the case V_k = V; here a particle may change between frames: of two exposure averages with the frame's
 end between them, the earlier exposure leaves 1 - 4R of its frame's variance to the step, the later adds 2R of its own.)
 What an image shows also sets how well a particle is localised, so the noise has its own dependence on the column,
-Λ_k = s exp(t c_k) × stated variance.
+Λ_k = s exp(t c_k) × stated variance with s not negative, so that the covariance is one.
 """
 
 from __future__ import annotations
@@ -117,7 +117,8 @@ def fit_mobility(steps: Steps, knots: np.ndarray, starts: Sequence[Mobility], fi
 def _climb(steps: Steps, knots: np.ndarray, start: Mobility, fixed: float | None) -> Mobility:
     first = np.append(np.log(start.diffusion(knots)), start.numbers[-2:])
     free = slice(0, len(knots)) if fixed is not None else slice(0, len(first))
-    bounds = [(None, None)] * (len(knots) + 1) + [(-STEEPEST, STEEPEST)]
+    # a negative variance of the noise can fit one part of a recording and make nonsense of the next
+    bounds = [(None, None)] * len(knots) + [(0.0, None), (-STEEPEST, STEEPEST)]
 
     def mobility(x: np.ndarray) -> Mobility:
         numbers = first.copy()

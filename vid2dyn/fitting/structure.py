@@ -96,7 +96,7 @@ def _standardised(tracks: Trajectories, name: str) -> tuple[np.ndarray, float, f
 
 def _start(recording: Recording, fixed: float | None) -> Mobility:
     free = free_diffusion(recording, fixed)
-    return Mobility(np.zeros(1), np.array([math.log(free.diffusion), free.noise_scale, 0.0]))
+    return Mobility(np.zeros(1), np.array([math.log(free.diffusion), max(free.noise_scale, 1e-3), 0.0]))
 
 
 def _verdict(late: Steps, plain: Mobility, model: Mobility) -> dict[str, Any]:
