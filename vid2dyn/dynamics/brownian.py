@@ -42,6 +42,9 @@ class Brownian(Recipe):
     structure : str or None
         A column of the table that sets the mobility, D = D(column), for free particles: its name, or "latent" for
         the one of latent_0, latent_1, ... (`vd.encode`) that explains the motion best.
+    structure_delay : int
+        How many detections before a step that column is read. With 2 the picture shares neither motion blur nor camera
+        noise with the step that it predicts; 0 for a column that does not come from pictures.
 
     Examples
     --------
@@ -55,6 +58,7 @@ class Brownian(Recipe):
     stationary: bool = True
     localisation: Literal["learned", "table"] = "learned"
     structure: str | None = None
+    structure_delay: int = 2
 
     def __post_init__(self) -> None:
         if self.cutoff is not None and not (np.isfinite(self.cutoff) and self.cutoff > 0):
@@ -65,6 +69,8 @@ class Brownian(Recipe):
             raise ConfigError(f"Brownian: trap = {self.trap!r}; choose 'none', 'shared' or 'each'.")
         if self.localisation not in ("learned", "table"):
             raise ConfigError(f"Brownian: localisation = {self.localisation!r}; choose 'learned' or 'table'.")
+        if self.structure_delay < 0:
+            raise ConfigError(f"Brownian: structure_delay = {self.structure_delay}; give 0 or more detections.")
         if self.structure is not None and (self.cutoff is not None or self.trap != "none"):
             raise ConfigError("Brownian: structure sets the mobility of free particles; leave out cutoff and trap.")
 

@@ -14,6 +14,7 @@ What an image shows also sets how well a particle is localised, so the noise has
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +34,10 @@ FEWEST_TRACKS = 20
 
 @dataclass(frozen=True, eq=False)
 class Steps:
-    """Displacements (m, dim) [µm], stated variances and the standardised column c at both ends of each."""
+    """Displacements (m, dim) [µm], stated variances and the standardised column c for both ends of each.
+
+    `among` (bool for each of `recording.steps`) says which steps these are.
+    """
 
     dx: np.ndarray
     follows: np.ndarray
@@ -45,20 +49,28 @@ class Steps:
     dt: float
     blur: float
     kept: float
+    among: np.ndarray
 
     @classmethod
-    def of(cls, recording: Recording, column: np.ndarray) -> Steps:
-        """All steps of a recording; `column` (n,) at its detections."""
+    def of(cls, recording: Recording, column: np.ndarray, delay: int = 0) -> Steps:
+        """Steps of a recording whose particle was seen `delay` detections before; `column` (n,) at all detections.
+
+        A picture shows, as blur, part of the step that begins in its exposure, and its noise is that of the position.
+        The column two detections before shares nothing with the step but the particle.
+        """
         dx, follows, kept = displacements(recording)
         i = recording.steps
-        return cls(dx, follows, recording.variance[i], recording.variance[i + 1], column[i], column[i + 1],
-                   recording.track[i], recording.dt, recording.blur, kept)
+        before = np.maximum(i - delay, 0)
+        among = (i >= delay) & (recording.track[before] == recording.track[i])
+        every = cls(dx, follows, recording.variance[i], recording.variance[i + 1], column[before], column[before + 1],
+                    recording.track[i], recording.dt, recording.blur, kept, np.ones(len(i), bool))
+        return dataclasses.replace(every.where(among), among=among)
 
     def where(self, mask: np.ndarray) -> Steps:
         """Only some of the steps; one left out breaks the stretch."""
         follows = self.follows & np.concatenate([[False], mask[:-1]])
         return Steps(self.dx[mask], follows[mask], self.before[mask], self.after[mask], self.c[mask],
-                     self.c_after[mask], self.track[mask], self.dt, self.blur, self.kept)
+                     self.c_after[mask], self.track[mask], self.dt, self.blur, self.kept, self.among)
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,8 @@ from vid2dyn.fitting.mobility import FEWEST_TRACKS, Mobility, Steps, covariance,
 from vid2dyn.fitting.recording import Recording
 from vid2dyn.trajectories import Trajectories
 
-KNOTS = (0.05, 0.35, 0.65, 0.95)
+FEWEST_STEPS = 200
+KNOTS = (0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95)
 """Quantiles of the column between which log D is linear."""
 
 
@@ -43,8 +44,12 @@ def fit_structure(tracks: Trajectories, recording: Recording, recipe: Brownian, 
     candidates = {}
     for name in columns_named(tracks, str(recipe.structure)):
         values, middle, spread = _standardised(tracks, name)
-        steps = Steps.of(recording, values)
-        early = steps.where(~late)
+        steps = Steps.of(recording, values, recipe.structure_delay)
+        if len(steps.dx) < FEWEST_STEPS:
+            raise DataError(f"Only {len(steps.dx)} steps of particles seen {recipe.structure_delay} detections before; "
+                            f"a mobility that depends on {name} needs at least {FEWEST_STEPS}. Film or link longer "
+                            "tracks.")
+        early = steps.where(~late[steps.among])
         start = _start(recording, fixed)
         plain = fit_mobility(early, np.zeros(1), [start], fixed)
         knots = np.unique(np.quantile(steps.c, KNOTS))
@@ -55,7 +60,7 @@ def fit_structure(tracks: Trajectories, recording: Recording, recipe: Brownian, 
         candidates[name] = (gain, steps, plain, model, middle, spread)
     name = max(candidates, key=lambda key: candidates[key][0])
     _, steps, plain, model, middle, spread = candidates[name]
-    verdict = _verdict(steps.where(late), plain, model)
+    verdict = _verdict(steps.where(late[steps.among]), plain, model)
     final = fit_mobility(steps, model.knots, [model], fixed)
     arrays = _arrays(recording, steps, final, covariance(steps, final, fixed), middle, spread)
     held = verdict["held_out"]
