@@ -26,6 +26,11 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
 
 
+def block_with(words: str) -> str:
+    """The Python example that holds these words."""
+    return next(block for block in blocks("python") if words in block)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working folder that looks like the repository to a reader of the README."""
@@ -44,11 +49,17 @@ def test_python_example_runs(folder: Path, monkeypatch: pytest.MonkeyPatch, caps
 
 def test_lattice_example_runs_and_is_right() -> None:
     names: dict[str, object] = {"vd": vd, "np": np}
-    exec(compile(blocks("python")[1], "README.md", "exec"), names)
+    exec(compile(block_with("GradientFlow()"), "README.md", "exec"), names)
     flow, rho = names["flow"], names["rho"]
     exact = vd.simulators.Arrhenius(kernel=(1.0,)).limit(rho).mobility
     assert np.linalg.norm(flow.mobility(rho) / exact - 1) / len(rho) ** 0.5 < 0.1     # type: ignore[attr-defined]
 
+
+def test_structural_variables_of_the_example_predict_the_motion() -> None:
+    names: dict[str, object] = {"vd": vd}
+    exec(compile(block_with("vd.encode("), "README.md", "exec"), names)
+    by = names["model"].report["structure"]                                           # type: ignore[attr-defined]
+    assert by["gain_per_step"] > 3 * by["gain_per_step_stderr"]
 
 
 def test_command_line_example_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +84,7 @@ def test_experiment_file_is_valid(folder: Path) -> None:
 def test_new_part_of_the_example_works(monkeypatch: pytest.MonkeyPatch) -> None:
     package = types.ModuleType("my_package")
     monkeypatch.setitem(sys.modules, "my_package", package)
-    exec(compile(blocks("python")[2], "README.md", "exec"), vars(package))
+    exec(compile(block_with("class Ramp"), "README.md", "exec"), vars(package))
     table = {"n_particles": 9, "frames": 4, "box_length": 9.0, "pair": {"kind": "Ramp", "height": 3}}
     simulator = build(Brownian, table, "[simulate]")
     assert vd.simulate(simulator, seed=0).info["truth"]["pair"]["kind"] == "Ramp"
