@@ -55,6 +55,12 @@ class Elements:
             raise DataError(f"elements = {self.elements} leave {self.sites // self.elements} cells each; use fewer "
                             "elements or a finer lattice: at least 4.")
 
+    @property
+    def points(self) -> int:
+        """Places on the ring at which integrals over test functions are summed: 12 for every smooth element, all bonds
+        for hats. What smooth slopes have beyond is 1e-4 of their square."""
+        return self.sites if self.degree == 1 else min(self.sites, 12 * self.elements)
+
     def values(self, offset: float = 0.0) -> np.ndarray:
         """(sites, elements) γ_i at the sites, or `offset` sites to their right."""
         s = (np.arange(self.sites) + offset) * self.elements / self.sites
@@ -68,6 +74,17 @@ class Elements:
         """(sites, elements) N [γ_i(next site) - γ_i(site)] on the bond to the right of each site."""
         values = self.values()
         return self.sites * (np.roll(values, -1, axis=0) - values)
+
+    def slope_waves(self) -> np.ndarray:
+        """(sites // 2 + 1, elements) transform of `slopes`, for `resampled`."""
+        return np.fft.rfft(self.slopes(), axis=0) / self.sites
+
+
+def resampled(waves: np.ndarray, points: int, axis: int) -> np.ndarray:
+    """Values at `points` even places of a ring whose waves, rfft over the number of sites, are given along `axis`."""
+    shape = list(waves.shape)
+    shape[axis] = points // 2 + 1
+    return np.fft.irfft(waves[tuple(slice(k) for k in shape)] * points, n=points, axis=axis)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,17 +166,18 @@ class Moments:
     noise: np.ndarray
 
     def profiles(self) -> tuple[np.ndarray, np.ndarray]:
-        """(S, W, bonds) density, and its slope, on the bonds to the right of the sites, mean over each window.
+        """(S, W, points) density, and its slope, at `Elements.points` places half a site to the right of sites, mean
+        over each window.
 
         Only waves that stand out of the noise are kept, up to the last one of LOUD standard deviations: what chance
         adds to a slope would bend the regression of drift on slope down (3 % of D with 50 elements). The mean of a
         window's two ends does not correlate with its increment.
         """
-        N = self.elements.sites
+        N, points = self.elements.sites, self.elements.points
         wave = np.fft.rfft(0.5 * (self.density[:, 1:] + self.density[:, :-1]), axis=2) / N
         k = np.arange(wave.shape[2])
         last = np.where(np.abs(wave) > LOUD * self.noise[:, None, None], k, 0).max(axis=(1, 2))
         wave = np.where(k <= last[:, None, None], wave, 0.0)
         right = np.exp(1j * np.pi * k / N)                                     # half a site to the right
         slope = 2j * N * np.sin(np.pi * k / N)                                 # (next - this) N, from the middle
-        return np.fft.irfft(wave * right * N, N), np.fft.irfft(wave * right * slope * N, N)
+        return resampled(wave * right, points, 2), resampled(wave * right * slope, points, 2)

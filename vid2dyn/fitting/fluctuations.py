@@ -40,7 +40,7 @@ from scipy.linalg import block_diag, cho_factor, cho_solve, solve_triangular
 from vid2dyn.dynamics.density import DensityFunction, Landscape
 from vid2dyn.dynamics.even_kernels import EvenKernels
 from vid2dyn.errors import ModelError
-from vid2dyn.fitting.elements import Moments
+from vid2dyn.fitting.elements import Moments, resampled
 
 FILTERS = 16
 """Diffusivities at which filtered slopes are tabulated; between them they are interpolated."""
@@ -53,7 +53,8 @@ LOOSE = 1e-2
 class Design:
     """The two linear problems: ln m = columns @ b, and ∂μ/∂x = forces @ c, on the bonds.
 
-    `rho`, (S, W, bonds); `columns`, `forces`, (S, W, bonds, knots + kernels.count); `prior`, precision of b and of c.
+    "Bonds" are `Elements.points` even places, each for `weight` bonds. `rho`, (S, W, bonds); `columns`, `forces`,
+    (S, W, bonds, knots + kernels.count); `prior`, precision of b and of c.
     """
 
     data: Moments
@@ -77,6 +78,19 @@ class Design:
             prior.append(LOOSE * np.eye(kernels.count))
         return cls(data, function, kernels, rho, np.concatenate(columns, -1), np.concatenate(forces, -1),
                    block_diag(*prior))
+
+    @property
+    def weight(self) -> float:
+        """Bonds that every place stands for."""
+        return self.data.elements.sites / self.data.elements.points
+
+    def slopes(self) -> np.ndarray:
+        """(bonds, n) slopes of the test functions."""
+        return resampled(self.data.elements.slope_waves(), self.data.elements.points, 0)
+
+    def noise(self, width: float) -> float:
+        """2 h/N² times the weight: what Γᵀ m Γ is to be multiplied with."""
+        return 2 * width * self.weight / self.data.elements.sites**2
 
     def landscape(self, log_mobility: np.ndarray, curvature: np.ndarray) -> Landscape:
         """With these coefficients."""
@@ -112,7 +126,7 @@ def learn(design: Design, start: Landscape | None = None, rounds: int = 5) -> La
     landscape = start or design.flat(_first_mobility(design.data))
     for r in range(rounds):
         slopes = _filtered(design, landscape)
-        steps = 2 if r or start else 6
+        steps = 1 if start else 2 if r else 6                                  # one step: others are close by
         log_mobility = _score_mobility(design, landscape, slopes, short_windows(design, landscape), steps)
         curvature = _drift(design, slopes, np.exp(design.columns @ log_mobility))
         landscape = design.landscape(log_mobility, curvature)
@@ -125,7 +139,7 @@ def drift_only(design: Design) -> Landscape:
     Drift alone fixes m f'' and nothing else: (g m, f''/g) are equivalent for every g > 0.
     """
     data = design.data
-    plain = np.broadcast_to(data.elements.slopes(), (*design.rho.shape, data.elements.elements))
+    plain = np.broadcast_to(design.slopes(), (*design.rho.shape, data.elements.elements))
     second = _drift(design, plain, np.ones_like(design.rho))
     return design.landscape(np.zeros_like(second), second)
 
@@ -146,8 +160,8 @@ def window_scales(design: Design, landscape: Landscape) -> tuple[np.ndarray, np.
     for s in range(len(data.count)):
         for k, width in enumerate(data.widths):
             G = slopes[s, k] @ Q
-            smoothed = _Smoother(D[s, k], width)(m[s, k][:, None])
-            model = 2 * width / data.elements.sites**2 * (G * smoothed).T @ G
+            smoothed = _Smoother(D[s, k], width, data.elements.sites)(m[s, k][:, None])
+            model = design.noise(width) * (G * smoothed).T @ G
             ratio[s, k] = np.trace(np.linalg.solve(model, Q.T @ data.covariance[s, k] @ Q)) / Q.shape[1]
     return ratio.mean(axis=0), np.full(len(data.widths), np.sqrt(2 / (Q.shape[1] * data.count.sum())))
 
@@ -164,20 +178,20 @@ def _first_mobility(data: Moments) -> float:
 def _filtered(design: Design, landscape: Landscape) -> np.ndarray:
     """(S, W, bonds, n) slopes of the test functions, each bond's filtered by sqrt(φ) with its own D(k)."""
     data, D = design.data, design.diffusion(landscape)
-    N, slopes = data.elements.sites, data.elements.slopes()
+    N, points = data.elements.sites, data.elements.points
     levels, first, part = _levels(D)
     spread = np.broadcast_to(levels[:, None], (FILTERS, N // 2 + 1))
     if design.kernels is not None:
         m = np.polynomial.Polynomial.fit(D.ravel(), design.mobility(landscape).ravel(), 3)(levels)
         spread = levels[:, None] - m[:, None] * (design.kernels.transform(np.arange(N // 2 + 1)) @ landscape.pull)
     rate = _relaxation(N) * spread
-    transformed = np.fft.rfft(slopes, axis=0)
-    out = np.empty((*D.shape, slopes.shape[1]))
-    bond = np.arange(N)
+    waves = data.elements.slope_waves()
+    out = np.empty((*D.shape, waves.shape[1]))
+    bond = np.arange(points)
     for w, width in enumerate(data.widths):
         decay = rate * width
         left = np.where(np.abs(decay) > 1e-8, -np.expm1(-decay) / np.where(decay == 0, 1.0, decay), 1.0)
-        table = np.fft.irfft(np.sqrt(left)[:, :, None] * transformed[None], n=N, axis=1)
+        table = resampled(np.sqrt(left)[:, :, None] * waves[None], points, 1)
         out[:, w] = (1 - part[:, w]) * table[first[:, w], bond] + part[:, w] * table[first[:, w] + 1, bond]
     return out
 
@@ -198,11 +212,11 @@ def _relaxation(N: int) -> np.ndarray:
 class _Smoother:
     """Mobility along the bonds of one start and window -> what its noise is that of, m + (h/4)(D m'' - m D'')."""
 
-    def __init__(self, D: np.ndarray, width: float) -> None:
+    def __init__(self, D: np.ndarray, width: float, sites: int) -> None:
         levels, self.first, self.part = _levels(D)
         bend = len(D) ** 2 * (np.roll(D, 1) - 2 * D + np.roll(D, -1))
         self.scale = np.exp(-0.25 * width * bend)[:, None]
-        self.factor = np.exp(-0.25 * width * levels[:, None] * _relaxation(len(D)))[:, :, None]
+        self.factor = np.exp(-0.25 * width * levels[:, None] * _relaxation(sites)[: len(D) // 2 + 1])[:, :, None]
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """(bonds, P) of (bonds, P), linear."""
@@ -221,16 +235,16 @@ def _score_mobility(design: Design, landscape: Landscape, slopes: np.ndarray, sh
                     steps: int) -> np.ndarray:
     """Fisher scoring of the Wishart likelihood for the coefficients of ln m."""
     data, columns, D = design.data, design.columns, design.diffusion(landscape)
-    N, Q = data.elements.sites, _modes(data.elements.elements)
-    each = [(s, k, slopes[s, k] @ Q, Q.T @ data.covariance[s, k] @ Q, _Smoother(D[s, k], data.widths[k]))
-            for s in range(len(data.count)) for k in short]
+    Q = _modes(data.elements.elements)
+    each = [(s, k, slopes[s, k] @ Q, Q.T @ data.covariance[s, k] @ Q,
+             _Smoother(D[s, k], data.widths[k], data.elements.sites)) for s in range(len(data.count)) for k in short]
     log_mobility = landscape.log_mobility
     for _ in range(steps):
         gradient, fisher = -design.prior @ log_mobility, design.prior.copy()
         for s, k, G, seen, smooth in each:
             B = smooth(columns[s, k] * np.exp(columns[s, k] @ log_mobility)[:, None])   # slopes of m by coefficient
             m = smooth(np.exp(columns[s, k] @ log_mobility)[:, None])
-            scale = 2 * data.widths[k] / N**2
+            scale = design.noise(data.widths[k])
             root = np.linalg.cholesky(scale * (G * m).T @ G)
             white = solve_triangular(root, G.T, lower=True).T                   # (bonds, modes), Σ^-1/2 Γᵀ
             excess = solve_triangular(root, solve_triangular(root, seen, lower=True).T, lower=True) - np.eye(len(root))
@@ -251,15 +265,15 @@ def _score_mobility(design: Design, landscape: Landscape, slopes: np.ndarray, sh
 def _drift(design: Design, slopes: np.ndarray, mobility: np.ndarray) -> np.ndarray:
     """Generalised least squares of the mean increments for the coefficients of f'' (and of the kernel)."""
     data, prior = design.data, design.prior
-    N, Q = data.elements.sites, _modes(data.elements.elements)
-    plain = data.elements.slopes() @ Q
+    Q = _modes(data.elements.elements)
+    plain = design.slopes() @ Q
     normal, right = prior.copy(), np.zeros(len(prior))
     for s in range(len(data.count)):
         for k, width in enumerate(data.widths):
             m = mobility[s, k]
             G = slopes[s, k] @ Q
-            noise = cho_factor(2 * width / N**2 * (G * m[:, None]).T @ G / data.count[s])
-            X = -(width / N) * plain.T @ (design.forces[s, k] * m[:, None])
+            noise = cho_factor(design.noise(width) * (G * m[:, None]).T @ G / data.count[s])
+            X = -(width * design.weight / data.elements.sites) * plain.T @ (design.forces[s, k] * m[:, None])
             normal += X.T @ cho_solve(noise, X)
             right += X.T @ cho_solve(noise, Q.T @ data.D[s, k])
     return np.linalg.solve(normal + 1e-12 * np.trace(normal) / len(normal) * np.eye(len(normal)), right)

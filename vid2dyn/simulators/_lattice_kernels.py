@@ -46,12 +46,14 @@ def _on_ring(i, n):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, inline="always")
-def _pattern(occupied, i, reach):  # type: ignore[no-untyped-def]
-    """The 2 reach neighbours of i as bits, the nearest highest, left before right."""
+def _pattern(occupied, i, side, reach):  # type: ignore[no-untyped-def]
+    """Neighbours of i as bits: first the one behind (ahead is the target, empty), then left and right, ever farther."""
     n, pattern = len(occupied), np.int64(0)
-    for r in range(1, reach + 1):
-        left, right = np.int64(occupied[_on_ring(i - r, n)]), np.int64(occupied[_on_ring(i + r, n)])
-        pattern = (pattern << 2) | (left << 1) | right
+    if reach > 0:
+        pattern = np.int64(occupied[_on_ring(i - side, n)])
+        for r in range(2, reach + 1):
+            left, right = np.int64(occupied[_on_ring(i - r, n)]), np.int64(occupied[_on_ring(i + r, n)])
+            pattern = (pattern << 2) | (left << 1) | right
     return pattern
 
 
@@ -73,7 +75,7 @@ def _exclusion(occupied, position, felt, counted, reach, accept, trials, state):
         low = word & _LOW
         side = np.int64((low & _1) << _1) - 1
         j = _on_ring(i + side, n)
-        row = np.int64(felt[i]) if counted else _pattern(occupied, i, reach)
+        row = np.int64(felt[i]) if counted else _pattern(occupied, i, side, reach)
         hop = np.int64((low >> _1) < accept[row]) & (1 - np.int64(occupied[j]))
         occupied[i] -= hop
         occupied[j] += hop

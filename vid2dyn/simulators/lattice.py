@@ -211,15 +211,17 @@ class Arrhenius(Lattice):
         return self._box_energy is not None and self.reach > 2
 
     def acceptance(self) -> np.ndarray:
-        """exp(-U)/r_max by the number of neighbours (`_counted`), or by their bit pattern: two bits a distance, the
-        nearest first and highest, left before right. States without an empty nearest neighbour may exceed 1."""
+        """exp(-U)/r_max by the number of neighbours (`_counted`), or by their bits: highest the nearest behind, then
+        left and right of every distance from 2 on. Counts that no particle about to hop has may exceed 1."""
         if self._counted:
             return np.exp(-self.energies[0] * np.arange(2 * self.reach + 1)) / self._rate
-        patterns = np.arange(4**self.reach)
-        energy = np.zeros(len(patterns))
-        for r, J in enumerate(self.energies, start=1):
+        if not self.reach:
+            return np.ones(1)
+        patterns = np.arange(2 * 4 ** (self.reach - 1))
+        energy = self.energies[0] * (patterns >> (2 * self.reach - 2))
+        for r, J in enumerate(self.energies[1:], start=2):
             shift = 2 * (self.reach - r)
-            energy += J * (((patterns >> shift) & 1) + ((patterns >> (shift + 1)) & 1))
+            energy = energy + J * (((patterns >> shift) & 1) + ((patterns >> (shift + 1)) & 1))
         return np.exp(-energy) / self._rate
 
     def limit(self, rho: Any) -> limits.Limit:
