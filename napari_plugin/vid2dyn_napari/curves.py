@@ -244,20 +244,20 @@ def _pair_energy(tracks: Any, model: Any, every: int) -> Budget:
 
 
 def exact_flow(simulator: Any, rho: np.ndarray, times: np.ndarray) -> np.ndarray | None:
-    """Densities (times, cells) of ρ_t = Φ(ρ)_xx, Φ' = m f'', from `rho` on a ring of length 1; None without exact m.
+    """Densities (starts, times, cells) of ρ_t = Φ(ρ)_xx, Φ' = m f'', on a ring of length 1; None without exact m.
 
     Parameters
     ----------
     simulator : Lattice
         The process whose exact limit is followed.
-    rho : (cells,) array
-        Density at times[0].
+    rho : (starts, cells) array
+        Densities at times[0].
 
     Examples
     --------
     >>> x = np.arange(64) / 64
     >>> free = vd.simulators.Arrhenius(kernel=(0.0,))                       # exclusion alone: m f'' = 1
-    >>> after = exact_flow(free, 0.5 + 0.2 * np.cos(2 * np.pi * x), np.array([0.0, 0.02]))[1]
+    >>> after = exact_flow(free, 0.5 + 0.2 * np.cos(2 * np.pi * x)[None], np.array([0.0, 0.02]))[0, 1]
     >>> bool(abs(after.max() - 0.5 - 0.2 * np.exp(-4 * np.pi**2 * 0.02)) < 2e-4)
     True
     """
@@ -266,22 +266,21 @@ def exact_flow(simulator: Any, rho: np.ndarray, times: np.ndarray) -> np.ndarray
     from scipy.sparse import diags
 
     margin = 1e-3
-    grid = np.linspace(max(rho.min() - margin, 1e-6), rho.max() + margin, 2001)
+    grid = np.linspace(max(rho.min() - margin, 1e-6), rho.max() + margin, 201)
     try:
         D = simulator.limit(grid).diffusion
     except vd.Vid2DynError:
         return None
     phi = CubicSpline(grid, cumulative_simpson(D, x=grid, initial=0.0))
-    n = len(rho)
+    n = rho.shape[1]
     ring = diags([1.0, 1.0, 1.0, 1.0, 1.0], [-(n - 1), -1, 0, 1, n - 1], shape=(n, n))
 
     def rate(_: float, state: np.ndarray) -> np.ndarray:
         value = phi(state)
         return n**2 * (np.roll(value, -1) - 2 * value + np.roll(value, 1))
 
-    done = solve_ivp(rate, (times[0], times[-1]), np.asarray(rho, float), method="BDF", t_eval=times, rtol=1e-6,
-                     atol=1e-9, jac_sparsity=ring)
-    return done.y.T
+    return np.stack([solve_ivp(rate, (times[0], times[-1]), start, method="BDF", t_eval=times, rtol=1e-6, atol=1e-9,
+                               jac_sparsity=ring).y.T for start in np.asarray(rho, float)])
 
 
 def monte_carlo(simulator: Any, times: np.ndarray, realisations: int, seed: int, progress: Any) -> Any:

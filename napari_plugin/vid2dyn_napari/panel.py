@@ -189,7 +189,7 @@ class Panel(QWidget):
         data = self.session.video if self.session.video is not None else self.session.tracks
         if data is not None:
             known = data.units.frames_per_second is not None
-            self.viewer.canvas.overlays.text.text = f"{self.time:.3g} s" if known else f"frame {self.frame}"
+            self.viewer.canvas.overlays.text.text = f"{self.time:#.3g} s" if known else f"frame {self.frame}"
         self.time_changed.emit(self.time)
 
     # ---------------------------------------------------------------- the end

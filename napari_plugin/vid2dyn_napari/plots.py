@@ -264,7 +264,7 @@ def profile(cells: np.ndarray, lines: Sequence[tuple[str, np.ndarray, np.ndarray
         for label, value, error, colour in lines:
             if error is not None:
                 axes.fill_between(cells, value - error, value + error, color=colour, alpha=0.3, lw=0)
-            axes.plot(cells, value, color=colour, label=label, lw=1.2)
+            axes.plot(cells, value, "--" if colour == styles.TRUTH else "-", color=colour, label=label, lw=1.2)
         axes.set(title=title, xlabel="place on the ring", ylabel="density (per site)", xlim=(0, 1))
         axes.legend(ncols=3, loc="upper center")
         axes.margins(y=0.2)

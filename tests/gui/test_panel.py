@@ -282,7 +282,7 @@ def test_lattice_from_sample_to_profiles(panel: Any, qtbot: Any, monkeypatch: py
     done(qtbot, panel)
     assert len(section(panel, "Learned model").canvas.figure.axes) == 3, fit.message.text()
     roll = section(panel, "Roll out")
-    type_in(qtbot, roll.forms[next(k for k in roll.forms if k.__name__ == "FieldRollout")].fields["steps"], "10")
+    type_in(qtbot, roll.forms[next(k for k in roll.forms if k.__name__ == "FieldRollout")].fields["steps"], "4")
     click(qtbot, roll.run_button)
     done(qtbot, panel)
     assert roll.lattice is not None, roll.message.text()

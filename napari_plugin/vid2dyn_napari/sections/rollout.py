@@ -182,9 +182,9 @@ class Rollout(Section):
                 mean = some.reshape(len(some), -1, block).mean(axis=2)
                 value, error = (np.repeat(v, block) for v in (mean.mean(axis=0), mean.std(axis=0) / len(some) ** 0.5))
                 lines.append(("Monte Carlo", value, error, styles.DATA))
+            lines.append(("model", future.values[start, k], None, styles.MODEL))
             if exact is not None:
                 lines.append(("exact", exact[start][k], None, styles.TRUTH))
-            lines.append(("model", future.values[start, k], None, styles.MODEL))
             draw.append(plots.profile(cells, lines, f"start {start + 1}, t = {future.times[k]:.3g}"))
         self.canvas.show_plots([[one] for one in draw])
 
@@ -214,8 +214,7 @@ def flow(session: Any, settings: FieldRollout, simulator: Any, progress: Any,
     if simulator is None or not hasattr(simulator, "limit"):
         return found
     profiles = simulator.profiles() if hasattr(simulator, "profiles") else future.values[:, 0]
-    exact = [curves.exact_flow(simulator, profile, future.times) for profile in profiles]
-    found["exact"] = None if any(one is None for one in exact) else exact
+    found["exact"] = curves.exact_flow(simulator, profiles, future.times)
     found["why"] = "" if found["exact"] is not None else "The exact mobility of this process is not known."
     found["carlo"] = curves.monte_carlo(simulator, future.times, realisations, settings.seed, progress)
     return found

@@ -66,15 +66,17 @@ class Track(Section):
 
         def verb(progress: Any) -> Any:
             tracks = session.track(settings, progress)
-            return tracks, check(tracks)
+            # a cancelled tracking is shown at once; `refresh` checks it afterwards
+            return tracks, None if progress.stop.is_set() else check(tracks)
 
         self.start(verb, lambda found: self._tracked(settings, *found), "tracking", patience=KEEP)
 
-    def _tracked(self, wanted: Any, tracks: Any, found: Check) -> None:
+    def _tracked(self, wanted: Any, tracks: Any, found: Check | None) -> None:
         panel = self.panel
         panel.sections["Detect"].unfold(False)
         self.hint.setText("")
-        self.show_check(tracks, found)
+        if found is not None:
+            self.show_check(tracks, found)
         panel.show_thing(tracks, "tracks")
         panel.changed()
         stop = (tracks.info.get("parameters") or {}).get("stop")
