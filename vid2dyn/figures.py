@@ -152,6 +152,24 @@ def potential(r: np.ndarray, energy: np.ndarray, band: tuple[np.ndarray, np.ndar
     return picture(draw)
 
 
+def learned(x: np.ndarray, value: np.ndarray, band: tuple[np.ndarray, np.ndarray], support: tuple[float, float],
+            x_label: str, y_label: str) -> str:
+    """A learned function with its 95 % band; where the data were is shaded."""
+    def draw(axes: Axes) -> None:
+        axes.axvspan(*support, color="#dfe9f4", lw=0, label="seen in the data")
+        axes.fill_between(x, *band, color=MODEL, alpha=0.25, lw=0, label="95 % band")
+        axes.plot(x, value, color=MODEL, label="learned")
+        inside = (x >= support[0]) & (x <= support[1])
+        if inside.any():
+            low, high = float(np.min(band[0][inside])), float(np.max(band[1][inside]))
+            room = 0.15 * max(high - low, 1e-3 * abs(high), 1e-12)
+            axes.set_ylim(low - room, high + room)
+        axes.set(xlabel=x_label, ylabel=y_label, xlim=(x[0], x[-1]))
+        axes.legend()
+
+    return picture(draw)
+
+
 def whitened(edges: np.ndarray, counts: np.ndarray) -> str:
     """Histogram of the whitened residuals beside the standard normal density they should follow."""
     def draw(axes: Axes) -> None:

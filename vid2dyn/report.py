@@ -19,6 +19,7 @@ from vid2dyn import __version__, figures
 from vid2dyn.errors import Vid2DynError
 from vid2dyn.files import atomic
 from vid2dyn.headline import cards, checks, has_forces, plain, with_error
+from vid2dyn.report_fluid import fluid_cards, fluid_figures, fluid_lead
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ def contents(tracks: Any, model: Any = None, rollout: Any = None, video: Any = N
     if model is not None:
         sections.append(_trust(model))
     return {"subtitle": _subtitle(tracks), "warnings": list(dict.fromkeys(notes)),
-            "cards": cards(tracks, measured, model, known),
+            "cards": fluid_cards(model) if model is not None and model.recipe.get("kind") == "Metriplectic" else
+            cards(tracks, measured, model, known),
             "sections": [s for s in sections if s], "provenance": _provenance(tracks, model)}
 
 
@@ -174,6 +176,8 @@ def true_potential(known: Mapping[str, Any], r: np.ndarray) -> np.ndarray | None
 
 def _interactions(model: Any, known: Mapping[str, Any]) -> Section | None:
     """Pair potential with band, and a table at a few distances; None for a model without pair forces."""
+    if model.recipe.get("kind") == "Metriplectic":
+        return Section("interactions", "What the fluid is", fluid_lead(model), fluid_figures(model))
     if model.support is None or model.recipe.get("cutoff") is None:
         return None
     low, high = model.support

@@ -28,15 +28,17 @@ NAMES = ("ln T0", "a", "n", "q", "k1", "k2")
 
 @dataclass(frozen=True)
 class GasState:
-    """T, P and what the estimator needs beside them, each (n,); `T_of`, `P_of` are (6, n): slopes in the numbers."""
+    """T, P, softness 1/c and their slopes in S, each (n,), and in the numbers, each (6, n)."""
 
     T: np.ndarray
     P: np.ndarray
     softness: np.ndarray
     T_S: np.ndarray
     P_S: np.ndarray
+    softness_S: np.ndarray
     T_of: np.ndarray
     P_of: np.ndarray
+    softness_of: np.ndarray
 
 
 def gas_state(theta: np.ndarray, S: np.ndarray, V: np.ndarray, volume: float) -> GasState:
@@ -68,7 +70,9 @@ def gas_state(theta: np.ndarray, S: np.ndarray, V: np.ndarray, volume: float) ->
     P_of[0] -= push * (k1 + k2 * x)
     P_of[2] += T / V
     P_of[4], P_of[5] = -push, -push * x
-    return GasState(T, P, soft, T * soft, n * T * soft / V, T_of, P_of)
+    soft_of = np.zeros_like(T_of)
+    soft_of[1], soft_of[2], soft_of[3] = 1.0 / y**2, x * q * soft**2, -z * a / y**2
+    return GasState(T, P, soft, T * soft, n * T * soft / V, -q * soft**2, T_of, P_of, soft_of)
 
 
 class Gas(EquationOfState):

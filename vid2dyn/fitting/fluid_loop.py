@@ -36,7 +36,7 @@ class Prior:
 class Progressed:
     """Where the scoring is: numbers, iterations done, the decrement of each, information at the numbers.
 
-    `decrement` is sᵀJ⁻¹s/2, about the log-likelihood still to be gained.
+    `decrement` is what a quadratic log-likelihood would still gain within the bounds [nats].
     """
 
     theta: np.ndarray
@@ -153,21 +153,22 @@ def score_and_information(data: Sequence[FluidSteps], starts: Sequence[np.ndarra
 def improved(theta: np.ndarray, score: np.ndarray, information: np.ndarray, prior: Prior,
              layout: Layout) -> tuple[np.ndarray, float]:
     """One scoring step within bounds, and its decrement."""
-    rows = layout.active.copy()
     slope = score - prior.precision @ (theta - prior.mean)
-    positive = positives(layout)
+    total = information + prior.precision
+    low = np.where(layout.active, floor(theta, layout), -np.inf)
+    free, step = layout.active.copy(), np.zeros(layout.size)
     for _ in range(layout.size):
-        at = np.flatnonzero(rows)
-        total = (information + prior.precision)[np.ix_(at, at)]
-        size = np.sqrt(np.diag(total))
-        step = np.zeros(layout.size)
-        step[at] = np.linalg.solve(total / size[:, None] / size, slope[at] / size) / size
-        # a number at its bound that would go below stays there
-        out = rows & positive & (theta <= floor(theta, layout)) & (step < 0)
+        at = np.flatnonzero(free)
+        size = np.sqrt(np.diag(total)[at])
+        right = slope[at] - total[at] @ np.where(free, 0.0, step)
+        step[at] = np.linalg.solve(total[np.ix_(at, at)] / size[:, None] / size, right / size) / size
+        # a number that would pass its bound goes there, and the others are asked again
+        out = free & (theta + step < low)
         if not out.any():
             break
-        rows &= ~out
-    decrement = 0.5 * float(slope[at] @ step[at])
+        step[out] = (low - theta)[out]
+        free &= ~out
+    decrement = float(slope @ step - 0.5 * step @ total @ step)
     # equation of state: no bold steps in what the others lean on
     limit = np.full(layout.size, np.inf)
     limit[[0, 3]] = 0.3, 0.3
@@ -175,27 +176,17 @@ def improved(theta: np.ndarray, score: np.ndarray, information: np.ndarray, prio
     limit[[4, 5]] = STRIDE * max(abs(theta[2]), 1.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         shrink = float(np.nanmin(np.where(np.abs(step) > limit, limit / np.abs(step), 1.0)))
-    new = theta + shrink * step
-    low = np.maximum(floor(theta, layout), np.where(positive, (1 - 2 * STRIDE) * theta, -np.inf))
-    return np.where(positive & layout.active, np.maximum(new, low), new), decrement
-
-
-def positives(layout: Layout) -> np.ndarray:
-    """Numbers that may not be negative."""
-    out = np.zeros(layout.size, bool)
-    out[[1, 2, 6]] = True
-    out[layout.thermal:] = True
-    return out
+    return np.where(layout.active, np.maximum(theta + shrink * step, low), theta), decrement
 
 
 def floor(theta: np.ndarray, layout: Layout) -> np.ndarray:
-    """Lowest value of every number, -inf where it may be negative."""
+    """Lowest value of every number, -inf where it may be negative.
+
+    Friction keeps a little of either kind, as its Laplacian is to be inverted.
+    """
     out = np.full(layout.size, -np.inf)
     out[1], out[2], out[6] = 1e-7, 1e-6, 0.0
-    count = layout.knots + 3
-    for row in range(2):
-        at = layout.thermal + row * count
-        out[at:at + count] = 1e-4 * np.abs(theta[at:at + count]).mean()
+    out[layout.thermal:] = 2e-3 * np.abs(theta[layout.thermal:]).mean()
     return out
 
 
@@ -209,7 +200,7 @@ def learn(data: Sequence[FluidSteps], starts: Callable[[np.ndarray], Sequence[np
     run killed anywhere ends with the same bits. `starts` gives σ at the first frame of every trajectory.
     """
     state = (Progressed.load(checkpoint, key) if checkpoint is not None else None) or Progressed(theta)
-    while state.done < iterations and not (state.decrements and state.decrements[-1] < tolerance):
+    while state.done < iterations and not (state.decrements and abs(state.decrements[-1]) < tolerance):
         progress(state.done, iterations, what)
         score, information, _ = score_and_information(data, starts(state.theta), state.theta, layout, seed)
         new, decrement = improved(state.theta, score, information, prior, layout)

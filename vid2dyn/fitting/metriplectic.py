@@ -124,9 +124,9 @@ def fit_metriplectic(tracks: Trajectories | Sequence[Trajectories], recipe: Metr
     first = tracks if isinstance(tracks, Trajectories) else tracks[0]
     used = recipe_of(dataclasses.replace(recipe, checkpoint=None))
     model = MetriplecticModel(arrays, used, first.units, first.box, {"entropy_identifiable": identified})
-    if full.decrements and full.decrements[-1] > 10 * recipe.tolerance:
+    if full.decrements and abs(full.decrements[-1]) > 10 * recipe.tolerance:
         warnings.append(f"The fit stopped after {len(full.decrements)} iterations with about "
-                        f"{full.decrements[-1]:.2g} nats still to be gained; raise iterations.")
+                        f"{abs(full.decrements[-1]):.2g} nats still to be gained; raise iterations.")
     report = {**verdict, "entropy_identifiable": identified, "excess_scatter": excess,
               "laws": laws(model.arrays["theta"], full.layout, split.everything[0], full.starts[0]),
               "parameters": _said(model), "warnings": warnings, "seed": seed,

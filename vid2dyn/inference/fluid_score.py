@@ -25,7 +25,7 @@ What is not resolved: conduction has noise that nobody sees, so U_i fluctuates a
 equilibrium. A particle that is hotter than that mean pushes harder: every step tells a little of it, by a Kalman update
 of U with that variance times the share not yet known (a scalar for all, relaxing by conduction). Without the update the
 pressure would look up to 10 % too soft, since hot particles expand. The fluctuations also act on the mean of N, as
-1 - p/(2c), with the power p of temperature in K, and kB ∇·M acts as the same factor on L: both get it.
+1/(1 + p/2c) to first order in 1/c, with the power p of temperature in K, and kB ∇·M acts as the same factor on L: both get it.
 
 Nothing in S depends on the order of the particles, on directions or on random numbers.
 """
@@ -44,7 +44,7 @@ from vid2dyn.inference.fluid_numbers import Layout
 from vid2dyn.inference.fluid_steps import FluidSteps, StepPairs
 
 PROBES = 2
-TOLERANCE = 1e-7
+TOLERANCE = 1e-6
 """Of conjugate gradients: their rounding, not this, is what relabelling changes."""
 DENSE = 2400
 """Coordinates up to which log-likelihoods are of the full covariance."""
@@ -156,7 +156,7 @@ class _Frame:
         self.psi = np.ones_like(Ti)
         if layout.power:
             self.psi = self.V[i] * self.V[j] / self.mean_beta
-            self.psi *= 1.0 - 0.25 * (state.softness[i] + state.softness[j])
+            self.psi /= 1.0 + 0.25 * (state.softness[i] + state.softness[j])
         radial = np.empty((2, len(Ti)))
         sums.spline(self.u, layout.friction(theta), layout.knots, radial)
         D = self.dim
@@ -204,7 +204,13 @@ class _Frame:
         """Slopes of ln K and of the mean 1/T of every pair in the thermal numbers, (thermal, pairs) each."""
         i, j, _ = self.ends
         beta = -0.5 * (self.T_of[:, i] / self.T[i] ** 2 + self.T_of[:, j] / self.T[j] ** 2)
-        return (-beta / self.mean_beta if self.layout.power else np.zeros_like(beta)), beta
+        if not self.layout.power:
+            return np.zeros_like(beta), beta
+        soft = self.state.softness
+        soft_of = self.state.softness_S * self.S_of
+        soft_of[:6] += self.state.softness_of
+        unresolved = -0.25 * (soft_of[:, i] + soft_of[:, j]) / (1.0 + 0.25 * (soft[i] + soft[j]))
+        return unresolved - beta / self.mean_beta, beta
 
     def _friction(self, total: np.ndarray) -> np.ndarray:
         """Sums over pairs of weights for (across, along), turned into slopes in the coefficients of A², B²."""

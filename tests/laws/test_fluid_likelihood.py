@@ -1,0 +1,234 @@
+"""Likelihood of a fluid with hidden entropy: slopes, first law, gauge, and what the entropy must not depend on."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from vid2dyn.box import Free, Periodic
+from vid2dyn.dynamics.gas import gas_state
+from vid2dyn.encoders.entropy import invariants, shrunk, start_of
+from vid2dyn.inference import fluid_score
+from vid2dyn.inference.fluid_numbers import Layout
+from vid2dyn.inference.fluid_score import sweep
+from vid2dyn.inference.fluid_start import carried_entropy
+from vid2dyn.inference.fluid_steps import FluidSteps
+from vid2dyn.simulators.sdpd import SDPD
+
+GAS = SDPD(n_particles=64, dim=2, box_length=0.6, frames=16, flow="taylor_green", flow_speed=15.0, equilibration=5,
+           substeps=4)
+KNOTS = 3
+
+
+def numbers(power: int = 1) -> tuple[Layout, np.ndarray]:
+    """A fluid near the simulated one."""
+    layout = Layout(2, 0.2, 0.5, GAS.volume0, KNOTS, power, np.ones(8 + 2 * (KNOTS + 3), bool))
+    across, along = GAS.fluid.alpha, GAS.fluid.alpha + GAS.fluid.beta
+    size = 12 * layout.kernel_norm / 0.2**2 * (1.0 if power else GAS.volume0**2)
+    A2 = size * 2 * across * np.linspace(1.0, 0.3, KNOTS + 3)
+    B2 = size * 2 * (along - across) * np.linspace(1.0, 0.3, KNOTS + 3)
+    kappa = 2 * GAS.conductivity * 0.4 * size
+    return layout, np.concatenate([[0.1, 1 / 50, 35.0, 0.2, 1.0, 2.0, kappa, 0.0], A2, B2])
+
+
+@pytest.fixture(scope="module")
+def data() -> FluidSteps:
+    return FluidSteps.of(GAS.run(seed=3), 0.2)
+
+
+@pytest.mark.parametrize("power", [1, 0])
+def test_score_is_the_slope_of_the_log_likelihood(data, power, monkeypatch):
+    """Of one step, in every number; 2,000 probes leave 1.5 % of the largest term of each slope (5 standard errors)."""
+    monkeypatch.setattr(fluid_score, "PROBES", 2000)
+    monkeypatch.setattr(fluid_score, "TOLERANCE", 1e-10)
+    layout, theta = numbers(power)
+    start = np.random.default_rng(0).normal(size=data.n) * 4
+    score = sweep(data, theta, layout, start, until=1).score[0]
+    information = sweep(data, theta, layout, start, until=1, information_every=1).information
+
+    def value(t: np.ndarray) -> float:
+        found = sweep(data, t, layout, start, slopes=False, likelihood_from=0, until=1).log_likelihood
+        return float(found[0])
+
+    for k in range(layout.size):
+        step = np.zeros(layout.size)
+        step[k] = 1e-4 * max(abs(theta[k]), 0.1)
+        slope = (value(theta + step) - value(theta - step)) / (2 * step[k])
+        # the probes' error is that of a draw of the score over the root of their number
+        error = np.sqrt(information[k, k] / 2000)
+        assert abs(score[k] - slope) <= 5 * error + 2e-3 * np.sqrt(information[k, k]), layout.names[k]
+        # conduction acts from the second step on; all others are seen in the first
+        assert information[k, k] > 0 or layout.names[k] == "C²"
+
+
+def test_kinetic_energy_lost_is_heat_gained(data):
+    """Without pressure and at one temperature T, T dS of all particles is exactly what motion loses."""
+    layout, theta = numbers()
+    layout = layout.only(layout.active & ~np.isin(np.arange(layout.size), [1, 3, 4, 5, 6]))
+    theta[[1, 2, 3, 4, 5, 6]] = 0.0
+    S = carried_entropy(data, theta, layout, np.zeros(data.n))
+    peculiar = data.velocity - data.velocity.mean(axis=1, keepdims=True)
+    kinetic = 0.5 * 0.5 * (peculiar**2).sum(axis=(1, 2))
+    heat = np.exp(theta[0]) * S.sum(axis=1)
+    assert np.allclose(heat[1:-1] - heat[:-2], kinetic[:-2] - kinetic[1:-1], atol=2e-5 * kinetic[0] / len(kinetic))
+
+
+@pytest.mark.parametrize("factor", [10.0, 0.1, 1e-3])
+def test_loss_does_not_fall_when_entropy_shrinks(data, factor):
+    """S -> aS, kB -> a kB, T -> T/a leaves every drift as it is; kB being 1, only the noise could change: and loses."""
+    layout, theta = numbers()
+    start = np.random.default_rng(1).normal(size=data.n)
+    scaled = theta.copy()
+    scaled[0] -= np.log(factor)
+    scaled[1] /= factor
+    scaled[2] *= factor
+
+    def loss(t: np.ndarray, s: np.ndarray) -> tuple[float, np.ndarray]:
+        found = sweep(data, t, layout, s, slopes=False, likelihood_from=0, until=1)
+        return -float(found.log_likelihood[0]), found.entropy[0]
+
+    before, S = loss(theta, start)
+    after, larger = loss(scaled, factor * start)
+    assert np.allclose(larger, factor * S)
+    V = np.full(data.n, 0.005)
+    state, other = (gas_state(t[:6], s, V, layout.volume) for t, s in ((theta, S), (scaled, larger)))
+    assert np.allclose(other.T * factor, state.T)
+    assert after > before + 0.1 * data.n
+
+
+def test_nothing_is_gained_by_shrinking_entropy_alone(data):
+    """The likelihood knows S through T and P only: shrinking what is carried, with U(S) as it is, loses."""
+    layout, theta = numbers()
+    start = np.zeros(data.n)
+    best = sweep(data, theta, layout, start, slopes=False, likelihood_from=0, until=1).log_likelihood.sum()
+    for factor in (10.0, 0.1, 1e-3):
+        shift = theta.copy()
+        shift[0] -= np.log(factor)
+        found = sweep(data, shift, layout, start, slopes=False, likelihood_from=0, until=1).log_likelihood.sum()
+        assert found < best - 0.1 * data.n
+
+
+def relabelled(data: FluidSteps, order: np.ndarray) -> FluidSteps:
+    return FluidSteps(data.position[:, order], data.velocity[:, order], data.dt, data.box, data.cutoff)
+
+
+def test_entropy_is_the_same_under_other_names_axes_origin_and_motion(data):
+    """Rounding only, over 15 steps."""
+    layout, theta = numbers()
+    S = carried_entropy(data, theta, layout, np.zeros(data.n))
+    order = np.random.default_rng(2).permutation(data.n)
+    found = carried_entropy(relabelled(data, order), theta, layout, np.zeros(data.n))
+    assert np.allclose(found, S[:, order], atol=1e-8)
+    quarter = np.array([[0.0, -1.0], [1.0, 0.0]])
+    turned = FluidSteps(data.position @ quarter.T, data.velocity @ quarter.T, data.dt, data.box, data.cutoff)
+    assert np.allclose(carried_entropy(turned, theta, layout, np.zeros(data.n)), S, atol=1e-8)
+    time = data.dt * np.arange(len(data.position))[:, None, None]
+    drifting = FluidSteps(data.position + 0.3 + 5.0 * time, data.velocity + 5.0, data.dt, data.box, data.cutoff)
+    assert np.allclose(carried_entropy(drifting, theta, layout, np.zeros(data.n)), S, atol=1e-7)
+
+
+def test_encoder_knows_no_names_directions_origin_or_common_motion():
+    rng = np.random.default_rng(4)
+    x, v = rng.uniform(0, 3, (300, 2)), rng.normal(size=(300, 2)) * (1 + rng.uniform(0, 3, (300, 1)))
+    S = start_of(x, v, Free(), 0.8, 1.0, 0.05, "local")
+    assert S.std() > 0.1
+    order = rng.permutation(300)
+    assert np.allclose(start_of(x[order], v[order], Free(), 0.8, 1.0, 0.05, "local"), S[order], atol=1e-10)
+    angle = 0.7
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    moved = start_of(x @ turn.T + 2.0, v @ turn.T + 3.0, Free(), 0.8, 1.0, 0.05, "local")
+    assert np.allclose(moved, S, atol=1e-9)
+
+
+def test_encoder_sees_density_and_takes_flow_out():
+    """The same points closer together are denser; a shear ten times the thermal motion leaves the temperature."""
+    rng = np.random.default_rng(5)
+    x, v = rng.uniform(0, 6, (2000, 2)), rng.normal(size=(2000, 2))
+    thin, dense = invariants(x, v, Free(), 1.0), invariants(0.9 * x, v, Free(), 1.0)
+    assert dense.log_volume.mean() < thin.log_volume.mean() - 0.1
+    sheared = invariants(x, v + x @ np.array([[0.0, 20.0], [0.0, 0.0]]), Free(), 1.0)
+    assert np.allclose(sheared.temperature, thin.temperature, rtol=1e-6, equal_nan=True)
+    # 4,000 freedoms counted several times: 3 % is 4 standard errors
+    assert abs(np.nanmean(thin.temperature) - 1) < 0.05
+    # at even temperature what is seen of it is mostly its own error
+    assert np.abs(shrunk(thin)).mean() < 0.1
+
+
+def test_entropy_of_a_hot_region_is_found():
+    rng = np.random.default_rng(6)
+    x = rng.uniform(0, 6, (2000, 2))
+    hot = x[:, 0] > 3
+    v = rng.normal(size=x.shape) * np.where(hot, 1.5, 1.0)[:, None]
+    S = start_of(x, v, Periodic((6.0, 6.0)), 1.0, 1.0, 1 / 20, "local")
+    inside, outside = S[(x[:, 0] > 4) & (x[:, 0] < 5)].mean(), S[(x[:, 0] > 1) & (x[:, 0] < 2)].mean()
+    # c ln(2.25) = 16 kB, shrunk a little; from 300 particles each side to about 1 kB
+    assert 11 < inside - outside < 18
+
+
+def test_marginal_likelihood_leaves_out_only_correlations(data, monkeypatch):
+    """Of the same order as the exact one, within what particles share with their neighbours."""
+    layout, theta = numbers()
+    exact = sweep(data, theta, layout, np.zeros(data.n), slopes=False, likelihood_from=0, until=2).log_likelihood
+    monkeypatch.setattr(fluid_score, "DENSE", 0)
+    marginal = sweep(data, theta, layout, np.zeros(data.n), slopes=False, likelihood_from=0, until=2).log_likelihood
+    assert (np.abs(exact - marginal) / data.n < 0.6).all()
+
+
+def test_forces_and_friction_are_those_of_the_fluid(data):
+    """The estimator's forces and friction against `Fluid`, which the rollouts are made of."""
+    import torch
+
+    from vid2dyn.dynamics.fluid import Pairs
+    from vid2dyn.model.metriplectic import fluid_of
+    from vid2dyn.snapshot import Snapshot
+
+    layout, theta = numbers()
+    frame = fluid_score._Frame(data, 0, theta, layout)
+    S = np.random.default_rng(7).normal(size=data.n) * 3
+    frame.at(S, np.zeros((layout.thermal, data.n)))
+    x = torch.as_tensor(data.position[0] + 0.5 * data.dt * data.velocity[0])
+    snapshot = Snapshot.of(x, 0.2, data.box, velocity=torch.as_tensor(data.velocity[0]), entropy=torch.as_tensor(S))
+    fluid = fluid_of(theta, layout)
+    assert np.allclose(fluid.forces(snapshot).detach().numpy(), frame.F, rtol=1e-9, atol=1e-9 * np.abs(frame.F).max())
+    thermo = fluid.thermo(snapshot)
+    assert np.allclose(thermo.T.detach().numpy(), frame.T, rtol=1e-12)
+    pairs = Pairs.of(snapshot)
+    K = fluid.coefficients(pairs, thermo, fluid.density(snapshot))
+    soft = frame.state.softness
+    i, j = frame.ends[:2]
+    unresolved = 1 / (1 + 0.25 * (soft[i] + soft[j]))
+    order = np.lexsort((j, i))
+    theirs = np.lexsort((pairs.second.numpy(), pairs.first.numpy()))
+    for name, ours in (("across", frame.across / unresolved), ("along", frame.along / unresolved)):
+        assert np.allclose(getattr(K, name).detach().numpy()[theirs], ours[order], rtol=1e-9)
+
+
+def test_equation_of_state_is_that_of_its_energy():
+    import torch
+
+    from vid2dyn.dynamics.gas import Gas
+    from vid2dyn.testing_fluids import check_equation_of_state
+
+    S, V = torch.linspace(-20, 20, 9, dtype=torch.float64), torch.linspace(0.5, 1.6, 9, dtype=torch.float64)
+    for bend in (0.0, 0.3, -0.2):
+        check_equation_of_state(Gas(1.3, 1 / 40, 20.0, 1.0, bend=bend, cold=(1.0, 2.0)), S, V)
+        theta = np.array([np.log(1.3), 1 / 40, 20.0, bend, 1.0, 2.0])
+        found = gas_state(theta, S.numpy(), V.numpy(), 1.0)
+        exact = Gas(1.3, 1 / 40, 20.0, 1.0, bend=bend, cold=(1.0, 2.0))(S, V)
+        for ours, theirs in ((found.T, exact.T), (found.P, exact.P), (found.T_S, exact.U_SS), (found.P_S, -exact.U_SV)):
+            assert np.allclose(ours, theirs)
+        for k in range(6):
+            step = np.zeros(6)
+            step[k] = 1e-6
+            high, low = (gas_state(theta + sign * step, S.numpy(), V.numpy(), 1.0) for sign in (1, -1))
+            assert np.allclose(found.T_of[k], (high.T - low.T) / 2e-6, rtol=1e-6, atol=1e-8)
+            assert np.allclose(found.P_of[k], (high.P - low.P) / 2e-6, rtol=1e-6, atol=1e-7)
+            assert np.allclose(found.softness_of[k], (high.softness - low.softness) / 2e-6, rtol=1e-6, atol=1e-8)
+
+
+def test_layout_names_and_parts():
+    layout, theta = numbers()
+    assert len(layout.names) == layout.size == len(theta)
+    assert not dataclasses.replace(layout, active=np.zeros(layout.size, bool)).conducts
