@@ -23,7 +23,7 @@ from vid2dyn.errors import ConfigError, DataError, ModelError
 from vid2dyn.progress import Cancelled
 from vid2dyn.simulators import HiddenState, Renderer
 
-SMALL = {"size": 15, "columns": 2, "steps": 30, "batch": 64, "examples": 600}
+SMALL = {"size": 13, "columns": 2, "steps": 28, "batch": 48, "examples": 400}
 
 
 def fresh(code: str) -> subprocess.CompletedProcess:
@@ -205,7 +205,7 @@ def test_columns_are_standardised_and_come_with_errors(video, tracks) -> None:
     error = found.dataframe[["latent_0_std", "latent_1_std"]].to_numpy()
     assert ((error > 0) & (error < 1.5)).all()
     about = found.info["encoder"]
-    assert about["recipe"]["size"] == 15
+    assert about["recipe"]["size"] == 13
     assert about["persistence"] == sorted(about["persistence"], reverse=True)
     json.dumps(found.info)
     assert found.dataframe.drop(columns=[c for c in found.dataframe if c.startswith(("latent", "patch"))]).equals(
@@ -277,6 +277,16 @@ def test_what_cannot_be_encoded_is_refused(video, tracks) -> None:
         vd.encode(video, late, recipe)
     with pytest.raises(ConfigError, match="does not fit"):
         vd.encode(video, tracks, vd.PatchEncoder(size=301))
+
+
+def test_pictures_that_are_all_alike_are_refused(video, tracks) -> None:
+    class Blank(type(video)):                                       # type: ignore[misc]
+        def decode(self, start, stop):
+            yield from (np.full(self.shape, 7, np.uint8) for _ in range(start, stop))
+
+    blank = Blank(video.simulated, video.renderer)
+    with pytest.raises(DataError, match="are empty"):
+        vd.encode(blank, tracks, vd.PatchEncoder(**SMALL))
 
 
 @pytest.mark.parametrize("wrong", [{"size": 5}, {"columns": 0}, {"columns": 40}, {"illumination": -1.0},

@@ -28,6 +28,10 @@ from vid2dyn.errors import ModelError
 from vid2dyn.files import atomic
 from vid2dyn.progress import Progress
 
+CHUNK = 2048
+"""Patches that go through the net at a time; with one frame, all of the movie that is in memory while encoding."""
+FEWEST = 200
+"""Pairs of pictures below which nothing is trained."""
 GROUPS = 16
 """Parts of a batch; each gets its own rotation, shift and flip."""
 SAVE_EVERY = 25

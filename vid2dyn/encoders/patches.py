@@ -8,28 +8,18 @@ where a model may use them (``vd.Brownian(structure="latent")``).
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import os
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from vid2dyn.config import recipe as recipe_of
-from vid2dyn.encoders._patch_images import brightness_and_width, illumination_varies, outside, patches_of
-from vid2dyn.encoders._patch_net import Augment, PatchNet, train
-from vid2dyn.encoders._slow import SlowColumns, slow_columns
+from vid2dyn.encoders._patch_images import brightness_and_width, patches_of
+from vid2dyn.encoders._patch_net import CHUNK, FEWEST
 from vid2dyn.encoders.trained import TrainedPatchEncoder
-from vid2dyn.errors import ConfigError, DataError
+from vid2dyn.errors import ConfigError
 from vid2dyn.progress import Progress, silent
 from vid2dyn.trajectories import Trajectories
 from vid2dyn.video import Video
-
-CHUNK = 2048
-"""Patches that go through the net at a time; with one frame, all of the movie that is in memory while encoding."""
-FEWEST = 200
-"""Pairs of pictures below which nothing is trained."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +91,9 @@ class PatchEncoder:
     def train(self, video: Video, tracks: Trajectories, seed: int = 0, *,
               checkpoint: str | os.PathLike[str] | None = None, progress: Progress = silent) -> TrainedPatchEncoder:
         """Learn the columns from a tracked recording; see `encode`."""
-        return _train(self, video, tracks, seed, checkpoint, progress)
+        from vid2dyn.encoders._patch_training import train
+
+        return train(self, video, tracks, seed, checkpoint, progress)
 
 
 def encode(video: Video, tracks: Trajectories, encoder: PatchEncoder | TrainedPatchEncoder | None = None,
@@ -119,7 +111,8 @@ def encode(video: Video, tracks: Trajectories, encoder: PatchEncoder | TrainedPa
         A recipe, which is trained here, or an encoder trained before (``PatchEncoder().train(...)``, `vd.load`), which
         is applied: columns of several recordings then mean the same.
     seed : int
-        Of the examples, the start of the net and the augmentations; the same seed gives the same columns.
+        Of the examples, the start of the net and the augmentations; the same seed gives the same columns (on the same
+        machine with the same number of threads: others round differently).
     checkpoint : path, optional
         File that keeps the training every few steps; with it there a stopped run goes on to the same result.
 
@@ -170,90 +163,6 @@ def encode(video: Video, tracks: Trajectories, encoder: PatchEncoder | TrainedPa
     return tracks.replace(dataframe=tracks.dataframe.assign(**new), info=tracks.info | {"encoder": encoder.about()})
 
 
-def _train(recipe: PatchEncoder, video: Video, tracks: Trajectories, seed: int,
-           checkpoint: str | os.PathLike[str] | None, progress: Progress) -> TrainedPatchEncoder:
-    size = recipe.size or _size(tracks)
-    if size > min(video.shape):
-        raise ConfigError(f"PatchEncoder: an image of {size} px does not fit into a frame of {video.shape[0]} x "
-                          f"{video.shape[1]} px; give a smaller size.")
-    rng = np.random.default_rng((seed, 1))
-    i, j = _pairs(tracks, recipe, rng)
-    first, second = _examples(video, tracks, i, j, size, progress)
-    rim = np.concatenate([first[:, outside(size)], second[:, outside(size)]])
-    scale = float(np.sqrt((first**2).mean()))
-    noise = float(1.4826 * np.median(np.abs(rim)))
-    if not scale > 0:
-        raise DataError(f"{video.path}: the images around the particles are empty; were these tracks found in it?")
-    lamp = illumination_varies(video) if recipe.illumination is None else recipe.illumination
-    first, second = first / scale, second / scale
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        net = PatchNet(size, recipe.channels, 2 * recipe.columns)
-    augment = Augment(size, lamp, noise / scale)
-    scores = train(net, first, second, augment, steps=recipe.steps, batch=recipe.batch,
-                   learning_rate=recipe.learning_rate, seed=seed, checkpoint=checkpoint,
-                   run=_fingerprint(recipe, tracks, seed), progress=progress)
-    columns = _columns(net, first, second, augment, recipe.columns, seed)
-    arrays = {f"net.{name}": value.numpy() for name, value in net.state_dict().items()}
-    arrays |= {"mean": columns.mean, "weights": columns.weights, "scale": np.array([scale])}
-    report = {"persistence": columns.persistence.tolist(), "score": float(np.mean(scores[-20:])),
-              "pairs": len(first), "illumination": lamp, "noise": noise, "seed": seed}
-    return TrainedPatchEncoder(recipe_of(dataclasses.replace(recipe, size=size)), arrays, report)
-
-
-def _size(tracks: Trajectories) -> int:
-    """One and a half times the diameter the tracks were found with, odd; 17 px where that is unknown."""
-    diameter = (tracks.info.get("parameters") or {}).get("diameter") or 11
-    return max(2 * round(0.75 * float(np.max(diameter))) + 1, 7)
-
-
-def _pairs(tracks: Trajectories, recipe: PatchEncoder, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the same particle, up to `lag` frames apart, all lags alike."""
-    found = [tracks.lagged(lag) for lag in range(1, recipe.lag + 1)]
-    each = -(-recipe.examples // recipe.lag)
-    kept = [rng.choice(len(i), min(each, len(i)), replace=False) for i, _ in found]
-    i = np.concatenate([a[k] for (a, _), k in zip(found, kept)])
-    j = np.concatenate([b[k] for (_, b), k in zip(found, kept)])
-    if len(i) < FEWEST:
-        raise DataError(f"Only {len(i)} pairs of pictures of the same particle up to {recipe.lag} frames apart; "
-                        f"training needs at least {FEWEST}. Film more frames; unlinked rows make no pairs.")
-    return i, j
-
-
-def _examples(video: Video, tracks: Trajectories, i: np.ndarray, j: np.ndarray, size: int,
-              progress: Progress) -> tuple[np.ndarray, np.ndarray]:
-    """The pictures of both rows of every pair, (n, size, size) each."""
-    rows = np.unique(np.concatenate([i, j]))
-    patches = np.empty((len(rows), size, size), dtype=np.float32)
-    for here, found in patches_of(video, tracks, rows, size, progress, "collecting images"):
-        patches[np.searchsorted(rows, here)] = found
-    return patches[np.searchsorted(rows, i)], patches[np.searchsorted(rows, j)]
-
-
-def _columns(net: PatchNet, first: np.ndarray, second: np.ndarray, augment: Augment, columns: int,
-             seed: int) -> SlowColumns:
-    """The slowest independent combinations of the trained features, with the augmentations still on.
-
-    They are left on so that what the illumination does to brightness does not count as lasting; then the columns are
-    standardised on the pictures as they are.
-    """
-    seen: list[list[np.ndarray]] = [[], [], []]
-    with torch.inference_mode(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        for start in range(0, len(first), CHUNK):
-            one, two = (torch.as_tensor(p[start:start + CHUNK])[:, None] for p in (first, second))
-            for kept, patches in zip(seen, (augment(one), augment(two), one)):
-                kept.append(net.features(patches).numpy().astype(float))
-    lamp_one, lamp_two, plain = (np.concatenate(part) for part in seen)
-    found = slow_columns(lamp_one, lamp_two, columns)
-    values = found(plain)
-    light = brightness_and_width(first)[:, 0]
-    sign = np.where((values - values.mean(axis=0)).T @ (light - light.mean()) < 0, -1.0, 1.0)
-    spread = values.std(axis=0)
-    middle = plain.mean(axis=0)
-    return SlowColumns(middle, found.weights * sign / spread, found.persistence)
-
-
 def _scatter(tracks: Trajectories, values: np.ndarray) -> np.ndarray:
     """(rows, d) standard errors: half the mean squared change from frame to frame, of the track, drawn to all tracks'.
 
@@ -267,11 +176,3 @@ def _scatter(tracks: Trajectories, values: np.ndarray) -> np.ndarray:
     count = np.bincount(of[i], minlength=len(which))[:, None]
     total = np.stack([np.bincount(of[i], column, minlength=len(which)) for column in half.T], axis=1)
     return np.sqrt((total + 10 * half.mean(axis=0)) / (count + 10))[of]
-
-
-def _fingerprint(recipe: PatchEncoder, tracks: Trajectories, seed: int) -> str:
-    """Everything a training run depends on."""
-    digest = hashlib.sha256(f"{recipe_of(recipe)} {seed} {tracks.info.get('sha256')}".encode())
-    for name in ("frame", "particle", "y", "x"):
-        digest.update(tracks.dataframe[name].to_numpy().tobytes())
-    return digest.hexdigest()
