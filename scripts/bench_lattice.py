@@ -85,19 +85,19 @@ def throughput() -> None:
     own, numbas = seconds(lambda: bare(TRIALS, np.uint64(3), N)), seconds(lambda: uniform(TRIALS))
     print(f"one thread, N = {N}\n{'':<26}{'ns a trial':>11}{'trials/s':>11}{'over bare':>11}{'over numba':>11}")
     print(f"{'bare loop, own words':<26}{1e9 * own / TRIALS:>11.2f}{TRIALS / own:>11.2e}")
-    numbas_line = f"{'numba, uniform numbers':<26}{1e9 * numbas / TRIALS:>11.2f}{TRIALS / numbas:>11.2e}"
-    print(numbas_line)
+    print(f"{'numba, uniform numbers':<26}{1e9 * numbas / TRIALS:>11.2f}{TRIALS / numbas:>11.2e}")
     for name, simulator in CASES.items():
         taken = seconds(loop(simulator))
-        print(f"{name:<26}{1e9 * taken / TRIALS:>11.2f}{TRIALS / taken:>11.2e}{taken / own:>11.1f}{taken / numbas:>11.2f}")
+        print(f"{name:<26}{1e9 * taken / TRIALS:>11.2f}{TRIALS / taken:>11.2e}"
+              f"{taken / own:>11.1f}{taken / numbas:>11.2f}")
 
 
 def threads() -> None:
     simulator = S.Arrhenius(sites=N, kernel=(1.0,), starts=((0.5, 0.4, 1),), windows=(200.0,), realisations=200)
     for count in range(1, min(2, numba.config.NUMBA_NUM_THREADS) + 1):
         numba.set_num_threads(count)
-        print(f"{count} thread(s): {simulator.realisations * N * 200 / seconds(simulator.run, time.perf_counter):.2e} trials/s, "
-              "drawing the starts included")
+        rate = simulator.realisations * N * 200 / seconds(simulator.run, time.perf_counter)
+        print(f"{count} thread(s): {rate:.2e} trials/s, drawing the starts included")
 
 
 def coverage(seeds: int) -> None:

@@ -25,6 +25,9 @@ from vid2dyn.errors import ModelError
 TABLE = 20_001
 """Entries of the tables of f, f' and ln m; cubic and linear interpolation are then exact to 1e-10 and 1e-8."""
 
+DENSE = 250
+"""Cells up to which a full matrix is solved faster than a sparse one is put together."""
+
 
 class Tables:
     """f, f', m of a landscape on a fine grid of densities, for the inner loops."""
@@ -102,10 +105,11 @@ def flow(landscape: Landscape, rho: np.ndarray, times: np.ndarray, *, step: floa
     rho = np.array(rho, dtype=float)
     tables = Tables(landscape, rho.min(), rho.max())
     fastest = tables.stiffest(len(rho))
+    flat = 1e-3 * np.ptp(rho)
     out, now = [], 0.0
     for time in np.asarray(times, dtype=float):
         while now < time - 1e-15 * max(time, 1.0):
-            longest = step or max(0.02 / (fastest * 4 * math.pi**2 * 25), 0.01 * now)
+            longest = step or max(0.02 / (fastest * 4 * math.pi**2 * 25), (0.2 if np.ptp(rho) < flat else 0.01) * now)
             dt = min(longest, time - now)
             rho = _implicit(tables, rho, dt)
             now += dt
@@ -146,12 +150,14 @@ def _implicit(tables: Tables, rho: np.ndarray, dt: float) -> np.ndarray:
 def _newton(residual: np.ndarray, m: np.ndarray, slope: np.ndarray, far: np.ndarray | None) -> np.ndarray:
     """Solve (1 + A diag(slope) + A far) x = residual, A = -div m grad on the ring: three diagonals, or all of them."""
     n = len(m)
-    here, right = np.arange(n), (np.arange(n) + 1) % n
-    rows, columns = np.concatenate([here, right, here, right]), np.concatenate([here, right, right, here])
-    A = csc_matrix((np.concatenate([m, m, -m, -m]), (rows, columns)), shape=(n, n))
-    if far is None:
+    if far is None and n > DENSE:
+        here, right = np.arange(n), (np.arange(n) + 1) % n
+        rows, columns = np.concatenate([here, right, here, right]), np.concatenate([here, right, right, here])
+        A = csc_matrix((np.concatenate([m, m, -m, -m]), (rows, columns)), shape=(n, n))
         return splu((A.multiply(slope[None, :]) + identity(n)).tocsc()).solve(residual)
-    return np.linalg.solve(np.eye(n) + A @ (np.diag(slope) + far), residual)
+    potential = np.diag(slope) if far is None else np.diag(slope) + far
+    flux = m[:, None] * (np.roll(potential, -1, axis=0) - potential)
+    return np.linalg.solve(np.eye(n) - flux + np.roll(flux, 1, axis=0), residual)
 
 
 def fluctuate(landscape: Landscape, rho: np.ndarray, times: np.ndarray, sites: float,

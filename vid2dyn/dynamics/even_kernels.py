@@ -62,6 +62,12 @@ class EvenKernels:
             hats = np.clip(1 - np.abs(r[:, None] * (self.count - 1) / self.reach - np.arange(self.count)), 0, None)
         return hats / (2 * hats.sum(axis=0))
 
+    def roughness(self) -> np.ndarray:
+        """(count, count) matrix of the summed squared differences of J from hat to hat, times 2 reach: zero for a box."""
+        heights = 2 * self.reach * self.weights().max(axis=0)
+        steps = np.diff(np.diag(heights), axis=0)
+        return steps.T @ steps
+
     def transform(self, waves: np.ndarray) -> np.ndarray:
         """(waves, count) sum over r of w_j(r) cos(2π wave r / sites): 1 for wave 0."""
         r = np.arange(1, self.reach + 1)

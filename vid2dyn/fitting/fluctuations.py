@@ -68,14 +68,15 @@ class Design:
     @classmethod
     def of(cls, data: Moments, function: DensityFunction, kernels: EvenKernels | None = None,
            smooth: float = 1.0) -> Design:
-        """Of the mean densities in `data`, with prior precision `smooth` of third differences of the coefficients."""
+        """Of the mean densities in `data`, with prior precision `smooth` of third differences of the coefficients, of
+        first differences along a kernel."""
         rho, gradient = data.profiles()
         basis = function.basis(rho)
         columns, forces, prior = [basis], [basis * gradient[..., None]], [smooth * function.roughness()]
         if kernels is not None:
             columns.append(kernels.felt(rho))
             forces.append(-kernels.felt(gradient))
-            prior.append(LOOSE * np.eye(kernels.count))
+            prior.append(LOOSE * np.eye(kernels.count) + smooth * kernels.roughness())
         return cls(data, function, kernels, rho, np.concatenate(columns, -1), np.concatenate(forces, -1),
                    block_diag(*prior))
 

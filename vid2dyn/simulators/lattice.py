@@ -106,11 +106,26 @@ class Lattice(Simulator):
 
     def run(self, seed: int = 0, progress: Progress = silent) -> Fields:
         """Simulate; `Fields.times` are macroscopic, t = t_mic / (N² d)."""
+        return self.run_from(self.profiles(), seed, progress)
+
+    def run_from(self, profiles: np.ndarray, seed: int = 0, progress: Progress = silent) -> Fields:
+        """As `run`, from any density profiles (starts, sites) in place of those of `starts`.
+
+        Raises
+        ------
+        ConfigError
+            When they have another number of sites, or densities that a site cannot have.
+        """
+        profiles = np.atleast_2d(np.asarray(profiles, dtype=float))
+        if profiles.shape[1] != self.sites or not ((profiles >= 0) & (profiles <= self._fullest)).all():
+            raise ConfigError(f"{type(self).__name__}: profiles of shape {profiles.shape} with densities from "
+                              f"{profiles.min():g} to {profiles.max():g}; give (starts, {self.sites}) between 0 and "
+                              f"{self._fullest:g}.")
         rng = np.random.default_rng(seed)
         waits = np.diff(np.asarray(self.windows, dtype=float), prepend=0.0)
-        count = self.realisations * len(self.starts)
+        count = self.realisations * len(profiles)
         values = np.zeros((count, len(waits) + 1, self.sites), dtype=np.int16 if self._fullest > 1 else np.uint8)
-        for s, profile in enumerate(self.profiles()):
+        for s, profile in enumerate(profiles):
             values[s * self.realisations:(s + 1) * self.realisations, 0] = self._draw(profile, rng)
         movers = self._movers(values[:, 0])
         trials = rng.poisson(2 * movers[:, None] * self._rate * waits)
@@ -122,7 +137,7 @@ class Lattice(Simulator):
             self._advance(values[part], trials[part], seeds[part])
         progress(count, count, "simulate")
         times = np.append(0.0, np.asarray(self.windows, dtype=float)) / (self.sites**2 * self.d)
-        start = np.repeat(np.arange(len(self.starts)), self.realisations)
+        start = np.repeat(np.arange(len(profiles)), self.realisations)
         return Fields(values, times, start, {"truth": recipe(self), "seed": seed})
 
 
