@@ -20,5 +20,23 @@ class Progress(Protocol):
     def __call__(self, done: int, total: int, what: str) -> None: ...
 
 
+def converging(progress: Progress, step: int, left: float, what: str) -> None:
+    """Tell a callback that draws curves how far a fit still is from its end.
+
+    Called by iterative fits beside `progress`; a callback that wants it has a method ``converging(step, left, what)``,
+    with `what` saying in which sense: "nats left to gain", "relative correction". Others hear nothing.
+
+    >>> class Chart:
+    ...     def __call__(self, done, total, what): ...
+    ...     def converging(self, step, left, what): print(step, left, what)
+    >>> converging(Chart(), 3, 0.25, "relative correction")
+    3 0.25 relative correction
+    >>> converging(silent, 3, 0.25, "relative correction")
+    """
+    tell = getattr(progress, "converging", None)
+    if tell is not None:
+        tell(step, left, what)
+
+
 def silent(done: int, total: int, what: str) -> None:
     """The progress callback that shows nothing."""

@@ -114,6 +114,50 @@ def learned(model: Any, truth: Mapping[str, Any], data: Any = None) -> list[Lear
         found += _pair(model, truth)
     if hasattr(model, "free_energy"):
         found += _gradient_flow(model, truth)
+    if hasattr(model, "temperature") and isinstance(model.support, Mapping):
+        found += _fluid_functions(model, truth, data)
+    return found
+
+
+def _fluid_functions(model: Any, truth: Mapping[str, Any], data: Any) -> list[Learned]:
+    """T and P against S and against V through the middle of the data, and the pair friction."""
+    (s_low, s_high), (v_low, v_high), (r_low, r_high) = (model.support[name] for name in "SVr")
+    S, V = np.linspace(s_low, s_high, 60), np.linspace(v_low, v_high, 60)
+    middle_S, middle_V = 0.5 * (s_low + s_high), 0.5 * (v_low + v_high)
+    simulator, origin = true_simulator(truth), first_entropy(data)
+    found = []
+    for name, letter, unit in (("temperature", "T", "energy/kB"), ("pressure", "P", "energy/volume")):
+        for axis, at, x, label in (("S", (S, np.full_like(S, middle_V)), S, "entropy S (kB)"),
+                                   ("V", (np.full_like(V, middle_S), V), V, "volume V (µm^dim)")):
+            below, above = model.band(name, *at)
+            known = simulator is not None and origin is not None and hasattr(simulator, name)
+            true = getattr(simulator, name)(at[0] + origin, at[1]) if known else None
+            found.append(Learned(f"{name}, along {axis}", label, f"{letter} ({unit})", x, getattr(model, name)(*at),
+                                 below, above, (x[0], x[-1]), true))
+    r = np.linspace(max(r_low, 1e-6), r_high, 60)
+    for name, title in (("shear", "shear friction of a pair"), ("bulk", "bulk friction of a pair")):
+        below, above = model.band(name, r)
+        found.append(Learned(title, "distance r (µm)", "radial part", r, getattr(model, name)(r), below, above,
+                             (r_low, r_high)))
+    return found
+
+
+def first_entropy(data: Any) -> float | None:
+    """Mean entropy at the first frame [kB], the origin from which a model counts; None where it is not recorded."""
+    if data is None or getattr(data, "entropy", None) is None:
+        return None
+    return float(data.entropy[data.frame == data.frame.min()].mean())
+
+
+def true_numbers(truth: Mapping[str, Any]) -> dict[str, float]:
+    """Single numbers of the truth under the names that models have for them."""
+    found = {name: float(value) for name, value in truth.items()
+             if isinstance(value, float | int) and not isinstance(value, bool)}
+    simulator = true_simulator(truth)
+    if simulator is not None and hasattr(simulator, "transport"):
+        values = simulator.transport(simulator.kT, 1.0 / simulator.volume0)
+        found |= {name: float(value) for name, value in zip(("shear_viscosity", "bulk_viscosity", "conductivity"),
+                                                           values)}
     return found
 
 
@@ -123,9 +167,13 @@ def _pair(model: Any, truth: Mapping[str, Any]) -> list[Learned]:
     potential = true_pair(truth)
     wanted = (("pair_potential", "pair potential", "U (kT)", "energy"),
               ("pair_force", "pair force", "F (kT/µm)", "force"))
-    return [Learned(title, "distance r (µm)", label, r, getattr(model, name)(r), *model.band(name, r),
-                    support=(low, high), truth=None if potential is None else getattr(potential, of)(r))
-            for name, title, label, of in wanted]
+    found = []
+    for name, title, label, of in wanted:
+        below, above = model.band(name, r)
+        true = None if potential is None else getattr(potential, of)(r)
+        value = getattr(model, name)(r)
+        found.append(Learned(title, "distance r (µm)", label, r, value, below, above, (low, high), true))
+    return found
 
 
 def true_pair(truth: Mapping[str, Any]) -> Any:
@@ -150,11 +198,11 @@ def _gradient_flow(model: Any, truth: Mapping[str, Any]) -> list[Learned]:
             value, slope = true, np.gradient(true, rho)
             middle = len(rho) // 2
             true = value - value[middle] - slope[middle] * (rho - rho[middle])
-        y, band = getattr(model, name)(rho), model.band(name, rho)
+        y, (below, above) = getattr(model, name)(rho), model.band(name, rho)
         if name == "free_energy":
             line = y[len(rho) // 2] + model.chemical_potential(rho[len(rho) // 2]) * (rho - rho[len(rho) // 2])
-            y, band = y - line, tuple(edge - line for edge in band)
-        found.append(Learned(title, "density ρ (per site)", label, rho, y, *band, support=(low, high), truth=true))
+            y, below, above = y - line, below - line, above - line
+        found.append(Learned(title, "density ρ (per site)", label, rho, y, below, above, (low, high), true))
     return found
 
 
@@ -198,7 +246,7 @@ def budget(tracks: Any, model: Any = None, truth: Mapping[str, Any] | None = Non
         About how many frames are looked at, evenly spaced.
     """
     every = max(1, tracks.n_frames // frames)
-    fluid = _fluid(tracks, model, truth or {})
+    fluid, tracks = _fluid(tracks, model, truth or {})
     if tracks.entropy is not None and fluid is not None:
         tell = {} if progress is None else {"progress": progress}
         found = vd.analysis.thermodynamics(tracks, fluid, every=every, **tell)
@@ -212,12 +260,20 @@ def budget(tracks: Any, model: Any = None, truth: Mapping[str, Any] | None = Non
     return None
 
 
-def _fluid(tracks: Any, model: Any, truth: Mapping[str, Any]) -> Any:
-    """What turns entropies into energies: the model where it can, else the simulator."""
-    if model is not None and hasattr(model, "internal_energy"):
-        return model
+def _fluid(tracks: Any, model: Any, truth: Mapping[str, Any]) -> tuple[Any, Any]:
+    """What turns entropies into energies, and tracks with the entropies that it means.
+
+    A rollout carries those of its model, a simulation those of its simulator; for other data the model infers them.
+    """
+    learned_fluid = model is not None and hasattr(model, "internal_energy")
+    if learned_fluid and "rollout" in tracks.info:
+        return model, tracks
     simulator = true_simulator(truth or tracks.info.get("truth") or {})
-    return simulator if hasattr(simulator, "internal_energy") else None
+    if hasattr(simulator, "internal_energy") and tracks.entropy is not None:
+        return simulator, tracks
+    if learned_fluid and tracks.velocities is not None:
+        return model, tracks.replace(dataframe=tracks.dataframe.assign(entropy=model.entropy(tracks)))
+    return None, tracks
 
 
 def _pair_energy(tracks: Any, model: Any, every: int) -> Budget:

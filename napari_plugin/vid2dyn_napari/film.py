@@ -84,6 +84,9 @@ class Side:
         y, x = layers.positions(tracks)
         self.yx = np.column_stack([y, x])
         self.first = int(tracks.frame.min())
+        self.low: np.ndarray
+        self.zoom: float
+        self.shape: tuple[int, int]
         if like is not None:
             self.low, self.zoom, self.shape = like.low, like.zoom, like.shape
         elif video is not None:

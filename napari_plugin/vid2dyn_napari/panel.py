@@ -52,14 +52,14 @@ class Panel(QWidget):
             self.sections[kind.title] = section
             column.addWidget(section)
         column.addStretch(1)
-        self.scroll = QScrollArea()
-        self.scroll.setWidgetResizable(True)
-        self.scroll.setFrameShape(QFrame.Shape.NoFrame)
-        self.scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.scroll.setWidget(inner)
+        self.area = QScrollArea()
+        self.area.setWidgetResizable(True)
+        self.area.setFrameShape(QFrame.Shape.NoFrame)
+        self.area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.area.setWidget(inner)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(self.scroll)
+        outer.addWidget(self.area)
         self.setMinimumWidth(styles.PANEL_WIDTH)
         self.viewer.dims.events.current_step.connect(self._moved)
         self.viewer.layers.events.inserted.connect(self._inserted)
@@ -199,11 +199,12 @@ class Panel(QWidget):
         super().showEvent(event)
         if self._watched is None:
             self._watched = self.window()
-            self._watched.installEventFilter(self)
+            if self._watched is not None:
+                self._watched.installEventFilter(self)
 
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Stop everything when the window closes."""
-        if event.type() == QEvent.Type.Close and watched is self._watched:
+        if event is not None and event.type() == QEvent.Type.Close and watched is self._watched:
             self.stop()
         return False
 

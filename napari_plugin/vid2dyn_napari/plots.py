@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -247,12 +247,12 @@ def series(name: str, sides: Sequence[tuple[str, Budget, str]], canvas: Canvas) 
     return draw
 
 
-def losses(step: list[int], train: list[float], held_out: list[float]) -> Callable[[Axes], None]:
-    """The live curve of a fit."""
+def convergence(curves: Mapping[str, tuple[list[int], list[float]]]) -> Callable[[Axes], None]:
+    """How far a fit still is from its end, at every step, on a logarithmic axis."""
     def draw(axes: Axes) -> None:
-        axes.plot(step, train, color=styles.DATA, label="train")
-        axes.plot(step, held_out, color=styles.MODEL, label="held out")
-        axes.set(xlabel="step", ylabel="loss")
+        for name, (steps, left) in curves.items():
+            axes.plot(steps, left, "o-", ms=3, label=name)
+        axes.set(xlabel="step", yscale="log", ylabel="still to go")
         axes.legend()
     return draw
 

@@ -116,10 +116,10 @@ class Session:
         self.tracks = tracks
         return tracks
 
-    def fit(self, recipe: Any, seed: int = 0, progress: Any = nothing) -> Any:
-        """Learn a model of the tracks or fields."""
+    def fit(self, recipe: Any, seed: int = 0, progress: Any = nothing, work: Any = None) -> Any:
+        """Learn a model of the tracks or fields; `work` is the recipe with a checkpoint, which changes no number."""
         data, version = self.data, self.version
-        model = vd.fit(data, recipe, seed=seed, progress=progress)
+        model = vd.fit(data, work or recipe, seed=seed, progress=progress)
         self._unchanged(version)
         return self._learned(model, Step("fit", {"recipe": recipe, "seed": seed}))
 

@@ -32,7 +32,8 @@ class Job(threading.Thread):
     verb : callable
         Of the progress callback.
     tell : callable
-        ``tell(job, kind, value)`` with kind "progress", "score", "done", "cancelled" or "failed"; called in the thread.
+        ``tell(job, kind, value)`` with kind "progress", "converging", "done", "cancelled" or "failed"; called in
+        the thread.
     """
 
     def __init__(self, verb: Verb, tell: Callable[[Job, str, Any], None]) -> None:
@@ -50,9 +51,9 @@ class Job(threading.Thread):
             self.last = now
             self.tell(self, "progress", (done, total, what))
 
-    def score(self, step: int, train: float, held_out: float) -> None:
-        """Loss at a step of training, for the live curve; a verb that has one calls this beside progress."""
-        self.tell(self, "score", (step, train, held_out))
+    def converging(self, step: int, left: float, what: str) -> None:
+        """How far a fit still is from its end, for the live curve; see `vid2dyn.progress.converging`."""
+        self.tell(self, "converging", (step, left, what))
 
     def run(self) -> None:
         try:
@@ -67,11 +68,12 @@ class Job(threading.Thread):
 class Worker(QObject):
     """Runs one verb at a time and says how it goes.
 
-    Signals: `progressed` (done, total, what), `scored` (step, train, held out), `ended` (nothing runs any more).
+    Signals: `progressed` (done, total, what), `converged` (step, what is left, in what sense), `ended` (nothing
+    runs any more).
     """
 
     progressed = Signal(int, int, str)
-    scored = Signal(int, float, float)
+    converged = Signal(int, float, str)
     ended = Signal()
     _told = Signal(object, str, object)
 
@@ -127,8 +129,8 @@ class Worker(QObject):
             return
         if kind == "progress":
             self.progressed.emit(*value)
-        elif kind == "score":
-            self.scored.emit(*value)
+        elif kind == "converging":
+            self.converged.emit(*value)
         else:
             self.job = None
             self.answers[kind](value)
@@ -172,7 +174,7 @@ class Latest(QObject):
             job.stop.set()
 
     def _hear(self, job: Job, kind: str, value: Any) -> None:
-        if job is not self.job or kind in ("progress", "score"):
+        if job is not self.job or kind in ("progress", "converging"):
             return
         answers, self.job = self.answers, None
         if answers is not None and self.waiting is None and kind != "cancelled":

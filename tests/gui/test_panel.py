@@ -177,6 +177,37 @@ def test_cancel_in_mid_fit_is_quick_and_changes_nothing(panel: Any, qtbot: Any,
     assert panel.session.model is None, "what ends after it was cancelled is dropped"
 
 
+def test_a_fit_shows_how_it_converges_and_goes_on_after_a_cancel(panel: Any, qtbot: Any,
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    gas = vd.simulators.SDPD(n_particles=100, frames=4, box_length=0.6, equilibration=2)
+    panel.session.simulate(gas, seed=0)
+    panel.show_data()
+    fit = section(panel, "Fit")
+    assert fit.kind.currentText() == "Metriplectic", "these data have velocities"
+    assert fit.form.values() == {"cutoff": gas.cutoff, "mass": gas.mass}
+    seen: list[Any] = []
+
+    def steps(data: Any, recipe: Any, seed: int, progress: Any) -> Any:
+        seen.append(recipe.checkpoint)
+        for k in range(1000):
+            progress(k, 1000, "fit")
+            progress.converging(k, 10.0 ** (-k / 100), "nats left to gain")
+            time.sleep(0.01)
+
+    monkeypatch.setattr(vd, "fit", steps)
+    for _ in range(2):
+        click(qtbot, fit.fit_button)
+        qtbot.waitUntil(lambda: len(fit.canvas.figure.axes) == 1, timeout=LONG)
+        click(qtbot, fit.cancel_button)
+        done(qtbot, panel)
+        assert "go on" in fit.message.text()
+    line = fit.canvas.figure.axes[0].lines[0]
+    assert line.get_label() == "nats left to gain"
+    assert seen[0] is not None
+    assert seen[0] == seen[1], "the same checkpoint, so the second fit goes on where the first was"
+    assert "fit" not in panel.session.steps
+
+
 def test_closing_the_viewer_while_a_fit_runs(make_napari_viewer: Any, qtbot: Any,
                                              monkeypatch: pytest.MonkeyPatch) -> None:
     from vid2dyn_napari.panel import open_panel

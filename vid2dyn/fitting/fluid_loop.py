@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from vid2dyn.inference import _fluid_sums as sums
 from vid2dyn.inference.fluid_numbers import Layout
 from vid2dyn.inference.fluid_score import _Frame, sweep
 from vid2dyn.inference.fluid_steps import FluidSteps
-from vid2dyn.progress import Progress, silent
+from vid2dyn.progress import Progress, converging, silent
 
 EVERY = 10
 """Steps between those whose information is worked out."""
@@ -42,6 +43,14 @@ class Progressed:
     theta: np.ndarray
     done: int = 0
     decrements: tuple[float, ...] = ()
+
+    @property
+    def pace(self) -> float:
+        """Part of the next step to go: halved whenever a step brought nothing, as steps that overshoot do."""
+        pace = 1.0
+        for before, after in itertools.pairwise(abs(d) for d in self.decrements):
+            pace = max(0.5 * pace, 0.03) if after > 0.9 * before else min(1.2 * pace, 1.0)
+        return pace
 
     def save(self, path: Path, key: str) -> None:
         """Write whole or not at all; floats as hexadecimal, so nothing is rounded."""
@@ -150,9 +159,9 @@ def score_and_information(data: Sequence[FluidSteps], starts: Sequence[np.ndarra
             [s.score for s in found])
 
 
-def improved(theta: np.ndarray, score: np.ndarray, information: np.ndarray, prior: Prior,
-             layout: Layout) -> tuple[np.ndarray, float]:
-    """One scoring step within bounds, and its decrement."""
+def improved(theta: np.ndarray, score: np.ndarray, information: np.ndarray, prior: Prior, layout: Layout,
+             pace: float = 1.0) -> tuple[np.ndarray, float]:
+    """A part `pace` of one scoring step within bounds, and the decrement."""
     slope = score - prior.precision @ (theta - prior.mean)
     total = information + prior.precision
     low = np.where(layout.active, floor(theta, layout), -np.inf)
@@ -176,7 +185,7 @@ def improved(theta: np.ndarray, score: np.ndarray, information: np.ndarray, prio
     limit[[4, 5]] = STRIDE * max(abs(theta[2]), 1.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         shrink = float(np.nanmin(np.where(np.abs(step) > limit, limit / np.abs(step), 1.0)))
-    return np.where(layout.active, np.maximum(theta + shrink * step, low), theta), decrement
+    return np.where(layout.active, np.maximum(theta + min(shrink, pace) * step, low), theta), decrement
 
 
 def floor(theta: np.ndarray, layout: Layout) -> np.ndarray:
@@ -203,11 +212,12 @@ def learn(data: Sequence[FluidSteps], starts: Callable[[np.ndarray], Sequence[np
     while state.done < iterations and not (state.decrements and abs(state.decrements[-1]) < tolerance):
         progress(state.done, iterations, what)
         score, information, _ = score_and_information(data, starts(state.theta), state.theta, layout, seed)
-        new, decrement = improved(state.theta, score, information, prior, layout)
+        new, decrement = improved(state.theta, score, information, prior, layout, state.pace)
         if not np.isfinite(new).all():
             raise ModelError("The fit diverged: a number of the fluid is not finite. The velocities may not be those "
                              "of particles of this mass and frame rate; check both.")
         state = replace(state, theta=new, done=state.done + 1, decrements=(*state.decrements, decrement))
+        converging(progress, state.done, abs(decrement), f"{what}: nats left to gain")
         if checkpoint is not None:
             state.save(checkpoint, key)
     progress(iterations, iterations, what)

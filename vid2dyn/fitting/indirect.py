@@ -37,7 +37,7 @@ from vid2dyn.fitting.likelihood import FreeDiffusion, free_diffusion
 from vid2dyn.fitting.recording import Recording
 from vid2dyn.fitting.regression import Solution, cross_validated, regularised, sandwich, shrunk_covariance
 from vid2dyn.fitting.studio import Film, Parameters, Studio
-from vid2dyn.progress import Progress, silent
+from vid2dyn.progress import Progress, converging, silent
 
 TRIES = 4
 """How often the smoothness may be raised tenfold before an estimate that does not settle is given up."""
@@ -127,6 +127,7 @@ def _iterate(studio: Studio, p: Parameters, naive: Solution, seen: Moments, free
         response = _respond(studio, p, naive, seen, smear, drive, noise_scale, count)
         step = response.undo(naive.coefficients) - p.coefficients
         corrections.append(float(np.sqrt(max(step @ seen.A @ step, 0.0))) / size)
+        converging(progress, round_ + 1, corrections[-1], "relative correction of the forces")
         bound = max(0.15, 0.5 * corrections[0])
         if not np.isfinite(corrections[-1]) or (round_ and corrections[-1] > 2 * max(0.15, corrections[0])):
             return p, None

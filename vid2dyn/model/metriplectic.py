@@ -85,6 +85,31 @@ class MetriplecticModel(Model):
         """κ [kB/(µm^(dim - 2) s)] of the continuum."""
         return float(self._of(self.arrays["theta"], "conductivity"))
 
+    # what `vid2dyn.analysis.thermodynamics` asks of a fluid, beside temperature and pressure
+
+    @property
+    def mass(self) -> float:
+        """Of a particle."""
+        return self.layout.mass
+
+    @property
+    def cutoff(self) -> float:
+        """Range of all pair functions [µm]."""
+        return self.layout.cutoff
+
+    def internal_energy(self, S: Any, V: Any) -> np.ndarray:
+        """U(S, V) [energy], counted from the mean state of the first frame of the data."""
+        import torch
+
+        gas = fluid_of(self.arrays["theta"], self.layout).eos
+        return gas(torch.as_tensor(np.asarray(S, float)), torch.as_tensor(np.asarray(V, float))).U.detach().numpy()
+
+    def kernel(self, r: Any) -> np.ndarray:
+        """W(r) of the densities [1/µm^dim]."""
+        import torch
+
+        return fluid_of(self.arrays["theta"], self.layout).kernel(torch.as_tensor(np.asarray(r, float)))[0].detach().numpy()
+
     def _of(self, theta: np.ndarray, name: str, *at: Any) -> np.ndarray:
         """A quantity at other numbers than the learned ones too: for bands."""
         layout = self.layout

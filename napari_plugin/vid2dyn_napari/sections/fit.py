@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QComboBox, QSpinBox
 
 import vid2dyn as vd
-from vid2dyn_napari import plots
+from vid2dyn_napari import curves, plots
 from vid2dyn_napari.forms import Form, form
 from vid2dyn_napari.section import Section, button, row, sentence
 
 if TYPE_CHECKING:
     from vid2dyn_napari.panel import Panel
 
-_FIRST = {"Brownian": ("cutoff", "trap", "stationary"), "GradientFlow": ("knots", "force_range")}
+_FIRST = {"Brownian": ("cutoff", "trap", "stationary"), "Metriplectic": ("cutoff", "mass", "law"),
+          "GradientFlow": ("knots", "force_range")}
 
 
 class Fit(Section):
-    """Kinds of dynamics from the registry, their form, the live loss, the checks."""
+    """Kinds of dynamics from the registry, their form, how the fit converges, the checks."""
 
     title = "Fit"
     help = "Say what there is to learn; for forces between colloids give the distance beyond which they feel no other."
@@ -46,11 +50,13 @@ class Fit(Section):
         self.known = vd.registry.parts("vid2dyn.dynamics", recipe_base())
         self.verbs = {self.fit_button: ("data",)}
         self.kind.currentTextChanged.connect(self._chosen)
-        self.loss: tuple[list[int], list[float], list[float]] = ([], [], [])
+        self.seen: Any = None
+        self.course: dict[str, tuple[list[int], list[float]]] = {}
         self.redraw = QTimer(self)
         self.redraw.setSingleShot(True)
-        self.redraw.timeout.connect(self._draw_loss)
-        panel.worker.scored.connect(self._scored)
+        self.redraw.timeout.connect(self._draw)
+        panel.worker.converged.connect(self._converged)
+        self.folder: tempfile.TemporaryDirectory[str] | None = None
         self.finish()
         self._offer("trajectories")
 
@@ -77,9 +83,25 @@ class Fit(Section):
 
     def refresh(self) -> None:
         """Other data: other kinds; a model that is gone takes its checks along."""
-        self._offer("fields" if self.panel.session.fields is not None else "trajectories")
-        if self.panel.session.model is None:
+        session = self.panel.session
+        self._offer("fields" if session.fields is not None else "trajectories")
+        if session.model is None:
             self.result.setText("")
+        if session.ready("data") and session.data is not self.seen:
+            self.seen = session.data
+            moving = getattr(self.seen, "velocities", None) is not None
+            wanted = "Metriplectic" if moving else "Brownian"
+            if session.fields is None and wanted in self.known:
+                self.kind.setCurrentText(wanted)
+            self._prefill()
+
+    def _prefill(self) -> None:
+        """Required settings that the simulator of the data knows: the range of the kernel, the mass."""
+        simulator = curves.true_simulator(self.panel.session.truth)
+        for name in ("cutoff", "mass"):
+            field = None if self.form is None else self.form.fields.get(name)
+            if field is not None and self.kind.currentText() == "Metriplectic" and hasattr(simulator, name):
+                field.show_value(float(getattr(simulator, name)))
 
     # ---------------------------------------------------------------- fitting
 
@@ -88,27 +110,37 @@ class Fit(Section):
         recipe = None if self.form is None else self.guarded(self.form.build)
         if recipe is None:
             return
-        session, seed = self.panel.session, self.seed.value()
-        self.loss = ([], [], [])
+        session, seed, kept = self.panel.session, self.seed.value(), self._kept(recipe)
+        self.course = {}
         self.canvas.clear()
         self.result.setText("")
-        self.start(lambda progress: session.fit(recipe, seed, progress), self._fitted, "fitting",
-                   cancelled="Cancelled. The model before, if there was one, is still there.")
+        goes_on = " Press Fit to go on from the last finished step." if kept is not recipe else ""
+        self.start(lambda progress: session.fit(recipe, seed, progress, work=kept), self._fitted, "fitting",
+                   cancelled=f"Cancelled; what was there before is still there.{goes_on}")
+
+    def _kept(self, recipe: Any) -> Any:
+        """The recipe with a checkpoint, where it can have one: a fit that was cancelled then goes on where it was."""
+        if "checkpoint" not in vd.config.settings(type(recipe)) or recipe.checkpoint is not None:
+            return recipe
+        if self.folder is None:
+            self.folder = tempfile.TemporaryDirectory(prefix="vid2dyn")
+        return dataclasses.replace(recipe, checkpoint=str(Path(self.folder.name) / "fit"))
 
     def _fitted(self, model: Any) -> None:
         self.result.setText(report_of(model))
         self.panel.changed()
         self.panel.sections["Learned model"].unfold()
 
-    def _scored(self, step: int, train: float, held_out: float) -> None:
-        for values, value in zip(self.loss, (step, train, held_out)):
-            values.append(value)                                                        # type: ignore[arg-type]
+    def _converged(self, step: int, left: float, what: str) -> None:
+        steps, values = self.course.setdefault(what, ([], []))
+        steps.append(step)
+        values.append(left)
         if not self.redraw.isActive():
             self.redraw.start(500)
 
-    def _draw_loss(self) -> None:
-        if self.loss[0] and not self.panel.closed:
-            self.canvas.show_plots([[plots.losses(*self.loss)]])
+    def _draw(self) -> None:
+        if self.course and not self.panel.closed:
+            self.canvas.show_plots([[plots.convergence(self.course)]])
 
 
 def recipe_base() -> type:

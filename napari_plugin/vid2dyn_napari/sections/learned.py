@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 _NUMBERS = (("diffusion", "diffusion coefficient D", "µm²/s", 1.0),
             ("localisation_error", "localisation error", "nm", 1e3),
-            ("trap_stiffness", "trap stiffness", "kT/µm²", 1.0))
+            ("trap_stiffness", "trap stiffness", "kT/µm²", 1.0),
+            ("shear_viscosity", "shear viscosity η", "energy s/µm^dim", 1.0),
+            ("bulk_viscosity", "bulk viscosity ζ", "energy s/µm^dim", 1.0),
+            ("conductivity", "conductivity κ", "kB/(µm^(dim-2) s)", 1.0))
 
 
 class Learned(Section):
@@ -48,7 +51,7 @@ class Learned(Section):
         session = self.panel.session
         found = curves.learned(model, session.truth, session.tracks)
         self.canvas.show_plots(plots.in_rows([plots.function(one) for one in found]))
-        self.numbers.setText(numbers(model, session.truth) or repr(model).strip("<>"))
+        self.numbers.setText(numbers(model, curves.true_numbers(session.truth)) or repr(model).strip("<>"))
 
 
 def numbers(model: Any, truth: Any) -> str:
@@ -60,9 +63,8 @@ def numbers(model: Any, truth: Any) -> str:
             low, high = (float(np.asarray(edge)) for edge in model.band(name))
         except (AttributeError, TypeError, vd.Vid2DynError):
             continue
-        true = truth.get(name)
-        said = isinstance(true, float) and true != 0.0
-        known = f"<span style='color:#ffd166'>truth {factor * true:.3g}</span>" if said else ""
+        true = truth.get(name, 0.0)
+        known = f"<span style='color:#ffd166'>truth {factor * true:.3g}</span>" if true else ""
         rows.append(f"<tr><td>{label}&nbsp;&nbsp;</td><td><b>{factor * value:.4g}</b> {unit}&nbsp;&nbsp;</td>"
                     f"<td>{factor * low:.3g} to {factor * high:.3g}&nbsp;&nbsp;</td><td>{known}</td></tr>")
     return f"<table>{''.join(rows)}</table>" if rows else ""
