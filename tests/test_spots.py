@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from scipy import ndimage
 
+import vid2dyn as vd
 from vid2dyn.errors import ConfigError, DataError
 from vid2dyn.readers import open_video
 from vid2dyn.score import DetectionScore, joint_bound, pair_distance_bias, phase_p
@@ -20,6 +22,7 @@ from vid2dyn.tracking import COLUMNS, CameraNoise, Track, automatic_minmass, cam
 from vid2dyn.tracking.bandpass import band_pass, noise_gain
 from vid2dyn.tracking.nearby import neighbours
 from vid2dyn.tracking.phase import phase_correction
+from vid2dyn.tracking.shape_choice import spot_shape
 from vid2dyn.tracking.spots import SpotFitter
 
 FLAG = COLUMNS.index("flag")
@@ -199,6 +202,30 @@ def test_discs_and_rings_are_fitted_with_their_measured_profile(spot: str, dista
     if spot == "disc":
         wrong = detector(Track(diameter=diameter, minmass=20_000, spot="gaussian"))(frame)
         assert abs(pair_distance_bias([(wrong, both[:50].reshape(-1, 2))])[0]) > 0.1
+
+
+@pytest.mark.parametrize(("spot", "diameter"), [("gaussian", 11), ("disc", 11), ("ring", 13)])
+@pytest.mark.parametrize("snr", [8.0, 25.0, 100.0])
+def test_the_shape_is_chosen_from_the_frame(spot: str, diameter: int, snr: float) -> None:
+    """Pairs that overlap beside lone ones. Gaussian spots alone take nothing from each other, however noisy."""
+    both = pairs(3, 12.0 if spot == "ring" else 8.4).reshape(-1, 2, 2)
+    truth = np.concatenate([both[:50].reshape(-1, 2), both[50:, 0]])
+    frame = exposed(truth, 512, 0, snr, spot=spot)
+    assert spot_shape([frame], Track(diameter=diameter)) == spot
+    assert spot_shape([frame[:40, :40]], Track(diameter=diameter)) == "gaussian"        # too few to ask
+
+
+def test_a_movie_of_rings_needs_no_setting(tmp_path: Path) -> None:
+    truth = lattice(1, 256, 32)
+    frames = np.stack([exposed(truth + 0.2 * k, 256, k, 25.0, spot="ring") for k in range(4)])
+    tifffile.imwrite(tmp_path / "rings.tif", frames, photometric="minisblack")
+    tracks = vd.track(tmp_path / "rings.tif", diameter=13, search_range=4)
+    assert tracks.info["spot"] == "ring"
+    assert tracks.info["parameters"]["spot"] == "auto"
+    assert tracks.n_particles == len(truth)
+    assert (tracks.dataframe["flag"] & 32 > 0).all()
+    again = vd.track(tmp_path / "rings.tif", diameter=13, search_range=4, spot="gaussian")
+    assert again.n_particles != len(truth)
 
 
 def test_noise_alone_gives_nothing() -> None:

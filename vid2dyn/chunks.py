@@ -241,12 +241,12 @@ def _prepare(path: Path, parts: Path, settings: Track, options: Mapping[str, Any
     folder = parts / key[:16]
     plan_file = folder / "plan.json"
     try:
-        known = json.loads(plan_file.read_text())["minmass"]
-        plan = plan_of(video, dataclasses.replace(settings, minmass=float(known)))
+        known = json.loads(plan_file.read_text())
+        plan = plan_of(video, dataclasses.replace(settings, minmass=float(known["minmass"]), spot=known["spot"]))
         plan = dataclasses.replace(plan, settings=settings)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, ConfigError):
         plan = plan_of(video, settings)
-        _write_json(plan_file, {"minmass": plan.in_force.minmass})
+        _write_json(plan_file, {"minmass": plan.in_force.minmass, "spot": plan.in_force.spot})
     return _Work(path, dict(options), video, plan, key, digest, folder, part_frames)
 
 

@@ -17,6 +17,7 @@ from numba import njit
 from vid2dyn.tracking import gaussians, information
 from vid2dyn.tracking.gaussians import LONGEST, bell
 from vid2dyn.tracking.nearby import neighbours
+from vid2dyn.tracking.profiles import Profile
 
 NEAR = 6.0
 """Distance below which spots are fitted together [widths]: alone, each would be pulled by 0.0007 w there (and by
@@ -50,8 +51,8 @@ class Fitted:
         Standard errors (y, x) [px] and pixel noise [grey levels].
     misfit : float
         What the model leaves of a typical spot beyond noise, root mean square over its brightness.
-    measured : bool
-        Whether the model is a profile measured in the frame rather than a Gaussian.
+    profile : Profile, optional
+        The model, where it is not a Gaussian but measured in the frame.
     """
 
     spots: np.ndarray
@@ -62,7 +63,7 @@ class Fitted:
     nearest: np.ndarray
     errors: np.ndarray
     misfit: float = 0.0
-    measured: bool = False
+    profile: Profile | None = None
 
 
 def fit_all(image: np.ndarray, spots: np.ndarray, width: float, sure: bool, free: bool, bounds: np.ndarray,
@@ -134,6 +135,8 @@ def _width_in_crowd(image: np.ndarray, fitted: Fitted, width: float, bounds: np.
     spots[:, 5] = 1e3
     gaussians.fit_together(image, spots, everyone, fitted.start, fitted.index, all_free, bounds, _CAREFULLY[0],
                            _CAREFULLY[1] * width)
+    if not len(spots):
+        return width
     good = (spots[:, 2] > 0.3 * np.median(spots[:, 2])) & (spots[:, 3] > 1.01 * bounds[0])
     good &= spots[:, 3] < 0.99 * bounds[1]
     if not good.any():

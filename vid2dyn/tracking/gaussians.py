@@ -23,7 +23,7 @@ from numba import njit
 
 Y, X, AMPLITUDE, WIDTH, BACKGROUND, SHIFT, MISFIT = range(7)
 """Columns of a table of spots: centre [px], amplitude [grey levels], width [px], background [grey levels], last
-move [px], mean squared difference of image and model where nobody is near [grey levels²]."""
+move of the centre or the width [px], mean squared difference of image and model where nobody is near [grey levels²]."""
 
 REACH = 2.5
 """Half edge of the fitted square [widths]: 0.3 % of the information on the position lies outside."""
@@ -250,6 +250,7 @@ def _move(spots, i, solution, free, bounds, beyond):
     if free:
         wider = w + min(max(solution[4] * scale * w, -0.2 * w), 0.2 * w)
         spots[i, 3] = min(max(wider, bounds[0]), bounds[1])
+        spots[i, 5] = max(far, abs(spots[i, 3] - w))
 
 
 @njit(cache=True, nogil=True)

@@ -21,6 +21,7 @@ from vid2dyn.tracking.filters import keep
 from vid2dyn.tracking.link import NearestLinks
 from vid2dyn.tracking.minmass import automatic_minmass
 from vid2dyn.tracking.settings import Track
+from vid2dyn.tracking.shape_choice import spot_shape
 from vid2dyn.trajectories import Trajectories
 from vid2dyn.video import Video
 
@@ -121,7 +122,7 @@ class Plan:
     settings : Track
         As given.
     in_force : Track
-        The same with `minmass` chosen.
+        The same with `minmass` and `spot` chosen.
     start, stop : int
         First frame and the one after the last.
     """
@@ -142,11 +143,12 @@ class Plan:
             digest = sha256(video.path)
         return {"source": video.path.name, "sha256": digest, "codec": info.codec, "inter_coded": info.inter_coded,
                 "parameters": recipe(self.settings), "minmass": float(self.in_force.minmass or 0.0),
-                "warnings": warnings, "versions": {name: version(name) for name in ("vid2dyn", "trackpy", "numpy")}}
+                "spot": self.in_force.spot, "warnings": warnings,
+                "versions": {name: version(name) for name in ("vid2dyn", "trackpy", "numpy")}}
 
     def until(self, stop: int) -> Plan:
-        """The plan of a movie that was left at frame `stop`: settings that repeat it, minmass included."""
-        settings = dataclasses.replace(self.settings, stop=stop, minmass=self.in_force.minmass)
+        """The plan of a movie that was left at frame `stop`: settings that repeat it, what was chosen included."""
+        settings = dataclasses.replace(self.settings, stop=stop, minmass=self.in_force.minmass, spot=self.in_force.spot)
         return Plan(settings, dataclasses.replace(self.in_force, stop=stop), self.start, stop)
 
     def nothing(self, video: Video) -> str:
@@ -161,7 +163,7 @@ class Plan:
 
 
 def plan_of(video: Video, settings: Track) -> Plan:
-    """Settings checked against the movie, with `minmass` chosen from a few of its frames where it is automatic.
+    """Settings checked against the movie; `spot` and `minmass` chosen from a few of its frames where automatic.
 
     Raises
     ------
@@ -174,15 +176,18 @@ def plan_of(video: Video, settings: Track) -> Plan:
     stop = len(video) if settings.stop is None else min(settings.stop, len(video))
     if settings.start >= stop:
         raise DataError(f"{video.path}: nothing from start = {settings.start}; the movie has {len(video)} frames.")
-    minmass = settings.minmass
-    if minmass is None:
-        minmass = automatic_minmass(_spread(video, settings.start, stop), settings)
-    return Plan(settings, dataclasses.replace(settings, minmass=minmass), settings.start, stop)
+    in_force = settings
+    if settings.spot == "auto" and settings.compat == "none":
+        in_force = dataclasses.replace(in_force, spot=spot_shape(_spread(video, settings.start, stop, 2), settings))
+    if settings.minmass is None:
+        minmass = automatic_minmass(_spread(video, settings.start, stop, _LOOKED_AT), in_force)
+        in_force = dataclasses.replace(in_force, minmass=minmass)
+    return Plan(settings, in_force, settings.start, stop)
 
 
-def _spread(video: Video, start: int, stop: int) -> list[np.ndarray]:
-    """A few frames spread evenly over start <= frame < stop."""
-    numbers = np.unique(np.linspace(start, stop - 1, _LOOKED_AT).round().astype(int))
+def _spread(video: Video, start: int, stop: int, count: int) -> list[np.ndarray]:
+    """`count` frames spread evenly over start <= frame < stop."""
+    numbers = np.unique(np.linspace(start, stop - 1, count).round().astype(int))
     return [checked(video[int(k)], int(k), video) for k in numbers]
 
 

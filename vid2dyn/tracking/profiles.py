@@ -116,6 +116,27 @@ def _collect(image, spots, which, start, index, radius, table, clean, bins):
 
 
 @njit(cache=True, nogil=True)
+def unexplained(image, spots, which, start, index, table, radius, noise_model):
+    """(left, light): what the model leaves beyond noise of the pixels within `radius` of spots `which`, and what there
+    is above their backgrounds [grey levels², summed]."""
+    offset, gain, floor = noise_model
+    n = int(radius) + 1
+    left = light = 0.0
+    for i in which:
+        near = index[start[i]:start[i + 1]]
+        cy, cx = math.floor(spots[i, 0] + 0.5), math.floor(spots[i, 1] + 0.5)
+        for y in range(max(cy - n, 0), min(cy + n + 1, image.shape[0])):
+            for x in range(max(cx - n, 0), min(cx + n + 1, image.shape[1])):
+                r = math.sqrt((y - spots[i, 0]) ** 2 + (x - spots[i, 1]) ** 2)
+                if r < radius:
+                    above = image[y, x] - spots[i, 4] - _others(spots, near, table, y, x)
+                    rest = above - spots[i, 2] * _light(table, r)
+                    left += rest * rest - max(offset + gain * image[y, x], floor)
+                    light += above * above
+    return left, light
+
+
+@njit(cache=True, nogil=True)
 def _accumulate(image, spots, i, near, table, radius, offset, gain, floor, m, rhs, noise):
     """Normal equations of columns (p, 1, dp/dy, dp/dx); `noise[0..1]` = sums of squared derivatives times variance."""
     m[:] = 0.0

@@ -51,8 +51,8 @@ class Track:
         First frame, and the one after the last; None: to the end.
     spot : {"auto", "gaussian", "disc", "ring"}
         What a particle looks like. "disc" and "ring" measure the common profile in every frame, best with some
-        particles on their own, and fit that; "ring" also searches with it. "auto" is "gaussian", which is right for
-        discs too as long as they do not overlap.
+        particles on their own, and fit that; "ring" also searches with it. "auto" chooses by what a Gaussian and a
+        measured profile leave of the light in two frames (`vid2dyn.tracking.shape_choice`).
     spot_width : float, optional
         Width (standard deviation) of a particle's image where a Gaussian is fitted [px]; None measures it in every
         frame.

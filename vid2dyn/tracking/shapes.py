@@ -58,7 +58,7 @@ def fit_measured(image: np.ndarray, spots: np.ndarray, radius: float, noise: tup
                      5 * _SWEEPS if last else _SWEEPS, 0.002 if last else 0.02, errors)
         turn += 1
     n = len(spots)
-    return Fitted(spots, np.zeros(n, bool), np.isfinite(nearest), start, index, nearest, errors, measured=True)
+    return Fitted(spots, np.zeros(n, bool), np.isfinite(nearest), start, index, nearest, errors, profile=profile)
 
 
 def _responding(image: np.ndarray, spots: np.ndarray, profile: Profile, reach: float) -> np.ndarray:

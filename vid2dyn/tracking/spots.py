@@ -54,8 +54,20 @@ class SpotFitter(Detector):
         self.filter_gain = noise_gain(self.noise_size, self.boxcar)
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
-        settings = self.settings
         image, filtered = _buffers(frame.shape)
+        fitted, _ = self.fitted(frame, image, filtered)
+        if fitted is None:
+            return np.empty((0, len(COLUMNS)))
+        return self._table(image, filtered, fitted, self.settings.threshold_for(frame.dtype), _ceiling(frame))
+
+    def fitted(self, frame: np.ndarray, image: np.ndarray, filtered: np.ndarray,
+               ) -> tuple[Fitted | None, tuple[float, float, float]]:
+        """All spots of a frame, those included that the settings drop; and the noise of pixels (offset, gain, floor).
+
+        `image` and `filtered`, float32 of the frame's shape, become the frame with bright particles and that
+        band-passed.
+        """
+        settings = self.settings
         noise = _bright(frame, settings.invert, image)
         level = float(np.median(image[::8, ::8]))
         deviation = noise.std(level) * self.filter_gain
@@ -63,10 +75,8 @@ class SpotFitter(Detector):
         _, maxima = band_pass(image, self.noise_size, self.boxcar, max(threshold, _SIGNIFICANT * deviation),
                               filtered)
         maxima = maxima[distinct(maxima, filtered, float(settings.diameter), _VALLEY * deviation)]
-        if not len(maxima):
-            return np.empty((0, len(COLUMNS)))
-        fitted = self._fitted(image, filtered, maxima, (noise.offset, noise.gain, noise.floor), level)
-        return self._table(image, filtered, fitted, threshold, _ceiling(frame))
+        model = (noise.offset, noise.gain, noise.floor)
+        return (self._fitted(image, filtered, maxima, model, level) if len(maxima) else None), model
 
     def _fitted(self, image: np.ndarray, filtered: np.ndarray, maxima: np.ndarray,
                 noise: tuple[float, float, float], level: float) -> Fitted:
@@ -114,7 +124,7 @@ class SpotFitter(Detector):
         if settings.separation:
             keep[keep] = _apart(spots[keep, :2], seen[keep, 0], settings.separation)
         crowd = np.isfinite(fitted.nearest)
-        flag = np.where(crowd, 2, 1) + 4 * fitted.held + 8 * fitted.added + 32 * fitted.measured
+        flag = np.where(crowd, 2, 1) + 4 * fitted.held + 8 * fitted.added + 32 * (fitted.profile is not None)
         flag += 16 * _saturated(image, spots, ceiling)
         std = np.minimum(fitted.errors[:, :2], radius)
         return np.column_stack([spots[:, :2], std, seen, flag])[keep]
