@@ -136,7 +136,7 @@ def prior_of(theta: np.ndarray, layout: Layout) -> Prior:
     """Weak: bend and cold part of the order of the gas, smooth radial functions, conduction known to a factor of 3."""
     precision = np.zeros((layout.size, layout.size))
     mean = theta.copy()
-    n, kappa = max(theta[2], 1e-6), max(theta[6], 1e-300)
+    n, kappa = max(theta[2], 1e-6), max(theta[6], 1e-100)      # its inverse square is still a number
     for k, width in ((0, 3.0), (1, 3.0 * max(theta[1], 1e-6)), (2, 3.0 * n), (3, 0.5), (4, n), (5, n),
                      (6, 3.0 * kappa), (7, 30.0)):
         precision[k, k] = width**-2 if layout.active[k] else 1.0
