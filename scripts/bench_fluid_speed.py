@@ -1,13 +1,16 @@
 """The compiled fluid: cost, memory, growth with size, and the laws over 10,000 steps.
 
     python scripts/bench_fluid_speed.py                      # all parts
-    python scripts/bench_fluid_speed.py --parts step memory  # some: step, memory, growth, laws
+    python scripts/bench_fluid_speed.py --parts step train   # some: step, train, memory, growth, laws
     python scripts/bench_fluid_speed.py --json figures.json  # the same numbers, for machines
 
 step     cost of a step in yardsticks: the forward pass of an MLP 2-50-50-1 (tanh, float32) on 200,334 rows, six times
          33,389 pairs; the fluid has 4,000 particles and 35,183 pairs, 33,389 were it without order. Both on one thread,
          timed in turns in this run; of each the smallest of the repeats counts, and beside it the ratio of the medians,
          as whatever else the machine does can only add. Asked: 0.15 or less.
+train    cost of learning from one step of the same fluid in yardsticks: forces, friction, full covariance by conjugate
+         gradients, score in all numbers, entropy carried with its slopes, and the share of information and of the
+         scoring step. Neighbours are searched in the first sweep and kept. Asked: 2.5 or less.
 memory   resident memory of 100,000 particles with their pairs, by a process of its own. Asked: under 4 GB.
 growth   processor time (one thread) and memory a particle from 1,000 to 1,000,000. Asked: linear.
 laws     500 particles of noisy gas, 10,000 steps: change of energy in N kT (exact step 1e-10, Verlet 1e-3), change of
@@ -108,6 +111,40 @@ def part_step(repeats: int = 12) -> dict[str, float]:
             **{name: best[name] / best["yardstick"] for name in kinds}}
 
 
+def part_train(repeats: int = 6, count: int = 10) -> dict[str, float]:
+    """One sweep over `count` steps with one information and one scoring step, per step."""
+    from vid2dyn.fitting.fluid_loop import improved, moments, prior_of, score_and_information
+    from vid2dyn.inference.fluid_numbers import Layout
+    from vid2dyn.inference.fluid_steps import FluidSteps
+
+    frozen, start = fluid(PARTICLES)
+    frames = list(fluid_frames(frozen, start, FluidRollout(DT), steps=60 + count, threads=1))[60:]
+    data = FluidSteps(np.stack([f.position for f in frames]), np.stack([f.velocity for f in frames]), DT, start.box,
+                      frozen.cutoff)
+    layout = Layout(3, frozen.cutoff, frozen.mass, 1 / 500, 4, 1, np.arange(8 + 2 * 7) != 7)
+    theta = moments([data], layout)
+    prior, sigma = prior_of(theta, layout), np.zeros(data.n)
+    forward = yardstick()
+
+    def train() -> None:
+        score, information, _ = score_and_information([data], [sigma], theta, layout, 0, every=count)
+        improved(theta, score, information, prior, layout)
+
+    forward()
+    train()
+    times: dict[str, list[float]] = {"yardstick": [], "train": []}
+    for _ in range(repeats):
+        times["yardstick"].append(seconds(forward, 3))
+        times["train"].append(seconds(train) / count)
+    best = {name: min(values) for name, values in times.items()}
+    pairs = len(data.pairs(0).first)
+    middle = float(np.median(times["train"]) / np.median(times["yardstick"]))
+    print(f"yardstick {1e3 * best['yardstick']:.1f} ms; learning from a step of {PARTICLES} particles, {pairs} pairs: "
+          f"{1e3 * best['train']:.1f} ms = {best['train'] / best['yardstick']:.2f} yardsticks (medians: {middle:.2f})")
+    return {"yardstick_ms": 1e3 * best["yardstick"], "train_ms": 1e3 * best["train"],
+            "train": best["train"] / best["yardstick"], "medians": middle}
+
+
 def measure(n: int, count: int) -> dict[str, float]:
     """One process: time of a step and memory of n particles."""
     frozen, start = fluid(n)
@@ -175,8 +212,8 @@ def part_laws(count: int = 10_000) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", nargs="+", default=["step", "memory", "growth", "laws"],
-                        choices=["step", "memory", "growth", "laws"])
+    parser.add_argument("--parts", nargs="+", default=["step", "train", "memory", "growth", "laws"],
+                        choices=["step", "train", "memory", "growth", "laws"])
     parser.add_argument("--json", type=Path)
     parser.add_argument("--one", nargs=2, type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -188,7 +225,8 @@ def main() -> None:
                                "load": os.getloadavg()[0]}
     print(f"{figures['machine']}, {figures['cores']} cores, load {figures['load']:.1f} when started")
     for part in arguments.parts:
-        figures[part] = {"step": part_step, "memory": part_memory, "growth": part_growth, "laws": part_laws}[part]()
+        figures[part] = {"step": part_step, "train": part_train, "memory": part_memory, "growth": part_growth,
+                         "laws": part_laws}[part]()
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=1))
 

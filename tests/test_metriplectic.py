@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from vid2dyn.errors import ConfigError, DataError, ModelError
 from vid2dyn.progress import Cancelled
 from vid2dyn.simulators.sdpd import SDPD
 
-GAS = SDPD(n_particles=110, box_length=0.604, frames=161, flow="taylor_green", flow_speed=30.0, equilibration=6,
+GAS = SDPD(n_particles=110, box_length=0.604, frames=131, flow="taylor_green", flow_speed=30.0, equilibration=6,
            substeps=5)
 FLAT = SDPD(n_particles=64, dim=2, box_length=0.6, frames=41, flow="taylor_green", flow_speed=15.0, equilibration=4,
             substeps=4)
@@ -35,7 +36,8 @@ def other() -> vd.Trajectories:
 
 @pytest.fixture(scope="module")
 def model(tracks, other):
-    return vd.fit([tracks, other], vd.Metriplectic(cutoff=0.2, mass=0.5, compare=("isothermal",), window=24))
+    return vd.fit([tracks, other], vd.Metriplectic(cutoff=0.2, mass=0.5, compare=("isothermal",), window=24,
+                                                    tolerance=1.0))
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +61,7 @@ def visited(model, tracks):
 
 
 def test_temperature_and_pressure_are_those_of_the_gas(model, tracks):
-    """N = 110, 160 steps: a tenth of the data of the issue, so 8 %; bands of 99.99 % hold the truth."""
+    """N = 110, 130 steps: a tenth of the data of the issue, so 8 %; bands of 99.99 % hold the truth."""
     S, moved, V = visited(model, tracks)
     middle = np.quantile(S, [0.1, 0.5, 0.9]), np.quantile(V, [0.1, 0.5, 0.9])
     shift = (moved - S).mean()
@@ -145,8 +147,9 @@ def test_functions_say_what_they_need(model):
 
 def test_isothermal_fluid_has_no_entropy_to_find():
     """DPD at one temperature, with a force outside the family: nothing is invented."""
-    dpd = vd.simulators.DPD(n_particles=90, box_length=3.0, frames=121, equilibration=60)
-    found = vd.fit(vd.simulate(dpd, seed=1), vd.Metriplectic(cutoff=1.0, law="radial", compare=("isothermal",)))
+    dpd = vd.simulators.DPD(n_particles=90, box_length=3.0, frames=101, equilibration=60)
+    found = vd.fit(vd.simulate(dpd, seed=1), vd.Metriplectic(cutoff=1.0, law="radial", compare=("isothermal",),
+                                                          tolerance=1.0))
     assert found.report["entropy_identifiable"] is False
     assert any("Entropy not identifiable from these data" in said for said in found.report["warnings"])
     # T from noise over friction: 2.5 % error at this size
@@ -295,6 +298,19 @@ def test_command_line_fits_rolls_out_and_reports(flat, tmp_path: Path):
     text = (tmp_path / "page.html").read_text()
     assert "Shear viscosity" in text
     assert "entropy" in text.lower()
+
+
+def test_readme_example_runs_and_is_right():
+    import re
+
+    text = (Path(__file__).resolve().parents[1] / "README.md").read_text()
+    (block,) = [b for b in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL) if "vd.Metriplectic" in b]
+    names: dict[str, object] = {"vd": vd, "np": np}
+    exec(compile(block, "README.md", "exec"), names)
+    gas: Any = names["gas"]
+    assert abs(gas.shear_viscosity() / 50 - 1) < 0.25
+    judge: Any = names["judge"]
+    assert np.corrcoef(names["hidden"], judge.entropy)[0, 1] > 0.7                          # type: ignore[arg-type]
 
 
 def test_experiment_file_knows_the_kind(tmp_path: Path):
