@@ -12,7 +12,7 @@ defocus     in state 1 the image is 1.25 times as wide, its light the same
 brightness  in state 1 the image is 1.5 times as bright
 shape       in state 1 the image is a disc of the same light and nearly the same radius of gyration
 switching   as defocus, and every particle draws a new state at 2/s
-control     as defocus, but D = 0.4 µm²/s for all
+control     as defocus, but D = 0.4 µm²/s for all; then nothing says which column to take, and its AUC means nothing
 
 Columns of the table, means over the films:
 
