@@ -83,6 +83,7 @@ def video(studio: Studio) -> Iterator[Path]:
     panel = studio.panel
     studio.only("Open").sample_button.click()
     studio.idle()
+    panel.sections["Open"].path.setText("sample_data/clip.tif")
     panel.sections["Detect"].unfold(False)
     yield studio.picture("1_open")
     detect = studio.only("Detect")

@@ -238,9 +238,17 @@ def origin(layer: Any, carried: Any) -> Step:
 
 
 def open_panel(viewer: napari.viewer.Viewer) -> Any:
-    """The panel in a viewer, opened if it is not there; what menus and `vid2dyn view` call."""
+    """The panel in a viewer, opened if it is not there; what `vid2dyn view` calls."""
     _, widget = viewer.window.add_plugin_dock_widget("vid2dyn", "Video to model")
     return widget
+
+
+def open_here() -> Any:
+    """The panel in the viewer that is open; what the menus Layers > Track and Layers > Visualize call."""
+    import napari
+
+    viewer = napari.current_viewer()
+    return None if viewer is None else open_panel(viewer)
 
 
 def nearest(values: np.ndarray, value: float) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,22 @@ def lattice_settings() -> Any:
 
 
 def clip() -> list[Layer]:
-    """Charged colloids, rendered; without the repository a shorter film is made on the spot."""
-    return layers_of(clip_video(), "clip")
+    """Charged colloids, rendered."""
+    return layers_of(vd.open(clip_path()), "clip")
 
 
-def clip_video() -> Any:
-    """The sample recording, or a small one rendered now where the repository is not there."""
+def clip_path() -> Path:
+    """The sample recording; where the repository is not there, a smaller one is rendered once, for this computer."""
     if CLIP.is_file():
-        return vd.open(CLIP)
-    source = vd.simulators.Brownian(n_particles=150, frames=60, frames_per_second=80.0, diffusion=0.4, exposure=0.0125,
-                                    micrometre_per_pixel=0.13, box_length=30.0, pair=vd.simulators.Yukawa())
-    return vd.render(source, vd.simulators.Renderer(height=192, width=192, spot_sigma=1.6), seed=0)
+        return CLIP
+    made = Path(tempfile.gettempdir()) / "vid2dyn_sample" / "clip.tif"
+    if not made.is_file():
+        made.parent.mkdir(exist_ok=True)
+        source = vd.simulators.Brownian(n_particles=150, frames=60, frames_per_second=80.0, diffusion=0.4,
+                                        exposure=0.0125, micrometre_per_pixel=0.13, box_length=30.0,
+                                        pair=vd.simulators.Yukawa())
+        vd.render(source, vd.simulators.Renderer(height=192, width=192, spot_sigma=1.6), seed=0, to=made)
+    return made
 
 
 def gas() -> list[Layer]:

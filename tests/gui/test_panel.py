@@ -334,6 +334,17 @@ def test_what_napari_opens_by_itself_is_taken(panel: Any, qtbot: Any) -> None:
     assert "clip" in section(panel, "Open").message.text()
 
 
+def test_the_menus_open_the_panel(make_napari_viewer: Any) -> None:
+    from vid2dyn_napari.panel import Panel, open_here
+
+    viewer = make_napari_viewer()
+    made = open_here()
+    assert isinstance(made, Panel)
+    viewer.add_points(np.zeros((1, 2)), name="here")
+    assert [layer.name for layer in made.viewer.layers] == ["here"]
+    made.stop()
+
+
 def test_tracks_of_another_plugin_are_taken(panel: Any, qtbot: Any) -> None:
     rows = [[k, t, 10 + k + 0.1 * t, 20.0] for k in range(3) for t in range(30)]
     layer = panel.viewer.add_tracks(np.array(rows, float), scale=(0.5, 0.2, 0.2), units=("s", "um", "um"))

@@ -125,13 +125,10 @@ class Open(Section):
     def open_sample(self) -> None:
         """A sample with known truth."""
         which = self.sample.currentIndex()
-        if which == 0 and samples.CLIP.is_file():
-            self.path.setText(str(samples.CLIP))
+        if which == 0:
             self.units.fill({})
             self.filled = {}
-            self.open_path()
-        elif which == 0:
-            self.start(lambda progress: samples.clip_video(), self._opened_video, "rendering the sample")
+            self.start(lambda progress: self.panel.session.open(samples.clip_path()), self._opened, "opening")
         else:
             made = samples.gas_settings() if which == 1 else samples.lattice_settings()
             self.start(lambda progress: self.panel.session.simulate(made, 0, progress), self._opened, "simulating")
@@ -175,11 +172,6 @@ class Open(Section):
 
     # ---------------------------------------------------------------- afterwards
 
-    def _opened_video(self, video: Any) -> None:
-        path = getattr(video, "path", Path("sample"))
-        self.panel.session.take(video, Step("open", {"path": path, "calibration": {}}))
-        self._opened(video)
-
     def _opened(self, found: Any) -> None:
         if isinstance(found, vd.Model):
             self.say(f"{found!r}".strip("<>"), "good")
@@ -200,6 +192,8 @@ class Open(Section):
             if hasattr(found, "units") else {}
         self.units.fill(self.filled)
         self.at = self.panel.session.steps["open"].arguments.get("path")
+        if self.at is not None:
+            self.path.setText(str(self.at))
         notes = list(getattr(found, "warnings", ()))
         wanted = {"frames_per_second": "frame rate", "micrometre_per_pixel": "µm per pixel"}
         if isinstance(found, vd.Video):
