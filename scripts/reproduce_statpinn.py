@@ -64,7 +64,7 @@ def exclusion(kernel: tuple[float, ...], width: float, realisations: int) -> Any
 
 def slow(kernel: tuple[float, ...], width: float, realisations: int) -> Any:
     """Range 2: m falls by 5 % towards waves of 60 sites (so far reaches its memory): elements and waves are long."""
-    return S.Arrhenius(sites=1000, kernel=kernel, starts=((0.5, 0.45, 3), (0.275, 0.225, 4), (0.725, 0.225, 4)),
+    return S.Arrhenius(sites=500, kernel=kernel, starts=((0.5, 0.45, 3), (0.275, 0.225, 3), (0.725, 0.225, 3)),
                        windows=windows(8, width), realisations=realisations)
 
 
@@ -77,7 +77,7 @@ FAR: dict[str, Any] = {"force_range": 50, "elements": 50}
 CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "ssep": (exclusion((), 50.0, 6000), {}),
     "zrp": (S.ZeroRange(sites=500, starts=((1.0, 0.85, 5), (0.45, 0.3, 5), (1.5, 0.4, 6)), windows=windows(16, 75.0),
-                        realisations=6000), {}),
+                        realisations=9000), {}),
     "nn+1": (exclusion((1.0,), 50.0, 10_000), {}),
     "nn+2": (exclusion((2.0,), 100.0, 6000), {}),
     "nn-1": (exclusion((-1.0,), 25.0, 10_000), {}),
@@ -86,8 +86,8 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "kac-2": (box(-2.0, 25.0, 1000), FAR),
     "nonlocal": (S.Arrhenius(sites=500, kac_range=50, kac_strength=2.0, starts=NONLOCAL_STARTS,
                              windows=windows(8, 100.0), realisations=4000), {"force_range": 50, "elements": 25}),
-    "range2 1,1": (slow((1.0, 1.0), 400.0, 1500), {"elements": 20}),
-    "range2 0,2": (slow((0.0, 2.0), 600.0, 1200), {"elements": 20}),
+    "range2 1,1": (slow((1.0, 1.0), 400.0, 4000), {"elements": 10}),
+    "range2 0,2": (slow((0.0, 2.0), 400.0, 4000), {"elements": 10}),
 }
 
 

@@ -7,6 +7,7 @@ The map of the house, top to bottom; a file imports only from lines below its ow
     chunks       one movie tracked in parts, by any number of processes
     experiment   the TOML file: every table a constructor call
     pipeline     the verbs: open, track, diffusion, simulate, fit, compare, load, report
+    field_page   the page of density fields
     report, suggestion, fitting  the page; proposed settings; estimators and their error bars
     model        the file format and what a fitted model can say
     rollout, integrators, fluid_rollout   dynamics + start -> trajectories; steps of a fluid; the same, compiled

@@ -220,16 +220,19 @@ def compare(a: Annotated[Path, typer.Argument(help="Tracks: the data.")],
 
 
 @verb(calibration=Units)
-def report(tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet, or a table .csv/.xml).")],
+def report(tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet, or a table .csv/.xml), or .fields.")],
            model: Annotated[Path | None, typer.Option(help="Model (.vid2dyn) fitted to them.")] = None,
            rollout: Annotated[Path | None, typer.Option(help="Rollout (.parquet) of the model.")] = None,
            video: Annotated[Path | None, typer.Option(help="The recording, for the picture.")] = None,
            out: Annotated[Path, Out] = Path("report.html"), *, calibration: dict[str, Any],
            progress: Progress) -> None:
     """One self-contained HTML page about tracks and, where given, the model and its rollout."""
-    page = pipeline.report(suffix(out, ".html"), tracks=tracks_at(tracks, calibration),
+    def data_at(path: Path) -> Any:
+        return pipeline.load(path) if path.suffix == ".fields" else tracks_at(path, calibration)
+
+    page = pipeline.report(suffix(out, ".html"), tracks=data_at(tracks),
                            model=model_at(model) if model else None,
-                           rollout=tracks_at(rollout) if rollout else None,
+                           rollout=data_at(rollout) if rollout else None,
                            video=pipeline.open(video) if video else None)  # type: ignore[arg-type]
     say(f"written to {page}")
 

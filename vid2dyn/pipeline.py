@@ -257,17 +257,19 @@ def load(path: PathLike) -> Trajectories | Model | Fields | TrainedPatchEncoder:
                     "vd.open reads recordings.")
 
 
-def report(out: PathLike = "report.html", *, tracks: Trajectories, model: Model | None = None,
-           rollout: Trajectories | None = None, video: Video | None = None, comparison: Comparison | None = None,
-           truth: Mapping[str, Any] | None = None, title: str | None = None) -> Path:
+def report(out: PathLike = "report.html", *, tracks: Trajectories | Fields, model: Model | None = None,
+           rollout: Trajectories | Fields | None = None, video: Video | None = None,
+           comparison: Comparison | None = None, truth: Mapping[str, Any] | None = None,
+           title: str | None = None) -> Path:
     """One self-contained HTML page: headline numbers, warnings, detections, MSD, potential, calibration.
 
     Parameters
     ----------
     out : path
         The page to write (whole or not at all).
-    tracks : Trajectories
-        Data; everything else is optional, and its section is left out where it is absent.
+    tracks : Trajectories or Fields
+        Data; everything else is optional, and its section is left out where it is absent. Of fields: their model and
+        its rollout.
     model, rollout, comparison
         Results of `vd.fit`, `Model.rollout` and `vd.compare` (made here from tracks and rollout if absent).
     video : Video
@@ -275,8 +277,14 @@ def report(out: PathLike = "report.html", *, tracks: Trajectories, model: Model 
     truth : mapping
         What is known about the sample; default ``tracks.info["truth"]``.
     """
+    from vid2dyn.fields import Fields
     from vid2dyn.report import write_page
 
+    if isinstance(tracks, Fields):
+        from vid2dyn.field_page import write_field_page
+
+        return write_field_page(out, tracks, model=model, rollout=rollout,  # type: ignore[arg-type]
+                                truth=truth, title=title)
     return write_page(out, tracks, model=model, rollout=rollout, video=video, comparison=comparison,
                       truth=truth, title=title)
 

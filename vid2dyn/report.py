@@ -38,13 +38,17 @@ def write_page(out: str | os.PathLike[str], tracks: Any, *, model: Any = None, r
                video: Any = None, comparison: Any = None, truth: Mapping[str, Any] | None = None,
                title: str | None = None) -> Path:
     """Write the page to `out` (whole or not at all) and return its path; see `vid2dyn.pipeline.report`."""
+    content = contents(tracks, model, rollout, video, comparison, truth)
+    return render(out, title or Path(str(tracks.info.get("source", "trajectories"))).stem, content)
+
+
+def render(out: str | os.PathLike[str], name: str, content: Mapping[str, Any]) -> Path:
+    """Put what a page says (`contents`) on a page, whole or not at all; returns its path."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     out = Path(out)
-    content = contents(tracks, model, rollout, video, comparison, truth)
     environment = Environment(loader=PackageLoader("vid2dyn", "."), autoescape=True, undefined=StrictUndefined,
                               trim_blocks=True, lstrip_blocks=True)
-    name = title or Path(str(tracks.info.get("source", "trajectories"))).stem
     page = environment.get_template("report.html.j2").render(title=name, version=__version__, **content)
     with atomic(out) as scratch:
         scratch.write_text(page, encoding="utf-8")

@@ -8,4 +8,5 @@ from vid2dyn.convert.files import read_table, to_sfi
 from vid2dyn.convert.frames import from_napari, from_trackpy, to_napari, to_trackpy
 from vid2dyn.convert.trackmate import from_trackmate
 
-__all__ = ["from_napari", "from_trackmate", "from_trackpy", "read_table", "to_fields", "to_napari", "to_sfi", "to_trackpy"]
+__all__ = ["from_napari", "from_trackmate", "from_trackpy", "read_table", "to_fields", "to_napari", "to_sfi",
+           "to_trackpy"]

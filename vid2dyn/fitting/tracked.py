@@ -5,9 +5,9 @@ the increments of a wave k over a time h have the variance per particle
 
     <|Δ exp(i k x)|²> = 2 [1 - exp(-k² (D h + σ²))]
 
-for h so short that k² D h << 1 a line in h: slope 2 k² D, intercept 2 k² σ². Noise moves the intercept only, so the slope
-is the mobility. Motion blur of a shutter open for t_E takes D t_E/3 off the intercept and leaves the slope (Berglund,
-Phys. Rev. E 82, 011917, 2010).
+for h so short that k² D h << 1 a line in h: slope 2 k² D, intercept 2 k² σ². Noise moves the intercept only, so the
+slope is the mobility. Motion blur of a shutter open for t_E takes D t_E/3 off the intercept and leaves the slope
+(Berglund, Phys. Rev. E 82, 011917, 2010).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from vid2dyn.fitting.elements import Elements, Moments, Statistics
 
 @dataclass(frozen=True)
 class DensityDiffusion:
-    """D = m/ρ [µm²/s] with its standard error; `intercept`, σ² less blur [µm²] (rounding to cells, cell²/12, taken out),
-    negative where blur wins; `through_origin`, what the shortest window alone says [µm²/s], noise included."""
+    """D = m/ρ [µm²/s] with its standard error; `intercept`, σ² less blur [µm²] (rounding to cells, cell²/12, taken
+    out), negative where blur wins; `through_origin`, what the shortest window alone says [µm²/s], noise included."""
 
     D: float
     D_stderr: float
@@ -57,8 +57,8 @@ def diffusion_of_density(fields: Fields, elements: int | None = None, groups: in
                         "vd.convert.to_fields(tracks).")
     widths = np.diff(fields.times)
     if np.ptp(widths) < 1e-9 * widths.max():
-        raise DataError("All windows have the same width, so localisation noise and diffusion look alike. Use lags such "
-                        "as (1, 2, 4, 8).")
+        raise DataError("All windows have the same width, so localisation noise and diffusion look alike. Use lags "
+                        "such as (1, 2, 4, 8).")
     statistics = Statistics.of(fields, Elements(fields.n_cells, elements or max(4, fields.n_cells // 10)), groups)
     length = float(fields.info["length"])
     D, intercept, first = _fit(statistics.without(None), length)
