@@ -100,8 +100,8 @@ def threads() -> None:
         print(f"{count} thread(s): {rate:.2e} trials/s, drawing the starts included")
 
 
-def coverage(seeds: int) -> None:
-    """Part of seeds and densities at which the 95 % band holds the exact value, and of seeds at each density."""
+def coverage(seeds: int) -> dict[str, np.ndarray]:
+    """(seeds, densities) whether the 95 % band holds the exact mobility, f'' and D."""
     simulator = S.Arrhenius(sites=200, realisations=600, starts=((0.5, 0.42, 1), (0.5, 0.42, 2)),
                             windows=(20.0, 40.0, 60.0, 80.0, 100.0))
     rho = np.linspace(0.15, 0.85, 8)
@@ -114,8 +114,7 @@ def coverage(seeds: int) -> None:
             low, high = model.band(name, rho)
             held[name].append((low <= truth) & (truth <= high))
         print(f"{seed + 1}/{seeds}", end="\r", file=sys.stderr, flush=True)
-    for name, each in held.items():
-        print(f"{name:<10} held {np.mean(each):.1%}, by density " + " ".join(f"{p:.2f}" for p in np.mean(each, axis=0)))
+    return {name: np.array(each) for name, each in held.items()}
 
 
 def main() -> None:
@@ -124,7 +123,8 @@ def main() -> None:
     options = parser.parse_args()
     print(machine())
     if options.coverage:
-        coverage(options.coverage)
+        for name, each in coverage(options.coverage).items():
+            print(f"{name:<10} held {each.mean():.1%}, by density " + " ".join(f"{p:.2f}" for p in each.mean(axis=0)))
         return
     throughput()
     threads()

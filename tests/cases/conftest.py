@@ -38,3 +38,8 @@ def bench_rollout() -> ModuleType:
 @pytest.fixture(scope="session")
 def reproduce_patches() -> ModuleType:
     return _script("reproduce_patches")
+
+
+@pytest.fixture(scope="session")
+def bench_lattice() -> ModuleType:
+    return _script("bench_lattice")
