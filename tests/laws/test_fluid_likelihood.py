@@ -10,7 +10,7 @@ import pytest
 from vid2dyn.box import Free, Periodic
 from vid2dyn.dynamics.gas import gas_state
 from vid2dyn.encoders.entropy import invariants, shrunk, start_of
-from vid2dyn.inference import fluid_score
+from vid2dyn.inference import fluid_density, fluid_step
 from vid2dyn.inference.fluid_numbers import Layout
 from vid2dyn.inference.fluid_score import sweep
 from vid2dyn.inference.fluid_start import carried_entropy
@@ -41,8 +41,8 @@ def data() -> FluidSteps:
 @pytest.mark.parametrize("power", [1, 0])
 def test_score_is_the_slope_of_the_log_likelihood(data, power, monkeypatch):
     """Of one step, in every number; 2,000 probes leave 1.5 % of the largest term of each slope (5 standard errors)."""
-    monkeypatch.setattr(fluid_score, "PROBES", 2000)
-    monkeypatch.setattr(fluid_score, "TOLERANCE", 1e-10)
+    monkeypatch.setattr(fluid_step, "PROBES", 2000)
+    monkeypatch.setattr(fluid_step, "TOLERANCE", 1e-10)
     layout, theta = numbers(power)
     start = np.random.default_rng(0).normal(size=data.n) * 4
     score = sweep(data, theta, layout, start, until=1).score[0]
@@ -171,7 +171,7 @@ def test_marginal_likelihood_leaves_out_only_correlations(data, monkeypatch):
     """Of the same order as the exact one, within what particles share with their neighbours."""
     layout, theta = numbers()
     exact = sweep(data, theta, layout, np.zeros(data.n), slopes=False, likelihood_from=0, until=2).log_likelihood
-    monkeypatch.setattr(fluid_score, "DENSE", 0)
+    monkeypatch.setattr(fluid_density, "DENSE", 0)
     marginal = sweep(data, theta, layout, np.zeros(data.n), slopes=False, likelihood_from=0, until=2).log_likelihood
     assert (np.abs(exact - marginal) / data.n < 0.6).all()
 
@@ -181,11 +181,11 @@ def test_forces_and_friction_are_those_of_the_fluid(data):
     import torch
 
     from vid2dyn.dynamics.fluid import Pairs
-    from vid2dyn.model.metriplectic import fluid_of
+    from vid2dyn.inference.fluid_functions import fluid_of
     from vid2dyn.snapshot import Snapshot
 
     layout, theta = numbers()
-    frame = fluid_score._Frame(data, 0, theta, layout)
+    frame = fluid_step.Step(data, 0, theta, layout)
     S = np.random.default_rng(7).normal(size=data.n) * 3
     frame.at(S, np.zeros((layout.thermal, data.n)))
     x = torch.as_tensor(data.position[0] + 0.5 * data.dt * data.velocity[0])

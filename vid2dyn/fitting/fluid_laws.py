@@ -7,10 +7,10 @@ import math
 import numpy as np
 
 from vid2dyn.fluid_rollout import FluidFrame, FluidRollout, fluid_energy, fluid_frames
+from vid2dyn.inference.fluid_functions import fluid_of
 from vid2dyn.inference.fluid_numbers import Layout
 from vid2dyn.inference.fluid_score import sweep
 from vid2dyn.inference.fluid_steps import FluidSteps
-from vid2dyn.model.metriplectic import fluid_of
 
 STEPS = 40
 

@@ -15,7 +15,8 @@ from vid2dyn.errors import ModelError
 from vid2dyn.files import atomic
 from vid2dyn.inference import _fluid_sums as sums
 from vid2dyn.inference.fluid_numbers import Layout
-from vid2dyn.inference.fluid_score import _Frame, sweep
+from vid2dyn.inference.fluid_score import sweep
+from vid2dyn.inference.fluid_step import Step
 from vid2dyn.inference.fluid_steps import FluidSteps
 from vid2dyn.progress import Progress, converging, silent
 
@@ -99,7 +100,7 @@ def moments(data: Sequence[FluidSteps], layout: Layout) -> np.ndarray:
     squares, sizes = 0.0, 0.0
     for part in data:
         for t in range(0, part.count, max(1, part.count // 60)):
-            frame = _Frame(part, t, theta, layout)
+            frame = Step(part, t, theta, layout)
             frame.at(np.zeros(part.n), np.zeros((layout.thermal, part.n)))
             rub, push = np.zeros((part.n, part.dim)), np.empty((1, part.n, part.dim))
             i, j, _ = frame.ends

@@ -27,6 +27,7 @@ from vid2dyn.config import recipe as recipe_of
 from vid2dyn.dynamics.metriplectic_recipe import Metriplectic
 from vid2dyn.errors import DataError
 from vid2dyn.fitting import fluid_evidence as evidence
+from vid2dyn.fitting.fluid_certainty import certainty
 from vid2dyn.fitting.fluid_laws import laws
 from vid2dyn.fitting.fluid_loop import (
     Prior,
@@ -35,19 +36,13 @@ from vid2dyn.fitting.fluid_loop import (
     learn,
     moments,
     prior_of,
-    score_and_information,
 )
 from vid2dyn.inference.fluid_numbers import Layout
-from vid2dyn.inference.fluid_score import sweep
 from vid2dyn.inference.fluid_start import pattern, started
 from vid2dyn.inference.fluid_steps import FluidSteps
 from vid2dyn.model.metriplectic import MetriplecticModel
 from vid2dyn.progress import Progress, silent
 from vid2dyn.trajectories import Trajectories
-
-BLOCKS = 12
-EVERY = 4
-"""Steps between those that the information of the error bars is taken from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +112,7 @@ def fit_metriplectic(tracks: Trajectories | Sequence[Trajectories], recipe: Metr
             full = isothermal
     if split.same:
         full = _learned(split.everything, full.layout, full.theta, recipe, seed, progress, "fluid, all steps")
-    covariance, excess, support = _certainty(split.everything, full, seed)
+    covariance, excess, support = certainty(split.everything, full.starts, full.theta, full.layout, full.prior, seed)
     arrays = {"theta": full.theta, "covariance": covariance, "support": support,
               "active": full.layout.active.astype(np.int64),
               "layout": np.array([layout.dim, layout.cutoff, layout.mass, layout.volume, layout.knots, layout.power])}
@@ -223,44 +218,6 @@ def _judged(split: Split, full: Member, isothermal: Member, recipe: Metriplectic
     progress(3, 3, "judging")
     calibration = {"chi2": float(chi2.mean()), "numbers": int(len(chi2) * data.n * data.dim)}
     return {"held_out": held, "calibration": calibration}, bool(entropy_gain > 2 * error and entropy_gain > 0)
-
-
-def _certainty(data: Sequence[FluidSteps], member: Member, seed: int) -> tuple[np.ndarray, float, np.ndarray]:
-    """Covariance of the numbers, scatter of the score over what the information says, support of the data."""
-    layout = member.layout
-    _, information, scores = score_and_information(data, member.starts, member.theta, layout, seed, EVERY)
-    rows = np.flatnonzero(layout.active)
-    info = information[np.ix_(rows, rows)]
-    total = info + member.prior.precision[np.ix_(rows, rows)]
-    size = np.sqrt(np.diag(total))
-    inverse = np.linalg.inv(total / size[:, None] / size) / size[:, None] / size
-    blocks = [b.sum(axis=0)[rows] / np.sqrt(len(b)) for s in scores for b in np.array_split(s, BLOCKS)]
-    count = sum(len(s) for s in scores)
-    # whitened score of blocks: 1 in every direction if the model is right; the mean score is that of the prior
-    values, vectors = np.linalg.eigh(info / size[:, None] / size / count)
-    good = values > 1e-6 * values.max()
-    white = (np.array(blocks) / size) @ vectors[:, good] / np.sqrt(values[good])
-    excess = float((white**2).mean())
-    covariance = np.zeros((layout.size, layout.size))
-    covariance[np.ix_(rows, rows)] = inverse * max(1.0, excess)
-    return covariance, excess, _support(data, member)
-
-
-def _support(data: Sequence[FluidSteps], member: Member) -> np.ndarray:
-    """Quantiles of S, V and r in the data, (3, 5)."""
-    from vid2dyn.encoders.entropy import invariants
-
-    S, x, r = [], [], []
-    for part, start in zip(data, member.starts, strict=True):
-        found = sweep(part, member.theta, member.layout, start, slopes=False)
-        for t in range(0, part.count, max(1, part.count // 20)):
-            S.append(found.entropy[t])
-            box = part.box.after((part.first_frame + t) * part.dt)
-            x.append(invariants(part.position[t], part.velocity[t], box, part.cutoff).log_volume)
-            r.append(part.pairs(t).r)
-    at = [0, 0.025, 0.5, 0.975, 1]
-    return np.array([np.quantile(np.concatenate(S), at), np.quantile(np.exp(np.concatenate(x)), at),
-                     np.quantile(np.concatenate(r), at)])
 
 
 def _said(model: MetriplecticModel) -> dict[str, Any]:
