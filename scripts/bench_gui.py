@@ -153,14 +153,14 @@ def long_movie(bench: Bench, folder: Path, frames: int = 10_000, edge: int = 256
     bench.app.processEvents()
     say(f"open {frames:,} frames of {edge} x {edge} px ({path.stat().st_size / 1e6:.0f} MB)",
         time.perf_counter() - begin, "s")
-    for name, order in (("in order", range(300)), ("at random", rng.integers(0, frames, 300))):
+    for name, order, bound in (("in order", range(300), 50.0), ("at random", rng.integers(0, frames, 300), 100.0)):
         took = []
         for k in order:
             begin = time.perf_counter()
             bench.viewer.dims.set_current_step(0, int(k))
             bench.app.processEvents()
             took.append(time.perf_counter() - begin)
-        say(f"one step of the slider, {name}, median", 1e3 * float(np.median(took)), "ms", 50.0)
+        say(f"one step of the slider, {name}, median", 1e3 * float(np.median(took)), "ms", bound)
     say("memory that this took", memory() - before, "MB", 250.0)
 
 

@@ -123,13 +123,25 @@ def video(studio: Studio) -> Iterator[Path]:
 
 
 def gas(studio: Studio) -> Iterator[Path]:
-    """The simulated gas: particles coloured by their entropy."""
+    """The simulated gas: particles coloured by their entropy, the fluid that is learned, and its budgets."""
     opening = studio.only("Open")
     opening.sample.setCurrentIndex(1)
     opening.sample_button.click()
     studio.idle()
     studio.panel.viewer.dims.set_current_step(0, 60)
     yield studio.picture("8_gas")
+    fit = studio.only("Fit")
+    fit.form.fill({**fit.form.values(), "compare": (), "bend": False, "cold": False})
+    fit.fit_button.click()
+    studio.wait(lambda: fit.canvas.figure.axes or not studio.panel.worker.busy)
+    yield studio.picture("8_gas_fitting")
+    studio.idle()
+    studio.only("Learned model")
+    yield studio.picture("8_gas_learned")
+    studio.only("Roll out").run_button.click()
+    studio.idle()
+    studio.panel.viewer.dims.set_current_step(0, 60)
+    yield studio.picture("8_gas_rollout")
 
 
 def lattice(studio: Studio) -> Iterator[Path]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.font_manager import findfont
 from PIL import Image, ImageDraw, ImageFont
 
 import vid2dyn as vd
@@ -143,7 +144,7 @@ class Side:
                 yield line, where[part[-1]] if now[part[-1]] else None
 
     def _words(self, draw: ImageDraw.ImageDraw, frame: int) -> None:
-        units, font = self.tracks.units, ImageFont.load_default(18)
+        units, font = self.tracks.units, ImageFont.truetype(findfont("DejaVu Sans"), 18)      # it has a µ
         fps = units.frames_per_second
         draw.text((10, 8), self.title, fill=(255, 255, 255), font=font)
         draw.text((self.shape[1] - 10, 8), f"{frame / fps:.2f} s" if fps else f"frame {frame}", fill=(255, 255, 255),

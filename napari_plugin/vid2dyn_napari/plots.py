@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QSizePolicy
 
@@ -22,7 +23,7 @@ _STYLE: Any = {
     "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 8.5, "axes.labelsize": 8,
     "xtick.labelsize": 7, "ytick.labelsize": 7, "legend.fontsize": 7, "legend.frameon": False, "lines.linewidth": 1.4,
     "font.family": "DejaVu Sans", "mathtext.default": "regular", "axes.formatter.useoffset": False,
-    "axes.formatter.limits": (-3, 4),
+    "axes.formatter.limits": (-4, 5),
 }
 
 
@@ -253,6 +254,7 @@ def convergence(curves: Mapping[str, tuple[list[int], list[float]]]) -> Callable
         for name, (steps, left) in curves.items():
             axes.plot(steps, left, "o-", ms=3, label=name)
         axes.set(xlabel="step", yscale="log", ylabel="still to go")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend()
     return draw
 

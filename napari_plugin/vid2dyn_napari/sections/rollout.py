@@ -149,6 +149,10 @@ class Rollout(Section):
         for name, tracks, offset in [*sides, ("model particles", session.future, self.offset)]:
             follower = self.panel.follow(name, tracks, column, offset, limits)
             limits = follower.limits
+            if column == "entropy" and tracks is session.tracks:
+                # a model counts entropy from the mean of the first frame
+                origin = curves.first_entropy(tracks) or 0.0
+                limits = (limits[0] - origin, limits[1] - origin)
 
     # ---------------------------------------------------------------- lattice
 
