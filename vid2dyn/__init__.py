@@ -11,6 +11,7 @@ The map of the house, top to bottom; a file imports only from lines below its ow
     report, suggestion, fitting  the page; proposed settings; estimators and their error bars
     model        the file format and what a fitted model can say
     rollout, integrators, fluid_rollout   dynamics + start -> trajectories; steps of a fluid; the same, compiled
+    inference    velocities -> the entropy that nobody sees, and the likelihood of a fluid
     encoders     surroundings or picture of a particle -> latent columns of its state
     dynamics     potentials + friction matrix M = G Gᵀ: drift, noise and laws follow
     snapshot     nodes joined by pairs (torch begins here)
