@@ -219,7 +219,10 @@ def part_witness(frames: int = 3000) -> dict[str, Any]:
     rolled = np.array([f.position for f in run]), np.array([f.velocity for f in run])
     out: dict[str, Any] = {}
     print(f"witness: {frames} frames of {n} particles, SDPD simulator against metriplectic rollout, {BLOCKS} blocks")
-    for name, (curve, axis) in {"VACF": (_vacf, "lag"), "MSD": (_msd, "lag"), "RDF": (_rdf, "r")}.items():
+    frame = gas.substeps * gas.time_step
+    lags, r = frame * np.array(LAGS), 0.5 * (EDGES[1:] + EDGES[:-1])
+    for name, curve, where, axis in (("VACF", _vacf, lags, "lag [time]"), ("MSD", _msd, lags[1:], "lag [time]"),
+                                     ("RDF", _rdf, r, "r [box edge]")):
         a, b = (np.array([curve(x, v) for x, v in _blocks(data)]) for data in (simulated, rolled))
         difference = a.mean(0) - b.mean(0)
         error = np.sqrt((a.var(0, ddof=1) + b.var(0, ddof=1)) / len(a))
@@ -228,7 +231,7 @@ def part_witness(frames: int = 3000) -> dict[str, Any]:
         rmse = float(np.sqrt((difference**2).mean() / (a.mean(0) ** 2).mean()))
         out[name] = {"rmse": rmse, "chi2_per_point": float((z**2).mean()), "largest_z": float(np.abs(z).max()),
                      "simulator": a.mean(0).tolist(), "rollout": b.mean(0).tolist(), "error": error.tolist(),
-                     "axis": axis}
+                     "at": where.tolist(), "axis": axis}
         print(f"  {name}: relative RMSE {rmse:.2%}, mean z² {out[name]['chi2_per_point']:.2f}, largest |z| "
               f"{out[name]['largest_z']:.1f} of {kept.sum()} points")
     return out
@@ -240,6 +243,8 @@ def _blocks(data: tuple[np.ndarray, np.ndarray]) -> list[tuple[np.ndarray, np.nd
 
 LAGS = (0, 2, 5, 10, 20, 40, 70, 100)
 """In frames; a tenth of the run must be longer than the last."""
+EDGES = np.linspace(0.02, 0.4, 20)
+"""Bins of r, up to twice the cutoff."""
 
 
 def _vacf(x: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -258,13 +263,12 @@ def _rdf(x: np.ndarray, v: np.ndarray) -> np.ndarray:
     """g(r) up to twice the cutoff, from every 20th frame."""
     from scipy.spatial import cKDTree
 
-    edges = np.linspace(0.02, 0.4, 20)
     n = x.shape[1]
-    counts = np.zeros(len(edges) - 1)
+    counts = np.zeros(len(EDGES) - 1)
     for frame in x[::20]:
         tree = cKDTree(frame % 1.0, boxsize=1.0)
-        counts += np.diff(tree.count_neighbors(tree, edges))
-    return counts / (len(x[::20]) * n * (n - 1) * 4 / 3 * np.pi * np.diff(edges**3))
+        counts += np.diff(tree.count_neighbors(tree, EDGES))
+    return counts / (len(x[::20]) * n * (n - 1) * 4 / 3 * np.pi * np.diff(EDGES**3))
 
 
 def plot(out: dict[str, Any], path: Path) -> None:
@@ -276,9 +280,9 @@ def plot(out: dict[str, Any], path: Path) -> None:
 
     figure, axes = plt.subplots(1, 3, figsize=(12, 3.6))
     for axis, (name, curve) in zip(axes, out.items()):
-        axis.errorbar(range(len(curve["error"])), curve["simulator"], curve["error"], fmt="o", ms=4, label="simulator")
-        axis.plot(curve["rollout"], label="rollout")
-        axis.set(title=name, xlabel=f"{curve['axis']} (points)")
+        axis.errorbar(curve["at"], curve["simulator"], curve["error"], fmt="o", ms=4, label="simulator")
+        axis.plot(curve["at"], curve["rollout"], label="rollout")
+        axis.set(title=name, xlabel=curve["axis"])
     axes[0].legend()
     figure.tight_layout()
     figure.savefig(path, dpi=120)
