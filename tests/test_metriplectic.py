@@ -193,6 +193,19 @@ def test_killed_and_resumed_fit_ends_with_the_same_bits(flat, tmp_path):
     assert resumed.save(tmp_path / "a.vid2dyn").read_bytes() == through.save(tmp_path / "b.vid2dyn").read_bytes()
 
 
+def test_several_trajectories_teach_together(flat, tmp_path):
+    """Two teach and the third judges; the second starts at a temperature of its own, found in its first steps."""
+    hotter = dataclasses.replace(FLAT, kT=1.3).run(seed=6)
+    one = vd.fit([flat, flat], quick())
+    both = vd.fit([flat, hotter, flat], quick())
+    assert both.report["laws"]["energy_drift"] < 1e-10
+    assert not np.array_equal(one.arrays["theta"], both.arrays["theta"])
+    start = both.entropy(hotter)[hotter.frame == 0].mean() - both.entropy(flat)[flat.frame == 0].mean()
+    # the hot gas starts c ln 1.3 = 16 kB above; 40 steps of 64 particles and 3 iterations tell its sign and size
+    assert 4 < start < 40
+    assert one.report["laws"]["momentum_drift"] < 1e-12
+
+
 def test_checkpoint_of_other_data_is_not_used(flat, tmp_path):
     recipe = quick(checkpoint=str(tmp_path / "fit"))
     vd.fit(flat, recipe, seed=5)

@@ -48,7 +48,8 @@ class Sweep:
     """What one pass over a trajectory gives.
 
     score : (steps, numbers) slope of the log-likelihood; information : (numbers, numbers), of all steps;
-    entropy : (steps + 1, n) carried; chi2 : (steps,) Rᵀ(2 dt N)⁻¹R over its expectation.
+    entropy : (steps + 1, n) conditional mean of S given what was seen before; chi2 : (steps,) Rᵀ(2 dt N)⁻¹R over its
+    expectation.
     log_likelihood : (steps,) with the log determinants, NaN where not asked for; exact for up to `fluid_density.DENSE`
     coordinates, beyond that the product of the marginals of the particles.
     """
@@ -87,13 +88,15 @@ def sweep(data: FluidSteps, theta: np.ndarray, layout: Layout, start: np.ndarray
     chi2, loglik = np.zeros(steps), None if likelihood_from is None else np.full(steps, np.nan)
     entropy = np.zeros((steps + 1, data.n))
     S: np.ndarray | None = None
+    # S is concave in U, whose variance is unknown · c T²: the mean of S is that much below S of the mean energy
+    blur = 0.5 if theta[1] > 0 else 0.0
     S_of, unknown = np.zeros((layout.thermal, data.n)), 1.0
     for t in range(steps):
         frame = Step(data, t, theta, layout)
         if S is None:
             S = start + theta[7] + theta[2] * np.log(frame.V / layout.volume)
             S_of[2], S_of[7] = np.log(frame.V / layout.volume), 1.0
-            entropy[0] = S
+            entropy[0] = S - blur * unknown
         frame.at(S, S_of)
         x = frame.residual()
         chi2[t] = (x * frame.R).sum() / max(1, frame.R.size - data.dim)
@@ -106,7 +109,7 @@ def sweep(data: FluidSteps, theta: np.ndarray, layout: Layout, start: np.ndarray
             assert loglik is not None
             loglik[t] = log_likelihood(frame, x)
         S, S_of, unknown = frame.carried(x, unknown)
-        entropy[t + 1] = S
+        entropy[t + 1] = S - blur * unknown
     if information_every:
         taken = len(range(information_every // 2, steps, information_every))
         information *= steps / max(1, taken)
