@@ -175,7 +175,7 @@ def suffix(path: Path, wanted: str) -> Path:
 
 
 def viewer(paths: list[Path]) -> None:
-    """Show paths in the viewer that is installed: the entry point group vid2dyn.viewers, which napari's plugin fills."""
+    """Show paths in the viewer that is installed (entry point group vid2dyn.viewers; napari's plugin is in it)."""
     from importlib.metadata import entry_points
 
     how = 'Install it with pip install "vid2dyn[gui]" (in a clone: pip install -c constraints.txt -e ".[gui]").'
@@ -184,10 +184,11 @@ def viewer(paths: list[Path]) -> None:
         raise ConfigError(f"view: no viewer is installed. {how}")
     try:
         found[0].load()(paths)
-    except ModuleNotFoundError as error:
+    except ImportError as error:                       # a package, a Qt binding, or a library of the system
         if str(error.name).partition(".")[0] == "vid2dyn":
             raise
-        raise ConfigError(f"view: {error.name} is not installed. {how}") from None
+        raise ConfigError(f"view: {error}. {how} Where a library (.so) is missing, the README names the system "
+                          "packages.") from None
 
 
 def show_parts(family: str | None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -25,8 +27,13 @@ def view(paths: Iterable[Path], show: bool = True) -> Any:
     ------
     DataError
         When a path is not there or cannot be read; before a window opens.
+    ConfigError
+        Without a display, where Qt would end the process.
     """
     wanted = [file for path in paths for file in members(Path(path))]
+    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        raise vd.ConfigError("view: there is no display (DISPLAY is not set). Run it where there is a screen, over "
+                             "ssh -X, or under xvfb-run.")
     import napari
 
     from vid2dyn_napari.panel import open_panel

@@ -320,6 +320,24 @@ def test_files_of_a_run(tmp_path: Path) -> None:
         members(tmp_path / "absent")
 
 
+def test_view_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from typer.testing import CliRunner
+
+    from vid2dyn.cli import app
+
+    absent = CliRunner().invoke(app, ["view", str(tmp_path / "absent.tif")])
+    assert (absent.exit_code, "no such file" in absent.stderr) == (2, True)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    blind = CliRunner().invoke(app, ["view", str(CLIP)])
+    assert (blind.exit_code, "no display" in blind.stderr) == (2, True)
+    monkeypatch.setenv("DISPLAY", ":99")
+    monkeypatch.setitem(sys.modules, "napari", None)       # as where it is not installed
+    bare = CliRunner().invoke(app, ["view", str(CLIP)])
+    assert (bare.exit_code, "vid2dyn[gui]" in bare.stderr) == (2, True)
+
+
 def test_without_the_repository_a_sample_is_rendered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(samples, "CLIP", tmp_path / "absent.tif")
     monkeypatch.setattr(samples.tempfile, "gettempdir", lambda: str(tmp_path))
