@@ -1,7 +1,8 @@
-"""Functions of a density as cubic splines, and the mobility and free energy that are made of them."""
+"""Functions of a density, as splines or as a network, and the mobility and free energy that are made of them."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +11,53 @@ from scipy.interpolate import BSpline
 from vid2dyn.dynamics.even_kernels import EvenKernels
 from vid2dyn.errors import ConfigError
 
+STIFFNESS = 1e-2
+"""Prior of networks over that of splines, which cannot bend at the ends as networks can and are not punished for it."""
+
+GRID = 64
+"""Densities at which the roughness of a network is taken."""
+
+
+class DensityShape(ABC):
+    """Functions of a density on [low, high], linear in `knots` coefficients; constant outside."""
+
+    low: float
+    high: float
+    knots: int
+
+    @abstractmethod
+    def basis(self, rho: np.ndarray) -> np.ndarray:
+        """(..., knots) values at densities rho."""
+
+    @abstractmethod
+    def from_low(self, rho: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(..., knots) first and second repeated integral from `low` to densities within the range."""
+
+    @abstractmethod
+    def roughness(self) -> np.ndarray:
+        """(knots, knots) prior precision of the coefficients."""
+
+    def integral(self, rho: np.ndarray, times: int, origin: float) -> np.ndarray:
+        """(..., knots) repeated integral (`times` = 1 or 2) of each function, zero with its slope at `origin`."""
+        rho = np.asarray(rho, dtype=float)
+
+        def everywhere(at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            inside = np.clip(at, self.low, self.high)
+            once, twice = self.from_low(inside)
+            out, value = (at - inside)[..., None], self.basis(inside)
+            # beyond the ends the function is constant, so its integrals are a line and a parabola
+            return once + value * out, twice + once * out + 0.5 * value * out**2
+
+        first, second = everywhere(rho)
+        first0, second0 = everywhere(np.asarray(origin, dtype=float))
+        if times == 1:
+            return first - first0
+        return second - second0 - first0 * (rho - origin)[..., None]
+
 
 @dataclass(frozen=True)
-class DensityFunction:
-    """Cubic B-splines on [low, high], `knots` of them; outside, functions keep their value at the edge.
+class DensityFunction(DensityShape):
+    """Cubic B-splines on [low, high], `knots` of them.
 
     Examples
     --------
@@ -38,34 +82,74 @@ class DensityFunction:
         return np.concatenate([[self.low] * 3, inner, [self.high] * 3])
 
     def basis(self, rho: np.ndarray) -> np.ndarray:
-        """(..., knots) values at densities rho."""
         rho = np.asarray(rho, dtype=float)
         flat = np.clip(rho, self.low, self.high).ravel()
         return BSpline.design_matrix(flat, self._edges, 3).toarray().reshape(*rho.shape, self.knots)
 
-    def integral(self, rho: np.ndarray, times: int, origin: float) -> np.ndarray:
-        """(..., knots) repeated integral (`times` = 1 or 2) of each spline, zero with its slope at `origin`."""
-        rho = np.asarray(rho, dtype=float)
-
-        def from_low(at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            inside = np.clip(at, self.low, self.high)
-            once, twice = spline.antiderivative(1), spline.antiderivative(2)
-            out = (at - inside)[..., None]
-            # beyond the ends the function is constant, so its integrals are a line and a parabola
-            first = once(inside) + spline(inside) * out
-            return first, twice(inside) + once(inside) * out + 0.5 * spline(inside) * out**2
-
+    def from_low(self, rho: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         spline = BSpline(self._edges, np.eye(self.knots), 3)
-        first, second = from_low(rho)
-        first0, second0 = from_low(np.asarray(origin, dtype=float))
-        if times == 1:
-            return first - first0
-        return second - second0 - first0 * (rho - origin)[..., None]
+        return spline.antiderivative(1)(rho), spline.antiderivative(2)(rho)
 
     def roughness(self) -> np.ndarray:
-        """(knots, knots) matrix of the summed squared third differences of the coefficients."""
+        """Summed squared third differences of the coefficients."""
         third = np.diff(np.eye(self.knots), 3, axis=0)
         return third.T @ third
+
+
+@dataclass(frozen=True, eq=False)
+class DensityNetwork(DensityShape):
+    """Features that a network of two tanh layers makes of the density, and a constant; its last layer is linear.
+
+    Hidden layers are trained by `vid2dyn.fitting.features`; the last one, in which m and f'' differ, is then fitted
+    exactly as the coefficients of splines are, and has the same error bars.
+
+    Parameters
+    ----------
+    low, high : float
+    first : (width, 2) array
+        Weights and biases of the first layer on (2ρ - low - high)/(high - low).
+    second : (knots - 1, width + 1) array
+        Of the second; biases last.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> network = DensityNetwork(0.1, 0.9, rng.normal(size=(6, 2)), rng.normal(size=(4, 7)))
+    >>> h = 1e-4
+    >>> slope = (network.integral(0.3 + h, 2, 0.5) - network.integral(0.3 - h, 2, 0.5)) / (2 * h)
+    >>> network.knots, bool(np.allclose(slope, network.integral(0.3, 1, 0.5), atol=1e-8))
+    (5, True)
+    """
+
+    low: float
+    high: float
+    first: np.ndarray
+    second: np.ndarray
+
+    @property
+    def knots(self) -> int:  # type: ignore[override]
+        return len(self.second) + 1
+
+    def basis(self, rho: np.ndarray) -> np.ndarray:
+        rho = np.clip(np.asarray(rho, dtype=float), self.low, self.high)
+        place = (2 * rho - self.low - self.high) / (self.high - self.low)
+        hidden = np.tanh(place[..., None] * self.first[:, 0] + self.first[:, 1])
+        features = np.tanh(hidden @ self.second[:, :-1].T + self.second[:, -1])
+        return np.concatenate([np.ones((*rho.shape, 1)), features], axis=-1)
+
+    def from_low(self, rho: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """By Gauss' rule: the functions are smooth, 24 points are exact to rounding."""
+        node, weight = np.polynomial.legendre.leggauss(24)
+        length = (np.asarray(rho, dtype=float) - self.low)[..., None]
+        at = self.low + 0.5 * length * (node + 1)
+        value = self.basis(at) * (0.5 * length * weight)[..., None]
+        return value.sum(axis=-2), (value * (np.asarray(rho)[..., None] - at)[..., None]).sum(axis=-2)
+
+    def roughness(self) -> np.ndarray:
+        """As for splines of as many knots, whose summed squared third differences are h⁵ ∫ (third derivative)², h
+        apart, times STIFFNESS."""
+        third = np.diff(self.basis(np.linspace(self.low, self.high, GRID)), 3, axis=0)
+        return STIFFNESS * ((GRID - 1) / (self.knots - 3)) ** 5 * third.T @ third + 1e-6 * np.eye(self.knots)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,14 +162,14 @@ class Landscape:
 
     Parameters
     ----------
-    function : DensityFunction
+    function : DensityShape
         Shape of g and f''.
     log_mobility, curvature : (knots + kernels.count,) arrays
         Coefficients of g, then b; of f'', then c.
     kernels : EvenKernels, optional
     """
 
-    function: DensityFunction
+    function: DensityShape
     log_mobility: np.ndarray
     curvature: np.ndarray
     kernels: EvenKernels | None = None

@@ -44,6 +44,8 @@ class GradientFlow(Recipe):
         starts should vary on the scale of the range, or the kernel stays unknown.
     kernel_knots : int
         Resolution of that kernel in distance.
+    shape : {"spline", "network"}
+        What ln m and f'' are made of: cubic B-splines, or features of the density that a small network learns first.
     smoothness : float
         Prior precision of their roughness; raise it for few data.
 
@@ -61,6 +63,7 @@ class GradientFlow(Recipe):
     force_range: int = 0
     kernel_knots: int = 4
     smoothness: float = 1.0
+    shape: Literal["spline", "network"] = "spline"
 
     def __post_init__(self) -> None:
         if self.elements is not None and self.elements < 4:
@@ -69,6 +72,8 @@ class GradientFlow(Recipe):
             raise ConfigError(f"GradientFlow: degree = {self.degree}; choose 1 or 2.")
         if self.knots < 4:
             raise ConfigError(f"GradientFlow: knots = {self.knots}; use at least 4.")
+        if self.shape not in ("spline", "network"):
+            raise ConfigError(f"GradientFlow: shape = {self.shape!r}; choose 'spline' or 'network'.")
         if self.force_range < 0:
             raise ConfigError(f"GradientFlow: force_range = {self.force_range}; give a number of cells, 0 for short "
                               "forces.")

@@ -37,7 +37,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import block_diag, cho_factor, cho_solve, solve_triangular
 
-from vid2dyn.dynamics.density import DensityFunction, Landscape
+from vid2dyn.dynamics.density import DensityShape, Landscape
 from vid2dyn.dynamics.even_kernels import EvenKernels
 from vid2dyn.errors import ModelError
 from vid2dyn.fitting.elements import Moments, resampled
@@ -58,7 +58,7 @@ class Design:
     """
 
     data: Moments
-    function: DensityFunction
+    function: DensityShape
     kernels: EvenKernels | None
     rho: np.ndarray
     columns: np.ndarray
@@ -66,7 +66,7 @@ class Design:
     prior: np.ndarray
 
     @classmethod
-    def of(cls, data: Moments, function: DensityFunction, kernels: EvenKernels | None = None,
+    def of(cls, data: Moments, function: DensityShape, kernels: EvenKernels | None = None,
            smooth: float = 1.0) -> Design:
         """Of the mean densities in `data`, with prior precision `smooth` of third differences of the coefficients, of
         first differences along a kernel."""

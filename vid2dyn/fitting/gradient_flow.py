@@ -10,12 +10,13 @@ import numpy as np
 
 import vid2dyn
 from vid2dyn.config import recipe as recipe_of
-from vid2dyn.dynamics.density import DensityFunction, Landscape
+from vid2dyn.dynamics.density import DensityFunction, DensityNetwork, DensityShape, Landscape
 from vid2dyn.dynamics.even_kernels import EvenKernels
 from vid2dyn.dynamics.gradient_flow import GradientFlow
 from vid2dyn.errors import DataError
 from vid2dyn.fields import Fields
 from vid2dyn.fitting.elements import Elements, Statistics
+from vid2dyn.fitting.features import trained
 from vid2dyn.fitting.fluctuations import Design, learn, short_windows, window_scales
 from vid2dyn.model.gradient_flow import GradientFlowModel
 from vid2dyn.progress import Progress, silent
@@ -26,7 +27,7 @@ GROUPS = 10
 
 def fit_gradient_flow(fields: Fields, recipe: GradientFlow, seed: int = 0,
                       progress: Progress = silent) -> GradientFlowModel:
-    """Learn mobility and free energy; no random numbers are drawn, `seed` is recorded only.
+    """Learn mobility and free energy; `seed` draws the first weights of a network, splines need none.
 
     Raises
     ------
@@ -47,12 +48,17 @@ def fit_gradient_flow(fields: Fields, recipe: GradientFlow, seed: int = 0,
     if high - low < 0.02 * max(high, 1e-9):
         raise DataError(f"The mean density hardly varies ({low:.3g} to {high:.3g}): without gradients nothing drifts "
                         "and the free energy stays unknown. Start from a profile with an amplitude.")
-    function = DensityFunction(low, high, recipe.knots)
+    function: DensityShape = DensityFunction(low, high, recipe.knots)
     reach = recipe.force_range
     kernels = EvenKernels(reach, recipe.kernel_knots, fields.n_cells) if reach else None
     design = Design.of(everything, function, kernels, recipe.smoothness)
     progress(0, GROUPS + 1, "fit")
     found = learn(design)
+    if recipe.shape == "network":
+        found = trained(design, found, recipe.smoothness, seed)
+        function = found.function
+        design = Design.of(everything, function, kernels, recipe.smoothness)
+        found = learn(design, found, rounds=3)
     others = []
     for g in range(GROUPS):
         progress(g + 1, GROUPS + 1, "fit")
@@ -64,6 +70,8 @@ def fit_gradient_flow(fields: Fields, recipe: GradientFlow, seed: int = 0,
     arrays = {"range": np.array([low, high, float(recipe.knots)]), "log_mobility": found.log_mobility,
               "curvature": found.curvature, "covariance": covariance, "sites": np.array([float(fields.n_cells)]),
               "freedom": np.array([GROUPS - 1.0])}
+    if isinstance(function, DensityNetwork):
+        arrays |= {"first": function.first, "second": function.second}
     if kernels is not None:
         arrays["kernels"] = np.array([float(kernels.reach), float(kernels.count)])
     used = dataclasses.replace(recipe, elements=elements.elements)

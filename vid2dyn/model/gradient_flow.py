@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.special import stdtrit
 
-from vid2dyn.dynamics.density import DensityFunction, Landscape
+from vid2dyn.dynamics.density import DensityFunction, DensityNetwork, DensityShape, Landscape
 from vid2dyn.dynamics.even_kernels import EvenKernels
 from vid2dyn.errors import DataError, ModelError
 from vid2dyn.field_rollout import flow, fluctuate
@@ -24,14 +24,17 @@ class GradientFlowModel(Model):
     """A fitted gradient flow, made by `vd.fit` and `vd.load`; energies in kT per site, lengths in rings.
 
     `arrays` holds "range" (lowest and highest density seen, knots), "log_mobility" and "curvature" (see `Landscape`),
-    the "covariance" of both, "sites" of the ring it was learned on, and "kernels" (reach, count) of long-ranged forces.
+    the "covariance" of both, "sites" of the ring it was learned on, and "kernels" (reach, count) of long-ranged forces,
+    "first" and "second" the hidden layers of a network.
     """
 
     kind: ClassVar[str] = "GradientFlow"
 
     @property
-    def _function(self) -> DensityFunction:
+    def _function(self) -> DensityShape:
         low, high, knots = self.arrays["range"]
+        if "first" in self.arrays:
+            return DensityNetwork(float(low), float(high), self.arrays["first"], self.arrays["second"])
         return DensityFunction(float(low), float(high), int(knots))
 
     @property
