@@ -212,8 +212,9 @@ def test_closing_the_viewer_while_a_fit_runs(make_napari_viewer: Any, qtbot: Any
                                              monkeypatch: pytest.MonkeyPatch) -> None:
     from vid2dyn_napari.panel import open_panel
 
-    viewer = make_napari_viewer()
+    viewer = make_napari_viewer(show=True)
     panel = open_panel(viewer)
+    qtbot.waitUntil(panel.isVisible, timeout=LONG)
     track_clip(qtbot, panel, "30")
     told: list[str] = []
 
@@ -229,8 +230,7 @@ def test_closing_the_viewer_while_a_fit_runs(make_napari_viewer: Any, qtbot: Any
     click(qtbot, section(panel, "Fit").fit_button)
     qtbot.wait(100)
     session = panel.session
-    panel.stop()
-    viewer.close()
+    viewer.close()                                        # as the cross of the window does
     qtbot.waitUntil(lambda: told == ["stopped"], timeout=5000)
     assert session.model is None
 
@@ -284,7 +284,7 @@ def test_calibration_of_one_file_is_not_given_to_the_next(panel: Any, qtbot: Any
 
     open_clip(qtbot, panel)
     other = tmp_path / "other.tif"
-    tifffile.imwrite(other, np.zeros((3, 40, 50), np.uint8))
+    tifffile.imwrite(other, np.zeros((3, 40, 50), np.uint8), photometric="minisblack")
     opening = section(panel, "Open")
     opening.path.setText(str(other))
     click(qtbot, opening.open_button)
