@@ -47,7 +47,8 @@ def test_python_example_runs(folder: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert {p.name for p in folder.iterdir()} >= {"tracks.parquet", "model.vid2dyn", "report.html"}
 
 
-def test_lattice_example_runs_and_is_right() -> None:
+def test_lattice_example_runs_and_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"vd": vd, "np": np}
     exec(compile(block_with("GradientFlow()"), "README.md", "exec"), names)
     flow, rho = names["flow"], names["rho"]
