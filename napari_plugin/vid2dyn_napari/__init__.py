@@ -5,9 +5,11 @@ The map of the plugin, top to bottom; a file imports only from lines below its o
     view                 what `vid2dyn view` calls
     panel                one dock widget: the sections in a column, the session, the layers
     sections             one file for each section: a thin widget over verbs of the session
-    section, forms, plots, worker      Qt: collapsible box, form of a class, canvas, verbs off the GUI thread
+    section, forms, plots, worker, followers      Qt: collapsible box, form of a class, canvas, verbs off the GUI thread
+    saving, film                       everything as files
     readers, writers, samples          what napari's menus call
-    session, layers, curves, movie     no Qt: what was done, data <-> layers, what plots show, annotated film
+    curves, budgets, truth             what plots show; what is known beforehand
+    session, wording, layers           what was done and in which words; data <-> layers (no Qt from saving down)
     styles                             colours and sizes
 
 It uses vid2dyn's public names only, and vid2dyn knows nothing of it.

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import vid2dyn as vd
+from vid2dyn_napari.truth import first_entropy, true_limit, true_pair, true_simulator
 
 CUTS = {"mass": ("minmass", "low"), "size": ("max_size", "high"), "ecc": ("max_ecc", "high")}
 """Column of the table -> the setting of `Track` that limits it, and from which side."""
@@ -142,25 +143,6 @@ def _fluid_functions(model: Any, truth: Mapping[str, Any], data: Any) -> list[Le
     return found
 
 
-def first_entropy(data: Any) -> float | None:
-    """Mean entropy at the first frame [kB], the origin from which a model counts; None where it is not recorded."""
-    if data is None or getattr(data, "entropy", None) is None:
-        return None
-    return float(data.entropy[data.frame == data.frame.min()].mean())
-
-
-def true_numbers(truth: Mapping[str, Any]) -> dict[str, float]:
-    """Single numbers of the truth under the names that models have for them."""
-    found = {name: float(value) for name, value in truth.items()
-             if isinstance(value, float | int) and not isinstance(value, bool)}
-    simulator = true_simulator(truth)
-    if simulator is not None and hasattr(simulator, "transport"):
-        values = simulator.transport(simulator.kT, 1.0 / simulator.volume0)
-        found |= {name: float(value) for name, value in zip(("shear_viscosity", "bulk_viscosity", "conductivity"),
-                                                           values)}
-    return found
-
-
 def _pair(model: Any, truth: Mapping[str, Any]) -> list[Learned]:
     low, high = model.support
     r = np.linspace(max(low - 0.05 * (high - low), 1e-3), high + 0.1 * (high - low), 200)
@@ -174,15 +156,6 @@ def _pair(model: Any, truth: Mapping[str, Any]) -> list[Learned]:
         value = getattr(model, name)(r)
         found.append(Learned(title, "distance r (µm)", label, r, value, below, above, (low, high), true))
     return found
-
-
-def true_pair(truth: Mapping[str, Any]) -> Any:
-    """The pair potential that was put in, or None where it is not known or there was none."""
-    table = truth.get("pair")
-    if not isinstance(table, Mapping):
-        return None
-    kind = vd.registry.part("vid2dyn.simulators", vd.simulators.PairPotential, str(table["kind"]))
-    return vd.config.build(kind, table, "truth")
 
 
 def _gradient_flow(model: Any, truth: Mapping[str, Any]) -> list[Learned]:
@@ -204,144 +177,3 @@ def _gradient_flow(model: Any, truth: Mapping[str, Any]) -> list[Learned]:
             y, below, above = y - line, below - line, above - line
         found.append(Learned(title, "density ρ (per site)", label, rho, y, below, above, (low, high), true))
     return found
-
-
-def true_limit(truth: Mapping[str, Any], rho: np.ndarray) -> Any:
-    """Exact free energy and mobility of the lattice process that made the data, or None."""
-    simulator = true_simulator(truth)
-    if simulator is None or not hasattr(simulator, "limit"):
-        return None
-    try:
-        return simulator.limit(rho)
-    except vd.Vid2DynError:
-        return None
-
-
-def true_simulator(truth: Mapping[str, Any]) -> Any:
-    """The simulator behind the data, rebuilt from their truth, or None."""
-    table = truth.get("simulator") if isinstance(truth.get("simulator"), Mapping) else truth
-    kind = table.get("kind") if isinstance(table, Mapping) else None
-    known = vd.registry.parts("vid2dyn.simulators", vd.simulators.Simulator)
-    return vd.config.build(known[kind], table, "truth") if kind in known else None     # type: ignore[arg-type]
-
-
-# -------------------------------------------------------------------- budgets
-
-
-@dataclass(frozen=True)
-class Budget:
-    """Named series in time [s] of data or model: ``series[name] = (values, unit)``."""
-
-    time: np.ndarray
-    series: dict[str, tuple[np.ndarray, str]]
-
-
-def budget(tracks: Any, model: Any = None, truth: Mapping[str, Any] | None = None, frames: int = 200,
-           progress: Any = None) -> Budget | None:
-    """Energy, entropy and momentum of a fluid, or the energy of pairs of colloids; None where neither is defined.
-
-    Parameters
-    ----------
-    frames : int
-        About how many frames are looked at, evenly spaced.
-    """
-    every = max(1, tracks.n_frames // frames)
-    fluid, tracks = _fluid(tracks, model, truth or {})
-    if tracks.entropy is not None and fluid is not None:
-        tell = {} if progress is None else {"progress": progress}
-        found = vd.analysis.thermodynamics(tracks, fluid, every=every, **tell)
-        momentum = np.linalg.norm(found.momentum, axis=1)
-        return Budget(found.time, {
-            "energy": (found.energy - found.energy[0], "change (energy)"),
-            "kinetic": (found.kinetic, "energy"), "entropy": (found.entropy - found.entropy[0], "change (kB)"),
-            "momentum": (momentum, "|Σ m v|")})
-    if model is not None and hasattr(model, "pair_potential") and model.recipe.get("cutoff") is not None:
-        return _pair_energy(tracks, model, every)
-    return None
-
-
-def _fluid(tracks: Any, model: Any, truth: Mapping[str, Any]) -> tuple[Any, Any]:
-    """What turns entropies into energies, and tracks with the entropies that it means.
-
-    A rollout carries those of its model, a simulation those of its simulator; for other data the model infers them.
-    """
-    learned_fluid = model is not None and hasattr(model, "internal_energy")
-    if learned_fluid and "rollout" in tracks.info:
-        return model, tracks
-    simulator = true_simulator(truth or tracks.info.get("truth") or {})
-    if hasattr(simulator, "internal_energy") and tracks.entropy is not None:
-        return simulator, tracks
-    if learned_fluid and tracks.velocities is not None:
-        return model, tracks.replace(dataframe=tracks.dataframe.assign(entropy=model.entropy(tracks)))
-    return None, tracks
-
-
-def _pair_energy(tracks: Any, model: Any, every: int) -> Budget:
-    """Energy of all pairs over the number of particles [kT], under the learned potential."""
-    from scipy.spatial import cKDTree
-
-    cutoff = float(model.recipe["cutoff"])
-    lengths = tracks.box.lengths
-    order = np.argsort(tracks.frame, kind="stable")
-    frames, first = np.unique(tracks.frame[order], return_index=True)
-    position = tracks.positions[order]
-    time, energy = [], []
-    for frame, x in list(zip(frames, np.split(position, first[1:])))[::every]:
-        box = None if lengths is None else np.asarray(lengths)
-        tree = cKDTree(x if box is None else np.mod(x, box), boxsize=box)
-        pairs = tree.query_pairs(cutoff, output_type="ndarray")
-        r = np.linalg.norm(tracks.box.displacement(x[pairs[:, 0]], x[pairs[:, 1]]), axis=1)
-        time.append(frame * tracks.units.dt)
-        energy.append(float(model.pair_potential(r).sum()) / max(len(x), 1))
-    return Budget(np.array(time), {"pair energy": (np.array(energy), "kT per particle")})
-
-
-# -------------------------------------------------------------------- lattice
-
-
-def exact_flow(simulator: Any, rho: np.ndarray, times: np.ndarray) -> np.ndarray | None:
-    """Densities (starts, times, cells) of ρ_t = Φ(ρ)_xx, Φ' = m f'', on a ring of length 1; None without exact m.
-
-    Parameters
-    ----------
-    simulator : Lattice
-        The process whose exact limit is followed.
-    rho : (starts, cells) array
-        Densities at times[0].
-
-    Examples
-    --------
-    >>> x = np.arange(64) / 64
-    >>> free = vd.simulators.Arrhenius(kernel=(0.0,))                       # exclusion alone: m f'' = 1
-    >>> after = exact_flow(free, 0.5 + 0.2 * np.cos(2 * np.pi * x)[None], np.array([0.0, 0.02]))[0, 1]
-    >>> bool(abs(after.max() - 0.5 - 0.2 * np.exp(-4 * np.pi**2 * 0.02)) < 2e-4)
-    True
-    """
-    from scipy.integrate import cumulative_simpson, solve_ivp
-    from scipy.interpolate import CubicSpline
-    from scipy.sparse import diags
-
-    margin = 1e-3
-    grid = np.linspace(max(rho.min() - margin, 1e-6), rho.max() + margin, 201)
-    try:
-        D = simulator.limit(grid).diffusion
-    except vd.Vid2DynError:
-        return None
-    phi = CubicSpline(grid, cumulative_simpson(D, x=grid, initial=0.0))
-    n = rho.shape[1]
-    ring = diags([1.0, 1.0, 1.0, 1.0, 1.0], [-(n - 1), -1, 0, 1, n - 1], shape=(n, n))
-
-    def rate(_: float, state: np.ndarray) -> np.ndarray:
-        value = phi(state)
-        return n**2 * (np.roll(value, -1) - 2 * value + np.roll(value, 1))
-
-    return np.stack([solve_ivp(rate, (times[0], times[-1]), start, method="BDF", t_eval=times, rtol=1e-6, atol=1e-9,
-                               jac_sparsity=ring).y.T for start in np.asarray(rho, float)])
-
-
-def monte_carlo(simulator: Any, times: np.ndarray, realisations: int, seed: int, progress: Any) -> Any:
-    """`Fields` of the true process at macroscopic `times` (the first of which is the start), on the same ring."""
-    import dataclasses
-
-    windows = tuple(float(t) * simulator.sites**2 * simulator.d for t in times[1:])
-    return vd.simulate(dataclasses.replace(simulator, windows=windows, realisations=realisations), seed, progress)

@@ -15,7 +15,8 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QSizePolicy
 
 from vid2dyn_napari import styles
-from vid2dyn_napari.curves import Budget, Histogram, Learned, Spread
+from vid2dyn_napari.budgets import Budget
+from vid2dyn_napari.curves import Histogram, Learned, Spread
 
 _STYLE: Any = {
     "font.size": 8, "axes.facecolor": styles.BACK, "figure.facecolor": styles.BACK, "axes.edgecolor": styles.FAINT,

@@ -14,7 +14,7 @@ import pytest
 
 import vid2dyn as vd
 from vid2dyn.experiment import read
-from vid2dyn_napari import curves, layers, samples, saving
+from vid2dyn_napari import budgets, curves, layers, samples, saving
 from vid2dyn_napari.session import Session, Step
 from vid2dyn_napari.view import members
 
@@ -57,8 +57,8 @@ def test_plugin_uses_public_names_only() -> None:
 
 
 def test_only_qt_files_import_qt_at_the_top() -> None:
-    free = ("session", "wording", "layers", "curves", "film", "saving", "styles", "samples", "readers", "writers",
-            "followers", "view")
+    free = ("session", "wording", "layers", "curves", "truth", "budgets", "film", "saving", "styles", "samples",
+            "readers", "writers", "followers", "view")
     for name in free:
         tree = ast.parse((PLUGIN / f"{name}.py").read_text())
         top = {alias.name.split(".")[0] for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
@@ -295,7 +295,7 @@ def test_pair_energy_of_two_particles() -> None:
     positions = np.zeros((3, 2, 2))
     positions[:, 1, 0] = [1.0, 2.0, 4.0]
     tracks = vd.Trajectories.from_dense(positions, vd.Units(1.0, 10.0))
-    found = curves.budget(tracks, Model())
+    found = budgets.budget(tracks, Model())
     assert found is not None
     assert found.series["pair energy"][0] == pytest.approx([1.0, 0.5, 0.0])
     assert found.time == pytest.approx([0.0, 0.1, 0.2])
@@ -303,7 +303,7 @@ def test_pair_energy_of_two_particles() -> None:
 
 def test_budget_of_a_gas_comes_from_its_truth() -> None:
     gas = vd.simulate(vd.simulators.SDPD(n_particles=100, frames=4, box_length=0.6, equilibration=2), seed=0)
-    found = curves.budget(gas)
+    found = budgets.budget(gas)
     assert found is not None
     assert np.abs(found.series["energy"][0]).max() < 1e-2
     assert found.series["momentum"][0].max() < 1e-8

@@ -11,7 +11,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QComboBox, QSpinBox
 
 import vid2dyn as vd
-from vid2dyn_napari import curves, plots
+from vid2dyn_napari import plots, truth
 from vid2dyn_napari.forms import Form, form
 from vid2dyn_napari.section import Section, button, row, sentence
 
@@ -97,7 +97,7 @@ class Fit(Section):
 
     def _prefill(self) -> None:
         """Required settings that the simulator of the data knows: the range of the kernel, the mass."""
-        simulator = curves.true_simulator(self.panel.session.truth)
+        simulator = truth.true_simulator(self.panel.session.truth)
         for name in ("cutoff", "mass"):
             field = None if self.form is None else self.form.fields.get(name)
             if field is not None and self.kind.currentText() == "Metriplectic" and hasattr(simulator, name):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import vid2dyn as vd
-from vid2dyn_napari import curves, plots
+from vid2dyn_napari import curves, plots, truth
 from vid2dyn_napari.section import Section, sentence
 
 if TYPE_CHECKING:
@@ -51,10 +51,10 @@ class Learned(Section):
         session = self.panel.session
         found = curves.learned(model, session.truth, session.tracks)
         self.canvas.show_plots(plots.in_rows([plots.function(one) for one in found]))
-        self.numbers.setText(numbers(model, curves.true_numbers(session.truth)) or repr(model).strip("<>"))
+        self.numbers.setText(numbers(model, truth.true_numbers(session.truth)) or repr(model).strip("<>"))
 
 
-def numbers(model: Any, truth: Any) -> str:
+def numbers(model: Any, known_truth: Any) -> str:
     """Single numbers with 95 % bands, and the truth where it is known; HTML."""
     rows = []
     for name, label, unit, factor in _NUMBERS:
@@ -63,7 +63,7 @@ def numbers(model: Any, truth: Any) -> str:
             low, high = (float(np.asarray(edge)) for edge in model.band(name))
         except (AttributeError, TypeError, vd.Vid2DynError):
             continue
-        true = truth.get(name, 0.0)
+        true = known_truth.get(name, 0.0)
         known = f"<span style='color:#ffd166'>truth {factor * true:.3g}</span>" if true else ""
         rows.append(f"<tr><td>{label}&nbsp;&nbsp;</td><td><b>{factor * value:.4g}</b> {unit}&nbsp;&nbsp;</td>"
                     f"<td>{factor * low:.3g} to {factor * high:.3g}&nbsp;&nbsp;</td><td>{known}</td></tr>")

@@ -10,7 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QSlider
 
 import vid2dyn as vd
-from vid2dyn_napari import curves, layers, plots, styles
+from vid2dyn_napari import budgets, layers, plots, styles, truth
 from vid2dyn_napari.forms import Form, form
 from vid2dyn_napari.section import Section, button, row
 
@@ -99,7 +99,7 @@ class Rollout(Section):
         if settings is None:
             return
         if fields:
-            simulator = curves.true_simulator(session.truth) if self.truth_box.isChecked() else None
+            simulator = truth.true_simulator(session.truth) if self.truth_box.isChecked() else None
             self.start(lambda progress: flow(session, settings, simulator, progress), self._flowed, "rolling out")
         else:
             self.start(lambda progress: beside(session, settings, progress), self._rolled, "rolling out")
@@ -111,7 +111,7 @@ class Rollout(Section):
             self.start(lambda progress: judged(session, session.future, progress), self._rolled, "comparing")
 
     def _rolled(self, found: tuple[Any, Any, list[tuple[str, Any, str]]]) -> None:
-        future, comparison, budgets = found
+        future, comparison, accounts = found
         session, panel = self.panel.session, self.panel
         place = layers.width(session.tracks, session.video) * (1 + styles.GAP)
         panel.show_thing(future, "model", place, metadata={"model": session.model})
@@ -119,8 +119,8 @@ class Rollout(Section):
         self._offer()
         self._colour()
         draw = []
-        for name in dict.fromkeys(key for _, budget, _ in budgets for key in budget.series):
-            draw.append(plots.series(name, budgets, self.canvas))
+        for name in dict.fromkeys(key for _, budget, _ in accounts for key in budget.series):
+            draw.append(plots.series(name, accounts, self.canvas))
         draw += [plots.comparison(curve) for curve in comparison.curves]
         self.canvas.show_plots(plots.in_rows(draw))
         self.canvas.move_cursor(panel.time)
@@ -151,7 +151,7 @@ class Rollout(Section):
             limits = follower.limits
             if column == "entropy" and tracks is session.tracks:
                 # a model counts entropy from the mean of the first frame
-                origin = curves.first_entropy(tracks) or 0.0
+                origin = truth.first_entropy(tracks) or 0.0
                 limits = (limits[0] - origin, limits[1] - origin)
 
     # ---------------------------------------------------------------- lattice
@@ -202,9 +202,9 @@ def judged(session: Any, future: Any, progress: Any) -> tuple[Any, Any, list[tup
     """A rollout with what `Rollout` shows of it."""
     comparison = vd.compare(session.tracks, future)
     sides = (("data", session.tracks, styles.DATA), ("model", future, styles.MODEL))
-    budgets = [(name, curves.budget(tracks, session.model, session.truth, progress=progress), colour)
+    accounts = [(name, budgets.budget(tracks, session.model, session.truth, progress=progress), colour)
                for name, tracks, colour in sides]
-    return future, comparison, [side for side in budgets if side[1] is not None]
+    return future, comparison, [side for side in accounts if side[1] is not None]
 
 
 def flow(session: Any, settings: FieldRollout, simulator: Any, progress: Any,
@@ -218,7 +218,7 @@ def flow(session: Any, settings: FieldRollout, simulator: Any, progress: Any,
     if simulator is None or not hasattr(simulator, "limit"):
         return found
     profiles = simulator.profiles() if hasattr(simulator, "profiles") else future.values[:, 0]
-    found["exact"] = curves.exact_flow(simulator, profiles, future.times)
+    found["exact"] = truth.exact_flow(simulator, profiles, future.times)
     found["why"] = "" if found["exact"] is not None else "The exact mobility of this process is not known."
-    found["carlo"] = curves.monte_carlo(simulator, future.times, realisations, settings.seed, progress)
+    found["carlo"] = truth.monte_carlo(simulator, future.times, realisations, settings.seed, progress)
     return found
