@@ -63,7 +63,7 @@ def exclusion(kernel: tuple[float, ...], width: float, realisations: int) -> Any
 
 
 def slow(kernel: tuple[float, ...], width: float, realisations: int) -> Any:
-    """Range 2: m falls by 5 % towards waves of 60 sites (so far reaches its memory): elements and waves are long."""
+    """Correlations or memory reach far (m of range 2 falls by 5 % towards waves of 60 sites): long elements, waves."""
     return S.Arrhenius(sites=500, kernel=kernel, starts=((0.5, 0.45, 3), (0.275, 0.225, 3), (0.725, 0.225, 3)),
                        windows=windows(8, width), realisations=realisations)
 
@@ -79,8 +79,8 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "zrp": (S.ZeroRange(sites=500, starts=((1.0, 0.85, 5), (0.45, 0.3, 5), (1.5, 0.4, 6)), windows=windows(16, 75.0),
                         realisations=9000), {}),
     "nn+1": (exclusion((1.0,), 50.0, 10_000), {}),
-    "nn+2": (exclusion((2.0,), 100.0, 6000), {}),
-    "nn-1": (exclusion((-1.0,), 10.0, 12_000), {}),
+    "nn+2": (slow((2.0,), 200.0, 5000), {"elements": 10}),
+    "nn-1": (exclusion((-1.0,), 15.0, 12_000), {}),
     "nn-2": (exclusion((-2.0,), 3.0, 12_000), {}),
     "kac+2": (box(2.0, 200.0, 1000), FAR),
     "kac-2": (box(-2.0, 12.0, 1500), FAR),
