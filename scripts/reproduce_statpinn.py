@@ -79,7 +79,7 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "zrp": (S.ZeroRange(sites=500, starts=((1.0, 0.85, 5), (0.45, 0.3, 5), (1.5, 0.4, 6)), windows=windows(16, 75.0),
                         realisations=9000), {}),
     "nn+1": (exclusion((1.0,), 50.0, 10_000), {}),
-    "nn+2": (slow((2.0,), 200.0, 5000), {"elements": 10}),
+    "nn+2": (exclusion((2.0,), 100.0, 8000), {"elements": 20}),
     "nn-1": (exclusion((-1.0,), 15.0, 12_000), {}),
     "nn-2": (exclusion((-2.0,), 3.0, 12_000), {}),
     "kac+2": (box(2.0, 200.0, 1000), FAR),
