@@ -5,8 +5,9 @@
     python scripts/bench_rollout.py --json figures.json --plot figures.png
 
 laws        torch steps, 500 particles of noisy gas: change of energy in N kT (asked: exact step 1e-10, Verlet 1e-3,
-            which is a random walk of .76e-3 rms over seeds, and a quarter of it at half the dt), change of momentum (1e-13), and without noise the smallest production of
-            entropy in a step (>= 0) and the spread of temperatures under strong conduction.
+            which is a random walk of .76e-3 rms over seeds, and a quarter of it at half the dt), change of momentum
+            (1e-13), and without noise the smallest production of entropy in a step (>= 0) and the spread of
+            temperatures under strong conduction.
 statistics  compiled steps (the same method, noise and order): kinetic energy against its Beta distribution, internal
             energies against Beta(c, (N - 1) c), which is what exp(S/kB) dr dv dS says of an ideal gas, pair counts of
             a gas without pressure against uniform ones, detailed balance. Asked: 0.5 % or 3 standard errors.
