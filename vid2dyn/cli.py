@@ -145,7 +145,8 @@ def fit(tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet, or a tabl
     """Learn a model: tracks -> model (.vid2dyn).
 
     Without settings the particles are free. Forces between particles closer than 3 µm: --set cutoff=3.0; a harmonic
-    trap for every particle: --set trap=each; a fluid of particles with velocities: --dynamics Metriplectic. All settings: vid2dyn list dynamics.
+    trap for every particle: --set trap=each; a fluid of particles with velocities: --dynamics Metriplectic. All
+    settings: vid2dyn list dynamics.
     """
     target = suffix(out or Path(f"{tracks.stem}.vid2dyn"), ".vid2dyn")
     lattice = tracks.suffix == ".fields"

@@ -45,7 +45,7 @@ def test_the_hidden_state_is_found_without_labels_and_predicts_the_motion(bench:
     assert found.auc > 0.95
     assert found.auc_yardstick < 0.9
     assert found.significance > 3
-    assert found.D == pytest.approx((1.0, 1.0), abs=0.25)
+    assert tuple(found.D) == pytest.approx((1.0, 1.0), abs=0.25)
 
 
 def test_a_state_that_only_shows_brings_no_gain(bench: ModuleType, trained) -> None:

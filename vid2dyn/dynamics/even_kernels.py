@@ -63,7 +63,7 @@ class EvenKernels:
         return hats / (2 * hats.sum(axis=0))
 
     def roughness(self) -> np.ndarray:
-        """(count, count) matrix of the summed squared differences of J from hat to hat, times 2 reach: zero for a box."""
+        """(count, count): summed squared differences of J from hat to hat, times 2 reach; zero for a box."""
         heights = 2 * self.reach * self.weights().max(axis=0)
         steps = np.diff(np.diag(heights), axis=0)
         return steps.T @ steps
