@@ -19,6 +19,7 @@ The films also give error bars: the scatter of the whole procedure over replicas
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -117,14 +118,20 @@ def _iterate(studio: Studio, p: Parameters, naive: Solution, seen: Moments, free
     fixed = noise_scale is not None
     exposed = studio.data.exposure > 0
     rounds = (*(3 if exposed else 2) * (FEW,), replicas)
-    progress(0, len(rounds), "fit")
+    films = itertools.count(1)
+    total = 2 * FEW + sum(rounds)
+
+    def watched() -> None:
+        progress(next(films), total, "fit")
+
+    progress(0, total, "fit")
     for _ in range(2):         # caging looks like noise to `free_diffusion`: settle D and noise before the forces
-        apparent = _apparent(studio, p, seen, smear, noise_scale, FEW)
+        apparent = _apparent(studio, p, seen, smear, noise_scale, FEW, watched)
         p = apparent.correct(p, free, fixed)
     size = float(np.sqrt(naive.coefficients @ seen.A @ naive.coefficients))
     corrections: list[float] = []
     for round_, count in enumerate(rounds):
-        response = _respond(studio, p, naive, seen, smear, drive, noise_scale, count)
+        response = _respond(studio, p, naive, seen, smear, drive, noise_scale, count, watched)
         step = response.undo(naive.coefficients) - p.coefficients
         corrections.append(float(np.sqrt(max(step @ seen.A @ step, 0.0))) / size)
         converging(progress, round_ + 1, corrections[-1], "relative correction of the forces")
@@ -133,7 +140,6 @@ def _iterate(studio: Studio, p: Parameters, naive: Solution, seen: Moments, free
             return p, None
         p = response.apparent.correct(replace(p, coefficients=p.coefficients + (0.5 if exposed else 1.0) * step),
                                       free, fixed)
-        progress(round_ + 1, len(rounds), "fit")
     return p, response if corrections[-1] <= bound else None
 
 
@@ -193,12 +199,12 @@ class _Apparent:
 
 
 def _apparent(studio: Studio, p: Parameters, data: Moments, smear: float, noise_scale: float | None,
-              replicas: int) -> _Apparent:
+              replicas: int, watched: Callable[[], None]) -> _Apparent:
     def watch(film: Film) -> tuple[FreeDiffusion, FreeDiffusion, float]:
         return (free_diffusion(film.steps, noise_scale), free_diffusion(film.free_steps, noise_scale),
                 float(p.coefficients @ moments(film.seen, p.field, blocks=1).B))
 
-    seen = list(_side_by_side(watch, studio.films(p, smear, replicas)))
+    seen = list(_side_by_side(watch, studio.films(p, smear, replicas), watched))
     return _Apparent.of(p, data, [(m, f) for m, f, _ in seen], studio.share * float(np.mean([b for *_, b in seen])))
 
 
@@ -226,7 +232,7 @@ class _Response:
 
 
 def _respond(studio: Studio, p: Parameters, naive: Solution, data: Moments, smear: float, drive: float | None,
-             noise_scale: float | None, replicas: int) -> _Response:
+             noise_scale: float | None, replicas: int, watched: Callable[[], None] = lambda: None) -> _Response:
     """Film the model and estimate from the films."""
     penalty = p.field.penalty()
     size = len(penalty)
@@ -252,7 +258,7 @@ def _respond(studio: Studio, p: Parameters, naive: Solution, data: Moments, smea
                 float(p.coefficients @ b),
                 (free_diffusion(film.steps, noise_scale), free_diffusion(film.free_steps, noise_scale)))
 
-    seen = list(zip(*_side_by_side(watch, studio.films(p, smear, replicas)), strict=True))
+    seen = list(zip(*_side_by_side(watch, studio.films(p, smear, replicas), watched), strict=True))
     apparent = _Apparent.of(p, data, list(seen[6]), studio.share * float(np.mean(seen[5])))
     return _Response(np.mean(seen[0], 0), np.mean(seen[1], 0), np.array(seen[2]), np.mean(seen[3], 0),
                      np.mean(seen[4], 0), apparent)
@@ -279,12 +285,15 @@ def _scatter(r: _Response, p: Parameters, dt: float, share: float) -> Fitted:
                   float(seen.noises.std(ddof=1)) / math.sqrt(share))
 
 
-def _side_by_side(watch: Callable[[Film], tuple[Any, ...]], films: Iterator[Film]) -> Iterator[tuple[Any, ...]]:
-    """`watch` of every film, in order, THREADS at a time; no more films than that are held."""
+def _side_by_side(watch: Callable[[Film], tuple[Any, ...]], films: Iterator[Film],
+                  watched: Callable[[], None]) -> Iterator[tuple[Any, ...]]:
+    """`watch` of every film, in order, THREADS at a time, `watched` after each; no more films than that are held."""
     # many small products: threads of the linear algebra inside our own would wait for each other half of the time
     with ThreadPoolExecutor(THREADS) as pool, threadpool_limits(1, user_api="blas"):
         while batch := list(islice(films, THREADS)):
-            yield from pool.map(watch, batch)
+            for result in pool.map(watch, batch):
+                watched()
+                yield result
 
 
 def _smear(data: Recording, p: Parameters) -> float:
