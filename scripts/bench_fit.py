@@ -30,7 +30,6 @@ import datetime
 import json
 import os
 import platform
-import resource
 import subprocess
 import tempfile
 import time
@@ -46,6 +45,7 @@ from vid2dyn.dynamics.splines import RadialSpline
 from vid2dyn.fitting.design import Field, moments
 from vid2dyn.fitting.recording import Recording
 from vid2dyn.snapshot import neighbour_pairs
+from vid2dyn.workers import peak_memory
 
 S = vd.simulators
 D0, DT, STEP, PARTICLES = 0.405, 0.01, 0.09, 200
@@ -250,12 +250,6 @@ def machine() -> str:
         model = platform.processor() or platform.machine()
     return (f"{datetime.date.today()}, {model}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, "
             f"Python {platform.python_version()}, vid2dyn {vd.__version__}")
-
-
-def peak_memory() -> float:
-    """Peak resident memory of this process so far [GB]."""
-    unit = 1 if platform.system() == "Darwin" else 1024                       # macOS counts bytes, Linux KiB
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
 def pair_row(results: list[PairResult]) -> str:

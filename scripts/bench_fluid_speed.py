@@ -44,6 +44,7 @@ from vid2dyn.fluid_rollout import (
     fluid_frames,
 )
 from vid2dyn.frozen import FrozenFluid
+from vid2dyn.workers import peak_memory
 
 PAIRS, PARTICLES = 33_389, 4_000
 DT = 5e-4
@@ -151,15 +152,13 @@ def measure(n: int, count: int) -> dict[str, float]:
     small = fluid(1000)
     for _ in fluid_frames(*small, FluidRollout(DT), steps=2, threads=1):
         pass
-    import resource
-
     before = resident()
     walk = fluid_frames(frozen, start, FluidRollout(DT), steps=10**9, every=count, threads=1)
     next(walk)
     used = time.process_time()
     next(walk)
     return {"n": n, "seconds": (time.process_time() - used) / count, "resident": resident() - before,
-            "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0}
+            "peak": peak_memory() * 2**30}
 
 
 def resident() -> float:

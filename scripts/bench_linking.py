@@ -138,7 +138,7 @@ def bench_component() -> list[dict[str, Any]]:
 
 def fresh(code: str) -> list[float]:
     """Numbers printed by a process of its own, the last its peak memory [MB]."""
-    code = f"{code}\nimport resource\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    code = f"{code}\nfrom vid2dyn.workers import peak_memory\nprint(1024 * peak_memory())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return [float(word) for word in done.stdout.split()]
 

@@ -20,14 +20,14 @@ SECONDS, GIGABYTES = 90.0, 2.0
 def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, float, float]:
     """Folder, printed text, seconds and peak memory [GB] of ``vid2dyn demo`` in a process of its own."""
     folder = tmp_path_factory.mktemp("demo")
-    code = ("import resource, sys; from vid2dyn.cli_tools import app; import vid2dyn.cli\n"
+    code = ("from vid2dyn.cli_tools import app; from vid2dyn.workers import peak_memory; import vid2dyn.cli\n"
             "try:\n    app(['demo', '--out', 'result'])\nexcept SystemExit as end:\n    assert not end.code\n"
-            "print('KB', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)")
+            "print('GB', peak_memory())")
     start = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=300)
     seconds = time.perf_counter() - start
     assert done.returncode == 0, done.stdout + done.stderr
-    memory = int(done.stdout.split("KB")[-1]) / 2**20
+    memory = float(done.stdout.split("GB")[-1])
     return folder / "result", done.stdout, seconds, memory
 
 

@@ -325,16 +325,17 @@ def test_few_frames_are_held_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 MEASURE = """
-import resource, sys
+import sys
 import numpy as np
 sys.path.insert(0, {tests!r})
+from vid2dyn.workers import peak_memory
 from test_tracking import Made, expose, grid, spots, track, Track
 rng = np.random.default_rng(0)
 centres = rng.uniform(16, 496, (500, 2))
 pool = [expose(40 + spots(centres + rng.normal(0, 0.5, centres.shape), 120, 2.0, (512, 512)), rng, np.uint8, 4)
         for _ in range(20)]
 tracks = track(Made(lambda k: pool[k % 20].copy(), {frames}), Track(diameter=9, search_range=5, memory=3, minmass=300))
-print(len(tracks), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(len(tracks), 1024 * peak_memory())
 """
 
 
