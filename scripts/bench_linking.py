@@ -31,6 +31,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 import pandas as pd
 import trackpy
@@ -229,12 +230,15 @@ def bench_movie() -> list[dict[str, Any]]:
                                                      compat="trackpy"),
                            "default": Track(diameter=11, minmass=20, invert=True, search_range=5, memory=3)}.items():
         vd.track(movie, Track(**{**vars(settings), "stop": 3}))           # compile before the clock runs
-        start = time.perf_counter()
-        tracks = vd.track(movie, settings)
-        seconds = time.perf_counter() - start
-        out.append({"detector": name, "seconds": seconds, "detections": len(tracks)})
-        print(f"    vid2dyn, {name}: {len(tracks):,} detections, {tracks.n_particles:,} tracks, {seconds:.1f} s: "
-              f"{their_seconds / seconds:.1f} times faster")
+        for threads in (1, os.cpu_count() or 1):
+            numba.config.NUMBA_NUM_THREADS = threads                      # frames searched side by side
+            start = time.perf_counter()
+            tracks = vd.track(movie, settings)
+            seconds = time.perf_counter() - start
+            out.append({"detector": name, "threads": threads, "seconds": seconds, "detections": len(tracks)})
+            print(f"    vid2dyn, {name}, {threads} threads: {len(tracks):,} detections, {tracks.n_particles:,} tracks, "
+                  f"{seconds:.1f} s: {their_seconds / seconds:.1f} times faster")
+        numba.config.NUMBA_NUM_THREADS = 1
     return out
 
 
