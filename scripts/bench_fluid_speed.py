@@ -1,13 +1,14 @@
 """The compiled fluid: cost, memory, growth with size, and the laws over 10,000 steps.
 
     python scripts/bench_fluid_speed.py                      # all parts
-    python scripts/bench_fluid_speed.py --parts step train   # some: step, train, memory, growth, laws
+    python scripts/bench_fluid_speed.py --parts step train   # some: step, torch, train, memory, growth, laws
     python scripts/bench_fluid_speed.py --json figures.json  # the same numbers, for machines
 
 step     cost of a step in yardsticks: the forward pass of an MLP 2-50-50-1 (tanh, float32) on 200,334 rows, six times
          33,389 pairs; the fluid has 4,000 particles and 35,183 pairs, 33,389 were it without order. Both on one thread,
          timed in turns in this run; of each the smallest of the repeats counts, and beside it the ratio of the medians,
          as whatever else the machine does can only add. Asked: 0.15 or less.
+torch    the same for the torch path, one thread. Asked: 0.8 or less.
 train    cost of learning from one step of the same fluid in yardsticks: forces, friction, full covariance by conjugate
          gradients, score in all numbers, entropy carried with its slopes, and the share of information and of the
          scoring step. Neighbours are searched in the first sweep and kept. Asked: 2.5 or less.
@@ -112,6 +113,37 @@ def part_step(repeats: int = 12) -> dict[str, float]:
             **{name: best[name] / best["yardstick"] for name in kinds}}
 
 
+def part_torch(repeats: int = 6) -> dict[str, float]:
+    """Steps of the torch path in yardsticks; each repeat averages 5."""
+    import torch
+
+    from vid2dyn.dynamics.fluid import Fluid
+    from vid2dyn.integrators.steps import FluidStepper
+    from vid2dyn.snapshot import Snapshot
+
+    gas = Fluid.ideal_gas(cutoff=0.2, mass=1.0, heat_capacity=30.0, molecules=20.0, volume=1 / 500,
+                          shear_viscosity=20.0, bulk_viscosity=10.0, conductivity=500.0)
+    _, start = fluid(PARTICLES)
+    x, v, S = (torch.as_tensor(a) for a in (start.position, start.velocity, start.entropy))
+    forward, found = yardstick(), {}
+    forward()
+    for name in ("verlet", "exact"):
+        stepper = FluidStepper(gas, dt=DT, conservative=name)                        # type: ignore[arg-type]
+        state = stepper.start(Snapshot.of(x, gas.cutoff, start.box, velocity=v, entropy=S))
+        times: dict[str, list[float]] = {"yardstick": [], name: []}
+        for _ in range(repeats):
+            times["yardstick"].append(seconds(forward))
+            began = time.perf_counter()
+            for _ in range(5):
+                state = stepper.step(state)
+            times[name].append((time.perf_counter() - began) / 5)
+        ratio, middle = (float(f(times[name]) / f(times["yardstick"])) for f in (np.min, np.median))
+        found[name] = ratio
+        print(f"  torch, {name:7s} {1e3 * min(times[name]):7.2f} ms a step = {ratio:.3f} yardsticks "
+              f"(medians: {middle:.3f})")
+    return found
+
+
 def part_train(repeats: int = 6, count: int = 10) -> dict[str, float]:
     """One sweep over `count` steps with one information and one scoring step, per step."""
     from vid2dyn.fitting.fluid_loop import improved, moments, prior_of, score_and_information
@@ -211,8 +243,8 @@ def part_laws(count: int = 10_000) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", nargs="+", default=["step", "train", "memory", "growth", "laws"],
-                        choices=["step", "train", "memory", "growth", "laws"])
+    parser.add_argument("--parts", nargs="+", default=["step", "torch", "train", "memory", "growth", "laws"],
+                        choices=["step", "torch", "train", "memory", "growth", "laws"])
     parser.add_argument("--json", type=Path)
     parser.add_argument("--one", nargs=2, type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -224,8 +256,8 @@ def main() -> None:
                                "load": os.getloadavg()[0]}
     print(f"{figures['machine']}, {figures['cores']} cores, load {figures['load']:.1f} when started")
     for part in arguments.parts:
-        figures[part] = {"step": part_step, "train": part_train, "memory": part_memory, "growth": part_growth,
-                         "laws": part_laws}[part]()
+        figures[part] = {"step": part_step, "torch": part_torch, "train": part_train, "memory": part_memory,
+                         "growth": part_growth, "laws": part_laws}[part]()
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=1))
 
