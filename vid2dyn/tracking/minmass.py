@@ -17,6 +17,7 @@ import numpy as np
 from vid2dyn.tracking.detectors import detector
 from vid2dyn.tracking.noise import camera_noise
 from vid2dyn.tracking.settings import Track
+from vid2dyn.tracking.spots import SpotFitter
 
 _BLANK = 512                      # largest edge of the made-up frame [px]
 _SIGMAS = 5.0
@@ -53,9 +54,11 @@ def automatic_minmass(frames: Sequence[np.ndarray], settings: Track, seed: int =
     >>> len(detector(Track(diameter=11, minmass=limit))(frame))
     2
     """
-    find = detector(dataclasses.replace(settings, minmass=0.0))
+    everything = dataclasses.replace(settings, minmass=0.0)
+    find = detector(everything)
     rng = np.random.default_rng(seed)
-    noise = np.concatenate([find(_blank(frame, rng))[:, _MASS] for frame in frames])
+    plain = find if settings.compat == "trackpy" else SpotFitter(everything, noise_only=True)
+    noise = np.concatenate([plain(_blank(frame, rng))[:, _MASS] for frame in frames])
     masses = np.concatenate([find(frame)[:, _MASS] for frame in frames])
     limit = float(noise.mean() + _SIGMAS * noise.std()) if noise.size else 0.0
     if not masses.size:

@@ -35,6 +35,8 @@ class SpotFitter(Detector):
     ----------
     settings : Track
         `percentile` is not used; `separation` None drops nobody, `minmass` None counts as 0.
+    noise_only : bool
+        The frames hold noise and nothing else: no profile is measured there, which would take long and mean nothing.
 
     Examples
     --------
@@ -46,8 +48,9 @@ class SpotFitter(Detector):
     ([[30.0, 25.3]], True)
     """
 
-    def __init__(self, settings: Track) -> None:
+    def __init__(self, settings: Track, noise_only: bool = False) -> None:
         self.settings = settings
+        self.measured = "gaussian" if noise_only else settings.spot
         rings = settings.spot == "ring"                    # filled by the band-pass, their centres are maxima
         self.noise_size = max(settings.noise_size, settings.diameter / 4) if rings else settings.noise_size
         self.boxcar = max(settings.boxcar, 2 * settings.diameter + 1) if rings else settings.boxcar
@@ -82,7 +85,7 @@ class SpotFitter(Detector):
                 noise: tuple[float, float, float], level: float) -> Fitted:
         """Spots fitted with the shape that the settings ask for, or that the frame does."""
         settings, radius = self.settings, self.settings.diameter / 2 + 1.0
-        if settings.spot == "ring":
+        if self.measured == "ring":
             spots = _starts(image, filtered, maxima, self.noise_size, 0.0)
             spots[:, 4] = level
             return fit_measured(image, spots, radius, noise, True, 0.5 * settings.diameter)
@@ -92,7 +95,7 @@ class SpotFitter(Detector):
         if settings.minmass:                               # what cannot reach it, by far, need not be fitted
             spots = spots[spots[:, 2] * (2.0 * np.pi * width**2) > 0.5 * settings.minmass]
         fitted = fit_all(image, spots, width, sure, False, bounds, noise)
-        if settings.spot == "disc" and len(fitted.spots):
+        if self.measured == "disc" and len(fitted.spots):
             return fit_measured(image, fitted.spots, radius, noise, False, 0.5 * settings.diameter)
         return fitted
 
