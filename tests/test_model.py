@@ -116,7 +116,7 @@ def test_other_files_are_refused(tmp_path):
 
 
 def test_a_newer_schema_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr("vid2dyn.model.base.SCHEMA", 99)
+    monkeypatch.setattr("vid2dyn.sealed.SCHEMA", 99)
     path = pair_model().save(tmp_path / "future.vid2dyn")
     monkeypatch.undo()
     with pytest.raises(ModelError, match=r"future\.vid2dyn: schema 99.*update vid2dyn"):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,10 +13,7 @@ import numpy as np
 import torch
 
 from vid2dyn.encoders._patch_net import PatchNet
-from vid2dyn.errors import ModelError
-from vid2dyn.files import atomic, existing_file
-
-SCHEMA = 1
+from vid2dyn.sealed import read_sealed, write_sealed
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,13 +66,7 @@ class TrainedPatchEncoder:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write an .encoder file, whole or not at all: safetensors with a JSON header and a checksum, no pickle."""
-        from safetensors.numpy import save
-
-        tensors = {name: np.ascontiguousarray(self.arrays[name]) for name in sorted(self.arrays)}
-        header = json.dumps({"schema": SCHEMA, "recipe": self.recipe, "report": self.report}, sort_keys=True)
-        with atomic(path) as scratch:
-            scratch.write_bytes(save(tensors, metadata={"encoder": _checksum(header, tensors) + header}))
-        return Path(path)
+        return write_sealed(path, "encoder", {"recipe": self.recipe, "report": self.report}, self.arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> TrainedPatchEncoder:
@@ -90,30 +79,5 @@ class TrainedPatchEncoder:
         ModelError
             If it is damaged, not an encoder, or of a newer schema.
         """
-        from safetensors import SafetensorError, safe_open
-
-        path = existing_file(path)
-        try:
-            with safe_open(path, framework="numpy") as stream:
-                text = (stream.metadata() or {})["encoder"]
-                tensors = {name: stream.get_tensor(name) for name in sorted(stream.keys())}
-        except KeyError:
-            raise ModelError(f"{path}: a safetensors file, but not an encoder of vid2dyn.") from None
-        except (SafetensorError, OSError, ValueError) as error:
-            raise ModelError(f"{path}: not a readable encoder ({error}). Copy it again or train again.") from None
-        digest, header = text[:64], text[64:]
-        if digest != _checksum(header, tensors):
-            raise ModelError(f"{path}: the checksum does not match, the file was damaged or changed. Copy it again or "
-                             "train again.")
-        table = json.loads(header)
-        if table["schema"] != SCHEMA:
-            raise ModelError(f"{path}: schema {table['schema']!r}, this vid2dyn reads {SCHEMA}; update vid2dyn.")
+        table, tensors = read_sealed(path, "encoder", "an encoder", "train")
         return cls(table["recipe"], tensors, table["report"])
-
-
-def _checksum(header: str, tensors: Mapping[str, np.ndarray]) -> str:
-    digest = hashlib.sha256(header.encode())
-    for name, value in tensors.items():
-        digest.update(f"{name} {value.dtype} {value.shape}".encode())
-        digest.update(value.tobytes())
-    return digest.hexdigest()
