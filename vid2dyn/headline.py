@@ -12,6 +12,9 @@ from vid2dyn.errors import Vid2DynError
 CHECKS = {
     ("held_out", "log_likelihood_per_step"): "held-out log-likelihood per particle and step",
     ("held_out", "free_diffusion_log_likelihood_per_step"): "the same for free diffusion",
+    ("held_out", "log_likelihood_per_number"): "held-out log-likelihood per number, realisations left out",
+    ("held_out", "train_log_likelihood_per_number"): "the same for those learned from",
+    ("held_out", "realisations"): "realisations left out",
     ("held_out", "entropy_gain_per_step"): "what following entropy adds to one temperature (positive: it predicts)",
     ("held_out", "structure_gain_per_step"): "what the laws add to nets without them",
     ("held_out", "gain_per_step"): "what forces or structure add (positive: they predict)",
@@ -28,7 +31,7 @@ CHECKS = {
 }
 """Entries of a model's report in words, with the value expected; others keep their names."""
 
-COUNTS = ("steps", "numbers")
+COUNTS = ("steps", "numbers", "realisations")
 
 
 def with_error(value: float, stderr: float | None, unit: str = "") -> str:

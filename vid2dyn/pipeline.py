@@ -189,7 +189,8 @@ def file_kind(simulator: Any) -> str:
 
 
 def fit(data: Trajectories | Fields | PathLike | Sequence[Trajectories | PathLike], recipe: Any = None, seed: int = 0,
-        progress: Progress = silent) -> Any:
+        progress: Progress = silent, *, checkpoint: PathLike | None = None, stop: int | None = None,
+        keep_partial: bool = False) -> Any:
     """Learn the dynamics of data; `recipe` says of which kind.
 
     Parameters
@@ -203,6 +204,13 @@ def fit(data: Trajectories | Fields | PathLike | Sequence[Trajectories | PathLik
         trajectories, ``vd.GradientFlow()`` for fields.
     seed : int
         The same seed gives the same model.
+    checkpoint : path, optional
+        File that holds every finished round; a fit that was stopped or killed goes on from it, to the same bytes.
+    stop : int, optional
+        Leave off after so many rounds: the model is usable, and says in its report that it was stopped early.
+    keep_partial : bool
+        When `progress` cancels, return the model of the rounds that are done, as `stop` does, in place of raising
+        `Cancelled`; before the first round there is none.
 
     Raises
     ------
@@ -212,19 +220,20 @@ def fit(data: Trajectories | Fields | PathLike | Sequence[Trajectories | PathLik
     from vid2dyn.fields import Fields
     from vid2dyn.fitting import fit as learn
 
+    options = {"checkpoint": checkpoint, "stop": stop, "keep_partial": keep_partial}
     if isinstance(data, str | os.PathLike) and Path(data).suffix == ".fields":
         data = Fields.load(data)
     if isinstance(data, Fields):
         from vid2dyn.dynamics.gradient_flow import GradientFlow
 
-        return learn(data, recipe or GradientFlow(), seed=seed, progress=progress)
+        return learn(data, recipe or GradientFlow(), seed=seed, progress=progress, **options)
     from vid2dyn.dynamics.brownian import Brownian
 
     if isinstance(data, list | tuple):
-        return learn([_tracks(one) for one in data], recipe or Brownian(), seed=seed, progress=progress)
+        return learn([_tracks(one) for one in data], recipe or Brownian(), seed=seed, progress=progress, **options)
     tracks = _tracks(data)  # type: ignore[arg-type]
     with _about(tracks):
-        return learn(tracks, recipe or Brownian(), seed=seed, progress=progress)
+        return learn(tracks, recipe or Brownian(), seed=seed, progress=progress, **options)
 
 
 def compare(a: Trajectories, b: Trajectories, **options: Any) -> Comparison:

@@ -38,5 +38,24 @@ def converging(progress: Progress, step: int, left: float, what: str) -> None:
         tell(step, left, what)
 
 
+def likelihood(progress: Progress, step: int, train: float, held_out: float, what: str) -> None:
+    """Tell a callback that draws curves what a fit is worth after `step` iterations.
+
+    `train` and `held_out` are log-likelihoods of one datum [nats], of data learned from and of data that this
+    iteration's numbers have not seen; `what` names the fit. A callback that wants them has a method
+    ``likelihood(step, train, held_out, what)``; others hear nothing.
+
+    >>> class Chart:
+    ...     def __call__(self, done, total, what): ...
+    ...     def likelihood(self, step, train, held_out, what): print(step, train, held_out, what)
+    >>> likelihood(Chart(), 1, 1.5, 1.4, "fit")
+    1 1.5 1.4 fit
+    >>> likelihood(silent, 1, 1.5, 1.4, "fit")
+    """
+    tell = getattr(progress, "likelihood", None)
+    if tell is not None:
+        tell(step, train, held_out, what)
+
+
 def silent(done: int, total: int, what: str) -> None:
     """The progress callback that shows nothing."""

@@ -25,9 +25,13 @@ ESTIMATORS: dict[type[Recipe], Any] = {Brownian: fit_brownian, GradientFlow: fit
                                      Metriplectic: fit_metriplectic}
 
 
-def fit(data: Any, recipe: Recipe, seed: int = 0, progress: Progress = silent) -> Model:
-    """Learn the dynamics that `recipe` describes; see the estimator of its class for details and errors."""
+def fit(data: Any, recipe: Recipe, seed: int = 0, progress: Progress = silent, **options: Any) -> Model:
+    """Learn the dynamics that `recipe` describes; see the estimator of its class for details and errors.
+
+    `options`: checkpoint, stop and keep_partial, see `vid2dyn.pipeline.fit`.
+    """
+    options = {name: value for name, value in options.items() if value is not None and value is not False}
     for kind, estimator in ESTIMATORS.items():
         if isinstance(recipe, kind):
-            return estimator(data, recipe, seed=seed, progress=progress)
+            return estimator(data, recipe, seed=seed, progress=progress, **options)
     raise ConfigError(f"No estimator for {type(recipe).__name__}; give a recipe such as vd.Brownian(cutoff=3.0).")

@@ -16,6 +16,7 @@ import torch
 
 from vid2dyn.dynamics.density import GRID, STIFFNESS, DensityNetwork, Landscape
 from vid2dyn.fitting.fluctuations import Design, _filtered, _modes, _Smoother, short_windows
+from vid2dyn.progress import Progress, silent
 
 WIDTH = 12
 """Units of the first hidden layer."""
@@ -41,10 +42,12 @@ class _Window:
     short: bool
 
 
-def trained(design: Design, spline: Landscape, smooth: float, seed: int, iterations: int = 300) -> Landscape:
+def trained(design: Design, spline: Landscape, smooth: float, seed: int, iterations: int = 300,
+            progress: Progress = silent) -> Landscape:
     """A landscape on a `DensityNetwork` with as many coefficients as the spline has, near the joint maximum.
 
-    The last layer begins at the least-squares fit to the spline; L-BFGS then moves all layers.
+    The last layer begins at the least-squares fit to the spline; L-BFGS then moves all layers. `progress` is called
+    at every evaluation, so that it can cancel.
     """
     low, high, knots = spline.function.low, spline.function.high, spline.function.knots
     generator = torch.Generator().manual_seed(seed)
@@ -61,6 +64,7 @@ def trained(design: Design, spline: Landscape, smooth: float, seed: int, iterati
                                   tolerance_grad=0.0, tolerance_change=1e-14)
 
     def loss() -> torch.Tensor:
+        progress(0, 1, "network")
         optimiser.zero_grad()
         rough = torch.diff(_functions(torch.linspace(low, high, GRID).double(), parameters, low, high), n=3, dim=0)
         total = _minus_log_likelihood(windows, parameters, low, high) + 0.5 * weight * (rough**2).sum()

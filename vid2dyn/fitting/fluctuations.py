@@ -33,6 +33,7 @@ D(k) = m [f'' + sum_j c_j (1 - w_j(k))].
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.linalg import block_diag, cho_factor, cho_solve, solve_triangular
@@ -124,14 +125,22 @@ def learn(design: Design, start: Landscape | None = None, rounds: int = 5) -> La
     rounds : int
         Of drift and covariance in turn, each with the other's last result.
     """
-    landscape = start or design.flat(_first_mobility(design.data))
+    landscape = start or begun(design)
     for r in range(rounds):
-        slopes = _filtered(design, landscape)
-        steps = 1 if start else 2 if r else 6                                  # one step: others are close by
-        log_mobility = _score_mobility(design, landscape, slopes, short_windows(design, landscape), steps)
-        curvature = _drift(design, slopes, np.exp(design.columns @ log_mobility))
-        landscape = design.landscape(log_mobility, curvature)
+        landscape = improved(design, landscape, 1 if start else 2 if r else 6)     # one step: others are close by
     return landscape
+
+
+def begun(design: Design) -> Landscape:
+    """Where `learn` begins: a constant mobility that explains the fluctuations of the shortest window."""
+    return design.flat(_first_mobility(design.data))
+
+
+def improved(design: Design, landscape: Landscape, steps: int) -> Landscape:
+    """One round: `steps` of scoring for the mobility, then f'' given it."""
+    slopes = _filtered(design, landscape)
+    log_mobility = _score_mobility(design, landscape, slopes, short_windows(design, landscape), steps)
+    return design.landscape(log_mobility, _drift(design, slopes, np.exp(design.columns @ log_mobility)))
 
 
 def drift_only(design: Design) -> Landscape:
@@ -235,24 +244,10 @@ def _modes(n: int) -> np.ndarray:
 def _score_mobility(design: Design, landscape: Landscape, slopes: np.ndarray, short: np.ndarray,
                     steps: int) -> np.ndarray:
     """Fisher scoring of the Wishart likelihood for the coefficients of ln m."""
-    data, columns, D = design.data, design.columns, design.diffusion(landscape)
-    Q = _modes(data.elements.elements)
-    each = [(s, k, slopes[s, k] @ Q, Q.T @ data.covariance[s, k] @ Q,
-             _Smoother(D[s, k], data.widths[k], data.elements.sites)) for s in range(len(data.count)) for k in short]
+    each = _seen(design, landscape, slopes, short)
     log_mobility = landscape.log_mobility
     for _ in range(steps):
-        gradient, fisher = -design.prior @ log_mobility, design.prior.copy()
-        for s, k, G, seen, smooth in each:
-            B = smooth(columns[s, k] * np.exp(columns[s, k] @ log_mobility)[:, None])   # slopes of m by coefficient
-            m = smooth(np.exp(columns[s, k] @ log_mobility)[:, None])
-            scale = design.noise(data.widths[k])
-            root = np.linalg.cholesky(scale * (G * m).T @ G)
-            white = solve_triangular(root, G.T, lower=True).T                   # (bonds, modes), Σ^-1/2 Γᵀ
-            excess = solve_triangular(root, solve_triangular(root, seen, lower=True).T, lower=True) - np.eye(len(root))
-            slope = np.array([scale * (white * b[:, None]).T @ white for b in B.T]).reshape(B.shape[1], -1)
-            freedom = 0.5 * (data.count[s] - 1)
-            gradient += freedom * slope @ excess.ravel()
-            fisher += freedom * slope @ slope.T
+        gradient, fisher = _scores(design, each, log_mobility)
         step = np.linalg.solve(fisher + 1e-10 * np.trace(fisher) / len(fisher) * np.eye(len(fisher)), gradient)
         log_mobility = log_mobility + np.clip(step, -1.0, 1.0)
         if np.abs(step).max() < 1e-4:
@@ -263,18 +258,56 @@ def _score_mobility(design: Design, landscape: Landscape, slopes: np.ndarray, sh
     return log_mobility
 
 
+def _seen(design: Design, landscape: Landscape, slopes: np.ndarray, windows: np.ndarray) -> list[tuple[Any, ...]]:
+    """(start, window, slopes by mode, covariance seen, smoother) of every start and some windows."""
+    data, D = design.data, design.diffusion(landscape)
+    Q = _modes(data.elements.elements)
+    return [(s, k, slopes[s, k] @ Q, Q.T @ data.covariance[s, k] @ Q,
+             _Smoother(D[s, k], data.widths[k], data.elements.sites)) for s in range(len(data.count)) for k in windows]
+
+
+def _scores(design: Design, each: list[tuple[Any, ...]], log_mobility: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Slope of the log-likelihood of the covariances (with its prior) in the coefficients of ln m; information."""
+    data, columns = design.data, design.columns
+    gradient, fisher = -design.prior @ log_mobility, design.prior.copy()
+    for s, k, G, seen, smooth in each:
+        B = smooth(columns[s, k] * np.exp(columns[s, k] @ log_mobility)[:, None])   # slopes of m by coefficient
+        m = smooth(np.exp(columns[s, k] @ log_mobility)[:, None])
+        scale = design.noise(data.widths[k])
+        root = np.linalg.cholesky(scale * (G * m).T @ G)
+        white = solve_triangular(root, G.T, lower=True).T                   # (bonds, modes), Σ^-1/2 Γᵀ
+        excess = solve_triangular(root, solve_triangular(root, seen, lower=True).T, lower=True) - np.eye(len(root))
+        slope = np.array([scale * (white * b[:, None]).T @ white for b in B.T]).reshape(B.shape[1], -1)
+        freedom = 0.5 * (data.count[s] - 1)
+        gradient += freedom * slope @ excess.ravel()
+        fisher += freedom * slope @ slope.T
+    return gradient, fisher
+
+
 def _drift(design: Design, slopes: np.ndarray, mobility: np.ndarray) -> np.ndarray:
     """Generalised least squares of the mean increments for the coefficients of f'' (and of the kernel)."""
+    normal, right, _ = _normal(design, slopes, mobility)
+    return np.linalg.solve(normal + 1e-12 * np.trace(normal) / len(normal) * np.eye(len(normal)), right)
+
+
+def _normal(design: Design, slopes: np.ndarray, mobility: np.ndarray,
+            curvature: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Normal equations of the drift; and, at a `curvature`, how the right-hand side leans on the coefficients of ln m
+    by way of the mean increments alone."""
     data, prior = design.data, design.prior
     Q = _modes(data.elements.elements)
     plain = design.slopes() @ Q
-    normal, right = prior.copy(), np.zeros(len(prior))
+    normal, right, lean = prior.copy(), np.zeros(len(prior)), np.zeros_like(prior)
     for s in range(len(data.count)):
         for k, width in enumerate(data.widths):
             m = mobility[s, k]
             G = slopes[s, k] @ Q
             noise = cho_factor(design.noise(width) * (G * m[:, None]).T @ G / data.count[s])
-            X = -(width * design.weight / data.elements.sites) * plain.T @ (design.forces[s, k] * m[:, None])
+            flow = -(width * design.weight / data.elements.sites) * plain.T
+            X = flow @ (design.forces[s, k] * m[:, None])
             normal += X.T @ cho_solve(noise, X)
             right += X.T @ cho_solve(noise, Q.T @ data.D[s, k])
-    return np.linalg.solve(normal + 1e-12 * np.trace(normal) / len(normal) * np.eye(len(normal)), right)
+            if curvature is not None:
+                pushed = m * (design.forces[s, k] @ curvature)
+                lean += X.T @ cho_solve(noise, flow @ (design.columns[s, k] * pushed[:, None]))
+    return normal, right, lean

@@ -10,24 +10,30 @@ import numpy as np
 
 import vid2dyn
 from vid2dyn.config import recipe as recipe_of
-from vid2dyn.dynamics.density import DensityFunction, DensityNetwork, DensityShape, Landscape
+from vid2dyn.dynamics.density import DensityFunction, Landscape
 from vid2dyn.dynamics.even_kernels import EvenKernels
 from vid2dyn.dynamics.gradient_flow import GradientFlow
 from vid2dyn.errors import DataError
 from vid2dyn.fields import Fields
+from vid2dyn.fitting.checkpoint import Checkpoint, PathLike, key_of
+from vid2dyn.fitting.course import checked, stopped_early
 from vid2dyn.fitting.elements import Elements, Statistics
-from vid2dyn.fitting.features import trained
-from vid2dyn.fitting.fluctuations import Design, learn, short_windows, window_scales
+from vid2dyn.fitting.field_rounds import FieldRounds, jackknife, landscape_arrays
+from vid2dyn.fitting.fluctuations import Design, short_windows, window_scales
 from vid2dyn.model.gradient_flow import GradientFlowModel
-from vid2dyn.progress import Progress, silent
+from vid2dyn.progress import Cancelled, Progress, silent
 
 GROUPS = 10
 """Groups of realisations left out in turn for error bars."""
 
 
-def fit_gradient_flow(fields: Fields, recipe: GradientFlow, seed: int = 0,
-                      progress: Progress = silent) -> GradientFlowModel:
+def fit_gradient_flow(fields: Fields, recipe: GradientFlow, seed: int = 0, progress: Progress = silent, *,
+                      checkpoint: PathLike | None = None, stop: int | None = None,
+                      keep_partial: bool = False) -> GradientFlowModel:
     """Learn mobility and free energy; `seed` draws the first weights of a network, splines need none.
+
+    For `checkpoint`, `stop` and `keep_partial` see `vid2dyn.fit`; error bars of a fit that stopped early are those of
+    the information in the data and of the last round's change, without leaving groups out.
 
     Raises
     ------
@@ -42,45 +48,53 @@ def fit_gradient_flow(fields: Fields, recipe: GradientFlow, seed: int = 0,
                         "process (vd.simulators.Arrhenius) or build vd.Fields.")
     elements = Elements(fields.n_cells, recipe.elements or _default_elements(fields.n_cells), recipe.degree)
     statistics = Statistics.of(fields, elements, GROUPS)
-    everything = statistics.without(None)
-    bonds, _ = everything.profiles()
+    bonds, _ = statistics.without(None).profiles()
     low, high = float(bonds.min()), float(bonds.max())
     if high - low < 0.02 * max(high, 1e-9):
         raise DataError(f"The mean density hardly varies ({low:.3g} to {high:.3g}): without gradients nothing drifts "
                         "and the free energy stays unknown. Start from a profile with an amplitude.")
-    function: DensityShape = DensityFunction(low, high, recipe.knots)
-    reach = recipe.force_range
-    kernels = EvenKernels(reach, recipe.kernel_knots, fields.n_cells) if reach else None
-    design = Design.of(everything, function, kernels, recipe.smoothness)
-    progress(0, GROUPS + 1, "fit")
-    found = learn(design)
-    if recipe.shape == "network":
-        found = trained(design, found, recipe.smoothness, seed)
-        function = found.function
-        design = Design.of(everything, function, kernels, recipe.smoothness)
-        found = learn(design, found, rounds=3)
-    others = []
-    for g in range(GROUPS):
-        progress(g + 1, GROUPS + 1, "fit")
-        part = learn(Design.of(statistics.without(g), function, kernels, recipe.smoothness), found, rounds=1)
-        others.append(np.concatenate([part.log_mobility, part.curvature]))
-    progress(GROUPS + 1, GROUPS + 1, "fit")
-    away = np.array(others) - np.mean(others, axis=0)
-    covariance = (GROUPS - 1) / GROUPS * away.T @ away
-    arrays = {"range": np.array([low, high, float(recipe.knots)]), "log_mobility": found.log_mobility,
-              "curvature": found.curvature, "covariance": covariance, "sites": np.array([float(fields.n_cells)]),
-              "freedom": np.array([GROUPS - 1.0])}
-    if isinstance(function, DensityNetwork):
-        arrays |= {"first": function.first, "second": function.second}
+    kernels = EvenKernels(recipe.force_range, recipe.kernel_knots, fields.n_cells) if recipe.force_range else None
+    used, digest = dataclasses.replace(recipe, elements=elements.elements), _digest(fields)
+    place = Checkpoint(checkpoint, key_of(repr((recipe_of(used), seed, digest, vid2dyn.__version__)), fields.starts))
+    rounds = FieldRounds(statistics, DensityFunction(low, high, recipe.knots), kernels, recipe, seed, place, progress)
+    whole = _run(rounds, progress, checked(stop), keep_partial)
+    covariance = jackknife(rounds.others) if whole else rounds.covariance()
+    arrays = {"range": np.array([low, high, float(recipe.knots)]), "covariance": covariance,
+              "sites": np.array([float(fields.n_cells)]),
+              "freedom": np.array([GROUPS - 1.0 if whole else float(statistics.count.sum())]),
+              **landscape_arrays(rounds.found)}
     if kernels is not None:
         arrays["kernels"] = np.array([float(kernels.reach), float(kernels.count)])
-    used = dataclasses.replace(recipe, elements=elements.elements)
     model = GradientFlowModel(arrays, recipe_of(used))
-    windows = _windows(design, found)
-    report = {"laws": _laws(model), "windows": windows, "seed": seed, "data_sha256": _digest(fields),
-              "warnings": _doubts(windows, found, elements.elements),
+    windows = _windows(rounds.design, rounds.found)
+    warnings = _doubts(windows, rounds.found, elements.elements)
+    report = {"held_out": rounds.verdict(), "course": rounds.course.report(), "laws": _laws(model), "windows": windows,
+              "seed": seed, "data_sha256": digest, "warnings": warnings,
               "versions": {"vid2dyn": vid2dyn.__version__, "numpy": np.__version__}}
+    if not whole:
+        report["stopped_early"], said = stopped_early(
+            rounds.course.rounds, rounds.total, "Mobility and free energy may still change; no groups of realisations "
+            "were left out for the bands.")
+        warnings.insert(0, said)
     return dataclasses.replace(model, report=report)
+
+
+def _run(rounds: FieldRounds, progress: Progress, stop: int | None, keep_partial: bool) -> bool:
+    """All rounds and groups; False if it was stopped before the end, but after a round."""
+    try:
+        while rounds.course.rounds < rounds.total:
+            if stop is not None and rounds.course.rounds >= stop:
+                return False
+            rounds.advance(progress)
+        if stop is not None and stop <= rounds.total:
+            return False
+        while len(rounds.others) < GROUPS:
+            rounds.leave_out(progress)
+        progress(rounds.total + GROUPS, rounds.total + GROUPS, "fit")
+    except Cancelled:
+        if not keep_partial or not rounds.course.rounds:
+            raise
+    return len(rounds.others) == GROUPS
 
 
 def _default_elements(cells: int) -> int:

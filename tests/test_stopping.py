@@ -1,0 +1,115 @@
+"""Fits that are watched, stopped and gone on with: a usable model at any round, and the same bytes in the end."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import vid2dyn as vd
+from vid2dyn.errors import ConfigError, ModelError
+from vid2dyn.progress import Cancelled
+
+
+@pytest.fixture(scope="module")
+def fields() -> Any:
+    return vd.simulate(vd.simulators.Arrhenius(kernel=(1.0,), sites=100, realisations=100), seed=0)
+
+
+class Watch:
+    """A progress callback that keeps what it hears and cancels at its `last` call."""
+
+    def __init__(self, last: int | None = None) -> None:
+        self.calls, self.last = 0, last
+        self.heard: list[tuple[int, float, float]] = []
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        self.calls += 1
+        if self.last is not None and self.calls >= self.last:
+            raise Cancelled
+
+    def likelihood(self, step: int, train: float, held_out: float, what: str) -> None:
+        self.heard.append((step, train, held_out))
+
+
+def written(model: Any, folder: Path) -> bytes:
+    return model.save(folder / "m.vid2dyn").read_bytes()
+
+
+@pytest.mark.parametrize(("recipe", "many"), [
+    (vd.GradientFlow(knots=6), 6), (vd.GradientFlow(knots=5, shape="network"), 3)])
+def test_fields_stop_and_go_on_to_the_same_bytes(fields: Any, recipe: Any, many: int, tmp_path: Path) -> None:
+    check_every_stop(fields, recipe, tmp_path, many)
+
+
+def check_every_stop(data: Any, recipe: Any, folder: Path, many: int) -> None:
+    """Cancelled at `many` places: what is kept is the model of the rounds done, and it goes on to the whole one."""
+    whole_watch = Watch()
+    whole = vd.fit(data, recipe, seed=3, progress=whole_watch)
+    course = whole.report["course"]
+    assert whole_watch.heard == [(k + 1, t, h) for k, (t, h) in enumerate(zip(course["train"], course["held_out"]))]
+    assert "stopped_early" not in whole.report
+    usable = 0
+    for last in np.unique(np.linspace(1, whole_watch.calls, many).astype(int)):
+        place = folder / f"kept{last}"
+        watch = Watch(int(last))
+        try:
+            part = vd.fit(data, recipe, seed=3, progress=watch, keep_partial=True, checkpoint=place)
+        except Cancelled:
+            assert not watch.heard, "a round was done, so there was something to keep"
+        else:
+            rounds = part.report["stopped_early"]["rounds"] if "stopped_early" in part.report else None
+            if rounds is not None:
+                usable += 1
+                assert rounds == len(watch.heard) >= 1
+                assert "Stopped early" in part.report["warnings"][0]
+                assert written(part, folder) == written(vd.fit(data, recipe, seed=3, stop=rounds), folder)
+        again = Watch()
+        resumed = vd.fit(data, recipe, seed=3, progress=again, checkpoint=place)
+        assert written(resumed, folder) == written(whole, folder)
+        assert again.heard == whole_watch.heard, "curves of a resumed fit begin at the beginning"
+        if len(watch.heard) > 1:
+            assert again.calls < whole_watch.calls, "it went on, not anew"
+    assert usable
+
+
+def test_held_out_realisations_are_not_learned_from(fields: Any) -> None:
+    """Ten times the noise in the first of ten groups: train hears nothing of it, held-out does."""
+    values = fields.values.copy()
+    for start in np.unique(fields.starts):
+        mine = np.flatnonzero(fields.starts == start)[::10]
+        values[mine] = np.random.default_rng(int(start)).permuted(values[mine], axis=2)
+    other = dataclasses.replace(fields, values=values)
+    one, two = (vd.fit(data, vd.GradientFlow(knots=6)).report["course"] for data in (fields, other))
+    assert two["train"] == pytest.approx(one["train"], abs=2e-3)       # the range of densities shifts a little
+    assert two["held_out"][-1] < one["held_out"][-1] - 0.5
+
+
+def test_bands_of_a_stopped_fit_of_fields_hold_the_final_one(fields: Any) -> None:
+    rho = np.linspace(0.2, 0.8, 7)
+    whole = vd.fit(fields, vd.GradientFlow(knots=6))
+    for stop, level in ((1, 0.9999), (2, 0.95), (4, 0.95)):
+        part = vd.fit(fields, vd.GradientFlow(knots=6), stop=stop)
+        for name in ("mobility", "curvature"):
+            low, high = part.band(name, rho, level)
+            value = getattr(whole, name)(rho)
+            assert ((low < value) & (value < high)).all(), (stop, name)
+
+
+def test_stop_before_anything_is_learned_is_refused(fields: Any) -> None:
+    with pytest.raises(ConfigError, match="stop = 0"):
+        vd.fit(fields, vd.GradientFlow(), stop=0)
+
+
+def test_checkpoint_of_other_data_or_settings_is_not_used(fields: Any, tmp_path: Path) -> None:
+    place = tmp_path / "kept"
+    first = vd.fit(fields, vd.GradientFlow(knots=6), checkpoint=place)
+    other = vd.GradientFlow(knots=7)
+    assert written(vd.fit(fields, other, checkpoint=place), tmp_path) == written(vd.fit(fields, other), tmp_path)
+    assert written(vd.fit(fields, vd.GradientFlow(knots=6), checkpoint=place), tmp_path) == written(first, tmp_path)
+    place.write_text("not one")
+    with pytest.raises(ModelError, match="not a readable checkpoint"):
+        vd.fit(fields, other, checkpoint=place)

@@ -1,0 +1,70 @@
+"""The course of a fit: what every round was worth, told while it goes on and kept in the report of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from vid2dyn.errors import ConfigError
+from vid2dyn.progress import Progress, likelihood
+
+
+@dataclass(eq=False)
+class Course:
+    """Log-likelihoods of one datum [nats] after every round, of data learned from and of data kept aside.
+
+    Examples
+    --------
+    >>> course = Course("fit")
+    >>> course.tell(lambda done, total, what: None, 1.0, 0.9)
+    >>> course.report()
+    {'what': 'fit', 'train': [1.0], 'held_out': [0.9]}
+    """
+
+    what: str
+    train: list[float] = field(default_factory=list)
+    held_out: list[float] = field(default_factory=list)
+
+    @property
+    def rounds(self) -> int:
+        """Rounds that are done."""
+        return len(self.train)
+
+    def tell(self, progress: Progress, train: float, held_out: float) -> None:
+        """One more round is done."""
+        self.train.append(float(train))
+        self.held_out.append(float(held_out))
+        likelihood(progress, self.rounds, self.train[-1], self.held_out[-1], self.what)
+
+    def again(self, progress: Progress, train: Sequence[float], held_out: Sequence[float]) -> None:
+        """What a checkpoint remembers."""
+        for one, other in zip(train, held_out, strict=True):
+            self.tell(progress, one, other)
+
+    def report(self) -> dict[str, Any]:
+        """For the report of the model."""
+        return {"what": self.what, "train": self.train, "held_out": self.held_out}
+
+
+def stopped_early(rounds: int, of: int, meaning: str) -> tuple[dict[str, int], str]:
+    """Entry of the report and a warning for a model whose fit was stopped after some rounds.
+
+    >>> stopped_early(2, 5, "The mobility may still change.")[1]
+    'Stopped early, after 2 of 5 rounds. The mobility may still change. Fit on for the final model.'
+    """
+    return {"rounds": rounds, "of": of}, (f"Stopped early, after {rounds} of {of} rounds. {meaning} Fit on for the "
+                                          "final model.")
+
+
+def checked(stop: int | None) -> int | None:
+    """`stop`, at least one round.
+
+    Raises
+    ------
+    ConfigError
+        If it is less.
+    """
+    if stop is not None and stop < 1:
+        raise ConfigError(f"stop = {stop}: a fit leaves off after a number of rounds, at least 1.")
+    return stop
