@@ -8,7 +8,7 @@ import pytest
 import vid2dyn as vd
 from vid2dyn import simulators as sims
 from vid2dyn.errors import ConfigError, DataError, ModelError, UnitsError, Vid2DynError
-from vid2dyn.fitting import indirect
+from vid2dyn.fitting import response
 
 D = 0.405
 PAIR = sims.Yukawa(amplitude=10.0)
@@ -66,7 +66,7 @@ def test_the_same_seed_gives_the_same_bytes_on_any_number_of_threads(tmp_path, m
     small = yukawa(frames=40, n_particles=60, box_length=15.0)
     files = []
     for threads in (2, 1, 3):
-        monkeypatch.setattr(indirect, "THREADS", threads)
+        monkeypatch.setattr(response, "THREADS", threads)
         files.append(vd.fit(small, vd.Brownian(cutoff=3.0), seed=4).save(tmp_path / f"{threads}.vid2dyn").read_bytes())
     assert files[0] == files[1] == files[2]
     assert vd.fit(small, vd.Brownian(cutoff=3.0), seed=5).save(tmp_path / "other.vid2dyn").read_bytes() != files[0]

@@ -16,7 +16,7 @@ def tracks():
 
 @pytest.mark.parametrize("how", ["swings", "blows up"])
 def test_a_correction_that_never_settles(tracks, monkeypatch, how):
-    def never(studio, p, *rest):
+    def never(job, p, *rest):
         if how == "blows up":
             raise ModelError("The rollout left the numbers.")
         return p, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 import vid2dyn as vd
 from vid2dyn.errors import ConfigError, ModelError
+from vid2dyn.fitting import field_rounds
 from vid2dyn.progress import Cancelled
 
 
@@ -41,7 +43,9 @@ def written(model: Any, folder: Path) -> bytes:
 
 @pytest.mark.parametrize(("recipe", "many"), [
     (vd.GradientFlow(knots=6), 6), (vd.GradientFlow(knots=5, shape="network"), 3)])
-def test_fields_stop_and_go_on_to_the_same_bytes(fields: Any, recipe: Any, many: int, tmp_path: Path) -> None:
+def test_fields_stop_and_go_on_to_the_same_bytes(fields: Any, recipe: Any, many: int, tmp_path: Path,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(field_rounds, "trained", functools.partial(field_rounds.trained, iterations=10))
     check_every_stop(fields, recipe, tmp_path, many)
 
 
@@ -113,3 +117,45 @@ def test_checkpoint_of_other_data_or_settings_is_not_used(fields: Any, tmp_path:
     place.write_text("not one")
     with pytest.raises(ModelError, match="not a readable checkpoint"):
         vd.fit(fields, other, checkpoint=place)
+
+
+@pytest.fixture(scope="module")
+def tracks() -> Any:
+    return vd.simulate(vd.simulators.Brownian(n_particles=40, frames=50, box_length=10.0, exposure=0.01,
+                                              localisation_error=0.02, pair=vd.simulators.Yukawa()), seed=1)
+
+
+def test_forces_stop_and_go_on_to_the_same_bytes(tracks: Any, tmp_path: Path) -> None:
+    check_every_stop(tracks, vd.Brownian(cutoff=3.0), tmp_path, many=4)
+
+
+def test_corrections_that_swing_go_on_too(tracks: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first attempt that is refused, as one that swings is: what is kept then is of either attempt."""
+    from vid2dyn.fitting import indirect
+
+    plain = indirect._iterate
+
+    def refused(job: Any, p: Any, naive: Any, rounds: Any, progress: Any) -> Any:
+        p, response = plain(job, p, naive, rounds, progress)
+        return p, response if rounds.attempt else None
+
+    monkeypatch.setattr(indirect, "_iterate", refused)
+    check_every_stop(tracks, vd.Brownian(cutoff=3.0), tmp_path, many=5)
+
+
+def test_bands_of_stopped_forces_hold_the_final_ones(tracks: Any) -> None:
+    r = np.linspace(1.2, 2.5, 6)
+    whole = vd.fit(tracks, vd.Brownian(cutoff=3.0))
+    for stop in (2, 3):
+        part = vd.fit(tracks, vd.Brownian(cutoff=3.0), stop=stop)
+        low, high = part.band("pair_potential", r)
+        assert ((low < whole.pair_potential(r)) & (whole.pair_potential(r) < high)).all(), stop
+        width, wide = (np.ptp(m.band("pair_potential", r), axis=0) for m in (whole, part))
+        assert (wide < 2.5 * width).all(), stop
+        assert part.diffusion() == pytest.approx(whole.diffusion(), rel=0.03)
+
+
+def test_free_particles_tell_one_round(tracks: Any) -> None:
+    watch = Watch()
+    model = vd.fit(tracks, vd.Brownian(), progress=watch)
+    assert watch.heard == [(1, model.report["course"]["train"][0], model.report["held_out"]["log_likelihood_per_step"])]

@@ -11,6 +11,7 @@ from vid2dyn.errors import Vid2DynError
 
 CHECKS = {
     ("held_out", "log_likelihood_per_step"): "held-out log-likelihood per particle and step",
+    ("held_out", "train_log_likelihood_per_step"): "the same for steps learned from",
     ("held_out", "free_diffusion_log_likelihood_per_step"): "the same for free diffusion",
     ("held_out", "log_likelihood_per_number"): "held-out log-likelihood per number, realisations left out",
     ("held_out", "train_log_likelihood_per_number"): "the same for those learned from",

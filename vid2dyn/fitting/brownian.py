@@ -17,9 +17,11 @@ from vid2dyn.config import recipe as recipe_of
 from vid2dyn.dynamics.brownian import Brownian
 from vid2dyn.dynamics.splines import RadialSpline
 from vid2dyn.errors import DataError, ModelError
+from vid2dyn.fitting.checkpoint import Checkpoint, PathLike, key_of
+from vid2dyn.fitting.course import Course, checked, stopped_early
 from vid2dyn.fitting.design import Field, moments
-from vid2dyn.fitting.evidence import judge, laws
-from vid2dyn.fitting.indirect import Fitted, Parameters, Studio, refine
+from vid2dyn.fitting.evidence import judge, laws, likelihoods
+from vid2dyn.fitting.indirect import Parameters, Refined, Studio, refine
 from vid2dyn.fitting.likelihood import FreeDiffusion, free_diffusion
 from vid2dyn.fitting.recording import Recording
 from vid2dyn.fitting.structure import fit_structure
@@ -42,7 +44,9 @@ UNINFORMED = 4.0
 wrong links raise the scale, and the positions with large stated errors are blamed for them (D 3 % low at SNR 50)."""
 
 
-def fit_brownian(tracks: Trajectories, recipe: Brownian, seed: int = 0, progress: Progress = silent) -> BrownianModel:
+def fit_brownian(tracks: Trajectories, recipe: Brownian, seed: int = 0, progress: Progress = silent, *,
+                 checkpoint: PathLike | None = None, stop: int | None = None,
+                 keep_partial: bool = False) -> BrownianModel:
     """Learn Brownian dynamics.
 
     Parameters
@@ -53,6 +57,9 @@ def fit_brownian(tracks: Trajectories, recipe: Brownian, seed: int = 0, progress
     recipe : Brownian
     seed : int
         Of the films that measure the estimator's errors; the same seed gives the same model.
+    checkpoint, stop, keep_partial
+        See `vid2dyn.fit`; for pair forces, whose fit goes in rounds: what is kept is the round that changed the forces
+        least, and its bands count that change as an error.
 
     Raises
     ------
@@ -78,17 +85,25 @@ def fit_brownian(tracks: Trajectories, recipe: Brownian, seed: int = 0, progress
         raise DataError("localisation = 'table' needs columns y_std and x_std, which these trajectories lack.")
     if recipe.structure is not None:
         name, arrays, verdict, doubts = fit_structure(tracks, recording, recipe, fixed, _late(recording))
-        recipe = dataclasses.replace(recipe, structure=name)
+        recipe, held = dataclasses.replace(recipe, structure=name), verdict["held_out"]
+        verdict["course"] = _told(progress, held["train_log_likelihood_per_step"], held["log_likelihood_per_step"])
         warnings += doubts
     elif recipe.cutoff is not None:
-        arrays, fitted, train = _with_pairs(tracks, recording, recipe, fixed, seed, progress)
+        place = Checkpoint(checkpoint, _key(recording, recipe, seed))
+        arrays, found = _with_pairs(tracks, recording, recipe, fixed, seed, place, checked(stop), keep_partial,
+                                    progress)
+        fitted, train, left_off = found.fitted, found.train, found.left_off
         centre = _centres(recording, fitted.parameters)
         verdict = judge(recording, _late(recording), train.pair, _stiffness(train), centre,
                         fitted.parameters.diffusion, fitted.parameters.noise_scale)
+        verdict["course"] = found.course.report()
+        if left_off is not None:
+            verdict["stopped_early"], said = stopped_early(*left_off[:2], _MEANING[left_off[2] > 1], left_off[2])
+            warnings.insert(0, said)
         if not fitted.settled:
             warnings.append("The correction for noise and blur did not settle: the forces are too stiff for this "
                             "exposure. The pair potential is that of the blurred positions; film with a shorter one.")
-        if recipe.stationary:
+        if recipe.stationary and left_off is None:
             warnings += _unrest(recording, fitted.parameters)
     else:
         arrays = _without_pairs(recording, recipe, fixed)
@@ -98,6 +113,9 @@ def fit_brownian(tracks: Trajectories, recipe: Brownian, seed: int = 0, progress
         centre = arrays["centres"][rows] if stiffness else np.zeros_like(recording.position)
         verdict = judge(recording, _late(recording), None, stiffness, centre, float(arrays["diffusion"][0]),
                         float(arrays["noise_scale"][0]))
+        verdict["course"] = _told(progress, *likelihoods(
+            recording, _late(recording), None, stiffness, centre, float(arrays["diffusion"][0]),
+            float(arrays["noise_scale"][0])))
     model = BrownianModel(arrays, recipe_of(recipe), tracks.units, tracks.box)
     column = None if recipe.structure is None else tracks.dataframe[recipe.structure].to_numpy()
     verdict["laws"] = laws(model.dynamics(), recording, recipe.cutoff, column)
@@ -105,6 +123,25 @@ def fit_brownian(tracks: Trajectories, recipe: Brownian, seed: int = 0, progress
     report = {**verdict, "parameters": _said(model), "warnings": warnings, "seed": seed,
               "data_sha256": _digest(tracks), "versions": {"vid2dyn": vid2dyn.__version__, "numpy": np.__version__}}
     return dataclasses.replace(model, report=report)
+
+
+_MEANING = {False: "No correction for noise, blur and frame rate was made yet: the forces are those of the positions "
+                   "as seen.",
+            True: "The correction for noise, blur and frame rate may still change the forces; the bands allow for it."}
+
+
+def _told(progress: Progress, train: float, held_out: float) -> dict[str, Any]:
+    """The course of a fit in one round."""
+    course = Course("log-likelihood per particle and step")
+    course.tell(progress, train, held_out)
+    return course.report()
+
+
+def _key(recording: Recording, recipe: Brownian, seed: int) -> str:
+    """Of a checkpoint: everything the rounds depend on."""
+    settings = (recipe_of(recipe), seed, recording.dt, recording.exposure, recording.box.to_dict(), vid2dyn.__version__)
+    return key_of(repr(settings), recording.position, recording.frame, recording.track, recording.variance,
+                  recording.weight)
 
 
 def _trusted_lags(tracks: Trajectories) -> tuple[Trajectories, list[str]]:
@@ -133,7 +170,8 @@ def _trusted_lags(tracks: Trajectories) -> tuple[Trajectories, list[str]]:
 
 
 def _with_pairs(tracks: Trajectories, recording: Recording, recipe: Brownian, fixed: float | None, seed: int,
-                progress: Progress) -> tuple[dict[str, np.ndarray], Fitted, Parameters]:
+                place: Checkpoint, stop: int | None, keep_partial: bool,
+                progress: Progress) -> tuple[dict[str, np.ndarray], Refined]:
     assert recipe.cutoff is not None
     distances = _distances(recording, recipe.cutoff)
     inner = float(distances[min(50, len(distances) - 1)])
@@ -153,9 +191,18 @@ def _with_pairs(tracks: Trajectories, recording: Recording, recipe: Brownian, fi
                             for c in range(recording.dim)], axis=1)
     studio = Studio(recording, view, recipe.trap, seed=seed, stationary=recipe.stationary)
     first = Parameters(field, np.zeros(field.size), 1.0, 1.0, centres)
-    fitted, train = refine(recording, studio, first, noise_scale=fixed, stationary=recipe.stationary,
-                           held_out=HELD_OUT, progress=progress)
-    p = fitted.parameters
+    late = _late(recording)
+
+    def worth(p: Parameters) -> tuple[float, float]:
+        return likelihoods(recording, late, p.pair, _stiffness(p), _centres(recording, p), p.diffusion, p.noise_scale)
+
+    found = refine(recording, studio, first, noise_scale=fixed, stationary=recipe.stationary, judge=worth,
+                   held_out=HELD_OUT, place=place, stop=stop, keep_partial=keep_partial, progress=progress)
+    if found.left_off is not None:                   # no films say how well D and the noise are known: the data do
+        errors = _jackknife(recording, fixed)
+        found = dataclasses.replace(found, fitted=dataclasses.replace(
+            found.fitted, diffusion_stderr=errors[0], noise_stderr=errors[1]))
+    fitted, p = found.fitted, found.fitted.parameters
     assert p.pair is not None
     arrays = {
         "spline": np.array([spline.inner, spline.cutoff, float(spline.knots)]),
@@ -168,7 +215,7 @@ def _with_pairs(tracks: Trajectories, recording: Recording, recipe: Brownian, fi
         arrays["centres"] = p.trap.centre
         if recipe.trap == "each":
             arrays["centre_tracks"] = np.unique(recording.track[recording.track >= 0])
-    return arrays, fitted, train
+    return arrays, found
 
 
 def _without_pairs(recording: Recording, recipe: Brownian, fixed: float | None) -> dict[str, np.ndarray]:

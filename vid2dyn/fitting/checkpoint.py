@@ -77,6 +77,10 @@ class Checkpoint:
             raise ModelError(f"{self.path}: not a readable checkpoint ({error}). Remove it to start anew.") from None
 
 
+NOWHERE = Checkpoint(None, "")
+"""Nothing is kept."""
+
+
 def key_of(settings: str, *arrays: np.ndarray) -> str:
     """Digest of everything a fit depends on.
 

@@ -47,14 +47,14 @@ class Course:
         return {"what": self.what, "train": self.train, "held_out": self.held_out}
 
 
-def stopped_early(rounds: int, of: int, meaning: str) -> tuple[dict[str, int], str]:
-    """Entry of the report and a warning for a model whose fit was stopped after some rounds.
+def stopped_early(rounds: int, of: int, meaning: str, kept: int | None = None) -> tuple[dict[str, int], str]:
+    """Entry of the report and a warning for a model whose fit was stopped after some rounds; `kept`: the best of them.
 
     >>> stopped_early(2, 5, "The mobility may still change.")[1]
     'Stopped early, after 2 of 5 rounds. The mobility may still change. Fit on for the final model.'
     """
-    return {"rounds": rounds, "of": of}, (f"Stopped early, after {rounds} of {of} rounds. {meaning} Fit on for the "
-                                          "final model.")
+    said = f"Stopped early, after {rounds} of {of} rounds. {meaning} Fit on for the final model."
+    return {"rounds": rounds, "of": of, "kept": kept or rounds}, said
 
 
 def checked(stop: int | None) -> int | None:

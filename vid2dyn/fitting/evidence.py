@@ -74,6 +74,16 @@ def judge(recording: Recording, held_out: np.ndarray, pair: PairPotential | None
     }
 
 
+def likelihoods(recording: Recording, held_out: np.ndarray, pair: PairPotential | None, stiffness: float,
+                centre: np.ndarray, diffusion: float, noise_scale: float) -> tuple[float, float]:
+    """Mean log-likelihood of a step that was learned from, and of one that was held out; as `judge` has the latter."""
+    trusted = recording.weight[recording.steps] > 0.99
+    force, hessian = force_and_stiffness(recording, pair, stiffness, centre)
+    train, later = (residuals(recording, force, hessian, diffusion, noise_scale, some & trusted).log_likelihood
+                    for some in (~held_out, held_out))
+    return (float(train.mean()) if train.size else float("nan"), float(later.mean()) if later.size else float("nan"))
+
+
 def calibration(model: Residuals) -> dict[str, Any]:
     """χ², correlation of successive residuals and histogram of whitened residuals; empty without any."""
     if not model.white.size:

@@ -64,6 +64,8 @@ def fit_structure(tracks: Trajectories, recording: Recording, recipe: Brownian, 
     final = fit_mobility(steps, model.knots, [model], fixed)
     arrays = _arrays(recording, steps, final, covariance(steps, final, fixed), middle, spread)
     held = verdict["held_out"]
+    seen = model.residuals(steps.where(~late[steps.among]))
+    held["train_log_likelihood_per_step"] = float(seen.log_likelihood.mean())
     verdict["structure"] = {
         "column": name, "gain_per_step": held["gain_per_step"], "gain_per_step_stderr": held["gain_per_step_stderr"],
         "gain_on_early_frames": {key: found[0] for key, found in candidates.items()}}
