@@ -159,3 +159,29 @@ def test_free_particles_tell_one_round(tracks: Any) -> None:
     watch = Watch()
     model = vd.fit(tracks, vd.Brownian(), progress=watch)
     assert watch.heard == [(1, model.report["course"]["train"][0], model.report["held_out"]["log_likelihood_per_step"])]
+
+
+@pytest.fixture(scope="module")
+def fluid() -> Any:
+    return vd.simulate(vd.simulators.SDPD(n_particles=64, dim=2, box_length=0.6, frames=31, flow="taylor_green",
+                                          flow_speed=15.0, equilibration=4, substeps=4), seed=3)
+
+
+@pytest.mark.parametrize("compare", [(), ("isothermal",)])
+def test_fluids_stop_and_go_on_to_the_same_bytes(fluid: Any, compare: Any, tmp_path: Path) -> None:
+    recipe = vd.Metriplectic(cutoff=0.2, mass=0.5, knots=2, compare=compare, window=8, iterations=3)
+    whole_watch = Watch()
+    whole = vd.fit(fluid, recipe, seed=3, progress=whole_watch)
+    assert [step for step, *_ in whole_watch.heard][:2] == [1, 3]
+    assert all(np.isfinite(heard).all() for heard in whole_watch.heard)
+    for last in (2, whole_watch.calls // 2, whole_watch.calls):
+        place = tmp_path / f"kept{last}"
+        part = vd.fit(fluid, recipe, seed=3, progress=Watch(last), keep_partial=True, checkpoint=place)
+        rounds = part.report["stopped_early"]["rounds"]
+        assert "Stopped early" in part.report["warnings"][0]
+        assert written(part, tmp_path) == written(vd.fit(fluid, recipe, seed=3, stop=rounds), tmp_path)
+        assert np.isfinite(part.band("temperature", *(np.mean(part.support[name]) for name in "SV"))).all()
+        resumed = vd.fit(fluid, recipe, seed=3, checkpoint=place)
+        assert written(resumed, tmp_path) == written(whole, tmp_path)
+    with pytest.raises(Cancelled):
+        vd.fit(fluid, recipe, seed=3, progress=Watch(1), keep_partial=True)

@@ -57,5 +57,10 @@ def likelihood(progress: Progress, step: int, train: float, held_out: float, wha
         tell(step, train, held_out, what)
 
 
+def listens(progress: Progress, to: str) -> bool:
+    """Whether a callback has the method `to`, so that what it costs to tell is not spent in vain."""
+    return hasattr(progress, to)
+
+
 def silent(done: int, total: int, what: str) -> None:
     """The progress callback that shows nothing."""

@@ -30,7 +30,6 @@ def fit(data: Any, recipe: Recipe, seed: int = 0, progress: Progress = silent, *
 
     `options`: checkpoint, stop and keep_partial, see `vid2dyn.pipeline.fit`.
     """
-    options = {name: value for name, value in options.items() if value is not None and value is not False}
     for kind, estimator in ESTIMATORS.items():
         if isinstance(recipe, kind):
             return estimator(data, recipe, seed=seed, progress=progress, **options)

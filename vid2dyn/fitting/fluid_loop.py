@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from vid2dyn.errors import ModelError
-from vid2dyn.files import atomic
+from vid2dyn.fitting.checkpoint import NOWHERE, Checkpoint
 from vid2dyn.inference import _fluid_sums as sums
 from vid2dyn.inference.fluid_numbers import Layout
 from vid2dyn.inference.fluid_score import sweep
 from vid2dyn.inference.fluid_step import Step
 from vid2dyn.inference.fluid_steps import FluidSteps
-from vid2dyn.progress import Progress, converging, silent
+from vid2dyn.progress import Cancelled, Progress, converging, likelihood, listens, silent
 
 EVERY = 10
 """Steps between those whose information is worked out."""
+JUDGED = 2
+"""Iterations between those that are judged while somebody watches."""
 STRIDE = 0.4
 """Largest relative change of a positive number in one iteration."""
 
@@ -44,6 +44,8 @@ class Progressed:
     theta: np.ndarray
     done: int = 0
     decrements: tuple[float, ...] = ()
+    left_off: bool = False
+    """Stopped before the end, but after an iteration."""
 
     @property
     def pace(self) -> float:
@@ -53,26 +55,17 @@ class Progressed:
             pace = max(0.5 * pace, 0.03) if after > 0.9 * before else min(1.2 * pace, 1.0)
         return pace
 
-    def save(self, path: Path, key: str) -> None:
-        """Write whole or not at all; floats as hexadecimal, so nothing is rounded."""
-        table = {"key": key, "done": self.done, "theta": [float(v).hex() for v in self.theta],
-                 "decrements": [float(v).hex() for v in self.decrements]}
-        with atomic(path) as scratch:
-            scratch.write_text(json.dumps(table), encoding="utf-8")
+    def save(self, place: Checkpoint) -> None:
+        """Write whole or not at all; nothing is rounded."""
+        place.save({"done": self.done, "theta": self.theta, "decrements": self.decrements})
 
     @classmethod
-    def load(cls, path: Path, key: str) -> Progressed | None:
-        """What `save` wrote with the same key (data and settings); None where there is none."""
-        try:
-            table = json.loads(path.read_text(encoding="utf-8"))
-            if table["key"] != key:
-                return None
-            return cls(np.array([float.fromhex(v) for v in table["theta"]]), int(table["done"]),
-                       tuple(float.fromhex(v) for v in table["decrements"]))
-        except FileNotFoundError:
+    def load(cls, place: Checkpoint) -> Progressed | None:
+        """What `save` wrote for the same data and settings; None where there is none."""
+        state = place.load()
+        if state is None:
             return None
-        except (ValueError, KeyError, TypeError) as error:
-            raise ModelError(f"{path}: not a readable checkpoint ({error}). Remove it to start anew.") from None
+        return cls(state["theta"], int(state["done"]), tuple(state["decrements"].tolist()))
 
 
 def checkpoint_key(data: Sequence[FluidSteps], layout: Layout, settings: str) -> str:
@@ -202,24 +195,37 @@ def floor(theta: np.ndarray, layout: Layout) -> np.ndarray:
 
 def learn(data: Sequence[FluidSteps], starts: Callable[[np.ndarray], Sequence[np.ndarray]], layout: Layout, *,
           theta: np.ndarray, prior: Prior, iterations: int, tolerance: float, seed: int,
-          checkpoint: Path | None = None, key: str = "", progress: Progress = silent,
+          place: Checkpoint = NOWHERE, stop: int | None = None, keep_partial: bool = False,
+          judge: Callable[[np.ndarray], tuple[float, float]] | None = None, progress: Progress = silent,
           what: str = "fit") -> Progressed:
     """Scoring until the decrement is below `tolerance` (nats) or `iterations` are done.
 
     A checkpoint is written after every iteration; what is found there under the same key is gone on from, so that a
-    run killed anywhere ends with the same bits. `starts` gives σ at the first frame of every trajectory.
+    run killed anywhere ends with the same bits. `starts` gives σ at the first frame of every trajectory. `stop` and
+    `keep_partial` as in `vid2dyn.fit`. `judge`: numbers -> log-likelihood per particle and step, of data learned from
+    and held out; asked only where `progress` listens, after every second iteration, as it costs a third of one.
     """
-    state = (Progressed.load(checkpoint, key) if checkpoint is not None else None) or Progressed(theta)
-    while state.done < iterations and not (state.decrements and abs(state.decrements[-1]) < tolerance):
-        progress(state.done, iterations, what)
-        score, information, _ = score_and_information(data, starts(state.theta), state.theta, layout, seed)
-        new, decrement = improved(state.theta, score, information, prior, layout, state.pace)
-        if not np.isfinite(new).all():
-            raise ModelError("The fit diverged: a number of the fluid is not finite. The velocities may not be those "
-                             "of particles of this mass and frame rate; check both.")
-        state = replace(state, theta=new, done=state.done + 1, decrements=(*state.decrements, decrement))
-        converging(progress, state.done, abs(decrement), f"{what}: nats left to gain")
-        if checkpoint is not None:
-            state.save(checkpoint, key)
-    progress(iterations, iterations, what)
-    return state
+    state = Progressed.load(place) or Progressed(theta)
+    watched = judge is not None and listens(progress, "likelihood")
+    try:
+        while state.done < iterations and not (state.decrements and abs(state.decrements[-1]) < tolerance):
+            if stop is not None and state.done >= stop:
+                return replace(state, left_off=True)
+            progress(state.done, iterations, what)
+            score, information, _ = score_and_information(data, starts(state.theta), state.theta, layout, seed)
+            new, decrement = improved(state.theta, score, information, prior, layout, state.pace)
+            if not np.isfinite(new).all():
+                raise ModelError("The fit diverged: a number of the fluid is not finite. The velocities may not be "
+                                 "those of particles of this mass and frame rate; check both.")
+            state = replace(state, theta=new, done=state.done + 1, decrements=(*state.decrements, decrement))
+            converging(progress, state.done, abs(decrement), f"{what}: nats left to gain")
+            state.save(place)
+            if watched and (state.done % JUDGED == 1 or abs(decrement) < tolerance):
+                assert judge is not None
+                likelihood(progress, state.done, *judge(state.theta), what)
+        progress(iterations, iterations, what)
+    except Cancelled:
+        if not keep_partial or not state.done:
+            raise
+        return replace(state, left_off=True)
+    return replace(state, left_off=stop is not None and state.done <= stop)

@@ -27,6 +27,8 @@ from vid2dyn.config import recipe as recipe_of
 from vid2dyn.dynamics.metriplectic_recipe import Metriplectic
 from vid2dyn.errors import DataError
 from vid2dyn.fitting import fluid_evidence as evidence
+from vid2dyn.fitting.checkpoint import Checkpoint, PathLike
+from vid2dyn.fitting.course import checked, stopped_early
 from vid2dyn.fitting.fluid_certainty import certainty
 from vid2dyn.fitting.fluid_laws import laws
 from vid2dyn.fitting.fluid_loop import (
@@ -41,7 +43,7 @@ from vid2dyn.inference.fluid_numbers import Layout
 from vid2dyn.inference.fluid_start import pattern, started
 from vid2dyn.inference.fluid_steps import FluidSteps
 from vid2dyn.model.metriplectic import MetriplecticModel
-from vid2dyn.progress import Progress, silent
+from vid2dyn.progress import Cancelled, Progress, silent
 from vid2dyn.trajectories import Trajectories
 
 
@@ -70,10 +72,12 @@ class Member:
     prior: Prior
     starts: tuple[np.ndarray, ...]
     decrements: tuple[float, ...]
+    left_off: bool
 
 
 def fit_metriplectic(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplectic, seed: int = 0,
-                     progress: Progress = silent) -> MetriplecticModel:
+                     progress: Progress = silent, *, checkpoint: PathLike | None = None, stop: int | None = None,
+                     keep_partial: bool = False) -> MetriplecticModel:
     """Learn a fluid from velocities.
 
     Parameters
@@ -83,6 +87,9 @@ def fit_metriplectic(tracks: Trajectories | Sequence[Trajectories], recipe: Metr
     recipe : Metriplectic
     seed : int
         Of the probes of the score, and of the structure-free member.
+    checkpoint, stop, keep_partial
+        See `vid2dyn.fit`; a round is an iteration of the fluid itself. A fit that was stopped has learned from the
+        training steps alone and was not judged.
 
     Raises
     ------
@@ -92,42 +99,66 @@ def fit_metriplectic(tracks: Trajectories | Sequence[Trajectories], recipe: Metr
     ModelError
         When the velocities show no friction or the fit diverges.
     """
+    if checkpoint is not None:
+        recipe = dataclasses.replace(recipe, checkpoint=str(checkpoint))
     split = _split(tracks, recipe)
     layout = _layout(split.train, recipe)
-    theta = moments(split.train, layout)
+    full = _learned(split, split.train, layout, moments(split.train, layout), recipe, seed, progress, "fluid",
+                    checked(stop), keep_partial)
     warnings: list[str] = []
-    full = _learned(split.train, layout, theta, recipe, seed, progress, "fluid")
     verdict: dict[str, Any] = {}
-    identified = True
-    if "isothermal" in recipe.compare:
-        # at one temperature n and k1 are one number
-        cold = layout.only(layout.active & ~np.isin(np.arange(layout.size), [1, 3, 4, 6]))
-        even = theta.copy()
-        even[[1, 3, 4, 6]] = 0.0
-        isothermal = _learned(split.train, cold, even, recipe, seed, progress, "isothermal member")
-        verdict, identified = _judged(split, full, isothermal, recipe, seed, progress)
-        if not identified:
-            warnings.append("Entropy not identifiable from these data: a fluid at one temperature predicts velocities "
-                            "that were set aside as well. The model has one temperature.")
-            full = isothermal
-    if split.same:
-        full = _learned(split.everything, full.layout, full.theta, recipe, seed, progress, "fluid, all steps")
-    covariance, excess, support = certainty(split.everything, full.starts, full.theta, full.layout, full.prior, seed)
+    identified, taught = True, split.train
+    if not full.left_off:
+        try:
+            verdict, identified, final = _judged_and_taught(split, full, recipe, seed, progress)
+            full, taught = final, split.everything
+        except Cancelled:
+            if not keep_partial:
+                raise
+            full = dataclasses.replace(full, left_off=True)
+    if not identified:
+        warnings.append("Entropy not identifiable from these data: a fluid at one temperature predicts velocities that "
+                        "were set aside as well. The model has one temperature.")
+    covariance, excess, support = certainty(taught, full.starts, full.theta, full.layout, full.prior, seed)
     arrays = {"theta": full.theta, "covariance": covariance, "support": support,
               "active": full.layout.active.astype(np.int64),
               "layout": np.array([layout.dim, layout.cutoff, layout.mass, layout.volume, layout.knots, layout.power])}
     first = tracks if isinstance(tracks, Trajectories) else tracks[0]
     used = recipe_of(dataclasses.replace(recipe, checkpoint=None))
     model = MetriplecticModel(arrays, used, first.units, first.box, {"entropy_identifiable": identified})
-    if full.decrements and abs(full.decrements[-1]) > 10 * recipe.tolerance:
+    if full.left_off:
+        verdict["stopped_early"], said = stopped_early(
+            len(full.decrements), recipe.iterations, f"About {abs(full.decrements[-1]):.2g} nats were still to be "
+            "gained; held-out steps were not judged, and whether entropy is identifiable was not tested.")
+        warnings.insert(0, said)
+    elif full.decrements and abs(full.decrements[-1]) > 10 * recipe.tolerance:
         warnings.append(f"The fit stopped after {len(full.decrements)} iterations with about "
                         f"{abs(full.decrements[-1]):.2g} nats still to be gained; raise iterations.")
     report = {**verdict, "entropy_identifiable": identified, "excess_scatter": excess,
-              "laws": laws(model.arrays["theta"], full.layout, split.everything[0], full.starts[0]),
+              "laws": laws(model.arrays["theta"], full.layout, taught[0], full.starts[0]),
               "parameters": _said(model), "warnings": warnings, "seed": seed,
               "decrements": list(full.decrements), "data_sha256": _digest(split),
               "versions": {"vid2dyn": vid2dyn.__version__, "numpy": np.__version__, "torch": torch.__version__}}
     return dataclasses.replace(model, report=report)
+
+
+def _judged_and_taught(split: Split, full: Member, recipe: Metriplectic, seed: int,
+                       progress: Progress) -> tuple[dict[str, Any], bool, Member]:
+    """Held-out likelihoods, whether entropy is identifiable, and the member that is left, taught by all steps."""
+    verdict: dict[str, Any] = {}
+    identified = True
+    if "isothermal" in recipe.compare:
+        # at one temperature n and k1 are one number
+        layout = full.layout
+        cold = layout.only(layout.active & ~np.isin(np.arange(layout.size), [1, 3, 4, 6]))
+        even = moments(split.train, layout)
+        even[[1, 3, 4, 6]] = 0.0
+        isothermal = _learned(split, split.train, cold, even, recipe, seed, progress, "isothermal member")
+        verdict, identified = _judged(split, full, isothermal, recipe, seed, progress)
+        full = full if identified else isothermal
+    if split.same:
+        full = _learned(split, split.everything, full.layout, full.theta, recipe, seed, progress, "fluid, all steps")
+    return verdict, identified, full
 
 
 def _split(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplectic) -> Split:
@@ -168,8 +199,8 @@ def _layout(data: Sequence[FluidSteps], recipe: Metriplectic) -> Layout:
                   int(recipe.law == "transport"), active)
 
 
-def _learned(data: Sequence[FluidSteps], layout: Layout, theta: np.ndarray, recipe: Metriplectic, seed: int,
-             progress: Progress, what: str) -> Member:
+def _learned(split: Split, data: Sequence[FluidSteps], layout: Layout, theta: np.ndarray, recipe: Metriplectic,
+             seed: int, progress: Progress, what: str, stop: int | None = None, keep_partial: bool = False) -> Member:
     """One member by scoring; the temperatures at which further trajectories start are found in between."""
     prior = prior_of(theta, layout)
     theta = np.where(layout.active, theta, np.where(np.isin(np.arange(layout.size), [3, 4, 5, 7]), 0.0, theta))
@@ -178,14 +209,32 @@ def _learned(data: Sequence[FluidSteps], layout: Layout, theta: np.ndarray, reci
         first = pattern(data[0], numbers, layout, recipe.start)
         return (first, *(started(part, numbers, layout, recipe.start, recipe.window, seed) for part in data[1:]))
 
+    def judge(numbers: np.ndarray) -> tuple[float, float]:
+        return _worth(split, numbers, layout, recipe, seed)
+
     settings = repr((recipe_of(dataclasses.replace(recipe, checkpoint=None)), seed, what))
     place = None
     if recipe.checkpoint is not None:
         place = Path(f"{recipe.checkpoint}.{what.replace(' ', '-').replace(',', '')}")
     state: Progressed = learn(data, starts, layout, theta=theta, prior=prior, iterations=recipe.iterations,
-                              tolerance=recipe.tolerance, seed=seed, checkpoint=place,
-                              key=checkpoint_key(data, layout, settings), progress=progress, what=what)
-    return Member(state.theta, layout, prior, starts(state.theta), state.decrements)
+                              tolerance=recipe.tolerance, seed=seed, stop=stop, keep_partial=keep_partial,
+                              place=Checkpoint(place, checkpoint_key(data, layout, settings)),
+                              judge=judge if data is split.train else None, progress=progress, what=what)
+    return Member(state.theta, layout, prior, starts(state.theta), state.decrements, state.left_off)
+
+
+def _worth(split: Split, theta: np.ndarray, layout: Layout, recipe: Metriplectic, seed: int) -> tuple[float, float]:
+    """Log-likelihood per particle and step of some steps learned from, and of some held out."""
+    if split.same:
+        data, first = split.judge, split.judged_from
+        start = pattern(data, theta, layout, recipe.start)
+        found = evidence.some_likelihoods(data, theta, layout, start)
+        return float(np.nanmean(found[:first])), float(np.nanmean(found[first:]))
+    train, judge = split.train[0], split.judge
+    seen = evidence.some_likelihoods(train, theta, layout, pattern(train, theta, layout, recipe.start))
+    later = evidence.some_likelihoods(judge, theta, layout,
+                                      started(judge, theta, layout, recipe.start, recipe.window, seed))
+    return float(np.nanmean(seen)), float(np.nanmean(later[split.judged_from:]))
 
 
 def _judged(split: Split, full: Member, isothermal: Member, recipe: Metriplectic, seed: int,
