@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.linalg import expm
 
 import vid2dyn as vd
 from vid2dyn.dynamics.density import DensityFunction, Landscape
@@ -11,8 +12,9 @@ from vid2dyn.dynamics.even_kernels import EvenKernels
 from vid2dyn.dynamics.gradient_flow import dynamics, ring
 from vid2dyn.errors import ConfigError, ModelError
 from vid2dyn.field_rollout import flow
-from vid2dyn.fitting.elements import Elements, Statistics
-from vid2dyn.fitting.fluctuations import Design, drift_only
+from vid2dyn.fitting import windows
+from vid2dyn.fitting.elements import Elements, Moments, Statistics
+from vid2dyn.fitting.fluctuations import Design, drift_only, learn
 from vid2dyn.simulators import lattice_limits as limits
 
 Z = 4.9
@@ -25,11 +27,12 @@ def relative(a, b):
 
 
 def kac_landscape(J=2.0, reach=20, sites=200):
-    """Independent sites that feel a box kernel."""
+    """Independent sites that feel a box kernel of finite range (its mean field has m 3 % too low at range 20)."""
     function = DensityFunction(0.03, 0.97, 40)
     rho = np.linspace(0.03, 0.97, 400)
     fit = lambda values: np.linalg.lstsq(function.basis(rho), values, rcond=None)[0]  # noqa: E731
-    return Landscape(function, np.append(fit(np.log(rho * (1 - rho)) - J * rho), -J),
+    m = limits.uncorrelated_mobility(rho, (J / (2 * reach),) * reach)
+    return Landscape(function, np.append(fit(np.log(m)), -J),
                      np.append(fit(1 / (rho * (1 - rho)) - J), J), EvenKernels(reach, 1, sites))
 
 
@@ -73,17 +76,20 @@ def test_divergence_vanishes_with_a_kernel_too():
 
 
 def test_a_non_local_process_needs_its_kernel(far):
-    """Rate of a wave shorter than the range: right with the learned kernel, wrong without; K of a profile to 4 %."""
+    """Rate of a wave shorter than the range: right with the learned kernel, wrong without; K of a profile to 2.5 %.
+
+    Rates come out 3 % below those of independent sites (six seeds): that is what the range of 20 leaves to chance.
+    """
     model, blind = vd.fit(far, vd.GradientFlow(force_range=20, knots=7)), vd.fit(far, vd.GradientFlow(knots=7))
     exact = kac_landscape()
     rho = 0.5 + 0.3 * np.cos(2 * np.pi * 4 * np.arange(200) / 200)
     times = np.array([0.003])
     wave = lambda landscape: abs(np.fft.rfft(flow(landscape, rho, times)[0])[4])      # noqa: E731
-    assert wave(model.landscape) == pytest.approx(wave(exact), rel=0.03)
-    assert wave(blind.landscape) != pytest.approx(wave(exact), rel=0.03)
+    assert wave(model.landscape) == pytest.approx(wave(exact), rel=0.05)
+    assert wave(blind.landscape) != pytest.approx(wave(exact), rel=0.1)
     slopes = Elements(200, 10, 1).slopes()
     K = [(slopes * x.face_mobility(rho)[:, None]).T @ slopes for x in (model.landscape, exact)]
-    assert relative(*K) < 0.04
+    assert relative(*K) < 0.025                                    # 0.3 to 1.4 % on four seeds
     low, high = model.band("kernel", np.array([5]))
     assert low <= model.kernel([5]) <= high
 
@@ -149,3 +155,50 @@ def test_a_network_learns_what_splines_learn(tmp_path):
     other = vd.fit(fields, vd.GradientFlow(shape="network", knots=7), seed=5)
     assert relative(other.diffusion(RHO), model.diffusion(RHO)) < 0.04
     assert model.rollout(fields, steps=1).values.shape == (2, 2, 200)
+
+
+# ------------------------------------------------------------------ no bias of its own
+
+def moments_without_noise(elements, starts, width, count, R):
+    """What infinitely many realisations of exclusion say: heat equation and Lyapunov equation on the lattice."""
+    N, dt = elements.sites, 0.5
+    one, i = np.eye(N), np.arange(N)
+    lap = np.roll(one, 1, axis=0) - 2 * one + np.roll(one, -1, axis=0)
+    U, half = expm(lap * dt), expm(lap * dt / 2)
+    gamma, steps = elements.values() / N, round(width / dt)
+    long, density, D, covariance = np.linalg.matrix_power(U, steps), [], [], []
+    for mean, amplitude, waves in starts:
+        rho = mean + amplitude * np.cos(2 * np.pi * waves * i / N)
+        C, profiles, found = np.diag(rho * (1 - rho)), [rho], []
+        for _ in range(count):
+            before = C
+            for _ in range(steps):
+                bond = 0.5 * ((middle := half @ rho) + np.roll(middle, -1))
+                flux = (one - np.roll(one, 1, axis=1)) * np.sqrt(2 * bond * (1 - bond) * dt)
+                kick = half @ (flux @ flux.T) @ half.T
+                rho, C = U @ rho, U @ C @ U.T + kick
+            profiles.append(rho)
+            found.append(gamma.T @ (C + before - long @ before - before @ long.T) @ gamma)
+        density.append(profiles)
+        D.append(np.diff(profiles, axis=0) @ gamma)
+        covariance.append(found)
+    S = len(starts)
+    return Moments(elements, np.full(count, width / N**2), np.full(S, R), np.array(density), np.array(D),
+                   np.array(covariance), np.full(S, 1e-4))
+
+
+def test_what_is_learned_has_no_bias_of_its_own(monkeypatch):
+    """Moments without noise: m to .3 %, D to .1 %; without correlations of long range m is off by .5 % and more."""
+    data = moments_without_noise(Elements(120, 12), ((0.5, 0.42, 1), (0.5, 0.42, 2)), 25.0, 6, 5000)
+    function = DensityFunction(data.density.min(), data.density.max(), 7, 1.0)
+    exact = limits.exclusion(RHO)
+
+    def errors():
+        found = learn(Design.of(data, function))
+        return relative(found.mobility(RHO), exact.mobility), relative(found.diffusion(RHO), exact.diffusion)
+
+    of_m, of_D = errors()
+    assert of_m < 3e-3
+    assert of_D < 1e-3
+    monkeypatch.setattr(windows.Correlations, "seen_by", lambda self, late: np.zeros((late.shape[1],) * 2))
+    assert errors()[0] > 5e-3

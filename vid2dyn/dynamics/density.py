@@ -19,19 +19,53 @@ GRID = 64
 
 
 class DensityShape(ABC):
-    """Functions of a density on [low, high], linear in `knots` coefficients; constant outside."""
+    """Functions of a density on [low, high], linear in `knots` coefficients; constant outside.
+
+    `capacity` says what particles without forces would do, `ideal`: splines bend the rest. It is the most particles a
+    cell can hold, infinite where they do not exclude each other, None where the density is not one of particles.
+    """
 
     low: float
     high: float
     knots: int
+    capacity: float | None
+
+    def ideal(self, rho: np.ndarray) -> np.ndarray:
+        """Mobility of free particles, ρ (1 - ρ/capacity), and the inverse of their f''; 1 without a capacity."""
+        rho = np.clip(np.asarray(rho, dtype=float), self.low, self.high)
+        return np.ones_like(rho) if self.capacity is None else rho * (1 - rho / self.capacity)
 
     @abstractmethod
     def basis(self, rho: np.ndarray) -> np.ndarray:
         """(..., knots) values at densities rho."""
 
+    @property
     @abstractmethod
+    def panels(self) -> np.ndarray:
+        """Densities between which the functions are smooth."""
+
+    def curved(self, rho: np.ndarray) -> np.ndarray:
+        """(..., knots) f'' by coefficient: `basis` over `ideal`."""
+        return self.basis(rho) / self.ideal(rho)[..., None]
+
     def from_low(self, rho: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(..., knots) first and second repeated integral from `low` to densities within the range."""
+        """(..., knots) first and second repeated integral of `curved` from `low` to densities within the range, by
+        Gauss' rule between `panels`."""
+        node, weight = np.polynomial.legendre.leggauss(10)
+
+        def between(start: np.ndarray, end: np.ndarray) -> np.ndarray:
+            """(2, ..., knots) integral of the functions, and of them times the density."""
+            half = 0.5 * (end - start)[..., None]
+            at = start[..., None] + half * (node + 1)
+            value = self.curved(at) * (half * weight)[..., None]
+            return np.stack([value.sum(axis=-2), (value * at[..., None]).sum(axis=-2)])
+
+        rho, edges = np.asarray(rho, dtype=float), self.panels
+        whole = np.cumsum(between(edges[:-1], edges[1:]), axis=1)
+        whole = np.concatenate([np.zeros_like(whole[:, :1]), whole], axis=1)
+        k = np.clip(np.searchsorted(edges, rho, side="right") - 1, 0, len(edges) - 2)
+        once, moment = whole[:, k] + between(edges[k], rho)
+        return once, rho[..., None] * once - moment
 
     @abstractmethod
     def roughness(self) -> np.ndarray:
@@ -44,7 +78,7 @@ class DensityShape(ABC):
         def everywhere(at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             inside = np.clip(at, self.low, self.high)
             once, twice = self.from_low(inside)
-            out, value = (at - inside)[..., None], self.basis(inside)
+            out, value = (at - inside)[..., None], self.curved(inside)
             # beyond the ends the function is constant, so its integrals are a line and a parabola
             return once + value * out, twice + once * out + 0.5 * value * out**2
 
@@ -69,8 +103,12 @@ class DensityFunction(DensityShape):
     low: float
     high: float
     knots: int
+    capacity: float | None = None
 
     def __post_init__(self) -> None:
+        if self.capacity is not None and not 0 < self.low < self.high < self.capacity:
+            raise ConfigError(f"densities from {self.low:g} to {self.high:g} in cells of capacity {self.capacity:g}: "
+                              "they must lie above 0 and below it.")
         if not (np.isfinite([self.low, self.high]).all() and self.low < self.high):
             raise ConfigError(f"densities from {self.low:g} to {self.high:g} are no range.")
         if self.knots < 4:
@@ -86,9 +124,9 @@ class DensityFunction(DensityShape):
         flat = np.clip(rho, self.low, self.high).ravel()
         return BSpline.design_matrix(flat, self._edges, 3).toarray().reshape(*rho.shape, self.knots)
 
-    def from_low(self, rho: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        spline = BSpline(self._edges, np.eye(self.knots), 3)
-        return spline.antiderivative(1)(rho), spline.antiderivative(2)(rho)
+    @property
+    def panels(self) -> np.ndarray:
+        return np.linspace(self.low, self.high, 4 * (self.knots - 3) + 1)
 
     def roughness(self) -> np.ndarray:
         """Summed squared third differences of the coefficients."""
@@ -125,6 +163,7 @@ class DensityNetwork(DensityShape):
     high: float
     first: np.ndarray
     second: np.ndarray
+    capacity: float | None = None
 
     @property
     def knots(self) -> int:  # type: ignore[override]
@@ -137,13 +176,9 @@ class DensityNetwork(DensityShape):
         features = np.tanh(hidden @ self.second[:, :-1].T + self.second[:, -1])
         return np.concatenate([np.ones((*rho.shape, 1)), features], axis=-1)
 
-    def from_low(self, rho: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """By Gauss' rule: the functions are smooth, 24 points are exact to rounding."""
-        node, weight = np.polynomial.legendre.leggauss(24)
-        length = (np.asarray(rho, dtype=float) - self.low)[..., None]
-        at = self.low + 0.5 * length * (node + 1)
-        value = self.basis(at) * (0.5 * length * weight)[..., None]
-        return value.sum(axis=-2), (value * (np.asarray(rho)[..., None] - at)[..., None]).sum(axis=-2)
+    @property
+    def panels(self) -> np.ndarray:
+        return np.linspace(self.low, self.high, 25)
 
     def roughness(self) -> np.ndarray:
         """As for splines of as many knots, whose summed squared third differences are h⁵ ∫ (third derivative)², h
@@ -199,11 +234,11 @@ class Landscape:
 
     def mobility(self, rho: np.ndarray) -> np.ndarray:
         """m(rho) > 0."""
-        return np.exp(self.function.basis(rho) @ self.log_mobility[: self.function.knots])
+        return self.function.ideal(rho) * np.exp(self.function.basis(rho) @ self.log_mobility[: self.function.knots])
 
     def second(self, rho: np.ndarray) -> np.ndarray:
         """f''(rho)."""
-        return self.function.basis(rho) @ self.curvature[: self.function.knots]
+        return self.function.curved(rho) @ self.curvature[: self.function.knots]
 
     def potential(self, rho: np.ndarray) -> np.ndarray:
         """f'(rho), the chemical potential."""

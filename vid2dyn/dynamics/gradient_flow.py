@@ -33,11 +33,13 @@ class GradientFlow(Recipe):
     Parameters
     ----------
     elements : int or None
-        Test functions on the ring; must divide the cells. None: about one for every 10 cells.
+        Test functions on the ring; must divide the cells. None: about one for every 10 cells. All of them see the
+        drift; fluctuations tell of the mobility by waves of four elements and more.
     degree : {1, 2}
         Of the test functions: 1 hats, 2 smooth.
     knots : int
-        Resolution of mobility and f'' in density.
+        Resolution in density of mobility and f'', of what is beyond free particles (m = ρ, f'' = kT/ρ; for cells that
+        never hold two ρ(1-ρ) and kT/ρ(1-ρ)) where the values count particles.
     force_range : int
         Longest range of the forces between particles [cells]; 0: all forces are short against the elements. Then an
         even kernel up to this range is learned beside the local functions (`EvenKernels`). Wanted for Kac kernels;

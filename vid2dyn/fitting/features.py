@@ -2,9 +2,9 @@
 
     -ln L = sum over starts and windows of  (R-1)/2 [ln det Σ + tr Σ⁻¹ S] + 1/2 (D - μ)ᵀ (Σ₀/R)⁻¹ (D - μ)
 
-with S the sample covariance of the increments, D their mean, Σ(m) = (2h/N²) Γᵀ m Γ and μ(m f'') = -(h/N) Γᵀ m ∂μ: both
-parts are whitened by what chance does to them, so they need no weights. ln m and f'' share the hidden layers. Filtered
-slopes, Σ₀ and what a kernel adds are taken from the spline fit before, and held.
+with S the sample covariance of the increments, D their mean, Σ and μ those of `windows`, linear in m and m f'': both
+parts are whitened by what chance does to them, so they need no weights. ln m and f'' share the hidden layers. What
+happens in windows, Σ₀ and what a kernel adds are taken from the spline fit before, and held.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from vid2dyn.dynamics.density import GRID, STIFFNESS, DensityNetwork, Landscape
-from vid2dyn.fitting.fluctuations import Design, _filtered, _modes, _Smoother, short_windows
+from vid2dyn.fitting.fluctuations import Design, covariance, mobility, short_windows
 from vid2dyn.progress import Progress, silent
 
 WIDTH = 12
@@ -27,17 +27,16 @@ class _Window:
     """One start and window, all tensors; `short`: used for the covariance."""
 
     rho: torch.Tensor
-    G: torch.Tensor
-    plain: torch.Tensor
+    ideal: torch.Tensor
     gradient: torch.Tensor
     far_force: torch.Tensor
     far_mobility: torch.Tensor
-    smoothed: torch.Tensor
+    spread: torch.Tensor
+    push: torch.Tensor
+    extra: torch.Tensor
     seen: torch.Tensor
     D: torch.Tensor
     whiten: torch.Tensor
-    noise: float
-    step: float
     count: float
     short: bool
 
@@ -53,12 +52,12 @@ def trained(design: Design, spline: Landscape, smooth: float, seed: int, iterati
     generator = torch.Generator().manual_seed(seed)
     first = torch.stack([3.0 * torch.ones(WIDTH, dtype=torch.float64), torch.linspace(-3, 3, WIDTH).double()], 1)
     second = torch.randn(knots - 1, WIDTH + 1, generator=generator, dtype=torch.float64) * (2.0 / WIDTH) ** 0.5
-    start = DensityNetwork(low, high, first.numpy(), second.numpy())
+    start = DensityNetwork(low, high, first.numpy(), second.numpy(), spline.function.capacity)
     rho = np.linspace(low, high, 200)
-    values = np.stack([np.log(spline.mobility(rho)), spline.second(rho)], 1)
+    values = np.stack([np.log(spline.mobility(rho) / start.ideal(rho)), spline.second(rho) * start.ideal(rho)], 1)
     head = torch.as_tensor(np.linalg.lstsq(start.basis(rho), values, rcond=1e-6)[0])
     parameters = [p.clone().requires_grad_(True) for p in (first, second, head)]
-    windows = _windows(design, spline)
+    each = _windows(design, spline)
     weight = smooth * STIFFNESS * ((GRID - 1) / (knots - 3)) ** 5               # as `DensityNetwork.roughness`
     optimiser = torch.optim.LBFGS(parameters, max_iter=iterations, history_size=30, line_search_fn="strong_wolfe",
                                   tolerance_grad=0.0, tolerance_change=1e-14)
@@ -67,55 +66,50 @@ def trained(design: Design, spline: Landscape, smooth: float, seed: int, iterati
         progress(0, 1, "network")
         optimiser.zero_grad()
         rough = torch.diff(_functions(torch.linspace(low, high, GRID).double(), parameters, low, high), n=3, dim=0)
-        total = _minus_log_likelihood(windows, parameters, low, high) + 0.5 * weight * (rough**2).sum()
-        total = (total + 1e-6 * (parameters[2] ** 2).sum()) / sum(w.count for w in windows)
+        total = _minus_log_likelihood(each, parameters, low, high) + 0.5 * weight * (rough**2).sum()
+        total = (total + 1e-6 * (parameters[2] ** 2).sum()) / sum(w.count for w in each)
         total.backward()
         return total
 
     optimiser.step(loss)
     one, two, last = (p.detach().numpy() for p in parameters)
-    return Landscape(DensityNetwork(low, high, one, two), np.append(last[:, 0], spline.hindrance),
-                     np.append(last[:, 1], spline.pull), spline.kernels)
+    function = DensityNetwork(low, high, one, two, spline.function.capacity)
+    return Landscape(function, np.append(last[:, 0], spline.hindrance), np.append(last[:, 1], spline.pull),
+                     spline.kernels)
 
 
 def _windows(design: Design, spline: Landscape) -> list[_Window]:
-    data, m, D = design.data, design.mobility(spline), design.diffusion(spline)
-    Q, slopes, short = _modes(data.elements.elements), _filtered(design, spline), short_windows(design, spline)
-    plain, knots = design.slopes() @ Q, design.function.knots
-    gradient = data.profiles()[1]
-    found = []
-    for s in range(len(data.count)):
-        for k, width in enumerate(data.widths):
-            G = slopes[s, k] @ Q
-            noise = design.noise(width)
-            smoothed = _Smoother(D[s, k], width, data.elements.sites)(m[s, k][:, None])[:, 0] / m[s, k]
-            root = np.linalg.cholesky(noise * (G * m[s, k][:, None]).T @ G / data.count[s])
-            arrays = (design.rho[s, k], G, plain, gradient[s, k], design.forces[s, k][:, knots:] @ spline.pull,
-                      design.columns[s, k][:, knots:] @ spline.hindrance, smoothed, Q.T @ data.covariance[s, k] @ Q,
-                      Q.T @ data.D[s, k], np.linalg.inv(root))
-            tensors = [torch.as_tensor(np.ascontiguousarray(a)) for a in arrays]
-            step = width * design.weight / data.elements.sites
-            found.append(_Window(*tensors, noise, step, float(data.count[s]), bool(k in short)))  # type: ignore
+    data, short, slow, found = design.data, short_windows(design, spline), design.slow, []
+    for window in design.windows(spline):
+        count = float(data.count[window.start])
+        m = mobility(design, window, spline.log_mobility)
+        root = np.linalg.cholesky(covariance(window, m) / count)
+        arrays = (window.rho, design.function.ideal(window.rho), window.gradient, -window.far @ spline.pull,
+                  window.felt @ spline.hindrance, window.spread @ slow, window.push, slow.T @ window.extra @ slow,
+                  slow.T @ design.seen(window) @ slow,
+                  design.modes.T @ data.D[window.start, window.index] - window.rest, np.linalg.inv(root))
+        tensors = [torch.as_tensor(np.ascontiguousarray(a)) for a in arrays]
+        found.append(_Window(*tensors, count, bool(window.index in short)))  # type: ignore
     return found
 
 
 def _functions(rho: torch.Tensor, parameters: list[torch.Tensor], low: float, high: float) -> torch.Tensor:
-    """(n, 2) ln m without the kernel, and f'', at densities (n,)."""
+    """(n, 2) ln m less the ideal's, without the kernel, and f'' times the ideal m, at densities (n,)."""
     first, second, head = parameters
     hidden = torch.tanh(((2 * rho - low - high) / (high - low))[:, None] * first[:, 0] + first[:, 1])
     return head[0] + torch.tanh(hidden @ second[:, :-1].T + second[:, -1]) @ head[1:]
 
 
-def _minus_log_likelihood(windows: list[_Window], parameters: list[torch.Tensor], low: float,
+def _minus_log_likelihood(each: list[_Window], parameters: list[torch.Tensor], low: float,
                           high: float) -> torch.Tensor:
     total = torch.zeros((), dtype=torch.float64)
-    for w in windows:
+    for w in each:
         out = _functions(w.rho, parameters, low, high)
-        m = torch.exp(out[:, 0] + w.far_mobility)
+        m = w.ideal * torch.exp(out[:, 0] + w.far_mobility)
         if w.short:
-            root = torch.linalg.cholesky(w.noise * (w.G * (m * w.smoothed)[:, None]).T @ w.G)
+            root = torch.linalg.cholesky((w.spread * m[:, None]).T @ w.spread + w.extra)
             spread = torch.cholesky_solve(w.seen, root).diagonal().sum()
             total = total + 0.5 * (w.count - 1) * (2 * root.diagonal().log().sum() + spread)
-        mean = -w.step * w.plain.T @ (m * (out[:, 1] * w.gradient + w.far_force))
+        mean = -w.push.T @ (m * (out[:, 1] / w.ideal * w.gradient + w.far_force))
         total = total + 0.5 * ((w.whiten @ (w.D - mean)) ** 2).sum()
     return total

@@ -7,7 +7,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 from vid2dyn.dynamics.density import Landscape
 from vid2dyn.fitting.elements import Statistics
-from vid2dyn.fitting.fluctuations import Design, _filtered, _modes, _normal, _scores, _seen, short_windows
+from vid2dyn.fitting.fluctuations import Design, covariance, mobility, normal_equations, scores, short_windows
 
 
 def sums(statistics: Statistics, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -22,10 +22,9 @@ def information_covariance(design: Design, landscape: Landscape) -> np.ndarray:
 
     f'' follows from the drift given m, so what m lacks, it gets with the other sign.
     """
-    slopes = _filtered(design, landscape)
-    _, fisher = _scores(design, _seen(design, landscape, slopes, short_windows(design, landscape)),
-                        landscape.log_mobility)
-    normal, _, lean = _normal(design, slopes, design.mobility(landscape), landscape.curvature)
+    followed, short = design.windows(landscape), short_windows(design, landscape)
+    _, fisher = scores(design, [window for window in followed if window.index in short], landscape.log_mobility)
+    normal, _, lean = normal_equations(design, followed, landscape.log_mobility, landscape.curvature)
     of_m, of_f = np.linalg.pinv(fisher), np.linalg.pinv(normal)
     turned = -of_f @ lean
     return np.block([[of_m, of_m @ turned.T], [turned @ of_m, of_f + turned @ of_m @ turned.T]])
@@ -34,17 +33,14 @@ def information_covariance(design: Design, landscape: Landscape) -> np.ndarray:
 def log_likelihood(design: Design, landscape: Landscape, count: np.ndarray, D: np.ndarray, DD: np.ndarray) -> float:
     """Of one number of one increment [nats]: `count` (S,) realisations with means D (S, W, n) of increments and DD
     (S, W, n, n) of their squares, under a landscape learned from the data of `design` (those or others)."""
-    data = design.data
-    Q = _modes(data.elements.elements)
-    plain, slopes, m = design.slopes() @ Q, _filtered(design, landscape), design.mobility(landscape)
-    total = 0.0
-    for s, k, G, _, smooth in _seen(design, landscape, slopes, np.arange(len(data.widths))):
-        width = data.widths[k]
-        mean = -(width * design.weight / data.elements.sites) * plain.T @ (
-            m[s, k] * (design.forces[s, k] @ landscape.curvature))
-        seen = Q.T @ D[s, k]
-        square = Q.T @ DD[s, k] @ Q - np.outer(seen, mean) - np.outer(mean, seen) + np.outer(mean, mean)
-        root = cho_factor(design.noise(width) * (G * smooth(m[s, k][:, None])).T @ G, lower=True)
+    modes, total = design.modes, 0.0
+    for window in design.windows(landscape):
+        s, k = window.start, window.index
+        m = mobility(design, window, landscape.log_mobility)
+        mean = window.rest - window.push.T @ (m * (design.forces(window) @ landscape.curvature))
+        seen = modes.T @ D[s, k]
+        square = modes.T @ DD[s, k] @ modes - np.outer(seen, mean) - np.outer(mean, seen) + np.outer(mean, mean)
+        root = cho_factor(covariance(window, m), lower=True)
         total -= 0.5 * count[s] * (np.trace(cho_solve(root, square)) + 2 * np.log(np.diag(root[0])).sum()
                                    + len(seen) * np.log(2 * np.pi))
-    return float(total / (count.sum() * len(data.widths) * Q.shape[1]))
+    return float(total / (count.sum() * len(design.data.widths) * modes.shape[1]))

@@ -18,10 +18,10 @@ from vid2dyn.fitting.course import Course
 from vid2dyn.fitting.elements import Statistics
 from vid2dyn.fitting.features import trained
 from vid2dyn.fitting.field_evidence import information_covariance, log_likelihood, sums
-from vid2dyn.fitting.fluctuations import Design, begun, improved, learn
+from vid2dyn.fitting.fluctuations import Design, begun, improved
 from vid2dyn.progress import Progress
 
-ROUNDS = 5
+ROUNDS = 3
 """Of drift and covariance in turn."""
 
 NETWORK = 4
@@ -52,8 +52,8 @@ class FieldRounds:
         self.others: list[np.ndarray] = []
         state = place.load()
         if state is not None and "first" in state:
-            low, high = function.low, function.high
-            self.function = DensityNetwork(low, high, state["first"], state["second"])
+            self.function = DensityNetwork(function.low, function.high, state["first"], state["second"],
+                                           function.capacity)
         self._design()
         self.found, self.judge = begun(self.design), begun(self.rest)
         self.before = coefficients(self.found)
@@ -96,7 +96,7 @@ class FieldRounds:
             self.judge = improved(self.rest, self.found, 1)
             before = coefficients(self.found)
         else:
-            count = 6 if done == 0 else 2 if done < ROUNDS else 1
+            count = 2 if done < ROUNDS else 1
             self.found, self.judge = (improved(design, one, count) for design, one in (
                 (self.design, self.found), (self.rest, self.judge)))
         self.before = before
@@ -109,9 +109,8 @@ class FieldRounds:
         """The next group, for the error bars."""
         g = len(self.others)
         progress(self.total + g, self.total + self.statistics.groups, "fit")
-        part = learn(Design.of(self.statistics.without(g), self.function, self.kernels, self.recipe.smoothness),
-                     self.found, rounds=1)
-        self.others.append(coefficients(part))
+        design = Design.of(self.statistics.without(g), self.function, self.kernels, self.recipe.smoothness, self.design)
+        self.others.append(coefficients(improved(design, self.found, 1)))
         self._keep()
 
     def _keep(self) -> None:

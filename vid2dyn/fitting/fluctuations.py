@@ -4,47 +4,33 @@ Increments D over a window h are Gaussian for large N, with
 
     mean  -(h/N) sum_b m f'' ∂ρ ∂γ_i          covariance  (2 h/N²) sum_b m Γ_bi Γ_bj        (bonds b)
 
-the weak form of ∂ρ/∂t = ∂(m f''(ρ) ∂ρ) with its fluctuations (the setting of Huang et al., arXiv 2312.05810), so
-K = Γᵀ diag(m) Γ is symmetric, positive and keeps mass whatever m is. The sample covariance is Wishart, the sample mean
-Gaussian and independent of it: two exact likelihoods without free weights. ln m is a spline, fitted by Fisher scoring;
-f'' is a spline, linear in the drift given m (generalised least squares). No convexity is forced.
+for short h, the weak form of ∂ρ/∂t = ∂(m f''(ρ) ∂ρ) with its fluctuations (the setting of Huang et al.,
+arXiv 2312.05810), so K = Γᵀ diag(m) Γ is symmetric, positive and keeps mass whatever m is. What happens within a window
+that is not short is followed (`windows`): D is taken from the last iteration for it and held fixed: were it free, it
+would trade against m. The sample covariance is Wishart, the sample mean Gaussian and independent of it: two exact
+likelihoods without free weights. ln m is linear in its coefficients, fitted by Fisher scoring; f'' is linear in the
+drift given m (generalised least squares). No convexity is forced.
 
-A window is not infinitely short: a fluctuation of wave number k that relaxes at rate λ = w D N² (w = 2 - 2 cos k)
-leaves only the part φ(λh) = (1 - exp(-λh))/(λh) of its variance (from ⟨ΔY²⟩ = 2χ(1 - e^{-λh}) at local equilibrium,
-χ = m/D).
-So Γ is the slope of γ filtered by sqrt(φ), with the local D: exact on the lattice for slowly varying profiles, for any
-degree of test function, where the expansion for hats (1 - 3cl) ends at first order. D is taken from the last iteration
-and held fixed: were it free, it would trade against m.
-
-Where m and D vary along the ring there is more. Fluctuations about a moving profile obey ∂δ = ∂²(D δ) + noise, begin
-with variance m/D, and to second order in h their increments have
-
-    Cov/2h = ∫ m γ'η' - (h/2) ∫ m D γ''η'' + (h/2) ∫ (D m')' γ'η'
-
-of which the filtered slopes give the first two terms and (h/4) ∫ (m D)'' γ'η'. The rest, m + (h/4)(D m'' - m D''), is
-put in as m smoothed over sqrt(D h/2) times exp(-h D''/4); for uniform D that is exact for the modes k' = ±k at any h.
-Left out, m is 5 % too high at densities where profiles turn round.
-
-Long-ranged forces add columns to both linear problems, one for every hat of the even kernel (`Design`): μ gains
--c_j u_j and ln m gains b_j u_j with u_j = w_j * ρ - ρ. Fluctuations of wave number k then relax with
-D(k) = m [f'' + sum_j c_j (1 - w_j(k))].
+Long-ranged forces add columns to both linear problems, one for every hat of the even kernel: μ gains -c_j u_j and ln m
+gains b_j u_j with u_j = w_j * ρ - ρ.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.linalg import block_diag, cho_factor, cho_solve, solve_triangular
+from scipy.linalg import block_diag, cho_factor, cho_solve, eigh, solve_triangular
 
 from vid2dyn.dynamics.density import DensityShape, Landscape
 from vid2dyn.dynamics.even_kernels import EvenKernels
 from vid2dyn.errors import ModelError
-from vid2dyn.fitting.elements import Moments, resampled
+from vid2dyn.fitting.elements import Moments
+from vid2dyn.fitting.windows import Ring, Window, short, windows
 
-FILTERS = 16
-"""Diffusivities at which filtered slopes are tabulated; between them they are interpolated."""
+SLOW = 4
+"""Elements that waves must have for their fluctuations to tell of the mobility. Where forces act, m of waves of a few
+correlation lengths is another: 3 % lower at 25 sites for an attraction of 2 kT."""
 
 LOOSE = 1e-2
 """Prior precision of the strength of a kernel [1/kT²]: 10 kT is thought possible."""
@@ -52,69 +38,68 @@ LOOSE = 1e-2
 
 @dataclass(frozen=True, eq=False)
 class Design:
-    """The two linear problems: ln m = columns @ b, and ∂μ/∂x = forces @ c, on the bonds.
+    """Data and the two linear problems, ln(m/ideal) = columns @ b and ∂μ/∂x = forces @ c.
 
-    "Bonds" are `Elements.points` even places, each for `weight` bonds. `rho`, (S, W, bonds); `columns`, `forces`,
-    (S, W, bonds, knots + kernels.count); `prior`, precision of b and of c.
+    `prior`, precision of b and of c; `modes` (elements, modes), directions that carry no mass, and of these `slow`
+    (modes, some), waves of SLOW elements and more. `near`: a design of almost the same data, which does their work.
     """
 
     data: Moments
     function: DensityShape
     kernels: EvenKernels | None
-    rho: np.ndarray
-    columns: np.ndarray
-    forces: np.ndarray
     prior: np.ndarray
+    modes: np.ndarray
+    slow: np.ndarray
+    near: Design | None = None
+    kept: list[tuple[Landscape, list[Window]]] = field(default_factory=list)
 
     @classmethod
     def of(cls, data: Moments, function: DensityShape, kernels: EvenKernels | None = None,
-           smooth: float = 1.0) -> Design:
+           smooth: float = 1.0, near: Design | None = None) -> Design:
         """Of the mean densities in `data`, with prior precision `smooth` of third differences of the coefficients, of
         first differences along a kernel."""
-        rho, gradient = data.profiles()
-        basis = function.basis(rho)
-        columns, forces, prior = [basis], [basis * gradient[..., None]], [smooth * function.roughness()]
+        prior = [smooth * function.roughness()]
         if kernels is not None:
-            columns.append(kernels.felt(rho))
-            forces.append(-kernels.felt(gradient))
             prior.append(LOOSE * np.eye(kernels.count) + smooth * kernels.roughness())
-        return cls(data, function, kernels, rho, np.concatenate(columns, -1), np.concatenate(forces, -1),
-                   block_diag(*prior))
+        modes = _modes(data.elements.elements)
+        return cls(data, function, kernels, block_diag(*prior), modes, _slow(modes), near)
 
-    @property
-    def weight(self) -> float:
-        """Bonds that every place stands for."""
-        return self.data.elements.sites / self.data.elements.points
-
-    def slopes(self) -> np.ndarray:
-        """(bonds, n) slopes of the test functions."""
-        return resampled(self.data.elements.slope_waves(), self.data.elements.points, 0)
-
-    def noise(self, width: float) -> float:
-        """2 h/N² times the weight: what Γᵀ m Γ is to be multiplied with."""
-        return 2 * width * self.weight / self.data.elements.sites**2
+    def windows(self, landscape: Landscape) -> list[Window]:
+        """What happens in the windows as `landscape` has it; the last answer is kept."""
+        if self.near is not None:
+            ring = Ring(self.data, self.data.elements.points)
+            other = self.data.density - self.near.data.density
+            return [window.of_other(ring.of_sites(other[window.start, window.index]))
+                    for window in self.near.windows(landscape)]
+        if not self.kept or self.kept[0][0] is not landscape:
+            self.kept[:] = [(landscape, windows(self.data, landscape, self.modes))]
+        return self.kept[0][1]
 
     def landscape(self, log_mobility: np.ndarray, curvature: np.ndarray) -> Landscape:
         """With these coefficients."""
         return Landscape(self.function, log_mobility, curvature, self.kernels)
 
     def flat(self, mobility: float) -> Landscape:
-        """A constant mobility and f'' = 1/mobility, to begin with."""
-        far = np.zeros(self.columns.shape[-1] - self.function.knots)
+        """D = 1 and m a multiple of the ideal one, `mobility` in the mean, to begin with."""
+        far = np.zeros(len(self.prior) - self.function.knots)
         one = np.ones(self.function.knots)
-        return self.landscape(np.concatenate([np.log(mobility) * one, far]), np.concatenate([one / mobility, far]))
+        scale = mobility / self.function.ideal(self.data.density).mean()
+        return self.landscape(np.concatenate([np.log(scale) * one, far]), np.concatenate([one / scale, far]))
 
-    def mobility(self, landscape: Landscape) -> np.ndarray:
-        """(S, W, bonds) m."""
-        return np.exp(self.columns @ landscape.log_mobility)
+    def columns(self, window: Window) -> np.ndarray:
+        """(rows, coefficients) of ln m."""
+        return np.concatenate([self.function.basis(window.rho), window.felt], axis=1)
 
-    def diffusion(self, landscape: Landscape) -> np.ndarray:
-        """(S, W, bonds) D on scales on which the kernel averages to nothing; positive."""
-        m = self.mobility(landscape)
-        return m * np.maximum(landscape.second(self.rho) + landscape.pull.sum(), 1e-3)
+    def forces(self, window: Window) -> np.ndarray:
+        """(rows, coefficients) of ∂μ."""
+        return np.concatenate([self.function.curved(window.rho) * window.gradient[:, None], -window.far], axis=1)
+
+    def seen(self, window: Window) -> np.ndarray:
+        """(modes, modes) sample covariance."""
+        return self.modes.T @ self.data.covariance[window.start, window.index] @ self.modes
 
 
-def learn(design: Design, start: Landscape | None = None, rounds: int = 5) -> Landscape:
+def learn(design: Design, start: Landscape | None = None, rounds: int = 3) -> Landscape:
     """Maximum likelihood for m and f'' from all starts and windows.
 
     Parameters
@@ -126,54 +111,73 @@ def learn(design: Design, start: Landscape | None = None, rounds: int = 5) -> La
         Of drift and covariance in turn, each with the other's last result.
     """
     landscape = start or begun(design)
-    for r in range(rounds):
-        landscape = improved(design, landscape, 1 if start else 2 if r else 6)     # one step: others are close by
+    for _ in range(rounds):
+        landscape = improved(design, landscape, 1 if start else 2)               # one step: others are close by
     return landscape
 
 
 def begun(design: Design) -> Landscape:
-    """Where `learn` begins: a constant mobility that explains the fluctuations of the shortest window."""
-    return design.flat(_first_mobility(design.data))
+    """Where `learn` begins: as if windows were short (then m is too low by a quarter or so, D right to some 5 %)."""
+    flat = design.flat(_first_mobility(design.data))
+    return _round(design, flat, short(design.data, flat, design.modes), 6)
 
 
 def improved(design: Design, landscape: Landscape, steps: int) -> Landscape:
     """One round: `steps` of scoring for the mobility, then f'' given it."""
-    slopes = _filtered(design, landscape)
-    log_mobility = _score_mobility(design, landscape, slopes, short_windows(design, landscape), steps)
-    return design.landscape(log_mobility, _drift(design, slopes, np.exp(design.columns @ log_mobility)))
+    return _round(design, landscape, design.windows(landscape), steps)
 
 
-def drift_only(design: Design) -> Landscape:
-    """The baseline without statistical mechanics: m = 1 and whatever f'' then explains the drift.
+def _round(design: Design, landscape: Landscape, followed: list[Window], steps: int) -> Landscape:
+    log_mobility = _score_mobility(design, landscape, followed, steps)
+    normal, right, _ = normal_equations(design, followed, log_mobility)
+    return design.landscape(log_mobility, _solve(normal, right))
+
+
+def drift_only(design: Design, rounds: int = 5) -> Landscape:
+    """The baseline without statistical mechanics: m = 1 (`function` without capacity) and whatever f'' then explains
+    the drift.
 
     Drift alone fixes m f'' and nothing else: (g m, f''/g) are equivalent for every g > 0.
     """
-    data = design.data
-    plain = np.broadcast_to(design.slopes(), (*design.rho.shape, data.elements.elements))
-    second = _drift(design, plain, np.ones_like(design.rho))
-    return design.landscape(np.zeros_like(second), second)
+    landscape = design.flat(1.0)
+    for _ in range(rounds):
+        followed = design.windows(landscape)
+        normal, right, _ = normal_equations(design, followed, landscape.log_mobility)
+        landscape = design.landscape(landscape.log_mobility, _solve(normal, right))
+    return landscape
 
 
 def short_windows(design: Design, landscape: Landscape) -> np.ndarray:
-    """Windows in which fluctuations spread less than an element, 2 D h <= δ²: beyond, covariances tell of D only."""
+    """Windows in which fluctuations spread less than two elements, 2 D h <= (2 δ)²: beyond, covariances tell of D."""
     widths, n = design.data.widths, design.data.elements.elements
-    short = np.flatnonzero(2 * design.diffusion(landscape).max() * widths <= 1 / n**2)
+    rho = np.clip(design.data.density, design.function.low, design.function.high)
+    fastest = (landscape.mobility(rho) * (landscape.second(rho) + landscape.pull.sum())).max()
+    short = np.flatnonzero(2 * fastest * widths <= (2 / n) ** 2)
     return short if short.size else np.array([int(np.argmin(widths))])
 
 
 def window_scales(design: Design, landscape: Landscape) -> tuple[np.ndarray, np.ndarray]:
     """(W,) covariance seen over that of the model in each window, and standard errors: 1 on the plateau."""
-    data = design.data
-    Q = _modes(data.elements.elements)
-    slopes, m, D = _filtered(design, landscape), design.mobility(landscape), design.diffusion(landscape)
+    data, slow = design.data, design.slow
     ratio = np.zeros((len(data.count), len(data.widths)))
-    for s in range(len(data.count)):
-        for k, width in enumerate(data.widths):
-            G = slopes[s, k] @ Q
-            smoothed = _Smoother(D[s, k], width, data.elements.sites)(m[s, k][:, None])
-            model = design.noise(width) * (G * smoothed).T @ G
-            ratio[s, k] = np.trace(np.linalg.solve(model, Q.T @ data.covariance[s, k] @ Q)) / Q.shape[1]
-    return ratio.mean(axis=0), np.full(len(data.widths), np.sqrt(2 / (Q.shape[1] * data.count.sum())))
+    for window in design.windows(landscape):
+        model = slow.T @ covariance(window, mobility(design, window, landscape.log_mobility)) @ slow
+        seen = slow.T @ design.seen(window) @ slow
+        ratio[window.start, window.index] = np.trace(np.linalg.solve(model, seen)) / len(seen)
+    return ratio.mean(axis=0), np.full(len(data.widths), np.sqrt(2 / (slow.shape[1] * data.count.sum())))
+
+
+def mobility(design: Design, window: Window, log_mobility: np.ndarray) -> np.ndarray:
+    """(rows,) m."""
+    return design.function.ideal(window.rho) * np.exp(design.columns(window) @ log_mobility)
+
+
+def covariance(window: Window, m: np.ndarray) -> np.ndarray:
+    """(modes, modes) of the increments of one realisation."""
+    here = (window.spread * m[:, None]).T @ window.spread
+    # far from the truth, what earlier windows leave may come out larger than all there is: then not all of it
+    worst = eigh(-window.extra, here, eigvals_only=True)[-1]
+    return here + window.extra * min(1.0, 0.5 / max(worst, 0.5))
 
 
 def _first_mobility(data: Moments) -> float:
@@ -185,69 +189,29 @@ def _first_mobility(data: Moments) -> float:
     return float(seen / expected)
 
 
-def _filtered(design: Design, landscape: Landscape) -> np.ndarray:
-    """(S, W, bonds, n) slopes of the test functions, each bond's filtered by sqrt(φ) with its own D(k)."""
-    data, D = design.data, design.diffusion(landscape)
-    N, points = data.elements.sites, data.elements.points
-    levels, first, part = _levels(D)
-    spread = np.broadcast_to(levels[:, None], (FILTERS, N // 2 + 1))
-    if design.kernels is not None:
-        m = np.polynomial.Polynomial.fit(D.ravel(), design.mobility(landscape).ravel(), 3)(levels)
-        spread = levels[:, None] - m[:, None] * (design.kernels.transform(np.arange(N // 2 + 1)) @ landscape.pull)
-    rate = _relaxation(N) * spread
-    waves = data.elements.slope_waves()
-    out = np.empty((*D.shape, waves.shape[1]))
-    bond = np.arange(points)
-    for w, width in enumerate(data.widths):
-        decay = rate * width
-        left = np.where(np.abs(decay) > 1e-8, -np.expm1(-decay) / np.where(decay == 0, 1.0, decay), 1.0)
-        table = resampled(np.sqrt(left)[:, :, None] * waves[None], points, 1)
-        out[:, w] = (1 - part[:, w]) * table[first[:, w], bond] + part[:, w] * table[first[:, w] + 1, bond]
-    return out
-
-
-def _levels(D: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A grid of diffusivities, and where between which of its points every bond lies: (...,) and (..., 1)."""
-    levels = np.linspace(0.999 * D.min(), 1.001 * D.max(), FILTERS)
-    place = (D - levels[0]) / (levels[1] - levels[0])
-    first = np.clip(place.astype(int), 0, FILTERS - 2)
-    return levels, first, (place - first)[..., None]
-
-
-def _relaxation(N: int) -> np.ndarray:
-    """(waves,) rate at which the waves of N sites relax if D = 1."""
-    return N**2 * (2 - 2 * np.cos(2 * np.pi * np.fft.rfftfreq(N)))
-
-
-class _Smoother:
-    """Mobility along the bonds of one start and window -> what its noise is that of, m + (h/4)(D m'' - m D'')."""
-
-    def __init__(self, D: np.ndarray, width: float, sites: int) -> None:
-        levels, self.first, self.part = _levels(D)
-        bend = len(D) ** 2 * (np.roll(D, 1) - 2 * D + np.roll(D, -1))
-        self.scale = np.exp(-0.25 * width * bend)[:, None]
-        self.factor = np.exp(-0.25 * width * levels[:, None] * _relaxation(sites)[: len(D) // 2 + 1])[:, :, None]
-
-    def __call__(self, values: np.ndarray) -> np.ndarray:
-        """(bonds, P) of (bonds, P), linear."""
-        N = len(values)
-        table = np.fft.irfft(self.factor * np.fft.rfft(values, axis=0), n=N, axis=1)
-        bond = np.arange(N)
-        return self.scale * ((1 - self.part) * table[self.first, bond] + self.part * table[self.first + 1, bond])
-
-
 def _modes(n: int) -> np.ndarray:
     """(n, n - 1) orthonormal directions that carry no total mass."""
     return np.linalg.qr(np.column_stack([np.ones(n), np.eye(n)[:, 1:]]))[0][:, 1:]
 
 
-def _score_mobility(design: Design, landscape: Landscape, slopes: np.ndarray, short: np.ndarray,
-                    steps: int) -> np.ndarray:
+def _slow(modes: np.ndarray) -> np.ndarray:
+    """(modes, some) the waves of SLOW elements and more, at least one."""
+    n = len(modes)
+    phase = 2 * np.pi * np.arange(n)[:, None] / n * np.arange(1, max(1, n // SLOW) + 1)
+    return np.linalg.qr(modes.T @ np.hstack([np.cos(phase), np.sin(phase)]))[0]
+
+
+def _solve(normal: np.ndarray, right: np.ndarray) -> np.ndarray:
+    return np.linalg.solve(normal + 1e-12 * np.trace(normal) / len(normal) * np.eye(len(normal)), right)
+
+
+def _score_mobility(design: Design, landscape: Landscape, followed: list[Window], steps: int) -> np.ndarray:
     """Fisher scoring of the Wishart likelihood for the coefficients of ln m."""
-    each = _seen(design, landscape, slopes, short)
+    short = set(short_windows(design, landscape).tolist())
+    used = [window for window in followed if window.index in short]
     log_mobility = landscape.log_mobility
     for _ in range(steps):
-        gradient, fisher = _scores(design, each, log_mobility)
+        gradient, fisher = scores(design, used, log_mobility)
         step = np.linalg.solve(fisher + 1e-10 * np.trace(fisher) / len(fisher) * np.eye(len(fisher)), gradient)
         log_mobility = log_mobility + np.clip(step, -1.0, 1.0)
         if np.abs(step).max() < 1e-4:
@@ -258,56 +222,35 @@ def _score_mobility(design: Design, landscape: Landscape, slopes: np.ndarray, sh
     return log_mobility
 
 
-def _seen(design: Design, landscape: Landscape, slopes: np.ndarray, windows: np.ndarray) -> list[tuple[Any, ...]]:
-    """(start, window, slopes by mode, covariance seen, smoother) of every start and some windows."""
-    data, D = design.data, design.diffusion(landscape)
-    Q = _modes(data.elements.elements)
-    return [(s, k, slopes[s, k] @ Q, Q.T @ data.covariance[s, k] @ Q,
-             _Smoother(D[s, k], data.widths[k], data.elements.sites)) for s in range(len(data.count)) for k in windows]
-
-
-def _scores(design: Design, each: list[tuple[Any, ...]], log_mobility: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def scores(design: Design, used: list[Window], log_mobility: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Slope of the log-likelihood of the covariances (with its prior) in the coefficients of ln m; information."""
-    data, columns = design.data, design.columns
-    gradient, fisher = -design.prior @ log_mobility, design.prior.copy()
-    for s, k, G, seen, smooth in each:
-        B = smooth(columns[s, k] * np.exp(columns[s, k] @ log_mobility)[:, None])   # slopes of m by coefficient
-        m = smooth(np.exp(columns[s, k] @ log_mobility)[:, None])
-        scale = design.noise(data.widths[k])
-        root = np.linalg.cholesky(scale * (G * m).T @ G)
-        white = solve_triangular(root, G.T, lower=True).T                   # (bonds, modes), Σ^-1/2 Γᵀ
-        excess = solve_triangular(root, solve_triangular(root, seen, lower=True).T, lower=True) - np.eye(len(root))
-        slope = np.array([scale * (white * b[:, None]).T @ white for b in B.T]).reshape(B.shape[1], -1)
-        freedom = 0.5 * (data.count[s] - 1)
-        gradient += freedom * slope @ excess.ravel()
+    gradient, fisher, slow = -design.prior @ log_mobility, design.prior.copy(), design.slow
+    for window in used:
+        columns, m = design.columns(window), mobility(design, window, log_mobility)
+        root = np.linalg.cholesky(slow.T @ covariance(window, m) @ slow)
+        white = solve_triangular(root, (window.spread @ slow).T, lower=True).T      # (rows, some), Σ^-1/2 of them
+        seen = slow.T @ design.seen(window) @ slow
+        seen = solve_triangular(root, solve_triangular(root, seen, lower=True).T, lower=True)
+        slope = np.array([(white * (m * column)[:, None]).T @ white for column in columns.T]).reshape(len(fisher), -1)
+        freedom = 0.5 * (design.data.count[window.start] - 1)
+        gradient += freedom * slope @ (seen - np.eye(len(root))).ravel()
         fisher += freedom * slope @ slope.T
     return gradient, fisher
 
 
-def _drift(design: Design, slopes: np.ndarray, mobility: np.ndarray) -> np.ndarray:
-    """Generalised least squares of the mean increments for the coefficients of f'' (and of the kernel)."""
-    normal, right, _ = _normal(design, slopes, mobility)
-    return np.linalg.solve(normal + 1e-12 * np.trace(normal) / len(normal) * np.eye(len(normal)), right)
-
-
-def _normal(design: Design, slopes: np.ndarray, mobility: np.ndarray,
-            curvature: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Normal equations of the drift; and, at a `curvature`, how the right-hand side leans on the coefficients of ln m
-    by way of the mean increments alone."""
+def normal_equations(design: Design, followed: list[Window], log_mobility: np.ndarray,
+                     curvature: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of the mean increments for the coefficients of f'' (and of the kernel); and, at a `curvature`, how the right-hand
+    side leans on the coefficients of ln m by way of the mean increments alone."""
     data, prior = design.data, design.prior
-    Q = _modes(data.elements.elements)
-    plain = design.slopes() @ Q
     normal, right, lean = prior.copy(), np.zeros(len(prior)), np.zeros_like(prior)
-    for s in range(len(data.count)):
-        for k, width in enumerate(data.widths):
-            m = mobility[s, k]
-            G = slopes[s, k] @ Q
-            noise = cho_factor(design.noise(width) * (G * m[:, None]).T @ G / data.count[s])
-            flow = -(width * design.weight / data.elements.sites) * plain.T
-            X = flow @ (design.forces[s, k] * m[:, None])
-            normal += X.T @ cho_solve(noise, X)
-            right += X.T @ cho_solve(noise, Q.T @ data.D[s, k])
-            if curvature is not None:
-                pushed = m * (design.forces[s, k] @ curvature)
-                lean += X.T @ cho_solve(noise, flow @ (design.columns[s, k] * pushed[:, None]))
+    for window in followed:
+        m, forces = mobility(design, window, log_mobility), design.forces(window)
+        noise = cho_factor(covariance(window, m) / data.count[window.start])
+        X = -window.push.T @ (forces * m[:, None])
+        normal += X.T @ cho_solve(noise, X)
+        right += X.T @ cho_solve(noise, design.modes.T @ data.D[window.start, window.index] - window.rest)
+        if curvature is not None:
+            pushed = m * (forces @ curvature)
+            lean -= X.T @ cho_solve(noise, window.push.T @ (design.columns(window) * pushed[:, None]))
     return normal, right, lean

@@ -48,19 +48,20 @@ def fit_gradient_flow(fields: Fields, recipe: GradientFlow, seed: int = 0, progr
                         "process (vd.simulators.Arrhenius) or build vd.Fields.")
     elements = Elements(fields.n_cells, recipe.elements or _default_elements(fields.n_cells), recipe.degree)
     statistics = Statistics.of(fields, elements, GROUPS)
-    bonds, _ = statistics.without(None).profiles()
-    low, high = float(bonds.min()), float(bonds.max())
+    smooth, capacity = statistics.without(None).smooth(), _capacity(fields)
+    low, high = float(smooth.min()), float(smooth.max())
     if high - low < 0.02 * max(high, 1e-9):
         raise DataError(f"The mean density hardly varies ({low:.3g} to {high:.3g}): without gradients nothing drifts "
                         "and the free energy stays unknown. Start from a profile with an amplitude.")
+    function = _shape(low, high, recipe.knots, capacity)
     kernels = EvenKernels(recipe.force_range, recipe.kernel_knots, fields.n_cells) if recipe.force_range else None
     used, digest = dataclasses.replace(recipe, elements=elements.elements), _digest(fields)
     place = Checkpoint(checkpoint, key_of(repr((recipe_of(used), seed, digest, vid2dyn.__version__)), fields.starts))
-    rounds = FieldRounds(statistics, DensityFunction(low, high, recipe.knots), kernels, recipe, seed, place, progress)
+    rounds = FieldRounds(statistics, function, kernels, recipe, seed, place, progress)
     whole = _run(rounds, progress, checked(stop), keep_partial)
     covariance = jackknife(rounds.others) if whole else rounds.covariance()
-    arrays = {"range": np.array([low, high, float(recipe.knots)]), "covariance": covariance,
-              "sites": np.array([float(fields.n_cells)]),
+    arrays = {"range": np.array([function.low, function.high, recipe.knots, capacity or np.nan]),
+              "covariance": covariance, "sites": np.array([float(fields.n_cells)]),
               "freedom": np.array([GROUPS - 1.0 if whole else float(statistics.count.sum())]),
               **landscape_arrays(rounds.found)}
     if kernels is not None:
@@ -97,13 +98,30 @@ def _run(rounds: FieldRounds, progress: Progress, stop: int | None, keep_partial
     return len(rounds.others) == GROUPS
 
 
+def _capacity(fields: Fields) -> float | None:
+    """Most particles a cell can hold, as far as the data tell: 1 where no cell ever holds two, else no bound; None
+    where values are no whole numbers and so do not count particles."""
+    values = fields.values
+    if values.min() < 0 or not (np.issubdtype(values.dtype, np.integer) or (values == np.round(values)).all()):
+        return None
+    return 1.0 if values.max() <= 1 else float("inf")
+
+
+def _shape(low: float, high: float, knots: int, capacity: float | None) -> DensityFunction:
+    """Splines over the densities seen, a hundredth away from where free particles have no mobility."""
+    if capacity is not None:
+        edge = 0.01 * (high if np.isinf(capacity) else capacity)
+        low, high = max(low, edge), min(high, capacity - edge)
+    return DensityFunction(low, high, knots, capacity)
+
+
 def _default_elements(cells: int) -> int:
-    """The divisor of `cells` that makes elements of about 15 cells, at least 4 and at most 200 elements."""
+    """The divisor of `cells` that makes elements of about 10 cells, at least 4 and at most 200 elements."""
     possible = [n for n in range(4, min(200, cells // 4) + 1) if cells % n == 0]
     if not possible:
         raise DataError(f"{cells} cells cannot be split evenly into elements of at least 4 cells. Use a number of "
                         "cells with more divisors, such as 480 or 500.")
-    return min(possible, key=lambda n: abs(np.log(n * 15 / cells)))
+    return min(possible, key=lambda n: abs(np.log(n * 10 / cells)))
 
 
 def _laws(model: GradientFlowModel) -> dict[str, float]:
@@ -139,7 +157,7 @@ def _doubts(windows: list[dict[str, Any]], found: Landscape, elements: int) -> l
                     f"{worst['covariance_ratio']:.3f} times those of the model. Windows must be long against the hops "
                     "and short against diffusion over an element; choose others, or fewer elements. Long-ranged forces "
                     "need force_range.")
-    if 2 * found.diffusion(rho).max() * min(w["width"] for w in windows) > 1 / elements**2:
+    if 2 * found.diffusion(rho).max() * min(w["width"] for w in windows) > (2 / elements) ** 2:
         said.append("Even the shortest window is long against diffusion over an element: the mobility rests on the "
                     "correction for it. Add shorter windows, or use fewer elements.")
     if (found.second(rho) < 0).any():

@@ -23,19 +23,20 @@ _NAMES = ("free_energy", "chemical_potential", "curvature", "mobility", "diffusi
 class GradientFlowModel(Model):
     """A fitted gradient flow, made by `vd.fit` and `vd.load`; energies in kT per site, lengths in rings.
 
-    `arrays` holds "range" (lowest and highest density seen, knots), "log_mobility" and "curvature" (see `Landscape`),
-    the "covariance" of both, "sites" of the ring it was learned on, and "kernels" (reach, count) of long-ranged forces,
-    "first" and "second" the hidden layers of a network.
+    `arrays` holds "range" (lowest and highest density seen, knots, capacity of a cell or nan), "log_mobility" and
+    "curvature" (see `Landscape`), the "covariance" of both, "sites" of the ring it was learned on, "kernels" (reach,
+    count) of long-ranged forces, "first" and "second" the hidden layers of a network.
     """
 
     kind: ClassVar[str] = "GradientFlow"
 
     @property
     def _function(self) -> DensityShape:
-        low, high, knots = self.arrays["range"]
+        low, high, knots, *more = map(float, self.arrays["range"])
+        capacity = more[0] if more and not np.isnan(more[0]) else None
         if "first" in self.arrays:
-            return DensityNetwork(float(low), float(high), self.arrays["first"], self.arrays["second"])
-        return DensityFunction(float(low), float(high), int(knots))
+            return DensityNetwork(low, high, self.arrays["first"], self.arrays["second"], capacity)
+        return DensityFunction(low, high, int(knots), capacity)
 
     @property
     def landscape(self) -> Landscape:
@@ -126,10 +127,10 @@ class GradientFlowModel(Model):
             of_m[...] = basis
         elif name == "diffusion":
             of_m[...] = basis * landscape.diffusion(rho)[..., None]
-            of_f[...] = basis * landscape.mobility(rho)[..., None]
+            of_f[...] = function.curved(rho) * landscape.mobility(rho)[..., None]
         else:
             times = {"curvature": 0, "chemical_potential": 1, "free_energy": 2}[name]
-            of_f[...] = function.integral(rho, times, landscape.origin) if times else basis
+            of_f[...] = function.integral(rho, times, landscape.origin) if times else function.curved(rho)
         return slope
 
     def __repr__(self) -> str:
