@@ -1,34 +1,31 @@
 """Spots that overlap: fitted together, what the fit leaves searched for missed ones, doubled ones dropped.
 
-Spots whose neighbours are within `NEAR` widths share their light. They take turns in the fit
-(`vid2dyn.tracking.gaussians`) until none moves. Where more is left than the noise explains, the brightest remainder
-the size of a spot becomes a new spot and the fit goes on; a spot that loses its light to another one is dropped.
-How badly spots fit that have nobody near is measured in the same frame, so that real images, which are not quite
-Gaussian, do not sprout spots: a remainder must stand well above that as well.
+Spots whose neighbours are within `NEAR` widths share their light and are fitted together (`vid2dyn.tracking.joint`).
+Where more is left than the noise explains, the brightest remainder the size of a spot becomes a new spot and the fit
+goes on for those that feel it; a spot that loses its light to another one is dropped. How badly spots fit that have
+nobody near is measured in the same frame, so that real images, which are not quite Gaussian, do not sprout spots: a
+remainder must stand well above that as well.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
 
-from vid2dyn.tracking import gaussians, information
-from vid2dyn.tracking.gaussians import LONGEST, bell
+from vid2dyn.tracking import information
+from vid2dyn.tracking.common_width import STEPS, common_width
+from vid2dyn.tracking.gaussians import LONGEST, REACH, bell
+from vid2dyn.tracking.joint import COUPLED, NEAR, fit_jointly
 from vid2dyn.tracking.nearby import neighbours
 from vid2dyn.tracking.profiles import Profile
 
-NEAR = 6.0
-"""Distance below which spots are fitted together [widths]: alone, each would be pulled by 0.0007 w there (and by
-0.01 w at 5 w: the pull is d exp(-d² / 4) widths at a distance of d widths)."""
-HELD = 3.2
-"""Distance below which widths are held fixed [widths]."""
-COUPLED = 4.5
-"""Distance below which the error of one spot is felt in the other's [widths]."""
-_TURNS = 4                         # of fitting, adding and dropping
-_BRIEFLY, _FINALLY = (8, 0.02), (60, 0.001)    # most rounds, and rest [widths], of a fit within a turn; of the last
-_CAREFULLY = (8, 0.001)            # of the fit that measures the width in a crowd
+_TURNS = 8                         # of fitting, adding and dropping, at most
+_BRIEFLY, _FINALLY = (5, 0.05), (15, 0.01)     # most passes, and rest [widths], of a fit within a turn; of the last
+_REST = 0.05                       # of a spot that stands alone [widths]: a step leaves about shift/SNR of error
+_CHANGED = 0.02                    # part of the spots that is new or gone when the width is measured again
 _LEAST = 0.3                       # a spot that was added keeps at least this part of the typical brightness
 _APART = 0.7                       # and this distance from the others [widths]
 
@@ -49,8 +46,10 @@ class Fitted:
         As from `vid2dyn.tracking.nearby.neighbours`.
     errors : (N, 3) array
         Standard errors (y, x) [px] and pixel noise [grey levels].
-    misfit : float
-        What the model leaves of a typical spot beyond noise, root mean square over its brightness.
+    squares : (N,) array
+        Mean squared difference of image and model around each spot [grey levels²].
+    fresh : (N,) bool array
+        Fitted since errors and squares were measured.
     profile : Profile, optional
         The model, where it is not a Gaussian but measured in the frame.
     """
@@ -62,11 +61,19 @@ class Fitted:
     index: np.ndarray
     nearest: np.ndarray
     errors: np.ndarray
-    misfit: float = 0.0
+    squares: np.ndarray
+    fresh: np.ndarray
     profile: Profile | None = None
 
+    @classmethod
+    def unmeasured(cls, spots: np.ndarray) -> Fitted:
+        """Spots of which nothing else is known."""
+        n = len(spots)
+        return cls(spots, np.zeros(n, bool), np.zeros(n, bool), np.zeros(n + 1, np.int64), np.empty(0, np.int64),
+                   np.full(n, np.inf), np.full((n, 3), np.inf), np.zeros(n), np.zeros(n, bool))
 
-def fit_all(image: np.ndarray, spots: np.ndarray, width: float, sure: bool, free: bool, bounds: np.ndarray,
+
+def fit_all(image: np.ndarray, spots: np.ndarray, width: float, sure: bool, bounds: np.ndarray,
             noise: tuple[float, float, float]) -> Fitted:
     """All spots of a frame, alone or together as their distances ask for.
 
@@ -81,112 +88,113 @@ def fit_all(image: np.ndarray, spots: np.ndarray, width: float, sure: bool, free
     sure : bool
         Whether that is known from spots that have nobody near. If not, it is measured again where their neighbours'
         light is taken out.
-    free : bool
-        Whether the widths of spots with neighbours between `HELD` and `NEAR` are fitted.
     bounds : (2,) array
         Least and greatest width [px].
     noise : (offset, gain, floor)
         Variance of a pixel in terms of `image`.
     """
-    near = NEAR * width
     spots[:, 5] = 1e3
-    fitted = Fitted(spots, np.zeros(len(spots), bool), *_no_neighbours(len(spots)))
+    fitted, measured = Fitted.unmeasured(spots), 0
     for turn in range(_TURNS):
-        fitted.start, fitted.index, fitted.nearest = neighbours(fitted.spots[:, 0], fitted.spots[:, 1], near)
-        _fit(image, fitted, width, free, bounds, *_BRIEFLY)
-        if not sure:
-            width = _width_in_crowd(image, fitted, width, bounds)
-        information.alone(image, fitted.spots, np.arange(len(fitted.spots)), *noise, fitted.errors)
+        _fit(image, fitted, width, *_BRIEFLY)
+        if not sure and abs(len(fitted.spots) - measured) > _CHANGED * measured:
+            measured = len(fitted.spots)
+            width = common_width(image, fitted.spots, width, bounds, STEPS[min(turn, 2)])
+            fitted.fresh[:] = True
+            if not turn:                       # the first guess may have been far off
+                _fit(image, fitted, width, *_BRIEFLY)
+        _measure(image, fitted, noise)
         keep, new = _revision(image, fitted, width, last=turn == _TURNS - 1)
         if keep.all() and not len(new) and (sure or turn):
             break
-        fitted = _revised(fitted, keep, new, near)
-    else:
-        fitted.start, fitted.index, fitted.nearest = neighbours(fitted.spots[:, 0], fitted.spots[:, 1], near)
+        _revise(fitted, keep, new)
+    fitted.fresh[:] = False
+    _fit(image, fitted, width, *_FINALLY)
+    information.alone(image, fitted.spots, np.flatnonzero(fitted.fresh), *noise, fitted.errors)
     close = np.flatnonzero(fitted.nearest < COUPLED * width)
-    if len(fitted.index) or turn:
-        _fit(image, fitted, width, free, bounds, *_FINALLY)
-        again = np.arange(len(fitted.spots)) if turn else np.flatnonzero(np.isfinite(fitted.nearest))
-        information.alone(image, fitted.spots, again, *noise, fitted.errors)
-    if not len(close):
-        return fitted
-    first, pairs, _ = neighbours(fitted.spots[:, 0], fitted.spots[:, 1], COUPLED * width)
-    information.together(image.shape, fitted.spots, close, first, pairs, fitted.errors)
+    if len(close):
+        start, pairs, _ = neighbours(fitted.spots[:, 0], fitted.spots[:, 1], COUPLED * width)
+        information.together(image.shape, fitted.spots, close, start, pairs, fitted.errors)
     return fitted
 
 
-def _fit(image: np.ndarray, fitted: Fitted, width: float, free: bool, bounds: np.ndarray, sweeps: int,
-         still: float) -> None:
-    """Spots that move by more than `still` widths moved to where they fit, `sweeps` rounds of them at most."""
-    spots, lone = fitted.spots, ~np.isfinite(fitted.nearest)
-    rest = 0.05 * width                    # a step leaves about shift/SNR of error: a tenth of what the noise does
-    gaussians.fit_alone(image, spots, np.flatnonzero(lone & (spots[:, 5] >= rest)), False, bounds, 12, rest)
-    spots[lone, 5] = 0.0
-    fitted.held = ~lone & ~(free & (fitted.nearest > HELD * width))
-    spots[fitted.held, 3] = width
-    gaussians.fit_together(image, spots, np.flatnonzero(~lone), fitted.start, fitted.index, ~fitted.held, bounds,
-                           sweeps, still * width)
-
-
-def _width_in_crowd(image: np.ndarray, fitted: Fitted, width: float, bounds: np.ndarray) -> float:
-    """The median of the widths when all spots are fitted together with theirs free; spots go back to one width."""
-    spots = fitted.spots.copy()
-    everyone, all_free = np.arange(len(spots)), np.ones(len(spots), bool)
-    spots[:, 5] = 1e3
-    gaussians.fit_together(image, spots, everyone, fitted.start, fitted.index, all_free, bounds, _CAREFULLY[0],
-                           _CAREFULLY[1] * width)
-    if not len(spots):
-        return width
-    good = (spots[:, 2] > 0.3 * np.median(spots[:, 2])) & (spots[:, 3] > 1.01 * bounds[0])
-    good &= spots[:, 3] < 0.99 * bounds[1]
-    if not good.any():
-        return width
-    better = float(np.median(spots[good, 3]))
-    if abs(better - width) > 1e-3 * width:
-        fitted.spots[:, 3], fitted.spots[:, 5] = better, 1e3
-    return better
-
-
-def _no_neighbours(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    return (np.zeros(n, bool), np.zeros(n + 1, np.int64), np.empty(0, np.int64), np.full(n, np.inf),
-            np.empty((n, 3)))
-
-
-def _revised(fitted: Fitted, keep: np.ndarray, new: np.ndarray, near: float) -> Fitted:
-    """Spots that stay and new ones; those that feel a change are awake."""
+def _fit(image: np.ndarray, fitted: Fitted, width: float, most: int, still: float) -> None:
+    """Spots that moved by more than `still` widths moved to where they fit, in `most` passes at most."""
     spots = fitted.spots
-    spots[:, 5] = np.where(_touched(spots, keep, new, near), 1e3, spots[:, 5])
-    spots = np.concatenate([spots[keep], new])
-    added = np.append(fitted.added[keep], np.ones(len(new), bool))
-    return Fitted(spots, added, *_no_neighbours(len(spots)), fitted.misfit)
+    fitted.start, fitted.index, fitted.nearest = neighbours(spots[:, 0], spots[:, 1], NEAR * width)
+    fitted.held = np.isfinite(fitted.nearest)
+    spots[:, 3] = width
+    fit_jointly(image, spots, fitted.start, fitted.index, COUPLED * width,
+                np.where(fitted.held, still, _REST) * width, most, fitted.fresh)
+
+
+def _measure(image: np.ndarray, fitted: Fitted, noise: tuple[float, float, float]) -> None:
+    """Errors, as if spots were alone, and squares of those that were fitted."""
+    fresh = fitted.fresh
+    information.alone(image, fitted.spots, np.flatnonzero(fresh), *noise, fitted.errors)
+    fitted.squares[fresh] = fitted.spots[fresh, 6]
+    information.misfit(image, fitted.spots, np.flatnonzero(fresh & np.isfinite(fitted.nearest)), fitted.start,
+                       fitted.index, fitted.squares)
 
 
 def _revision(image: np.ndarray, fitted: Fitted, width: float, last: bool) -> tuple[np.ndarray, np.ndarray]:
     """Which spots stay, and new ones (M, 7); no new ones in the last turn."""
-    spots, errors = fitted.spots, fitted.errors
-    squares = spots[:, 6].copy()
-    information.misfit(image, spots, np.flatnonzero(np.isfinite(fitted.nearest)), fitted.start, fitted.index, squares)
-    variance = errors[:, 2] ** 2
-    alive = np.isfinite(variance) & (spots[:, 2] > 0)
-    peak_noise = np.where(alive, errors[:, 2], 0.0) / (np.sqrt(np.pi) * spots[:, 3])
-    keep = alive & (spots[:, 2] > 3.0 * peak_noise)
-    bright = alive & (spots[:, 2] > 10.0 * peak_noise)
-    if not bright.any():
-        return keep, np.empty((0, 7))
-    typical = float(np.median(spots[bright, 2]))
-    excess = np.sqrt(np.maximum(squares - np.where(alive, variance, 0.0), 0.0))
-    lone = bright & ~np.isfinite(fitted.nearest)
-    model = float(np.median((excess / np.where(alive, spots[:, 2], 1.0))[lone if lone.sum() >= 10 else bright]))
-    fitted.misfit = model
-    keep &= ~fitted.added | (spots[:, 2] > _LEAST * typical)
+    spots = fitted.spots
+    keep, allowed, least = _judged(spots, fitted.errors[:, 2], fitted.squares, fitted.added, fitted.nearest, width)
     keep &= ~_doubled(spots, fitted.start, fitted.index, keep, fitted.added, _APART * width)
     if last:
         return keep, np.empty((0, 7))
-    pixels = (2 * gaussians.REACH * width) ** 2
-    allowed = variance * (1.0 + 4.0 * np.sqrt(2.0 / pixels)) + (2.0 * model * spots[:, 2]) ** 2
-    odd = np.flatnonzero(keep & (squares > np.where(alive, allowed, np.inf)))
-    least = np.maximum(5.0 * peak_noise, (0.1 + 2.0 * model) * typical)
+    odd = np.flatnonzero(keep & fitted.fresh & (fitted.squares > allowed))
     return keep, _missed(image, spots, odd, fitted.start, fitted.index, least, width)
+
+
+def _revise(fitted: Fitted, keep: np.ndarray, new: np.ndarray) -> None:
+    """Leave the spots that stay, append new ones; those that had a neighbour that goes are awake (a new one wakes)."""
+    for k in np.flatnonzero(~keep):
+        fitted.spots[fitted.index[fitted.start[k]:fitted.start[k + 1]], 5] = 1e3
+    fresh = Fitted.unmeasured(new)
+    fitted.spots = np.concatenate([fitted.spots[keep], new])
+    fitted.added = np.append(fitted.added[keep], np.ones(len(new), bool))
+    fitted.errors = np.concatenate([fitted.errors[keep], fresh.errors])
+    fitted.squares = np.append(fitted.squares[keep], fresh.squares)
+    fitted.fresh = np.zeros(len(fitted.spots), bool)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _judged(spots, noise, squares, added, nearest, width):
+    """Whether each spot stays; the mean square that is allowed around it; and the least brightness of one beside it.
+
+    `noise` is that of the pixels around each spot. What the model leaves of a typical spot beyond noise, root mean
+    square over its brightness, is measured on bright spots that stand alone. In a crowd that is half found nearly every
+    spot fits badly; there the better quarter of all sets the measure, or nothing would ever be found missing.
+    """
+    n = spots.shape[0]
+    keep, allowed, least = np.zeros(n, np.bool_), np.full(n, np.inf), np.full(n, np.inf)
+    light, misfit, alone = np.empty(n), np.empty(n), np.zeros(n, np.bool_)
+    count = lone = 0
+    for i in range(n):
+        amplitude, floor = spots[i, 2], noise[i] / (math.sqrt(math.pi) * spots[i, 3])
+        if not (noise[i] < np.inf and amplitude > 0.0):
+            continue
+        keep[i] = amplitude > 3.0 * floor
+        if amplitude > 10.0 * floor:
+            light[count], alone[count] = amplitude, not nearest[i] < np.inf
+            misfit[count] = math.sqrt(max(squares[i] - noise[i] ** 2, 0.0)) / amplitude
+            lone += alone[count]
+            count += 1
+    if count == 0:
+        return keep, allowed, least
+    typical, misfit = np.median(light[:count]), misfit[:count]
+    few = lone < 0.2 * count
+    model = np.percentile(misfit, 25.0) if few else np.median(misfit[alone[:count]])
+    pixels = (2 * REACH * width) ** 2
+    for i in range(n):
+        if keep[i]:
+            keep[i] = not added[i] or spots[i, 2] > _LEAST * typical
+            floor = noise[i] / (math.sqrt(math.pi) * spots[i, 3])
+            allowed[i] = noise[i] ** 2 * (1.0 + 4.0 * math.sqrt(2.0 / pixels)) + (2.0 * model * spots[i, 2]) ** 2
+            least[i] = max(5.0 * floor, (0.1 + 2.0 * model) * typical)
+    return keep, allowed, least
 
 
 @njit(cache=True, nogil=True)
@@ -273,14 +281,3 @@ def _peak(left, half, taps, reach):
             if total > best:
                 best, y, x = total, a, b
     return best / (norm * norm), y, x
-
-
-def _touched(spots: np.ndarray, keep: np.ndarray, new: np.ndarray, near: float) -> np.ndarray:
-    """Spots with a change within `near`."""
-    changed = np.concatenate([spots[~keep, :2], new[:, :2]])
-    points = np.concatenate([spots[:, :2], changed])
-    start, index, _ = neighbours(points[:, 0], points[:, 1], near)
-    touched = np.zeros(len(points), bool)
-    for k in range(len(spots), len(points)):
-        touched[index[start[k]:start[k + 1]]] = True
-    return touched[: len(spots)]

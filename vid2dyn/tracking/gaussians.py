@@ -4,7 +4,8 @@ A spot is `A exp(-((y - y0)² + (x - x0)²) / (2 w²)) + b` on the pixels within
 background there. One step solves the linearised problem for A, b, y0, x0 (and w where it is free) of one spot, the
 light of its neighbours as it stands taken out. For a spot on its own and a fixed w that is the iterated centroid
 under a Gaussian window of the spot's width, with the background taken out exactly; its error is the Cramér-Rao bound.
-Spots in a crowd take turns until none of them moves (Gauss-Seidel), which is the joint fit.
+Spots in a crowd take turns until none of them moves (Gauss-Seidel). That serves where their widths are free; the joint
+fit with one width for all, which is what places them, is `vid2dyn.tracking.joint`.
 
 The sums over pixels that involve only models are products of sums along y and along x, so that a neighbour costs two
 short rows of numbers and no pass over pixels. Only sums with the image itself see every pixel.
@@ -89,7 +90,7 @@ def _overlap(g, other, centre, first, size, out):
 
 
 @njit(cache=True, nogil=True)
-def _image_sums(image, level, gy, y0, ny, cy, x0, nx, weights, columns, free, data):
+def image_sums(image, level, gy, y0, ny, cy, x0, nx, weights, columns, free, data):
     """data[0..4] = sums of (image - level) times g, 1, g dy, g dx, g (dy² + dx²); the sum of its squares is returned.
 
     `weights[0..3]` = gx, 1, gx dx, gx dx², zero beside the fitted square. Columns are summed first, eight at a time:
@@ -125,7 +126,7 @@ def _image_sums(image, level, gy, y0, ny, cy, x0, nx, weights, columns, free, da
 
 
 @njit(cache=True, nogil=True)
-def _eights(x0, nx, width):
+def eights(x0, nx, width):
     """The columns x0 ... x0 + nx - 1 widened to a multiple of eight within the frame: first and number."""
     wide = (nx + 7) // 8 * 8
     return (min(x0, width - wide), wide) if wide <= width else (x0, nx)
@@ -180,11 +181,8 @@ def workspace():
 
 
 @njit(cache=True, nogil=True)
-def step(image, spots, i, neighbours, free, bounds, work, beyond=1.0):
-    """One step of spot `i`; its row of `spots` is changed. `bounds`: least and greatest width [px].
-
-    `beyond`: how far to go, in units of the step to the best place with the neighbours as they stand.
-    """
+def step(image, spots, i, neighbours, free, bounds, work):
+    """One step of spot `i`; its row of `spots` is changed. `bounds`: least and greatest width [px]."""
     rows, weights, columns, sums, m, rhs, given = work
     gy, gx, other = rows[0], rows[1], rows[2]
     cy, cx, w = spots[i, 0], spots[i, 1], spots[i, 3]
@@ -195,14 +193,14 @@ def step(image, spots, i, neighbours, free, bounds, work, beyond=1.0):
         return
     bell(cy, y0, ny, w, gy)
     bell(cx, x0, nx, w, gx)
-    from_x, wide = _eights(x0, nx, image.shape[1])
+    from_x, wide = eights(x0, nx, image.shape[1])
     for b in range(wide):
         k = from_x + b - x0
         inside = 0 <= k < nx
         v, d = gx[k] if inside else 0.0, x0 + k - cx
         weights[0, b], weights[1, b], weights[2, b], weights[3, b] = v, 1.0 if inside else 0.0, v * d, v * d * d
     level = np.float32(spots[i, 4])                        # near the background: squares stay small numbers
-    squares = _image_sums(image, level, gy, y0, ny, cy, from_x, wide, weights, columns, free, rhs)
+    squares = image_sums(image, level, gy, y0, ny, cy, from_x, wide, weights, columns, free, rhs)
     for j in neighbours:
         v, q = spots[j, 3], spots[j, 2]
         bell(spots[j, 0], y0, ny, v, other)
@@ -227,19 +225,18 @@ def step(image, spots, i, neighbours, free, bounds, work, beyond=1.0):
         squares -= given[k] * rhs[k]
     spots[i, 6] = max(squares, 0.0) / max(ny * nx - 4, 1)
     rhs[1] += level
-    _move(spots, i, rhs, free, bounds, beyond)
+    _move(spots, i, rhs, free, bounds)
 
 
 @njit(cache=True, nogil=True)
-def _move(spots, i, solution, free, bounds, beyond):
-    """`beyond` times the way to the solution of the linear problem, at most half a width far, for spot `i`."""
-    w = spots[i, 3]
-    amplitude = spots[i, 2] + beyond * (solution[0] - spots[i, 2])
-    spots[i, 2], spots[i, 4] = amplitude, spots[i, 4] + beyond * (solution[1] - spots[i, 4])
+def _move(spots, i, solution, free, bounds):
+    """Spot `i` moved to the solution of the linear problem, half a width at most."""
+    w, amplitude = spots[i, 3], solution[0]
+    spots[i, 2], spots[i, 4] = amplitude, solution[1]
     if amplitude <= 0.0:
         spots[i, 5] = 0.0
         return
-    scale = beyond * w * w / amplitude
+    scale = w * w / amplitude
     dy, dx = solution[2] * scale, solution[3] * scale
     far = math.sqrt(dy * dy + dx * dx)
     if far > 0.5 * w:
@@ -265,17 +262,6 @@ def fit_alone(image, spots, which, free, bounds, most, tolerance):
                 break
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _relaxation(distance):
-    """Over-relaxation for a spot whose nearest neighbour is that many widths away.
-
-    Taking turns leaves the part ρ of the error of two equal spots: .98, .88, .64, .36, .14, .04 at a distance of 1, 1.5
-    ... 3.5 widths (eigenvalues of two turns, computed). Going 2/(1 + sqrt(1 - ρ)) times as far leaves that less 1
-    (Young, Trans. AMS 76, 92, 1954); this is that curve, a little above it since a third neighbour raises ρ.
-    """
-    return 1.0 + 0.75 * max(0.0, min(1.0, (3.4 - distance) / 2.4)) ** 1.6
-
-
 @njit(cache=True, nogil=True)
 def fit_together(image, spots, which, start, neighbours, free, bounds, most, tolerance):
     """Spots `which` take turns until none moves more than `tolerance` [px]; the number of rounds.
@@ -289,14 +275,10 @@ def fit_together(image, spots, which, start, neighbours, free, bounds, most, tol
         for i in which:
             near = neighbours[start[i]:start[i + 1]]
             awake = spots[i, 5] >= tolerance
-            nearest = 1e300
             for j in near:
                 awake = awake or spots[j, 5] >= tolerance
-                nearest = min(nearest, (spots[j, 0] - spots[i, 0]) ** 2 + (spots[j, 1] - spots[i, 1]) ** 2)
             if awake:
-                few = rounds > 1 and near.size <= 3        # in a packing it would swing ever wider
-                beyond = _relaxation(math.sqrt(nearest) / spots[i, 3]) if few else 1.0
-                step(image, spots, i, near, free[i], bounds, work, beyond)
+                step(image, spots, i, near, free[i], bounds, work)
                 moving = moving or spots[i, 5] >= tolerance
         if not moving:
             return rounds + 1

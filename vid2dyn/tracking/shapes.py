@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from vid2dyn.cv import cv2
@@ -57,8 +59,8 @@ def fit_measured(image: np.ndarray, spots: np.ndarray, radius: float, noise: tup
         profiles.fit(image, spots, np.arange(len(spots)), start, index, profile.table, radius, noise,
                      5 * _SWEEPS if last else _SWEEPS, 0.002 if last else 0.02, errors)
         turn += 1
-    n = len(spots)
-    return Fitted(spots, np.zeros(n, bool), np.isfinite(nearest), start, index, nearest, errors, profile=profile)
+    return replace(Fitted.unmeasured(spots), held=np.isfinite(nearest), start=start, index=index, nearest=nearest,
+                   errors=errors, profile=profile)
 
 
 def _responding(image: np.ndarray, spots: np.ndarray, profile: Profile, reach: float) -> np.ndarray:

@@ -94,7 +94,7 @@ class SpotFitter(Detector):
         spots = _starts(image, filtered, maxima, width, settings.noise_size)
         if settings.minmass:                               # what cannot reach it, by far, need not be fitted
             spots = spots[spots[:, 2] * (2.0 * np.pi * width**2) > 0.5 * settings.minmass]
-        fitted = fit_all(image, spots, width, sure, False, bounds, noise)
+        fitted = fit_all(image, spots, width, sure, bounds, noise)
         if self.measured == "disc" and len(fitted.spots):
             return fit_measured(image, fitted.spots, radius, noise, False, 0.5 * settings.diameter)
         return fitted
