@@ -42,9 +42,12 @@ class Fit:
     ----------
     seed : int
         Seed of every random choice of the fit.
+    stop : int, optional
+        Leave off after so many rounds, as a fit does that is stopped by hand; automatic = at the end.
     """
 
     seed: int = 0
+    stop: int | None = None
 
 
 @dataclass(frozen=True)

@@ -254,9 +254,36 @@ def convergence(curves: Mapping[str, tuple[list[int], list[float]]]) -> Callable
     def draw(axes: Axes) -> None:
         for name, (steps, left) in curves.items():
             axes.plot(steps, left, "o-", ms=3, label=name)
-        axes.set(xlabel="step", yscale="log", ylabel="still to go")
+        low, high = (f(v for _, left in curves.values() for v in left) for f in (min, max))
+        if low > 0:
+            axes.set(yscale="log", ylim=(low / 1.5, high * (high / low) ** 0.5 * 2))
+        axes.set(xlabel="round", title="still to go")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend()
+        axes.legend(loc="upper right")
+    return draw
+
+
+def likelihoods(curves: Mapping[str, tuple[list[int], list[float], list[float]]],
+                level: tuple[str, float] | None = None) -> Callable[[Axes], None]:
+    """Log-likelihood of a datum after every round, of data learned from and held out; `level`: of something to beat."""
+    def draw(axes: Axes) -> None:
+        shown: list[float] = []
+        for k, (name, (steps, train, held)) in enumerate(curves.items()):
+            of = f", {name}" if len(curves) > 1 else ""
+            line = "-" if k == 0 else "--"
+            axes.plot(steps, train, "o" + line, ms=3, color=styles.DATA, label=f"train{of}")
+            axes.plot(steps, held, "s" + line, ms=3, color=styles.MODEL, label=f"held-out{of}")
+            shown += [*train, *held]
+        if level is not None:
+            axes.axhline(level[1], color=styles.NOISE, ls=":", lw=1.2, label=level[0])
+            shown.append(level[1])
+        finite = [v for v in shown if np.isfinite(v)]
+        if finite:
+            room = max(max(finite) - min(finite), 1e-6)
+            axes.set_ylim(min(finite) - 0.08 * room, max(finite) + 0.55 * room)
+        axes.set(xlabel="round", title="log-likelihood, nats a datum")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend(loc="upper left", ncols=2)
     return draw
 
 

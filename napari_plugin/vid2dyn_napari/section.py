@@ -60,7 +60,7 @@ class Section(QWidget):
         self.bar.setTextVisible(True)
         self.cancel_button = QPushButton("Cancel")
         self.cancel_button.setToolTip("Stop; what is finished is kept where that makes sense.")
-        self.cancel_button.clicked.connect(panel.worker.cancel)
+        self.cancel_button.clicked.connect(self._cancel)
         self.running = row(self.bar, self.cancel_button)
         self.running.hide()
         self.message = sentence("")
@@ -123,8 +123,8 @@ class Section(QWidget):
             self.fail(error)
             return None
 
-    def start(self, verb: Verb, done: Callable[[Any], None], what: str, patience: int = PATIENCE,
-              cancelled: str = "Cancelled; everything is as it was.") -> None:
+    def start(self, verb: Verb, done: Callable[[Any], None], what: str, patience: int = PATIENCE, grace: int = 0,
+              cancelled: str | Callable[[], str] = "Cancelled; everything is as it was.") -> None:
         """Run a verb off the GUI thread with a progress bar and a cancel button in this section."""
         self.say("")
         self.bar.setRange(0, 0)
@@ -148,10 +148,15 @@ class Section(QWidget):
         def stopped() -> None:
             over()
             self.panel.session.abandon()
-            self.say(cancelled, "note")
+            self.say(cancelled if isinstance(cancelled, str) else cancelled(), "note")
 
-        worker.run(verb, answer, failed, stopped, patience)
+        worker.run(verb, answer, failed, stopped, patience, grace)
         self.panel.refresh_buttons()
+
+    def _cancel(self) -> None:
+        self.bar.setRange(0, 0)
+        self.bar.setFormat("stopping")
+        self.panel.worker.cancel()
 
     def _progress(self, done: int, total: int, what: str) -> None:
         self.bar.setRange(0, max(total, 1))

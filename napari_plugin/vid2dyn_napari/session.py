@@ -116,12 +116,16 @@ class Session:
         self.tracks = tracks
         return tracks
 
-    def fit(self, recipe: Any, seed: int = 0, progress: Any = nothing, work: Any = None) -> Any:
-        """Learn a model of the tracks or fields; `work` is the recipe with a checkpoint, which changes no number."""
+    def fit(self, recipe: Any, seed: int = 0, progress: Any = nothing, checkpoint: Any = None,
+            stop: int | None = None) -> Any:
+        """Learn a model of the tracks or fields; when cancelled, the best so far is kept, and `checkpoint` holds what
+        is done, so that the same call goes on from there."""
         data, version = self.data, self.version
-        model = vd.fit(data, work or recipe, seed=seed, progress=progress)
+        model = vd.fit(data, recipe, seed=seed, progress=progress, checkpoint=checkpoint, stop=stop, keep_partial=True)
         self._unchanged(version)
-        return self._learned(model, Step("fit", {"recipe": recipe, "seed": seed}))
+        rounds = model.report.get("stopped_early", {}).get("rounds")
+        arguments = {"recipe": recipe, "seed": seed} | ({} if rounds is None else {"stop": rounds})
+        return self._learned(model, Step("fit", arguments))
 
     def rollout(self, steps: int | None = None, seed: int = 1, progress: Any = nothing, **options: Any) -> Any:
         """Run the model from the first frame on; as many frames as the data have if `steps` is None."""

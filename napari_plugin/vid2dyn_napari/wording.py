@@ -75,7 +75,8 @@ def _model(step: Any, data: str) -> list[str]:
     if step.verb == "load":
         path = json.dumps(str(Path(step.arguments["path"]).absolute()), ensure_ascii=False)
         return [f"model = vd.load({path})"]
-    return [f"model = vd.fit({data}, {call(step.arguments['recipe'])}, seed={step.arguments['seed']})",
+    options = "".join(f", {key}={value}" for key, value in step.arguments.items() if key != "recipe")
+    return [f"model = vd.fit({data}, {call(step.arguments['recipe'])}{options})",
             'model.save(out / "model.vid2dyn")', "print(model)"]
 
 
@@ -143,7 +144,7 @@ def toml(steps: Mapping[str, Any], *, fields: bool, folder: str | os.PathLike[st
         tables["track"] = _table(steps["track"].arguments["settings"], kind=False)
     if "fit" in steps:
         tables["dynamics"] = _table(steps["fit"].arguments["recipe"])
-        tables["fit"] = {"seed": steps["fit"].arguments["seed"]}
+        tables["fit"] = {key: value for key, value in steps["fit"].arguments.items() if key != "recipe"}
     if "rollout" in steps:
         tables["rollout"] = dict(steps["rollout"].arguments)
     return "\n".join(f"[{name}]\n" + "".join(f"{key} = {_toml(value)}\n" for key, value in table.items()

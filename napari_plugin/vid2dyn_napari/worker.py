@@ -2,7 +2,8 @@
 
 A verb is a function of one argument, `progress`. It runs in a thread of its own; what it returns, or why it did not,
 comes back as a signal in the GUI thread. Cancelling makes the progress callback raise `vd.Cancelled`; a verb that does
-not report within half a second is left to end by itself, and its result is dropped.
+not report within half a second is left to end by itself, and its result is dropped. A verb that has heard of it may be
+given a while to put together what it keeps.
 """
 
 from __future__ import annotations
@@ -32,19 +33,21 @@ class Job(threading.Thread):
     verb : callable
         Of the progress callback.
     tell : callable
-        ``tell(job, kind, value)`` with kind "progress", "converging", "done", "cancelled" or "failed"; called in
-        the thread.
+        ``tell(job, kind, value)`` with kind "progress", "converging", "judged", "done", "cancelled" or "failed";
+        called in the thread.
     """
 
     def __init__(self, verb: Verb, tell: Callable[[Job, str, Any], None]) -> None:
         super().__init__(name="vid2dyn verb")
         self.verb, self.tell = verb, tell
         self.stop = threading.Event()
+        self.heard = threading.Event()
         self.last = 0.0
 
     def __call__(self, done: int, total: int, what: str) -> None:
         """Progress of the verb; raises `Cancelled` when the user said so."""
         if self.stop.is_set():
+            self.heard.set()
             raise vd.Cancelled
         now = time.monotonic()
         if now - self.last >= styles.THROTTLE or done >= total:
@@ -54,6 +57,10 @@ class Job(threading.Thread):
     def converging(self, step: int, left: float, what: str) -> None:
         """How far a fit still is from its end, for the live curve; see `vid2dyn.progress.converging`."""
         self.tell(self, "converging", (step, left, what))
+
+    def likelihood(self, step: int, train: float, held_out: float, what: str) -> None:
+        """What a fit is worth so far, for the live curves; see `vid2dyn.progress.likelihood`."""
+        self.tell(self, "judged", (step, train, held_out, what))
 
     def run(self) -> None:
         try:
@@ -68,19 +75,20 @@ class Job(threading.Thread):
 class Worker(QObject):
     """Runs one verb at a time and says how it goes.
 
-    Signals: `progressed` (done, total, what), `converged` (step, what is left, in what sense), `ended` (nothing
-    runs any more).
+    Signals: `progressed` (done, total, what), `converged` (step, what is left, in what sense), `judged` (step,
+    log-likelihood of data learned from and held out, of what), `ended` (nothing runs any more).
     """
 
     progressed = Signal(int, int, str)
     converged = Signal(int, float, str)
+    judged = Signal(int, float, float, str)
     ended = Signal()
     _told = Signal(object, str, object)
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.job: Job | None = None
-        self.patience = PATIENCE
+        self.patience, self.grace = PATIENCE, 0
         self.answers: dict[str, Callable[[Any], None]] = {}
         self._told.connect(self._hear)
 
@@ -90,16 +98,17 @@ class Worker(QObject):
         return self.job is not None
 
     def run(self, verb: Verb, done: Callable[[Any], None], failed: Callable[[Exception], None],
-            cancelled: Callable[[], None] | None = None, patience: int = PATIENCE) -> None:
+            cancelled: Callable[[], None] | None = None, patience: int = PATIENCE, grace: int = 0) -> None:
         """Start a verb; exactly one of the three answers is called, in the GUI thread, when it ends.
 
-        `patience` [ms] is how long it may go on after it was cancelled, to finish what it keeps.
+        `patience` [ms] is how long it may take to hear that it was cancelled, `grace` [ms] how much longer one that
+        heard it may take to put together what it keeps.
         """
         if self.busy:
             failed(vd.ConfigError("Something else is running. Wait for it, or cancel it first."))
             return
         self.answers = {"done": done, "failed": failed, "cancelled": lambda _: cancelled() if cancelled else None}
-        self.patience = patience
+        self.patience, self.grace = patience, grace
         self.job = Job(verb, self._tell)
         self.job.start()
 
@@ -109,7 +118,12 @@ class Worker(QObject):
         if job is None:
             return
         job.stop.set()
-        QTimer.singleShot(self.patience, lambda: self._hear(job, "cancelled", None))
+        QTimer.singleShot(self.patience, lambda: self._impatient(job))
+
+    def _impatient(self, job: Job) -> None:
+        """Go on without a verb that has not heard; wait on for what one that has heard keeps."""
+        wait = self.grace if job.heard.is_set() else 0
+        QTimer.singleShot(wait, lambda: self._hear(job, "cancelled", None))
 
     def close(self) -> None:
         """Stop for good: nothing is answered any more."""
@@ -131,6 +145,8 @@ class Worker(QObject):
             self.progressed.emit(*value)
         elif kind == "converging":
             self.converged.emit(*value)
+        elif kind == "judged":
+            self.judged.emit(*value)
         else:
             self.job = None
             self.answers[kind](value)
@@ -174,7 +190,7 @@ class Latest(QObject):
             job.stop.set()
 
     def _hear(self, job: Job, kind: str, value: Any) -> None:
-        if job is not self.job or kind in ("progress", "converging"):
+        if job is not self.job or kind in ("progress", "converging", "judged"):
             return
         answers, self.job = self.answers, None
         if answers is not None and self.waiting is None and kind != "cancelled":

@@ -187,25 +187,85 @@ def test_a_fit_shows_how_it_converges_and_goes_on_after_a_cancel(panel: Any, qtb
     assert fit.form.values() == {"cutoff": gas.cutoff, "mass": gas.mass}
     seen: list[Any] = []
 
-    def steps(data: Any, recipe: Any, seed: int, progress: Any) -> Any:
-        seen.append(recipe.checkpoint)
+    def steps(data: Any, recipe: Any, seed: int, progress: Any, checkpoint: Any, **_: Any) -> Any:
+        seen.append(checkpoint)
+        checkpoint.write_text("a round")
         for k in range(1000):
             progress(k, 1000, "fit")
             progress.converging(k, 10.0 ** (-k / 100), "nats left to gain")
+            progress.likelihood(k, 1.0 - 1 / (k + 1), 0.9 - 1 / (k + 1), "fluid")
             time.sleep(0.01)
 
     monkeypatch.setattr(vd, "fit", steps)
-    for _ in range(2):
-        click(qtbot, fit.fit_button)
-        qtbot.waitUntil(lambda: len(fit.canvas.figure.axes) == 1, timeout=LONG)
+    for press in (fit.fit_button, fit.resume_button):
+        click(qtbot, press)
+        qtbot.waitUntil(lambda: len(fit.canvas.figure.axes) == 2, timeout=LONG)
         click(qtbot, fit.cancel_button)
         done(qtbot, panel)
-        assert "go on" in fit.message.text()
-    line = fit.canvas.figure.axes[0].lines[0]
-    assert line.get_label() == "nats left to gain"
+        assert "Resume goes on" in fit.message.text()
+    worth, left = fit.canvas.figure.axes
+    assert [line.get_label() for line in worth.lines] == ["train", "held-out"]
+    assert (worth.lines[0].get_ydata() > worth.lines[1].get_ydata()).all()
+    assert left.lines[0].get_label() == "nats left to gain"
     assert seen[0] is not None
     assert seen[0] == seen[1], "the same checkpoint, so the second fit goes on where the first was"
     assert "fit" not in panel.session.steps
+
+
+@pytest.mark.parametrize("what", ["particles", "fields"])
+def test_stop_keeps_the_best_and_resume_ends_as_if_nothing_had_been(panel: Any, qtbot: Any, tmp_path: Path, what: str,
+                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real fits, stopped by a click after two rounds: a model to use, a script that says so, the same end."""
+    simulator = vd.simulators.Arrhenius(kernel=(1.0,), sites=100, realisations=100) if what == "fields" else \
+        vd.simulators.Brownian(n_particles=50, frames=60, box_length=10.0, pair=vd.simulators.Yukawa())
+    panel.session.simulate(simulator, seed=0)
+    panel.show_data()
+    fit = section(panel, "Fit")
+    if what == "particles":
+        type_in(qtbot, fit.form.fields["cutoff"], "3.0")
+    recipe = fit.form.build()
+    whole = vd.fit(panel.session.data, recipe, seed=0)
+    plain, slow = vd.fit, [True]
+
+    def patient(*arguments: Any, progress: Any, **more: Any) -> Any:
+        """Slow enough to be stopped after the second round."""
+        class Watch:
+            rounds = 0
+
+            def __call__(self, *now: Any) -> None:
+                while slow[0] and self.rounds >= 2:
+                    time.sleep(0.01)
+                    progress(*now)
+                progress(*now)
+
+            def likelihood(self, *now: Any) -> None:
+                self.rounds += 1
+                progress.likelihood(*now)
+
+        return plain(*arguments, progress=Watch(), **more)
+
+    monkeypatch.setattr(vd, "fit", patient)
+    click(qtbot, fit.fit_button)
+    qtbot.waitUntil(lambda: len(next(iter(fit.worth.values()), ([],))[0]) == 2, timeout=LONG)
+    click(qtbot, fit.cancel_button)
+    done(qtbot, panel)
+    early = panel.session.model.report["stopped_early"]
+    assert early["rounds"] == 2, fit.message.text()
+    assert "Stopped after round 2" in fit.message.text()
+    assert "Stopped early" in fit.result.text()
+    assert "Stopped early" in section(panel, "Learned model").numbers.text()
+    assert "stop=2" in panel.session.script()
+    if what == "particles":
+        assert "stop = 2" in panel.session.toml()
+        page = vd.report(tmp_path / "page.html", tracks=panel.session.tracks, model=panel.session.model)
+        assert "Stopped early, after 2 of" in page.read_text()
+    slow[0] = False
+    click(qtbot, fit.resume_button)
+    done(qtbot, panel)
+    assert not fit.resume_button.isVisible()
+    assert panel.session.model.save(tmp_path / "a.vid2dyn").read_bytes() == \
+        whole.save(tmp_path / "b.vid2dyn").read_bytes()
+    assert "stop=" not in panel.session.script()
 
 
 def test_closing_the_viewer_while_a_fit_runs(make_napari_viewer: Any, qtbot: Any,
@@ -218,7 +278,7 @@ def test_closing_the_viewer_while_a_fit_runs(make_napari_viewer: Any, qtbot: Any
     track_clip(qtbot, panel, "30")
     told: list[str] = []
 
-    def endless(data: Any, recipe: Any, seed: int, progress: Any) -> Any:
+    def endless(data: Any, recipe: Any, seed: int, progress: Any, **_: Any) -> Any:
         try:
             while True:
                 time.sleep(0.01)

@@ -1,9 +1,10 @@
-"""Fit: choose the kind of dynamics, learn, and see what the data that were kept aside say."""
+"""Fit: choose the kind of dynamics, learn, watch what data kept aside say, stop with the best so far, go on."""
 
 from __future__ import annotations
 
-import dataclasses
+import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 _FIRST = {"Brownian": ("cutoff", "trap", "stationary"), "Metriplectic": ("cutoff", "mass", "law"),
           "GradientFlow": ("knots", "force_range")}
+
+
+PATIENCE, GRACE = 700, 20_000
+"""Milliseconds for a fit to hear that it is to stop, and to put together the model it keeps."""
 
 
 class Fit(Section):
@@ -41,22 +46,33 @@ class Fit(Section):
         self.body.addWidget(self.about)
         self.form: Form | None = None
         self.place = self.body.count()
-        self.fit_button = button("Fit", self.fit, "Learn the model.")
-        self.body.addWidget(self.fit_button)
-        self.canvas = plots.Canvas(150)
+        self.fit_button = button("Fit", self.fit, "Learn the model that the form describes.")
+        self.resume_button = button("Resume", self.resume, "Go on with the fit that was stopped, to the same model as "
+                                    "if it had not been.")
+        self.resume_button.hide()
+        self.body.addWidget(row(self.fit_button, self.resume_button))
+        self.cancel_button.setText("Stop and keep")
+        self.cancel_button.setToolTip("Stop now and keep the best model so far; Resume goes on from there.")
+        self.canvas = plots.Canvas(180)
         self.body.addWidget(self.canvas)
         self.result = sentence("")
         self.body.addWidget(self.result)
         self.known = vd.registry.parts("vid2dyn.dynamics", recipe_base())
-        self.verbs = {self.fit_button: ("data",)}
+        self.verbs = {self.fit_button: ("data",), self.resume_button: ("data",)}
         self.kind.currentTextChanged.connect(self._chosen)
         self.seen: Any = None
         self.course: dict[str, tuple[list[int], list[float]]] = {}
+        self.worth: dict[str, tuple[list[int], list[float], list[float]]] = {}
+        self.level: tuple[str, float] | None = None
         self.redraw = QTimer(self)
         self.redraw.setSingleShot(True)
         self.redraw.timeout.connect(self._draw)
         panel.worker.converged.connect(self._converged)
+        panel.worker.judged.connect(self._judged)
         self.folder: tempfile.TemporaryDirectory[str] | None = None
+        self.asked: tuple[Any, int] | None = None
+        self.shown: Any = None
+        self.expected = False
         self.finish()
         self._offer("trajectories")
 
@@ -85,10 +101,13 @@ class Fit(Section):
         """Other data: other kinds; a model that is gone takes its checks along."""
         session = self.panel.session
         self._offer("fields" if session.fields is not None else "trajectories")
-        if session.model is None:
-            self.result.setText("")
+        if session.model is not self.shown:
+            self.shown = session.model
+            self.result.setText("" if session.model is None else report_of(session.model))
+            self._remember({} if session.model is None else session.model.report)
         if session.ready("data") and session.data is not self.seen:
             self.seen = session.data
+            self._forget_the_rest()
             moving = getattr(self.seen, "velocities", None) is not None
             wanted = "Metriplectic" if moving else "Brownian"
             if session.fields is None and wanted in self.known:
@@ -106,41 +125,100 @@ class Fit(Section):
     # ---------------------------------------------------------------- fitting
 
     def fit(self) -> None:
-        """Learn the model that the form describes."""
+        """Learn the model that the form describes, from the beginning."""
         recipe = None if self.form is None else self.guarded(self.form.build)
         if recipe is None:
             return
-        session, seed, kept = self.panel.session, self.seed.value(), self._kept(recipe)
-        self.course = {}
-        self.canvas.clear()
-        self.result.setText("")
-        goes_on = " Press Fit to go on from the last finished step." if kept is not recipe else ""
-        self.start(lambda progress: session.fit(recipe, seed, progress, work=kept), self._fitted, "fitting",
-                   cancelled=f"Cancelled; what was there before is still there.{goes_on}")
+        self._forget_the_rest()
+        self.asked = (recipe, self.seed.value())
+        self.resume()
 
-    def _kept(self, recipe: Any) -> Any:
-        """The recipe with a checkpoint, where it can have one: a fit that was cancelled then goes on where it was."""
-        if "checkpoint" not in vd.config.settings(type(recipe)) or recipe.checkpoint is not None:
-            return recipe
+    def resume(self) -> None:
+        """Go on with the fit that was asked for last."""
+        if self.asked is None:
+            return
+        (recipe, seed), session = self.asked, self.panel.session
         if self.folder is None:
             self.folder = tempfile.TemporaryDirectory(prefix="vid2dyn")
-        return dataclasses.replace(recipe, checkpoint=str(Path(self.folder.name) / "fit"))
+        place = Path(self.folder.name) / "fit"
+        self.course, self.worth, self.level = {}, {}, None
+        self.canvas.clear()
+        self.result.setText("")
+        self.resume_button.hide()
+        self.expected = True
+        self.start(lambda progress: session.fit(recipe, seed, progress, place), self._fitted, "fitting", PATIENCE,
+                   GRACE, cancelled=self._nothing_kept)
+
+    def _nothing_kept(self) -> str:
+        """Words for a fit that was stopped without a model."""
+        kept = self.folder is not None and any(Path(self.folder.name).iterdir())
+        self.expected = False
+        self.resume_button.setVisible(kept)
+        self.panel.refresh_buttons()
+        return "Cancelled; what was there before is still there. " + (
+            "Resume goes on from the last round that was finished." if kept else
+            "No round was finished yet, so there was nothing to keep.")
+
+    def _forget_the_rest(self) -> None:
+        """No fit to go on with."""
+        self.resume_button.hide()
+        if self.folder is not None:
+            for path in Path(self.folder.name).iterdir():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def _fitted(self, model: Any) -> None:
-        self.result.setText(report_of(model))
         self.panel.changed()
+        early = model.report.get("stopped_early")
+        if early is None:
+            self._forget_the_rest()
+        else:
+            self.resume_button.show()
+            self.say(f"Stopped after round {early['rounds']} of {early['of']}: this is the best so far. Resume goes on "
+                     "from there.", "note")
         self.panel.sections["Learned model"].unfold()
+
+    # ---------------------------------------------------------------- live
 
     def _converged(self, step: int, left: float, what: str) -> None:
         steps, values = self.course.setdefault(what, ([], []))
         steps.append(step)
         values.append(left)
+        self._soon()
+
+    def _judged(self, step: int, train: float, held_out: float, what: str) -> None:
+        steps, seen, unseen = self.worth.setdefault(what, ([], [], []))
+        steps.append(step)
+        seen.append(train)
+        unseen.append(held_out)
+        self._soon()
+
+    def _remember(self, report: Mapping[str, Any]) -> None:
+        """The course of the model that is there now, and what it has to beat."""
+        course, left = report.get("course"), report.get("decrements")
+        if course:
+            rounds = list(range(1, len(course["train"]) + 1))
+            self.worth = {course["what"]: (rounds, course["train"], course["held_out"])}
+        elif not self.expected:
+            self.worth = {}
+        if not self.expected:
+            found = [abs(value) for value in left or ()]
+            self.course = {"nats left to gain": (list(range(1, len(found) + 1)), found)} if found else {}
+        self.expected = False
+        beat = report.get("held_out", {}).get("free_diffusion_log_likelihood_per_step")
+        self.level = ("free diffusion", beat) if beat is not None and course and len(course["train"]) > 1 else None
+        self._soon()
+
+    def _soon(self) -> None:
         if not self.redraw.isActive():
-            self.redraw.start(500)
+            self.redraw.start(300)
 
     def _draw(self) -> None:
-        if self.course and not self.panel.closed:
-            self.canvas.show_plots([[plots.convergence(self.course)]])
+        if self.panel.closed:
+            return
+        draw: list[Any] = [plots.likelihoods(self.worth, self.level)] if self.worth else []
+        if self.course:
+            draw.append(plots.convergence(self.course))
+        self.canvas.show_plots([draw])
 
 
 def recipe_base() -> type:

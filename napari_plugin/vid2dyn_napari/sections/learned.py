@@ -51,7 +51,10 @@ class Learned(Section):
         session = self.panel.session
         found = curves.learned(model, session.truth, session.tracks)
         self.canvas.show_plots(plots.in_rows([plots.function(one) for one in found]))
-        self.numbers.setText(numbers(model, truth.true_numbers(session.truth)) or repr(model).strip("<>"))
+        early = "".join(f"<span style='color:#ffd166'>▲ {note}</span><br>" for note in model.report.get("warnings", ())
+                        if "stopped_early" in model.report and note.startswith("Stopped early"))
+        said = numbers(model, truth.true_numbers(session.truth)) or repr(model).strip("<>")
+        self.numbers.setText(early + said)
 
 
 def numbers(model: Any, known_truth: Any) -> str:
