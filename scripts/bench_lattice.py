@@ -75,8 +75,7 @@ def loop(simulator: Any) -> Callable[[], Any]:
         occupied, felt = start.copy(), np.zeros(N, np.int32)
         if simulator._counted:
             _recount(occupied, simulator.reach, felt)
-        _exclusion(occupied, np.flatnonzero(occupied), felt, simulator._counted, simulator.reach, accept, TRIALS,
-                   np.uint64(5))
+        _exclusion(occupied, felt, simulator._counted, simulator.reach, accept, TRIALS, np.uint64(5))
 
     return work
 

@@ -145,8 +145,8 @@ def predict(row: dict[str, Any], model: Any, simulator: Any, low: float, high: f
         truth = flow(exact_landscape(simulator, low, high), rho, times)
         row["profile"] = max(relative(a, b) for a, b in zip(found, truth, strict=True))
     fine = two_bumps(simulator.sites, low, high)
-    # as long as 300 realisations in 4e9 trials allow
-    reach = min(20.0, 4e9 / (300 * 2 * fine.sum() * simulator._rate * last))
+    # as long as 300 realisations in 2e9 trials allow
+    reach = min(20.0, 2e9 / (300 * simulator.trials(fine, last)))
     waits = last * np.array([0.1, 0.3, 1.0]) * reach
     direct = dataclasses.replace(simulator, windows=tuple(waits), realisations=300).run_from(fine, seed=seed + 1)
     ahead = flow(model.landscape, fine.reshape(200, -1).mean(axis=1) if simulator.sites % 200 == 0 else rho,
@@ -157,7 +157,7 @@ def predict(row: dict[str, Any], model: Any, simulator: Any, low: float, high: f
     row["KMC, chance"] = float(np.sqrt(chi / (simulator.sites * 300)) / size)
     if "profile" in row:
         needed = max(1.0, chi * 20 / (simulator.sites * row["profile"] ** 2 * (rho**2).mean()))
-        trials = needed * 2 * fine.sum() * simulator._rate * last * 1000
+        trials = needed * simulator.trials(fine, 1000 * last)
         row["faster"] = trials / row["trials/s"] / row["cost"]
         row["faster, learning included"] = trials / row["trials/s"] / (
             row["cost"] + row["seconds simulating"] + row["seconds fitting"])
@@ -176,12 +176,12 @@ def case(name: str, seed: int, picture: Path) -> dict[str, Any]:
     low, high = (0.3, 1.7) if name == "zrp" else (0.1, 0.9)
     rho = np.linspace(low, high, 81)
     limit = simulator.limit(rho)
-    particles = fields.values[:, 0].sum(dtype=float) if name != "zrp" else float(fields.n_realisations * fields.n_cells)
+    trials = fields.n_realisations * simulator.trials(simulator.profiles()[0], simulator.windows[-1])
     row: dict[str, Any] = {
         "case": name, "f''": relative(model.curvature(rho), limit.curvature),
         "f": relative(without_line(rho, model.free_energy(rho)), without_line(rho, limit.free_energy)),
         "seconds simulating": simulated - start, "seconds fitting": fitted - simulated,
-        "trials/s": 2 * particles * simulator._rate * simulator.windows[-1] / (simulated - start),
+        "trials/s": trials / (simulated - start),
         "warnings": model.report["warnings"], "cover f''": cover(model, "curvature", rho, limit.curvature)}
     if limit.mobility is None:
         instant = lattice_limits.instant_mobility([0.5], simulator.energies)[0]

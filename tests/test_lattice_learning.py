@@ -86,7 +86,7 @@ def test_a_non_local_process_needs_its_kernel(far):
     times = np.array([0.003])
     wave = lambda landscape: abs(np.fft.rfft(flow(landscape, rho, times)[0])[4])      # noqa: E731
     assert wave(model.landscape) == pytest.approx(wave(exact), rel=0.05)
-    assert wave(blind.landscape) != pytest.approx(wave(exact), rel=0.1)
+    assert wave(blind.landscape) != pytest.approx(wave(exact), rel=0.06)
     slopes = Elements(200, 10, 1).slopes()
     K = [(slopes * x.face_mobility(rho)[:, None]).T @ slopes for x in (model.landscape, exact)]
     assert relative(*K) < 0.025                                    # 0.3 to 1.4 % on four seeds

@@ -87,15 +87,14 @@ def test_counts_equal_a_recount_after_a_million_trials(reach):
     """The four entries a hop changes, both ways round the ring; one wrong entry leaves counts that no state has."""
     occupied = np.zeros(60, dtype=np.uint8)
     occupied[:30] = 1
-    position = np.flatnonzero(occupied)
     felt, fresh = np.zeros(60, np.int32), np.zeros(60, np.int32)
     _recount(occupied, reach, felt)
     before = occupied.copy()
-    _exclusion(occupied, position, felt, True, reach, thresholds(np.exp(-0.1 * np.arange(2 * reach + 1))), 1_000_000,
+    _exclusion(occupied, felt, True, reach, thresholds(np.exp(-0.1 * np.arange(2 * reach + 1))), 1_000_000,
                np.uint64(5))
     _recount(occupied, reach, fresh)
     assert (felt == fresh).all()
-    assert (np.sort(position) == np.flatnonzero(occupied)).all()
+    assert occupied.sum() == 30
     assert (occupied != before).any()
 
 

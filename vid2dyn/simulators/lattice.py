@@ -83,6 +83,10 @@ class Lattice(Simulator):
     def _rate(self) -> float:
         """Highest rate of a hop to one side in units of N² d."""
 
+    def trials(self, profile: np.ndarray, time: float) -> float:
+        """Mean number of trials of one realisation of a profile (sites,) over a microscopic time."""
+        return float(self._choices(np.atleast_2d(profile))[0] * self._rate * time)
+
     @abstractmethod
     def limit(self, rho: Any) -> limits.Limit:
         """Exact free energy and mobility at densities `rho`."""
@@ -96,8 +100,8 @@ class Lattice(Simulator):
         """Fill values[:, 1:] from values[:, 0]."""
 
     @abstractmethod
-    def _movers(self, start: np.ndarray) -> np.ndarray:
-        """(realisations,) how many candidates a trial picks from."""
+    def _choices(self, start: np.ndarray) -> np.ndarray:
+        """(realisations,) how many hops a trial picks from, by bond or by particle and side."""
 
     def profiles(self) -> np.ndarray:
         """(starts, sites) density profiles."""
@@ -127,8 +131,7 @@ class Lattice(Simulator):
         values = np.zeros((count, len(waits) + 1, self.sites), dtype=np.int16 if self._fullest > 1 else np.uint8)
         for s, profile in enumerate(profiles):
             values[s * self.realisations:(s + 1) * self.realisations, 0] = self._draw(profile, rng)
-        movers = self._movers(values[:, 0])
-        trials = rng.poisson(2 * movers[:, None] * self._rate * waits)
+        trials = rng.poisson(self._choices(values[:, 0])[:, None] * self._rate * waits)
         seeds = rng.integers(2**64, size=count, dtype=np.uint64)
         some = max(1, int(PIECE / max(1.0, trials.sum() / count)))
         for first in range(0, count, some):
@@ -257,8 +260,8 @@ class Arrhenius(Lattice):
             return (uniform < profile).astype(np.uint8)
         return _local_chains(profile, self._listed, uniform)
 
-    def _movers(self, start: np.ndarray) -> np.ndarray:
-        return start.sum(axis=1, dtype=np.int64)
+    def _choices(self, start: np.ndarray) -> np.ndarray:
+        return np.full(len(start), self.sites)
 
     def _advance(self, values: np.ndarray, trials: np.ndarray, seeds: np.ndarray) -> None:
         exclusion(values, trials, seeds, self._counted, self.reach, thresholds(self.acceptance()))
@@ -317,9 +320,10 @@ class ZeroRange(Lattice):
             return rng.poisson(np.broadcast_to(profile, shape)).astype(np.int16)
         return (rng.geometric(np.broadcast_to(1 / (1 + profile), shape)) - 1).astype(np.int16)
 
-    def _movers(self, start: np.ndarray) -> np.ndarray:
-        particles = start.sum(axis=1, dtype=np.int64)
-        return particles if self.rate == "independent" else np.where(particles > 0, self.sites, 0)
+    def _choices(self, start: np.ndarray) -> np.ndarray:
+        if self.rate == "constant":
+            return np.full(len(start), 2 * self.sites)
+        return 2 * start.sum(axis=1, dtype=np.int64)
 
     def _advance(self, values: np.ndarray, trials: np.ndarray, seeds: np.ndarray) -> None:
         zero_range(values, trials, seeds, self.rate == "constant")
