@@ -88,6 +88,16 @@ def test_table_from_elsewhere_gives_the_same_number(simulated: Path, tmp_path: P
     assert "frames_per_second" in call("diffusion", tmp_path / "table.csv", code=2).stderr
 
 
+def test_fit_can_be_left_off_and_gone_on_with(simulated: Path, tmp_path: Path) -> None:
+    out, place = tmp_path / "m.vid2dyn", tmp_path / "kept"
+    common = ["fit", simulated, "--set", "cutoff=3.0", "-o", out, "--checkpoint", place]
+    assert "Stopped early, after 2 of" in " ".join(call(*common, "--stop", 2).output.split())
+    assert place.is_file()
+    call(*common)
+    whole = vd.fit(vd.load(simulated), vd.Brownian(cutoff=3.0))        # type: ignore[arg-type]
+    assert whole.save(tmp_path / "whole.vid2dyn").read_bytes() == out.read_bytes()
+
+
 def test_compare_and_report_without_a_model(simulated: Path, tmp_path: Path) -> None:
     assert "RDF" in call("compare", simulated, simulated).output
     page = tmp_path / "page.html"

@@ -80,6 +80,53 @@ def test_mistake_is_named_with_its_place_and_cure(folder: Path, old: str, new: s
     assert str(path) in str(caught.value)
 
 
+LATTICE = """
+[simulate]
+kind = "Arrhenius"
+[dynamics]
+kind = "GradientFlow"
+knots = 7
+[rollout]
+noise = true
+"""
+
+
+def test_lattice(folder: Path) -> None:
+    experiment = read(write(folder, LATTICE))
+    assert experiment.sources[0].of_fields
+    assert (experiment.dynamics.knots, experiment.rollout.noise, experiment.rollout.dt) == (7, True, None)
+    assert read(write(folder, '[simulate]\nkind = "ZeroRange"\n')).dynamics.learns_from == "fields"
+
+
+@pytest.mark.parametrize(("old", "new", "message"), [
+    ('"GradientFlow"', '"Brownian"', r'Brownian learns from trajectories.*choose kind = "GradientFlow"'),
+    ('"Arrhenius"', '"SDPD"', r'GradientFlow learns from fields, .*"Brownian" or "Metriplectic"'),
+    ("noise = true", "nois = true", r"\[rollout\]: unknown key 'nois'. Did you mean 'noise'"),
+    ("noise = true", "dt = -1.0", r"\[rollout\].*dt = -1: give a positive time"),
+    ("noise = true", "steps = 0", r"\[rollout\].*at least one state"),
+    ("[dynamics]", "[track]\n[dynamics]", r"\[track\]: \[simulate\] gives fields, there is nothing to track"),
+    ("[dynamics]", "[encode]\n[dynamics]", r"\[encode\]: \[simulate\] gives fields, there are no images"),
+    ("[dynamics]", "[fields]\npath = 'a.fields'\n[dynamics]", r"not both"),
+    ("[simulate]\nkind = \"Arrhenius\"", "[fields]\npath = 'movies/a.tif'", r"\.fields files"),
+    ("[simulate]\nkind = \"Arrhenius\"", "[fields]\npaht = 'a'", r"unknown key 'paht'. Did you mean 'path'"),
+])
+def test_mistake_in_a_lattice_experiment(folder: Path, old: str, new: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read(write(folder, LATTICE.replace(old, new, 1)))
+
+
+@pytest.mark.parametrize(("table", "message"), [
+    ("[encode]\nsise = 15", r"\[encode\]: unknown key 'sise'. Did you mean 'size'"),
+    ("[encode]\nsize = 16", r"\[encode\].*odd number"),
+    ("[encode]\npath = 'no.encoder'", r"\[encode\]: path = 'no.encoder': no such file"),
+    ("[encode]\npath = 'no.encoder'\nsize = 15", r"trained already; size cannot be changed"),
+    ("[encode]\nseed = 'x'", r"\[encode\]: seed = 'x'"),
+])
+def test_mistake_in_encode(folder: Path, table: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read(write(folder, f"{GOOD}\n{table}\n"))
+
+
 def test_impossible_calibration_is_refused_before_any_work(folder: Path) -> None:
     with pytest.raises(UnitsError, match=r"\[video\].*exposure = 1 s is longer than one frame"):
         read(write(folder, GOOD.replace("frames_per_second = 50", "frames_per_second = 50\nexposure = 1")))

@@ -103,7 +103,7 @@ def test_cancelled_run_goes_on_to_the_same_bytes(finished: tuple[Path, batch.Out
     with pytest.raises(Cancelled):
         vd.run(tmp_path / "experiment.toml", out=tmp_path / "out", progress=stop_in_the_fit)
     names = sorted(p.name for p in (tmp_path / "out" / "Brownian").iterdir())
-    assert names == ["diffusion.json", "manifest.json", "tracks.parquet"]
+    assert names == ["diffusion.json", "manifest.json", "model.checkpoint", "tracks.parquet"]
     outcome = vd.run(tmp_path / "experiment.toml", out=tmp_path / "out")[0]
     assert outcome.skipped == ("tracks", "diffusion")
     for name in FILES:
@@ -147,3 +147,91 @@ def test_movies_of_the_same_name_do_not_overwrite_each_other() -> None:
 
     names = list(batch._folder_names(tuple(Source(Path(p)) for p in ("a/clip.tif", "b/clip.tif", "b/other.tif"))))
     assert names == ["clip_1", "clip_2", "other"]
+
+
+LATTICE = """
+[simulate]
+kind = "Arrhenius"
+kernel = [1.0]
+sites = 100
+realisations = 100
+seed = 2
+[dynamics]
+knots = 6
+[rollout]
+steps = 4
+dt = 0.003
+"""
+
+
+def test_lattice_from_simulation_to_page(tmp_path: Path) -> None:
+    """The same bytes as the verbs give; stopped in the fit it goes on to them, and nothing is done twice."""
+    toml = tmp_path / "lattice.toml"
+    toml.write_text(LATTICE)
+    rounds: list[int] = []
+
+    def stop_in_the_fit(done: int, total: int, what: str) -> None:
+        if what == "fit":
+            rounds.append(done)
+            if done == 3:
+                raise Cancelled
+
+    with pytest.raises(Cancelled):
+        vd.run(toml, progress=stop_in_the_fit)
+    assert (tmp_path / "runs" / "lattice" / "Arrhenius" / "model.checkpoint").is_file()
+    rounds.clear()
+    outcome, = vd.run(toml, progress=lambda done, total, what: rounds.append(done) if what == "fit" else None)
+    assert rounds[0] == 3, "on, not anew"
+    assert sorted(p.name for p in outcome.folder.iterdir()) == [
+        "fields.fields", "manifest.json", "model.vid2dyn", "report.html", "rollout.fields"]
+    fields = vd.simulate(vd.simulators.Arrhenius(kernel=(1.0,), sites=100, realisations=100), seed=2)
+    model = vd.fit(fields, vd.GradientFlow(knots=6))
+    future = model.rollout(fields, steps=4, dt=0.003, seed=1)
+    for name, thing in (("fields.fields", fields), ("model.vid2dyn", model), ("rollout.fields", future)):
+        assert thing.save(tmp_path / name).read_bytes() == (outcome.folder / name).read_bytes(), name
+    assert "free energy" in (outcome.folder / "report.html").read_text()
+    assert vd.run(toml)[0].skipped == ("fields", "model", "rollout", "report")
+    toml.write_text('[fields]\npath = "fields.fields"\n[dynamics]\nknots = 6\n[rollout]\nsteps = 4\ndt = 0.003\n')
+    again, = vd.run(toml, out=tmp_path / "again")
+    assert (again.folder / "rollout.fields").read_bytes() == (outcome.folder / "rollout.fields").read_bytes()
+
+
+def test_structure_from_the_images_sets_the_mobility(tmp_path: Path) -> None:
+    """[encode] is vd.encode between tracking and fit; an encoder trained before gives the same columns."""
+    sim = vd.simulators.HiddenState(n_particles=20, frames=40, box_length=12.0)
+    vd.render(sim, vd.simulators.Renderer(height=96, width=96, state_width=1.4), seed=0, to=tmp_path / "clip.tif")
+    text = """
+[video]
+path = "clip.tif"
+[track]
+diameter = 9
+search_range = 5
+[encode]
+size = 15
+columns = 2
+steps = 5
+seed = 3
+[dynamics]
+structure = "latent"
+[rollout]
+steps = 5
+"""
+    toml = tmp_path / "a.toml"
+    toml.write_text(text)
+    outcome, = vd.run(toml)
+    assert not outcome.error, outcome.error
+    tracks, video = vd.load(outcome.folder / "tracks.parquet"), vd.open(tmp_path / "clip.tif")
+    recipe = vd.PatchEncoder(size=15, columns=2, steps=5)
+    encoder = recipe.train(video, tracks, 3)
+    encoder.save(tmp_path / "one.encoder")
+    encoded = vd.load(outcome.folder / "encoded.parquet")
+    direct = vd.encode(video, tracks, recipe, seed=3)
+    assert np.array_equal(encoded.dataframe["latent_0"], direct.dataframe["latent_0"])
+    model = vd.load(outcome.folder / "model.vid2dyn")
+    assert model.recipe["structure"] in ("latent_0", "latent_1")
+    assert not list(outcome.folder.glob("*.checkpoint"))
+    trained = text.replace("size = 15\ncolumns = 2\nsteps = 5\nseed = 3", 'path = "one.encoder"')
+    toml.write_text(trained)
+    other, = vd.run(toml, out=tmp_path / "other")
+    assert not other.error, other.error
+    assert np.array_equal(vd.load(other.folder / "encoded.parquet").dataframe["latent_0"], direct.dataframe["latent_0"])

@@ -4,8 +4,9 @@ The map of the house, top to bottom; a file imports only from lines below its ow
 
     cli          command line
     batch, demo  the verbs chained: one or many movies, resumable; the recording with known truth
+    one_run      everything of one recording or simulation, in one folder
     chunks       one movie tracked in parts, by any number of processes
-    experiment   the TOML file: every table a constructor call
+    experiment, tables   the TOML file: every table a constructor call
     pipeline     the verbs: open, track, diffusion, simulate, fit, compare, load, report
     field_page   the page of density fields
     report, suggestion, fitting  the page; proposed settings; estimators and their error bars

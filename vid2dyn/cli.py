@@ -141,7 +141,11 @@ def fit(tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet, or a tabl
         dynamics: Annotated[str | None, typer.Option(
             help="Kind of model, see vid2dyn list dynamics; default Brownian, for fields GradientFlow.")] = None,
         set_: Annotated[list[str] | None, Set] = None,
-        seed: Annotated[int, Seed] = 0, *, calibration: dict[str, Any], progress: Progress) -> None:
+        seed: Annotated[int, Seed] = 0,
+        checkpoint: Annotated[Path | None, typer.Option(
+            help="File for every finished round: the same command goes on from there after Ctrl-C or a kill.")] = None,
+        stop: Annotated[int | None, typer.Option(help="Leave off after so many rounds.")] = None,
+        *, calibration: dict[str, Any], progress: Progress) -> None:
     """Learn a model: tracks -> model (.vid2dyn).
 
     Without settings the particles are free. Forces between particles closer than 3 µm: --set cutoff=3.0; a harmonic
@@ -153,7 +157,7 @@ def fit(tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet, or a tabl
     recipe = build_part("vid2dyn.dynamics", dynamics or ("GradientFlow" if lattice else "Brownian"), set_)
     with about(tracks):
         model = pipeline.fit(tracks if lattice else tracks_at(tracks, calibration), recipe, seed=seed,
-                             progress=progress)
+                             progress=progress, checkpoint=checkpoint, stop=stop)
     model.save(target)
     say(f"{model!r}\nwritten to {target}")
     if "structure" in model.report:

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from vid2dyn import pipeline
-from vid2dyn.batch import one_movie
 from vid2dyn.errors import ConfigError, DataError
 from vid2dyn.experiment import read
 from vid2dyn.headline import estimate
+from vid2dyn.one_run import one_movie
 from vid2dyn.progress import Progress, silent
 from vid2dyn.report import true_potential
 from vid2dyn.score import score

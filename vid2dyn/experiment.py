@@ -2,129 +2,43 @@
 
 ::
 
-    [video]                       # or [simulate]
+    [video]                       # or [simulate], or [fields] for densities on a lattice
     path = "movies/*.tif"         # one file, a folder of images, a pattern or a list; relative to this file
     micrometre_per_pixel = 0.16
     [track]
     diameter = 11
     search_range = 5
+    [encode]                      # optional: structural variables from the images
+    columns = 2
     [dynamics]
     kind = "Brownian"
     [fit]
     seed = 0
     [rollout]
     steps = 500
+
+A simulated lattice needs no more than ``[simulate]`` with ``kind = "Arrhenius"``; its dynamics is a gradient flow, and
+[rollout] then takes what `FieldRollout` does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vid2dyn.config import build, read_toml, recipe, settings
+from vid2dyn.config import build, read_toml, settings
 from vid2dyn.errors import ConfigError
-from vid2dyn.files import sha256
 from vid2dyn.pipeline import open_keys
 from vid2dyn.registry import did_you_mean, part
+from vid2dyn.tables import Encode, Experiment, FieldRollout, Fit, Rollout, Source
 from vid2dyn.units import Units
 
-TABLES = ("video", "simulate", "track", "dynamics", "fit", "rollout")
+__all__ = ["TABLES", "Encode", "Experiment", "FieldRollout", "Fit", "Rollout", "Source", "base_of", "part_from", "read"]
+
+TABLES = ("video", "simulate", "fields", "track", "encode", "dynamics", "fit", "rollout")
+_POSITIONS = (".csv", ".xml", ".parquet")
 _STILLS = {".png", ".jpg", ".jpeg", ".bmp"}
-
-
-@dataclass(frozen=True)
-class Fit:
-    """Arguments of `vd.fit` beside the trajectories and the dynamics: table [fit].
-
-    Parameters
-    ----------
-    seed : int
-        Seed of every random choice of the fit.
-    stop : int, optional
-        Leave off after so many rounds, as a fit does that is stopped by hand; automatic = at the end.
-    """
-
-    seed: int = 0
-    stop: int | None = None
-
-
-@dataclass(frozen=True)
-class Rollout:
-    """Arguments of `Model.rollout`: table [rollout].
-
-    Parameters
-    ----------
-    steps : int, optional
-        Frames to simulate; automatic = as many as the data have.
-    seed : int
-        Seed of the thermal noise.
-    """
-
-    steps: int | None = None
-    seed: int = 1
-
-    def __post_init__(self) -> None:
-        if self.steps is not None and self.steps < 2:
-            raise ConfigError(f"steps = {self.steps}: a rollout needs at least 2 frames to compare with the data.")
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where the trajectories of one run come from: a movie (or table) to read, or a simulator.
-
-    Parameters
-    ----------
-    path : Path, optional
-        Movie, folder or pattern of images, or table of tracks.
-    calibration : dict
-        Keyword arguments of `vd.open`.
-    simulator : Simulator, optional
-        Instead of a path.
-    seed : int
-        Seed of the simulator.
-    truth : dict, optional
-        What is known about the sample, to be drawn beside what was found.
-    true_positions : Path, optional
-        Tracks (.parquet) with the true positions of a rendered recording.
-    """
-
-    path: Path | None = None
-    calibration: dict[str, Any] = field(default_factory=dict)
-    simulator: Any = None
-    seed: int = 0
-    truth: dict[str, Any] | None = None
-    true_positions: Path | None = None
-
-    @property
-    def name(self) -> str:
-        """A folder name for the results."""
-        if self.path is None:
-            return type(self.simulator).__name__
-        return self.path.parent.name if set(self.path.name) & set("*?[") else self.path.stem
-
-    def key(self) -> dict[str, Any]:
-        """Everything the trajectories depend on at this end, as plain data (content, not location)."""
-        if self.path is None:
-            return {"simulate": recipe(self.simulator), "seed": self.seed}
-        files = sorted(self.path.parent.glob(self.path.name)) if set(self.path.name) & set("*?[") else [self.path]
-        return {"files": [sha256(f) for f in files], "calibration": self.calibration}
-
-    def truth_key(self) -> list[Any]:
-        """The same for what is known beforehand."""
-        return [self.truth, self.true_positions and sha256(self.true_positions)]
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """A checked experiment: sources and the settings of every stage; `read` makes one from a TOML file."""
-
-    sources: tuple[Source, ...]
-    dynamics: Any
-    track: Any = None
-    fit: Fit = Fit()
-    rollout: Rollout = Rollout()
 
 
 def read(path: str | Path) -> Experiment:
@@ -134,7 +48,8 @@ def read(path: str | Path) -> Experiment:
     ------
     ConfigError
         For a file that is absent or not TOML, an unknown table or key (with the nearest known one), a value
-        of the wrong type or range, a missing movie, or neither/both of [video] and [simulate].
+        of the wrong type or range, a missing movie, not exactly one of [video], [simulate] and [fields], or tables
+        that do not go together.
     """
     path = Path(path)
     tables = read_toml(path)
@@ -144,24 +59,78 @@ def read(path: str | Path) -> Experiment:
                               f"Known: {', '.join(f'[{t}]' for t in TABLES)}.")
         if not isinstance(table, Mapping):
             raise ConfigError(f"{path}: {name} = {table!r} is not a table; write [{name}] and the keys below it.")
-    if ("video" in tables) == ("simulate" in tables):
-        raise ConfigError(f"{path}: give either [video] (a recording) or [simulate] (a simulation)"
-                          f"{', not both' if 'video' in tables else ''}.")
-    dynamics = part_from(tables.get("dynamics", {}), "vid2dyn.dynamics", "Brownian", f"{path} [dynamics]")
+    given = [name for name in ("video", "simulate", "fields") if name in tables]
+    if len(given) != 1:
+        raise ConfigError(f"{path}: give either [video] (a recording) or [simulate] (a simulation) or "
+                          f"[fields] (densities from a file){', not both' if len(given) > 1 else ''}.")
+    sources = _sources(given[0], tables[given[0]], path)
+    of_fields = sources[0].of_fields
+    dynamics = part_from(tables.get("dynamics", {}), "vid2dyn.dynamics", "GradientFlow" if of_fields else "Brownian",
+                         f"{path} [dynamics]")
+    wanted = "fields" if of_fields else "trajectories"
+    if dynamics.learns_from != wanted:
+        raise ConfigError(f"{path} [dynamics]: {type(dynamics).__name__} learns from {dynamics.learns_from}, and "
+                          f"[{given[0]}] gives {wanted}; choose kind = "
+                          f"{' or '.join(_learners(wanted))}.")
     fit = build(Fit, tables.get("fit", {}), f"{path} [fit]")
-    rollout = build(Rollout, tables.get("rollout", {}), f"{path} [rollout]")
-    if "simulate" in tables:
-        if "track" in tables:
-            raise ConfigError(f"{path} [track]: a simulation gives trajectories, there is nothing to track; "
-                              "remove the table.")
-        return Experiment((_simulation(tables["simulate"], f"{path} [simulate]"),), dynamics, None, fit, rollout)
+    kind: Any = FieldRollout if of_fields else Rollout
+    rollout = build(kind, tables.get("rollout", {}), f"{path} [rollout]")
+    movies = given[0] == "video" and not all(s.path and s.path.suffix.lower() in _POSITIONS for s in sources)
+    for name, why in (("track", "there is nothing to track"), ("encode", "there are no images to encode")):
+        if name in tables and given[0] != "video":
+            raise ConfigError(f"{path} [{name}]: [{given[0]}] gives {wanted}, {why}; remove the table.")
+    if "encode" in tables and not movies:
+        raise ConfigError(f"{path} [encode]: [video] names tables of positions, there are no images to encode; give "
+                          "the recording.")
     from vid2dyn.tracking import Track
 
-    sources = _movies(tables["video"], path)
-    only_tables = all(s.path and s.path.suffix.lower() in (".csv", ".xml", ".parquet") for s in sources)
-    track = None if only_tables and "track" not in tables else build(
-        Track, tables.get("track", {}), f"{path} [track]")
-    return Experiment(sources, dynamics, track, fit, rollout)
+    track = build(Track, tables.get("track", {}), f"{path} [track]") if movies or "track" in tables else None
+    encode = _encode(tables["encode"], path) if "encode" in tables else None
+    return Experiment(sources, dynamics, track, fit, rollout, encode)
+
+
+def _learners(data: str) -> list[str]:
+    """Kinds of dynamics that learn from such data."""
+    from vid2dyn.registry import parts
+
+    found = parts("vid2dyn.dynamics", base_of("vid2dyn.dynamics"))
+    return [f'"{name}"' for name, kind in found.items() if kind.learns_from == data]     # type: ignore[attr-defined]
+
+
+def _sources(kind: str, table: Mapping[str, Any], path: Path) -> tuple[Source, ...]:
+    if kind == "simulate":
+        return (_simulation(table, f"{path} [simulate]"),)
+    if kind == "video":
+        return _movies(table, path)
+    where = f"{path} [fields]"
+    for key in table:
+        if key != "path":
+            raise ConfigError(f"{where}: unknown key {key!r}.{did_you_mean(key, ['path'])} [fields] takes: path.")
+    found = [p for pattern in _paths(table.get("path"), where, "lattice.fields", "fields")
+             for p in _matches(pattern, path, where)]
+    for one in found:
+        if one.suffix != ".fields":
+            raise ConfigError(f"{where}: path = {one.name!r}: fields are read from .fields files, as "
+                              "vid2dyn simulate and vd.Fields(...).save write them.")
+    return tuple(Source(one) for one in found)
+
+
+def _encode(table: Mapping[str, Any], toml: Path) -> Encode:
+    from vid2dyn.encoders.patches import PatchEncoder
+
+    where, arguments = f"{toml} [encode]", dict(table)
+    seed, path = arguments.pop("seed", 0), arguments.pop("path", None)
+    if not isinstance(seed, int):
+        raise ConfigError(f"{where}: seed = {seed!r} is not a whole number.")
+    if path is None:
+        return Encode(build(PatchEncoder, arguments, where), None, seed)
+    if arguments:
+        raise ConfigError(f"{where}: path names an encoder that is trained already; {', '.join(arguments)} cannot be "
+                          "changed any more. Remove path to train one, or the other keys.")
+    place = toml.parent / str(path)
+    if not place.is_file():
+        raise ConfigError(f"{where}: path = {path!r}: no such file ({place}); paths are relative to the settings file.")
+    return Encode(None, place, seed)
 
 
 def part_from(table: Mapping[str, Any], package: str, default: str | None, where: str) -> Any:
@@ -199,11 +168,7 @@ def _simulation(table: Mapping[str, Any], where: str) -> Source:
 def _movies(table: Mapping[str, Any], toml: Path) -> tuple[Source, ...]:
     where = f"{toml} [video]"
     calibration = dict(table)
-    given = calibration.pop("path", None)
-    if isinstance(given, str):
-        given = [given]
-    if not given or not all(isinstance(p, str) for p in given):
-        raise ConfigError(f'{where}: path = "clip.avi" (or a pattern, or a list) says which movie to read.')
+    given = _paths(calibration.pop("path", None), where, "clip.avi", "movie")
     choices = ["path", *open_keys()]
     for key in calibration:
         if key not in choices:
@@ -211,6 +176,14 @@ def _movies(table: Mapping[str, Any], toml: Path) -> tuple[Source, ...]:
                               f"[video] takes: {', '.join(choices)}.")
     build(Units, {key: value for key, value in calibration.items() if key in settings(Units)}, where)
     return tuple(Source(p, calibration) for pattern in given for p in _matches(pattern, toml, where))
+
+
+def _paths(given: Any, where: str, example: str, what: str) -> list[str]:
+    """Entries of `path`."""
+    several = [given] if isinstance(given, str) else given
+    if not several or not isinstance(several, list) or not all(isinstance(p, str) for p in several):
+        raise ConfigError(f'{where}: path = "{example}" (or a pattern, or a list) says which {what} to read.')
+    return several
 
 
 def _matches(pattern: str, toml: Path, where: str) -> list[Path]:

@@ -22,8 +22,9 @@ def choices(session: Session) -> dict[str, str]:
         found["model.vid2dyn"] = "learned model"
     if session.future is not None:
         found["rollout.fields" if session.fields is not None else "rollout.parquet"] = "rollout of the model"
-    if session.tracks is not None:
+    if session.tracks is not None or session.fields is not None:
         found["report.html"] = "report page"
+    if session.tracks is not None:
         found["film.mp4"] = "annotated film: data and model side by side"
     if session.steps:
         found |= {"session.toml": "experiment file for vid2dyn run", "session.py": "Python script that does it again"}
@@ -61,7 +62,7 @@ def _one(session: Session, path: Path, progress: Callable[[int, int, str], None]
     if kind == "tracks.csv":
         save_csv(session.tracks, path)
     elif kind == "report.html":
-        vd.report(path, tracks=session.tracks, model=session.model, rollout=session.future, video=session.video,
+        vd.report(path, tracks=session.data, model=session.model, rollout=session.future, video=session.video,
                   truth=session.truth or None, title=session.name)
     elif kind == "film.mp4":
         from vid2dyn_napari.film import write_film

@@ -176,7 +176,7 @@ class Session:
         Raises
         ------
         ConfigError
-            Where an experiment file cannot say it: lattice fields, tables from elsewhere, a model from a file.
+            Where an experiment file cannot say it: tables from elsewhere, a model from a file.
         """
         return wording.toml(self.steps, fields=self.fields is not None, folder=folder)
 

@@ -37,11 +37,11 @@ def script(steps: Mapping[str, Any], *, fields: bool, out: str, name: str = "ses
         lines.append(f'future.save(out / "rollout{".fields" if fields else ".parquet"}")')
         if not fields:
             lines.append("print(vd.compare(tracks, future))")
-    if not fields and ("track" in steps or steps["open"].verb == "simulate"):
+    if fields or "track" in steps or steps["open"].verb == "simulate":
         known = [f"{key}={value}" for key, value, there in (
             ("model", "model", "fit" in steps), ("rollout", "future", "rollout" in steps),
             ("video", "video", "track" in steps)) if there]
-        lines.append(f'vd.report(out / "report.html", tracks=tracks{"".join(", " + k for k in known)})')
+        lines.append(f'vd.report(out / "report.html", tracks={data}{"".join(", " + k for k in known)})')
     return HEAD.format(out=out, name=name) + "\n" + "\n".join(lines) + "\n"
 
 
@@ -126,9 +126,6 @@ def toml(steps: Mapping[str, Any], *, fields: bool, folder: str | os.PathLike[st
     """The steps of a session as an experiment file."""
     if "open" not in steps:
         raise vd.ConfigError("Nothing was opened yet, so there is nothing to write down.")
-    if fields:
-        raise vd.ConfigError("An experiment file runs particles; write the session as a Python script, which also runs "
-                             "lattice fields.")
     source = steps["open"]
     if source.verb == "table":
         raise vd.ConfigError("These tracks come from a layer, not from a file: export them as .parquet, open that "
@@ -139,7 +136,8 @@ def toml(steps: Mapping[str, Any], *, fields: bool, folder: str | os.PathLike[st
     if source.verb == "simulate":
         tables["simulate"] = {**_table(source.arguments["simulator"]), "seed": source.arguments["seed"]}
     else:
-        tables["video"] = {"path": _path(source.arguments["path"], folder), **source.arguments["calibration"]}
+        tables["fields" if fields else "video"] = {"path": _path(source.arguments["path"], folder),
+                                                   **source.arguments["calibration"]}
     if "track" in steps:
         tables["track"] = _table(steps["track"].arguments["settings"], kind=False)
     if "fit" in steps:

@@ -172,6 +172,33 @@ def test_experiment_file_gives_the_same_numbers(session: Session, tmp_path: Path
     assert all(np.array_equal(model.arrays[name], value) for name, value in session.model.arrays.items())
 
 
+def test_lattice_script_and_experiment_file_give_the_same_bytes(tmp_path: Path,
+                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Session()
+    made.simulate(vd.simulators.Arrhenius(kernel=(1.0,), sites=100, realisations=100), seed=3)
+    made.fit(vd.GradientFlow(knots=6), seed=1, stop=3)
+    made.rollout(4, 2, dt=0.1 / 30, noise=True)
+    names = list(saving.choices(made))
+    assert {"fields.fields", "model.vid2dyn", "rollout.fields", "report.html", "session.toml",
+            "session.py"} == set(names)
+    saving.write(made, tmp_path / "out", names)
+    script = tmp_path / "out" / "session.py"
+    monkeypatch.setattr(sys, "argv", [str(script), str(tmp_path / "again")])
+    runpy.run_path(str(script), run_name="__main__")
+    outcome, = vd.run(tmp_path / "out" / "session.toml", out=tmp_path / "runs")
+    assert not outcome.error, outcome.error
+    for name in ("fields.fields", "model.vid2dyn", "rollout.fields"):
+        kept = (tmp_path / "out" / name).read_bytes()
+        assert (tmp_path / "again" / name).read_bytes() == kept, name
+        assert (outcome.folder / name).read_bytes() == kept, name
+    opened = Session()
+    opened.open(tmp_path / "out" / "fields.fields")
+    opened.fit(vd.GradientFlow(knots=6), seed=1, stop=3)
+    (tmp_path / "out" / "other.toml").write_text(opened.toml(tmp_path / "out"))
+    other, = vd.run(tmp_path / "out" / "other.toml", out=tmp_path / "others")
+    assert (other.folder / "model.vid2dyn").read_bytes() == (tmp_path / "out" / "model.vid2dyn").read_bytes()
+
+
 def test_every_setting_survives_the_way_through_the_experiment_file(tmp_path: Path) -> None:
     made = Session()
     source = vd.simulators.Brownian(n_particles=9, frames=5, box_length=9.0, pair=vd.simulators.Yukawa(amplitude=1 / 3))

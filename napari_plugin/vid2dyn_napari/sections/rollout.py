@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,28 +17,6 @@ if TYPE_CHECKING:
     from vid2dyn_napari.panel import Panel
 
 
-@dataclass(frozen=True)
-class FieldRollout:
-    """Arguments of the rollout of fields.
-
-    Parameters
-    ----------
-    steps : int
-        States to make after the first.
-    dt : float, optional
-        Time between them [diffusive time]; automatic = the last window of the data.
-    noise : bool
-        One fluctuating realisation in place of the mean flow.
-    seed : int
-        Seed of the noise.
-    """
-
-    steps: int = 40
-    dt: float | None = 0.001
-    noise: bool = False
-    seed: int = 1
-
-
 class Rollout(Section):
     """Form, layers beside the data, overlays."""
 
@@ -48,7 +25,8 @@ class Rollout(Section):
 
     def __init__(self, panel: Panel, number: int) -> None:
         super().__init__(panel, number)
-        self.forms: dict[type, Form] = {kind: form(kind) for kind in (vd.experiment.Rollout, FieldRollout)}
+        self.forms: dict[type, Form] = {
+            kind: form(kind) for kind in (vd.experiment.Rollout, vd.experiment.FieldRollout)}
         for one in self.forms.values():
             self.body.addWidget(one)
         self.truth_box = QCheckBox("compare with the true process, exactly and by Monte Carlo")
@@ -71,6 +49,7 @@ class Rollout(Section):
         self.slider.valueChanged.connect(lambda _: self._profile())
         panel.time_changed.connect(self.canvas.move_cursor)
         self.lattice: Any = None
+        self.seen: Any = None
         self.finish()
         self.refresh()
 
@@ -78,9 +57,15 @@ class Rollout(Section):
         """Other data: another form; a rollout that is gone takes its plots along."""
         fields = self.panel.session.fields is not None
         for kind, one in self.forms.items():
-            one.setVisible((kind is FieldRollout) == fields)
+            one.setVisible((kind is vd.experiment.FieldRollout) == fields)
         self.truth_box.setVisible(fields)
         self.colour_row.setVisible(not fields)
+        session = self.panel.session
+        if fields and session.fields is not self.seen:       # four times as long as the data, in even steps
+            self.seen = session.fields
+            one = self.forms[vd.experiment.FieldRollout]
+            steps = int(vd.config.settings(vd.experiment.FieldRollout)["steps"][1])
+            one.fields["dt"].show_value(float(f"{4 * session.fields.times[-1] / steps:.1g}"))
         if self.panel.session.future is None:
             self.canvas.clear()
             self.lattice = None
@@ -95,7 +80,7 @@ class Rollout(Section):
         """Roll out, compare, and take the budgets; all off the GUI thread."""
         session = self.panel.session
         fields = session.fields is not None
-        settings = self.guarded(self.forms[FieldRollout if fields else vd.experiment.Rollout].build)
+        settings = self.guarded(self.forms[vd.experiment.FieldRollout if fields else vd.experiment.Rollout].build)
         if settings is None:
             return
         if fields:
@@ -207,10 +192,10 @@ def judged(session: Any, future: Any, progress: Any) -> tuple[Any, Any, list[tup
     return future, comparison, [side for side in accounts if side[1] is not None]
 
 
-def flow(session: Any, settings: FieldRollout, simulator: Any, progress: Any,
+def flow(session: Any, settings: Any, simulator: Any, progress: Any,
          realisations: int = 200) -> dict[str, Any]:
     """The rollout of fields, the exact flow from the same profiles, and fresh realisations of the true process."""
-    options = {} if settings.dt is None else {"dt": settings.dt}
+    options = {key: value for key, value in (("dt", settings.dt), ("cells", settings.cells)) if value is not None}
     if settings.noise:
         options["noise"] = True
     future = session.rollout(settings.steps, settings.seed, progress, **options)
