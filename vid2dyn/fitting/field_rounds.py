@@ -65,7 +65,7 @@ class FieldRounds:
 
     def _design(self) -> None:
         self.design, self.rest = (Design.of(self.statistics.without(g), self.function, self.kernels,
-                                            self.recipe.smoothness) for g in (None, 0))
+                                            self.recipe.smoothness, self.recipe.fluctuation_wave) for g in (None, 0))
 
     @property
     def total(self) -> int:
@@ -109,7 +109,8 @@ class FieldRounds:
         """The next group, for the error bars."""
         g = len(self.others)
         progress(self.total + g, self.total + self.statistics.groups, "fit")
-        design = Design.of(self.statistics.without(g), self.function, self.kernels, self.recipe.smoothness, self.design)
+        design = Design.of(self.statistics.without(g), self.function, self.kernels, self.recipe.smoothness,
+                           self.recipe.fluctuation_wave, near=self.design)
         self.others.append(coefficients(improved(design, self.found, 1)))
         self._keep()
 

@@ -28,10 +28,6 @@ from vid2dyn.errors import ModelError
 from vid2dyn.fitting.elements import Moments
 from vid2dyn.fitting.windows import Ring, Window, short, windows
 
-SLOW = 4
-"""Elements that waves must have for their fluctuations to tell of the mobility. Where forces act, m of waves of a few
-correlation lengths is another: 3 % lower at 25 sites for an attraction of 2 kT."""
-
 LOOSE = 1e-2
 """Prior precision of the strength of a kernel [1/kT²]: 10 kT is thought possible."""
 
@@ -41,7 +37,8 @@ class Design:
     """Data and the two linear problems, ln(m/ideal) = columns @ b and ∂μ/∂x = forces @ c.
 
     `prior`, precision of b and of c; `modes` (elements, modes), directions that carry no mass, and of these `slow`
-    (modes, some), waves of SLOW elements and more. `near`: a design of almost the same data, which does their work.
+    (modes, some), waves of `wave` elements and more, by which fluctuations tell of the mobility. `near`: a design of
+    almost the same data, which does their work.
     """
 
     data: Moments
@@ -50,19 +47,20 @@ class Design:
     prior: np.ndarray
     modes: np.ndarray
     slow: np.ndarray
+    wave: int
     near: Design | None = None
     kept: list[tuple[Landscape, list[Window]]] = field(default_factory=list)
 
     @classmethod
     def of(cls, data: Moments, function: DensityShape, kernels: EvenKernels | None = None,
-           smooth: float = 1.0, near: Design | None = None) -> Design:
+           smooth: float = 1.0, wave: int = 4, near: Design | None = None) -> Design:
         """Of the mean densities in `data`, with prior precision `smooth` of third differences of the coefficients, of
         first differences along a kernel."""
         prior = [smooth * function.roughness()]
         if kernels is not None:
             prior.append(LOOSE * np.eye(kernels.count) + smooth * kernels.roughness())
         modes = _modes(data.elements.elements)
-        return cls(data, function, kernels, block_diag(*prior), modes, _slow(modes), near)
+        return cls(data, function, kernels, block_diag(*prior), modes, _slow(modes, wave), wave, near)
 
     def windows(self, landscape: Landscape) -> list[Window]:
         """What happens in the windows as `landscape` has it; the last answer is kept."""
@@ -148,11 +146,11 @@ def drift_only(design: Design, rounds: int = 5) -> Landscape:
 
 
 def short_windows(design: Design, landscape: Landscape) -> np.ndarray:
-    """Windows in which fluctuations spread less than two elements, 2 D h <= (2 δ)²: beyond, covariances tell of D."""
+    """Windows in which fluctuations spread less than half a wave, 2 D h <= L²/4: beyond, covariances tell of D."""
     widths, n = design.data.widths, design.data.elements.elements
     rho = np.clip(design.data.density, design.function.low, design.function.high)
     fastest = (landscape.mobility(rho) * (landscape.second(rho) + landscape.pull.sum())).max()
-    short = np.flatnonzero(2 * fastest * widths <= (2 / n) ** 2)
+    short = np.flatnonzero(2 * fastest * widths <= (0.5 * design.wave / n) ** 2)
     return short if short.size else np.array([int(np.argmin(widths))])
 
 
@@ -194,10 +192,10 @@ def _modes(n: int) -> np.ndarray:
     return np.linalg.qr(np.column_stack([np.ones(n), np.eye(n)[:, 1:]]))[0][:, 1:]
 
 
-def _slow(modes: np.ndarray) -> np.ndarray:
-    """(modes, some) the waves of SLOW elements and more, at least one."""
+def _slow(modes: np.ndarray, wave: int) -> np.ndarray:
+    """(modes, some) the waves of `wave` elements and more, at least one."""
     n = len(modes)
-    phase = 2 * np.pi * np.arange(n)[:, None] / n * np.arange(1, max(1, n // SLOW) + 1)
+    phase = 2 * np.pi * np.arange(n)[:, None] / n * np.arange(1, max(1, n // wave) + 1)
     return np.linalg.qr(modes.T @ np.hstack([np.cos(phase), np.sin(phase)]))[0]
 
 

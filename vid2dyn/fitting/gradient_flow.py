@@ -68,7 +68,7 @@ def fit_gradient_flow(fields: Fields, recipe: GradientFlow, seed: int = 0, progr
         arrays["kernels"] = np.array([float(kernels.reach), float(kernels.count)])
     model = GradientFlowModel(arrays, recipe_of(used))
     windows = _windows(rounds.design, rounds.found)
-    warnings = _doubts(windows, rounds.found, elements.elements)
+    warnings = _doubts(windows, rounds.found, 2 * elements.elements / recipe.fluctuation_wave)
     report = {"held_out": rounds.verdict(), "course": rounds.course.report(), "laws": _laws(model), "windows": windows,
               "seed": seed, "data_sha256": digest, "warnings": warnings,
               "versions": {"vid2dyn": vid2dyn.__version__, "numpy": np.__version__}}
@@ -148,7 +148,7 @@ def _windows(design: Design, found: Landscape) -> list[dict[str, Any]]:
             for k, (w, r, e) in enumerate(zip(design.data.widths, scales, errors, strict=True))]
 
 
-def _doubts(windows: list[dict[str, Any]], found: Landscape, elements: int) -> list[str]:
+def _doubts(windows: list[dict[str, Any]], found: Landscape, halves: float) -> list[str]:
     said = []
     rho = np.linspace(found.function.low, found.function.high, 101)
     worst = max((w for w in windows if w["used"]), key=lambda w: abs(w["covariance_ratio"] - 1) / w["stderr"])
@@ -157,8 +157,8 @@ def _doubts(windows: list[dict[str, Any]], found: Landscape, elements: int) -> l
                     f"{worst['covariance_ratio']:.3f} times those of the model. Windows must be long against the hops "
                     "and short against diffusion over an element; choose others, or fewer elements. Long-ranged forces "
                     "need force_range.")
-    if 2 * found.diffusion(rho).max() * min(w["width"] for w in windows) > (2 / elements) ** 2:
-        said.append("Even the shortest window is long against diffusion over an element: the mobility rests on the "
+    if 2 * found.diffusion(rho).max() * min(w["width"] for w in windows) > 1 / halves**2:
+        said.append("Even the shortest window is long against diffusion over two elements: the mobility rests on the "
                     "correction for it. Add shorter windows, or use fewer elements.")
     if (found.second(rho) < 0).any():
         said.append("The free energy is concave at some densities: there it separates, or the data are too few.")
