@@ -15,23 +15,41 @@ from vid2dyn.tracking import gaussians, information
 from vid2dyn.tracking.joint import COUPLED, NEAR, fit_jointly
 from vid2dyn.tracking.nearby import neighbours
 
-STEPS = 0.04, 0.02, 0.01
-"""Ratios of the widths tried, less 1: at first, once more, and from then on."""
+_COARSE, _FINE = 0.04, 0.01         # ratios of the widths tried, less 1
 _CAREFULLY = (10, 0.02)            # most passes, and rest [widths], of the fits that are compared
 _TOGETHER = (8, 0.02)              # of the one with free widths
 _FARTHEST = 0.3                    # from the width that it began with [widths]
 
 
-def common_width(image: np.ndarray, spots: np.ndarray, width: float, bounds: np.ndarray, step: float) -> float:
+def common_width(image: np.ndarray, spots: np.ndarray, width: float, bounds: np.ndarray, first: bool) -> float:
     """The common width that leaves least of the image; spots get it.
 
-    Widths that are free one by one are a start, but run away in a packing, where a wider spot and a brighter background
-    look alike, and a part of the packing says little. One width for all is well known: a parabola through the least
-    median misfits of widths that are `step` (ratio less 1) apart.
+    Parameters
+    ----------
+    image : (H, W) float32 array
+        Bright spots [grey levels].
+    spots : (N, 7) array
+        Columns as in `vid2dyn.tracking.gaussians`; width and move are changed.
+    width : float
+        Where to begin [px].
+    bounds : (2,) array
+        Least and greatest width [px].
+    first : bool
+        Whether `width` may be far off.
     """
     if not len(spots):
         return width
-    begin = _free_width(image, spots, width, bounds) if step == STEPS[0] else width
+    better = width
+    if first:
+        better = _least(image, spots, _free_width(image, spots, width, bounds), bounds, _COARSE)
+    better = _least(image, spots, better, bounds, _FINE)
+    if abs(better - width) > 1e-3 * width:
+        spots[:, 3], spots[:, 5] = better, 1e3
+    return better
+
+
+def _least(image: np.ndarray, spots: np.ndarray, begin: float, bounds: np.ndarray, step: float) -> float:
+    """The vertex of a parabola through the least median misfits; widths tried are `step` (ratio less 1) apart."""
     misfits: dict[int, float] = {}
 
     def misfit(k: int) -> float:
@@ -46,10 +64,7 @@ def common_width(image: np.ndarray, spots: np.ndarray, width: float, bounds: np.
         k += up
     below, here, above = misfit(k - 1), misfit(k), misfit(k + 1)
     bend = below - 2 * here + above
-    better = begin * (1.0 + step) ** (k + (min(max(0.5 * (below - above) / bend, -0.5), 0.5) if bend > 0 else 0.0))
-    if abs(better - width) > 1e-3 * width:
-        spots[:, 3], spots[:, 5] = better, 1e3
-    return better
+    return begin * (1.0 + step) ** (k + (min(max(0.5 * (below - above) / bend, -0.5), 0.5) if bend > 0 else 0.0))
 
 
 def _free_width(image: np.ndarray, spots: np.ndarray, width: float, bounds: np.ndarray) -> float:

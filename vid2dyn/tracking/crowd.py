@@ -16,14 +16,14 @@ import numpy as np
 from numba import njit
 
 from vid2dyn.tracking import information
-from vid2dyn.tracking.common_width import STEPS, common_width
+from vid2dyn.tracking.common_width import common_width
 from vid2dyn.tracking.gaussians import LONGEST, REACH, bell
 from vid2dyn.tracking.joint import COUPLED, NEAR, fit_jointly
 from vid2dyn.tracking.nearby import neighbours
 from vid2dyn.tracking.profiles import Profile
 
 _TURNS = 8                         # of fitting, adding and dropping, at most
-_BRIEFLY, _FINALLY = (5, 0.05), (15, 0.01)     # most passes, and rest [widths], of a fit within a turn; of the last
+_BRIEFLY, _FINALLY = (3, 0.1), (8, 0.01)       # most passes, and rest [widths], of a fit within a turn; of the last
 _REST = 0.05                       # of a spot that stands alone [widths]: a step leaves about shift/SNR of error
 _CHANGED = 0.02                    # part of the spots that is new or gone when the width is measured again
 _LEAST = 0.3                       # a spot that was added keeps at least this part of the typical brightness
@@ -96,11 +96,13 @@ def fit_all(image: np.ndarray, spots: np.ndarray, width: float, sure: bool, boun
     spots[:, 5] = 1e3
     fitted, measured = Fitted.unmeasured(spots), 0
     for turn in range(_TURNS):
+        _meet(fitted, width)
         _fit(image, fitted, width, *_BRIEFLY)
         if not sure and abs(len(fitted.spots) - measured) > _CHANGED * measured:
             measured = len(fitted.spots)
-            width = common_width(image, fitted.spots, width, bounds, STEPS[min(turn, 2)])
+            width = common_width(image, fitted.spots, width, bounds, not turn)
             fitted.fresh[:] = True
+            _meet(fitted, width)
             if not turn:                       # the first guess may have been far off
                 _fit(image, fitted, width, *_BRIEFLY)
         _measure(image, fitted, noise)
@@ -108,24 +110,30 @@ def fit_all(image: np.ndarray, spots: np.ndarray, width: float, sure: bool, boun
         if keep.all() and not len(new) and (sure or turn):
             break
         _revise(fitted, keep, new)
+    else:
+        _meet(fitted, width)
     fitted.fresh[:] = False
     _fit(image, fitted, width, *_FINALLY)
     information.alone(image, fitted.spots, np.flatnonzero(fitted.fresh), *noise, fitted.errors)
     close = np.flatnonzero(fitted.nearest < COUPLED * width)
     if len(close):
-        start, pairs, _ = neighbours(fitted.spots[:, 0], fitted.spots[:, 1], COUPLED * width)
-        information.together(image.shape, fitted.spots, close, start, pairs, fitted.errors)
+        information.together(image.shape, fitted.spots, close, fitted.start, fitted.index, COUPLED * width,
+                             fitted.errors)
     return fitted
 
 
-def _fit(image: np.ndarray, fitted: Fitted, width: float, most: int, still: float) -> None:
-    """Spots that moved by more than `still` widths moved to where they fit, in `most` passes at most."""
+def _meet(fitted: Fitted, width: float) -> None:
+    """Who is near whom, all of that width."""
     spots = fitted.spots
     fitted.start, fitted.index, fitted.nearest = neighbours(spots[:, 0], spots[:, 1], NEAR * width)
     fitted.held = np.isfinite(fitted.nearest)
     spots[:, 3] = width
-    fit_jointly(image, spots, fitted.start, fitted.index, COUPLED * width,
-                np.where(fitted.held, still, _REST) * width, most, fitted.fresh)
+
+
+def _fit(image: np.ndarray, fitted: Fitted, width: float, most: int, still: float) -> None:
+    """Spots that moved by more than `still` widths moved to where they fit, in `most` passes at most."""
+    fit_jointly(image, fitted.spots, fitted.start, fitted.index, COUPLED * width,
+                np.where(fitted.held, still, max(still, _REST)) * width, most, fitted.fresh)
 
 
 def _measure(image: np.ndarray, fitted: Fitted, noise: tuple[float, float, float]) -> None:
@@ -217,11 +225,11 @@ def _missed(image, spots, odd, start, index, least, width):
     """New spots (M, 7) where what is left around the spots `odd` has a peak of a spot's size above `least`."""
     found, count = np.zeros((odd.size, 7)), 0
     edge = min(int(3.5 * width + 0.5), LONGEST // 2)
-    taps = np.zeros(2 * edge + 1)
+    taps = np.zeros(2 * edge + 1, np.float32)
     reach = min(int(2.0 * width + 0.5), edge)
     for k in range(-reach, reach + 1):
         taps[k + reach] = np.exp(-0.5 * (k / width) ** 2)
-    left, half = np.zeros((2 * edge + 1, 2 * edge + 1)), np.zeros((2 * edge + 1, 2 * edge + 1))
+    left, half = np.zeros((2, 2 * edge + 1, 2 * edge + 1), np.float32)
     for i in odd:
         y0, x0 = int(np.floor(spots[i, 0] + 0.5)) - edge, int(np.floor(spots[i, 1] + 0.5)) - edge
         _remainder(image, spots, i, index[start[i]:start[i + 1]], y0, x0, left)
@@ -243,41 +251,50 @@ def _missed(image, spots, odd, start, index, least, width):
 def _remainder(image, spots, i, near, y0, x0, left):
     """left[a, b] = image - background of spot i - all spots around, at pixel (y0 + a, x0 + b); 0 beyond the frame."""
     n = left.shape[0]
-    gy, gx = np.empty(n), np.empty(n)
-    for a in range(n):
-        for b in range(n):
-            inside = 0 <= y0 + a < image.shape[0] and 0 <= x0 + b < image.shape[1]
-            left[a, b] = image[y0 + a, x0 + b] - spots[i, 4] if inside else 0.0
+    gy, bells, gx = np.empty(n), np.empty(n), np.empty(n, np.float32)
+    left[:, :] = np.float32(0.0)
+    top, stop = max(0, -y0), min(n, image.shape[0] - y0)
+    first, last = max(0, -x0), min(n, image.shape[1] - x0)
+    background = np.float32(spots[i, 4])
+    for a in range(top, stop):
+        row, target = image[y0 + a, x0 + first:x0 + last], left[a, first:last]
+        for b in range(row.size):
+            target[b] = row[b] - background
     for t in range(-1, near.size):
         j = i if t < 0 else near[t]
         bell(spots[j, 0], y0, n, spots[j, 3], gy)
-        bell(spots[j, 1], x0, n, spots[j, 3], gx)
-        for a in range(n):
-            if 0 <= y0 + a < image.shape[0]:
-                v = spots[j, 2] * gy[a]
-                for b in range(max(0, -x0), min(n, image.shape[1] - x0)):
-                    left[a, b] -= v * gx[b]
+        bell(spots[j, 1], x0, n, spots[j, 3], bells)
+        gx[:] = bells
+        for a in range(top, stop):
+            target, light, v = left[a, first:last], gx[first:last], np.float32(spots[j, 2] * gy[a])
+            for b in range(target.size):
+                target[b] -= v * light[b]
 
 
 @njit(cache=True, nogil=True)
 def _peak(left, half, taps, reach):
     """Largest amplitude of a Gaussian at a pixel of `left`, least squares over its square; and the pixel."""
     n = left.shape[0]
+    m = n - 2 * reach
     norm = 0.0
     for k in range(2 * reach + 1):
         norm += taps[k] ** 2
     for a in range(n):
-        for b in range(reach, n - reach):
-            total = 0.0
-            for k in range(-reach, reach + 1):
-                total += left[a, b + k] * taps[k + reach]
-            half[a, b] = total
+        target = half[a, :m]
+        target[:] = np.float32(0.0)
+        for k in range(2 * reach + 1):
+            row, v = left[a, k:k + m], taps[k]
+            for b in range(m):
+                target[b] += v * row[b]
     best, y, x = -np.inf, 0, 0
-    for a in range(reach, n - reach):
-        for b in range(reach, n - reach):
-            total = 0.0
-            for k in range(-reach, reach + 1):
-                total += half[a + k, b] * taps[k + reach]
-            if total > best:
-                best, y, x = total, a, b
+    total = np.empty(m, np.float32)
+    for a in range(m):
+        total[:] = np.float32(0.0)
+        for k in range(2 * reach + 1):
+            row, v = half[a + k, :m], taps[k]
+            for b in range(m):
+                total[b] += v * row[b]
+        for b in range(m):
+            if total[b] > best:
+                best, y, x = total[b], a + reach, b + reach
     return best / (norm * norm), y, x

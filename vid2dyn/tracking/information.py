@@ -70,10 +70,10 @@ def alone(image, spots, which, offset, gain, floor, out):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _block(spots, k, l, shape, rows, out):
+def _block(spots, k, l, shape, rows, sums, out):
     """out (3, 3): columns (g, g dy, g dx) of spot k, background projected out, times those of l, on the square of k."""
     w = spots[k, 3]
-    sums = np.zeros((2, 8))
+    sums[:, :] = 0.0
     count = 1.0
     for axis in range(2):
         first, size = square(spots[k, axis], w, shape[axis])
@@ -106,16 +106,16 @@ def _block(spots, k, l, shape, rows, out):
 
 
 @njit(cache=True, nogil=True)
-def _nearest(spots, i, near, chosen):
-    """`chosen` becomes i and the nearest of `near`, at most MOST; how many."""
+def _nearest(spots, i, near, reach, chosen):
+    """`chosen` becomes i and the nearest of `near` within `reach` [px], at most MOST; how many."""
     count = 1
     chosen[0] = i
-    limit = np.inf
+    limit = reach * reach
     if near.size > MOST:
         distance = np.empty(near.size)
         for t in range(near.size):
             distance[t] = (spots[near[t], 0] - spots[i, 0]) ** 2 + (spots[near[t], 1] - spots[i, 1]) ** 2
-        limit = np.sort(distance)[MOST - 1]
+        limit = min(limit, np.sort(distance)[MOST - 1])
     for j in near:
         square_of = (spots[j, 0] - spots[i, 0]) ** 2 + (spots[j, 1] - spots[i, 1]) ** 2
         if count <= MOST and spots[j, 2] > 0.0 and square_of <= limit:
@@ -125,18 +125,25 @@ def _nearest(spots, i, near, chosen):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def together(shape, spots, which, start, neighbours, out):
-    """Standard errors of spots `which` with those of their neighbours; `out` (N, 3) as left by `alone` is changed."""
+def together(shape, spots, which, start, neighbours, reach, out):
+    """Standard errors of spots `which` with those of their neighbours within `reach` [px].
+
+    `out` (N, 3) as left by `alone` is changed.
+    """
     rows = np.zeros((2, LONGEST))
     chosen = np.zeros(MOST + 1, np.int64)
-    full, block = np.zeros((3 * MOST + 3, 3 * MOST + 3)), np.zeros((3, 3))
+    full, block, sums = np.zeros((3 * MOST + 3, 3 * MOST + 3)), np.zeros((3, 3)), np.zeros((2, 8))
     for i in which:
         if not out[i, 2] < np.inf:
             continue
-        n = _nearest(spots, i, neighbours[start[i]:start[i + 1]], chosen)
+        n = _nearest(spots, i, neighbours[start[i]:start[i + 1]], reach, chosen)
         for a in range(n):
             for b in range(n):
-                _block(spots, chosen[a], chosen[b], shape, rows, block)
+                k, l = chosen[a], chosen[b]
+                if (spots[k, 0] - spots[l, 0]) ** 2 + (spots[k, 1] - spots[l, 1]) ** 2 < reach * reach:
+                    _block(spots, k, l, shape, rows, sums, block)
+                else:
+                    block[:, :] = 0.0
                 for p in range(3):
                     for q in range(3):
                         full[3 * a + p, 3 * b + q] = block[p, q] / (out[chosen[a], 2] * out[chosen[b], 2])

@@ -25,7 +25,7 @@ NEAR = 6.0
 0.01 w at 5 w: the pull is d exp(-d² / 4) widths at a distance of d widths)."""
 COUPLED = 4.5
 """Distance below which the error of one spot is felt in the other's [widths]."""
-_TURNS = 60                        # of the linear system, at most
+_TURNS = 30                        # of the linear system, at most
 _SOLVED = 0.1                      # of the rest that a turn may still move a spot
 _LITTLE = 10.0                     # rests that a neighbour may move without linearising anew
 
