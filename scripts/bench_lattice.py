@@ -14,6 +14,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,18 +93,27 @@ def throughput() -> None:
 
 
 def threads() -> None:
-    simulator = S.Arrhenius(sites=N, kernel=(1.0,), starts=((0.5, 0.4, 1),), windows=(200.0,), realisations=200)
-    for count in range(1, min(2, numba.config.NUMBA_NUM_THREADS) + 1):
-        numba.set_num_threads(count)
-        rate = simulator.realisations * N * 200 / seconds(simulator.run, time.perf_counter)
-        print(f"{count} thread(s): {rate:.2e} trials/s, drawing the starts included")
+    """Realisations over threads, wall time: means something on an idle machine only."""
+    for name in ("nearest neighbour, J = 1", "box, L = 200"):
+        simulator = CASES[name]
+        states = np.zeros((64, 2, N), np.uint8)
+        states[:, 0] = simulator._draw(np.full(N, 0.5), np.random.default_rng(0))[:64]
+        trials, seeds = np.full((64, 1), 5_000_000), np.arange(64, dtype=np.uint64)
+        rates = []
+        for count in (1, 2):
+            if count > numba.config.NUMBA_NUM_THREADS:
+                print(f"{name}: one thread is all there is (NUMBA_NUM_THREADS, or one core)")
+                break
+            numba.set_num_threads(count)
+            rates.append(trials.sum() / seconds(partial(simulator._advance, states, trials, seeds), time.perf_counter))
+            print(f"{name}: {count} thread(s), {rates[-1]:.2e} trials/s, {rates[-1] / rates[0]:.2f} times one")
 
 
 def coverage(seeds: int) -> dict[str, np.ndarray]:
     """(seeds, densities) whether the 95 % band holds the exact mobility, f'' and D."""
     simulator = S.Arrhenius(sites=200, realisations=600, starts=((0.5, 0.42, 1), (0.5, 0.42, 2)),
                             windows=(20.0, 40.0, 60.0, 80.0, 100.0))
-    rho = np.linspace(0.15, 0.85, 8)
+    rho = np.linspace(0.1, 0.9, 9)                                              # starts visit 0.08 to 0.92
     exact = simulator.limit(rho)
     names = {"mobility": exact.mobility, "curvature": exact.curvature, "diffusion": exact.diffusion}
     held: dict[str, list[np.ndarray]] = {name: [] for name in names}

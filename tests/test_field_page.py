@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -34,6 +36,15 @@ def test_page_shows_functions_with_truth_and_the_plateau(fields, model):
     assert float(shown["value"].split()[0]) == pytest.approx(float(shown["truth"]), rel=0.1)
     used = [w["used"] for w in model.report["windows"]]
     assert used == [True, True, True, False], "600 hops are long against an element of 10 sites"
+
+
+def test_bands_of_a_network_say_what_they_leave_out(fields, model):
+    def lead(of):
+        return next(s.lead for s in contents(fields, of)["sections"] if s.id == "learned")
+
+    network = dataclasses.replace(model, recipe={**model.recipe, "shape": "network"})
+    assert "last layer" in lead(network)
+    assert "last layer" not in lead(model)
 
 
 def test_windows_off_the_plateau_are_said(fields):

@@ -130,6 +130,8 @@ def _learned(model: Any, exact: Any) -> Section:
                              "Kernel of the long-ranged forces. Positive attracts."))
     lead = ("Mobility is learned from fluctuations, free energy from the drift given the mobility. The free energy is "
             "known up to a straight line. All densities shown were seen.")
+    if model.recipe.get("shape") == "network":
+        lead += " Bands are those of the network's last layer, with the features of the density that it learned."
     return Section("learned", "Mobility and free energy", lead, drawn)
 
 

@@ -51,6 +51,7 @@ class GradientFlow(Recipe):
         Resolution of that kernel in distance.
     shape : {"spline", "network"}
         What ln m and f'' are made of: cubic B-splines, or features of the density that a small network learns first.
+        Bands of a network are those of its last layer, the features as they were learned.
     smoothness : float
         Prior precision of their roughness; raise it for few data.
 
