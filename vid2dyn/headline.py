@@ -28,6 +28,7 @@ CHECKS = {
     ("laws", "least_entropy_production"): "least entropy production of a step without noise, kB (not negative)",
     ("laws", "mobility_asymmetry"): "asymmetry of the mobility matrix (0)",
     ("laws", "mobility_lowest_eigenvalue"): "its lowest eigenvalue over its mean (not negative)",
+    ("laws", "mass_rate"): "mass that flows away, over the flow (0)",
     ("laws", "energy_rate_without_noise"): "energy change without noise, kT/s (not positive)",
 }
 """Entries of a model's report in words, with the value expected; others keep their names."""

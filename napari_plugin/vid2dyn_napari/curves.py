@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import vid2dyn as vd
-from vid2dyn_napari.truth import first_entropy, true_limit, true_pair, true_simulator
+from vid2dyn_napari.truth import first_entropy, true_limit, true_pair, true_radial, true_simulator
 
 CUTS = {"mass": ("minmass", "low"), "size": ("max_size", "high"), "ecc": ("max_ecc", "high")}
 """Column of the table -> the setting of `Track` that limits it, and from which side."""
@@ -127,19 +127,21 @@ def _fluid_functions(model: Any, truth: Mapping[str, Any], data: Any) -> list[Le
     middle_S, middle_V = 0.5 * (s_low + s_high), 0.5 * (v_low + v_high)
     simulator, origin = true_simulator(truth), first_entropy(data)
     found = []
-    for name, letter, unit in (("temperature", "T", "energy/kB"), ("pressure", "P", "energy/volume")):
+    power = {2: "²", 3: "³"}[model.layout.dim]
+    for name, letter, unit in (("temperature", "T", "energy/kB"), ("pressure", "P", f"energy/µm{power}")):
         for axis, at, x, label in (("S", (S, np.full_like(S, middle_V)), S, "entropy S (kB)"),
-                                   ("V", (np.full_like(V, middle_S), V), V, "volume V (µm^dim)")):
+                                   ("V", (np.full_like(V, middle_S), V), V, f"volume V (µm{power})")):
             below, above = model.band(name, *at)
             known = simulator is not None and origin is not None and hasattr(simulator, name)
             true = getattr(simulator, name)(at[0] + origin, at[1]) if known else None
             found.append(Learned(f"{name}, along {axis}", label, f"{letter} ({unit})", x, getattr(model, name)(*at),
                                  below, above, (x[0], x[-1]), true))
     r = np.linspace(max(r_low, 1e-6), r_high, 60)
-    for name, title in (("shear", "shear friction of a pair"), ("bulk", "bulk friction of a pair")):
+    for name, title, label in (("shear", "shear friction of a pair", "A²"), ("bulk", "bulk friction of a pair", "B²")):
         below, above = model.band(name, r)
-        found.append(Learned(title, "distance r (µm)", "radial part", r, getattr(model, name)(r), below, above,
-                             (r_low, r_high)))
+        true = true_radial(truth, name, str(model.recipe.get("law")), r)
+        found.append(Learned(title, "distance r (µm)", f"{label}, radial part", r, getattr(model, name)(r), below,
+                             above, (r_low, r_high), true))
     return found
 
 
@@ -163,10 +165,10 @@ def _gradient_flow(model: Any, truth: Mapping[str, Any]) -> list[Learned]:
     rho = np.linspace(low, high, 120)
     exact = true_limit(truth, rho)
     names = (("mobility", "mobility m", "m"), ("free_energy", "free energy f", "f (kT per site)"),
-             ("curvature", "f''", "f'' (kT)"))
+             ("curvature", "second derivative f''", "f'' (kT)"), ("diffusion", "diffusion m f''", "D"))
     found = []
     for name, title, label in names:
-        true = None if exact is None else getattr(exact, name)
+        true = None if exact is None else getattr(exact, name)            # None: not known of this process
         if true is not None and name == "free_energy":       # an affine part is not observable: align value and slope
             value, slope = true, np.gradient(true, rho)
             middle = len(rho) // 2

@@ -55,6 +55,16 @@ class LazyFrames:
         return np.asarray(self[:], dtype=dtype)
 
 
+def seconds(time: float, step: float) -> str:
+    """A time as one reads it, with as many digits as a step needs to be right within a tenth.
+
+    >>> seconds(0.75, 1 / 80), seconds(12.0, 0.5), seconds(3e-5, 1e-5), seconds(0.03, 1 / 2000)
+    ('0.750 s', '12.0 s', '0.00003 s', '0.0300 s')
+    """
+    digits = next((d for d in range(9) if abs(round(step, d) - step) <= 0.1 * step), 9)
+    return f"{time:.{digits}f} s"
+
+
 def scale(units: Any) -> tuple[tuple[float, float, float], tuple[str, str, str]]:
     """Size of a frame and a pixel, and their units: (s, µm, µm) as far as they are known.
 
@@ -112,7 +122,8 @@ def tracks_layer(tracks: Any, name: str = "tracks", offset: float = 0.0, limit: 
     offset : float
         Moves the layer along x [µm, or px]: the model beside the data.
     tail : float
-        Length of tails [s], or a quarter of that many hundred frames where the frame rate is unknown.
+        Length of tails [s], or that many hundred frames where the frame rate is unknown; an eighth of the recording
+        at most.
     """
     few, left_out = shown(tracks, limit)
     table = few.dataframe
@@ -120,7 +131,8 @@ def tracks_layer(tracks: Any, name: str = "tracks", offset: float = 0.0, limit: 
     yx = positions(few)
     data = np.column_stack([segments(few, yx), frame, *yx])
     settings = _common(tracks.units, name, tracks, offset)
-    frames = max(2, round(tail * (tracks.units.frames_per_second or 100.0)))
+    # of a fast recording the tails would be all of it
+    frames = max(2, min(round(tail * (tracks.units.frames_per_second or 100.0)), round(0.12 * tracks.n_frames)))
     settings["metadata"] = {"vid2dyn": tracks, "left_out": left_out}
     columns = [column for column in (*_COLUMNS, "entropy") if column in table]
     features = table[columns].reset_index(drop=True)
@@ -251,16 +263,28 @@ def width(tracks: Any, video: Any = None) -> float:
     return float(np.ptp(x)) * size if len(x) else 1.0
 
 
-def fields_layer(fields: Any, name: str = "density", offset: float = 0.0) -> Layer:
-    """Fields as a picture of the mean density, one plane for each start: time downwards, the ring across."""
-    mean = fields.mean()
-    span = fields.times[-1] - fields.times[0] if len(fields.times) > 1 else 1.0
-    sizes = (1.0, 1.0 / len(fields.times), 1.0 / fields.n_cells)
+def fields_layer(fields: Any, name: str = "density", offset: float = 0.0, span: float | None = None) -> Layer:
+    """Fields as a picture of the mean density, one plane for each start: time downwards, the ring across.
+
+    Parameters
+    ----------
+    span : float, optional
+        Time that is as long as the ring is wide; default: that of the fields. With one span, times of data and model
+        are side by side.
+    """
+    times, mean = fields.times, fields.mean()
+    own = float(times[-1] - times[0]) if len(times) > 1 else 1.0
+    rows = len(times)
+    if rows > 2 and np.ptp(np.diff(times)) > 1e-6 * own:            # uneven: the nearest time in every row
+        rows = 64
+        even = np.linspace(times[0], times[-1], rows)
+        mean = mean[:, np.abs(times[None, :] - even[:, None]).argmin(axis=1)]
+    sizes = (1.0, own / (span or own) / max(rows - 1, 1), 1.0 / fields.n_cells)
     limits = (float(mean.min()), float(max(mean.max(), mean.min() + 1e-9)))
     return mean, {"name": name, "scale": sizes, "axis_labels": ("start", "time", "cell"), "contrast_limits": limits,
                   "translate": (0.0, 0.5 * sizes[1], 0.5 * sizes[2] + offset), "colormap": "viridis",
                   "interpolation2d": "nearest",
-                  "metadata": {"vid2dyn": fields, "time_span": float(span)}}, "image"
+                  "metadata": {"vid2dyn": fields, "time_span": own}}, "image"
 
 
 def layers_of(thing: Any, name: str = "") -> list[Layer]:

@@ -87,7 +87,7 @@ class Panel(QWidget):
         for name in list(self.ours):
             self.drop(name)
         session = self.session
-        for thing in (session.video, session.tracks, session.fields):
+        for thing in (session.video, session.tracks):
             if thing is not None:
                 self.show_thing(thing, session.name if thing is session.video else "")
         if session.video is None and session.tracks is not None:
@@ -114,6 +114,7 @@ class Panel(QWidget):
         if not self.closed:
             self._adopt(event.value)
             self.changed()
+            self._tell_time()                              # a layer that is added names the axis again
 
     # ---------------------------------------------------------------- layers
 
@@ -154,16 +155,31 @@ class Panel(QWidget):
 
     def _overlays(self) -> None:
         """A scale bar and the time in seconds on the canvas; the slider's label says what it counts."""
-        data = self.session.video if self.session.video is not None else self.session.tracks
-        if data is None:
-            return
         overlays = self.viewer.canvas.overlays
-        overlays.scale_bar.visible = True
+        overlays.scale_bar.visible = self.session.fields is None
         overlays.text.visible = True
         overlays.text.position = "top_left"
         overlays.text.font_size = 14
-        self.viewer.dims.set_current_step(0, 0)
-        self._moved()
+        if self.session.fields is not None:
+            self.show_fields()
+        else:
+            self.viewer.dims.set_current_step(0, 0)
+            self._moved()
+
+    def show_fields(self) -> None:
+        """Densities of data and model, times side by side; the canvas says what is across and what is down."""
+        session = self.session
+        span = max(float(np.ptp(f.times)) for f in (session.fields, session.future) if f is not None)
+        places = [("density", session.fields, 0.0, {}), ("model", session.future, 1.0 + styles.GAP,
+                                                         {"model": session.model})]
+        for name, fields, offset, about in places:
+            if fields is not None:
+                data, settings, kind = layers.fields_layer(fields, name, offset, span)
+                settings["metadata"] |= about
+                self.show_layer(data, settings, kind)
+        beside = "" if session.future is None else ": data, model"
+        self.viewer.canvas.overlays.text.text = f"ring across, time down to {span:.3g}{beside}"
+        self.viewer.reset_view()
 
     # ---------------------------------------------------------------- time
 
@@ -186,11 +202,20 @@ class Panel(QWidget):
             return
         for follower in self.followers.values():
             follower.show(self.time)
-        data = self.session.video if self.session.video is not None else self.session.tracks
-        if data is not None:
-            known = data.units.frames_per_second is not None
-            self.viewer.canvas.overlays.text.text = f"{self.time:#.3g} s" if known else f"frame {self.frame}"
+        self._tell_time()
         self.time_changed.emit(self.time)
+
+    def _tell_time(self) -> None:
+        """Where the slider stands in seconds, on the canvas and as the slider's own label; napari counts frames."""
+        data = self.session.video if self.session.video is not None else self.session.tracks
+        dims = self.viewer.dims
+        if data is None or dims.ndim < 3:
+            return
+        rate = data.units.frames_per_second
+        said = f"frame {self.frame}" if rate is None else layers.seconds(self.time, 1.0 / rate)
+        self.viewer.canvas.overlays.text.text = said
+        if dims.axis_labels[0] != said:
+            dims.set_axis_label(0, said)
 
     # ---------------------------------------------------------------- the end
 

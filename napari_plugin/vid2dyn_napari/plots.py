@@ -190,7 +190,9 @@ def msd(found: Spread) -> Callable[[Axes], None]:
         if found.floor:
             axes.axhline(found.floor, color=styles.NOISE, ls="--", lw=1, label="noise floor")
         axes.set(xscale="log", yscale="log", xlabel="lag time (s)", ylabel="MSD (µm²)")
-        axes.legend(loc="upper left")
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, high * (high / low) ** 0.3)
+        axes.legend(loc="upper center", ncols=3)
         axes.minorticks_off()
     return draw
 
@@ -225,8 +227,8 @@ def comparison(curve: Any) -> Callable[[Axes], None]:
                                         (curve.b, curve.b_stderr, styles.MODEL, "model")):
             axes.fill_between(curve.x, y - error, y + error, color=colour, alpha=0.3, lw=0)
             axes.plot(curve.x, y, color=colour, label=label, lw=1.2)
-        axes.set(title=f"{curve.name}: {100 * curve.relative_rmse:.1f} % (noise "
-                       f"{100 * curve.relative_rmse_of_noise:.1f} %)",
+        axes.set(title=f"{curve.name}: {100 * curve.relative_rmse:.2g} % (noise "
+                       f"{100 * curve.relative_rmse_of_noise:.2g} %)",
                  xlabel=curve.x_label.replace("[", "(").replace("]", ")"),
                  ylabel=curve.y_label.replace("[", "(").replace("]", ")"))
         axes.legend()
@@ -256,10 +258,13 @@ def convergence(curves: Mapping[str, tuple[list[int], list[float]]]) -> Callable
             axes.plot(steps, left, "o-", ms=3, label=name)
         low, high = (f(v for _, left in curves.values() for v in left) for f in (min, max))
         if low > 0:
-            axes.set(yscale="log", ylim=(low / 1.5, high * (high / low) ** 0.5 * 2))
-        axes.set(xlabel="round", title="still to go")
+            axes.set(yscale="log", ylim=(low / 1.5, high * (high / low) ** 0.4 * 2))
+        names = list(curves)
+        last = max((max(steps, default=1) for steps, _ in curves.values()), default=1)
+        axes.set(xlabel="round", xlim=(0.8, max(last, 2) + 0.2), title=names[0] if len(names) == 1 else "still to go")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend(loc="upper right")
+        if len(names) > 1:
+            axes.legend(loc="upper right", ncols=2)
     return draw
 
 
@@ -280,10 +285,13 @@ def likelihoods(curves: Mapping[str, tuple[list[int], list[float], list[float]]]
         finite = [v for v in shown if np.isfinite(v)]
         if finite:
             room = max(max(finite) - min(finite), 1e-6)
-            axes.set_ylim(min(finite) - 0.08 * room, max(finite) + 0.55 * room)
-        axes.set(xlabel="round", title="log-likelihood, nats a datum")
+            axes.set_ylim(min(finite) - 0.1 * room, max(finite) + (0.5 + 0.3 * (len(curves) > 1)) * room)
+        names = [name for name in curves if name.startswith("log-likelihood")]
+        last = max((max(steps, default=1) for steps, *_ in curves.values()), default=1)
+        title = names[0] if names else "log-likelihood per particle and step"
+        axes.set(xlabel="round", xlim=(0.8, max(last, 2) + 0.2), title=f"{title} (nats)")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend(loc="upper left", ncols=2)
+        axes.legend(loc="upper center", ncols=3 if len(curves) == 1 else 2)
     return draw
 
 

@@ -39,6 +39,20 @@ def true_limit(truth: Mapping[str, Any], rho: np.ndarray) -> Any:
         return None
 
 
+def true_radial(truth: Mapping[str, Any], name: str, law: str, r: np.ndarray) -> np.ndarray | None:
+    """Radial part of the "shear" (A²) or "bulk" (B²) friction of pairs at distances r, in the convention of a model.
+
+    `law` is that of the model: where the simulator has the other one, the function has no true value. With "transport"
+    the factor V_i V_j and the pair's temperature are left out, so they are set to one.
+    """
+    simulator = true_simulator(truth)
+    if not hasattr(simulator, "pair_coefficients"):
+        return None
+    if {"constant": "transport", "radial": "radial"}[simulator.coefficients] != law:
+        return None
+    return simulator.pair_coefficients(r, 1.0, 1.0, 1.0, 1.0)[0 if name == "shear" else 1]
+
+
 def true_numbers(truth: Mapping[str, Any]) -> dict[str, float]:
     """Single numbers of the truth under the names that models have for them."""
     found = {name: float(value) for name, value in truth.items()

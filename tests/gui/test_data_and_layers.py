@@ -304,7 +304,8 @@ def test_learned_curves_carry_the_truth_of_the_simulator() -> None:
     settings = vd.simulators.Arrhenius(kernel=(1.0,), sites=200, realisations=300)
     fields = vd.simulate(settings, seed=0)
     model = vd.fit(fields, vd.GradientFlow())
-    mobility, energy, curvature = curves.learned(model, fields.info["truth"])
+    mobility, energy, curvature, diffusion = curves.learned(model, fields.info["truth"])
+    assert np.allclose(diffusion.truth, mobility.truth * curvature.truth)
     exact = settings.limit(mobility.x)
     assert np.allclose(mobility.truth, exact.mobility)
     bent = np.gradient(np.gradient(energy.truth, energy.x), energy.x)
@@ -379,3 +380,30 @@ def test_samples_are_there() -> None:
     (data, settings, kind), = samples.clip()
     assert samples.clip_path() == CLIP
     assert (kind, data.shape, settings["units"]) == ("image", (210, 192, 192), ("s", "um", "um"))
+
+
+# -------------------------------------------------------------------- truth
+
+@pytest.mark.parametrize(("coefficients", "law"), [("constant", "transport"), ("radial", "radial")])
+def test_true_friction_is_what_a_model_calls_it(coefficients: str, law: str) -> None:
+    """A model with the simulator's viscosities and Lucy's shape has the same A² and B²; 1 % would show."""
+    import torch
+
+    from vid2dyn.dynamics.fluid import Fluid
+    from vid2dyn_napari.truth import true_radial
+
+    gas = vd.simulators.SDPD(dim=3, coefficients=coefficients)
+    r = np.linspace(0.1, 0.9, 7) * gas.cutoff
+    info = vd.config.recipe(gas)
+    for name, other in (("shear", "radial"), ("bulk", "transport")):
+        assert true_radial(info, name, {"transport": "radial", "radial": "transport"}[law], r) is None, other
+    fluid = Fluid.ideal_gas(cutoff=gas.cutoff, mass=gas.mass, heat_capacity=gas.heat_capacity, molecules=gas.atoms,
+                            dim=3, shear_viscosity=gas.shear_viscosity, bulk_viscosity=gas.bulk_viscosity,
+                            conductivity=gas.conductivity)
+    for name in ("shear", "bulk"):
+        model = getattr(fluid, name).value(torch.as_tensor(r)).numpy()
+        true = true_radial(info, name, law, r)
+        if law == "transport":
+            assert np.allclose(true, model, rtol=1e-6)
+        else:                                             # the same shape, at one temperature and density
+            assert np.ptp(true / model) < 1e-6 * (true / model)[0]

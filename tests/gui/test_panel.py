@@ -86,6 +86,7 @@ def test_the_whole_way(panel: Any, qtbot: Any, tmp_path: Path, monkeypatch: pyte
     assert model.translate[-1] > data.data[:, 3].max() * data.scale[-1], "beside the data"
     panel.viewer.dims.set_current_step(0, 30)
     assert panel.time == pytest.approx(30 / 80)
+    assert panel.viewer.dims.axis_labels[0] == panel.viewer.canvas.overlays.text.text == "0.375 s", "time on the slider"
     future = panel.session.future
     assert len(panel.ours["model particles"].data) == (future.frame == 30).sum()
 
@@ -371,12 +372,21 @@ def test_lattice_from_sample_to_profiles(panel: Any, qtbot: Any, monkeypatch: py
     assert [fit.kind.itemText(k) for k in range(fit.kind.count())] == ["GradientFlow"]
     click(qtbot, fit.fit_button)
     done(qtbot, panel)
-    assert len(section(panel, "Learned model").canvas.figure.axes) == 3, fit.message.text()
+    learned = section(panel, "Learned model").canvas.figure.axes
+    assert [axes.get_title() for axes in learned] == ["mobility m", "free energy f", "second derivative f''",
+                                                      "diffusion m f''"], fit.message.text()
+    assert all({"95 % band", "learned", "truth"} == set(axes.get_legend_handles_labels()[1]) for axes in learned)
     roll = section(panel, "Roll out")
     type_in(qtbot, roll.forms[next(k for k in roll.forms if k.__name__ == "FieldRollout")].fields["steps"], "4")
     click(qtbot, roll.run_button)
     done(qtbot, panel)
     assert roll.lattice is not None, roll.message.text()
+    places = {name: panel.ours[name] for name in ("density", "model")}
+    heights = {name: layer.scale[1] * (layer.data.shape[1] - 1) for name, layer in places.items()}
+    spans = {"density": np.ptp(panel.session.fields.times), "model": np.ptp(panel.session.future.times)}
+    assert heights["density"] / heights["model"] == pytest.approx(spans["density"] / spans["model"], rel=0.02), \
+        "the same time is at the same height"
+    assert "data, model" in panel.viewer.canvas.overlays.text.text
     model, exact, carlo = panel.session.future, roll.lattice["exact"], roll.lattice["carlo"]
     for start in range(2):
         assert np.abs(model.values[start, -1] - exact[start][-1]).max() < 0.05

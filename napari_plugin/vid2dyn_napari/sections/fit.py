@@ -53,7 +53,7 @@ class Fit(Section):
         self.body.addWidget(row(self.fit_button, self.resume_button))
         self.cancel_button.setText("Stop and keep")
         self.cancel_button.setToolTip("Stop now and keep the best model so far; Resume goes on from there.")
-        self.canvas = plots.Canvas(180)
+        self.canvas = plots.Canvas(135)
         self.body.addWidget(self.canvas)
         self.result = sentence("")
         self.body.addWidget(self.result)
@@ -215,10 +215,8 @@ class Fit(Section):
     def _draw(self) -> None:
         if self.panel.closed:
             return
-        draw: list[Any] = [plots.likelihoods(self.worth, self.level)] if self.worth else []
-        if self.course:
-            draw.append(plots.convergence(self.course))
-        self.canvas.show_plots([draw])
+        self.canvas.show_plots([[plots.likelihoods(self.worth, self.level)] if self.worth else [],
+                                [plots.convergence(self.course)] if self.course else []])
 
 
 def recipe_base() -> type:

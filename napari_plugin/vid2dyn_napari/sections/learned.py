@@ -13,12 +13,12 @@ from vid2dyn_napari.section import Section, sentence
 if TYPE_CHECKING:
     from vid2dyn_napari.panel import Panel
 
-_NUMBERS = (("diffusion", "diffusion coefficient D", "µm²/s", 1.0),
+_NUMBERS = (("diffusion", "diffusion D", "µm²/s", 1.0),
             ("localisation_error", "localisation error", "nm", 1e3),
             ("trap_stiffness", "trap stiffness", "kT/µm²", 1.0),
-            ("shear_viscosity", "shear viscosity η", "energy s/µm^dim", 1.0),
-            ("bulk_viscosity", "bulk viscosity ζ", "energy s/µm^dim", 1.0),
-            ("conductivity", "conductivity κ", "kB/(µm^(dim-2) s)", 1.0))
+            ("shear_viscosity", "shear viscosity η", "energy s/{volume}", 1.0),
+            ("bulk_viscosity", "bulk viscosity ζ", "energy s/{volume}", 1.0),
+            ("conductivity", "conductivity κ", "kB/{per}s", 1.0))
 
 
 class Learned(Section):
@@ -67,7 +67,21 @@ def numbers(model: Any, known_truth: Any) -> str:
         except (AttributeError, TypeError, vd.Vid2DynError):
             continue
         true = known_truth.get(name, 0.0)
-        known = f"<span style='color:#ffd166'>truth {factor * true:.3g}</span>" if true else ""
-        rows.append(f"<tr><td>{label}&nbsp;&nbsp;</td><td><b>{factor * value:.4g}</b> {unit}&nbsp;&nbsp;</td>"
-                    f"<td>{factor * low:.3g} to {factor * high:.3g}&nbsp;&nbsp;</td><td>{known}</td></tr>")
+        known = f"<span style='color:#ffd166'>truth&nbsp;{figure(factor * true, 3)}</span>" if true else ""
+        solid = getattr(getattr(model, "layout", None), "dim", 2) == 3
+        said = unit.format(volume="µm³" if solid else "µm²", per="µm/" if solid else "")
+        band = f"{figure(factor * low, 3)} – {figure(factor * high, 3)}"
+        cells = (label, f"<b>{figure(factor * value)}</b>", band, said, known)
+        rows.append("<tr>" + "".join(f"<td>{cell}&nbsp;&nbsp;</td>" for cell in cells) + "</tr>")
     return f"<table>{''.join(rows)}</table>" if rows else ""
+
+
+def figure(value: float, digits: int = 4) -> str:
+    """A few digits, without an exponent where one can do without.
+
+    >>> figure(10567.0), figure(0.40189), figure(2.5e9), figure(49.06, 3)
+    ('10570', '0.4019', '2.5e+09', '49.1')
+    """
+    if 1e3 <= abs(value) < 1e6:
+        return f"{float(f'{value:.{digits}g}'):.0f}"
+    return f"{value:.{digits}g}"

@@ -144,8 +144,7 @@ class Rollout(Section):
     def _flowed(self, found: Any) -> None:
         self.lattice = found
         session = self.panel.session
-        self.panel.show_thing(session.future, "model", 1.0 + styles.GAP, metadata={"model": session.model})
-        self.panel.viewer.reset_view()
+        self.panel.show_fields()
         self.slider.setRange(0, len(session.future.times) - 1)
         self.slider.setValue(len(session.future.times) // 2)
         self.time_row.show()
