@@ -26,6 +26,7 @@ _TURNS = 8                         # of fitting, adding and dropping, at most
 _BRIEFLY, _FINALLY = (3, 0.1), (8, 0.01)       # most passes, and rest [widths], of a fit within a turn; of the last
 _REST = 0.05                       # of a spot that stands alone [widths]: a step leaves about shift/SNR of error
 _CHANGED = 0.02                    # part of the spots that is new or gone when the width is measured again
+_DOUBT = 4.0                       # standard deviations by which a mean square may exceed the noise
 _LEAST = 0.3                       # a spot that was added keeps at least this part of the typical brightness
 _APART = 0.7                       # and this distance from the others [widths]
 
@@ -71,6 +72,18 @@ class Fitted:
         n = len(spots)
         return cls(spots, np.zeros(n, bool), np.zeros(n, bool), np.zeros(n + 1, np.int64), np.empty(0, np.int64),
                    np.full(n, np.inf), np.full((n, 3), np.inf), np.zeros(n), np.zeros(n, bool))
+
+    def misfit(self) -> np.ndarray:
+        """(N,) what the model leaves around each spot beyond noise, root mean square over its brightness.
+
+        0 where noise explains it, and where the model is a measured profile.
+        """
+        if self.profile is not None or not len(self.spots):
+            return np.zeros(len(self.spots))
+        pixels = (2 * REACH * self.spots[:, 3]) ** 2
+        noise = np.where(np.isfinite(self.errors[:, 2]), self.errors[:, 2], 0.0) ** 2
+        excess = self.squares - noise * (1.0 + _DOUBT * np.sqrt(2.0 / pixels))
+        return np.sqrt(np.maximum(excess, 0.0)) / np.maximum(self.spots[:, 2], 1e-300)
 
 
 def fit_all(image: np.ndarray, spots: np.ndarray, width: float, sure: bool, bounds: np.ndarray,
@@ -200,7 +213,7 @@ def _judged(spots, noise, squares, added, nearest, width):
         if keep[i]:
             keep[i] = not added[i] or spots[i, 2] > _LEAST * typical
             floor = noise[i] / (math.sqrt(math.pi) * spots[i, 3])
-            allowed[i] = noise[i] ** 2 * (1.0 + 4.0 * math.sqrt(2.0 / pixels)) + (2.0 * model * spots[i, 2]) ** 2
+            allowed[i] = noise[i] ** 2 * (1.0 + _DOUBT * math.sqrt(2.0 / pixels)) + (2.0 * model * spots[i, 2]) ** 2
             least[i] = max(5.0 * floor, (0.1 + 2.0 * model) * typical)
     return keep, allowed, least
 

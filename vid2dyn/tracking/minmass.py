@@ -4,7 +4,9 @@ Band-passed noise has maxima too, and they look like dim particles. How bright t
 particles, with the noise measured on the movie, is made up and searched with the same settings. A particle must be
 brighter than the mean of those by five standard deviations (about one false particle in a million maxima). Where
 the movie's own masses show a gap above the noise (dim dirt and fringes on one side, particles on the other), the
-limit lies in the middle of that gap; a gap of a factor of five may lie higher than others.
+limit lies in the middle of that gap; a gap of a factor of five may lie higher than others. Last, what does not look
+like the particles (edges, dirt, walls: the spot that was fitted leaves much more of the image there) is left below the
+limit where that costs next to none that do.
 """
 
 from __future__ import annotations
@@ -25,6 +27,9 @@ _LEAST_GAP = 1.4                  # ratio of masses that counts as a gap
 _REACH = 2.5                      # a gap starts below this many times the noise limit, else it parts particles
 _WIDE_GAP, _FAR_REACH = 5.0, 20.0  # the same for a gap that is beyond doubt
 _MASS = 4                         # column of the mass in a feature table
+_ODD, _ODD_LEAST = 4.0, 0.02      # spreads beyond the typical misfit that make a detection odd, and a margin
+_PRICE, _LOSS = 3.0, 0.01         # odd ones that must go for one that is not, and how many of these may
+_ENOUGH = 50                      # detections that show what is typical
 
 
 def automatic_minmass(frames: Sequence[np.ndarray], settings: Track, seed: int = 0) -> float:
@@ -59,11 +64,16 @@ def automatic_minmass(frames: Sequence[np.ndarray], settings: Track, seed: int =
     rng = np.random.default_rng(seed)
     plain = find if settings.compat == "trackpy" else SpotFitter(everything, noise_only=True)
     noise = np.concatenate([plain(_blank(frame, rng))[:, _MASS] for frame in frames])
-    masses = np.concatenate([find(frame)[:, _MASS] for frame in frames])
+    if isinstance(find, SpotFitter):
+        found = [find.with_misfit(frame) for frame in frames]
+    else:
+        found = [(table, np.zeros(len(table))) for table in map(find, frames)]
+    masses, misfit = np.concatenate([table[:, _MASS] for table, _ in found]), np.concatenate([m for _, m in found])
     limit = float(noise.mean() + _SIGMAS * noise.std()) if noise.size else 0.0
     if not masses.size:
         return limit
-    return _in_gap(np.sort(masses), float(np.median(noise)) if noise.size else 0.0, limit, len(frames))
+    limit = _in_gap(np.sort(masses), float(np.median(noise)) if noise.size else 0.0, limit, len(frames))
+    return _above_odd(masses[masses > limit], misfit[masses > limit], limit)
 
 
 def _blank(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -89,3 +99,26 @@ def _in_gap(masses: np.ndarray, typical: float, limit: float, n_frames: int) -> 
     if ratio[widest] < _LEAST_GAP:
         return limit
     return float(np.sqrt(low[widest] * high[widest]))
+
+
+def _above_odd(masses: np.ndarray, misfit: np.ndarray, limit: float) -> float:
+    """`limit`, or higher where that drops detections that do not look like the bright half, and hardly any others.
+
+    >>> rng = np.random.default_rng(0)
+    >>> particles, wall = rng.normal(1000, 100, 500), rng.uniform(100, 500, 40)
+    >>> misfit = np.concatenate([rng.normal(0.1, 0.01, 500), np.full(40, 0.3)])
+    >>> bool(400 < _above_odd(np.concatenate([particles, wall]), misfit, 0.0) < 700)
+    True
+    """
+    if masses.size < _ENOUGH:
+        return limit
+    bright = misfit[masses >= np.median(masses)]
+    typical = float(np.median(bright))
+    odd = misfit > typical + _ODD * 1.4826 * float(np.median(np.abs(bright - typical))) + _ODD_LEAST
+    order = np.argsort(masses)
+    gone, lost = np.cumsum(odd[order]), np.cumsum(~odd[order])
+    worth = np.where(lost <= _LOSS * lost[-1], gone - _PRICE * lost, -np.inf)[:-1]
+    k = int(worth.argmax())
+    if worth[k] < _LOSS * masses.size:
+        return limit
+    return float(np.sqrt(masses[order[k]] * masses[order[k + 1]]))

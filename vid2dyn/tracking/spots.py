@@ -57,11 +57,16 @@ class SpotFitter(Detector):
         self.filter_gain = noise_gain(self.noise_size, self.boxcar)
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
+        return self.with_misfit(frame)[0]
+
+    def with_misfit(self, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The features of a frame and their misfit (`Fitted.misfit`), (N,)."""
         image, filtered = _buffers(frame.shape)
         fitted, _ = self.fitted(frame, image, filtered)
         if fitted is None:
-            return np.empty((0, len(COLUMNS)))
-        return self._table(image, filtered, fitted, self.settings.threshold_for(frame.dtype), _ceiling(frame))
+            return np.empty((0, len(COLUMNS))), np.empty(0)
+        table, keep = self._table(image, filtered, fitted, self.settings.threshold_for(frame.dtype), _ceiling(frame))
+        return table[keep], fitted.misfit()[keep]
 
     def fitted(self, frame: np.ndarray, image: np.ndarray, filtered: np.ndarray,
                ) -> tuple[Fitted | None, tuple[float, float, float]]:
@@ -108,8 +113,8 @@ class SpotFitter(Detector):
         return typical_width(image, filtered, maxima, settings.diameter, bounds)
 
     def _table(self, image: np.ndarray, filtered: np.ndarray, fitted: Fitted, threshold: float,
-               ceiling: float) -> np.ndarray:
-        """(N, 10) features of the spots that pass the settings, in reading order, those that were added last."""
+               ceiling: float) -> tuple[np.ndarray, np.ndarray]:
+        """(N, 10) features of all spots, in reading order, those that were added last; and which pass the settings."""
         settings, spots = self.settings, fitted.spots
         radius = settings.diameter // 2
         height, width = image.shape
@@ -130,7 +135,7 @@ class SpotFitter(Detector):
         flag = np.where(crowd, 2, 1) + 4 * fitted.held + 8 * fitted.added + 32 * (fitted.profile is not None)
         flag += 16 * _saturated(image, spots, ceiling)
         std = np.minimum(fitted.errors[:, :2], radius)
-        return np.column_stack([spots[:, :2], std, seen, flag])[keep]
+        return np.column_stack([spots[:, :2], std, seen, flag]), keep
 
 
 _kept = threading.local()

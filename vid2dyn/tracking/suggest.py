@@ -34,6 +34,9 @@ _FULL = 2                         # of them searched without a limit of brightne
 _SIGNIFICANT = 6.0                # standard deviations of the noise that a spot exceeds
 _FAR = 3.7                        # widths of a Brownian step that one in a thousand exceeds, in two dimensions
 _LEAST_RANGE = 2.0                # px
+_BOTH = 0.5                       # of the stronger response: the other sign is there too
+_MATES = 0.7                      # diameters to the next mark on the same particle, at most
+_CLEARLY = 0.1                    # difference of the parts of doubled marks that settles the sign
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,10 +110,10 @@ def propose(video: Video, given: Track | None = None, progress: Progress = silen
     given = given or Track()
     frames = _pairs(video, given)
     scales, response = scale_response([a for _, a, _ in frames])
-    dark, width = _spot(scales, response)
     default = Track()
-    diameter = given.diameter if given.diameter != default.diameter else _odd(MASK * width)
-    diameter = min(diameter, (min(video.shape) - 1) // 4 * 2 - 1)
+    (dark, width), unsure = _sign(scales, response, given, frames)
+    diameter = given.diameter if given.diameter != default.diameter else _diameter(width, video.shape)
+    diameter = min(diameter, _largest(video.shape))
     invert = given.invert or dark
     base = dataclasses.replace(given, diameter=diameter, invert=invert,
                                search_range=min(given.search_range, max(video.shape)))
@@ -128,7 +131,7 @@ def propose(video: Video, given: Track | None = None, progress: Progress = silen
         _range(displacement, drift, step)
     ambiguous = _ambiguous(found, search_range)
     track = dataclasses.replace(base, minmass=float(f"{minmass:.4g}"), search_range=search_range)
-    notes = _notes(track, step, drift, spacing, ambiguous)
+    notes = (*unsure, *_notes(track, step, drift, spacing, ambiguous))
     return Proposal(track, scales, response, width, mass, displacement, step, drift, spacing, ambiguous,
                     frames[0][0], notes)
 
@@ -177,16 +180,66 @@ def _maxima(stack: list[np.ndarray], scales: np.ndarray, noise: float) -> np.nda
     return total
 
 
-def _spot(scales: np.ndarray, response: np.ndarray) -> tuple[bool, float]:
-    """Whether spots are dark, and their width: the centre of the highest peak of the response."""
-    smooth = response[:, :-2] + response[:, 1:-1] + response[:, 2:]
-    if not smooth.max() > 0:
+def _spot(scales: np.ndarray, response: np.ndarray) -> tuple[float, float]:
+    """Height of the highest peak of the response of one sign, (k,), and the width of a spot there [px]."""
+    smooth = response[:-2] + response[1:-1] + response[2:]
+    at = int(smooth.argmax())
+    weight = response[at:at + 3]
+    if not weight.sum() > 0:
+        return 0.0, 1.0
+    return float(smooth[at]), float(np.exp((weight * np.log(scales[at:at + 3])).sum() / weight.sum()))
+
+
+def _sign(scales: np.ndarray, response: np.ndarray, given: Track,
+          frames: Sequence[tuple[int, np.ndarray, np.ndarray]]) -> tuple[tuple[bool, float], tuple[str, ...]]:
+    """Whether spots are dark, and their width; and a note where both signs are there.
+
+    The sign with the stronger response. Where the other one is nearly as strong (bright cores with dark rings, or
+    particles above and below the focus), the one that marks particles once: a rim around a spot of the other sign gets
+    several marks, nearer to each other than neighbours in contact are.
+    """
+    peaks = [_spot(scales, r) for r in response]
+    (bright, _), (dark, _) = peaks
+    if not max(bright, dark) > 0:
         raise DataError("Nothing in the frames stands out of the noise; there is no size to propose. Check that the "
                         "movie shows particles, or choose diameter and minmass by hand.")
-    sign, at = np.unravel_index(int(smooth.argmax()), smooth.shape)
-    near = slice(int(at), int(at) + 3)
-    weight = response[sign, near]
-    return bool(sign == 1), float(np.exp((weight * np.log(scales[near])).sum() / weight.sum()))
+    sign = dark > bright
+    if given.invert or min(bright, dark) < _BOTH * max(bright, dark):
+        sign = given.invert or sign
+        return (sign, peaks[sign][1]), ()
+    shares = [_doubled(given, bool(dark_ones), peaks[dark_ones][1], frames) for dark_ones in (0, 1)]
+    if abs(shares[0] - shares[1]) > _CLEARLY and min(shares) < 0.5:
+        sign = shares[1] < shares[0]
+    if shares[sign] < _CLEARLY or shares[sign] > 0.5:          # one mark a particle; or a packing
+        return (sign, peaks[sign][1]), ()
+    names = ("bright", "dark")
+    return (sign, peaks[sign][1]), (
+        f"There are bright and dark spots of similar strength: rings, or particles above and below the focus. "
+        f"{names[sign].capitalize()} ones are proposed (invert = {str(sign).lower()}); of the marks on them "
+        f"{100 * shares[sign]:.0f} % have another one within {_MATES:g} diameters, of those on {names[not sign]} ones "
+        f"{100 * shares[not sign]:.0f} %. Look at the picture of the detections.",)
+
+
+def _doubled(given: Track, invert: bool, width: float, frames: Sequence[tuple[int, np.ndarray, np.ndarray]]) -> float:
+    """Part of the detections with another one within `_MATES` diameters, for one sign; 1 where there are none."""
+    diameter = given.diameter if given.diameter != Track().diameter else _diameter(width, frames[0][1].shape)
+    looked = [a for _, a, _ in frames[:_FULL]]
+    settings = dataclasses.replace(given, invert=invert, diameter=diameter,
+                                   search_range=min(given.search_range, max(frames[0][1].shape)))
+    minmass = given.minmass if given.minmass is not None else automatic_minmass(looked, settings)
+    find = detector(dataclasses.replace(settings, minmass=minmass))
+    found = [find(frame)[:, :2] for frame in looked]
+    nearest = [cKDTree(a).query(a, k=2)[0][:, 1] for a in found if len(a) > 1]
+    return float((np.concatenate(nearest) < _MATES * diameter).mean()) if nearest else 1.0
+
+
+def _diameter(width: float, shape: tuple[int, ...]) -> int:
+    """Of the mask for spots of that width, in a frame of that shape [px]."""
+    return min(_odd(MASK * width), _largest(shape))
+
+
+def _largest(shape: tuple[int, ...]) -> int:
+    return (min(shape) - 1) // 4 * 2 - 1
 
 
 def _odd(value: float) -> int:
