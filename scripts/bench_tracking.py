@@ -9,6 +9,8 @@ sigma   isolated spots: RMSE over the Cramér-Rao bound sqrt(2/pi)/SNR and std o
         of the test of uniform sub-pixel positions
 crowd   pairs at given distances (width 2.5 px, SNR 25): bias of the distance and RMSE over the joint bound; hexagonal
         packings of 3,025 spots
+challenge  frames of the particle tracking challenge family at full size (512² px): three densities, SNR 1, 2, 4, 7,
+        each detector with the brightness limit that is automatic for it; links: scripts/bench_linking.py
 real    recordings beside the repository: steadiness of the count, test of sub-pixel phases
 """
 
@@ -35,7 +37,8 @@ from scipy.spatial import cKDTree
 from vid2dyn.cv import cv2
 from vid2dyn.readers import open_video
 from vid2dyn.score import DetectionScore, joint_bound, pair_distance_bias, phase_p
-from vid2dyn.simulators import Renderer
+from vid2dyn.simulators import Renderer, render
+from vid2dyn.simulators.challenge import DENSITIES, SNRS, TrackingChallenge
 from vid2dyn.tracking import Track, automatic_minmass, detector
 from vid2dyn.tracking.phase import phase_correction
 
@@ -199,7 +202,27 @@ def real() -> None:
               f"{timed(partial(find, shown[0]), repeats=2, rounds=2)[0]:.0f} ms a frame", flush=True)
 
 
-PARTS = {"locate": locate, "sigma": sigma, "crowd": crowd, "real": real}
+def challenge() -> None:
+    """Detection only: where a particle is does not depend on how it came there, so one kind of motion is enough."""
+    for density in DENSITIES:
+        sim = TrackingChallenge("brownian", density, frames=41)           # type: ignore[arg-type]
+        for snr in SNRS:
+            video = render(sim, sim.camera(snr), seed=1)
+            table = video.truth.dataframe
+            numbers = range(0, 41, 10)
+            truth = [table.loc[table["frame"] == k, ["y", "x"]].to_numpy() for k in numbers]
+            frames = [video[k] for k in numbers]
+            ours, theirs = (Track(diameter=9, minmass=automatic_minmass(frames, Track(diameter=9, compat=compat)))
+                            for compat in ("none", "trackpy"))            # type: ignore[arg-type]
+            finds = detector(ours), partial(peer, diameter=9, minmass=theirs.minmass)
+            fast, slow = timed(*(partial(find, frames[0]) for find in finds), repeats=2, rounds=2)
+            a, b = (DetectionScore.of([(find(frame), t) for frame, t in zip(frames, truth)]) for find in finds)
+            print(f"challenge {density:<4} SNR {snr}: {fast:6.2f} ms (trackpy {slow:4.1f}), {slow / fast:5.1f} times; "
+                  f"recall {a.recall:.3f} ({b.recall:.3f}), precision {a.precision:.3f} ({b.precision:.3f}), "
+                  f"RMSE {a.rmse:.3f} ({b.rmse:.3f}) px", flush=True)
+
+
+PARTS = {"locate": locate, "sigma": sigma, "crowd": crowd, "challenge": challenge, "real": real}
 
 
 def main() -> None:
