@@ -190,8 +190,12 @@ def test_forces_and_friction_are_those_of_the_fluid(data):
     frame = fluid_step.Step(data, 0, theta, layout)
     S = np.random.default_rng(7).normal(size=data.n) * 3
     frame.at(S, np.zeros((layout.thermal, data.n)))
-    x = torch.as_tensor(data.position[0] + 0.5 * data.dt * data.velocity[0])
-    snapshot = Snapshot.of(x, 0.2, data.box, velocity=torch.as_tensor(data.velocity[0]), entropy=torch.as_tensor(S))
+    # the mean place over the step given both velocities, and entropies with half of the heat that friction is to give
+    v, after = data.velocity[:2]
+    x = torch.as_tensor(data.position[0] + 0.5 * data.dt * v + data.dt * (after - v) / 6)
+    assert np.abs(frame.middle - S).max() > 0
+    S = torch.as_tensor(frame.middle)
+    snapshot = Snapshot.of(x, 0.2, data.box, velocity=torch.as_tensor(v), entropy=S)
     fluid = fluid_of(theta, layout)
     assert np.allclose(fluid.forces(snapshot).detach().numpy(), frame.F, rtol=1e-9, atol=1e-9 * np.abs(frame.F).max())
     thermo = fluid.thermo(snapshot)

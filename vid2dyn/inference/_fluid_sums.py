@@ -44,10 +44,32 @@ def scatter(first, second, e, across, along, w, out):  # type: ignore[no-untyped
 
 
 @njit(cache=True)
-def solve(first, second, e, across, along, right, tolerance):  # type: ignore[no-untyped-def]
-    """x with L x = right (which sums to zero over every connected group), conjugate gradients, Jacobi; x is (n, dim).
+def felt(first, second, e, slope, unseen, x, push, out):  # type: ignore[no-untyped-def]
+    """out += H diag(unseen) Hᵀ x, H the forces (n dim) of push (n): the pressures that nobody saw; push is scratch."""
+    dim = x.shape[1]
+    push[:] = 0.0
+    for p in range(first.shape[0]):
+        i, j = first[p], second[p]
+        t = 0.0
+        for c in range(dim):
+            t -= e[p, c] * (x[i, c] - x[j, c])
+        push[i] += t * slope[p]
+        push[j] += t * slope[p]
+    for i in range(push.shape[0]):
+        push[i] *= unseen[i]
+    for p in range(first.shape[0]):
+        i, j = first[p], second[p]
+        f = -(push[i] + push[j]) * slope[p]
+        for c in range(dim):
+            out[i, c] += f * e[p, c]
+            out[j, c] -= f * e[p, c]
 
-    A particle without neighbours gets 0.
+
+@njit(cache=True)
+def solve(first, second, e, across, along, slope, unseen, right, tolerance):  # type: ignore[no-untyped-def]
+    """x with (L + H diag(unseen) Hᵀ) x = right, which sums to zero over every connected group; x is (n, dim).
+
+    Conjugate gradients, Jacobi. A particle without neighbours gets 0. H: see `felt`; unseen of length 0: none.
     """
     n, dim = right.shape
     scale = np.zeros(n)
@@ -58,7 +80,7 @@ def solve(first, second, e, across, along, right, tolerance):  # type: ignore[no
     for i in range(n):
         scale[i] = 1.0 / scale[i] if scale[i] > 0.0 else 0.0
     x = np.zeros((n, dim))
-    rest, turned = right.copy(), np.empty((n, dim))
+    rest, turned, push = right.copy(), np.empty((n, dim)), np.empty(unseen.shape[0])
     z = rest * scale[:, None]
     way = z.copy()
     size = (rest * z).sum()
@@ -67,6 +89,8 @@ def solve(first, second, e, across, along, right, tolerance):  # type: ignore[no
         if not size > wanted:
             break
         laplacian(first, second, e, across, along, way, turned)
+        if unseen.shape[0] > 0:
+            felt(first, second, e, slope, unseen, way, push, turned)
         step = size / (way * turned).sum()
         x += step * way
         rest -= step * turned
@@ -99,6 +123,27 @@ def pressure_forces(first, second, e, slope, push, out):  # type: ignore[no-unty
             for c in range(dim):
                 out[k, i, c] += f * e[p, c]
                 out[k, j, c] -= f * e[p, c]
+
+
+@njit(cache=True)
+def stiffnesses(first, second, e, slope, bend, n):  # type: ignore[no-untyped-def]
+    """a, b (n,) with -∇·F = sum of a p + b dp/dd for `pressure_forces` of push p(d), d the density of W.
+
+    slope W', bend W'' + (dim - 1) W'/r. With F_i = -sum_j (p_i + p_j) W' e: a_i = 2 sum_j bend,
+    b_i = |sum_j W' e|² + sum_j W'².
+    """
+    dim = e.shape[1]
+    a, b, own = np.zeros(n), np.zeros(n), np.zeros((n, dim))
+    for p in range(first.shape[0]):
+        i, j = first[p], second[p]
+        a[i] += 2.0 * bend[p]
+        a[j] += 2.0 * bend[p]
+        b[i] += slope[p] * slope[p]
+        b[j] += slope[p] * slope[p]
+        for c in range(dim):
+            own[i, c] += slope[p] * e[p, c]
+            own[j, c] -= slope[p] * e[p, c]
+    return a, b + (own * own).sum(axis=1)
 
 
 @njit(cache=True)
@@ -251,26 +296,3 @@ def draws(first, second, e, across, along, normals, out):  # type: ignore[no-unt
                 t = a * normals[k, p, c] + line * e[p, c]
                 out[k, i, c] += t
                 out[k, j, c] -= t
-
-
-@njit(cache=True)
-def conduct(first, second, flow, T, dT, power, out, slopes):  # type: ignore[no-untyped-def]
-    """Heat that every particle gets from its neighbours per time and coefficient, and its slopes.
-
-    flow: radial part of C² (times V_i V_j if power = 1), (pairs,); T (n,); dT (k, n) slopes of T in k numbers.
-    power 1: C² (1/T_i - 1/T_j) = flow (T_j - T_i); power 0: flow (1/T_i - 1/T_j).
-    """
-    out[:] = 0.0
-    slopes[:] = 0.0
-    for p in range(first.shape[0]):
-        i, j = first[p], second[p]
-        if power == 1:
-            h, si, sj = flow[p] * (T[j] - T[i]), -flow[p], flow[p]
-        else:
-            h, si, sj = flow[p] * (1.0 / T[i] - 1.0 / T[j]), -flow[p] / T[i] ** 2, flow[p] / T[j] ** 2
-        out[i] += h
-        out[j] -= h
-        for k in range(dT.shape[0]):
-            t = si * dT[k, i] + sj * dT[k, j]
-            slopes[k, i] += t
-            slopes[k, j] -= t

@@ -19,7 +19,7 @@ def log_likelihood(step: Step, x: np.ndarray) -> float:
     n, D, dt = step.n, step.dim, step.dt
     if n * D > DENSE:
         return _marginal(step)
-    noise = dense(step.pairs, 2 * dt * step.across, 2 * dt * step.along, n)
+    noise = dense(step.pairs, 2 * dt * step.across, 2 * dt * step.along, n) + _felt(step)
     rub = dense(step.pairs, 0.5 * dt * step.rub[0], 0.5 * dt * step.rub[1], n)
     size = float(np.trace(noise)) / len(noise)
     # the total momentum, which nothing changes, is given the variance `size` and taken out again
@@ -29,15 +29,47 @@ def log_likelihood(step: Step, x: np.ndarray) -> float:
     noise[alone, alone] = 1.0
     logdet = 2 * np.log(np.diag(np.linalg.cholesky(noise + common))).sum() - D * np.log(size)
     rub[np.diag_indices(n * D)] += step.layout.mass
-    jacobian = 2 * np.log(np.diag(np.linalg.cholesky(rub))).sum() - D * np.log(step.layout.mass)
+    jacobian = 2 * np.log(np.diag(np.linalg.cholesky(rub))).sum() - D * np.log(step.layout.mass) + _moved(step)
     return float(-0.5 * (x * step.R).sum() - 0.5 * logdet + jacobian
                  - 0.5 * (n - 1) * D * np.log(2 * np.pi))
+
+
+def _moved(step: Step) -> float:
+    """log det of what forces add to ∂R/∂v'."""
+    return float(step.dt**2 / (6 * step.layout.mass) * step.stiffness()[0])
+
+
+def _felt(step: Step) -> np.ndarray:
+    """Covariance of the impulses of pressures that nobody saw, (n dim, n dim)."""
+    if not len(step.unseen):
+        return np.zeros(2 * (step.n * step.dim,))
+    forces = np.empty((step.n, step.n, step.dim))
+    sums.pressure_forces(*step.ends, step.slope, np.diag(np.sqrt(step.unseen)), forces)
+    root = forces.reshape(step.n, -1)
+    return root.T @ root
+
+
+def _felt_blocks(step: Step) -> np.ndarray:
+    """Diagonal blocks of `_felt`, (n, dim, dim)."""
+    n, D = step.n, step.dim
+    block = np.zeros((n, D, D))
+    if not len(step.unseen):
+        return block
+    i, j, e = step.ends
+    push = -step.slope[:, None] * e
+    own = np.zeros((n, D))
+    np.add.at(own, i, push)
+    np.add.at(own, j, -push)
+    outer = push[:, :, None] * push[:, None, :]
+    np.add.at(block, i, step.unseen[j][:, None, None] * outer)
+    np.add.at(block, j, step.unseen[i][:, None, None] * outer)
+    return block + step.unseen[:, None, None] * own[:, :, None] * own[:, None, :]
 
 
 def _marginal(step: Step) -> float:
     """The same with the marginals of the particles: their covariances with neighbours are left out."""
     n, D, dt, m = step.n, step.dim, step.dt, step.layout.mass
-    block = sums.blocks(*step.ends, 2 * dt * step.across, 2 * dt * step.along, n)
+    block = sums.blocks(*step.ends, 2 * dt * step.across, 2 * dt * step.along, n) + _felt_blocks(step)
     felt = np.trace(block, axis1=1, axis2=2) > 0
     white = np.linalg.solve(block[felt], step.R[felt][:, :, None])[:, :, 0]
     quadratic = float((white * step.R[felt]).sum())
@@ -45,7 +77,8 @@ def _marginal(step: Step) -> float:
     X = dt / m * float(((D - 1) * step.rub[0] + step.rub[1]).sum())
     XX = (dt / (2 * m)) ** 2 * float((step.rub[0] * bent[0] + step.rub[1] * bent[1]).sum())
     logdet = float(np.linalg.slogdet(block[felt])[1].sum())
-    return -0.5 * quadratic - 0.5 * logdet + X - 0.5 * XX + felt.sum() * D * (np.log(m) - 0.5 * np.log(2 * np.pi))
+    unit = felt.sum() * D * (np.log(m) - 0.5 * np.log(2 * np.pi))
+    return -0.5 * quadratic - 0.5 * logdet + X - 0.5 * XX + _moved(step) + unit
 
 
 def dense(pairs: StepPairs, across: np.ndarray, along: np.ndarray, n: int) -> np.ndarray:

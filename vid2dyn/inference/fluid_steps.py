@@ -1,9 +1,13 @@
 """Trajectories with velocities laid out for the likelihood of a fluid: steps and, for each, its pairs.
 
-Pairs, distances and densities of a step are those of the positions x + v dt/2 that its first frame predicts for its
-middle. They hold nothing of the noise of the step, so forces at them are known before the step is (no Itô terms), and
-they are right to second order in dt. Relative velocities are those of the middle, (v + v')/2, as Crank and Nicolson
-take them.
+Pairs, distances and densities of a step are those of the mean position over it given both of its velocities,
+
+    x + v dt/2 + (v' - v) dt/6
+
+(for a constant acceleration, and for the path of a Brownian velocity between two values). The last term matters: the
+noise of a step moves particles while it acts, and the forces they then meet take back (omega dt)²/3 of its variance,
+omega the frequency of sound at the distance of neighbours. As the forces so depend on v', the likelihood has a Jacobian
+(`fluid_step.Step.stiffness`). Relative velocities are those of the middle, (v + v')/2, as Crank and Nicolson take them.
 """
 
 from __future__ import annotations
@@ -114,7 +118,7 @@ class FluidSteps:
         """
         if t in self._kept:
             return self._kept[t]
-        x = self.position[t] + 0.5 * self.dt * self.velocity[t]
+        x = self.position[t] + self.dt * (self.velocity[t] / 3 + self.velocity[t + 1] / 6)
         box = self.box.after((self.first_frame + t + 0.5) * self.dt)
         pairs = neighbour_pairs(x, self.cutoff, box)
         i, j = pairs[:, 0], pairs[:, 1]
