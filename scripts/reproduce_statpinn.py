@@ -71,22 +71,22 @@ def box(strength: float, width: float, realisations: int) -> Any:
                        realisations=realisations)
 
 
-FAR: dict[str, Any] = {"force_range": 50, "elements": 50}
+FAR: dict[str, Any] = {"force_range": 50, "elements": 50, "fluctuation_wave": 2}
 LONG: dict[str, Any] = {"fluctuation_wave": 8}
 CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "ssep": (exclusion((), 50.0, 6000, STARTS), {}),
     "zrp": (S.ZeroRange(sites=500, starts=((1.0, 0.85, 3), (0.45, 0.3, 3), (1.5, 0.4, 3)), windows=windows(16, 75.0),
                         realisations=9000), {}),
     "nn+1": (exclusion((1.0,), 50.0, 10_000), {}),
-    "nn+2": (exclusion((2.0,), 150.0, 14_000, SLOWER_STARTS), LONG),
+    "nn+2": (exclusion((2.0,), 150.0, 20_000, SLOWER_STARTS), {**LONG, "knots": 8}),
     "nn-1": (exclusion((-1.0,), 15.0, 12_000), {}),
     "nn-2": (exclusion((-2.0,), 3.0, 16_000), {}),
     "kac+2": (box(2.0, 200.0, 1000), FAR),
     "kac-2": (box(-2.0, 12.0, 1500), FAR),
     "nonlocal": (S.Arrhenius(sites=500, kac_range=50, kac_strength=2.0, starts=NONLOCAL_STARTS,
                              windows=windows(8, 100.0), realisations=4000), {"force_range": 50, "elements": 25}),
-    "range2 1,1": (exclusion((1.0, 1.0), 400.0, 5000), LONG),
-    "range2 0,2": (exclusion((0.0, 2.0), 400.0, 5000), LONG),
+    "range2 1,1": (exclusion((1.0, 1.0), 400.0, 8000, SLOWER_STARTS), LONG),
+    "range2 0,2": (exclusion((0.0, 2.0), 400.0, 8000, SLOWER_STARTS), LONG),
 }
 
 

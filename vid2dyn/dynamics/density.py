@@ -191,16 +191,18 @@ class DensityNetwork(DensityShape):
 class Landscape:
     """Mobility and free energy of a density, energies in kT per site.
 
-        F = sum over sites [f(ρ) - 1/2 sum_j c_j ρ u_j],   μ = f'(ρ) - sum_j c_j u_j,   ln m = g(ρ) + sum_j b_j u_j
+        F = sum over sites [f(ρ) - 1/2 sum_j c_j ρ u_j],   μ = f'(ρ) - sum_j c_j u_j
+        f'' = h(ρ)/ideal(ρ),   m = ideal(ρ) exp[g(ρ) + sum_j b_j u_j]
 
-    with u_j what a long-ranged kernel feels beside the density itself (`EvenKernels`), absent without one.
+    with `ideal` what free particles do (`DensityShape`), so that g = 0 and h = 1 without forces, and u_j what a
+    long-ranged kernel feels beside the density itself (`EvenKernels`), absent without one.
 
     Parameters
     ----------
     function : DensityShape
-        Shape of g and f''.
+        Shape of g and h.
     log_mobility, curvature : (knots + kernels.count,) arrays
-        Coefficients of g, then b; of f'', then c.
+        Coefficients of g, then b; of h, then c.
     kernels : EvenKernels, optional
     """
 
