@@ -36,8 +36,8 @@ class GradientFlow(Recipe):
         Test functions on the ring; must divide the cells. None: about one for every 10 cells. All of them see the
         drift.
     fluctuation_wave : int
-        Shortest waves whose fluctuations tell of the mobility [elements]. Where forces tie sites together, those of a
-        few correlation lengths have another: 3 % less at 25 sites for an attraction of 2 kT.
+        Shortest waves whose fluctuations tell of the mobility [elements]. Short ones have a lower one where sites
+        depend on each other: 3 % at 25 sites for an attraction of 2 kT.
     degree : {1, 2}
         Of the test functions: 1 hats, 2 smooth.
     knots : int
