@@ -22,7 +22,7 @@ from vid2dyn.tracking.joint import COUPLED, NEAR, fit_jointly
 from vid2dyn.tracking.nearby import neighbours
 from vid2dyn.tracking.profiles import Profile
 
-_TURNS = 8                         # of fitting, adding and dropping, at most
+_TURNS, _MORE = 4, 8               # of fitting, adding and dropping, at most; where no spot stands alone
 _BRIEFLY, _FINALLY = (3, 0.1), (8, 0.01)       # most passes, and rest [widths], of a fit within a turn; of the last
 _REST = 0.05                       # of a spot that stands alone [widths]: a step leaves about shift/SNR of error
 _CHANGED = 0.02                    # part of the spots that is new or gone when the width is measured again
@@ -108,7 +108,8 @@ def fit_all(image: np.ndarray, spots: np.ndarray, width: float, sure: bool, boun
     """
     spots[:, 5] = 1e3
     fitted, measured = Fitted.unmeasured(spots), 0
-    for turn in range(_TURNS):
+    turns = _TURNS if sure else _MORE
+    for turn in range(turns):
         _meet(fitted, width)
         _fit(image, fitted, width, *_BRIEFLY)
         if not sure and abs(len(fitted.spots) - measured) > _CHANGED * measured:
@@ -119,7 +120,7 @@ def fit_all(image: np.ndarray, spots: np.ndarray, width: float, sure: bool, boun
             if not turn:                       # the first guess may have been far off
                 _fit(image, fitted, width, *_BRIEFLY)
         _measure(image, fitted, noise)
-        keep, new = _revision(image, fitted, width, last=turn == _TURNS - 1)
+        keep, new = _revision(image, fitted, width, last=turn == turns - 1)
         if keep.all() and not len(new) and (sure or turn):
             break
         _revise(fitted, keep, new)

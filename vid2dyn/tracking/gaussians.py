@@ -90,8 +90,10 @@ def _overlap(g, other, centre, first, size, out):
 
 
 @njit(cache=True, nogil=True)
-def image_sums(image, level, gy, y0, ny, cy, x0, nx, weights, columns, free, data):
+def image_sums(image, level, gy, y0, ny, cy, x0, nx, weights, columns, free, squared, data):
     """data[0..4] = sums of (image - level) times g, 1, g dy, g dx, g (dy² + dx²); the sum of its squares is returned.
+
+    That is 0 unless `squared`, as is the last sum of `data` unless `free`.
 
     `weights[0..3]` = gx, 1, gx dx, gx dx², zero beside the fitted square. Columns are summed first, eight at a time:
     nothing is added across a vector but at the very end.
@@ -107,9 +109,12 @@ def image_sums(image, level, gy, y0, ny, cy, x0, nx, weights, columns, free, dat
         if free:
             for b in range(nx):
                 c3[b] += g2 * (row[b] - level)
+        if squared:
+            for b in range(nx):
+                v = row[b] - level
+                c4[b] += v * v
         for b in range(nx):
             v = row[b] - level
-            c4[b] += v * v
             c0[b] += g0 * v
             c1[b] += v
             c2[b] += g1 * v
@@ -200,7 +205,7 @@ def step(image, spots, i, neighbours, free, bounds, work):
         v, d = gx[k] if inside else 0.0, x0 + k - cx
         weights[0, b], weights[1, b], weights[2, b], weights[3, b] = v, 1.0 if inside else 0.0, v * d, v * d * d
     level = np.float32(spots[i, 4])                        # near the background: squares stay small numbers
-    squares = image_sums(image, level, gy, y0, ny, cy, from_x, wide, weights, columns, free, rhs)
+    squares = image_sums(image, level, gy, y0, ny, cy, from_x, wide, weights, columns, free, True, rhs)
     for j in neighbours:
         v, q = spots[j, 3], spots[j, 2]
         bell(spots[j, 0], y0, ny, v, other)

@@ -216,7 +216,8 @@ def fit_jointly(image, spots, start, index, coupled, still, most, touched):
                 weights[0, b + shift], weights[1, b + shift] = rows_x[0, b], np.float32(1.0)
                 weights[2, b + shift] = rows_x[1, b]
             level = np.float32(spots[i, 4])
-            squares = image_sums(image, level, rows_y[0], y0, ny, cy, from_x, wide, weights, columns, False, data)
+            squares = image_sums(image, level, rows_y[0], y0, ny, cy, from_x, wide, weights, columns, False,
+                                 start[i] == start[i + 1], data)
             nearest, close = 1e300, 0
             for t in range(start[i], start[i + 1]):
                 j = index[t]
