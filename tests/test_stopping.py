@@ -155,6 +155,29 @@ def test_bands_of_stopped_forces_hold_the_final_ones(tracks: Any) -> None:
         assert part.diffusion() == pytest.approx(whole.diffusion(), rel=0.03)
 
 
+def test_a_round_that_cannot_be_judged_does_not_end_the_fit(tracks: Any, tmp_path: Path,
+                                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    from vid2dyn.fitting import evidence
+
+    whole = vd.fit(tracks, vd.Brownian(cutoff=3.0))
+    plain, calls = evidence.residuals, [0]
+
+    def first_is_stiff(*arguments: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == 1:
+            raise np.linalg.LinAlgError("Matrix is not positive definite.")
+        return plain(*arguments)
+
+    monkeypatch.setattr(evidence, "residuals", first_is_stiff)
+    watch = Watch()
+    found = vd.fit(tracks, vd.Brownian(cutoff=3.0), progress=watch)
+    assert np.isnan(watch.heard[0][1:]).all()
+    assert np.isfinite([heard[1:] for heard in watch.heard[1:]]).all()
+    assert found.pair_potential(2.0) == whole.pair_potential(2.0)
+    assert found.report["course"]["train"][1:] == whole.report["course"]["train"][1:]
+    vd.load(found.save(tmp_path / "m.vid2dyn"))
+
+
 def test_free_particles_tell_one_round(tracks: Any) -> None:
     watch = Watch()
     model = vd.fit(tracks, vd.Brownian(), progress=watch)

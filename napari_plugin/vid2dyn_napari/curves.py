@@ -168,7 +168,8 @@ def _gradient_flow(model: Any, truth: Mapping[str, Any]) -> list[Learned]:
              ("curvature", "second derivative f''", "f'' (kT)"), ("diffusion", "diffusion m f''", "D"))
     found = []
     for name, title, label in names:
-        true = None if exact is None else getattr(exact, name)            # None: not known of this process
+        unknown = exact is None or (exact.mobility is None and name in ("mobility", "diffusion"))
+        true = None if unknown else getattr(exact, name)
         if true is not None and name == "free_energy":       # an affine part is not observable: align value and slope
             value, slope = true, np.gradient(true, rho)
             middle = len(rho) // 2

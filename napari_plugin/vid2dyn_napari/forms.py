@@ -110,7 +110,11 @@ class Form(QWidget):
 
     def build(self, **more: Any) -> Any:
         """The object that the form describes, every field checked; `more` adds settings of other forms."""
-        return vd.config.build(self.cls, {**self.values(), **more}, self.cls.__name__)
+        name = self.cls.__name__
+        try:
+            return vd.config.build(self.cls, {**self.values(), **more}, name)
+        except vd.Vid2DynError as error:                   # many settings name their class themselves
+            raise type(error)(str(error).replace(f"{name}: {name}: ", f"{name}: ", 1)) from None
 
 
 def label_of(name: str, text: str) -> str:

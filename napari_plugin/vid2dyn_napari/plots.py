@@ -295,11 +295,11 @@ def likelihoods(curves: Mapping[str, tuple[list[int], list[float], list[float]]]
     return draw
 
 
-def profile(cells: np.ndarray, lines: Sequence[tuple[str, np.ndarray, np.ndarray | None, str]],
-            title: str) -> Callable[[Axes], None]:
-    """Densities on the ring: (label, values, standard errors or None, colour)."""
+def profile(lines: Sequence[tuple[str, np.ndarray, np.ndarray | None, str]], title: str) -> Callable[[Axes], None]:
+    """Densities on the ring: (label, values, standard errors or None, colour), each on cells of its own."""
     def draw(axes: Axes) -> None:
         for label, value, error, colour in lines:
+            cells = (np.arange(len(value)) + 0.5) / len(value)
             if error is not None:
                 axes.fill_between(cells, value - error, value + error, color=colour, alpha=0.3, lw=0)
             axes.plot(cells, value, "--" if colour == styles.TRUTH else "-", color=colour, label=label, lw=1.2)

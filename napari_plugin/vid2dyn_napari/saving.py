@@ -48,7 +48,10 @@ def write(session: Session, folder: str | os.PathLike[str], wanted: Iterable[str
         if name not in possible:
             raise vd.ConfigError(f"{name}: this session has nothing to write there yet; it can write "
                                  f"{', '.join(possible) or 'nothing'}.")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise vd.ConfigError(f"{folder}: this folder cannot be made ({error.strerror}); choose another.") from None
     for k, name in enumerate(wanted):
         progress(k, len(wanted), name)
         _one(session, folder / name, progress)

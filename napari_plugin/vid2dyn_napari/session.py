@@ -111,6 +111,8 @@ class Session:
         version = self.version
         tracks = vd.track(video, settings, progress=progress, keep_partial=True)
         self._unchanged(version)
+        if not len(tracks):
+            raise vd.DataError(wording.nothing_left(settings))
         used = vd.config.build(vd.tracking.Track, tracks.info["parameters"], "Track")
         self.steps = {"open": self.steps["open"], "track": Step("track", {"settings": used}), **self._forget()}
         self.tracks = tracks
@@ -130,6 +132,12 @@ class Session:
     def rollout(self, steps: int | None = None, seed: int = 1, progress: Any = nothing, **options: Any) -> Any:
         """Run the model from the first frame on; as many frames as the data have if `steps` is None."""
         data, model = self.data, self._need("model", "Fit a model first, or open one: there is nothing to roll out.")
+        of_fields = hasattr(model, "free_energy")
+        if of_fields != isinstance(data, vd.Fields):
+            raise vd.ModelError("The model is one of fields, and these are tracks of particles. Fit a model to them, "
+                                "or open the fields that it was learned from." if of_fields else
+                                "The model is one of particles, and these are fields. Fit a gradient flow to them, or "
+                                "open the tracks that it was learned from.")
         version = self.version
         count = steps or (data.n_frames if hasattr(data, "n_frames") else 100)
         future = model.rollout(data, steps=count, seed=seed, progress=progress, **options)

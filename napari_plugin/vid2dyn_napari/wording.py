@@ -122,6 +122,15 @@ def _literal(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
+def nothing_left(settings: Any) -> str:
+    """Why a table of tracks may be empty, and what to do."""
+    said = "No track is left. "
+    if settings.min_length > 1:
+        said += f"None is seen in {settings.min_length} frames (min_length): lower it, or link better with a larger " \
+                "search_range or memory. "
+    return said + "If the preview of Detect shows no rings either, lower minmass or change the diameter."
+
+
 def toml(steps: Mapping[str, Any], *, fields: bool, folder: str | os.PathLike[str] | None) -> str:
     """The steps of a session as an experiment file."""
     if "open" not in steps:

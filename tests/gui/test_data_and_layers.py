@@ -245,6 +245,17 @@ def test_a_verb_forgets_what_hung_on_what_it_replaces(session: Session, gas: vd.
         made.toml()
 
 
+def test_a_model_of_fields_is_not_let_loose_on_tracks(gas: vd.Trajectories) -> None:
+    made = Session()
+    made.simulate(vd.simulators.Arrhenius(kernel=(1.0,), sites=100, realisations=60), seed=3)
+    made.fit(vd.GradientFlow(knots=5))
+    model, step = made.model, made.steps["fit"]
+    made.take(gas, Step("table", {}))
+    made.model, made.steps["fit"] = model, step
+    with pytest.raises(vd.ModelError, match="one of fields, and these are tracks"):
+        made.rollout(5)
+
+
 def test_a_result_that_nobody_wants_any_more_is_dropped(gas: vd.Trajectories) -> None:
     made = Session()
     made.take(gas, Step("table", {}))

@@ -311,6 +311,30 @@ def test_broken_file_is_said_in_words(panel: Any, qtbot: Any, tmp_path: Path, na
     assert not panel.session.steps
 
 
+def test_what_a_stranger_may_do_wrong_is_said_in_words(panel: Any, qtbot: Any, tmp_path: Path) -> None:
+    track_clip(qtbot, panel, "20")
+    tracking, before = section(panel, "Track and check"), panel.session.tracks
+    type_in(qtbot, tracking.form.fields["min_length"], "5000")
+    click(qtbot, tracking.track_button)
+    done(qtbot, panel)
+    assert "None is seen in 5000 frames" in tracking.message.text()
+    fit = section(panel, "Fit")
+    for name, text, said in (("cutoff", "-1", "Brownian: cutoff = -1.0 must be"), ("cutoff", "99", "too small for"),
+                             ("cutoff", "x", "not a number")):
+        type_in(qtbot, fit.form.fields[name], text)
+        if fit.fit_button.isEnabled():
+            click(qtbot, fit.fit_button)
+            done(qtbot, panel)
+            assert said in fit.message.text()
+            assert "Brownian: Brownian" not in fit.message.text()
+    export = section(panel, "Export")
+    export.folder.setText("/proc/nowhere/out")
+    click(qtbot, export.export_button)
+    done(qtbot, panel)
+    assert "cannot be made" in export.message.text()
+    assert panel.session.tracks is before, "what was there is still there"
+
+
 def test_dragged_cut_becomes_a_setting(panel: Any, qtbot: Any) -> None:
     track_clip(qtbot, panel, "20")
     tracking = section(panel, "Track and check")
@@ -392,6 +416,11 @@ def test_lattice_from_sample_to_profiles(panel: Any, qtbot: Any, monkeypatch: py
         assert np.abs(model.values[start, -1] - exact[start][-1]).max() < 0.05
         mean = carlo.values[carlo.starts == start][:, -1].mean(axis=0).reshape(10, -1).mean(axis=1)
         assert np.abs(mean - exact[start][-1].reshape(10, -1).mean(axis=1)).max() < 0.06
+    type_in(qtbot, roll.forms[vd.experiment.FieldRollout].fields["cells"], "50")
+    click(qtbot, roll.run_button)
+    done(qtbot, panel)
+    assert panel.session.future.n_cells == 50, roll.message.text()
+    assert not roll.message.text()
     script = panel.session.script()
     assert "vd.GradientFlow()" in script
     assert "dt=" in script

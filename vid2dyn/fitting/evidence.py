@@ -76,11 +76,17 @@ def judge(recording: Recording, held_out: np.ndarray, pair: PairPotential | None
 
 def likelihoods(recording: Recording, held_out: np.ndarray, pair: PairPotential | None, stiffness: float,
                 centre: np.ndarray, diffusion: float, noise_scale: float) -> tuple[float, float]:
-    """Mean log-likelihood of a step that was learned from, and of one that was held out; as `judge` has the latter."""
+    """Mean log-likelihood of a step that was learned from, and of one that was held out; as `judge` has the latter.
+
+    Both are nan for forces so stiff that a step has no likelihood, as a round on the way may find them.
+    """
     trusted = recording.weight[recording.steps] > 0.99
     force, hessian = force_and_stiffness(recording, pair, stiffness, centre)
-    train, later = (residuals(recording, force, hessian, diffusion, noise_scale, some & trusted).log_likelihood
-                    for some in (~held_out, held_out))
+    try:
+        train, later = (residuals(recording, force, hessian, diffusion, noise_scale, some & trusted).log_likelihood
+                        for some in (~held_out, held_out))
+    except np.linalg.LinAlgError:
+        return float("nan"), float("nan")
     return (float(train.mean()) if train.size else float("nan"), float(later.mean()) if later.size else float("nan"))
 
 

@@ -23,7 +23,7 @@ _FIRST = {"Brownian": ("cutoff", "trap", "stationary"), "Metriplectic": ("cutoff
           "GradientFlow": ("knots", "force_range")}
 
 
-PATIENCE, GRACE = 700, 20_000
+PATIENCE, GRACE = 900, 20_000
 """Milliseconds for a fit to hear that it is to stop, and to put together the model it keeps."""
 
 
@@ -105,9 +105,13 @@ class Fit(Section):
             self.shown = session.model
             self.result.setText("" if session.model is None else report_of(session.model))
             self._remember({} if session.model is None else session.model.report)
-        if session.ready("data") and session.data is not self.seen:
-            self.seen = session.data
+        data = session.data if session.ready("data") else None
+        if data is not self.seen:
+            self.seen = data
             self._forget_the_rest()
+            self.asked = None
+            if data is None:
+                return
             moving = getattr(self.seen, "velocities", None) is not None
             wanted = "Metriplectic" if moving else "Brownian"
             if session.fields is None and wanted in self.known:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from vid2dyn_napari.panel import Panel
 
 
+LONGEST = 20
+"""Times of the data up to which the true process is simulated again."""
+
+
 class Rollout(Section):
     """Form, layers beside the data, overlays."""
 
@@ -158,22 +162,20 @@ class Rollout(Section):
             return
         future, k = self.panel.session.future, self.slider.value()
         self.time_label.setText(f"t = {future.times[k]:.3g}")
-        n = future.values.shape[2]
-        cells = (np.arange(n) + 0.5) / n
         draw = []
         for start in range(len(future.values)):
             lines: list[Any] = []
             carlo, exact = self.lattice["carlo"], self.lattice["exact"]
             if carlo is not None:
                 some = carlo.values[carlo.starts == start][:, k].astype(float)
-                block = max(1, n // 50)
+                block = max(1, some.shape[1] // 50)
                 mean = some.reshape(len(some), -1, block).mean(axis=2)
                 value, error = (np.repeat(v, block) for v in (mean.mean(axis=0), mean.std(axis=0) / len(some) ** 0.5))
                 lines.append(("Monte Carlo", value, error, styles.DATA))
             lines.append(("model", future.values[start, k], None, styles.MODEL))
             if exact is not None:
                 lines.append(("exact", exact[start][k], None, styles.TRUTH))
-            draw.append(plots.profile(cells, lines, f"start {start + 1}, t = {future.times[k]:.3g}"))
+            draw.append(plots.profile(lines, f"start {start + 1}, t = {future.times[k]:.3g}"))
         self.canvas.show_plots([[one] for one in draw])
 
 
@@ -204,5 +206,9 @@ def flow(session: Any, settings: Any, simulator: Any, progress: Any,
     profiles = simulator.profiles() if hasattr(simulator, "profiles") else future.values[:, 0]
     found["exact"] = truth.exact_flow(simulator, profiles, future.times)
     found["why"] = "" if found["exact"] is not None else "The exact mobility of this process is not known."
+    if future.times[-1] > LONGEST * session.fields.times[-1]:
+        found["why"] = (f"{found['why']} Monte Carlo is left out: it would run more than {LONGEST} times as long as "
+                        "the data do.").strip()
+        return found
     found["carlo"] = truth.monte_carlo(simulator, future.times, realisations, settings.seed, progress)
     return found
