@@ -33,8 +33,8 @@ class GradientFlow(Recipe):
     Parameters
     ----------
     elements : int or None
-        Test functions on the ring; must divide the cells. None: about one for every 10 cells. All of them see the
-        drift.
+        Test functions on the ring; must divide the cells. None: about one for every 10 cells, 60 at most. All of
+        them see the drift; the time of a fit grows as their cube.
     fluctuation_wave : int
         Shortest waves whose fluctuations tell of the mobility [elements]. Short ones have a lower one where sites
         depend on each other: 3 % at 25 sites for an attraction of 2 kT.

@@ -116,12 +116,12 @@ def _shape(low: float, high: float, knots: int, capacity: float | None) -> Densi
 
 
 def _default_elements(cells: int) -> int:
-    """The divisor of `cells` that makes elements of about 10 cells, at least 4 and at most 200 elements."""
+    """The divisor of `cells` that makes elements of about 10 cells, or about 60 elements if those are fewer."""
     possible = [n for n in range(4, min(200, cells // 4) + 1) if cells % n == 0]
     if not possible:
         raise DataError(f"{cells} cells cannot be split evenly into elements of at least 4 cells. Use a number of "
                         "cells with more divisors, such as 480 or 500.")
-    return min(possible, key=lambda n: abs(np.log(n * 10 / cells)))
+    return min(possible, key=lambda n: abs(np.log(n / min(0.1 * cells, 60))))
 
 
 def _laws(model: GradientFlowModel) -> dict[str, float]:
