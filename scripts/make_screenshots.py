@@ -64,8 +64,14 @@ class Studio:
         return self.panel.sections[name]
 
     def picture(self, name: str) -> Path:
-        """Write one picture."""
-        self.settle()
+        """Write one picture, when everything has found its place."""
+        before: list[Any] = []
+        for _ in range(20):
+            self.settle()
+            now = [section.geometry() for section in self.panel.sections.values()]
+            if now == before:
+                break
+            before = now
         path = self.folder / f"{name}.png"
         self.viewer.window.screenshot(str(path), flash=False, canvas_only=False)
         print(path)
