@@ -162,9 +162,8 @@ def predict(row: dict[str, Any], model: Any, simulator: Any, low: float, high: f
     reach = min(20.0, 2e9 / (300 * simulator.trials(fine, last)))
     waits = last * np.array([0.1, 0.3, 1.0]) * reach
     direct = dataclasses.replace(simulator, windows=tuple(waits), realisations=300).run_from(fine, seed=seed + 1)
-    begin = fine.reshape(200, -1).mean(axis=1) if simulator.sites % 200 == 0 else rho
-    ahead = flow(model.landscape, begin, direct.times[1:])
-    known = None if truth is None else flow(exact_landscape(simulator, low, high), begin, direct.times[1:])
+    ahead = flow(model.landscape, rho, direct.times[1:])
+    known = None if truth is None else flow(exact_landscape(simulator, low, high), rho, direct.times[1:])
     size = np.abs(modes(fine)).max()
     row["KMC"] = float(np.sqrt((np.abs(modes(direct.mean()[0, 1:]) - modes(ahead)) ** 2).mean()) / size)
     chi = float(np.mean(1 / model.curvature(rho)))

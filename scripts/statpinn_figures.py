@@ -67,11 +67,14 @@ def in_time(ax: Axes, prediction: dict[str, Any]) -> None:
 
 def beside_simulation(ax: Axes, under: Axes, prediction: dict[str, Any]) -> None:
     """Learned, simulated and exact profiles, and their differences from the learned one (band: chance, 2 sd)."""
-    groups = 50
-    x = (np.arange(groups) + 0.5) / groups
+    groups, sites = 50, prediction["kmc"].shape[1]
+    at = np.arange(sites) / sites
+    x = at.reshape(groups, -1).mean(axis=1)
 
     def cells(profile: np.ndarray) -> np.ndarray:
-        return profile.reshape(groups, -1).mean(axis=1)
+        """Means of groups of sites, of a profile on any number of places."""
+        places = np.arange(len(profile)) / len(profile)
+        return np.interp(at, places, profile, period=1.0).reshape(groups, -1).mean(axis=1)
 
     chance = 2 * np.sqrt(prediction["chi"] * groups / prediction["particles of a profile"])
     under.axhspan(-chance, chance, color="0.9", lw=0)
