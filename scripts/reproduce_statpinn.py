@@ -73,13 +73,13 @@ def box(strength: float, width: float, realisations: int) -> Any:
 
 
 FAR: dict[str, Any] = {"force_range": 50, "elements": 50, "fluctuation_wave": 2}
-LONG: dict[str, Any] = {"fluctuation_wave": 8}
+LONG: dict[str, Any] = {"fluctuation_wave": 8, "knots": 7}
 CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "ssep": (exclusion((), 50.0, 6000, STARTS), {}),
     "zrp": (S.ZeroRange(sites=500, starts=((1.0, 0.85, 3), (0.45, 0.3, 3), (1.5, 0.4, 3)), windows=windows(16, 75.0),
                         realisations=9000), {}),
     "nn+1": (exclusion((1.0,), 50.0, 10_000), {}),
-    "nn+2": (exclusion((2.0,), 150.0, 20_000, SLOWER_STARTS), {**LONG, "knots": 8}),
+    "nn+2": (exclusion((2.0,), 150.0, 20_000, SLOWER_STARTS), LONG),
     "nn-1": (exclusion((-1.0,), 15.0, 12_000), {}),
     "nn-2": (exclusion((-2.0,), 3.0, 16_000), {}),
     "kac+2": (box(2.0, 200.0, 1000), FAR),

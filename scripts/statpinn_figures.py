@@ -92,7 +92,7 @@ def beside_simulation(ax: Axes, under: Axes, prediction: dict[str, Any]) -> None
     ax.set(xlabel="x", ylabel="density")
     under.set(xlabel="x", ylabel="less the learned one (dashed: exact)")
     ax.legend(frameon=False)
-    under.legend(frameon=False, fontsize=8)
+    under.legend(fontsize=8)
 
 
 def learned(ax: Axes, model: Any, quantity: str, rho: np.ndarray, exact: np.ndarray | None) -> None:
