@@ -105,16 +105,17 @@ def working(bench: Bench) -> None:
         say(f"fit, {'compiling' if warm else 'compiled'}", seconds, "s")
         bench.ticks(f"while fitting, {'compiling' if warm else 'compiled'}", None if warm else 50.0)
     sections["Fit"].fit_button.click()
-    bench.until(lambda: bool(sections["Fit"].worth))                       # a round is done, so there is a model to keep
+    bench.until(lambda: bool(sections["Fit"].worth))         # a round is done, so there is a model to keep
     sections["Fit"].cancel_button.click()
     say("stop a fit, the best so far kept as a model", bench.until(lambda: not panel.worker.busy), "s", 1.0)
     say("rounds of the model that was kept", float(panel.session.model.report["stopped_early"]["rounds"]), "")
     bench.until(lambda: not [t for t in threading.enumerate() if t.name == "vid2dyn verb"])
     sections["Track and check"].unfold()
+    bench.settle(2.0)                                     # what was learned is drawn
+    before = panel.session.tracks
     sections["Track and check"].track_button.click()
     bench.settle(0.1)
     sections["Track and check"].cancel_button.click()
-    before = panel.session.tracks
     say("cancel tracking, what is done kept and drawn",
         bench.until(lambda: panel.session.tracks is not before and "tracks" in panel.ours), "s", 1.0)
     bench.until(lambda: not panel.worker.busy)

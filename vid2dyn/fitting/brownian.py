@@ -199,7 +199,7 @@ def _with_pairs(tracks: Trajectories, recording: Recording, recipe: Brownian, fi
     found = refine(recording, studio, first, noise_scale=fixed, stationary=recipe.stationary, judge=worth,
                    held_out=HELD_OUT, place=place, stop=stop, keep_partial=keep_partial, progress=progress)
     if found.left_off is not None:                   # no films say how well D and the noise are known: the data do
-        errors = _jackknife(recording, fixed)
+        errors = _jackknife(recording, fixed, groups=8)
         found = dataclasses.replace(found, fitted=dataclasses.replace(
             found.fitted, diffusion_stderr=errors[0], noise_stderr=errors[1]))
     fitted, p = found.fitted, found.fitted.parameters
