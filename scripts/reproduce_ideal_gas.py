@@ -146,6 +146,37 @@ def fisher(speeds: tuple[float, ...] = (0.0, 5.0, 10.0, 20.0, 30.0)) -> list[dic
     return rows
 
 
+def bias(seeds: range, knots: int = 10) -> dict[str, Any]:
+    """Score at the true numbers, summed over vortices: what a fit would be off by, and z in independent directions.
+
+    Without bias the score of every step has the mean zero given the past, so its sum over its own spread is normal.
+    """
+    names = ("ln T0", "1/c", "n", "C²", "A²", "B²")
+    total, information, squares = np.zeros(6), np.zeros((6, 6)), np.zeros((6, 6))
+    for seed in seeds:
+        tracks = VORTEX.run(seed=seed)
+        layout, theta = true_numbers(VORTEX, knots)
+        data = FluidSteps.of(tracks, VORTEX.cutoff)
+        found = sweep(data, theta, layout, np.zeros(data.n), information_every=20)
+        way = np.zeros((6, layout.size))
+        way[0, 0] = 1.0
+        for row, at in enumerate((1, 2, 6), start=1):
+            way[row, at] = theta[at]
+        half = layout.thermal + layout.knots + 3
+        way[4, layout.thermal:half], way[5, half:] = theta[layout.thermal:half], theta[half:]
+        score = found.score @ way.T
+        total += score.sum(axis=0)
+        squares += score.T @ score
+        information += way @ found.information @ way.T
+    size = np.sqrt(np.diag(information))
+    _, vectors = np.linalg.eigh(information / np.outer(size, size))
+    spread = np.sqrt(np.einsum("ak,ab,bk->k", vectors, squares / np.outer(size, size), vectors))
+    inverse = np.linalg.inv(information)
+    return {"off by": dict(zip(names, (inverse @ total).tolist(), strict=True)),
+            "standard error": dict(zip(names, np.sqrt(np.diag(inverse @ squares @ inverse)).tolist(), strict=True)),
+            "z": (vectors.T @ (total / size) / spread).tolist()}
+
+
 def page(model: Any, held_out: vd.Trajectories, curves: dict[str, Any], out: Path) -> None:
     """One page of figures."""
     import matplotlib
@@ -259,8 +290,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("ideal_gas"))
     parser.add_argument("--repeats", type=int, default=6, help="vortices that the rollouts are compared with")
     parser.add_argument("--fisher", action="store_true", help="also the information of several flows")
+    parser.add_argument("--bias", action="store_true", help="only: bias of the score at the truth, 12 vortices")
     parser.add_argument("--steps", type=int, default=300, help="steps of the vortex that is learned from")
     arguments = parser.parse_args()
+    if arguments.bias:
+        found = bias(range(1, 13))
+        for name, off in found["off by"].items():
+            print(f"{name:6s} off by {off:+7.2%} ± {found['standard error'][name]:.2%}")
+        print("in independent directions, standard errors:", *(f"{z:+.1f}" for z in found["z"]))
+        return
     arguments.out.mkdir(parents=True, exist_ok=True)
 
     def told(done: int, total: int, what: str) -> None:

@@ -237,4 +237,3 @@ def test_equation_of_state_is_that_of_its_energy():
 def test_layout_names_and_parts():
     layout, theta = numbers()
     assert len(layout.names) == layout.size == len(theta)
-    assert not dataclasses.replace(layout, active=np.zeros(layout.size, bool)).conducts

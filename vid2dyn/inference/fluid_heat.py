@@ -132,7 +132,7 @@ def conducted(step: Step, T: np.ndarray, T_of: np.ndarray, heat: np.ndarray,
     """Heat with that of conduction over dt from T on, the slopes of the latter, and the mean of rate times dt."""
     layout, kappa = step.layout, step.theta[6]
     heat_of = np.zeros_like(step.S_of)
-    if not layout.conducts:
+    if not (kappa > 0 or layout.active[6]):
         return heat, heat_of, 0.0
     i, j, _ = step.ends
     flow, soft = _flow(step), step.state.softness

@@ -52,11 +52,6 @@ class Layout:
         return (*NAMES, "C²", "start", *(f"A² {k}" for k in count), *(f"B² {k}" for k in count))
 
     @property
-    def conducts(self) -> bool:
-        """Whether temperatures differ and even out."""
-        return bool(self.active[6]) or bool(self.active[1])
-
-    @property
     def kernel_norm(self) -> float:
         """W(0) of Lucy's kernel [1/µm^dim]."""
         return 5.0 / (math.pi * self.cutoff**2) if self.dim == 2 else 105.0 / (16.0 * math.pi * self.cutoff**3)
