@@ -146,16 +146,18 @@ def fisher(speeds: tuple[float, ...] = (0.0, 5.0, 10.0, 20.0, 30.0)) -> list[dic
     return rows
 
 
-def bias(seeds: range, knots: int = 10) -> dict[str, Any]:
+def bias(seeds: range, knots: int = 10, heat_capacity: float = 1.0) -> dict[str, Any]:
     """Score at the true numbers, summed over vortices: what a fit would be off by, and z in independent directions.
 
     Without bias the score of every step has the mean zero given the past, so its sum over its own spread is normal.
+    `heat_capacity` times the true one is taken, to plant an error.
     """
     names = ("ln T0", "1/c", "n", "C²", "A²", "B²")
     total, information, squares = np.zeros(6), np.zeros((6, 6)), np.zeros((6, 6))
     for seed in seeds:
         tracks = VORTEX.run(seed=seed)
         layout, theta = true_numbers(VORTEX, knots)
+        theta[1] /= heat_capacity
         data = FluidSteps.of(tracks, VORTEX.cutoff)
         found = sweep(data, theta, layout, np.zeros(data.n), information_every=20)
         way = np.zeros((6, layout.size))

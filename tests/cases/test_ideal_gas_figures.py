@@ -13,12 +13,16 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 
 @pytest.fixture(scope="module")
-def figures(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def script() -> Any:
     sys.path.insert(0, str(SCRIPTS))
     try:
-        script = importlib.import_module("reproduce_ideal_gas")
+        return importlib.import_module("reproduce_ideal_gas")
     finally:
         sys.path.remove(str(SCRIPTS))
+
+
+@pytest.fixture(scope="module")
+def figures(script: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return script.reproduce(tmp_path_factory.mktemp("gas"), compare=("isothermal",))
 
 
@@ -43,13 +47,25 @@ def test_hidden_entropy_of_a_vortex_never_seen(figures):
 
 @pytest.mark.case
 def test_rollouts_of_three_flows(figures):
-    """Asked: 2, 2, 3 and 1 %; where noise alone gives more, no more than it.
-
-    The temperature is noise over friction, and 300 steps of a vortex tell its scale to 1.1 % at best (information at
-    the true numbers: `fisher`). So VACF(0) is asked within 2.5 times that, and the MSD within 3.5 %.
-    """
+    """Within 2, 2, 3 and 1 %; where noise alone gives more, no more than it."""
     for name, row in figures["flows"].items():
         assert row["rdf"] <= 0.02, name
-        assert row["msd"] <= max(0.035, row["msd noise"]), name
+        assert row["msd"] <= max(0.02, row["msd noise"]), name
         assert row["vacf"] <= max(0.03, row["vacf noise"]), name
-        assert abs(row["VACF(0)"]) <= max(0.028, row["vacf noise"]), name
+        assert abs(row["VACF(0)"]) <= max(0.01, row["vacf noise"]), name
+
+
+@pytest.mark.case
+def test_score_has_no_bias_at_the_truth(script):
+    """Eight vortices of 300 steps; each of six directions beyond 5.2 standard errors by chance in 2e-7 cases.
+
+    Found are errors of 5.2 of those that `bias` gives: 2 % in T, 1.7 % in 1/c, 1.4 % in n, 2 % in A² and B². A planted
+    5 % of 1/c is found.
+    """
+    found = script.bias(range(1, 9))
+    assert max(abs(z) for z in found["z"]) < 5.2
+    assert all(error < limit for error, limit in zip(found["standard error"].values(),
+                                                     (0.006, 0.005, 0.004, 0.02, 0.005, 0.005), strict=True))
+    planted = script.bias(range(1, 9), heat_capacity=0.95)
+    assert max(abs(z) for z in planted["z"]) > 5.2
+    assert planted["off by"]["1/c"] < -0.025
