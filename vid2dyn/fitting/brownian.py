@@ -20,6 +20,7 @@ from vid2dyn.errors import DataError, ModelError
 from vid2dyn.fitting.checkpoint import Checkpoint, PathLike, key_of
 from vid2dyn.fitting.course import Course, checked, stopped_early
 from vid2dyn.fitting.design import Field, moments
+from vid2dyn.fitting.doubles import without_doubles
 from vid2dyn.fitting.evidence import judge, laws, likelihoods
 from vid2dyn.fitting.indirect import Parameters, Refined, Studio, refine
 from vid2dyn.fitting.likelihood import FreeDiffusion, free_diffusion
@@ -73,6 +74,10 @@ def fit_brownian(tracks: Trajectories, recipe: Brownian, seed: int = 0, progress
         raise DataError("These trajectories are not linked (particle = -1 everywhere), so nothing is known of how "
                         "particles move. Track the video with vd.track, or give the table a column 'particle'.")
     tracks, warnings = _trusted_lags(tracks)
+    if recipe.cutoff is not None:
+        tracks.units.require("micrometre_per_pixel", "frames_per_second", for_what="Fitting a Brownian model")
+        tracks, said = without_doubles(tracks, recipe.cutoff)
+        warnings += said
     recording = Recording.of(tracks, recipe.cutoff)
     if tracks.units.exposure is None:
         warnings.append("The exposure is unknown and taken as zero; if the shutter was open for long, the localisation "
