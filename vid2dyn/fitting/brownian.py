@@ -76,8 +76,8 @@ def fit_brownian(tracks: Trajectories, recipe: Brownian, seed: int = 0, progress
     tracks, warnings = _trusted_lags(tracks)
     if recipe.cutoff is not None:
         tracks.units.require("micrometre_per_pixel", "frames_per_second", for_what="Fitting a Brownian model")
-        tracks, said = without_doubles(tracks, recipe.cutoff)
-        warnings += said
+        tracks, doubled = without_doubles(tracks, recipe.cutoff)
+        warnings += doubled
     recording = Recording.of(tracks, recipe.cutoff)
     if tracks.units.exposure is None:
         warnings.append("The exposure is unknown and taken as zero; if the shutter was open for long, the localisation "
