@@ -33,7 +33,7 @@ def test_trap_stiffness_from_film(bench_video: ModuleType, shutter: float) -> No
 
 @SHUTTER
 def test_wca_potential_from_film(bench_video: ModuleType, shutter: float) -> None:
-    """Within 0.1 kT at every r with at least 100 pairs, mean of six films: the largest error of one scatters by 0.035."""
+    """Within 0.1 kT at every r with at least 100 pairs, mean of six films (one alone scatters by 0.035)."""
     films = [bench_video.pair_film("wca", shutter, seed) for seed in bench_video.fresh(6)]
     assert np.mean([f.max_dU for f in films]) < 0.1
     assert np.mean([f.cover_potential for f in films]) > 0.9
