@@ -39,7 +39,7 @@ from vid2dyn.readers import open_video
 from vid2dyn.score import DetectionScore, joint_bound, pair_distance_bias, phase_p
 from vid2dyn.simulators import Renderer, render
 from vid2dyn.simulators.challenge import DENSITIES, SNRS, TrackingChallenge
-from vid2dyn.tracking import Track, automatic_minmass, detector
+from vid2dyn.tracking import Track, automatic_minmass, detector, settings_in_force
 from vid2dyn.tracking.phase import phase_correction
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -120,7 +120,7 @@ def locate() -> None:
         for name, apart, depth in (("apart", 12.0, 8), ("apart", 12.0, 16), ("random", 0.0, 8)):
             truth = scattered(np.random.default_rng(size), size, count, apart)
             frame = exposed(truth, size, 1, 24.0, depth=depth)
-            settings = Track(diameter=11, minmass=automatic_minmass([frame], Track(diameter=11)))
+            settings = settings_in_force([frame], Track(diameter=11))
             theirs = {"diameter": 11, "minmass": automatic_minmass([frame], Track(diameter=11, compat="trackpy"))}
             find, peer_find = detector(settings), partial(peer, frame, **theirs)
             fast, slow = timed(partial(find, frame), peer_find)

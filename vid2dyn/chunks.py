@@ -9,7 +9,7 @@
 What is finished lies beside the output until that is written::
 
     movie.parts/source.json             SHA-256 of the movie
-    movie.parts/<key>/plan.json         minmass in force; <key> names the movie's content and the settings of detection
+    movie.parts/<key>/plan.json         minmass, ... as chosen; <key> names the movie's content and how it is searched
     movie.parts/<key>/00000100.parquet  features of the frames from 100 on
     movie.parts/<key>/links-<key>/      particle numbers, and the state of the linker after each part
     movie.parts/<key>/manifest.json     hashes of the parts and of the output
@@ -39,7 +39,7 @@ from vid2dyn.stages import fingerprint
 from vid2dyn.tracking import Track
 from vid2dyn.tracking.assemble import linked_features, write_tracks
 from vid2dyn.tracking.features import Features, find_features
-from vid2dyn.tracking.movie import Plan, plan_of
+from vid2dyn.tracking.movie import CHOSEN, Plan, plan_of
 from vid2dyn.units import Units
 from vid2dyn.video import Video
 from vid2dyn.workers import in_processes
@@ -242,11 +242,11 @@ def _prepare(path: Path, parts: Path, settings: Track, options: Mapping[str, Any
     plan_file = folder / "plan.json"
     try:
         known = json.loads(plan_file.read_text())
-        plan = plan_of(video, dataclasses.replace(settings, minmass=float(known["minmass"]), spot=known["spot"]))
+        plan = plan_of(video, dataclasses.replace(settings, **{name: known[name] for name in CHOSEN}))
         plan = dataclasses.replace(plan, settings=settings)
     except (OSError, ValueError, KeyError, TypeError, ConfigError):
         plan = plan_of(video, settings)
-        _write_json(plan_file, {"minmass": plan.in_force.minmass, "spot": plan.in_force.spot})
+        _write_json(plan_file, plan.chosen())
     return _Work(path, dict(options), video, plan, key, digest, folder, part_frames)
 
 

@@ -5,6 +5,7 @@ a time; `Track` holds all settings. Every position carries a calibrated standard
 `vid2dyn.tracking.information`.
 """
 
+from vid2dyn.tracking.choice import frame_numbers, settings_in_force
 from vid2dyn.tracking.detect import COLUMNS, FLAGS, CrockerGrier, Detector
 from vid2dyn.tracking.detectors import detector
 from vid2dyn.tracking.filters import keep
@@ -21,4 +22,5 @@ from vid2dyn.tracking.suggest import Proposal, propose
 
 __all__ = ["COLUMNS", "FLAGS", "CameraNoise", "CrockerGrier", "Detector", "LinkStream", "Linker", "NearestLinks",
            "PhaseCorrection", "Proposal", "SpotFitter", "Track", "automatic_minmass", "camera_noise", "centroid_std",
-           "detector", "keep", "phase_correction", "propose", "relink", "track", "without_phase_bias"]
+           "detector", "frame_numbers", "keep", "phase_correction", "propose", "relink", "settings_in_force",
+           "track", "without_phase_bias"]

@@ -41,7 +41,7 @@ class Features:
     columns : (rows, 10) float64 array
         `COLUMNS` of every detection, frame after frame.
     crowded : int
-        Detections with a neighbour nearer than 1.3 diameters.
+        Detections whose centroid is bent by a neighbour nearer than 1.3 diameters; 0 where spots are fitted.
     """
 
     start: int
@@ -133,8 +133,8 @@ def find_features(video: Video, settings: Track, start: int, stop: int, progress
 
 
 def crowded(features: np.ndarray, settings: Track) -> int:
-    """How many detections of one frame have a neighbour nearer than 1.3 diameters."""
-    if len(features) < 2:
+    """How many detections of one frame are centroids with a neighbour nearer than 1.3 diameters."""
+    if settings.compat != "trackpy" or len(features) < 2:
         return 0
     nearest = cKDTree(features[:, :2]).query(features[:, :2], k=2)[0][:, 1]
     return int((nearest < OVERLAP * settings.diameter).sum())

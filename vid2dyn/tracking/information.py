@@ -128,33 +128,43 @@ def _nearest(spots, i, near, reach, chosen):
 def together(shape, spots, which, start, neighbours, reach, out):
     """Standard errors of spots `which` with those of their neighbours within `reach` [px].
 
-    `out` (N, 3) as left by `alone` is changed.
+    `which` holds every spot with a neighbour within `reach`. `out` (N, 3) as left by `alone` is changed.
     """
-    rows = np.zeros((2, LONGEST))
-    chosen = np.zeros(MOST + 1, np.int64)
-    full, block, sums = np.zeros((3 * MOST + 3, 3 * MOST + 3)), np.zeros((3, 3)), np.zeros((2, 8))
+    rows, sums = np.zeros((2, LONGEST)), np.zeros((2, 8))
+    chosen, full = np.zeros(MOST + 1, np.int64), np.zeros((3 * MOST + 3, 3 * MOST + 3))
+    own, shared = np.zeros((spots.shape[0], 3, 3)), np.zeros((neighbours.size, 3, 3))
+    limit = reach * reach
+    for i in which:                                                # every block once
+        _block(spots, i, i, shape, rows, sums, own[i])
+        for t in range(start[i], start[i + 1]):
+            j = neighbours[t]
+            if (spots[i, 0] - spots[j, 0]) ** 2 + (spots[i, 1] - spots[j, 1]) ** 2 < limit:
+                _block(spots, i, j, shape, rows, sums, shared[t])
     for i in which:
         if not out[i, 2] < np.inf:
             continue
         n = _nearest(spots, i, neighbours[start[i]:start[i + 1]], reach, chosen)
+        full[:3 * n, :3 * n] = 0.0
         for a in range(n):
-            for b in range(n):
-                k, l = chosen[a], chosen[b]
-                if (spots[k, 0] - spots[l, 0]) ** 2 + (spots[k, 1] - spots[l, 1]) ** 2 < reach * reach:
-                    _block(spots, k, l, shape, rows, sums, block)
-                else:
-                    block[:, :] = 0.0
-                for p in range(3):
-                    for q in range(3):
-                        full[3 * a + p, 3 * b + q] = block[p, q] / (out[chosen[a], 2] * out[chosen[b], 2])
+            k = chosen[a]
+            for p in range(3):
+                for q in range(3):
+                    full[3 * a + p, 3 * a + q] = own[k, p, q] / out[k, 2] ** 2
+            for t in range(start[k], start[k + 1]):
+                for b in range(n):
+                    if chosen[b] == neighbours[t]:
+                        scale = out[k, 2] * out[chosen[b], 2]
+                        for p in range(3):
+                            for q in range(3):
+                                full[3 * a + p, 3 * b + q] = shared[t, p, q] / scale
         m = full[:3 * n, :3 * n]
         m = 0.5 * (m + m.T)
         for k in range(3 * n):
             m[k, k] *= 1.0 + 1e-9
-        own = _inverse_block(m)
-        if own[0] > 0.0 and own[1] > 0.0:
+        variance = _inverse_block(m)
+        if variance[0] > 0.0 and variance[1] > 0.0:
             scale = spots[i, 3] ** 2 / spots[i, 2]
-            out[i, 0], out[i, 1] = scale * math.sqrt(own[0]), scale * math.sqrt(own[1])
+            out[i, 0], out[i, 1] = scale * math.sqrt(variance[0]), scale * math.sqrt(variance[1])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -18,7 +18,7 @@ import math
 import numpy as np
 from numba import njit
 
-from vid2dyn.tracking.gaussians import LONGEST, bell, eights, image_sums, square
+from vid2dyn.tracking.gaussians import LONGEST, eights, image_sums, square
 
 NEAR = 6.0
 """Distance below which spots are fitted together [widths]: alone, each would be pulled by 0.0007 w there (and by
@@ -31,21 +31,26 @@ _LITTLE = 10.0                     # rests that a neighbour may move without lin
 
 
 @njit(cache=True, nogil=True)
-def _own(first, size, centre, width, rows):
-    """rows[0..2] = g, g d, g d² on a square's pixels along one axis; the sums of g², g² d, g² d², g, g d."""
+def _own(first, size, centre, s, factor, rows):
+    """rows[0..2] = g, g d, g d² on a square's pixels along one axis; the sums of g², g² d, g² d², g, g d.
+
+    s = 1 / width², factor = exp(-s): the profile by recurrence, as `vid2dyn.tracking.gaussians.bell` does.
+    """
     g, gd, gdd = rows[0], rows[1], rows[2]
-    bell(centre, first, size, width, g)
+    u = first - centre
+    value, ratio = math.exp(-0.5 * u * u * s), math.exp(-(u + 0.5) * s)
     s0 = s1 = s2 = p0 = p1 = 0.0
     for k in range(size):
-        d = first + k - centre
-        v = g[k]
-        e = v * d
-        gd[k], gdd[k] = e, e * d
-        p0 += v
+        d = u + k
+        e = value * d
+        g[k], gd[k], gdd[k] = value, e, e * d
+        p0 += value
         p1 += e
-        s0 += v * v
-        s1 += v * e
+        s0 += value * value
+        s1 += value * e
         s2 += e * e
+        value *= ratio
+        ratio *= factor
     return s0, s1, s2, p0, p1
 
 
@@ -71,38 +76,39 @@ def _cross(rows, first, size, other, s, factor):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _inverse(m, out):
-    """out becomes the inverse of the (4, 4) matrix m, which is destroyed; False where it is not positive."""
-    out[:, :] = 0.0
-    for k in range(4):
-        out[k, k] = 1.0
-    for k in range(4):
-        if not m[k, k] > 0.0:
-            return False
-        scale = 1.0 / m[k, k]
-        for q in range(4):
-            m[k, q] *= scale
-            out[k, q] *= scale
-        for i in range(4):
-            if i != k:
-                f = m[i, k]
-                for q in range(4):
-                    m[i, q] -= f * m[k, q]
-                    out[i, q] -= f * out[k, q]
+def _inverse(y, x, count, out):
+    """out becomes the inverse of the (4, 4) matrix M of the columns g, 1, g dy, g dx; False where it is not positive.
+
+    From the sums of `_own` along y and x and the number of pixels. By blocks of two: with M = (A B; B' D), W = A⁻¹ B
+    and S = D - B' W, the blocks of the inverse are A⁻¹ + W S⁻¹ W', -W S⁻¹ and S⁻¹.
+    """
+    m00, m01, m11 = y[0] * x[0], y[3] * x[3], count
+    m02, m03, m12, m13 = y[1] * x[0], y[0] * x[1], y[4] * x[3], y[3] * x[4]
+    m22, m23, m33 = y[2] * x[0], y[1] * x[1], y[0] * x[2]
+    det = m00 * m11 - m01 * m01
+    if not (m00 > 0.0 and det > 0.0):
+        return False
+    scale = 1.0 / det
+    a00, a01, a11 = m11 * scale, -m01 * scale, m00 * scale
+    w00, w01 = a00 * m02 + a01 * m12, a00 * m03 + a01 * m13
+    w10, w11 = a01 * m02 + a11 * m12, a01 * m03 + a11 * m13
+    s00 = m22 - m02 * w00 - m12 * w10
+    s01 = m23 - m02 * w01 - m12 * w11
+    s11 = m33 - m03 * w01 - m13 * w11
+    det = s00 * s11 - s01 * s01
+    if not (s00 > 0.0 and det > 0.0):
+        return False
+    scale = 1.0 / det
+    i00, i01, i11 = s11 * scale, -s01 * scale, s00 * scale
+    v00, v01 = w00 * i00 + w01 * i01, w00 * i01 + w01 * i11
+    v10, v11 = w10 * i00 + w11 * i01, w10 * i01 + w11 * i11
+    out[0, 0], out[1, 1] = a00 + v00 * w00 + v01 * w01, a11 + v10 * w10 + v11 * w11
+    out[0, 1] = out[1, 0] = a01 + v00 * w10 + v01 * w11
+    out[0, 2], out[0, 3], out[1, 2], out[1, 3] = -v00, -v01, -v10, -v11
+    out[2, 0], out[3, 0], out[2, 1], out[3, 1] = -v00, -v01, -v10, -v11
+    out[2, 2], out[3, 3] = i00, i11
+    out[2, 3] = out[3, 2] = i01
     return True
-
-
-@njit(cache=True, nogil=True)
-def _normal(y, x, ny, nx, m):
-    """m = sums of products of the columns g, 1, g dy, g dx, from the sums along y and x."""
-    m[0, 0], m[1, 1] = y[0] * x[0], ny * nx
-    m[2, 2], m[3, 3] = y[2] * x[0], y[0] * x[2]
-    m[0, 1] = m[1, 0] = y[3] * x[3]
-    m[0, 2] = m[2, 0] = y[1] * x[0]
-    m[0, 3] = m[3, 0] = y[0] * x[1]
-    m[1, 2] = m[2, 1] = y[4] * x[3]
-    m[1, 3] = m[3, 1] = y[3] * x[4]
-    m[2, 3] = m[3, 2] = y[1] * x[1]
 
 
 @njit(cache=True, nogil=True)
@@ -181,8 +187,9 @@ def fit_jointly(image, spots, start, index, coupled, still, most, touched):
     beyond = np.empty(n)
     rows_y, rows_x = np.zeros((3, LONGEST)), np.zeros((3, LONGEST))
     weights, columns = np.zeros((4, LONGEST + 7), np.float32), np.zeros((5, LONGEST + 7), np.float32)
-    data, m, inverse = np.zeros(5), np.zeros((4, 4)), np.zeros((4, 4))
+    data, inverse = np.zeros(5), np.zeros((4, 4))
     near = coupled * coupled
+    width = s = factor = 0.0
     for done in range(most):
         count = _awake(spots, start, index, still, near, last, slot, member)
         if count == 0:
@@ -193,8 +200,9 @@ def fit_jointly(image, spots, start, index, coupled, still, most, touched):
             touched[i] = True
             first[k] = pairs
             cy, cx, w = spots[i, 0], spots[i, 1], spots[i, 3]
-            s = 1.0 / (w * w)
-            factor = math.exp(-s)
+            if w != width:
+                width, s = w, 1.0 / (w * w)
+                factor = math.exp(-s)
             y0, ny = square(cy, w, image.shape[0])
             x0, nx = square(cx, w, image.shape[1])
             base[k, :] = 0.0
@@ -204,9 +212,8 @@ def fit_jointly(image, spots, start, index, coupled, still, most, touched):
             if ny < 3 or nx < 3:
                 spots[i, 6] = 0.0
                 continue
-            y, x = _own(y0, ny, cy, w, rows_y), _own(x0, nx, cx, w, rows_x)
-            _normal(y, x, ny, nx, m)
-            if not _inverse(m, inverse):
+            y, x = _own(y0, ny, cy, s, factor, rows_y), _own(x0, nx, cx, s, factor, rows_x)
+            if not _inverse(y, x, float(ny * nx), inverse):
                 continue
             from_x, wide = eights(x0, nx, image.shape[1])
             shift = x0 - from_x

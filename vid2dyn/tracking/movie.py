@@ -15,17 +15,17 @@ from vid2dyn.config import recipe
 from vid2dyn.errors import DataError
 from vid2dyn.files import sha256
 from vid2dyn.progress import Cancelled, Progress, silent
+from vid2dyn.tracking.choice import frame_numbers, left_open, settings_in_force
 from vid2dyn.tracking.detect import COLUMNS
 from vid2dyn.tracking.features import OVERLAP, checked, crowded, features_of
 from vid2dyn.tracking.filters import keep
 from vid2dyn.tracking.link import NearestLinks
-from vid2dyn.tracking.minmass import automatic_minmass
 from vid2dyn.tracking.settings import Track
-from vid2dyn.tracking.shape_choice import spot_shape
 from vid2dyn.trajectories import Trajectories
 from vid2dyn.video import Video
 
-_LOOKED_AT = 5                    # frames that choose minmass
+CHOSEN = ("minmass", "spot", "spot_width")
+"""Settings that are chosen from the movie where they are automatic."""
 
 
 def track(video: Video, settings: Track | None = None, progress: Progress = silent, *,
@@ -48,8 +48,8 @@ def track(video: Video, settings: Track | None = None, progress: Progress = sile
     -------
     Trajectories
         Columns frame, particle, y, x, y_std, x_std [px], mass, size, ecc, signal, raw_mass, flag. `field_of_view` is
-        the frame, `info` holds source, sha256, codec, inter_coded, parameters, minmass (the one in force),
-        versions and warnings.
+        the frame, `info` holds source, sha256, codec, inter_coded, parameters, minmass, spot and spot_width
+        (those in force), versions and warnings.
 
     Raises
     ------
@@ -122,7 +122,7 @@ class Plan:
     settings : Track
         As given.
     in_force : Track
-        The same with `minmass` and `spot` chosen.
+        The same with `minmass`, `spot` and `spot_width` chosen.
     start, stop : int
         First frame and the one after the last.
     """
@@ -143,12 +143,16 @@ class Plan:
             digest = sha256(video.path)
         return {"source": video.path.name, "sha256": digest, "codec": info.codec, "inter_coded": info.inter_coded,
                 "parameters": recipe(self.settings), "minmass": float(self.in_force.minmass or 0.0),
-                "spot": self.in_force.spot, "warnings": warnings,
+                "spot": self.in_force.spot, "spot_width": self.in_force.spot_width, "warnings": warnings,
                 "versions": {name: version(name) for name in ("vid2dyn", "trackpy", "numpy")}}
+
+    def chosen(self) -> dict[str, Any]:
+        """Name and value of the settings that may have been chosen."""
+        return {name: getattr(self.in_force, name) for name in CHOSEN}
 
     def until(self, stop: int) -> Plan:
         """The plan of a movie that was left at frame `stop`: settings that repeat it, what was chosen included."""
-        settings = dataclasses.replace(self.settings, stop=stop, minmass=self.in_force.minmass, spot=self.in_force.spot)
+        settings = dataclasses.replace(self.settings, stop=stop, **self.chosen())
         return Plan(settings, dataclasses.replace(self.in_force, stop=stop), self.start, stop)
 
     def nothing(self, video: Video) -> str:
@@ -176,19 +180,10 @@ def plan_of(video: Video, settings: Track) -> Plan:
     stop = len(video) if settings.stop is None else min(settings.stop, len(video))
     if settings.start >= stop:
         raise DataError(f"{video.path}: nothing from start = {settings.start}; the movie has {len(video)} frames.")
-    in_force = settings
-    if settings.spot == "auto" and settings.compat == "none":
-        in_force = dataclasses.replace(in_force, spot=spot_shape(_spread(video, settings.start, stop, 2), settings))
-    if settings.minmass is None:
-        minmass = automatic_minmass(_spread(video, settings.start, stop, _LOOKED_AT), in_force)
-        in_force = dataclasses.replace(in_force, minmass=minmass)
-    return Plan(settings, in_force, settings.start, stop)
-
-
-def _spread(video: Video, start: int, stop: int, count: int) -> list[np.ndarray]:
-    """`count` frames spread evenly over start <= frame < stop."""
-    numbers = np.unique(np.linspace(start, stop - 1, count).round().astype(int))
-    return [checked(video[int(k)], int(k), video) for k in numbers]
+    if not left_open(settings):
+        return Plan(settings, settings, settings.start, stop)
+    frames = [checked(video[k], k, video) for k in frame_numbers(settings.start, stop)]
+    return Plan(settings, settings_in_force(frames, settings), settings.start, stop)
 
 
 class Count:

@@ -7,6 +7,7 @@ from numba import njit
 
 _RING = 1.5
 
+
 @njit(cache=True, nogil=True)
 def neighbours(y, x, reach):
     """Neighbours within `reach` [px], by cells of that size.
@@ -34,19 +35,7 @@ def neighbours(y, x, reach):
     nearest, start = np.full(n, np.inf), np.zeros(n + 1, np.int64)
     if n == 0:
         return start, np.empty(0, np.int64), nearest
-    top, left = y.min(), x.min()
-    rows, columns = int((y.max() - top) / reach) + 1, int((x.max() - left) / reach) + 1
-    cell = np.empty(n, np.int64)
-    first = np.zeros(rows * columns + 1, np.int64)
-    for i in range(n):
-        cell[i] = int((y[i] - top) / reach) * columns + int((x[i] - left) / reach)
-        first[cell[i] + 1] += 1
-    for c in range(rows * columns):
-        first[c + 1] += first[c]
-    place, member = first.copy(), np.empty(n, np.int64)
-    for i in range(n):
-        member[place[cell[i]]] = i
-        place[cell[i]] += 1
+    cell, first, member, rows, columns = _cells(y, x, reach)
     index, count = np.empty(4 * n + 16, np.int64), 0
     for i in range(n):
         row, column = cell[i] // columns, cell[i] % columns
@@ -91,28 +80,55 @@ def distinct(maxima, filtered, reach, valley):
     """
     n, far = maxima.shape[0], (_RING * reach) ** 2
     own = np.ones(n, np.bool_)
+    edge = int(_RING * reach) + 1
+    cell, first, member, rows, columns = _cells(maxima[:, 0], maxima[:, 1], float(edge))
     for i in range(n):
         y, x = maxima[i]
         height = filtered[y, x]
-        for j in range(i - 1, -1, -1):
-            dy, dx = y - maxima[j, 0], x - maxima[j, 1]
-            if dy > _RING * reach:
-                break
-            square = dy * dy + dx * dx
-            if square > far:
-                continue
-            other = filtered[maxima[j, 0], maxima[j, 1]]
-            lower = min(height, other)
-            if lower < 0.25 * max(height, other):
-                own[i if height < other else j] = False
-                continue
-            if square > reach * reach:
-                continue
-            steps = max(abs(dy), abs(dx))
-            lowest = lower
-            for k in range(1, steps):
-                a, b = y - dy * k / steps, x - dx * k / steps
-                lowest = min(lowest, filtered[int(np.floor(a + 0.5)), int(np.floor(b + 0.5))])
-            if lower - lowest < max(valley, 0.1 * lower):
-                own[i if height < other else j] = False
+        row, column = cell[i] // columns, cell[i] % columns
+        for r in range(max(row - 1, 0), row + 1):                   # those before it in reading order
+            low, high = r * columns + max(column - 1, 0), r * columns + min(column + 1, columns - 1)
+            for place in range(first[low], first[high + 1]):
+                j = member[place]
+                dy, dx = y - maxima[j, 0], x - maxima[j, 1]
+                square = dy * dy + dx * dx
+                if j >= i or square > far:
+                    continue
+                other = filtered[maxima[j, 0], maxima[j, 1]]
+                lower = min(height, other)
+                if lower < 0.25 * max(height, other):
+                    own[i if height < other else j] = False
+                    continue
+                if square > reach * reach:
+                    continue
+                steps = max(abs(dy), abs(dx))
+                lowest = lower
+                for k in range(1, steps):
+                    a, b = y - dy * k / steps, x - dx * k / steps
+                    lowest = min(lowest, filtered[int(np.floor(a + 0.5)), int(np.floor(b + 0.5))])
+                if lower - lowest < max(valley, 0.1 * lower):
+                    own[i if height < other else j] = False
     return own
+
+
+@njit(cache=True, nogil=True)
+def _cells(y, x, edge):
+    """Square cells of that edge: the cell of each point, first entry of each cell and the points in the order of their
+    cells, rows and columns of cells."""
+    n = y.size
+    if n == 0:
+        return np.empty(0, np.int64), np.zeros(2, np.int64), np.empty(0, np.int64), 1, 1
+    top, left = y.min(), x.min()
+    rows, columns = int((y.max() - top) / edge) + 1, int((x.max() - left) / edge) + 1
+    cell = np.empty(n, np.int64)
+    first = np.zeros(rows * columns + 1, np.int64)
+    for i in range(n):
+        cell[i] = int((y[i] - top) / edge) * columns + int((x[i] - left) / edge)
+        first[cell[i] + 1] += 1
+    for c in range(rows * columns):
+        first[c + 1] += first[c]
+    place, member = first.copy(), np.empty(n, np.int64)
+    for i in range(n):
+        member[place[cell[i]]] = i
+        place[cell[i]] += 1
+    return cell, first, member, rows, columns

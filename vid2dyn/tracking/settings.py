@@ -54,8 +54,8 @@ class Track:
         particles on their own, and fit that; "ring" also searches with it. "auto" chooses by what a Gaussian and a
         measured profile leave of the light in two frames (`vid2dyn.tracking.shape_choice`).
     spot_width : float, optional
-        Width (standard deviation) of a particle's image where a Gaussian is fitted [px]; None measures it in every
-        frame.
+        Width (standard deviation) of a particle's image where a Gaussian is fitted [px]. None measures it in a few
+        frames of the movie, and takes the same for all.
     compat : {"none", "trackpy"}
         "trackpy" finds features as trackpy does, to the last bit (whole grey levels, centroids over a round mask,
         one of two features closer than `separation` dropped); to repeat published numbers.

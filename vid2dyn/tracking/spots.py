@@ -18,7 +18,7 @@ from vid2dyn.tracking.shapes import fit_measured
 
 _SIGNIFICANT = 3.5                 # standard deviations of the filtered noise that a maximum must exceed
 _VALLEY = 5.0                      # and the depth of the valley between two of them
-_NOISE_PIXELS = 30_000             # pixels that the noise of a frame is measured on
+_NOISE_PIXELS = 20_000             # pixels that the noise of a frame is measured on
 _WIDTHS_FROM = 80                  # spots that the typical width is measured on
 _START = 4.6                       # diameters of a mask per width of a spot, where nothing better is known
 
@@ -55,6 +55,7 @@ class SpotFitter(Detector):
         self.noise_size = max(settings.noise_size, settings.diameter / 4) if rings else settings.noise_size
         self.boxcar = max(settings.boxcar, 2 * settings.diameter + 1) if rings else settings.boxcar
         self.filter_gain = noise_gain(self.noise_size, self.boxcar)
+        self.bounds = np.array([0.6, settings.diameter / 2.0])             # of a spot's width
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
         return self.with_misfit(frame)[0]
@@ -75,16 +76,34 @@ class SpotFitter(Detector):
         `image` and `filtered`, float32 of the frame's shape, become the frame with bright particles and that
         band-passed.
         """
-        settings = self.settings
-        noise = _bright(frame, settings.invert, image)
-        level = float(np.median(image[::8, ::8]))
-        deviation = noise.std(level) * self.filter_gain
-        threshold = settings.threshold_for(frame.dtype)
-        _, maxima = band_pass(image, self.noise_size, self.boxcar, max(threshold, _SIGNIFICANT * deviation),
-                              filtered)
-        maxima = maxima[distinct(maxima, filtered, float(settings.diameter), _VALLEY * deviation)]
+        maxima, noise, level = self._maxima(frame, image, filtered)
         model = (noise.offset, noise.gain, noise.floor)
         return (self._fitted(image, filtered, maxima, model, level) if len(maxima) else None), model
+
+    def width(self, frame: np.ndarray) -> tuple[float, bool] | None:
+        """The typical width of the spots of a frame [px], and whether enough of them stand alone to be sure.
+
+        None where there are no spots.
+        """
+        image, filtered = _buffers(frame.shape)
+        maxima, noise, level = self._maxima(frame, image, filtered)
+        if not len(maxima):
+            return None
+        width, sure = self._width(image, filtered, maxima)
+        if sure:
+            return width, True
+        fitted = self._fitted(image, filtered, maxima, (noise.offset, noise.gain, noise.floor), level)
+        return (float(fitted.spots[0, 3]), False) if len(fitted.spots) else None
+
+    def _maxima(self, frame: np.ndarray, image: np.ndarray, filtered: np.ndarray,
+                ) -> tuple[np.ndarray, CameraNoise, float]:
+        """Pixels (M, 2) where spots may be, the noise of pixels, and the level of the background [grey levels]."""
+        noise = _bright(frame, self.settings.invert, image)
+        level = float(np.median(image[::8, ::8]))
+        deviation = noise.std(level) * self.filter_gain
+        threshold = max(self.settings.threshold_for(frame.dtype), _SIGNIFICANT * deviation)
+        _, maxima = band_pass(image, self.noise_size, self.boxcar, threshold, filtered)
+        return maxima[distinct(maxima, filtered, float(self.settings.diameter), _VALLEY * deviation)], noise, level
 
     def _fitted(self, image: np.ndarray, filtered: np.ndarray, maxima: np.ndarray,
                 noise: tuple[float, float, float], level: float) -> Fitted:
@@ -94,23 +113,20 @@ class SpotFitter(Detector):
             spots = _starts(image, filtered, maxima, self.noise_size, 0.0)
             spots[:, 4] = level
             return fit_measured(image, spots, radius, noise, True, 0.5 * settings.diameter)
-        bounds = np.array([0.6, settings.diameter / 2.0])
-        width, sure = self._width(image, filtered, maxima, bounds)
+        width, sure = self._width(image, filtered, maxima)
         spots = _starts(image, filtered, maxima, width, settings.noise_size)
         if settings.minmass:                               # what cannot reach it, by far, need not be fitted
             spots = spots[spots[:, 2] * (2.0 * np.pi * width**2) > 0.5 * settings.minmass]
-        fitted = fit_all(image, spots, width, sure, bounds, noise)
+        fitted = fit_all(image, spots, width, sure, self.bounds, noise)
         if self.measured == "disc" and len(fitted.spots):
             return fit_measured(image, fitted.spots, radius, noise, False, 0.5 * settings.diameter)
         return fitted
 
-    def _width(self, image: np.ndarray, filtered: np.ndarray, maxima: np.ndarray,
-               bounds: np.ndarray) -> tuple[float, bool]:
+    def _width(self, image: np.ndarray, filtered: np.ndarray, maxima: np.ndarray) -> tuple[float, bool]:
         """The typical width of a spot [px], and whether crowds had no part in it."""
-        settings = self.settings
-        if settings.spot_width is not None:
-            return settings.spot_width, True
-        return typical_width(image, filtered, maxima, settings.diameter, bounds)
+        if self.settings.spot_width is not None:
+            return self.settings.spot_width, True
+        return typical_width(image, filtered, maxima, self.settings.diameter, self.bounds)
 
     def _table(self, image: np.ndarray, filtered: np.ndarray, fitted: Fitted, threshold: float,
                ceiling: float) -> tuple[np.ndarray, np.ndarray]:

@@ -16,10 +16,10 @@ from scipy.spatial import cKDTree
 from vid2dyn.errors import DataError
 from vid2dyn.progress import Progress, silent
 from vid2dyn.tracking.candidates import candidates
+from vid2dyn.tracking.choice import settings_in_force
 from vid2dyn.tracking.detectors import detector
 from vid2dyn.tracking.features import checked
 from vid2dyn.tracking.link import LinkStream
-from vid2dyn.tracking.minmass import automatic_minmass
 from vid2dyn.tracking.settings import Track
 from vid2dyn.tracking.spot_scale import highest, scale_response
 from vid2dyn.video import Video
@@ -113,20 +113,19 @@ def propose(video: Video, given: Track | None = None, progress: Progress = silen
     invert = given.invert or dark
     base = dataclasses.replace(given, diameter=diameter, invert=invert,
                                search_range=min(given.search_range, max(video.shape)))
-    minmass = given.minmass if given.minmass is not None else \
-        automatic_minmass([a for _, a, _ in frames[:_FULL]], base)
-    find = detector(dataclasses.replace(base, minmass=minmass))
+    in_force = settings_in_force([a for _, a, _ in frames[:_FULL]], base)
+    find = detector(in_force)
     found = []
     for done, (_, a, b) in enumerate(frames):
         found.append((find(a)[:, :2], find(b)[:, :2]))
         progress(done + 1, len(frames), "looking at frames")
-    everything = detector(dataclasses.replace(base, minmass=0.0))
+    everything = detector(dataclasses.replace(in_force, minmass=0.0))
     mass = np.concatenate([everything(a)[:, 4] for _, a, _ in frames[:_FULL]])
     displacement, drift, step, spacing = _motion(found, video)
     search_range = given.search_range if given.search_range != default.search_range else \
         _range(displacement, drift, step)
     ambiguous = _ambiguous(found, search_range)
-    track = dataclasses.replace(base, minmass=float(f"{minmass:.4g}"), search_range=search_range)
+    track = dataclasses.replace(base, minmass=float(f"{in_force.minmass:.4g}"), search_range=search_range)
     notes = (*unsure, *_notes(track, step, drift, spacing, ambiguous))
     return Proposal(track, scales, response, width, mass, displacement, step, drift, spacing, ambiguous,
                     frames[0][0], notes)
@@ -168,8 +167,7 @@ def _doubled(given: Track, invert: bool, width: float, frames: Sequence[tuple[in
     looked = [a for _, a, _ in frames[:_FULL]]
     settings = dataclasses.replace(given, invert=invert, diameter=diameter,
                                    search_range=min(given.search_range, max(frames[0][1].shape)))
-    minmass = given.minmass if given.minmass is not None else automatic_minmass(looked, settings)
-    find = detector(dataclasses.replace(settings, minmass=minmass))
+    find = detector(settings_in_force(looked, settings))
     found = [find(frame)[:, :2] for frame in looked]
     nearest = [cKDTree(a).query(a, k=2)[0][:, 1] for a in found if len(a) > 1]
     return float((np.concatenate(nearest) < _MATES * diameter).mean()) if nearest else 1.0

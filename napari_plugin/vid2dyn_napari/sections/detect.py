@@ -46,7 +46,7 @@ class Detect(Section):
         self.timer = QTimer(self)
         self.timer.setSingleShot(True)
         self.timer.timeout.connect(self.preview)
-        self.minmass: tuple[Any, float] | None = None
+        self.in_force: tuple[Any, Any] | None = None
         self.shown: Any = None
         for signal in (self.form.changed, self.live.toggled, self.opened, panel.time_changed):
             signal.connect(self.soon)
@@ -54,7 +54,7 @@ class Detect(Section):
     def refresh(self) -> None:
         """Another recording: look at it."""
         if self.shown is not self.panel.session.video:
-            self.shown, self.minmass = self.panel.session.video, None
+            self.shown, self.in_force = self.panel.session.video, None
             self.soon()
 
     def leave(self) -> None:
@@ -83,7 +83,7 @@ class Detect(Section):
             self.panel.drop("preview")
             return
         frame = int(np.clip(self.panel.frame, 0, len(video) - 1))
-        known = self.minmass
+        known = self.in_force
 
         def verb(_: Any) -> Any:
             return look(video, settings, frame, known)
@@ -94,11 +94,11 @@ class Detect(Section):
         self.panel.drop("preview")
         self.fail(error)
 
-    def _show(self, settings: Any, frame: int, found: tuple[np.ndarray, float, float]) -> None:
+    def _show(self, settings: Any, frame: int, found: tuple[np.ndarray, Any, float]) -> None:
         if not self.is_open or not self.live.isChecked() or self.panel.closed:
             return
-        features, minmass, seconds = found
-        self.minmass = (settings, minmass)
+        features, in_force, seconds = found
+        self.in_force = (settings, in_force)
         video = self.panel.session.video
         sizes, names = layers.scale(video.units)
         existing = self.panel.ours.get("preview")
@@ -114,7 +114,7 @@ class Detect(Section):
                 "axis_labels": ("y", "x"), "opacity": 0.9}, "points")
             self.panel.viewer.layers.selection.active = active
         automatic = " (chosen from the noise)" if settings.minmass is None else ""
-        self.say(f"{len(features)} particles in frame {frame}, brighter than minmass {minmass:.4g}{automatic}; "
+        self.say(f"{len(features)} particles in frame {frame}, brighter than minmass {in_force.minmass:.4g}{automatic}; "
                  f"{1e3 * seconds:.0f} ms.", "good" if len(features) else "note")
 
     def suggest(self) -> None:
@@ -131,8 +131,10 @@ class Detect(Section):
         self.soon()
 
 
-def look(video: Any, settings: Any, frame: int, known: tuple[Any, float] | None) -> tuple[np.ndarray, float, float]:
-    """Features in one frame, the minmass in force, and the seconds of the search.
+def look(video: Any, settings: Any, frame: int, known: tuple[Any, Any] | None) -> tuple[np.ndarray, Any, float]:
+    """Features in one frame, the settings in force, and the seconds of the search.
+
+    `known` are settings and those in force for them, from a frame before.
 
     Raises
     ------
@@ -140,14 +142,12 @@ def look(video: Any, settings: Any, frame: int, known: tuple[Any, float] | None)
         When a length is larger than the frame.
     """
     settings.fits(*video.shape)
-    if settings.minmass is not None:
-        minmass = settings.minmass
-    elif known is not None and known[0] == settings:
-        minmass = known[1]
+    if known is not None and known[0] == settings:
+        in_force = known[1]
     else:
-        few = np.unique(np.linspace(0, len(video) - 1, 5).round().astype(int))
-        minmass = vd.tracking.automatic_minmass([video[int(k)] for k in few], settings)
+        few = vd.tracking.frame_numbers(0, len(video))
+        in_force = vd.tracking.settings_in_force([video[k] for k in few], settings)
     image = video[frame]
     begin = time.perf_counter()
-    features = vd.tracking.detector(dataclasses.replace(settings, minmass=minmass))(image)
-    return features, float(minmass), time.perf_counter() - begin
+    features = vd.tracking.detector(in_force)(image)
+    return features, in_force, time.perf_counter() - begin

@@ -1,0 +1,82 @@
+"""What the settings leave open, chosen from a few frames of a movie and then the same in all of them.
+
+The shape of a spot, its width and the least brightness of a particle belong to the movie. Measured anew in every frame
+they would scatter: positions in a crowd follow the width, counts follow the brightness.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from vid2dyn.tracking.minmass import automatic_minmass
+from vid2dyn.tracking.settings import Track
+from vid2dyn.tracking.shape_choice import spot_shape
+from vid2dyn.tracking.spots import SpotFitter
+
+LOOKED_AT = 5
+"""Frames that are looked at, spread over the movie."""
+
+
+def frame_numbers(start: int, stop: int) -> list[int]:
+    """Numbers of the frames to look at, of start <= frame < stop.
+
+    >>> frame_numbers(10, 51)
+    [10, 20, 30, 40, 50]
+    """
+    return [int(k) for k in np.unique(np.linspace(start, stop - 1, LOOKED_AT).round().astype(int))]
+
+
+def left_open(settings: Track) -> bool:
+    """Whether anything is to be chosen.
+
+    >>> left_open(Track()), left_open(Track(compat="trackpy", minmass=20))
+    (True, False)
+    """
+    found = settings.compat == "trackpy" or (settings.spot != "auto" and (
+        settings.spot == "ring" or settings.spot_width is not None))
+    return settings.minmass is None or not found
+
+
+def settings_in_force(frames: Sequence[np.ndarray], settings: Track) -> Track:
+    """The settings with `spot`, `spot_width` and `minmass` filled in where they are automatic.
+
+    Parameters
+    ----------
+    frames : sequence of (H, W) arrays
+        A few frames spread over the movie; the shape is asked of the first and the last one.
+    settings : Track
+        What is given in it stays. With compat = "trackpy" only `minmass` is chosen.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> y, x = np.mgrid[:96, :96]
+    >>> spots = sum(100 * np.exp(-((y - a) ** 2 + (x - b) ** 2) / 8) for a, b in [(30, 30), (64, 60)])
+    >>> frame = (spots + rng.normal(20, 4, y.shape)).clip(0, 255).astype(np.uint8)
+    >>> chosen = settings_in_force([frame], Track(diameter=11))
+    >>> chosen.spot, round(chosen.spot_width, 1), chosen.minmass > 0
+    ('gaussian', 2.0, True)
+    """
+    if settings.compat == "none":
+        if settings.spot == "auto":
+            ends = [frames[0], frames[-1]] if len(frames) > 1 else frames
+            settings = dataclasses.replace(settings, spot=spot_shape(ends, settings))
+        if settings.spot_width is None and settings.spot != "ring":
+            settings = dataclasses.replace(settings, spot_width=spot_width(frames, settings))
+    if settings.minmass is None:
+        settings = dataclasses.replace(settings, minmass=automatic_minmass(frames, settings))
+    return settings
+
+
+def spot_width(frames: Sequence[np.ndarray], settings: Track) -> float | None:
+    """The median over the frames of the typical width of a spot [px]; None where there are no spots.
+
+    Frames in which enough spots stand alone count before others, whose widths are less certain.
+    """
+    find = SpotFitter(dataclasses.replace(settings, minmass=settings.minmass or 0.0))
+    known = [found for frame in frames if (found := find.width(frame)) is not None]
+    widths = [width for width, sure in known if sure] or [width for width, _ in known]
+    return float(np.median(widths)) if widths else None
