@@ -15,18 +15,20 @@ from vid2dyn.tracking.minmass import automatic_minmass
 from vid2dyn.tracking.settings import Track
 from vid2dyn.tracking.shape_choice import spot_shape
 from vid2dyn.tracking.spots import SpotFitter
+from vid2dyn.video import Video
 
 LOOKED_AT = 5
 """Frames that are looked at, spread over the movie."""
+_NEAR_KEY = 12                     # frames beyond a key frame, at most
 
 
-def frame_numbers(start: int, stop: int) -> list[int]:
-    """Numbers of the frames to look at, of start <= frame < stop.
+def frame_numbers(video: Video, start: int, stop: int) -> list[int]:
+    """Numbers of the frames to look at: spread over start <= frame < stop, in a compressed movie near key frames.
 
-    >>> frame_numbers(10, 51)
-    [10, 20, 30, 40, 50]
+    A frame far from the key frame before it costs the decoding of all between.
     """
-    return [int(k) for k in np.unique(np.linspace(start, stop - 1, LOOKED_AT).round().astype(int))]
+    wanted = np.unique(np.linspace(start, stop - 1, LOOKED_AT).round().astype(int))
+    return sorted({max(start, min(int(k), video.decode_start(int(k)) + _NEAR_KEY)) for k in wanted})
 
 
 def left_open(settings: Track) -> bool:

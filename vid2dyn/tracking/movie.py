@@ -182,7 +182,7 @@ def plan_of(video: Video, settings: Track) -> Plan:
         raise DataError(f"{video.path}: nothing from start = {settings.start}; the movie has {len(video)} frames.")
     if not left_open(settings):
         return Plan(settings, settings, settings.start, stop)
-    frames = [checked(video[k], k, video) for k in frame_numbers(settings.start, stop)]
+    frames = [checked(video[k], k, video) for k in frame_numbers(video, settings.start, stop)]
     return Plan(settings, settings_in_force(frames, settings), settings.start, stop)
 
 

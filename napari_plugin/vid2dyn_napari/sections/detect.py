@@ -145,7 +145,7 @@ def look(video: Any, settings: Any, frame: int, known: tuple[Any, Any] | None) -
     if known is not None and known[0] == settings:
         in_force = known[1]
     else:
-        few = vd.tracking.frame_numbers(0, len(video))
+        few = vd.tracking.frame_numbers(video, 0, len(video))
         in_force = vd.tracking.settings_in_force([video[k] for k in few], settings)
     image = video[frame]
     begin = time.perf_counter()
