@@ -358,11 +358,13 @@ def _clean(df: pd.DataFrame) -> pd.DataFrame:
     if missing:
         raise DataError(f"The table lacks column {', '.join(missing)}; it has {', '.join(map(str, df.columns))}. "
                         "Rename the columns: frame, particle, y, x (in pixels).")
-    table = df.reset_index(drop=True).copy()
+    table = df.reset_index(drop=True)          # columns are replaced below, never written to: those of `df` stay
     if "particle" not in table:
         table["particle"] = -1
     axes = [a for a in _AXES if a in table.columns]
     for column in ["frame", "particle", *axes]:
+        if pd.api.types.is_integer_dtype(table[column].dtype) and column in ("frame", "particle"):
+            continue
         values = pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=float)
         bad = np.flatnonzero(~np.isfinite(values))
         if bad.size:
@@ -373,18 +375,25 @@ def _clean(df: pd.DataFrame) -> pd.DataFrame:
         table[column] = values
     if (table["frame"] < 0).any():
         raise DataError("Column 'frame' has negative numbers; frames count from 0.")
-    table["frame"] = table["frame"].astype(np.int32)
-    table["particle"] = table["particle"].astype(np.int64)
+    table = table.astype({"frame": np.int32, "particle": np.int64})
     for axis in axes:
         std = f"{axis}_std"
         if std in table and not (table[std].to_numpy(dtype=float) >= 0).all():
             raise DataError(f"Column {std!r} has negative or missing values; a standard error is a number >= 0. "
                             "Drop the column if it is unknown.")
-    table = table.sort_values(["particle", "frame"], kind="stable", ignore_index=True)
-    twice = (table["particle"] >= 0) & table.duplicated(["particle", "frame"])
+    if not _ahead(table).all():
+        table = table.sort_values(["particle", "frame"], kind="stable", ignore_index=True)
+    particle, frame = table["particle"].to_numpy(), table["frame"].to_numpy()
+    twice = np.append(False, (particle[1:] == particle[:-1]) & (frame[1:] == frame[:-1])) & (particle >= 0)
     if twice.any():
         row = table[twice].iloc[0]
         raise DataError(f"Particle {int(row['particle'])} has two rows in frame {int(row['frame'])} "
                         f"({int(twice.sum())} such rows). Every particle is in one place at a time: link again.")
     first: Sequence[str] = ["frame", "particle", *axes, *(f"{a}_std" for a in axes if f"{a}_std" in table)]
     return table[[*first, *(c for c in table.columns if c not in first)]]
+
+
+def _ahead(table: pd.DataFrame) -> np.ndarray:
+    """Whether each row but the first is not before the one above it, by (particle, frame)."""
+    particle, frame = table["particle"].to_numpy(), table["frame"].to_numpy()
+    return (particle[1:] > particle[:-1]) | ((particle[1:] == particle[:-1]) & (frame[1:] >= frame[:-1]))

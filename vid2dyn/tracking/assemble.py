@@ -101,7 +101,7 @@ def write_tracks(out: Path, linked: Linked, load: Load, ranges: Ranges, folder: 
     kept = linked.lengths >= linked.min_length
     lengths = np.where(kept, linked.lengths, 0)
     bucket = np.where(kept, (np.cumsum(lengths) - lengths) // BUCKET, -1)
-    nothing = rows(np.empty(0, np.int32), np.empty(0, np.int64), np.empty((0, len(COLUMNS))))
+    nothing = rows(np.empty(0, np.int32), np.empty(0, np.int64), [np.empty((0, len(COLUMNS)))])
     template = Trajectories.from_dataframe(nothing, info=info, **about)
     place = Path(tempfile.mkdtemp(dir=folder, prefix="sort-"))
     try:
@@ -129,7 +129,7 @@ def _sorted_buckets(place: Path) -> Iterator[pd.DataFrame]:
     """Tables sorted by (particle, frame), one after the other."""
     for file in sorted(place.iterdir()):
         values = np.fromfile(file).reshape(-1, 2 + len(COLUMNS))
-        table = rows(values[:, 0].astype(np.int32), values[:, 1].astype(np.int64), values[:, 2:])
+        table = rows(values[:, 0].astype(np.int32), values[:, 1].astype(np.int64), [values[:, 2:]])
         yield Trajectories.from_dataframe(table).dataframe
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -98,19 +98,22 @@ def track(video: Video, settings: Track | None = None, progress: Progress = sile
         raise DataError(plan.nothing(video))
     if len(count.counts) < plan.stop - plan.start:
         plan = plan.until(plan.start + len(count.counts))
-    table = rows(count.frame(), np.concatenate(particle), np.concatenate(found))
+    table = rows(count.frame(), np.concatenate(particle), found)
     found.clear()
     tracks = Trajectories.from_dataframe(table, units=video.units, field_of_view=video.shape,
                                          info=plan.provenance(video, [*count.notes(plan), *linker.notes()]))
     return keep(tracks, min_length=plan.settings.min_length)
 
 
-def rows(frame: np.ndarray, particle: np.ndarray, columns: np.ndarray) -> pd.DataFrame:
-    """The table of detections: frame int32, particle int64, then `COLUMNS` (flag int32, the others float64)."""
-    table = pd.DataFrame({"frame": frame, "particle": particle})
-    for k, name in enumerate(COLUMNS):
-        table[name] = columns[:, k].astype(np.int32) if name == "flag" else columns[:, k]
-    return table
+def rows(frame: np.ndarray, particle: np.ndarray, found: Sequence[np.ndarray]) -> pd.DataFrame:
+    """The table of detections by (particle, frame): frame int32, particle int64, then `COLUMNS` (flag int32, the
+    others float64); from frames in order and `found`, whose (N, 10) arrays follow each other."""
+    order = np.argsort(particle, kind="stable")
+    table = {"frame": frame[order], "particle": particle[order]}
+    for k, name in enumerate(COLUMNS):                 # one column at a time: fresh memory is what takes long
+        values = np.concatenate([block[:, k] for block in found])[order]
+        table[name] = values.astype(np.int32) if name == "flag" else values
+    return pd.DataFrame(table, copy=False)
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def distinct(maxima, filtered, reach, valley):
     n, far = maxima.shape[0], (_RING * reach) ** 2
     own = np.ones(n, np.bool_)
     edge = int(_RING * reach) + 1
-    cell, first, member, rows, columns = _cells(maxima[:, 0], maxima[:, 1], float(edge))
+    cell, first, member, _, columns = _cells(maxima[:, 0], maxima[:, 1], float(edge))
     for i in range(n):
         y, x = maxima[i]
         height = filtered[y, x]

@@ -18,7 +18,7 @@ from vid2dyn.tracking.shapes import fit_measured
 
 _SIGNIFICANT = 3.5                 # standard deviations of the filtered noise that a maximum must exceed
 _VALLEY = 5.0                      # and the depth of the valley between two of them
-_NOISE_PIXELS = 20_000             # pixels that the noise of a frame is measured on
+_NOISE_PIXELS = 30_000             # pixels that the noise of a frame is measured on
 _WIDTHS_FROM = 80                  # spots that the typical width is measured on
 _START = 4.6                       # diameters of a mask per width of a spot, where nothing better is known
 

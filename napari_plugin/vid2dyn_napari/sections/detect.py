@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -114,8 +113,8 @@ class Detect(Section):
                 "axis_labels": ("y", "x"), "opacity": 0.9}, "points")
             self.panel.viewer.layers.selection.active = active
         automatic = " (chosen from the noise)" if settings.minmass is None else ""
-        self.say(f"{len(features)} particles in frame {frame}, brighter than minmass {in_force.minmass:.4g}{automatic}; "
-                 f"{1e3 * seconds:.0f} ms.", "good" if len(features) else "note")
+        self.say(f"{len(features)} particles in frame {frame}, brighter than minmass {in_force.minmass:.4g}"
+                 f"{automatic}; {1e3 * seconds:.0f} ms.", "good" if len(features) else "note")
 
     def suggest(self) -> None:
         """Fill both forms with proposed settings."""
