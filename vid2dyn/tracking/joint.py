@@ -19,6 +19,7 @@ import numpy as np
 from numba import njit
 
 from vid2dyn.tracking.gaussians import LONGEST, eights, image_sums, square
+from vid2dyn.tracking.overlap import coupling, cross_sums, inverse, own_sums
 
 NEAR = 6.0
 """Distance below which spots are fitted together [widths]: alone, each would be pulled by 0.0007 w there (and by
@@ -28,98 +29,6 @@ COUPLED = 4.5
 _TURNS = 30                        # of the linear system, at most
 _SOLVED = 0.1                      # of the rest that a turn may still move a spot
 _LITTLE = 10.0                     # rests that a neighbour may move without linearising anew
-
-
-@njit(cache=True, nogil=True)
-def _own(first, size, centre, s, factor, rows):
-    """rows[0..2] = g, g d, g d² on a square's pixels along one axis; the sums of g², g² d, g² d², g, g d.
-
-    s = 1 / width², factor = exp(-s): the profile by recurrence, as `vid2dyn.tracking.gaussians.bell` does.
-    """
-    g, gd, gdd = rows[0], rows[1], rows[2]
-    u = first - centre
-    value, ratio = math.exp(-0.5 * u * u * s), math.exp(-(u + 0.5) * s)
-    s0 = s1 = s2 = p0 = p1 = 0.0
-    for k in range(size):
-        d = u + k
-        e = value * d
-        g[k], gd[k], gdd[k] = value, e, e * d
-        p0 += value
-        p1 += e
-        s0 += value * value
-        s1 += value * e
-        s2 += e * e
-        value *= ratio
-        ratio *= factor
-    return s0, s1, s2, p0, p1
-
-
-@njit(cache=True, nogil=True)
-def _cross(rows, first, size, other, s, factor):
-    """Sums over a square's pixels along one axis of (g, g d, g d², 1, d') times the profile centred at `other`.
-
-    d counts from the centre of the square's own spot, d' from `other`.
-    """
-    g, gd, gdd = rows[0], rows[1], rows[2]
-    u = first - other
-    value, ratio = math.exp(-0.5 * u * u * s), math.exp(-(u + 0.5) * s)
-    h0 = h1 = h2 = total = slope = 0.0
-    for k in range(size):
-        h0 += g[k] * value
-        h1 += gd[k] * value
-        h2 += gdd[k] * value
-        total += value
-        slope += (u + k) * value
-        value *= ratio
-        ratio *= factor
-    return h0, h1, h2, total, slope
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _inverse(y, x, count, out):
-    """out becomes the inverse of the (4, 4) matrix M of the columns g, 1, g dy, g dx; False where it is not positive.
-
-    From the sums of `_own` along y and x and the number of pixels. By blocks of two: with M = (A B; B' D), W = A⁻¹ B
-    and S = D - B' W, the blocks of the inverse are A⁻¹ + W S⁻¹ W', -W S⁻¹ and S⁻¹.
-    """
-    m00, m01, m11 = y[0] * x[0], y[3] * x[3], count
-    m02, m03, m12, m13 = y[1] * x[0], y[0] * x[1], y[4] * x[3], y[3] * x[4]
-    m22, m23, m33 = y[2] * x[0], y[1] * x[1], y[0] * x[2]
-    det = m00 * m11 - m01 * m01
-    if not (m00 > 0.0 and det > 0.0):
-        return False
-    scale = 1.0 / det
-    a00, a01, a11 = m11 * scale, -m01 * scale, m00 * scale
-    w00, w01 = a00 * m02 + a01 * m12, a00 * m03 + a01 * m13
-    w10, w11 = a01 * m02 + a11 * m12, a01 * m03 + a11 * m13
-    s00 = m22 - m02 * w00 - m12 * w10
-    s01 = m23 - m02 * w01 - m12 * w11
-    s11 = m33 - m03 * w01 - m13 * w11
-    det = s00 * s11 - s01 * s01
-    if not (s00 > 0.0 and det > 0.0):
-        return False
-    scale = 1.0 / det
-    i00, i01, i11 = s11 * scale, -s01 * scale, s00 * scale
-    v00, v01 = w00 * i00 + w01 * i01, w00 * i01 + w01 * i11
-    v10, v11 = w10 * i00 + w11 * i01, w10 * i01 + w11 * i11
-    out[0, 0], out[1, 1] = a00 + v00 * w00 + v01 * w01, a11 + v10 * w10 + v11 * w11
-    out[0, 1] = out[1, 0] = a01 + v00 * w10 + v01 * w11
-    out[0, 2], out[0, 3], out[1, 2], out[1, 3] = -v00, -v01, -v10, -v11
-    out[2, 0], out[3, 0], out[2, 1], out[3, 1] = -v00, -v01, -v10, -v11
-    out[2, 2], out[3, 3] = i00, i11
-    out[2, 3] = out[3, 2] = i01
-    return True
-
-
-@njit(cache=True, nogil=True)
-def _couple(y, x, dy, dx, inverse, block):
-    """block (12,) = inverse of M_i times C_ij, from the sums along y and x; (dy, dx) = centre of i less that of j."""
-    a0, a1, b0, b1 = y[1] + dy * y[0], y[2] + dy * y[1], x[1] + dx * x[0], x[2] + dx * x[1]     # g d', g d d'
-    for k in range(4):
-        p, q, r, t = inverse[k, 0], inverse[k, 1], inverse[k, 2], inverse[k, 3]
-        block[3 * k] = p * y[0] * x[0] + q * y[3] * x[3] + r * y[1] * x[0] + t * y[0] * x[1]
-        block[3 * k + 1] = p * a0 * x[0] + q * y[4] * x[3] + r * a1 * x[0] + t * a0 * x[1]
-        block[3 * k + 2] = p * y[0] * b0 + q * y[3] * x[4] + r * y[1] * b0 + t * y[0] * b1
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -187,7 +96,7 @@ def fit_jointly(image, spots, start, index, coupled, still, most, touched):
     beyond = np.empty(n)
     rows_y, rows_x = np.zeros((3, LONGEST)), np.zeros((3, LONGEST))
     weights, columns = np.zeros((4, LONGEST + 7), np.float32), np.zeros((5, LONGEST + 7), np.float32)
-    data, inverse = np.zeros(5), np.zeros((4, 4))
+    data, solver = np.zeros(5), np.zeros((4, 4))
     near = coupled * coupled
     width = s = factor = 0.0
     for done in range(most):
@@ -212,8 +121,8 @@ def fit_jointly(image, spots, start, index, coupled, still, most, touched):
             if ny < 3 or nx < 3:
                 spots[i, 6] = 0.0
                 continue
-            y, x = _own(y0, ny, cy, s, factor, rows_y), _own(x0, nx, cx, s, factor, rows_x)
-            if not _inverse(y, x, float(ny * nx), inverse):
+            y, x = own_sums(y0, ny, cy, s, factor, rows_y), own_sums(x0, nx, cx, s, factor, rows_x)
+            if not inverse(y, x, float(ny * nx), solver):
                 continue
             from_x, wide = eights(x0, nx, image.shape[1])
             shift = x0 - from_x
@@ -229,11 +138,11 @@ def fit_jointly(image, spots, start, index, coupled, still, most, touched):
             for t in range(start[i], start[i + 1]):
                 j = index[t]
                 dy, dx = cy - spots[j, 0], cx - spots[j, 1]
-                hy = _cross(rows_y, y0, ny, spots[j, 0], s, factor)
-                hx = _cross(rows_x, x0, nx, spots[j, 1], s, factor)
+                hy = cross_sums(rows_y, y0, ny, spots[j, 0], s, factor)
+                hx = cross_sums(rows_x, x0, nx, spots[j, 1], s, factor)
                 distance = dy * dy + dx * dx
                 if distance < near and slot[j] >= 0:
-                    _couple(hy, hx, dy, dx, inverse, block[pairs])
+                    coupling(hy, hx, dy, dx, solver, block[pairs])
                     column[pairs] = slot[j]
                     pairs += 1
                     close += 1
@@ -248,7 +157,7 @@ def fit_jointly(image, spots, start, index, coupled, still, most, touched):
             for q in range(4):
                 total = 0.0
                 for r in range(4):
-                    total += inverse[q, r] * data[r]
+                    total += solver[q, r] * data[r]
                 base[k, q] = total
                 left -= total * data[q]
             spots[i, 6] = max(left, 0.0) / max(ny * nx - 4, 1)
