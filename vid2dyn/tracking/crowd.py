@@ -173,14 +173,22 @@ def _revision(image: np.ndarray, fitted: Fitted, width: float, last: bool) -> tu
 
 def _revise(fitted: Fitted, keep: np.ndarray, new: np.ndarray) -> None:
     """Leave the spots that stay, append new ones; those that had a neighbour that goes are awake (a new one wakes)."""
-    for k in np.flatnonzero(~keep):
-        fitted.spots[fitted.index[fitted.start[k]:fitted.start[k + 1]], 5] = 1e3
+    _wake(fitted.spots, keep, fitted.start, fitted.index)
     fresh = Fitted.unmeasured(new)
     fitted.spots = np.concatenate([fitted.spots[keep], new])
     fitted.added = np.append(fitted.added[keep], np.ones(len(new), bool))
     fitted.errors = np.concatenate([fitted.errors[keep], fresh.errors])
     fitted.squares = np.append(fitted.squares[keep], fresh.squares)
     fitted.fresh = np.zeros(len(fitted.spots), bool)
+
+
+@njit(cache=True, nogil=True)
+def _wake(spots, keep, start, index):
+    """The neighbours of the spots that go are no longer at rest."""
+    for k in range(keep.size):
+        if not keep[k]:
+            for t in range(start[k], start[k + 1]):
+                spots[index[t], 5] = 1e3
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
