@@ -28,6 +28,8 @@ COUPLED = 4.5
 """Distance below which the error of one spot is felt in the other's [widths]."""
 _TURNS = 30                        # of the linear system, at most
 _SOLVED = 0.1                      # of the rest that a turn may still move a spot
+_OFF = 0.8                         # pixels between a spot and the middle of its square, at most: half a pixel would let
+                                   # a spot between two pixels go back and forth with its square for ever
 _LITTLE = 10.0                     # rests that a neighbour may move without linearising anew
 
 
@@ -93,7 +95,7 @@ def fit_jointly(image, spots, start, index, coupled, still, most, touched):
     slot, member, last = np.full(n, -1), np.empty(n, np.int64), np.zeros(n, np.bool_)
     first, column = np.zeros(n + 1, np.int64), np.empty(index.size, np.int64)
     block, base, now = np.empty((index.size, 12)), np.empty((n, 4)), np.empty((n, 4))
-    beyond = np.empty(n)
+    beyond, middle, stride = np.empty(n), np.full((n, 2), np.nan), np.zeros((n, 2))
     rows_y, rows_x = np.zeros((3, LONGEST)), np.zeros((3, LONGEST))
     weights, columns = np.zeros((4, LONGEST + 7), np.float32), np.zeros((5, LONGEST + 7), np.float32)
     data, solver = np.zeros(5), np.zeros((4, 4))
@@ -112,8 +114,11 @@ def fit_jointly(image, spots, start, index, coupled, still, most, touched):
             if w != width:
                 width, s = w, 1.0 / (w * w)
                 factor = math.exp(-s)
-            y0, ny = square(cy, w, image.shape[0])
-            x0, nx = square(cx, w, image.shape[1])
+            for axis in range(2):
+                if not abs(spots[i, axis] - middle[i, axis]) < _OFF:
+                    middle[i, axis] = math.floor(spots[i, axis] + 0.5)
+            y0, ny = square(middle[i, 0], w, image.shape[0])
+            x0, nx = square(middle[i, 1], w, image.shape[1])
             base[k, :] = 0.0
             now[k, 0], now[k, 1], now[k, 2], now[k, 3] = spots[i, 2], 0.0, 0.0, 0.0
             base[k, 0] = spots[i, 2]
@@ -168,7 +173,7 @@ def fit_jointly(image, spots, start, index, coupled, still, most, touched):
         first[count] = pairs
         _settle(spots, member, count, first, column, block, base, now, beyond, still)
         for k in range(count):
-            _place(spots, member[k], now[k])
+            _place(spots, member[k], now[k], stride)
     return most
 
 
@@ -215,8 +220,11 @@ def _within(a, b, limit):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _place(spots, i, p):
-    """Spot `i` moved towards the solution `p`, half a width at most."""
+def _place(spots, i, p, stride):
+    """Spot `i` moved towards the solution `p`, half a width at most, and half as far where that takes back most of the last move.
+
+    `stride` (N, 2) holds the last moves. What does not look like the model goes too far, back and forth for ever.
+    """
     w = spots[i, 3]
     if p[0] <= 0.0:
         spots[i, 2], spots[i, 4], spots[i, 5] = p[0], spots[i, 4] + p[1], 0.0
@@ -225,8 +233,12 @@ def _place(spots, i, p):
     dy, dx = p[2] * scale, p[3] * scale
     far = math.sqrt(dy * dy + dx * dx)
     part = min(1.0, 0.5 * w / far) if far > 0.0 else 1.0
+    back = dy * stride[i, 0] + dx * stride[i, 1]
+    if back < -0.5 * (stride[i, 0] ** 2 + stride[i, 1] ** 2):
+        part *= 0.5
     spots[i, 0] += part * dy
     spots[i, 1] += part * dx
     spots[i, 2] += part * (p[0] - spots[i, 2])
     spots[i, 4] += part * p[1]
-    spots[i, 5] = far
+    spots[i, 5] = part * far
+    stride[i, 0], stride[i, 1] = part * dy, part * dx

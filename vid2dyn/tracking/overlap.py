@@ -61,8 +61,8 @@ def cross_sums(rows, first, size, other, s, factor):
 def inverse(y, x, count, out):
     """out becomes the inverse of the (4, 4) matrix M of the columns g, 1, g dy, g dx; False where it is not positive.
 
-    From the sums of `own_sums` along y and x and the number of pixels. By blocks of two: with M = (A B; B' D), W = A⁻¹ B
-    and S = D - B' W, the blocks of the inverse are A⁻¹ + W S⁻¹ W', -W S⁻¹ and S⁻¹.
+    From the sums of `own_sums` along y and x and the number of pixels. By blocks of two: with M = (A B; B' D),
+    W = A⁻¹ B and S = D - B' W, the blocks of the inverse are A⁻¹ + W S⁻¹ W', -W S⁻¹ and S⁻¹.
     """
     m00, m01, m11 = y[0] * x[0], y[3] * x[3], count
     m02, m03, m12, m13 = y[1] * x[0], y[0] * x[1], y[4] * x[3], y[3] * x[4]
