@@ -221,7 +221,7 @@ def _within(a, b, limit):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _place(spots, i, p, stride):
-    """Spot `i` moved towards the solution `p`, half a width at most, and half as far where that takes back most of the last move.
+    """Spot `i` moved towards the solution `p`, half a width at most; half as far where that takes back the last move.
 
     `stride` (N, 2) holds the last moves. What does not look like the model goes too far, back and forth for ever.
     """
