@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import pytest
 
 from vid2dyn.box import LeesEdwards
+from vid2dyn.errors import DataError
 from vid2dyn.trajectories import Trajectories
 from vid2dyn.units import Units
 
@@ -27,3 +30,17 @@ def test_velocity_and_entropy_are_carried_and_saved(tmp_path: Path) -> None:
     bare = Trajectories.from_dense(x, Units(0.5, 10.0))
     assert bare.velocities is None
     assert bare.entropy is None
+
+
+def test_a_table_is_sorted_and_the_one_given_stays_as_it_was() -> None:
+    given = pd.DataFrame({"x": [3.0, 1.0, 2.0, 9.0], "y": [0.0, 0.0, 0.0, 0.0], "particle": [1, 0, 0, -1],
+                          "frame": [0, 2, 1, 1], "mass": [7, 8, 9, 1]}, index=[4, 4, 2, 0])
+    before = given.copy(deep=True)
+    tracks = Trajectories.from_dataframe(given)
+    pd.testing.assert_frame_equal(given, before)
+    assert tracks.dataframe[["particle", "frame"]].to_numpy().tolist() == [[-1, 1], [0, 1], [0, 2], [1, 0]]
+    assert tracks.dataframe["mass"].tolist() == [1, 9, 8, 7]
+    unlinked = pd.DataFrame({"frame": [0, 0], "y": [1.0, 2.0], "x": [0.0, 0.0]})       # -1 twice in a frame is no clash
+    assert len(Trajectories.from_dataframe(unlinked)) == 2
+    with pytest.raises(DataError, match="Particle 0 has two rows in frame 1"):
+        Trajectories.from_dataframe(given.assign(frame=[0, 1, 1, 1]))
