@@ -24,7 +24,7 @@ from vid2dyn.tracking.nearby import neighbours
 from vid2dyn.tracking.profiles import Profile
 
 _TURNS, _MORE = 3, 8               # of fitting, adding and dropping, at most; where no spot stands alone
-_BRIEFLY, _FINALLY = (3, 0.1), (8, 0.005)      # most passes, and rest [widths], of a fit within a turn; of the last
+_BRIEFLY, _FINALLY = (3, 0.2), (8, 0.005)      # most passes, and rest [widths], of a fit within a turn; of the last
 _REST = 0.05                       # of a spot that stands alone [widths]: a step leaves about shift/SNR of error
 _CHANGED = 0.02                    # part of the spots that is new or gone when the width is measured again
 _DOUBT = 4.0                       # standard deviations by which a mean square may exceed the noise
