@@ -7,6 +7,7 @@ number of processes; the stretches put together are the same as the whole.
 from __future__ import annotations
 
 import json
+import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +21,7 @@ from scipy.spatial import cKDTree
 from vid2dyn.errors import DataError
 from vid2dyn.files import atomic
 from vid2dyn.progress import Progress, silent
-from vid2dyn.tracking.detect import COLUMNS, finite
+from vid2dyn.tracking.detect import COLUMNS, Detector, finite
 from vid2dyn.tracking.detectors import detector
 from vid2dyn.tracking.settings import Track
 from vid2dyn.video import Video
@@ -89,8 +90,9 @@ class Features:
 def features_of(video: Video, settings: Track, start: int, stop: int) -> Iterator[tuple[int, np.ndarray]]:
     """(frame number, (N, 10) detections) of frames start <= frame < stop, in order.
 
-    The next frame is decoded meanwhile; as many frames are searched side by side as numba has threads (a worker process
-    has its share of the cores), with the same result for any number.
+    As many frames are searched side by side as numba has threads (a worker process has its share of the cores), with
+    the same result for any number. Threads take turns at the decoder; a single one has the next frame decoded
+    meanwhile.
 
     Parameters
     ----------
@@ -100,25 +102,57 @@ def features_of(video: Video, settings: Track, start: int, stop: int) -> Iterato
     Raises
     ------
     DataError
-        A frame that is not grey, not of the movie's size, or holds NaN pixels.
+        A frame that is not grey, not of the movie's size, or holds NaN pixels; after the frames before it.
     """
-    find = detector(settings)
     # trackpy's detector holds the lock of Python
     threads = 1 if settings.compat == "trackpy" else int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+    frames = video.frames(start, stop)
+    search = _Search(video, detector(settings), start, _ahead(frames) if threads == 1 else frames)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="locate")
-    at_work: deque[Future[np.ndarray]] = deque()
-    number = start
+    at_work: deque[Future[None]] = deque()
     try:
-        for done, frame in enumerate(_ahead(video.frames(start, stop))):
-            at_work.append(pool.submit(find, checked(frame, start + done, video)))
-            if len(at_work) > threads:
-                yield number, at_work.popleft().result()
-                number += 1
-        while at_work:
-            yield number, at_work.popleft().result()
-            number += 1
+        for number in range(start, stop):
+            while True:
+                while at_work and at_work[0].done():
+                    at_work.popleft()
+                while len(at_work) + len(search.done) <= threads + 1:
+                    at_work.append(pool.submit(search.next))
+                if number in search.done:
+                    break
+                at_work.popleft().result()
+            found = search.done.pop(number)
+            if found is None:
+                return
+            if isinstance(found, BaseException):
+                raise found
+            yield number, found
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+        getattr(search.frames, "close", lambda: None)()
+
+
+class _Search:
+    """Frames searched by any number of threads: `done` holds what was found by number, or what went wrong there; None
+    after the last frame."""
+
+    def __init__(self, video: Video, find: Detector, start: int, frames: Iterator[np.ndarray]) -> None:
+        self.video, self.find, self.frames, self.coming = video, find, frames, start
+        self.turn = threading.Lock()
+        self.done: dict[int, np.ndarray | BaseException | None] = {}
+
+    def next(self) -> None:
+        """Decode the next frame and search it."""
+        with self.turn:
+            number, self.coming = self.coming, self.coming + 1
+            try:
+                frame = next(self.frames, None)
+            except Exception as error:                     # told when those before it are through
+                self.done[number] = error
+                return
+        try:
+            self.done[number] = None if frame is None else self.find(checked(frame, number, self.video))
+        except Exception as error:
+            self.done[number] = error
 
 
 def find_features(video: Video, settings: Track, start: int, stop: int, progress: Progress = silent) -> Features:
