@@ -169,21 +169,42 @@ def _accumulate(image, spots, i, near, table, radius, offset, gain, floor, m, rh
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _inverse_solve(m, rhs):
-    """Solution of the symmetric 4 x 4 system whose upper triangle is m, and the last two diagonals of its inverse."""
+def _inverse_solve(m, rhs, inverse):
+    """Solution of the symmetric 4 x 4 system whose upper triangle is m, and the last two diagonals of its inverse.
+
+    `m` and `inverse` (4, 4) are overwritten. By elimination: numba's call of LAPACK takes longer and stops all threads.
+    """
     if not m[0, 0] > 0.0:
         return np.zeros(4), 0.0, 0.0
-    full = m + m.T
+    floor = 1e-12 * m[1, 1]
     for k in range(4):
-        full[k, k] = m[k, k] * (1.0 + 1e-9) + 1e-12 * m[1, 1]
-    inverse = np.linalg.inv(full)
-    return inverse @ rhs, inverse[2, 2], inverse[3, 3]
+        m[k, k] = m[k, k] * (1.0 + 1e-9) + floor
+        for q in range(4):
+            inverse[k, q] = 1.0 if k == q else 0.0
+            if q < k:
+                m[k, q] = m[q, k]
+    for k in range(4):
+        scale = 1.0 / m[k, k]
+        for q in range(4):
+            m[k, q] *= scale
+            inverse[k, q] *= scale
+        for i in range(4):
+            if i != k:
+                f = m[i, k]
+                for q in range(4):
+                    m[i, q] -= f * m[k, q]
+                    inverse[i, q] -= f * inverse[k, q]
+    solution = np.zeros(4)
+    for k in range(4):
+        for q in range(4):
+            solution[k] += inverse[k, q] * rhs[q]
+    return solution, inverse[2, 2], inverse[3, 3]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def fit(image, spots, which, start, index, table, radius, noise_model, most, tolerance, errors):
     """Spots `which` take turns until none moves more than `tolerance` [px]; `errors` (N, 3) as in `information`."""
-    m, rhs, noise = np.zeros((4, 4)), np.zeros(4), np.zeros(2)
+    m, inverse, rhs, noise = np.zeros((4, 4)), np.zeros((4, 4)), np.zeros(4), np.zeros(2)
     offset, gain, floor = noise_model
     for _ in range(most):
         moving = False
@@ -195,7 +216,8 @@ def fit(image, spots, which, start, index, table, radius, noise_model, most, tol
             if not awake:
                 continue
             _accumulate(image, spots, i, near, table, radius, offset, gain, floor, m, rhs, noise)
-            solution, inverse_y, inverse_x = _inverse_solve(m, rhs)
+            size_y, size_x = m[2, 2], m[3, 3]
+            solution, inverse_y, inverse_x = _inverse_solve(m, rhs, inverse)
             amplitude = solution[0]
             dy, dx = solution[2] / amplitude, solution[3] / amplitude
             far = math.sqrt(dy * dy + dx * dx)
@@ -211,7 +233,7 @@ def fit(image, spots, which, start, index, table, radius, noise_model, most, tol
             spots[i, 1] += dx
             spots[i, 5] = far
             moving = moving or far >= tolerance
-            vy, vx = noise[0] / m[2, 2], noise[1] / m[3, 3]
+            vy, vx = noise[0] / size_y, noise[1] / size_x
             errors[i, 0] = math.sqrt(inverse_y * vy) / amplitude
             errors[i, 1] = math.sqrt(inverse_x * vx) / amplitude
             errors[i, 2] = math.sqrt(0.5 * (vy + vx))
