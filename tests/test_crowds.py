@@ -172,6 +172,6 @@ def test_a_packing_searched_with_a_known_width_is_as_good() -> None:
 def test_frames_to_look_at_are_spread_but_near_key_frames() -> None:
     frame = np.zeros((16, 16), np.uint8)
     assert frame_numbers(AtHand([frame] * 401), 0, 401) == [0, 100, 200, 300, 400]
-    assert frame_numbers(AtHand([frame] * 401, key=250), 0, 401) == [0, 12, 262]
+    assert frame_numbers(AtHand([frame] * 401, key=250), 0, 401) == [0, 6, 256]
     assert frame_numbers(AtHand([frame] * 401, key=250), 30, 41) == [30]
     assert frame_numbers(AtHand([frame]), 0, 1) == [0]

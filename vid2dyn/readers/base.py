@@ -110,9 +110,10 @@ def colour_warning(image: np.ndarray, channel: int | None) -> tuple[str, ...]:
     """
     if image.ndim != 3 or image.shape[2] < 3:
         return ()
-    rgb = image[..., :3].astype(np.float32)
-    spread = float((rgb.max(axis=2) - rgb.min(axis=2)).mean())
-    if spread <= max(2.0, 0.02 * float(rgb.max())):
+    red, green, blue = (image[..., k].astype(np.float32) for k in range(3))
+    brightest = np.maximum(np.maximum(red, green), blue)
+    spread = float((brightest - np.minimum(np.minimum(red, green), blue)).mean())
+    if spread <= max(2.0, 0.02 * float(brightest.max())):
         return ()
     name = _COLOURS[channel_of(image.shape[2], channel, "")]
     return (f"The movie is in colour; only its {name} channel is used "

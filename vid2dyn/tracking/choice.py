@@ -19,7 +19,7 @@ from vid2dyn.video import Video
 
 LOOKED_AT = 5
 """Frames that are looked at, spread over the movie."""
-_NEAR_KEY = 12                     # frames beyond a key frame, at most
+_NEAR_KEY = 6                      # frames beyond a key frame, at most
 
 
 def frame_numbers(video: Video, start: int, stop: int) -> list[int]:

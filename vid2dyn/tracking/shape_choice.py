@@ -26,7 +26,7 @@ _BETTER = 0.3                      # the profile has to leave less than this par
 _ALIKE = 0.02                      # and less than this of all light: particles that differ have no common profile
 _BRIGHT = 0.5                      # of the brightest tenth: a spot that is asked
 _HOLLOW = 0.7                      # brightness of a ring's middle over its rim
-_EDGE = 640                        # of the middle of a large frame, which is enough to look at [px]
+_EDGE, _LEAST_EDGE, _MOST_EDGE = 30, 256, 640      # of the middle of a frame that is looked at [diameters], and [px]
 
 Shape = Literal["gaussian", "disc", "ring"]
 
@@ -55,14 +55,15 @@ def spot_shape(frames: Sequence[np.ndarray], settings: Track) -> Shape:
     ('ring', 'gaussian')
     """
     with ThreadPoolExecutor(len(frames), thread_name_prefix="shape") as pool:       # compiled: side by side
-        votes = list(pool.map(lambda frame: _shape(_middle(frame), settings), frames))
+        votes = list(pool.map(lambda frame: _shape(_middle(frame, settings.diameter), settings), frames))
     return max(("gaussian", "disc", "ring"), key=votes.count)              # type: ignore[return-value,arg-type]
 
 
-def _middle(frame: np.ndarray) -> np.ndarray:
-    """The middle of a frame, `_EDGE` px wide and high at most."""
-    y, x = (max(0, (edge - _EDGE) // 2) for edge in frame.shape)
-    return np.ascontiguousarray(frame[y:y + _EDGE, x:x + _EDGE])
+def _middle(frame: np.ndarray, diameter: int) -> np.ndarray:
+    """The middle of a frame, some hundred particles if they are close."""
+    most = min(max(_EDGE * diameter, _LEAST_EDGE), _MOST_EDGE)
+    y, x = (max(0, (edge - most) // 2) for edge in frame.shape)
+    return np.ascontiguousarray(frame[y:y + most, x:x + most])
 
 
 def _shape(frame: np.ndarray, settings: Track) -> Shape:
