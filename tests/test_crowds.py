@@ -46,8 +46,7 @@ def test_spots_come_to_rest(seed: int) -> None:
     """
     truth = np.random.default_rng([7, seed]).uniform(10, 246, (750, 2))
     frame = exposed(truth, 256, seed, 2.0)
-    image, filtered = np.empty((2, 256, 256), np.float32)
-    fitted, _ = SpotFitter(Track(diameter=11, spot_width=2.02)).fitted(frame, image, filtered)
+    fitted, _, image, _ = SpotFitter(Track(diameter=11, spot_width=2.02)).fitted(frame)
     assert fitted is not None
     spots = fitted.spots
     spots[:, 5] = 1e3

@@ -301,3 +301,23 @@ def test_hydrogel_spheres_keep_their_number(recordings: Path) -> None:
     video = open_video(recordings / "hydrogel.mp4")
     find = detector(Track(diameter=31, invert=True, minmass=1000))
     assert all(abs(len(find(video[k])) - 675) < 20 for k in (0, 20, 40))
+
+
+@pytest.mark.parametrize("invert", [False, True])
+def test_how_a_frame_lies_in_memory_does_not_matter(invert: bool) -> None:
+    """Read-only, big-endian, every other column of a wider array, wider whole numbers: the same to the last bit."""
+    rng = np.random.default_rng(8)
+    y, x = np.mgrid[:120, :120]
+    spots = sum(6000 * np.exp(-((y - a) ** 2 + (x - b) ** 2) / 8) for a, b in rng.uniform(12, 108, (25, 2)))
+    frame = (2000 + spots + rng.normal(0, 200, y.shape)).clip(0, 65535).astype(np.uint16)
+    frame = 65535 - frame if invert else frame
+    find = detector(Track(diameter=11, minmass=20_000, invert=invert, spot="gaussian"))
+    expected = find(frame.copy())
+    before = frame.copy()
+    frozen, wide = frame.copy(), np.zeros((120, 240), np.uint16)
+    frozen.flags.writeable = False
+    wide[:, ::2] = frame
+    for other in (frame, frozen, frame.astype(">u2"), wide[:, ::2], np.asfortranarray(frame)):
+        np.testing.assert_array_equal(find(other), expected)
+    np.testing.assert_array_equal(frame, before)                         # only looked at
+    assert len(expected) > 15

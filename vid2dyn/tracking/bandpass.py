@@ -21,7 +21,7 @@ def band_pass(image: np.ndarray, noise_size: float, boxcar: int, threshold: floa
 
     Parameters
     ----------
-    image : (H, W) float32 array, C-contiguous
+    image : (H, W) array of uint8, uint16 or float32, C-contiguous
         Bright particles [grey levels].
     noise_size : float
         Width of the Gaussian [px]; 0 for none.
@@ -87,7 +87,7 @@ def _walk(image, taps, half, threshold, out):
     for k in range(-half, half + 1):
         row = image[min(max(k, 0), height - 1)]
         for x in range(width):
-            column[x] += row[x]
+            column[x] += np.float32(row[x])
     for y in range(height):
         _columns(image, taps, y, smooth[pad:pad + width])
         _extend(smooth, pad, width)
@@ -99,7 +99,7 @@ def _walk(image, taps, half, threshold, out):
         _blur_row(smooth, taps, pad, work, scale, target)
         gone, new = image[max(y - half, 0)], image[min(y + half + 1, height - 1)]
         for x in range(width):
-            column[x] += new[x] - gone[x]
+            column[x] += np.float32(new[x]) - np.float32(gone[x])
         if y >= 2:
             if count + width // 2 + 1 > found.shape[0]:
                 longer = np.empty((2 * (count + width), 2), np.int64)
@@ -115,7 +115,7 @@ def _columns(image, taps, y, out):
     last, width = image.shape[0] - 1, image.shape[1]
     row, t = image[y], taps[0]
     for x in range(width):
-        out[x] = t * row[x]
+        out[x] = t * np.float32(row[x])
     for k in range(1, taps.size, 4):
         t1, t2, t3, t4 = taps[k], taps[k + 1], taps[k + 2], taps[k + 3]
         a1, b1 = image[max(y - k, 0)], image[min(y + k, last)]
@@ -123,7 +123,9 @@ def _columns(image, taps, y, out):
         a3, b3 = image[max(y - k - 2, 0)], image[min(y + k + 2, last)]
         a4, b4 = image[max(y - k - 3, 0)], image[min(y + k + 3, last)]
         for x in range(width):
-            out[x] += (t1 * (a1[x] + b1[x]) + t2 * (a2[x] + b2[x])) + (t3 * (a3[x] + b3[x]) + t4 * (a4[x] + b4[x]))
+            one, two = np.float32(a1[x]) + np.float32(b1[x]), np.float32(a2[x]) + np.float32(b2[x])
+            three, four = np.float32(a3[x]) + np.float32(b3[x]), np.float32(a4[x]) + np.float32(b4[x])
+            out[x] += (t1 * one + t2 * two) + (t3 * three + t4 * four)
 
 
 @njit(cache=True, nogil=True)

@@ -26,7 +26,7 @@ def common_width(image: np.ndarray, spots: np.ndarray, width: float, bounds: np.
 
     Parameters
     ----------
-    image : (H, W) float32 array
+    image : (H, W) array of uint8, uint16 or float32
         Bright spots [grey levels].
     spots : (N, 7) array
         Columns as in `vid2dyn.tracking.gaussians`; width and move are changed.

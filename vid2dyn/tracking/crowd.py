@@ -93,7 +93,7 @@ def fit_all(image: np.ndarray, spots: np.ndarray, width: float, sure: bool, boun
 
     Parameters
     ----------
-    image : (H, W) float32 array
+    image : (H, W) array of uint8, uint16 or float32
         Bright spots [grey levels].
     spots : (N, 7) array
         Where to start.

@@ -108,13 +108,13 @@ def image_sums(image, level, gy, y0, ny, cy, x0, nx, weights, columns, free, squ
         g1, g2 = np.float32(gy[a] * d), np.float32(gy[a] * d * d)
         if free:
             for b in range(nx):
-                c3[b] += g2 * (row[b] - level)
+                c3[b] += g2 * (np.float32(row[b]) - level)
         if squared:
             for b in range(nx):
-                v = row[b] - level
+                v = np.float32(row[b]) - level
                 c4[b] += v * v
         for b in range(nx):
-            v = row[b] - level
+            v = np.float32(row[b]) - level
             c0[b] += g0 * v
             c1[b] += v
             c2[b] += g1 * v

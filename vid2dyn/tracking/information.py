@@ -57,8 +57,8 @@ def alone(image, spots, which, offset, gain, floor, out):
                 row = image[y0 + a, x0:x0 + nx]
                 near = far = np.float32(0.0)
                 for b in range(nx):
-                    near += gx[b] * row[b]
-                    far += far_x[b] * row[b]
+                    near += gx[b] * np.float32(row[b])
+                    far += far_x[b] * np.float32(row[b])
                 d = y0 + a - cy
                 ty += gy[a] * d * d * near
                 tx += gy[a] * far
@@ -205,7 +205,7 @@ def misfit(image, spots, which, start, neighbours, out):
             row, target = image[y0 + a, x0:x0 + nx], left[a]
             v = np.float32(spots[i, 2] * gy[a])
             for b in range(nx):
-                target[b] = row[b] - background - v * gx[b]
+                target[b] = np.float32(row[b]) - background - v * gx[b]
         for j in neighbours[start[i]:start[i + 1]]:
             bell(spots[j, 0], y0, ny, spots[j, 3], gy)
             bell(spots[j, 1], x0, nx, spots[j, 3], bells)

@@ -50,7 +50,7 @@ def looks(image, filtered, positions, radius, threshold):
             sine = tables[3, a + radius, radius + left:radius + right + 1]
             for b in range(row.size):
                 v = row[b] if row[b] >= low else zero
-                raw += light[b] * mask[b]
+                raw += np.float32(light[b]) * mask[b]
                 lit = v * mask[b]
                 mass += lit
                 signal = max(signal, lit)

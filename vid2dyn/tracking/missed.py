@@ -47,7 +47,7 @@ def _remainder(image, spots, i, near, y0, x0, left):
     for a in range(top, stop):
         row, target = image[y0 + a, x0 + first:x0 + last], left[a, first:last]
         for b in range(row.size):
-            target[b] = row[b] - background
+            target[b] = np.float32(row[b]) - background
     for t in range(-1, near.size):
         j = i if t < 0 else near[t]
         bell(spots[j, 0], y0, n, spots[j, 3], gy)

@@ -73,8 +73,7 @@ def _shape(frame: np.ndarray, settings: Track) -> Shape:
     fits: list[Fitted] = []
     for name in ("gaussian", "ring"):
         finder = SpotFitter(dataclasses.replace(settings, spot=name, minmass=0.0))     # type: ignore[arg-type]
-        image, filtered = np.empty(frame.shape, np.float32), np.empty(frame.shape, np.float32)
-        fitted, noise = finder.fitted(frame, image, filtered)
+        fitted, noise, image, _ = finder.fitted(frame)
         if fitted is None or (name == "ring" and fitted.profile is None):
             return "gaussian"
         part, asked = _left(image, fitted, radius, noise)

@@ -64,31 +64,30 @@ class SpotFitter(Detector):
 
     def with_misfit(self, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The features of a frame and their misfit (`Fitted.misfit`), (N,)."""
-        image, filtered = _buffers(frame.shape)
-        fitted, _ = self.fitted(frame, image, filtered)
+        fitted, _, image, filtered = self.fitted(frame)
         if fitted is None:
             return np.empty((0, len(COLUMNS))), np.empty(0)
         table, keep = self._table(image, filtered, fitted, self.settings.threshold_for(frame.dtype), _ceiling(frame))
         return table[keep], fitted.misfit()[keep]
 
-    def fitted(self, frame: np.ndarray, image: np.ndarray, filtered: np.ndarray,
-               ) -> tuple[Fitted | None, tuple[float, float, float]]:
-        """All spots of a frame, those included that the settings drop; and the noise of pixels (offset, gain, floor).
+    def fitted(self, frame: np.ndarray,
+               ) -> tuple[Fitted | None, tuple[float, float, float], np.ndarray, np.ndarray]:
+        """All spots of a frame, those included that the settings drop; the noise of pixels (offset, gain, floor); the
+        frame with bright particles, and that band-passed.
 
-        `image` and `filtered`, float32 of the frame's shape, become the frame with bright particles and that
-        band-passed.
+        The images hold until the same thread searches another frame.
         """
-        maxima, noise, level = self._maxima(frame, image, filtered)
+        image, filtered, maxima, noise, level = self._maxima(frame)
         model = (noise.offset, noise.gain, noise.floor)
-        return (self._fitted(image, filtered, maxima, model, level) if len(maxima) else None), model
+        fitted = self._fitted(image, filtered, maxima, model, level) if len(maxima) else None
+        return fitted, model, image, filtered
 
     def width(self, frame: np.ndarray) -> tuple[float, bool] | None:
         """The typical width of the spots of a frame [px], and whether enough of them stand alone to be sure.
 
         None where there are no spots.
         """
-        image, filtered = _buffers(frame.shape)
-        maxima, noise, level = self._maxima(frame, image, filtered)
+        image, filtered, maxima, noise, level = self._maxima(frame)
         if not len(maxima):
             return None
         width, sure = self._width(image, filtered, maxima)
@@ -97,15 +96,18 @@ class SpotFitter(Detector):
         fitted = self._fitted(image, filtered, maxima, (noise.offset, noise.gain, noise.floor), level)
         return (float(fitted.spots[0, 3]), False) if len(fitted.spots) else None
 
-    def _maxima(self, frame: np.ndarray, image: np.ndarray, filtered: np.ndarray,
-                ) -> tuple[np.ndarray, CameraNoise, float]:
-        """Pixels (M, 2) where spots may be, the noise of pixels, and the level of the background [grey levels]."""
-        noise = _bright(frame, self.settings.invert, image)
+    def _maxima(self, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, CameraNoise, float]:
+        """The frame with bright particles, and that band-passed; pixels (M, 2) where spots may be, the noise of pixels,
+        and the level of the background [grey levels]."""
+        frame = frame if frame.dtype.isnative else frame.astype(frame.dtype.newbyteorder("="))
+        image, noise = _bright(frame, self.settings.invert)
+        filtered = _buffer("filtered", frame.shape, np.dtype(np.float32))
         level = _median(image[::_SPARSE, ::_SPARSE].ravel())
         deviation = noise.std(level) * self.filter_gain
         threshold = max(self.settings.threshold_for(frame.dtype), _SIGNIFICANT * deviation)
         _, maxima = band_pass(image, self.noise_size, self.boxcar, threshold, filtered)
-        return maxima[distinct(maxima, filtered, float(self.settings.diameter), _VALLEY * deviation)], noise, level
+        maxima = maxima[distinct(maxima, filtered, float(self.settings.diameter), _VALLEY * deviation)]
+        return image, filtered, maxima, noise, level
 
     def _fitted(self, image: np.ndarray, filtered: np.ndarray, maxima: np.ndarray,
                 noise: tuple[float, float, float], level: float) -> Fitted:
@@ -159,22 +161,33 @@ class SpotFitter(Detector):
 _kept = threading.local()
 
 
-def _buffers(shape: tuple[int, ...]) -> np.ndarray:
-    """Two float32 images of `shape`, the same at every call from the same thread: fresh memory costs page faults."""
-    if getattr(_kept, "images", np.empty(0)).shape != (2, *shape):
-        _kept.images = np.empty((2, *shape), np.float32)
-    return _kept.images
+def _buffer(name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An image of that shape, the same at every call from the same thread: fresh memory costs page faults."""
+    held: np.ndarray | None = getattr(_kept, name, None)
+    if held is None or held.shape != shape or held.dtype != dtype:
+        held = np.empty(shape, dtype)
+        setattr(_kept, name, held)
+    return held
 
 
-def _bright(frame: np.ndarray, invert: bool, image: np.ndarray) -> CameraNoise:
-    """`image` becomes the frame with bright particles [grey levels]; the noise of its pixels in those terms."""
+def _bright(frame: np.ndarray, invert: bool) -> tuple[np.ndarray, CameraNoise]:
+    """The frame with bright particles [grey levels], and the noise of its pixels in those terms.
+
+    8 and 16 bit stay what they are, all else becomes float32: a quarter of the memory to go through again and again.
+    """
     noise = camera_noise(frame, _NOISE_PIXELS)
+    small = frame.dtype in (np.uint8, np.uint16)
+    dtype = frame.dtype if small else np.dtype(np.float32)
     if not invert:
-        np.copyto(image, frame, casting="same_kind" if frame.dtype.kind == "f" else "unsafe")
-        return noise
-    top = np.float32(np.iinfo(frame.dtype).max if np.issubdtype(frame.dtype, np.integer) else 1.0)
-    np.subtract(top, frame, out=image, dtype=np.float32, casting="unsafe")
-    return CameraNoise(noise.offset + noise.gain * float(top), -noise.gain, noise.floor)
+        if frame.dtype == dtype and frame.flags.c_contiguous and frame.flags.writeable:
+            return np.asarray(frame), noise
+        image = _buffer("image", frame.shape, dtype)
+        np.copyto(image, frame, casting="unsafe")
+        return image, noise
+    image = _buffer("image", frame.shape, dtype)
+    top = dtype.type(np.iinfo(frame.dtype).max if np.issubdtype(frame.dtype, np.integer) else 1.0)
+    np.subtract(top, frame, out=image, dtype=dtype, casting="unsafe")
+    return image, CameraNoise(noise.offset + noise.gain * float(top), -noise.gain, noise.floor)
 
 
 def _median(values: np.ndarray) -> float:
