@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vid2dyn.errors import DataError
 from vid2dyn.score import DetectionScore
 from vid2dyn.simulators import Renderer
 from vid2dyn.tracking import SpotFitter, Track, automatic_minmass, detector, propose, settings_in_force, track
 from vid2dyn.tracking.choice import frame_numbers
+from vid2dyn.tracking.features import features_of
 from vid2dyn.tracking.joint import COUPLED, NEAR, fit_jointly
 from vid2dyn.tracking.nearby import neighbours
 from vid2dyn.units import Units
@@ -22,6 +24,13 @@ def exposed(points: np.ndarray, size: int, seed: int, width: float, snr: float =
     camera = Renderer(height=size, width=size, spot_sigma=width, amplitude=8000.0, background=2560.0, gain=0.0,
                       read_noise=8000.0 / snr, bit_depth=16)
     return camera.scene(seed, len(points)).frame(0, points[None])
+
+
+def packing() -> np.ndarray:
+    """(900, 2) places of a hexagonal packing 8 px apart that trembles by .3 px."""
+    a, b = np.divmod(np.arange(900), 30)
+    places = np.stack([20 + 8 * a * np.sqrt(0.75), 20 + 8 * (b + 0.5 * (a % 2))], axis=1)
+    return places + np.random.default_rng(5).normal(0, 0.3, (900, 2))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -61,9 +70,7 @@ def test_one_width_for_a_packing() -> None:
 
     A width 13 % off, which widths that are free one by one run to, gives errors of 3.7 times the stated ones.
     """
-    rng = np.random.default_rng(5)
-    a, b = np.divmod(np.arange(900), 30)
-    truth = np.stack([20 + 8 * a * np.sqrt(0.75), 20 + 8 * (b + 0.5 * (a % 2))], axis=1) + rng.normal(0, 0.3, (900, 2))
+    truth = packing()
     frame = exposed(truth, 290, 1, 2.5)
     score = DetectionScore.of([(detector(Track(diameter=11, minmass=15_000.0))(frame), truth)])
     assert score.recall > 0.98
@@ -157,9 +164,7 @@ def test_one_width_for_a_movie() -> None:
 def test_a_packing_searched_with_a_known_width_is_as_good() -> None:
     """900 spots 3.2 widths apart: with the width agreed beforehand all are found, with errors at most 25 % beyond the
     stated ones."""
-    rng = np.random.default_rng(5)
-    a, b = np.divmod(np.arange(900), 30)
-    truth = np.stack([20 + 8 * a * np.sqrt(0.75), 20 + 8 * (b + 0.5 * (a % 2))], axis=1) + rng.normal(0, 0.3, (900, 2))
+    truth = packing()
     frame = exposed(truth, 290, 1, 2.5)
     settings = settings_in_force([frame], Track(diameter=11))
     assert settings.spot_width == pytest.approx(2.517, rel=0.01)
@@ -174,3 +179,20 @@ def test_frames_to_look_at_are_spread_but_near_key_frames() -> None:
     assert frame_numbers(AtHand([frame] * 401, key=250), 0, 401) == [0, 6, 256]
     assert frame_numbers(AtHand([frame] * 401, key=250), 30, 41) == [30]
     assert frame_numbers(AtHand([frame]), 0, 1) == [0]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_a_bad_frame_is_told_after_those_before_it(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever searches frame 5 finds NaN early or late: frames 0-4 come first, the same for any number of threads."""
+    monkeypatch.setattr("numba.config.NUMBA_NUM_THREADS", threads)
+    points = np.random.default_rng(3).uniform(15, 185, (40, 2))
+    frames = [exposed(points + 0.3 * k, 200, k, 2.0).astype(np.float32) for k in range(9)]
+    settings = Track(diameter=11, minmass=30_000, spot="gaussian", spot_width=2.02)
+    expected = [detector(settings)(frame) for frame in frames[:5]]
+    frames[5][7, 9] = np.nan
+    coming, found = features_of(AtHand(frames), settings, 0, 9), []
+    with pytest.raises(DataError, match="frame 5 has 1 pixels that are NaN"):
+        found.extend(coming)
+    assert [number for number, _ in found] == [0, 1, 2, 3, 4]
+    for (_, features), one in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(features, one)

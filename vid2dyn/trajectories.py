@@ -381,7 +381,7 @@ def _clean(df: pd.DataFrame) -> pd.DataFrame:
         if std in table and not (table[std].to_numpy(dtype=float) >= 0).all():
             raise DataError(f"Column {std!r} has negative or missing values; a standard error is a number >= 0. "
                             "Drop the column if it is unknown.")
-    if not _ahead(table).all():
+    if not _in_order(table):
         table = table.sort_values(["particle", "frame"], kind="stable", ignore_index=True)
     particle, frame = table["particle"].to_numpy(), table["frame"].to_numpy()
     twice = np.append(False, (particle[1:] == particle[:-1]) & (frame[1:] == frame[:-1])) & (particle >= 0)
@@ -393,7 +393,8 @@ def _clean(df: pd.DataFrame) -> pd.DataFrame:
     return table[[*first, *(c for c in table.columns if c not in first)]]
 
 
-def _ahead(table: pd.DataFrame) -> np.ndarray:
-    """Whether each row but the first is not before the one above it, by (particle, frame)."""
+def _in_order(table: pd.DataFrame) -> bool:
+    """Whether the rows are sorted by (particle, frame)."""
     particle, frame = table["particle"].to_numpy(), table["frame"].to_numpy()
-    return (particle[1:] > particle[:-1]) | ((particle[1:] == particle[:-1]) & (frame[1:] >= frame[:-1]))
+    later = (particle[1:] > particle[:-1]) | ((particle[1:] == particle[:-1]) & (frame[1:] >= frame[:-1]))
+    return bool(later.all())

@@ -54,11 +54,9 @@ def settings_in_force(frames: Sequence[np.ndarray], settings: Track) -> Track:
 
     Examples
     --------
-    >>> rng = np.random.default_rng(0)
-    >>> y, x = np.mgrid[:96, :96]
-    >>> spots = sum(100 * np.exp(-((y - a) ** 2 + (x - b) ** 2) / 8) for a, b in [(30, 30), (64, 60)])
-    >>> frame = (spots + rng.normal(20, 4, y.shape)).clip(0, 255).astype(np.uint8)
-    >>> chosen = settings_in_force([frame], Track(diameter=11))
+    >>> from vid2dyn.simulators import Brownian, Renderer, render
+    >>> film = render(Brownian(n_particles=40, frames=2, box_length=25.6), Renderer(spot_sigma=2.0), seed=0)
+    >>> chosen = settings_in_force([film[0], film[1]], Track(diameter=11))
     >>> chosen.spot, round(chosen.spot_width, 1), chosen.minmass > 0
     ('gaussian', 2.0, True)
     """

@@ -123,7 +123,7 @@ def features_of(video: Video, settings: Track, start: int, stop: int) -> Iterato
             found = search.done.pop(number)
             if found is None:
                 return
-            if isinstance(found, BaseException):
+            if isinstance(found, Exception):
                 raise found
             yield number, found
     finally:
@@ -138,21 +138,20 @@ class _Search:
     def __init__(self, video: Video, find: Detector, start: int, frames: Iterator[np.ndarray]) -> None:
         self.video, self.find, self.frames, self.coming = video, find, frames, start
         self.turn = threading.Lock()
-        self.done: dict[int, np.ndarray | BaseException | None] = {}
+        self.done: dict[int, np.ndarray | Exception | None] = {}
 
     def next(self) -> None:
         """Decode the next frame and search it."""
-        with self.turn:
-            number, self.coming = self.coming, self.coming + 1
-            try:
-                frame = next(self.frames, None)
-            except Exception as error:                     # told when those before it are through
-                self.done[number] = error
-                return
+        found: np.ndarray | Exception | None = None
         try:
-            self.done[number] = None if frame is None else self.find(checked(frame, number, self.video))
-        except Exception as error:
-            self.done[number] = error
+            with self.turn:
+                number, self.coming = self.coming, self.coming + 1
+                frame = next(self.frames, None)
+            if frame is not None:
+                found = self.find(checked(frame, number, self.video))
+        except Exception as error:                         # told when the frames before it are through
+            found = error
+        self.done[number] = found
 
 
 def find_features(video: Video, settings: Track, start: int, stop: int, progress: Progress = silent) -> Features:

@@ -218,8 +218,7 @@ class Count:
     def notes(self, plan: Plan) -> list[str]:
         """What a user should know about the detections, in plain words."""
         empty = np.flatnonzero(np.array(self.counts) == 0) + self.start
-        overlap = _on_overlap(self.crowded, self.rows, plan.settings) if plan.settings.compat == "trackpy" else []
-        return [*_on_empty(empty, len(self.counts)), *overlap]
+        return [*_on_empty(empty, len(self.counts)), *_on_overlap(self.crowded, self.rows, plan.settings)]
 
 
 def _on_empty(empty: np.ndarray, total: int) -> list[str]:
