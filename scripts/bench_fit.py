@@ -41,11 +41,11 @@ from pathlib import Path
 import numpy as np
 
 import vid2dyn as vd
-from vid2dyn.dynamics.splines import RadialSpline
-from vid2dyn.fitting.design import Field, moments
-from vid2dyn.fitting.recording import Recording
-from vid2dyn.snapshot import neighbour_pairs
-from vid2dyn.workers import peak_memory
+from vid2dyn.core.workers import peak_memory
+from vid2dyn.dynamics.snapshot import neighbour_pairs
+from vid2dyn.dynamics.terms.splines import RadialSpline
+from vid2dyn.fitting.brownian.design import Field, moments
+from vid2dyn.fitting.brownian.recording import Recording
 
 S = vd.simulators
 D0, DT, STEP, PARTICLES = 0.405, 0.01, 0.09, 200
@@ -332,7 +332,7 @@ def main() -> None:
         everything += results
     print(f"peak memory {peak_memory():.2f} GB ({before:.2f} GB before the first case)")
     if options.json:
-        from vid2dyn.files import atomic
+        from vid2dyn.core.files import atomic
 
         with atomic(options.json) as scratch:
             scratch.write_text(json.dumps({"machine": machine(), "peak_memory_GB": peak_memory(),

@@ -35,17 +35,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from vid2dyn._fluid_example import ideal_gas, lattice
-from vid2dyn.box import Periodic
-from vid2dyn.fluid_rollout import (
+from vid2dyn.core.workers import peak_memory
+from vid2dyn.data.box import Periodic
+from vid2dyn.dynamics.fluid.frozen import FrozenFluid
+from vid2dyn.rollout.fluid.example import ideal_gas, lattice
+from vid2dyn.rollout.fluid.paths import (
     FluidFrame,
     FluidRollout,
     _engine,
     fluid_energy,
     fluid_frames,
 )
-from vid2dyn.frozen import FrozenFluid
-from vid2dyn.workers import peak_memory
 
 PAIRS, PARTICLES = 33_389, 4_000
 DT = 5e-4
@@ -117,9 +117,9 @@ def part_torch(repeats: int = 6) -> dict[str, float]:
     """Steps of the torch path in yardsticks; each repeat averages 5."""
     import torch
 
-    from vid2dyn.dynamics.fluid import Fluid
-    from vid2dyn.integrators.steps import FluidStepper
-    from vid2dyn.snapshot import Snapshot
+    from vid2dyn.dynamics.fluid.sdpd import Fluid
+    from vid2dyn.dynamics.snapshot import Snapshot
+    from vid2dyn.rollout.steps.stepper import FluidStepper
 
     gas = Fluid.ideal_gas(cutoff=0.2, mass=1.0, heat_capacity=30.0, molecules=20.0, volume=1 / 500,
                           shear_viscosity=20.0, bulk_viscosity=10.0, conductivity=500.0)
@@ -146,9 +146,9 @@ def part_torch(repeats: int = 6) -> dict[str, float]:
 
 def part_train(repeats: int = 6, count: int = 10) -> dict[str, float]:
     """One sweep over `count` steps with one information and one scoring step, per step."""
-    from vid2dyn.fitting.fluid_loop import improved, moments, prior_of, score_and_information
-    from vid2dyn.inference.fluid_numbers import Layout
-    from vid2dyn.inference.fluid_steps import FluidSteps
+    from vid2dyn.dynamics.fluid.numbers import Layout
+    from vid2dyn.fitting.particles.scoring import improved, moments, prior_of, score_and_information
+    from vid2dyn.inference.steps import FluidSteps
 
     frozen, start = fluid(PARTICLES)
     frames = list(fluid_frames(frozen, start, FluidRollout(DT), steps=60 + count, threads=1))[60:]

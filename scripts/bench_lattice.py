@@ -22,7 +22,7 @@ import numba
 import numpy as np
 
 import vid2dyn as vd
-from vid2dyn.simulators._lattice_kernels import _GOLDEN, _below, _exclusion, _recount, _word, thresholds
+from vid2dyn.simulators.lattice.kernels import _GOLDEN, _below, _exclusion, _recount, _word, thresholds
 
 sys.path.insert(0, str(Path(__file__).parent))
 from bench_fit import machine

@@ -38,12 +38,12 @@ import pandas as pd
 import trackpy
 
 import vid2dyn as vd
-from vid2dyn.errors import DataError
-from vid2dyn.score_links import score_links
-from vid2dyn.simulators.challenge import DENSITIES, SCENARIOS, SNRS, TrackingChallenge
+from vid2dyn.analysis.link_score import score_links
+from vid2dyn.core.errors import DataError
+from vid2dyn.simulators.camera.challenge import DENSITIES, SCENARIOS, SNRS, TrackingChallenge
 from vid2dyn.tracking import NearestLinks, Track, detector
-from vid2dyn.tracking.assignment import assign
-from vid2dyn.tracking.candidates import candidates
+from vid2dyn.tracking.link.assignment import assign
+from vid2dyn.tracking.link.candidates import candidates
 
 RECORDINGS = Path(__file__).resolve().parents[2] / "shared" / "data"
 Frames = list[tuple[int, np.ndarray]]
@@ -140,7 +140,7 @@ def bench_component() -> list[dict[str, Any]]:
 
 def fresh(code: str) -> list[float]:
     """Numbers printed by a process of its own, the last its peak memory [MB]."""
-    code = f"{code}\nfrom vid2dyn.workers import peak_memory\nprint(1024 * peak_memory())"
+    code = f"{code}\nfrom vid2dyn.core.workers import peak_memory\nprint(1024 * peak_memory())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return [float(word) for word in done.stdout.split()]
 
@@ -149,7 +149,7 @@ MILLION = """
 import time
 import numpy as np, pandas as pd
 from vid2dyn.tracking import LinkStream, Track
-from vid2dyn.trajectories import Trajectories
+from vid2dyn.data.trajectories import Trajectories
 rng = np.random.default_rng(0)
 position = rng.uniform(0, 1000, (1000, 2))
 stream = LinkStream(Track(search_range=5, memory=3))
@@ -169,7 +169,7 @@ print(len(tracks), seconds)
 """
 
 LONG = """
-from vid2dyn.chunks import track_movie
+from vid2dyn.runs.chunks import track_movie
 from vid2dyn.tracking import Track
 print(track_movie({movie!r}, {out!r}, Track(diameter=9, minmass=300, search_range=4, memory=2)).n_detections)
 """
@@ -313,7 +313,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
         print(f"== {part}", flush=True)
         results[part] = bench_challenge(options.quick) if part == "challenge" else PARTS[part]()
     if options.json:
-        from vid2dyn.files import atomic
+        from vid2dyn.core.files import atomic
 
         with atomic(options.json) as scratch:
             scratch.write_text(json.dumps(results, indent=1))

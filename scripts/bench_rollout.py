@@ -32,12 +32,12 @@ import numpy as np
 import torch
 from scipy import stats
 
-from vid2dyn.box import Periodic
-from vid2dyn.dynamics.fluid import Fluid
-from vid2dyn.fluid_rollout import FluidFrame, FluidRollout, fluid_frames
-from vid2dyn.integrators.steps import FluidState, FluidStepper
-from vid2dyn.simulators.sdpd import SDPD
-from vid2dyn.snapshot import Snapshot
+from vid2dyn.data.box import Periodic
+from vid2dyn.dynamics.fluid.sdpd import Fluid
+from vid2dyn.dynamics.snapshot import Snapshot
+from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout, fluid_frames
+from vid2dyn.rollout.steps.stepper import FluidState, FluidStepper
+from vid2dyn.simulators.fluid.sdpd.gas import SDPD
 
 DT = 5e-4
 BOX = Periodic((1.0, 1.0, 1.0))

@@ -24,8 +24,8 @@ from scipy import stats
 from scipy.optimize import curve_fit
 
 from vid2dyn.analysis import rdf, stress, thermodynamics
+from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.simulators import SDPD
-from vid2dyn.trajectories import Trajectories
 
 BLOCKS = 16
 FLUIDS = {

@@ -35,11 +35,11 @@ import numpy as np
 import trackpy
 from scipy.spatial import cKDTree
 
-from vid2dyn.cv import cv2
+from vid2dyn.analysis.detection_score import DetectionScore, joint_bound, pair_distance_bias, phase_p
+from vid2dyn.core.opencv import cv2
 from vid2dyn.readers import open_video
-from vid2dyn.score import DetectionScore, joint_bound, pair_distance_bias, phase_p
 from vid2dyn.simulators import Renderer, render
-from vid2dyn.simulators.challenge import DENSITIES, SNRS, TrackingChallenge
+from vid2dyn.simulators.camera.challenge import DENSITIES, SNRS, TrackingChallenge
 from vid2dyn.tracking import Track, automatic_minmass, detector, settings_in_force
 from vid2dyn.tracking.phase import phase_correction
 

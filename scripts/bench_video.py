@@ -30,7 +30,7 @@ from pathlib import Path
 import numpy as np
 
 import vid2dyn as vd
-from vid2dyn.fitting.recording import Recording
+from vid2dyn.fitting.brownian.recording import Recording
 
 sys.path.insert(0, str(Path(__file__).parent))
 from bench_fit import fisher_bound, fresh, machine, naive_rate, peak_memory, sampled, spline_of
@@ -214,7 +214,7 @@ def main() -> None:
     if options.workers == 1:
         print(f"peak memory {peak_memory():.2f} GB")
     if options.json:
-        from vid2dyn.files import atomic
+        from vid2dyn.core.files import atomic
 
         with atomic(options.json) as scratch:
             scratch.write_text(json.dumps({"machine": machine(), "results": [asdict(f) for f in everything]}, indent=1))

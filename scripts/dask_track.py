@@ -13,9 +13,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from vid2dyn.chunks import track_chunk, track_movie
-from vid2dyn.cli_tools import parse_assignments
-from vid2dyn.config import build
+from vid2dyn.cli.options import parse_assignments
+from vid2dyn.core.config import build
+from vid2dyn.runs.chunks import track_chunk, track_movie
 from vid2dyn.tracking import Track
 
 

@@ -13,10 +13,10 @@ import json
 from pathlib import Path
 
 import vid2dyn
-from vid2dyn.config import recipe
-from vid2dyn.files import atomic, sha256
+from vid2dyn.core.config import recipe
+from vid2dyn.core.files import atomic, sha256
 from vid2dyn.simulators import Brownian, Renderer, Yukawa, render
-from vid2dyn.simulators.movie_files import write_movie
+from vid2dyn.simulators.camera.movie_files import write_movie
 
 SEED = 2026
 

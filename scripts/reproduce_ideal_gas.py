@@ -34,12 +34,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 
 import vid2dyn as vd
-from vid2dyn.files import atomic
-from vid2dyn.inference import _fluid_sums as sums
-from vid2dyn.inference.fluid_numbers import Layout
-from vid2dyn.inference.fluid_score import sweep
-from vid2dyn.inference.fluid_steps import FluidSteps
-from vid2dyn.simulators.sdpd import SDPD
+from vid2dyn.core.files import atomic
+from vid2dyn.dynamics.fluid.numbers import Layout
+from vid2dyn.dynamics.fluid.radial_splines import spline
+from vid2dyn.inference.score import sweep
+from vid2dyn.inference.steps import FluidSteps
+from vid2dyn.simulators.fluid.sdpd.gas import SDPD
 
 SPEED = 30.0
 VORTEX = SDPD(flow="taylor_green", flow_speed=SPEED, frames=301, substeps=4)
@@ -53,7 +53,7 @@ def true_numbers(gas: SDPD, knots: int = 4) -> tuple[Layout, np.ndarray]:
     layout = Layout(gas.dim, gas.cutoff, gas.mass, gas.volume0, knots, 1, np.arange(8 + 2 * (knots + 3)) != 7)
     u = np.linspace(0.03, 0.999, 2000)
     B = np.empty((knots + 3, len(u)))
-    sums.spline(u, np.eye(knots + 3), knots, B)
+    spline(u, np.eye(knots + 3), knots, B)
     r = np.sqrt(u) * gas.cutoff
     F = -gas.kernel_slope(r) / r
     alpha, beta = gas.fluid.alpha, gas.fluid.beta

@@ -41,8 +41,8 @@ from scipy.spatial import cKDTree
 from scipy.stats import rankdata
 
 import vid2dyn as vd
-from vid2dyn.encoders._patch_images import patches_of
-from vid2dyn.progress import silent
+from vid2dyn.core.progress import silent
+from vid2dyn.encoders.patches.images import patches_of
 
 S = vd.simulators
 D0, RATIO = 0.4, 0.3

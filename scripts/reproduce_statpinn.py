@@ -35,14 +35,14 @@ from typing import Any
 import numpy as np
 
 import vid2dyn as vd
-from vid2dyn.dynamics.density import DensityFunction, Landscape
-from vid2dyn.dynamics.even_kernels import EvenKernels
-from vid2dyn.field_rollout import flow
-from vid2dyn.files import atomic
-from vid2dyn.fitting.elements import Elements, Statistics
-from vid2dyn.fitting.fluctuations import Design, drift_only
-from vid2dyn.fitting.windows import windows as windows_of
-from vid2dyn.simulators import lattice_limits
+from vid2dyn.core.files import atomic
+from vid2dyn.dynamics.terms.even_kernels import EvenKernels
+from vid2dyn.dynamics.terms.landscape import DensityFunction, Landscape
+from vid2dyn.fitting.fields.elements import Elements, Statistics
+from vid2dyn.fitting.fields.fluctuations import Design, drift_only
+from vid2dyn.fitting.fields.windows import windows as windows_of
+from vid2dyn.rollout.fields import flow
+from vid2dyn.simulators.lattice import limits as lattice_limits
 
 sys.path.insert(0, str(Path(__file__).parent))
 from bench_fit import machine

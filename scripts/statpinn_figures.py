@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vid2dyn.figures import DATA, MODEL, TRUTH
+from vid2dyn.reports.figures import DATA, MODEL, TRUTH
 
 
 def draw(path: Path, name: str, model: Any, limit: Any, prediction: dict[str, Any],

@@ -38,7 +38,7 @@ def test_import_is_fast_and_loads_nothing_heavy() -> None:
 
 
 def test_command_line_help_does_not_load_torch() -> None:
-    loaded = fresh("import sys, vid2dyn.cli; print(' '.join(m.split('.')[0] for m in sys.modules))").split()
+    loaded = fresh("import sys, vid2dyn.cli.commands; print(' '.join(m.split('.')[0] for m in sys.modules))").split()
     assert not {"torch", "matplotlib"} & set(loaded)
 
 

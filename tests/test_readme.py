@@ -13,9 +13,9 @@ import pytest
 from typer.testing import CliRunner
 
 import vid2dyn as vd
-from vid2dyn.cli import app
-from vid2dyn.config import build
-from vid2dyn.experiment import read
+from vid2dyn.cli.commands import app
+from vid2dyn.core.config import build
+from vid2dyn.runs.experiment import read
 from vid2dyn.simulators import Brownian
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -12,29 +12,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vid2dyn.config import build, settings
-from vid2dyn.errors import ConfigError, DataError, Vid2DynError
-from vid2dyn.files import existing_file
-from vid2dyn.progress import Progress, silent
-from vid2dyn.registry import did_you_mean, parts
-from vid2dyn.units import Units
+from vid2dyn.core.config import build, settings
+from vid2dyn.core.errors import ConfigError, DataError, Vid2DynError
+from vid2dyn.core.files import existing_file
+from vid2dyn.core.progress import Progress, silent
+from vid2dyn.core.registry import did_you_mean, parts
+from vid2dyn.data.units import Units
 
 if TYPE_CHECKING:
     from vid2dyn.analysis import Comparison, Diffusion
-    from vid2dyn.encoders.trained import TrainedPatchEncoder
-    from vid2dyn.fields import Fields
+    from vid2dyn.data.fields import Fields
+    from vid2dyn.data.trajectories import Trajectories
+    from vid2dyn.data.video import Video
+    from vid2dyn.encoders.patches.trained import TrainedPatchEncoder
     from vid2dyn.model import Model
-    from vid2dyn.simulators.rendered_video import RenderedVideo
-    from vid2dyn.suggestion import Suggestion
+    from vid2dyn.reports.suggestion import Suggestion
+    from vid2dyn.simulators.camera.rendered_video import RenderedVideo
     from vid2dyn.tracking import Track
-    from vid2dyn.trajectories import Trajectories
-    from vid2dyn.video import Video
 
 PathLike = str | os.PathLike[str]
 TABLES = (".csv", ".xml")
 
 
-def open(path: PathLike, **calibration: Any) -> Video | Trajectories:
+def open_recording(path: PathLike, **calibration: Any) -> Video | Trajectories:
     """A recording, opened lazily; a table of tracks (CSV, TrackMate XML) is read as `Trajectories`.
 
     Parameters
@@ -62,10 +62,8 @@ def open(path: PathLike, **calibration: Any) -> Video | Trajectories:
 
 
 def open_keys() -> list[str]:
-    """Keywords of `open` beside the path: calibration first, then the options of the readers."""
-    from vid2dyn.readers import Reader
-
-    options = {key for reader in parts("vid2dyn.readers", Reader).values() for key in settings(reader)}
+    """Keywords of `vd.open` beside the path: calibration first, then the options of the readers."""
+    options = {key for reader in parts("readers").values() for key in settings(reader)}
     return [*settings(Units), *sorted(options)]
 
 
@@ -92,12 +90,12 @@ def track(video: Video | PathLike, settings: Track | None = None, *, progress: P
     DataError
         When the recording cannot be read or has no particle in it.
     """
+    from vid2dyn.data.video import Video
     from vid2dyn.tracking import track as run_tracker
-    from vid2dyn.video import Video
 
     chosen, calibration = _split(settings, options, is_path=not isinstance(video, Video))
     if not isinstance(video, Video):
-        opened = open(video, **calibration)
+        opened = open_recording(video, **calibration)
         if not isinstance(opened, Video):
             raise DataError(f"{video}: holds a table of positions, not a recording; "
                             "vd.open (command line: fit, report) reads its tracks as they are.")
@@ -129,12 +127,12 @@ def suggest(video: Video | PathLike, settings: Track | None = None, *, progress:
     DataError
         When nothing stands out of the noise, or the recording has a single frame.
     """
-    from vid2dyn.suggestion import suggest as propose
-    from vid2dyn.video import Video
+    from vid2dyn.data.video import Video
+    from vid2dyn.reports.suggestion import suggest as propose
 
     chosen, calibration = _split(settings, options, is_path=not isinstance(video, Video))
     if not isinstance(video, Video):
-        opened = open(video, **calibration)
+        opened = open_recording(video, **calibration)
         if not isinstance(opened, Video):
             raise DataError(f"{video}: holds a table of positions, not a recording; there is nothing to track.")
         video = opened
@@ -165,7 +163,7 @@ def _split(given: Track | None, options: Mapping[str, Any], is_path: bool) -> tu
 def diffusion(tracks: Trajectories, **options: Any) -> Diffusion:
     """Diffusion coefficient, localisation error and, where possible, viscosity, with standard errors.
 
-    See `vid2dyn.analysis.diffusion` for the estimator and its options.
+    See `vid2dyn.analysis.diffusion_coefficient` for the estimator and its options.
     """
     from vid2dyn.analysis import diffusion as estimate
 
@@ -183,7 +181,7 @@ def simulate(simulator: Any, seed: int = 0, progress: Progress = silent) -> Any:
 
 def file_kind(simulator: Any) -> str:
     """Suffix of the file that holds what a simulator makes: .parquet (trajectories) or .fields."""
-    from vid2dyn.simulators.lattice import Lattice
+    from vid2dyn.simulators.lattice.processes import Lattice
 
     return ".fields" if isinstance(simulator, Lattice) else ".parquet"
 
@@ -217,17 +215,17 @@ def fit(data: Trajectories | Fields | PathLike | Sequence[Trajectories | PathLik
     ModelError, DataError, UnitsError
         When the data cannot carry such a model, or lack a calibration.
     """
-    from vid2dyn.fields import Fields
+    from vid2dyn.data.fields import Fields
     from vid2dyn.fitting import fit as learn
 
     options = {"checkpoint": checkpoint, "stop": stop, "keep_partial": keep_partial}
     if isinstance(data, str | os.PathLike) and Path(data).suffix == ".fields":
         data = Fields.load(data)
     if isinstance(data, Fields):
-        from vid2dyn.dynamics.gradient_flow import GradientFlow
+        from vid2dyn.dynamics.recipes.gradient_flow import GradientFlow
 
         return learn(data, recipe or GradientFlow(), seed=seed, progress=progress, **options)
-    from vid2dyn.dynamics.brownian import Brownian
+    from vid2dyn.dynamics.recipes.brownian import Brownian
 
     if isinstance(data, list | tuple):
         return learn([_tracks(one) for one in data], recipe or Brownian(), seed=seed, progress=progress, **options)
@@ -247,7 +245,7 @@ def load(path: PathLike) -> Trajectories | Model | Fields | TrainedPatchEncoder:
     """Read what `save` wrote: trajectories (.parquet), a model (.vid2dyn), fields (.fields), an encoder (.encoder)."""
     path = existing_file(path)
     if path.suffix == ".parquet":
-        from vid2dyn.trajectories import Trajectories
+        from vid2dyn.data.trajectories import Trajectories
 
         return Trajectories.load(path)
     if path.suffix == ".vid2dyn":
@@ -255,11 +253,11 @@ def load(path: PathLike) -> Trajectories | Model | Fields | TrainedPatchEncoder:
 
         return Model.load(path)
     if path.suffix == ".fields":
-        from vid2dyn.fields import Fields
+        from vid2dyn.data.fields import Fields
 
         return Fields.load(path)
     if path.suffix == ".encoder":
-        from vid2dyn.encoders.trained import TrainedPatchEncoder
+        from vid2dyn.encoders.patches.trained import TrainedPatchEncoder
 
         return TrainedPatchEncoder.load(path)
     raise DataError(f"{path}: vd.load reads .parquet (trajectories), .vid2dyn (models), .fields and .encoder; "
@@ -286,11 +284,11 @@ def report(out: PathLike = "report.html", *, tracks: Trajectories | Fields, mode
     truth : mapping
         What is known about the sample; default ``tracks.info["truth"]``.
     """
-    from vid2dyn.fields import Fields
-    from vid2dyn.report import write_page
+    from vid2dyn.data.fields import Fields
+    from vid2dyn.reports.page import write_page
 
     if isinstance(tracks, Fields):
-        from vid2dyn.field_page import write_field_page
+        from vid2dyn.reports.fields import write_field_page
 
         return write_field_page(out, tracks, model=model, rollout=rollout,  # type: ignore[arg-type]
                                 truth=truth, title=title)
@@ -331,12 +329,12 @@ def _about(tracks: Trajectories) -> Iterator[None]:
 
 def _tracks(tracks: Trajectories | PathLike) -> Trajectories:
     """Trajectories, read if a path was given."""
-    from vid2dyn.trajectories import Trajectories
+    from vid2dyn.data.trajectories import Trajectories
 
     if isinstance(tracks, Trajectories):
         return tracks
     suffix = Path(tracks).suffix.lower()
-    found = open(tracks) if suffix in TABLES else load(tracks)
+    found = open_recording(tracks) if suffix in TABLES else load(tracks)
     if not isinstance(found, Trajectories):
         raise DataError(f"{tracks}: not trajectories but a {type(found).__name__}; "
                         "give a .parquet file of tracks.")

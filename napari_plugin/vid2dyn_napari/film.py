@@ -51,7 +51,7 @@ def write_film(path: str | os.PathLike[str], tracks: Any, *, video: Any = None, 
     sides = [left] + ([Side(future, "model", None, left)] if future is not None else [])
     fps = tracks.units.frames_per_second or 25.0
     rate = Fraction(min(max(fps * (seconds_per_second or 1.0), 5.0), 60.0)).limit_denominator(1000)
-    with vd.files.atomic(path) as scratch, av.open(str(scratch), "w", format="mp4") as file:
+    with vd.core.files.atomic(path) as scratch, av.open(str(scratch), "w", format="mp4") as file:
         stream = file.add_stream("libx264", rate=rate, options={"crf": "20"})
         stream.pix_fmt = "yuv420p"
         for k, frame in enumerate(frames):

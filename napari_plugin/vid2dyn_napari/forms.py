@@ -1,7 +1,8 @@
 """A form for any settings: one function turns the constructor of a dataclass into fields with units and help.
 
-Names, types, defaults and help come from the class (`vd.config.settings`, `vd.describe.setting_help`), so the form has
-the keys of the experiment file and nothing else. A field that is left at its default is left out of `values()`.
+Names, types, defaults and help come from the class (`vd.core.config.settings`, `vd.core.describe.setting_help`), so
+the form has the keys of the experiment file and nothing else. A field that is left at its default is left out of
+`values()`.
 """
 
 from __future__ import annotations
@@ -46,19 +47,19 @@ class Form(QWidget):
     def __init__(self, cls: type, only: list[str] | None = None, first: list[str] | None = None) -> None:
         super().__init__()
         self.cls = cls
-        helps = vd.describe.setting_help(cls)
+        helps = vd.core.describe.setting_help(cls)
         self.fields: dict[str, Field] = {}
         top, more = QFormLayout(), QFormLayout()
         for layout in (top, more):
             layout.setContentsMargins(0, 0, 0, 0)
             layout.setVerticalSpacing(4)
             layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        for name, (hint, default) in vd.config.settings(cls).items():
+        for name, (hint, default) in vd.core.config.settings(cls).items():
             if only is not None and name not in only:
                 continue
             field = field_of(hint, default)
             field.setObjectName(name)
-            tip = f"<p>{helps[name]}</p><p>{vd.describe.type_name(hint)}, default {shown_default(default)}</p>"
+            tip = f"<p>{helps[name]}</p><p>{vd.core.describe.type_name(hint)}, default {shown_default(default)}</p>"
             label = QLabel(label_of(name, helps[name]))
             for widget in (field, label):
                 widget.setToolTip(tip)
@@ -112,7 +113,7 @@ class Form(QWidget):
         """The object that the form describes, every field checked; `more` adds settings of other forms."""
         name = self.cls.__name__
         try:
-            return vd.config.build(self.cls, {**self.values(), **more}, name)
+            return vd.core.config.build(self.cls, {**self.values(), **more}, name)
         except vd.Vid2DynError as error:                   # many settings name their class themselves
             raise type(error)(str(error).replace(f"{name}: {name}: ", f"{name}: ", 1)) from None
 
@@ -131,7 +132,7 @@ def shown_default(default: Any) -> str:
     """A default in words."""
     if dataclasses.is_dataclass(default) and not isinstance(default, type):
         return type(default).__name__
-    return vd.describe.default_text(default)
+    return vd.core.describe.default_text(default)
 
 
 class Field(QWidget):
@@ -163,7 +164,7 @@ class TextField(Field):
         self.kinds = kinds
         self.edit = QLineEdit()
         self.edit.setPlaceholderText("required" if default is dataclasses.MISSING else
-                                     "automatic" if default is None else vd.describe.default_text(default))
+                                     "automatic" if default is None else vd.core.describe.default_text(default))
         self.column.addWidget(self.edit)
         self.setFocusProxy(self.edit)
         self.edit.textEdited.connect(lambda _: self.changed.emit())
@@ -267,7 +268,7 @@ class PartField(Field):
         blocked = self.box.blockSignals(True)
         self.box.setCurrentIndex(max(self.box.findText(kind), 0))
         self.box.blockSignals(blocked)
-        given = {} if value is None else {name: getattr(value, name) for name in vd.config.settings(type(value))}
+        given = {} if value is None else {name: getattr(value, name) for name in vd.core.config.settings(type(value))}
         self._place(self.box.currentText(), given)
 
 
@@ -283,7 +284,6 @@ def field_of(hint: Any, default: Any) -> Field:
         return ChoiceField(default, ((None,) if len(plain) < len(kinds) else ()) + choices)
     parts = [k for k in plain if inspect.isclass(k) and (dataclasses.is_dataclass(k) or inspect.isabstract(k))]
     if parts:
-        package = parts[0].__module__.rpartition(".")[0]
-        known = vd.registry.parts(package, parts[0]) or {parts[0].__name__: parts[0]}
+        known = vd.core.registry.kinds_of(parts[0])
         return PartField(default, known, optional=len(plain) < len(kinds))
     return TextField(default, kinds)

@@ -73,7 +73,7 @@ def _one(session: Session, path: Path, progress: Callable[[int, int, str], None]
         write_film(path, session.tracks, video=session.video, future=session.future, progress=progress)
     elif kind in ("session.toml", "session.py"):
         text = session.toml(path.parent) if kind.endswith(".toml") else session.script(str(path.parent / "again"))
-        with vd.files.atomic(path) as scratch:
+        with vd.core.files.atomic(path) as scratch:
             scratch.write_text(text, encoding="utf-8")
     else:
         thing = {"tracks": session.tracks, "fields": session.fields, "model": session.model,

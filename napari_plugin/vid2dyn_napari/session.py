@@ -113,7 +113,7 @@ class Session:
         self._unchanged(version)
         if not len(tracks):
             raise vd.DataError(wording.nothing_left(settings))
-        used = vd.config.build(vd.tracking.Track, tracks.info["parameters"], "Track")
+        used = vd.core.config.build(vd.tracking.Track, tracks.info["parameters"], "Track")
         self.steps = {"open": self.steps["open"], "track": Step("track", {"settings": used}), **self._forget()}
         self.tracks = tracks
         return tracks

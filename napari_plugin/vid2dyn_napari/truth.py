@@ -16,16 +16,16 @@ def true_pair(truth: Mapping[str, Any]) -> Any:
     table = truth.get("pair")
     if not isinstance(table, Mapping):
         return None
-    kind = vd.registry.part("vid2dyn.simulators", vd.simulators.PairPotential, str(table["kind"]))
-    return vd.config.build(kind, table, "truth")
+    kind = vd.core.registry.part("potentials", str(table["kind"]))
+    return vd.core.config.build(kind, table, "truth")
 
 
 def true_simulator(truth: Mapping[str, Any]) -> Any:
     """The simulator behind the data, rebuilt from their truth, or None."""
     table = truth.get("simulator") if isinstance(truth.get("simulator"), Mapping) else truth
     kind = table.get("kind") if isinstance(table, Mapping) else None
-    known = vd.registry.parts("vid2dyn.simulators", vd.simulators.Simulator)
-    return vd.config.build(known[kind], table, "truth") if kind in known else None     # type: ignore[arg-type]
+    known = vd.core.registry.parts("simulators")
+    return vd.core.config.build(known[kind], table, "truth") if kind in known else None     # type: ignore[arg-type]
 
 
 def true_limit(truth: Mapping[str, Any], rho: np.ndarray) -> Any:

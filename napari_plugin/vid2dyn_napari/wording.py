@@ -86,7 +86,7 @@ def changed(part: Any) -> dict[str, Any]:
     >>> changed(vd.tracking.Track(diameter=9))
     {'diameter': 9}
     """
-    defaults = vd.config.settings(type(part))
+    defaults = vd.core.config.settings(type(part))
     return {name: getattr(part, name) for name in defaults
             if defaults[name][1] is dataclasses.MISSING or getattr(part, name) != defaults[name][1]}
 

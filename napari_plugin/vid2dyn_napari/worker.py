@@ -55,11 +55,11 @@ class Job(threading.Thread):
             self.tell(self, "progress", (done, total, what))
 
     def converging(self, step: int, left: float, what: str) -> None:
-        """How far a fit still is from its end, for the live curve; see `vid2dyn.progress.converging`."""
+        """How far a fit still is from its end, for the live curve; see `vid2dyn.core.progress.converging`."""
         self.tell(self, "converging", (step, left, what))
 
     def likelihood(self, step: int, train: float, held_out: float, what: str) -> None:
-        """What a fit is worth so far, for the live curves; see `vid2dyn.progress.likelihood`."""
+        """What a fit is worth so far, for the live curves; see `vid2dyn.core.progress.likelihood`."""
         self.tell(self, "judged", (step, train, held_out, what))
 
     def run(self) -> None:

@@ -21,7 +21,7 @@ def write_tracks(path: str, data: Any, settings: dict[str, Any]) -> list[str]:
 
 def save_csv(tracks: Any, path: Any) -> None:
     """The table of detections as text, whole or not at all."""
-    with vd.files.atomic(path) as scratch:
+    with vd.core.files.atomic(path) as scratch:
         tracks.dataframe.to_csv(scratch, index=False)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import vid2dyn as vd
 from vid2dyn.convert import to_fields
-from vid2dyn.fitting.tracked import DensityDiffusion, diffusion_of_density
+from vid2dyn.fitting.fields.tracked import DensityDiffusion, diffusion_of_density
 
 pytestmark = pytest.mark.case
 Z, D, STEP, SIGMA = 4.9, 0.02, 0.01, np.sqrt(2 / np.pi) / 6 * 0.1

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import vid2dyn as vd
-from vid2dyn.experiment import read
+from vid2dyn.runs.experiment import read
 from vid2dyn_napari import budgets, curves, layers, samples, saving
 from vid2dyn_napari.session import Session, Step
 from vid2dyn_napari.view import members
@@ -362,7 +362,7 @@ def test_files_of_a_run(tmp_path: Path) -> None:
 def test_view_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from typer.testing import CliRunner
 
-    from vid2dyn.cli import app
+    from vid2dyn.cli.commands import app
 
     absent = CliRunner().invoke(app, ["view", str(tmp_path / "absent.tif")])
     assert (absent.exit_code, "no such file" in absent.stderr) == (2, True)
@@ -400,12 +400,12 @@ def test_true_friction_is_what_a_model_calls_it(coefficients: str, law: str) -> 
     """A model with the simulator's viscosities and Lucy's shape has the same A² and B²; 1 % would show."""
     import torch
 
-    from vid2dyn.dynamics.fluid import Fluid
+    from vid2dyn.dynamics.fluid.sdpd import Fluid
     from vid2dyn_napari.truth import true_radial
 
     gas = vd.simulators.SDPD(dim=3, coefficients=coefficients)
     r = np.linspace(0.1, 0.9, 7) * gas.cutoff
-    info = vd.config.recipe(gas)
+    info = vd.core.config.recipe(gas)
     for name, other in (("shear", "radial"), ("bulk", "transport")):
         assert true_radial(info, name, {"transport": "radial", "radial": "transport"}[law], r) is None, other
     fluid = Fluid.ideal_gas(cutoff=gas.cutoff, mass=gas.mass, heat_capacity=gas.heat_capacity, molecules=gas.atoms,

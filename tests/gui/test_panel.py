@@ -417,7 +417,7 @@ def test_lattice_from_sample_to_profiles(panel: Any, qtbot: Any, monkeypatch: py
         assert np.abs(model.values[start, -1] - exact[start][-1]).max() < 0.05
         mean = carlo.values[carlo.starts == start][:, -1].mean(axis=0).reshape(10, -1).mean(axis=1)
         assert np.abs(mean - exact[start][-1].reshape(10, -1).mean(axis=1)).max() < 0.06
-    type_in(qtbot, roll.forms[vd.experiment.FieldRollout].fields["cells"], "50")
+    type_in(qtbot, roll.forms[vd.runs.experiment.FieldRollout].fields["cells"], "50")
     click(qtbot, roll.run_button)
     done(qtbot, panel)
     assert panel.session.future.n_cells == 50, roll.message.text()
@@ -461,7 +461,7 @@ def test_forms_have_units_help_and_all_kinds_of_fields(qtbot: Any) -> None:
 
     made = form(vd.simulators.Brownian)
     qtbot.addWidget(made)
-    assert set(made.fields) == set(vd.config.settings(vd.simulators.Brownian))
+    assert set(made.fields) == set(vd.core.config.settings(vd.simulators.Brownian))
     assert all(field.toolTip() for field in made.fields.values())
     full = vd.simulators.Brownian(n_particles=7, pair=vd.simulators.Yukawa(amplitude=2.5), trap="shared",
                                   trap_stiffness=0.3, box_length=None)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vid2dyn.box import Box, LeesEdwards, Periodic
-from vid2dyn.errors import ConfigError
+from vid2dyn.core.errors import ConfigError
+from vid2dyn.data.box import Box, LeesEdwards, Periodic
 
 numbers = st.floats(-3.0, 3.0)
 

@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from vid2dyn.box import LeesEdwards, Periodic
+from vid2dyn.core.errors import ModelError
+from vid2dyn.data.box import LeesEdwards, Periodic
 from vid2dyn.dynamics.base import Root
-from vid2dyn.dynamics.equations_of_state import Cold, ConvexEnergy, IdealGas, Isothermal
-from vid2dyn.dynamics.fluid import Fluid, Pairs
-from vid2dyn.dynamics.fluid_friction import FluidFriction, TotalEntropy, bracket
-from vid2dyn.dynamics.metriplectic import Bracket
-from vid2dyn.dynamics.radial import Kernel, Lucy, LucyWeight, NetRadial, SplineRadial
-from vid2dyn.dynamics.unconstrained import Unconstrained
-from vid2dyn.errors import ModelError
-from vid2dyn.simulators.sdpd import SDPD
-from vid2dyn.snapshot import Snapshot
-from vid2dyn.testing import check_friction, whitened_noise_pvalue
-from vid2dyn.testing_fluids import (
+from vid2dyn.dynamics.bracket import Bracket
+from vid2dyn.dynamics.fluid.friction import FluidFriction, TotalEntropy, bracket
+from vid2dyn.dynamics.fluid.sdpd import Fluid, Pairs
+from vid2dyn.dynamics.fluid.unconstrained import Unconstrained
+from vid2dyn.dynamics.snapshot import Snapshot
+from vid2dyn.dynamics.terms.equations_of_state import Cold, ConvexEnergy, IdealGas, Isothermal
+from vid2dyn.dynamics.terms.radial import Kernel, Lucy, LucyWeight, NetRadial, SplineRadial
+from vid2dyn.simulators.fluid.sdpd.gas import SDPD
+from vid2dyn.testing.brackets import check_friction, whitened_noise_pvalue
+from vid2dyn.testing.fluids import (
     check_bracket,
     check_divergence_by_autograd,
     check_equation_of_state,

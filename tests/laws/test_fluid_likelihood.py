@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vid2dyn.box import Free, Periodic
-from vid2dyn.dynamics.gas import gas_state
+from vid2dyn.data.box import Free, Periodic
+from vid2dyn.dynamics.fluid.numbers import Layout
+from vid2dyn.dynamics.terms.gas import gas_state
 from vid2dyn.encoders.entropy import invariants, shrunk, start_of
-from vid2dyn.inference import fluid_density, fluid_step
-from vid2dyn.inference.fluid_numbers import Layout
-from vid2dyn.inference.fluid_score import sweep
-from vid2dyn.inference.fluid_start import carried_entropy
-from vid2dyn.inference.fluid_steps import FluidSteps
-from vid2dyn.simulators.sdpd import SDPD
+from vid2dyn.inference import density as fluid_density
+from vid2dyn.inference import step as fluid_step
+from vid2dyn.inference.score import sweep
+from vid2dyn.inference.start import carried_entropy
+from vid2dyn.inference.steps import FluidSteps
+from vid2dyn.simulators.fluid.sdpd.gas import SDPD
 
 GAS = SDPD(n_particles=64, dim=2, box_length=0.6, frames=16, flow="taylor_green", flow_speed=15.0, equilibration=5,
            substeps=4)
@@ -180,9 +181,9 @@ def test_forces_and_friction_are_those_of_the_fluid(data):
     """The estimator's forces and friction against `Fluid`, which the rollouts are made of."""
     import torch
 
-    from vid2dyn.dynamics.fluid import Pairs
-    from vid2dyn.inference.fluid_functions import fluid_of
-    from vid2dyn.snapshot import Snapshot
+    from vid2dyn.dynamics.fluid.functions import fluid_of
+    from vid2dyn.dynamics.fluid.sdpd import Pairs
+    from vid2dyn.dynamics.snapshot import Snapshot
 
     layout, theta = numbers()
     frame = fluid_step.Step(data, 0, theta, layout)
@@ -212,8 +213,8 @@ def test_forces_and_friction_are_those_of_the_fluid(data):
 def test_equation_of_state_is_that_of_its_energy():
     import torch
 
-    from vid2dyn.dynamics.gas import Gas
-    from vid2dyn.testing_fluids import check_equation_of_state
+    from vid2dyn.dynamics.terms.gas import Gas
+    from vid2dyn.testing.fluids import check_equation_of_state
 
     S, V = torch.linspace(-20, 20, 9, dtype=torch.float64), torch.linspace(0.5, 1.6, 9, dtype=torch.float64)
     for bend in (0.0, 0.3, -0.2):

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from vid2dyn._fluid_example import ideal_gas, lattice
-from vid2dyn.box import Box, Free, LeesEdwards, Periodic
-from vid2dyn.dynamics.fluid import Fluid
-from vid2dyn.fluid_rollout import FluidFrame, FluidRollout, Held, Wave, fluid_energy, fluid_frames, fluid_paths
-from vid2dyn.frozen import FrozenFluid
-from vid2dyn.integrators.forcing import Bath, Prescribed, TaylorGreen
-from vid2dyn.integrators.steps import FluidStepper
-from vid2dyn.snapshot import Snapshot
+from vid2dyn.data.box import Box, Free, LeesEdwards, Periodic
+from vid2dyn.dynamics.fluid.frozen import FrozenFluid
+from vid2dyn.dynamics.fluid.sdpd import Fluid
+from vid2dyn.dynamics.snapshot import Snapshot
+from vid2dyn.rollout.fluid.example import ideal_gas, lattice
+from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout, Held, Wave, fluid_energy, fluid_frames, fluid_paths
+from vid2dyn.rollout.steps.forcing import Bath, Prescribed, TaylorGreen
+from vid2dyn.rollout.steps.stepper import FluidStepper
 
 VOLUME = 1 / 500
 

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from vid2dyn.box import Free, LeesEdwards, Periodic
-from vid2dyn.dynamics.equations_of_state import Cold, IdealGas, Isothermal
-from vid2dyn.dynamics.fluid import Fluid
-from vid2dyn.dynamics.fluid_friction import FluidFriction, bracket
-from vid2dyn.errors import ConfigError, ModelError
-from vid2dyn.integrators.dissipative import Dissipation
-from vid2dyn.integrators.forcing import Bath, Prescribed, TaylorGreen
-from vid2dyn.integrators.solvers import conjugate_gradients
-from vid2dyn.integrators.steps import FluidStepper
-from vid2dyn.snapshot import Snapshot
-from vid2dyn.testing_fluids import fluid_snapshot
+from vid2dyn.core.errors import ConfigError, ModelError
+from vid2dyn.data.box import Free, LeesEdwards, Periodic
+from vid2dyn.dynamics.fluid.friction import FluidFriction, bracket
+from vid2dyn.dynamics.fluid.sdpd import Fluid
+from vid2dyn.dynamics.snapshot import Snapshot
+from vid2dyn.dynamics.terms.equations_of_state import Cold, IdealGas, Isothermal
+from vid2dyn.rollout.steps.dissipative import Dissipation
+from vid2dyn.rollout.steps.forcing import Bath, Prescribed, TaylorGreen
+from vid2dyn.rollout.steps.solvers import conjugate_gradients
+from vid2dyn.rollout.steps.stepper import FluidStepper
+from vid2dyn.testing.fluids import fluid_snapshot
 
 CUTOFF = 2.0
 

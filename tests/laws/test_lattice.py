@@ -9,11 +9,11 @@ import pytest
 from scipy.stats import distributions
 
 import vid2dyn as vd
-from vid2dyn.errors import ConfigError, DataError
-from vid2dyn.fitting.elements import Elements
-from vid2dyn.simulators import lattice_limits as limits
-from vid2dyn.simulators._lattice_kernels import CERTAIN, _exclusion, _recount, thresholds
-from vid2dyn.simulators.lattice_oracles import carre_du_champ, generator, instant_mobility
+from vid2dyn.core.errors import ConfigError, DataError
+from vid2dyn.fitting.fields.elements import Elements
+from vid2dyn.simulators.lattice import limits
+from vid2dyn.simulators.lattice.kernels import CERTAIN, _exclusion, _recount, thresholds
+from vid2dyn.simulators.lattice.oracles import carre_du_champ, generator, instant_mobility
 
 Z = 4.9
 Arrhenius, ZeroRange = vd.simulators.Arrhenius, vd.simulators.ZeroRange

@@ -9,14 +9,14 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from vid2dyn.box import Free, Periodic
+from vid2dyn.data.box import Free, Periodic
 from vid2dyn.dynamics.base import FrictionMatrix, Overdamped, Potential, Root
-from vid2dyn.dynamics.brownian import dynamics
-from vid2dyn.dynamics.friction import PairFriction, SolventMobility, Sum
-from vid2dyn.dynamics.potentials import HarmonicTrap, PairPotential
-from vid2dyn.dynamics.splines import RadialSpline
-from vid2dyn.snapshot import Snapshot
-from vid2dyn.testing import (
+from vid2dyn.dynamics.brownian import brownian_dynamics
+from vid2dyn.dynamics.snapshot import Snapshot
+from vid2dyn.dynamics.terms.friction import PairFriction, SolventMobility, Sum
+from vid2dyn.dynamics.terms.potentials import HarmonicTrap, PairPotential
+from vid2dyn.dynamics.terms.splines import RadialSpline
+from vid2dyn.testing.brackets import (
     FrictionLaws,
     PotentialLaws,
     check_divergence,
@@ -128,7 +128,7 @@ def test_overdamped(state, friction):
 def test_noise_of_the_dynamics_is_the_root_of_twice_M():
     """The same channels, so the draws agree to the last digit: sqrt(2 dt) G xi."""
     state = random_snapshot(np.random.default_rng(1), 6)
-    model = dynamics(0.4, pair_potential())
+    model = brownian_dynamics(0.4, pair_potential())
     draw = model.noise(state, 0.01, torch.Generator().manual_seed(3))
     root = model.friction.noise(state, torch.Generator().manual_seed(3))
     torch.testing.assert_close(draw, (2 * 0.01) ** 0.5 * root, rtol=1e-14, atol=0)
@@ -136,7 +136,7 @@ def test_noise_of_the_dynamics_is_the_root_of_twice_M():
 
 def test_dynamics_without_potentials_or_pairs():
     state = Snapshot.of(torch.zeros(1, 2, dtype=torch.float64), None)
-    model = dynamics(0.4)
+    model = brownian_dynamics(0.4)
     assert float(model.energy(state)) == 0.0
     assert float(model.drift(state).abs().max()) == 0.0
     only_pairs = Overdamped((), PairFriction(gamma))

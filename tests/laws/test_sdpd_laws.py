@@ -14,16 +14,15 @@ import pytest
 
 import vid2dyn as vd
 from vid2dyn.analysis import stress, thermodynamics
-from vid2dyn.box import LeesEdwards
-from vid2dyn.errors import ConfigError, DataError
-from vid2dyn.progress import silent
-from vid2dyn.simulators import _sdpd_cells as cells_of_gas
-from vid2dyn.simulators import _sdpd_observe as observe
-from vid2dyn.simulators import _sdpd_steps as steps
-from vid2dyn.simulators import _sdpd_updates as pairs
-from vid2dyn.simulators._sdpd_start import equilibrium
-from vid2dyn.simulators.sdpd import SDPD
-from vid2dyn.trajectories import Trajectories
+from vid2dyn.core.errors import ConfigError, DataError
+from vid2dyn.core.progress import silent
+from vid2dyn.data.box import LeesEdwards
+from vid2dyn.data.trajectories import Trajectories
+from vid2dyn.simulators.fluid.sdpd import cells as cells_of_gas
+from vid2dyn.simulators.fluid.sdpd import observe, steps
+from vid2dyn.simulators.fluid.sdpd import updates as pairs
+from vid2dyn.simulators.fluid.sdpd.gas import SDPD
+from vid2dyn.simulators.fluid.sdpd.start import equilibrium
 
 LAWS = ("constant", "radial")
 

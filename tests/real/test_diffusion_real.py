@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from vid2dyn.analysis import Diffusion, diffusion, drift, msd
+from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.readers import open_video
 from vid2dyn.tracking import Track, keep, track
-from vid2dyn.trajectories import Trajectories
 
 
 def water(recordings: Path, frames: int) -> Trajectories:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vid2dyn.cv import cv2
+from vid2dyn.core.opencv import cv2
 from vid2dyn.readers import open_video
 
 FACTS = [
@@ -57,7 +57,7 @@ def test_bulk_water_knows_its_key_frames(recordings):
 
 
 def test_a_cut_bulk_water_says_what_to_do(recordings, tmp_path):
-    from vid2dyn.errors import DataError
+    from vid2dyn.core.errors import DataError
 
     data = (recordings / "bulk-water.mov").read_bytes()
     (tmp_path / "cut.mov").write_bytes(data[:len(data) // 2])
@@ -105,7 +105,7 @@ def test_nd2_channel_plane_and_calibration(recordings):
 def test_nd2_without_its_package(recordings, monkeypatch):
     import sys
 
-    from vid2dyn.errors import DataError
+    from vid2dyn.core.errors import DataError
 
     monkeypatch.setitem(sys.modules, "nd2", None)
     with pytest.raises(DataError, match=r"pip install vid2dyn\[nd2\]"):

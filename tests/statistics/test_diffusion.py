@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from vid2dyn.analysis import diffusion, drift
-from vid2dyn.errors import ConfigError, DataError, UnitsError
-from vid2dyn.trajectories import Trajectories
-from vid2dyn.units import Units
+from vid2dyn.core.errors import ConfigError, DataError, UnitsError
+from vid2dyn.data.trajectories import Trajectories
+from vid2dyn.data.units import Units
 
 Z = 4.9
 D, S, DT = 0.5, 0.03, 0.01

@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vid2dyn import _fluid_pairs
-from vid2dyn._fluid_example import ideal_gas, lattice
-from vid2dyn.box import Periodic
-from vid2dyn.fluid_rollout import FluidFrame, FluidRollout, fluid_energy, fluid_frames
-from vid2dyn.frozen import FrozenFluid
+from vid2dyn.data.box import Periodic
+from vid2dyn.dynamics.fluid.frozen import FrozenFluid
+from vid2dyn.rollout.fluid import pairs as _fluid_pairs
+from vid2dyn.rollout.fluid.example import ideal_gas, lattice
+from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout, fluid_energy, fluid_frames
 
 N, C = 400, 12.0
 

@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 import torch
 
-from vid2dyn.dynamics.equations_of_state import IdealGas
-from vid2dyn.dynamics.fluid import Fluid
-from vid2dyn.dynamics.fluid_friction import FluidFriction
-from vid2dyn.integrators.dissipative import Dissipation
-from vid2dyn.integrators.steps import FluidStepper
-from vid2dyn.pair_noise import pair_normals
-from vid2dyn.snapshot import Snapshot
-from vid2dyn.testing import whitened_noise_pvalue
-from vid2dyn.testing_fluids import fluid_snapshot
+from vid2dyn.core.pair_noise import pair_normals
+from vid2dyn.dynamics.fluid.friction import FluidFriction
+from vid2dyn.dynamics.fluid.sdpd import Fluid
+from vid2dyn.dynamics.snapshot import Snapshot
+from vid2dyn.dynamics.terms.equations_of_state import IdealGas
+from vid2dyn.rollout.steps.dissipative import Dissipation
+from vid2dyn.rollout.steps.stepper import FluidStepper
+from vid2dyn.testing.brackets import whitened_noise_pvalue
+from vid2dyn.testing.fluids import fluid_snapshot
 
 PAIRS, C, MASS, CUTOFF = 8000, 12.0, 1.3, 1.0
 FIVE_SIGMA = 4.9

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import vid2dyn as vd
-from vid2dyn.errors import ConfigError
+from vid2dyn.core.errors import ConfigError
 from vid2dyn.simulators import HiddenState, Renderer, render
 
 ALPHA_1E6 = 4.9

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from vid2dyn.dynamics.base import Overdamped, Root
-from vid2dyn.dynamics.friction import PairFriction, SolventMobility, Sum
-from vid2dyn.testing import random_snapshot, whitened_noise_pvalue
+from vid2dyn.dynamics.terms.friction import PairFriction, SolventMobility, Sum
+from vid2dyn.testing.brackets import random_snapshot, whitened_noise_pvalue
 
 ALPHA = 1e-6
 STATE = random_snapshot(np.random.default_rng(0), 20, 2)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vid2dyn.errors import ConfigError
-from vid2dyn.pair_noise import normal, pair_key, pair_normals, step_key
+from vid2dyn.core.errors import ConfigError
+from vid2dyn.core.pair_noise import normal, pair_key, pair_normals, step_key
 
 I, J = np.triu_indices(1000, 1)
 Z = pair_normals(0, 0, I, J, channels=4)

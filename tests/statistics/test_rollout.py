@@ -9,12 +9,12 @@ import pytest
 import torch
 from scipy.stats import t as student
 
-from vid2dyn.box import Free, Periodic
-from vid2dyn.dynamics.brownian import dynamics
-from vid2dyn.dynamics.potentials import HarmonicTrap, PairPotential
-from vid2dyn.dynamics.splines import RadialSpline
-from vid2dyn.errors import ModelError
-from vid2dyn.rollout import FrozenBrownian, brownian_paths, integrate
+from vid2dyn.core.errors import ModelError
+from vid2dyn.data.box import Free, Periodic
+from vid2dyn.dynamics.brownian import brownian_dynamics
+from vid2dyn.dynamics.terms.potentials import HarmonicTrap, PairPotential
+from vid2dyn.dynamics.terms.splines import RadialSpline
+from vid2dyn.rollout.brownian import FrozenBrownian, brownian_paths, integrate
 
 D, DT = 0.4, 0.01
 
@@ -145,7 +145,7 @@ def test_agrees_with_the_plain_equation_in_torch():
     # 3000 independent pairs, far apart in one torch system and as replicas of the compiled one
     far = 1000.0 * np.arange(n)[:, None, None] * np.array([1.0, 0.0])
     x = torch.as_tensor((start + far).reshape(-1, 2))
-    model = dynamics(D, pair)
+    model = brownian_dynamics(D, pair)
     torch_end = integrate(model, x, box=Free(), cutoff=1.0, dt=0.1 / steps, steps=steps,
                           generator=torch.Generator().manual_seed(0))[-1].numpy().reshape(n, 2, 2)
     frozen = FrozenBrownian.freeze(D, pair, None, 2, 2)

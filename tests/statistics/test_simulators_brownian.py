@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from vid2dyn import simulators as sims
-from vid2dyn.simulators.hydrodynamics import advance_frame_coupled, rotne_prager
-from vid2dyn.simulators.pair_base import no_pair_table
-from vid2dyn.units import Units
+from vid2dyn.data.units import Units
+from vid2dyn.simulators.brownian.hydrodynamics import advance_frame_coupled, rotne_prager
+from vid2dyn.simulators.brownian.pair_base import no_pair_table
 
 ALPHA_1E6 = 4.9
 BLOCKS, ALPHA_1E6_BLOCKS = 60, 6.5

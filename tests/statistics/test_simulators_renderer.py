@@ -8,9 +8,9 @@ import pytest
 
 import vid2dyn as vd
 from vid2dyn import simulators as sims
-from vid2dyn.errors import ConfigError
+from vid2dyn.core.errors import ConfigError
+from vid2dyn.data.units import Units
 from vid2dyn.simulators import Brownian, Path, RenderedVideo, Renderer, render
-from vid2dyn.units import Units
 
 ALPHA_1E6 = 4.9
 QUIET = {"gain": 0.0, "read_noise": 0.0, "bit_depth": 16}

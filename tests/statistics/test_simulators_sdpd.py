@@ -17,10 +17,10 @@ from numba import njit
 from scipy import stats
 
 from vid2dyn.analysis import stress, vacf
-from vid2dyn.simulators import _sdpd_updates as pairs
-from vid2dyn.simulators._sdpd_physics import Fluid, pair_key
-from vid2dyn.simulators._sdpd_start import draw_energies
-from vid2dyn.simulators.sdpd import SDPD
+from vid2dyn.simulators.fluid.sdpd import updates as pairs
+from vid2dyn.simulators.fluid.sdpd.gas import SDPD
+from vid2dyn.simulators.fluid.sdpd.physics import Fluid, pair_key
+from vid2dyn.simulators.fluid.sdpd.start import draw_energies
 
 ALPHA, Z = 1e-6, 4.9
 BLOCKS, T24 = 24, 6.6

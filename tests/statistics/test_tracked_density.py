@@ -7,8 +7,8 @@ import pytest
 
 import vid2dyn as vd
 from vid2dyn.convert import to_fields
-from vid2dyn.errors import ConfigError, DataError
-from vid2dyn.fitting.tracked import diffusion_of_density
+from vid2dyn.core.errors import ConfigError, DataError
+from vid2dyn.fitting.fields.tracked import diffusion_of_density
 
 Z = 4.9
 

@@ -5,14 +5,14 @@
 entropies into energies. Neither torch nor a tracker is needed.
 """
 
-from vid2dyn.analysis.compare import Comparison, Curve, compare
-from vid2dyn.analysis.diffusion import Covariances, Diffusion, diffusion
-from vid2dyn.analysis.drift import drift
-from vid2dyn.analysis.msd import MSD, PowerLaw, fit_power_law, msd
-from vid2dyn.analysis.stress import Stress, stress
-from vid2dyn.analysis.structure import RDF, rdf
-from vid2dyn.analysis.thermodynamics import Thermodynamics, thermodynamics
-from vid2dyn.analysis.velocity import VACF, vacf
+from vid2dyn.analysis.common_drift import drift
+from vid2dyn.analysis.comparison import Comparison, Curve, compare
+from vid2dyn.analysis.diffusion_coefficient import Covariances, Diffusion, diffusion
+from vid2dyn.analysis.energy_budget import Thermodynamics, thermodynamics
+from vid2dyn.analysis.mean_squared_displacement import MSD, PowerLaw, fit_power_law, msd
+from vid2dyn.analysis.radial_distribution import RDF, rdf
+from vid2dyn.analysis.stress_tensor import Stress, stress
+from vid2dyn.analysis.velocity_correlation import VACF, vacf
 
 __all__ = ["MSD", "RDF", "VACF", "Comparison", "Covariances", "Curve", "Diffusion", "PowerLaw", "Stress",
            "Thermodynamics", "compare", "diffusion", "drift", "fit_power_law", "msd", "rdf", "stress",

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vid2dyn.box import Periodic
-from vid2dyn.errors import ConfigError, DataError
-from vid2dyn.fields import Fields
-from vid2dyn.trajectories import Trajectories
+from vid2dyn.core.errors import ConfigError, DataError
+from vid2dyn.data.box import Periodic
+from vid2dyn.data.fields import Fields
+from vid2dyn.data.trajectories import Trajectories
 
 
 def to_fields(tracks: Trajectories, *, axis: str = "x", cells: int = 200, lags: Sequence[int] = (1, 2, 4, 8)) -> Fields:
-    """Density along one axis, for `vid2dyn.fitting.tracked.diffusion_of_density`.
+    """Density along one axis, for `vid2dyn.fitting.fields.tracked.diffusion_of_density`.
 
     The film is cut into segments of max(lags) frames; each is a realisation. Only tracks seen at all lags of a segment
     are counted in it, so nobody comes or goes. The ring is the periodic box, or twice the extent of the data, beyond

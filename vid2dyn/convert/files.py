@@ -9,13 +9,13 @@ from typing import Any
 
 import pandas as pd
 
-from vid2dyn.config import build
 from vid2dyn.convert.frames import from_trackpy
 from vid2dyn.convert.trackmate import from_trackmate
-from vid2dyn.errors import DataError
-from vid2dyn.files import atomic, existing_file, sha256
-from vid2dyn.trajectories import Trajectories
-from vid2dyn.units import Units
+from vid2dyn.core.config import build
+from vid2dyn.core.errors import DataError
+from vid2dyn.core.files import atomic, existing_file, sha256
+from vid2dyn.data.trajectories import Trajectories
+from vid2dyn.data.units import Units
 
 TABLES = (".csv", ".tsv", ".txt", ".xml")
 """Suffixes that `read_table` takes."""

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vid2dyn.errors import DataError
-from vid2dyn.trajectories import Trajectories
+from vid2dyn.core.errors import DataError
+from vid2dyn.data.trajectories import Trajectories
 
 _NAPARI_AXES = ("z", "y", "x")
 

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vid2dyn.config import build
 from vid2dyn.convert.trackmate_xml import read_xml
-from vid2dyn.errors import DataError
-from vid2dyn.files import existing_file, sha256
-from vid2dyn.trajectories import Trajectories
-from vid2dyn.units import Units
+from vid2dyn.core.config import build
+from vid2dyn.core.errors import DataError
+from vid2dyn.core.files import existing_file, sha256
+from vid2dyn.data.trajectories import Trajectories
+from vid2dyn.data.units import Units
 
 _MICROMETRES = {"nm": 1e-3, "nanometer": 1e-3, "nanometre": 1e-3, "µm": 1.0, "μm": 1.0, "\ufffdm": 1.0, "um": 1.0,
                 "micron": 1.0, "microns": 1.0, "micrometer": 1.0, "micrometre": 1.0, "mm": 1e3, "millimeter": 1e3,

@@ -13,7 +13,7 @@ from xml.parsers import expat
 import numpy as np
 import pandas as pd
 
-from vid2dyn.errors import DataError
+from vid2dyn.core.errors import DataError
 
 _SKIPPED = ("ID", "name", "VISIBILITY", "ROI_N_POINTS")
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import torch
 
-from vid2dyn.snapshot import Snapshot
+from vid2dyn.dynamics.snapshot import Snapshot
 
 
 @dataclass(frozen=True)

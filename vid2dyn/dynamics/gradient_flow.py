@@ -13,89 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 
-from vid2dyn.box import Free
+from vid2dyn.data.box import Free
 from vid2dyn.dynamics.base import FrictionMatrix, Overdamped, Potential, Root
-from vid2dyn.dynamics.density import Landscape
-from vid2dyn.dynamics.recipes import Recipe
-from vid2dyn.errors import ConfigError
-from vid2dyn.snapshot import Snapshot
-
-
-@dataclass(frozen=True)
-class GradientFlow(Recipe):
-    """Fields that flow downhill in free energy, learned from the drift and the fluctuations of short windows.
-
-    Parameters
-    ----------
-    elements : int or None
-        Test functions on the ring; must divide the cells. None: about one for every 10 cells, 60 at most. All of
-        them see the drift; the time of a fit grows as their cube.
-    fluctuation_wave : int
-        Shortest waves whose fluctuations tell of the mobility [elements]. Short ones have a lower one where sites
-        depend on each other: 3 % at 25 sites for an attraction of 2 kT.
-    degree : {1, 2}
-        Of the test functions: 1 hats, 2 smooth.
-    knots : int
-        Resolution in density of mobility and f'', of what is beyond free particles (m = ρ, f'' = kT/ρ; for cells that
-        never hold two ρ(1-ρ) and kT/ρ(1-ρ)) where the values count particles.
-    force_range : int
-        Longest range of the forces between particles [cells]; 0: all forces are short against the elements. Then an
-        even kernel up to this range is learned beside the local functions (`EvenKernels`). Wanted for Kac kernels;
-        starts should vary on the scale of the range, or the kernel stays unknown.
-    kernel_knots : int
-        Resolution of that kernel in distance.
-    shape : {"spline", "network"}
-        What ln m and f'' are made of: cubic B-splines, or features of the density that a small network learns first.
-        Bands of a network are those of its last layer, the features as they were learned.
-    smoothness : float
-        Prior precision of their roughness; raise it for few data.
-
-    Examples
-    --------
-    >>> GradientFlow().summary
-    'gradient flow of a density, 9 knots'
-    """
-
-    learns_from: ClassVar[Literal["trajectories", "fields"]] = "fields"
-
-    elements: int | None = None
-    degree: int = 2
-    knots: int = 9
-    force_range: int = 0
-    kernel_knots: int = 4
-    fluctuation_wave: int = 4
-    smoothness: float = 1.0
-    shape: Literal["spline", "network"] = "spline"
-
-    def __post_init__(self) -> None:
-        if self.elements is not None and self.elements < 4:
-            raise ConfigError(f"GradientFlow: elements = {self.elements}; use at least 4.")
-        if self.degree not in (1, 2):
-            raise ConfigError(f"GradientFlow: degree = {self.degree}; choose 1 or 2.")
-        if self.knots < 4:
-            raise ConfigError(f"GradientFlow: knots = {self.knots}; use at least 4.")
-        if self.fluctuation_wave < 2:
-            raise ConfigError(f"GradientFlow: fluctuation_wave = {self.fluctuation_wave}; use at least 2 elements.")
-        if self.shape not in ("spline", "network"):
-            raise ConfigError(f"GradientFlow: shape = {self.shape!r}; choose 'spline' or 'network'.")
-        if self.force_range < 0:
-            raise ConfigError(f"GradientFlow: force_range = {self.force_range}; give a number of cells, 0 for short "
-                              "forces.")
-        if self.force_range and not 1 <= self.kernel_knots <= self.force_range:
-            raise ConfigError(f"GradientFlow: kernel_knots = {self.kernel_knots}; give 1 to force_range = "
-                              f"{self.force_range}.")
-        if not (np.isfinite(self.smoothness) and self.smoothness >= 0):
-            raise ConfigError(f"GradientFlow: smoothness = {self.smoothness!r}; give a number of at least 0.")
-
-    @property
-    def summary(self) -> str:
-        far = f", forces up to {self.force_range} cells" if self.force_range else ""
-        return f"gradient flow of a density, {self.knots} knots{far}"
+from vid2dyn.dynamics.snapshot import Snapshot
+from vid2dyn.dynamics.terms.landscape import Landscape
 
 
 def ring(rho: torch.Tensor) -> Snapshot:
@@ -138,6 +63,6 @@ class FaceMobility(_OnRing, FrictionMatrix):
         return torch.zeros_like(snapshot.position)
 
 
-def dynamics(landscape: Landscape, sites: float) -> Overdamped:
+def flow_dynamics(landscape: Landscape, sites: float) -> Overdamped:
     """The flow of a landscape on cells of `sites` sites."""
     return Overdamped((FreeEnergy(landscape, sites),), FaceMobility(landscape, sites))

@@ -13,7 +13,7 @@ common velocity. The entropy is that of the equation of state at this volume and
 which is the conditional mean of S_i given what is seen wherever the fluid is in local equilibrium: there positions and
 velocities know of the internal energies only through their mean (Español & Revenga: the invariant density factorises).
 So no encoder of one frame, learned or not, can know the share of a particle in the thermal fluctuations of energy, of
-variance c kB²; it comes, in part, from watching (`vid2dyn.inference.fluid_score`).
+variance c kB²; it comes, in part, from watching (`vid2dyn.inference.score`).
 
 T_i has few neighbours behind it. It is weighed against the mean of all: w = τ²/(τ² + error²), with the spread τ² that
 temperatures have beyond their error. "even" is w = 0.
@@ -26,8 +26,8 @@ from typing import Literal
 
 import numpy as np
 
-from vid2dyn.box import Box
-from vid2dyn.snapshot import neighbour_pairs
+from vid2dyn.data.box import Box
+from vid2dyn.dynamics.snapshot import neighbour_pairs
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ def invariants(position: np.ndarray, velocity: np.ndarray, box: Box, cutoff: flo
     --------
     >>> rng = np.random.default_rng(0)
     >>> x, flow = rng.uniform(0, 4, (400, 2)), np.array([[0.0, 3.0], [1.0, 0.0]])
-    >>> from vid2dyn.box import Free
+    >>> from vid2dyn.data.box import Free
     >>> found = invariants(x, x @ flow + rng.normal(size=x.shape), Free(), 1.0)
     >>> bool(abs(np.nanmean(found.temperature) - 1) < 0.1)
     True

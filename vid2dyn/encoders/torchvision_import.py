@@ -20,7 +20,7 @@ import types
 
 import torch
 
-from vid2dyn.errors import ConfigError
+from vid2dyn.core.errors import ConfigError
 
 OPERATORS = ("nms", "qnms")
 SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"

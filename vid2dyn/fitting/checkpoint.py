@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from vid2dyn.errors import ModelError
-from vid2dyn.files import atomic
+from vid2dyn.core.errors import ModelError
+from vid2dyn.core.files import atomic
 
 PathLike = str | os.PathLike[str]
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from vid2dyn.errors import ConfigError
-from vid2dyn.progress import Progress, likelihood
+from vid2dyn.core.errors import ConfigError
+from vid2dyn.core.progress import Progress, likelihood
 
 
 @dataclass(eq=False)

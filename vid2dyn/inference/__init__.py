@@ -1,1 +1,1 @@
-"""What is seen of particles -> what is not: their entropy, carried from step to step, and the likelihood of it all."""
+"""Velocities of a fluid -> the entropy that nobody sees, and the likelihood: `score` states the method."""

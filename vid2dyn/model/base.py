@@ -7,7 +7,6 @@ flipped byte is noticed, and the same fit writes the same bytes. The recipe's ki
 
 from __future__ import annotations
 
-import importlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -17,13 +16,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vid2dyn.box import Box, Free
-from vid2dyn.errors import ModelError
-from vid2dyn.sealed import read_sealed, write_sealed
-from vid2dyn.units import Units
-
-_KINDS = {"Brownian": "brownian", "GradientFlow": "gradient_flow", "Metriplectic": "metriplectic"}
-"""Kind of a recipe -> module that holds the class of its models, named kind + "Model"."""
+from vid2dyn.core.errors import ModelError
+from vid2dyn.core.registry import parts, resolve
+from vid2dyn.core.sealed import read_sealed, write_sealed
+from vid2dyn.data.box import Box, Free
+from vid2dyn.data.units import Units
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +73,9 @@ class Model(ABC):
         """
         table, tensors = read_sealed(path, "vid2dyn", "a model", "fit")
         kind = table["recipe"].get("kind")
-        if kind not in _KINDS:
-            raise ModelError(f"{path}: a model of kind {kind!r}; this vid2dyn reads {', '.join(_KINDS)}. "
-                             "Update vid2dyn.")
-        reader = getattr(importlib.import_module(f"vid2dyn.model.{_KINDS[kind]}"), f"{kind}Model")
+        known = parts("dynamics")
+        if kind not in known:
+            raise ModelError(f"{path}: a model of kind {kind!r}; this vid2dyn reads {', '.join(known)}. "
+                             "Update vid2dyn, or install the package that brings this dynamics.")
+        reader = resolve(known[kind].model)                     # type: ignore[attr-defined]
         return reader(tensors, table["recipe"], Units(**table["units"]), Box.from_dict(table["box"]), table["report"])

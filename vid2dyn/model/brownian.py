@@ -8,17 +8,17 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.special import ndtri
 
-from vid2dyn.box import Box, Free, Periodic
+from vid2dyn.core.errors import DataError, ModelError
+from vid2dyn.core.progress import Progress, silent
+from vid2dyn.data.box import Box, Free, Periodic
+from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.dynamics.base import Overdamped
-from vid2dyn.dynamics.brownian import dynamics
-from vid2dyn.dynamics.friction import StructuredMobility
-from vid2dyn.dynamics.potentials import HarmonicTrap, PairPotential
-from vid2dyn.dynamics.splines import RadialSpline
-from vid2dyn.errors import DataError, ModelError
+from vid2dyn.dynamics.brownian import brownian_dynamics
+from vid2dyn.dynamics.terms.friction import StructuredMobility
+from vid2dyn.dynamics.terms.potentials import HarmonicTrap, PairPotential
+from vid2dyn.dynamics.terms.splines import RadialSpline
 from vid2dyn.model.base import Model
-from vid2dyn.progress import Progress, silent
-from vid2dyn.rollout import FrozenBrownian, brownian_paths
-from vid2dyn.trajectories import Trajectories
+from vid2dyn.rollout.brownian import FrozenBrownian, brownian_paths
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,8 +100,9 @@ class BrownianModel(Model):
     def dynamics(self) -> Overdamped:
         """The potentials and the friction matrix."""
         if "structure_knots" in self.arrays:
-            return dynamics(StructuredMobility(self.arrays["structure_knots"], self.arrays["structure_log_diffusion"]))
-        return dynamics(self.diffusion(), self._pair, self._trap)
+            return brownian_dynamics(StructuredMobility(self.arrays["structure_knots"],
+                                                        self.arrays["structure_log_diffusion"]))
+        return brownian_dynamics(self.diffusion(), self._pair, self._trap)
 
     def band(self, name: str, r: Any = None, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         """(low, high) of a learned quantity at a confidence level.

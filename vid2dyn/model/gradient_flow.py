@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.special import stdtrit
 
-from vid2dyn.dynamics.density import DensityFunction, DensityNetwork, DensityShape, Landscape
-from vid2dyn.dynamics.even_kernels import EvenKernels
-from vid2dyn.errors import DataError, ModelError
-from vid2dyn.field_rollout import flow, fluctuate
-from vid2dyn.fields import Fields
+from vid2dyn.core.errors import DataError, ModelError
+from vid2dyn.core.progress import Progress, silent
+from vid2dyn.data.fields import Fields
+from vid2dyn.dynamics.terms.even_kernels import EvenKernels
+from vid2dyn.dynamics.terms.landscape import DensityFunction, DensityNetwork, DensityShape, Landscape
 from vid2dyn.model.base import Model
-from vid2dyn.progress import Progress, silent
+from vid2dyn.rollout.fields import flow, fluctuate
 
 _NAMES = ("free_energy", "chemical_potential", "curvature", "mobility", "diffusion", "kernel")
 

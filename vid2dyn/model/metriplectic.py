@@ -9,17 +9,17 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.special import ndtri
 
-from vid2dyn.dynamics.gas import gas_state
-from vid2dyn.errors import DataError, ModelError
-from vid2dyn.fluid_rollout import FluidFrame, FluidRollout, fluid_paths
-from vid2dyn.frozen import FrozenFluid
-from vid2dyn.inference.fluid_functions import fluid_of, radial, transport
-from vid2dyn.inference.fluid_numbers import Layout
-from vid2dyn.inference.fluid_start import carried_entropy, started
-from vid2dyn.inference.fluid_steps import FluidSteps
+from vid2dyn.core.errors import DataError, ModelError
+from vid2dyn.core.progress import Progress, silent
+from vid2dyn.data.trajectories import Trajectories
+from vid2dyn.dynamics.fluid.frozen import FrozenFluid
+from vid2dyn.dynamics.fluid.functions import fluid_of, radial, transport
+from vid2dyn.dynamics.fluid.numbers import Layout
+from vid2dyn.dynamics.terms.gas import gas_state
+from vid2dyn.inference.start import carried_entropy, started
+from vid2dyn.inference.steps import FluidSteps
 from vid2dyn.model.base import Model
-from vid2dyn.progress import Progress, silent
-from vid2dyn.trajectories import Trajectories
+from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout, fluid_paths
 
 _OF_STATE = ("temperature", "pressure", "heat_capacity")
 _OF_DISTANCE = ("shear", "bulk")
@@ -85,7 +85,7 @@ class MetriplecticModel(Model):
         """κ [kB/(µm^(dim - 2) s)] of the continuum."""
         return float(self._of(self.arrays["theta"], "conductivity"))
 
-    # what `vid2dyn.analysis.thermodynamics` asks of a fluid, beside temperature and pressure
+    # what `vid2dyn.analysis.energy_budget` asks of a fluid, beside temperature and pressure
 
     @property
     def mass(self) -> float:
@@ -198,7 +198,8 @@ class MetriplecticModel(Model):
                        window or int(self.recipe.get("window", 32)))
 
     def freeze(self, entropy: tuple[float, float], log_volume: tuple[float, float]) -> FrozenFluid:
-        """Tables for compiled rollouts and exporters over a range of S [kB] and ln V; see `vid2dyn.frozen`."""
+        """Tables for compiled rollouts and exporters over a range of S [kB] and ln V; see
+        `vid2dyn.dynamics.fluid.frozen`."""
         return fluid_of(self.arrays["theta"], self.layout).freeze(entropy, log_volume)
 
     def rollout(self, tracks: Trajectories, steps: int | None = None, seed: int = 0, *, substeps: int | None = None,

@@ -11,17 +11,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vid2dyn.config import build, settings
-from vid2dyn.errors import ConfigError, DataError, UnitsError
-from vid2dyn.files import existing_file
+from vid2dyn.core.config import build, settings
+from vid2dyn.core.errors import ConfigError, DataError, UnitsError
+from vid2dyn.core.files import existing_file
+from vid2dyn.core.registry import did_you_mean, parts
+from vid2dyn.data.units import Units
+from vid2dyn.data.video import Video
 from vid2dyn.readers.base import GREEN, Reader
-from vid2dyn.registry import did_you_mean, parts
-from vid2dyn.units import Units
-from vid2dyn.video import Video
 
 __all__ = ["GREEN", "Reader", "known_suffixes", "open_video"]
-
-_PACKAGE = "vid2dyn.readers"
 
 
 def open_video(path: str | os.PathLike[str], **arguments: Any) -> Video:
@@ -86,7 +84,7 @@ def known_suffixes() -> tuple[str, ...]:
 
 
 def _readers() -> Mapping[str, type[Reader]]:
-    return parts(_PACKAGE, Reader)
+    return parts("readers")
 
 
 def _reader_for(path: Path) -> type[Reader]:

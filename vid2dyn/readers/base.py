@@ -9,9 +9,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from vid2dyn.errors import DataError
-from vid2dyn.units import Units
-from vid2dyn.video import Video
+from vid2dyn.core.errors import DataError
+from vid2dyn.data.units import Units
+from vid2dyn.data.video import Video
 
 GREEN = 1
 """Channel taken from a colour image (0 red, 1 green, 2 blue) unless another one is asked for.

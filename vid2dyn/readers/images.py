@@ -11,11 +11,11 @@ from typing import ClassVar
 import numpy as np
 import tifffile
 
-from vid2dyn.cv import cv2
-from vid2dyn.errors import DataError
+from vid2dyn.core.errors import DataError
+from vid2dyn.core.opencv import cv2
+from vid2dyn.data.units import Units
+from vid2dyn.data.video import Video, VideoInfo
 from vid2dyn.readers.base import Reader, channel_of, colour_warning, grey, grey_dtype, not_readable
-from vid2dyn.units import Units
-from vid2dyn.video import Video, VideoInfo
 
 _TIFF = (".tif", ".tiff")
 

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from vid2dyn.errors import DataError
-from vid2dyn.readers._movie_index import MovieIndex, opened, pictures, read_index
+from vid2dyn.core.errors import DataError
+from vid2dyn.data.video import Video, VideoInfo
 from vid2dyn.readers.base import Reader, channel_of, colour_warning, file_units, truncated
-from vid2dyn.video import Video, VideoInfo
+from vid2dyn.readers.movie_index import MovieIndex, opened, pictures, read_index
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vid2dyn.errors import DataError
+from vid2dyn.core.errors import DataError
+from vid2dyn.data.video import Video, VideoInfo
 from vid2dyn.readers.base import Reader, file_units, grey, grey_dtype, not_readable
-from vid2dyn.video import Video, VideoInfo
 
 
 @dataclass(frozen=True)

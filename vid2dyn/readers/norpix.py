@@ -13,9 +13,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from vid2dyn.errors import DataError
+from vid2dyn.core.errors import DataError
+from vid2dyn.data.video import Video, VideoInfo
 from vid2dyn.readers.base import Reader, file_units, grey, not_readable, truncated
-from vid2dyn.video import Video, VideoInfo
 
 _MAGIC, _MONO = 0xFEED, 100
 

@@ -12,9 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 import tifffile
 
-from vid2dyn.errors import DataError
-from vid2dyn.readers._tiff_calibration import calibration
-from vid2dyn.readers._tiff_layout import DAMAGE, Layout, choose, page_list, plane_bytes, stated_frames
+from vid2dyn.core.errors import DataError
+from vid2dyn.data.video import Video, VideoInfo
 from vid2dyn.readers.base import (
     Reader,
     colour_warning,
@@ -23,7 +22,8 @@ from vid2dyn.readers.base import (
     not_readable,
     truncated,
 )
-from vid2dyn.video import Video, VideoInfo
+from vid2dyn.readers.tiff_calibration import calibration
+from vid2dyn.readers.tiff_layout import DAMAGE, Layout, choose, page_list, plane_bytes, stated_frames
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from vid2dyn.box import Box, Free
-from vid2dyn.progress import Progress, silent
-from vid2dyn.units import Units
+from vid2dyn.core.progress import Progress, silent
+from vid2dyn.data.box import Box, Free
+from vid2dyn.data.units import Units
 
 
 class Simulator(ABC):

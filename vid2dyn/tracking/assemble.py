@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vid2dyn.files import atomic
-from vid2dyn.progress import Progress, silent
-from vid2dyn.tracking.detect import COLUMNS
+from vid2dyn.core.files import atomic
+from vid2dyn.core.progress import Progress, silent
+from vid2dyn.data.trajectories import Trajectories
+from vid2dyn.tracking.detect.base import COLUMNS
 from vid2dyn.tracking.features import Features
-from vid2dyn.tracking.link import LinkStream
+from vid2dyn.tracking.link.linker import LinkStream
 from vid2dyn.tracking.movie import Count, Plan, rows
-from vid2dyn.trajectories import Trajectories
 
 BUCKET = 1 << 16
 """Rows sorted in memory at a time."""

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vid2dyn.tracking.minmass import automatic_minmass
+from vid2dyn.data.video import Video
+from vid2dyn.tracking.detect.minmass import automatic_minmass
+from vid2dyn.tracking.detect.shape_choice import spot_shape
+from vid2dyn.tracking.detect.spots import SpotFitter
 from vid2dyn.tracking.settings import Track
-from vid2dyn.tracking.shape_choice import spot_shape
-from vid2dyn.tracking.spots import SpotFitter
-from vid2dyn.video import Video
 
 LOOKED_AT = 5
 """Frames that are looked at, spread over the movie."""

@@ -18,13 +18,13 @@ import numba
 import numpy as np
 from scipy.spatial import cKDTree
 
-from vid2dyn.errors import DataError
-from vid2dyn.files import atomic
-from vid2dyn.progress import Progress, silent
-from vid2dyn.tracking.detect import COLUMNS, Detector, finite
-from vid2dyn.tracking.detectors import detector
+from vid2dyn.core.errors import DataError
+from vid2dyn.core.files import atomic
+from vid2dyn.core.progress import Progress, silent
+from vid2dyn.data.video import Video
+from vid2dyn.tracking.detect.base import COLUMNS, Detector, finite
+from vid2dyn.tracking.detect.by_settings import detector
 from vid2dyn.tracking.settings import Track
-from vid2dyn.video import Video
 
 OVERLAP = 1.3                     # diameters within which a neighbour's light falls into the mask
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from vid2dyn.errors import ConfigError, DataError
-from vid2dyn.trajectories import Trajectories
+from vid2dyn.core.errors import ConfigError, DataError
+from vid2dyn.data.trajectories import Trajectories
 
 
 def keep(tracks: Trajectories, *, min_mass: float | None = None, max_mass: float | None = None,

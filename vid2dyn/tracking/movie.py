@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vid2dyn.config import recipe
-from vid2dyn.errors import DataError
-from vid2dyn.files import sha256
-from vid2dyn.progress import Cancelled, Progress, silent
+from vid2dyn.core.config import recipe
+from vid2dyn.core.errors import DataError
+from vid2dyn.core.files import sha256
+from vid2dyn.core.progress import Cancelled, Progress, silent
+from vid2dyn.data.trajectories import Trajectories
+from vid2dyn.data.video import Video
 from vid2dyn.tracking.choice import frame_numbers, left_open, settings_in_force
-from vid2dyn.tracking.detect import COLUMNS
+from vid2dyn.tracking.detect.base import COLUMNS
 from vid2dyn.tracking.features import OVERLAP, checked, crowded, features_of
 from vid2dyn.tracking.filters import keep
-from vid2dyn.tracking.link import NearestLinks
+from vid2dyn.tracking.link.linker import NearestLinks
 from vid2dyn.tracking.settings import Track
-from vid2dyn.trajectories import Trajectories
-from vid2dyn.video import Video
 
 CHOSEN = ("minmass", "spot", "spot_width")
 """Settings that are chosen from the movie where they are automatic."""
@@ -63,8 +63,8 @@ def track(video: Video, settings: Track | None = None, progress: Progress = sile
     Every video that `vid2dyn.open` returns will do; a made-up one with a spot that moves to the right:
 
     >>> from pathlib import Path
-    >>> from vid2dyn.units import Units
-    >>> from vid2dyn.video import Video, VideoInfo
+    >>> from vid2dyn.data.units import Units
+    >>> from vid2dyn.data.video import Video, VideoInfo
     >>> class Spot(Video):
     ...     def decode(self, start, stop):
     ...         y, x = np.mgrid[:64, :64]

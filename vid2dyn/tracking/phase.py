@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import kstest
 
-from vid2dyn.errors import DataError
-from vid2dyn.trajectories import Trajectories
+from vid2dyn.core.errors import DataError
+from vid2dyn.data.trajectories import Trajectories
 
 TERMS = 6
 FEWEST = 200

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from vid2dyn.errors import ConfigError
+from vid2dyn.core.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Track:
     spot : {"auto", "gaussian", "disc", "ring"}
         What a particle looks like. "disc" and "ring" measure the common profile in every frame, best with some
         particles on their own, and fit that; "ring" also searches with it. "auto" chooses by what a Gaussian and a
-        measured profile leave of the light in two frames (`vid2dyn.tracking.shape_choice`).
+        measured profile leave of the light in two frames (`vid2dyn.tracking.detect.shape_choice`).
     spot_width : float, optional
         Width (standard deviation) of a particle's image where a Gaussian is fitted [px]. None measures it in a few
         frames of the movie, and takes the same for all.
@@ -82,7 +82,7 @@ class Track:
     >>> Track(diameter=10)
     Traceback (most recent call last):
     ...
-    vid2dyn.errors.ConfigError: diameter = 10: the mask needs a centre pixel; give an odd number, such as 11.
+    vid2dyn.core.errors.ConfigError: diameter = 10: the mask needs a centre pixel; give an odd number, such as 11.
     """
 
     diameter: int = 11
@@ -178,7 +178,7 @@ class Track:
         >>> Track(search_range=600).fits(512, 512)
         Traceback (most recent call last):
         ...
-        vid2dyn.errors.ConfigError: search_range = 600 px is larger than the frame (512 x 512 px); ...
+        vid2dyn.core.errors.ConfigError: search_range = 600 px is larger than the frame (512 x 512 px); ...
         """
         frame = f"the frame ({height} x {width} px)"
         if self.search_range > max(height, width):

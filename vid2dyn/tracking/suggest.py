@@ -1,6 +1,7 @@
 """Which settings suit a movie: size and sign of the spots, the least brightness, and how far particles move.
 
-Size and sign come from `vid2dyn.tracking.spot_scale`, the search range from displacements between successive frames.
+Size and sign come from `vid2dyn.tracking.detect.spot_scale`, the search range from displacements between successive
+frames.
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from vid2dyn.errors import DataError
-from vid2dyn.progress import Progress, silent
-from vid2dyn.tracking.candidates import candidates
+from vid2dyn.core.errors import DataError
+from vid2dyn.core.progress import Progress, silent
+from vid2dyn.data.video import Video
 from vid2dyn.tracking.choice import settings_in_force
-from vid2dyn.tracking.detectors import detector
+from vid2dyn.tracking.detect.by_settings import detector
+from vid2dyn.tracking.detect.spot_scale import highest, scale_response
 from vid2dyn.tracking.features import checked
-from vid2dyn.tracking.link import LinkStream
+from vid2dyn.tracking.link.candidates import candidates
+from vid2dyn.tracking.link.linker import LinkStream
 from vid2dyn.tracking.settings import Track
-from vid2dyn.tracking.spot_scale import highest, scale_response
-from vid2dyn.video import Video
 
 MASK = 4.6
 """Diameters of a mask per width of a Gaussian spot: it holds 93 % of the light."""

@@ -30,7 +30,7 @@ class Detect(Section):
 
     def __init__(self, panel: Panel, number: int) -> None:
         super().__init__(panel, number)
-        names = [name for name in vd.config.settings(vd.tracking.Track) if name not in LINKS]
+        names = [name for name in vd.core.config.settings(vd.tracking.Track) if name not in LINKS]
         self.form: Form = form(vd.tracking.Track, only=names, first=("diameter", "minmass", "invert", "spot"))
         self.body.addWidget(self.form)
         self.live = QCheckBox("live preview on this frame")

@@ -57,7 +57,7 @@ class Fit(Section):
         self.body.addWidget(self.canvas)
         self.result = sentence("")
         self.body.addWidget(self.result)
-        self.known = vd.registry.parts("vid2dyn.dynamics", recipe_base())
+        self.known = vd.core.registry.parts("dynamics")
         self.verbs = {self.fit_button: ("data",), self.resume_button: ("data",)}
         self.kind.currentTextChanged.connect(self._chosen)
         self.seen: Any = None
@@ -93,7 +93,7 @@ class Fit(Section):
             self.form = None
         if name:
             cls = self.known[name]
-            self.form = form(cls, first=_FIRST.get(name) or list(vd.config.settings(cls))[:5])
+            self.form = form(cls, first=_FIRST.get(name) or list(vd.core.config.settings(cls))[:5])
             self.body.insertWidget(self.place, self.form)
             self.about.setText((cls.__doc__ or "").strip().partition("\n")[0])
 
@@ -223,14 +223,9 @@ class Fit(Section):
                                 [plots.convergence(self.course)] if self.course else []])
 
 
-def recipe_base() -> type:
-    """What all kinds of dynamics inherit."""
-    return vd.experiment.base_of("vid2dyn.dynamics")
-
-
 def report_of(model: Any) -> str:
     """The model in a line, its checks as a table, its warnings; HTML."""
     rows = "".join(f"<tr><td>{name}&nbsp;&nbsp;</td><td><b>{value}</b></td></tr>"
-                   for name, value in vd.headline.checks(model.report))
+                   for name, value in vd.reports.headline.checks(model.report))
     notes = "".join(f"<br><span style='color:#ffd166'>▲ {note}</span>" for note in model.report.get("warnings", ()))
     return f"<b>{repr(model).strip('<>')}</b><table>{rows}</table>{notes}"

@@ -83,7 +83,7 @@ class Open(Section):
         def toggled(on: bool) -> None:
             unfold.setText(f"{'▾' if on else '▸'} simulate instead")
             if on and not self.known:                # importing every simulator takes a moment: only when wanted
-                self.known = vd.registry.parts("vid2dyn.simulators", vd.simulators.Simulator)
+                self.known = vd.core.registry.parts("simulators")
                 self.simulator.addItems(list(self.known))
             inside.setVisible(on)
 

@@ -30,7 +30,7 @@ class Rollout(Section):
     def __init__(self, panel: Panel, number: int) -> None:
         super().__init__(panel, number)
         self.forms: dict[type, Form] = {
-            kind: form(kind) for kind in (vd.experiment.Rollout, vd.experiment.FieldRollout)}
+            kind: form(kind) for kind in (vd.runs.experiment.Rollout, vd.runs.experiment.FieldRollout)}
         for one in self.forms.values():
             self.body.addWidget(one)
         self.truth_box = QCheckBox("compare with the true process, exactly and by Monte Carlo")
@@ -61,14 +61,14 @@ class Rollout(Section):
         """Other data: another form; a rollout that is gone takes its plots along."""
         fields = self.panel.session.fields is not None
         for kind, one in self.forms.items():
-            one.setVisible((kind is vd.experiment.FieldRollout) == fields)
+            one.setVisible((kind is vd.runs.experiment.FieldRollout) == fields)
         self.truth_box.setVisible(fields)
         self.colour_row.setVisible(not fields)
         session = self.panel.session
         if fields and session.fields is not self.seen:       # four times as long as the data, in even steps
             self.seen = session.fields
-            one = self.forms[vd.experiment.FieldRollout]
-            steps = int(vd.config.settings(vd.experiment.FieldRollout)["steps"][1])
+            one = self.forms[vd.runs.experiment.FieldRollout]
+            steps = int(vd.core.config.settings(vd.runs.experiment.FieldRollout)["steps"][1])
             one.fields["dt"].show_value(float(f"{4 * session.fields.times[-1] / steps:.1g}"))
         if self.panel.session.future is None:
             self.canvas.clear()
@@ -84,7 +84,8 @@ class Rollout(Section):
         """Roll out, compare, and take the budgets; all off the GUI thread."""
         session = self.panel.session
         fields = session.fields is not None
-        settings = self.guarded(self.forms[vd.experiment.FieldRollout if fields else vd.experiment.Rollout].build)
+        kind = vd.runs.experiment.FieldRollout if fields else vd.runs.experiment.Rollout
+        settings = self.guarded(self.forms[kind].build)
         if settings is None:
             return
         if fields:

@@ -115,7 +115,7 @@ class Track(Section):
         if found.spread is None:
             return f"{text}<br>{found.why}"
         D = found.spread.diffusion
-        text += f"<br><b>D = {vd.headline.with_error(D.D, D.D_stderr, 'µm²/s')}</b> from displacements"
+        text += f"<br><b>D = {vd.reports.headline.with_error(D.D, D.D_stderr, 'µm²/s')}</b> from displacements"
         if D.localisation_error is not None and D.localisation_error > 0:
             text += f", localisation error {1e3 * D.localisation_error:.3g} nm"
         notes = dict.fromkeys([*tracks.info.get("warnings", ()), *D.warnings])

@@ -1,0 +1,103 @@
+"""Proposed settings: right on rendered films of known size, sign and motion; D against the search range tells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import vid2dyn as vd
+from vid2dyn.core.errors import ConfigError, DataError
+from vid2dyn.data.video import Video
+from vid2dyn.reports.suggestion import against_search_range
+from vid2dyn.tracking import Track, propose, relink
+
+S = vd.simulators
+
+
+def film(spot_sigma: float = 2.0, amplitude: float = 100.0, diffusion: float = 0.4, seed: int = 0,
+         frames: int = 24) -> Video:
+    """About 60 particles; a step is sqrt(2 D / 20)/0.1 = 2 px along each axis for D = 0.4 µm²/s."""
+    sim = S.Brownian(n_particles=80, frames=frames, box_length=32.0, diffusion=diffusion, frames_per_second=20.0)
+    return vd.render(sim, S.Renderer(height=280, width=280, spot_sigma=spot_sigma, amplitude=amplitude,
+                                     background=60.0, read_noise=4.0), seed)
+
+
+@pytest.mark.parametrize("amplitude", [100.0, -50.0])
+@pytest.mark.parametrize("spot_sigma", [1.5, 2.5, 4.0])
+def test_size_and_sign_of_the_spots(spot_sigma: float, amplitude: float) -> None:
+    found = propose(film(spot_sigma, amplitude))
+    assert found.spot_width == pytest.approx(spot_sigma, rel=0.2)
+    assert found.track.invert == (amplitude < 0)
+    assert 4 * spot_sigma < found.track.diameter < 6.5 * spot_sigma
+
+
+@pytest.mark.parametrize("diffusion", [0.025, 0.4])
+def test_search_range_follows_the_motion(diffusion: float) -> None:
+    """3.7 steps along an axis (one in a thousand goes farther), at least 2 px; a step of 0.5 or 2 px."""
+    found = propose(film(diffusion=diffusion))
+    step = np.sqrt(2 * diffusion / 20) / 0.1
+    assert found.step == pytest.approx(step, rel=0.2)
+    assert max(3 * step, 2.0) <= found.track.search_range <= max(5 * step, 3.0)
+
+
+def test_the_proposal_finds_and_links_the_particles(tmp_path: Path) -> None:
+    video = film(seed=3)
+    found = vd.suggest(video)
+    tracks = vd.track(video, found.track)
+    from vid2dyn.analysis.detection_score import score
+    from vid2dyn.analysis.link_score import score_links
+
+    assert score(tracks, video.truth).recall > 0.88             # free particles overlap at times
+    assert score_links(tracks, video.truth).precision > 0.97
+    assert set(found.figures) == {"detections", "size", "brightness", "displacements", "search range"}
+    assert all(uri.startswith("data:image/") for uri in found.figures.values())
+    page = found.save(tmp_path / "page.html").read_text()
+    assert page.count("data:image/") == 5
+    assert f"search_range = {found.track.search_range}" in page
+    with pytest.raises(ConfigError, match=r"page\.html"):
+        found.save(tmp_path / "page.pdf")
+    assert vd.track(video, **found.changed()).dataframe.equals(tracks.dataframe)
+
+
+def test_what_is_given_is_kept() -> None:
+    found = propose(film(), Track(diameter=15, minmass=123.0, search_range=9.0, memory=2))
+    assert (found.track.diameter, found.track.minmass, found.track.search_range, found.track.memory) == (15, 123, 9, 2)
+
+
+def test_d_against_the_search_range_shows_both_biases() -> None:
+    """Dense free particles: a short range cuts D, a long one joins strangers; in between D is right within 10 %."""
+    sim = S.Brownian(n_particles=300, frames=120, box_length=40.0, diffusion=0.4, frames_per_second=100.0)
+    tracks = sim.run(seed=1)
+    unlinked = tracks.replace(dataframe=tracks.dataframe.assign(particle=-1))
+    table = against_search_range(unlinked, Track(), ranges=[1.0, 4.0])
+    assert table["D"][0] < 0.7 * 0.4
+    assert table["D"][1] == pytest.approx(0.4, rel=0.1)
+    assert table["beyond"][0] > 0.1 > table["beyond"][1]
+
+
+def test_relinking_repeats_the_links_and_keeps_every_column() -> None:
+    video = film(seed=4)
+    tracks = vd.track(video, diameter=11, search_range=8, memory=1)
+    again = relink(tracks, Track(diameter=11, search_range=8, memory=1))
+    assert again.dataframe.drop(columns="particle").equals(tracks.dataframe.drop(columns="particle"))
+    a, b = tracks.lagged(1), again.lagged(1)
+    assert np.array_equal(a[0], b[0])
+    assert np.array_equal(a[1], b[1])
+
+
+def test_nothing_to_propose_is_said() -> None:
+    with pytest.raises(DataError, match="single frame"):
+        propose(film(frames=1))
+    empty = vd.render(S.Brownian(n_particles=1, frames=3), S.Renderer(height=64, width=64, amplitude=0.001))
+    with pytest.raises(DataError, match=r"stands out of the noise|found again"):
+        propose(empty)
+
+
+@pytest.mark.parametrize(("name", "invert", "diameters"), [
+    ("brightfield_25f.tif", False, (13, 21)), ("stuck.tif", False, (5, 11)), ("colloids.mp4", True, (5, 15))])
+def test_recordings(recordings: Path, name: str, invert: bool, diameters: tuple[int, int]) -> None:
+    found = propose(vd.open(recordings / name))
+    assert found.track.invert == invert
+    assert diameters[0] <= found.track.diameter <= diameters[1]

@@ -1,0 +1,160 @@
+"""What a user should know before quoting a diffusion coefficient, in plain words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vid2dyn.analysis.displacements import Displacements
+from vid2dyn.analysis.estimates import Bend, Estimate
+from vid2dyn.analysis.moments import Moments
+from vid2dyn.core.errors import DataError
+from vid2dyn.data.trajectories import Trajectories
+
+if TYPE_CHECKING:
+    from vid2dyn.analysis.diffusion_coefficient import Covariances
+
+
+def need_three_frames(found: Moments) -> None:
+    """Refuse tracks that never last three frames: noise and diffusion cannot be told apart."""
+    if not np.isfinite(found.mean[: 2 * len(found.mean) // 3]).all():
+        raise DataError("No particle is seen in three consecutive frames, so localisation noise and diffusion cannot "
+                        "be told apart; record longer tracks, or raise search_range.")
+
+
+def covariance_symptom(gate: Covariances) -> str:
+    """What the lag-2 gate saw."""
+    return (f"displacements two frames apart have covariance {gate.value[2] / gate.value[0]:+.2f} of the variance, "
+            f"{gate.value[2] / gate.stderr[2]:.0f} standard errors from 0")
+
+
+def inter_coded_symptom(tracks: Trajectories, first: Estimate, bend: Bend | None, limit: float) -> str:
+    """What else shows, in a video known to be inter-coded, that errors are correlated; empty if nothing does."""
+    if bend is not None and abs(bend.change) > limit * bend.stderr:
+        return f"the MSD is not straight ({_bent(bend)})"
+    if tracks.units.exposure is not None and first.noise[-1] < -limit * first.noise_stderr[-1]:
+        return (f"their variance comes out negative by {-first.noise[-1] / first.noise_stderr[-1]:.0f} standard "
+                "errors, which neighbouring frames that share errors cause")
+    return ""
+
+
+def about_correlated_errors(tracks: Trajectories, first: Estimate, used: Estimate, gate: Covariances,
+                            symptom: str) -> list[str]:
+    """Lag-1 values are refused because of `symptom`."""
+    codec = tracks.info.get("codec")
+    coded = tracks.info.get("inter_coded")
+    if coded:
+        cause = f"The video's compression ({codec or 'inter-coded'}) predicts frames from other frames and does this"
+    elif coded is None:
+        cause = ("Video compression that predicts frames from others does this (is the movie H.264, MPEG or the "
+                 "like?), and so do vibration and flow")
+    else:
+        cause = "Vibration, flow or active motion does this"
+    notes = [f"The localisation errors are correlated in time: {symptom}. {cause}. "
+             "Values at lag 1 are refused (the lag-1 displacement would give D = "
+             f"{_lag_one(first, gate):.2g}, the covariance estimate {first.D[-1]:.2g} µm²/s); D is the slope of the "
+             f"MSD over lags {used.lags[0]}-{used.lags[-1]} frames, and the localisation error is not known. "
+             "Use a raw or intra-coded recording, or every few frames of this one, to learn forces."]
+    if not used.flat:
+        notes.append(f"The slope of the MSD is not constant up to lag {used.lags[-1]} frames: D depends on the time "
+                     "scale, and the value is that of the longest lags. Look at the MSD; a longer recording may show "
+                     "a straight part.")
+    return notes
+
+
+def _lag_one(first: Estimate, gate: Covariances) -> float:
+    """D from <d²>/(2 dt), which compressed video makes far too small."""
+    slope = 0.5 * gate.value[0] + gate.value[1]
+    return float(first.D[-1] * 0.5 * gate.value[0] / slope) if slope else float("nan")
+
+
+def about_forces(first: Estimate, coarse: Estimate, gate: Covariances) -> list[str]:
+    """The lag-2 gate failed with a negative covariance."""
+    return [f"The motion is not free: displacements two frames apart have covariance "
+            f"{gate.value[2] / gate.value[0]:+.2g} of the variance ({gate.value[2] / gate.stderr[2]:.0f} standard "
+            "errors from 0), as a trap, repulsive neighbours or crowding cause (or a vibration that was not removed). "
+            f"D is the slope of the MSD carried back to lag 0; the covariance estimate, {first.D[-1]:.3g} µm²/s, is "
+            "low. It is a starting value: fit a model with forces, or record faster. If the motion is known to be "
+            "free, the localisation errors vary slowly instead (compression, focus), and the slope of the MSD over "
+            f"lags {coarse.lags[0]}-{coarse.lags[-1]}, {coarse.D[-1]:.3g} ± {coarse.D_stderr[-1]:.1g} µm²/s, is the "
+            "better D."]
+
+
+def about_bending(bend: Bend | None) -> list[str]:
+    """The gate passed; does the MSD bend at longer lags?"""
+    if bend is None or abs(bend.change) < max(4 * bend.stderr, 0.05):
+        return []
+    cause = ("subdiffusion: a trap, crowding or forces between the particles" if bend.change < 0
+             else "flow, active motion or slowly varying errors")
+    return [f"The MSD bends {'down' if bend.change < 0 else 'up'}: {_bent(bend)} ({cause}). D is the short-time value."]
+
+
+def _bent(bend: Bend) -> str:
+    return (f"over lags {bend.low}-{bend.high} frames its slope is {bend.change:+.0%} (± {bend.stderr:.0%}) from that "
+            "at lags 1-2")
+
+
+def about_data(tracks: Trajectories, displacements: Displacements, used: Estimate, removed: bool) -> list[str]:
+    """Too few data, stuck particles, anisotropy, flow."""
+    notes, number = [], len(displacements.rows)
+    D, stderr = used.D, used.D_stderr
+    if D[-1] <= 0:
+        notes.append(f"D = {D[-1]:.2g} ± {stderr[-1]:.1g} µm²/s is not positive: the particles are stuck, or "
+                     "localisation noise hides their motion.")
+    elif number < 100 or stderr[-1] > 0.2 * D[-1]:
+        notes.append(f"Few data: {number} displacements give D to ± {stderr[-1] / D[-1]:.0%}. "
+                     "Record longer, or more particles.")
+    apart = np.ptp(D[:-1])
+    if D[-1] > 0 and apart > 4 * np.sqrt((stderr[:-1] ** 2).sum()):
+        values = ", ".join(f"{axis} {value:.3g}" for axis, value in zip(tracks.axes, D[:-1]))
+        notes.append(f"D differs between the axes ({values} µm²/s): vibration or flow along one of them, or an "
+                     "anisotropic sample.")
+    return notes + ([] if removed else _about_flow(displacements, D[-1]))
+
+
+def _about_flow(displacements: Displacements, D: float) -> list[str]:
+    flow, dt = displacements.mean_flow(), displacements.tracks.units.dt
+    if not (np.abs(flow.mean) > 4 * flow.stderr).any():
+        return []
+    speed = np.linalg.norm(flow.mean) / dt
+    # c0 and c1 both gain (v dt)² per axis: c0/2 + c1 gains 3/2 of it.
+    bias = 1.5 * speed**2 * dt / displacements.tracks.dim
+    share = f", {bias / D:.0%} of D" if D > 0 else ""
+    return [f"There is a mean flow of {speed:.2g} µm/s that was not removed (too few particles, or drift=\"keep\"); "
+            f"it adds about {bias:.2g} µm²/s{share}. Track more particles, or take the drift out with a reference."]
+
+
+def about_noise(tracks: Trajectories, used: Estimate, gate: Covariances) -> list[str]:
+    """Exposure, negative noise variance, inter-coded video, and the tracker's own error bars."""
+    notes: list[str] = []
+    if tracks.info.get("inter_coded") and used.method != "slope":
+        notes.append(f"The video is inter-coded ({tracks.info.get('codec', 'compressed')}): frames are predicted from "
+                     "other frames, which correlates localisation errors and can lower D. The lag-2 test does not see "
+                     "it here; prefer a raw or intra-coded recording.")
+    noise, stderr = used.noise[-1], used.noise_stderr[-1]
+    if not np.isfinite(noise):
+        return notes
+    dt, unknown = tracks.units.dt, tracks.units.exposure is None
+    if unknown:
+        open_shutter = noise + used.D[-1] * dt / 3
+        notes.append("The exposure is unknown: D is right all the same, but the localisation error is that of a flash "
+                     f"exposure, {_micrometre(noise)}; with the shutter always open it is {_micrometre(open_shutter)}. "
+                     "Give exposure=... in s.")
+    elif noise < 0:
+        size = "by chance" if noise > -3 * stderr else \
+            f"by {-noise / stderr:.0f} standard errors: the exposure is longer than stated, or errors are correlated"
+        upper = np.sqrt(max(noise + 2 * stderr, 0.0))
+        notes.append(f"The variance of the localisation error comes out negative, {size}; it is below {upper:.2g} µm "
+                     "per axis.")
+    told = tracks.sigma
+    if told is not None and not unknown and noise > 3 * stderr:
+        stated = float(np.sqrt(np.mean(told**2)))
+        if not 0.5 < stated / np.sqrt(noise) < 2:
+            notes.append(f"The table states a localisation error of {stated:.2g} µm, the motion shows "
+                         f"{np.sqrt(noise):.2g} µm: one of them is off by more than a factor of 2.")
+    return notes
+
+
+def _micrometre(variance: float) -> str:
+    return f"{np.sqrt(variance):.2g} µm" if variance > 0 else "below what can be measured"

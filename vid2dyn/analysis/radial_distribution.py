@@ -1,0 +1,162 @@
+"""Radial distribution function with standard errors, in a periodic or sheared box or in a field of view."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vid2dyn.analysis.pair_counts import pair_counts
+from vid2dyn.core.errors import ConfigError, DataError
+from vid2dyn.core.progress import Progress, silent
+from vid2dyn.data.trajectories import Trajectories
+
+_MARGIN_SHARE = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class RDF:
+    """Radial distribution function.
+
+    Parameters
+    ----------
+    edges : (bins + 1,) array
+        Edges of the shells [µm].
+    r : (bins,) array
+        Centres of the shells [µm].
+    value, stderr : (bins,) arrays
+        g(r) and its standard error; 1 for an ideal gas.
+    counts : (bins,) int array
+        Pairs counted in all frames together.
+    density : float
+        Particles per µm² (µm³ in 3-D).
+    region : tuple of float
+        Edges of the box, or of the part of the field of view that detections fill [µm].
+    periodic : bool
+    """
+
+    edges: np.ndarray
+    r: np.ndarray
+    value: np.ndarray
+    stderr: np.ndarray
+    counts: np.ndarray
+    density: float
+    region: tuple[float, ...]
+    periodic: bool
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain lists, for JSON."""
+        return {"r_um": self.r.tolist(), "g": self.value.tolist(), "stderr": self.stderr.tolist(),
+                "counts": self.counts.tolist(), "density": self.density, "periodic": self.periodic}
+
+
+def rdf(tracks: Trajectories, r_max: float | None = None, bins: int = 50, *, region: Sequence[float] | None = None,
+        progress: Progress = silent) -> RDF:
+    """Radial distribution function of all detections, averaged over frames.
+
+    g(r) is the number of pairs in a shell over the number among the same particles without correlation,
+    N (N - 1)/2 times the probability that two independent points of the region are that far apart. In a periodic
+    box, sheared or not, this is the shell's volume over the box's. In a rectangular field of view it is the integral
+    over the shell of the isotropic set covariance (Stoyan, Kendall, Mecke, Stochastic Geometry, ch. 6; Ohser 1983),
+
+        2-D, sides a, b: 2 pi r [ab - 2 r (a + b)/pi + r²/pi]/(ab)²,
+
+    exact for every r up to the shorter side: no particle near an edge is thrown away, and none is missed.
+
+    Parameters
+    ----------
+    tracks : Trajectories
+        Linked or not; length per pixel known.
+    r_max : float, optional
+        Largest distance [µm]; by default half the shortest edge of a periodic box, a quarter of that of a region.
+    bins : int
+        Number of shells.
+    region : sequence of float, optional
+        Edges [µm] of a rectangular region, in the order of the axes, that particles fill evenly, in place of the
+        field of view. Detectors leave a margin empty along the edges of a frame, so of a field of view only the part
+        up to the outermost detections is used (at most 10 % of a side is given up).
+
+    Raises
+    ------
+    DataError
+        For particles in unbounded space with neither `region` nor a field of view (density is then undefined),
+        for fewer than 2 particles, and for an r_max longer than the region allows.
+
+    Notes
+    -----
+    Standard errors: configurations outlive a frame. How long is taken from how long pairs of tracked particles stay
+    in a shell, and from blocks of frames; see `vid2dyn.analysis.pair_counts`. With fewer than 8 frames, or unlinked
+    detections that hardly move, they are lower bounds.
+
+    Examples
+    --------
+    >>> from vid2dyn import Periodic, Trajectories, Units
+    >>> gas = np.random.default_rng(0).uniform(0, 10, (20, 100, 2))
+    >>> g = rdf(Trajectories.from_dense(gas, Units(0.1, 10.0), box=Periodic((10.0, 10.0))), bins=5)
+    >>> bool(np.all(abs(g.value - 1) < 4 * g.stderr))
+    True
+    """
+    periodic = tracks.box.lengths is not None
+    sides = _region(tracks, region, periodic)
+    shortest = min(sides)
+    r_max = shortest * (0.5 if periodic else 0.25) if r_max is None else float(r_max)
+    allowed = shortest / 2 if periodic else shortest
+    if bins < 1 or not 0 < r_max <= allowed * (1 + 1e-12):
+        raise ConfigError(f"rdf(r_max={r_max:g} µm, bins={bins}): r_max lies between 0 and {allowed:g} µm ("
+                          f"{'half the shortest edge of the box' if periodic else 'the shorter side of the region'}).")
+    edges = np.linspace(0.0, r_max, bins + 1)
+    found = pair_counts(tracks, edges, progress)
+    pairs = found.number * (found.number - 1.0) / 2
+    if pairs.sum() == 0:
+        raise DataError("No frame has two particles, so there is no pair to measure g(r) from.")
+    ideal = pairs[:, None] * _shell_probability(edges, sides, periodic)
+    counts = found.counts.sum(axis=0)
+    value = counts / ideal.sum(axis=0)
+    stderr = found.stderr(ideal * value) / ideal.sum(axis=0)
+    return RDF(edges, 0.5 * (edges[1:] + edges[:-1]), value, stderr, counts,
+               float(found.number.mean() / np.prod(sides)), sides, periodic)
+
+
+def _region(tracks: Trajectories, region: Sequence[float] | None, periodic: bool) -> tuple[float, ...]:
+    """Edges of the region [µm]."""
+    if len(tracks) < 2:
+        raise DataError(f"g(r) needs two particles; the table has {len(tracks)} detections.")
+    if periodic:
+        assert tracks.box.lengths is not None
+        return tuple(tracks.box.lengths)
+    if region is not None:
+        if len(region) != tracks.dim:
+            raise ConfigError(f"region={tuple(region)}: give one length [µm] for each of the axes {tracks.axes}.")
+        return tuple(float(side) for side in region)
+    if tracks.field_of_view is None or tracks.dim != 2:
+        raise DataError("g(r) needs the density, and these particles are in unbounded space without a field of view: "
+                        "give region=(height, width) in µm (with depth in 3-D), or field_of_view to the trajectories.")
+    positions = tracks.positions
+    field = np.asarray(tracks.field_of_view, dtype=float) * tracks.units.um
+    low, high = positions.min(axis=0), positions.max(axis=0)
+    # Of n even points the outermost two miss on average 2/(n+1) of the side.
+    filled = (high - low) * (len(positions) + 1) / max(len(positions) - 1, 1)
+    return tuple(np.clip(filled, (1 - _MARGIN_SHARE) * field, field).tolist())
+
+
+def _shell_probability(edges: np.ndarray, sides: tuple[float, ...], periodic: bool) -> np.ndarray:
+    """Probability that two independent uniform points are a distance in each shell apart."""
+    r, volume = edges, float(np.prod(sides))
+    if len(sides) == 1:
+        inside = 2 * r if periodic else 2 * (volume * r - r**2 / 2)
+    elif len(sides) == 2:
+        inside = np.pi * r**2 * volume
+        if not periodic:
+            inside += -4 * sum(sides) * r**3 / 3 + r**4 / 2
+        else:
+            inside /= volume
+    else:
+        a, b, c = sides
+        inside = 4 * np.pi * volume * r**3 / 3
+        if not periodic:
+            inside += 4 * np.pi * (-(a * b + b * c + c * a) * r**4 / 8 + 2 * (a + b + c) * r**5 / (15 * np.pi)
+                                   - r**6 / (24 * np.pi))
+        else:
+            inside /= volume
+    return np.diff(inside) / (volume if periodic else volume**2)

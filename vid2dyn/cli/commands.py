@@ -1,0 +1,284 @@
+"""The command line: arguments -> the verbs of `vid2dyn.pipeline`.
+
+Options that are settings are made from the dataclass that holds them (name, type, default and help text
+from its docstring), so there is no second list to keep in step. Parts chosen by name (a simulator, a
+dynamics) take theirs as ``--set key=value``; ``vid2dyn list`` shows what there is.
+
+Exit codes: 0 done, 2 wrong input or settings, 130 cancelled with Ctrl-C.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vid2dyn import pipeline
+from vid2dyn.cli.options import (
+    about,
+    app,
+    build_part,
+    model_at,
+    parse_assignments,
+    show_parts,
+    suffix,
+    tracks_at,
+    verb,
+    viewer,
+)
+from vid2dyn.cli.terminal import say
+from vid2dyn.core.config import build
+from vid2dyn.core.errors import Vid2DynError
+from vid2dyn.core.progress import Progress
+from vid2dyn.data.units import Units
+from vid2dyn.reports.headline import has_forces, with_error
+from vid2dyn.tracking import Track
+
+Out = typer.Option("--out", "-o", help="File to write.")
+Seed = typer.Option(help="Seed of every random choice.")
+Set = typer.Option("--set", metavar="KEY=VALUE", help="A setting of the chosen part, e.g. --set cutoff=3.0, "
+                   "--set pair.kind=Yukawa. Repeat for more. See: vid2dyn list.")
+
+
+@verb()
+def demo(out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")] = Path("vid2dyn_demo"),
+         *, progress: Progress) -> None:
+    """Run everything on the small recording that comes with vid2dyn, whose truth is known."""
+    from vid2dyn.runs.demo import demo as run_demo
+
+    say(str(run_demo(out, progress=progress)))
+
+
+@verb(settings=Track, calibration=Units)
+def track(movie: Annotated[Path, typer.Argument(help="Movie, TIFF stack or folder of images.")],
+          out: Annotated[Path | None, Out] = None,
+          reader: Annotated[list[str] | None, typer.Option(
+              metavar="KEY=VALUE", help="An option of the reader, e.g. --reader channel=0; see vid2dyn list readers.")]
+          = None,
+          workers: Annotated[int, typer.Option(help="Processes that find particles.")] = 1,
+          chunk: Annotated[str | None, typer.Option(
+              metavar="I/N", help="Find the particles of the I-th of N chunks only (a task of an array on a cluster); "
+              "the same command without it, afterwards, links them.")] = None,
+          parts: Annotated[Path | None, typer.Option(
+              help="Folder for what is finished, to go on from there (default: OUT with the ending .parts).")] = None,
+          part_frames: Annotated[int, typer.Option(help="Frames in a part: what a kill can cost.")] = 100,
+          keep_parts: Annotated[bool, typer.Option(
+              "--keep-parts", help="Leave that folder, to link again with another search range.")] = False,
+          *, settings: dict[str, Any], calibration: dict[str, Any], progress: Progress) -> None:
+    """Find and link particles: movie -> tracks (.parquet). Stopped, it goes on where it was when repeated."""
+    from vid2dyn.runs import chunks
+
+    target = suffix(out or Path(f"{movie.stem}.parquet"), ".parquet")
+    options = {**calibration, **parse_assignments(reader or [])}
+    common: dict[str, Any] = {"workers": workers, "parts": parts, "part_frames": part_frames,
+                              "progress": progress, **options}
+    chosen = build(Track, settings, "vid2dyn track")
+    if chunk is not None:
+        mine, every = chunks.track_chunk(movie, target, chosen, chunk=chunk, **common)
+        say(f"chunk {chunk}: {mine} of {every} parts are there; vid2dyn track without --chunk links them")
+        return
+    tracked = chunks.track_movie(movie, target, chosen, keep_parts=keep_parts, **common)
+    say(f"{tracked}\nwritten to {target}")
+    for warning in tracked.warnings:
+        say(f"note: {warning}")
+
+
+@verb(settings=Track, calibration=Units)
+def suggest(movie: Annotated[Path, typer.Argument(help="Movie, TIFF stack or folder of images.")],
+            out: Annotated[Path | None, typer.Option("--out", "-o", help="Page (.html) with the pictures.")] = None,
+            reader: Annotated[list[str] | None, typer.Option(
+                metavar="KEY=VALUE", help="An option of the reader, e.g. --reader channel=0.")] = None,
+            *, settings: dict[str, Any], calibration: dict[str, Any], progress: Progress) -> None:
+    """Propose the settings of track for a movie, with the pictures behind them; what is given is kept."""
+    target = suffix(out or Path(f"{movie.stem}.settings.html"), ".html")
+    options = {**calibration, **parse_assignments(reader or []), **settings}
+    found = pipeline.suggest(movie, progress=progress, **options)
+    say(f"{found}\nwritten to {found.save(target)}")
+
+
+@verb(calibration=Units)
+def diffusion(tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet, or a table .csv/.xml).")], *,
+              calibration: dict[str, Any], progress: Progress) -> None:
+    """Diffusion coefficient, localisation error and viscosity of tracks, with standard errors."""
+    with about(tracks):
+        result = pipeline.diffusion(tracks_at(tracks, calibration))
+    say(str(result))
+
+
+@verb()
+def encode(movie: Annotated[Path, typer.Argument(help="The recording that was tracked.")],
+           tracks: Annotated[Path, typer.Argument(help="Its tracks (.parquet).")],
+           out: Annotated[Path | None, Out] = None,
+           encoder: Annotated[Path | None, typer.Option(
+               help="Trained encoder (.encoder): applied if it is there, else trained and written there.")] = None,
+           set_: Annotated[list[str] | None, Set] = None,
+           seed: Annotated[int, Seed] = 0, *, progress: Progress) -> None:
+    """Read structural variables off the image around every particle: tracks with columns latent_0, latent_1, ..."""
+    from vid2dyn.encoders.patches.encoder import PatchEncoder
+    from vid2dyn.encoders.patches.encoder import encode as read_off
+
+    target = suffix(out or tracks.with_name(f"{tracks.stem}.encoded.parquet"), ".parquet")
+    recipe: Any = build(PatchEncoder, parse_assignments(set_ or []), "vid2dyn encode --set")
+    video: Any = pipeline.open_recording(movie)
+    with about(tracks):
+        found = tracks_at(tracks)
+        if encoder is not None and suffix(encoder, ".encoder").exists():
+            recipe = pipeline.load(encoder)
+        elif encoder is not None:
+            recipe = recipe.train(video, found, seed, checkpoint=encoder.with_suffix(".checkpoint"), progress=progress)
+            recipe.save(encoder)
+            encoder.with_suffix(".checkpoint").unlink(missing_ok=True)
+        encoded = read_off(video, found, recipe, seed, progress=progress)
+    encoded.save(target)
+    lasts = ", ".join(f"latent_{k} {p:.2f}" for k, p in enumerate(encoded.info["encoder"]["persistence"]))
+    say(f"{encoded!r}\nlasts from picture to picture (1: all of it): {lasts}\nwritten to {target}")
+
+
+@verb(calibration=Units)
+def fit(tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet, or a table .csv/.xml), or fields (.fields).")],
+        out: Annotated[Path | None, Out] = None,
+        dynamics: Annotated[str | None, typer.Option(
+            help="Kind of model, see vid2dyn list dynamics; default Brownian, for fields GradientFlow.")] = None,
+        set_: Annotated[list[str] | None, Set] = None,
+        seed: Annotated[int, Seed] = 0,
+        checkpoint: Annotated[Path | None, typer.Option(
+            help="File for every finished round: the same command goes on from there after Ctrl-C or a kill.")] = None,
+        stop: Annotated[int | None, typer.Option(help="Leave off after so many rounds.")] = None,
+        *, calibration: dict[str, Any], progress: Progress) -> None:
+    """Learn a model: tracks -> model (.vid2dyn).
+
+    Without settings the particles are free. Forces between particles closer than 3 µm: --set cutoff=3.0; a harmonic
+    trap for every particle: --set trap=each; a fluid of particles with velocities: --dynamics Metriplectic. All
+    settings: vid2dyn list dynamics.
+    """
+    target = suffix(out or Path(f"{tracks.stem}.vid2dyn"), ".vid2dyn")
+    lattice = tracks.suffix == ".fields"
+    recipe = build_part("dynamics", dynamics or ("GradientFlow" if lattice else "Brownian"), set_)
+    with about(tracks):
+        model = pipeline.fit(tracks if lattice else tracks_at(tracks, calibration), recipe, seed=seed,
+                             progress=progress, checkpoint=checkpoint, stop=stop)
+    model.save(target)
+    say(f"{model!r}\nwritten to {target}")
+    if "structure" in model.report:
+        held, by = model.report["held_out"], model.report["structure"]
+        said = with_error(by["gain_per_step"], by["gain_per_step_stderr"])
+        say(f"held-out log-likelihood per particle and step: {held['log_likelihood_per_step']:.4f} with "
+            f"{by['column']}, {held['free_diffusion_log_likelihood_per_step']:.4f} with one mobility for all; "
+            f"gain {said}")
+    elif model.kind == "Brownian" and not has_forces(model):
+        say("note: free particles, no forces were fitted; --set cutoff=3.0 fits pair forces up to 3 µm, "
+            "--set trap=each traps.")
+    for warning in model.report.get("warnings", ()):
+        say(f"note: {warning}")
+
+
+@verb()
+def simulate(simulator: Annotated[str, typer.Argument(help="Name of a simulator: see vid2dyn list simulators.")],
+             out: Annotated[Path | None, Out] = None,
+             set_: Annotated[list[str] | None, Set] = None,
+             movie: Annotated[Path | None, typer.Option(
+                 help="Draw a movie of it too (.tif, .avi, .mkv), with its truth beside it.")] = None,
+             movie_set: Annotated[list[str] | None, typer.Option(
+                 metavar="KEY=VALUE", help="A setting of the camera: see vid2dyn list renderer.")] = None,
+             seed: Annotated[int, Seed] = 0, *, progress: Progress) -> None:
+    """Make data whose truth is known: tracks (.parquet) or lattice fields (.fields), and a movie if asked for."""
+    source = build_part("simulators", simulator, set_)
+    kind = pipeline.file_kind(source)
+    target = suffix(out or Path(f"{simulator}{kind}"), kind)
+    if movie is not None:
+        from vid2dyn.simulators import Renderer
+
+        camera = build(Renderer, parse_assignments(movie_set or []), "--movie-set")
+        say(repr(pipeline.render(source, camera, seed, to=movie, progress=progress)))
+    data = pipeline.simulate(source, seed, progress)
+    data.save(target)
+    say(f"{data!r}\nwritten to {target}")
+
+
+@verb()
+def rollout(model: Annotated[Path, typer.Argument(help="Model (.vid2dyn).")],
+            tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet) that say where the particles start.")],
+            out: Annotated[Path, Out] = Path("rollout.parquet"),
+            steps: Annotated[int | None, typer.Option(
+                help="Frames to simulate (default: as many as the tracks have).")] = None,
+            seed: Annotated[int, Seed] = 1, *, progress: Progress) -> None:
+    """Let a model run on from the first frame of tracks: -> tracks (.parquet)."""
+    target = suffix(out, ".parquet")
+    start = tracks_at(tracks)
+    frames, learned = start.n_frames if steps is None else steps, model_at(model)
+    with about(tracks):
+        future = learned.rollout(start, steps=frames, seed=seed, progress=progress)
+    future.save(target)
+    say(f"{future!r}\nwritten to {target}")
+
+
+@verb()
+def compare(a: Annotated[Path, typer.Argument(help="Tracks: the data.")],
+            b: Annotated[Path, typer.Argument(help="Tracks: the rollout, or other data.")], *,
+            progress: Progress) -> None:
+    """RDF, MSD and VACF of two sets of tracks, with error bars."""
+    one, other = tracks_at(a), tracks_at(b)
+    with about(b), about(a):
+        result = pipeline.compare(one, other)
+    say(f"{result}\nWhere both agree within their errors, mean z² is about 1.")
+
+
+@verb(calibration=Units)
+def report(tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet, or a table .csv/.xml), or .fields.")],
+           model: Annotated[Path | None, typer.Option(help="Model (.vid2dyn) fitted to them.")] = None,
+           rollout: Annotated[Path | None, typer.Option(help="Rollout (.parquet) of the model.")] = None,
+           video: Annotated[Path | None, typer.Option(help="The recording, for the picture.")] = None,
+           out: Annotated[Path, Out] = Path("report.html"), *, calibration: dict[str, Any],
+           progress: Progress) -> None:
+    """One self-contained HTML page about tracks and, where given, the model and its rollout."""
+    def data_at(path: Path) -> Any:
+        return pipeline.load(path) if path.suffix == ".fields" else tracks_at(path, calibration)
+
+    page = pipeline.report(suffix(out, ".html"), tracks=data_at(tracks),
+                           model=model_at(model) if model else None,
+                           rollout=data_at(rollout) if rollout else None,
+                           video=pipeline.open_recording(video) if video else None)  # type: ignore[arg-type]
+    say(f"written to {page}")
+
+
+@verb()
+def run(toml: Annotated[Path, typer.Argument(help="Experiment file (.toml).")],
+        workers: Annotated[int, typer.Option(help="Movies worked on at the same time, or processes for a single "
+                                             "one.")] = 1,
+        out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the results "
+                                                    "(default: runs/NAME beside the file).")] = None,
+        *, progress: Progress) -> None:
+    """Run the whole pipeline of an experiment file on one or many movies; resumes where it stopped."""
+    from vid2dyn.runs.movies import run as run_all
+
+    outcomes = run_all(toml, workers=workers, out=out, progress=progress)
+    for outcome in outcomes:
+        again = f" ({len(outcome.skipped)} stages were already done)" if outcome.skipped else ""
+        if outcome.report:
+            say(f"{outcome.folder.name}: {outcome.report}{again}")
+    failed = [f"{outcome.folder.name}: {outcome.error}" for outcome in outcomes if outcome.error]
+    if failed:
+        raise Vid2DynError(f"{len(failed)} of {len(outcomes)} movies failed; the others are finished.\n"
+                           + "\n".join(failed) if len(outcomes) > 1 else failed[0])
+
+
+@verb(name="list")
+def list_(family: Annotated[str | None, typer.Argument(
+        help="simulators, potentials, renderer, readers, tracking, encoders or dynamics; all if left out.")] = None, *,
+        progress: Progress) -> None:
+    """Show the registered parts and, for one family, their settings."""
+    show_parts(family)
+
+
+@verb()
+def view(paths: Annotated[list[Path] | None, typer.Argument(
+        help="Folder of a run, or recordings, tracks (.parquet), models (.vid2dyn), fields (.fields).")] = None, *,
+        progress: Progress) -> None:
+    """Open napari with the panel: look at a run, or go from video to model without code (needs vid2dyn[gui])."""
+    viewer(list(paths or []))
+
+
+def main() -> None:
+    """Entry point of the command ``vid2dyn``."""
+    app()

@@ -1,0 +1,231 @@
+"""What every command shares: options made from settings, a bar with the time left, errors without a traceback."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import os
+import tomllib
+import types
+import typing
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vid2dyn import pipeline
+from vid2dyn.cli.terminal import bars, errors, patient_interrupt, said, say
+from vid2dyn.core.config import settings as settings_of
+from vid2dyn.core.describe import default_text, setting_help, type_name
+from vid2dyn.core.errors import ConfigError, Vid2DynError
+from vid2dyn.core.registry import did_you_mean
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+                  context_settings={"help_option_names": ["-h", "--help"]},
+                  help="Video of moving particles in, a thermodynamically consistent stochastic model out.")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import vid2dyn
+
+        typer.echo(f"vid2dyn {vid2dyn.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True,
+                                                help="Show the version and leave.")] = False) -> None:
+    pass
+
+
+def verb(name: str | None = None, **groups: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a function a command.
+
+    It is called with `progress` and, for every group (`settings=Track`), with a dictionary of the
+    options of that dataclass that the user gave. Adds ``--quiet`` and ``--debug``.
+    """
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        own = typing.get_type_hints(function, include_extras=True)
+        parameters = [p.replace(annotation=own[p.name], kind=inspect.Parameter.KEYWORD_ONLY)
+                      for p in inspect.signature(function).parameters.values()
+                      if p.name not in ("progress", *groups)]
+        members = {group: _options(cls, group) for group, cls in groups.items()}
+        parameters += [option for options in members.values() for option in options]
+        parameters += _common_options()
+
+        @functools.wraps(function)
+        def command(**given: Any) -> None:
+            quiet, debug = given.pop("quiet"), given.pop("debug")
+            for group, options in members.items():
+                values = {option.name: given.pop(option.name) for option in options}
+                given[group] = {key: value for key, value in values.items() if value is not None}
+            with errors(debug), patient_interrupt(), said(), bars(quiet) as progress:
+                function(**given, progress=progress)
+
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in parameters}
+        app.command(name or function.__name__)(command)
+        return function
+
+    return register
+
+
+def _common_options() -> list[inspect.Parameter]:
+    flags = {"quiet": "Show no progress.", "debug": "Show the traceback of an error."}
+    return [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False,
+                              annotation=Annotated[bool, typer.Option(f"--{name}", help=text)])
+            for name, text in flags.items()]
+
+
+def _options(cls: type, group: str) -> list[inspect.Parameter]:
+    """One command-line option for each setting of a dataclass; None means that it was not given."""
+    from rich.markup import escape  # or the help would take units such as [px] for markup
+
+    helps = setting_help(cls)
+    found = []
+    for name, (hint, default) in settings_of(cls).items():
+        text = f"{helps[name]} [default: {default_text(default)}]"
+        option = typer.Option(help=escape(text), show_default=False, rich_help_panel=group.capitalize())
+        found.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None,
+                                       annotation=Annotated[_simple(hint) | None, option]))
+    return found
+
+
+def _simple(hint: Any) -> Any:
+    """The type in which the command line takes a setting; what is not a plain number comes as text."""
+    optional = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
+    members = [m for m in typing.get_args(hint) if m is not type(None)] if optional else [hint]
+    return members[0] if len(members) == 1 and members[0] in (bool, int, float, str) else str
+
+
+def build_part(family: str, name: str, assignments: list[str] | None) -> Any:
+    """The registered part `name` of `family` with settings from ``--set key=value``."""
+    from vid2dyn.runs.experiment import part_from
+
+    return part_from({"kind": name, **parse_assignments(assignments or [])}, family, None, f"{name} --set")
+
+
+def parse_assignments(assignments: list[str]) -> dict[str, Any]:
+    """``["cutoff=3", "pair.kind=Yukawa"]`` as a table; values are TOML, and a bare word is a text.
+
+    >>> parse_assignments(["cutoff=3.5", "pair.kind=Yukawa", "shared=true"])
+    {'cutoff': 3.5, 'pair': {'kind': 'Yukawa'}, 'shared': True}
+    """
+    lines = []
+    for item in assignments:
+        key, equals, value = item.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"--set {item}: write key=value, for example --set cutoff=3.0.")
+        try:
+            tomllib.loads(f"value = {value}")
+        except tomllib.TOMLDecodeError:
+            value = json.dumps(value)
+        lines.append(f"{key.strip()} = {value}")
+    try:
+        return tomllib.loads("\n".join(lines))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"--set {' --set '.join(assignments)}: {error}.") from None
+
+
+def tracks_at(path: Path, calibration: dict[str, Any] | None = None) -> Any:
+    """The trajectories in a file, with calibration given on the command line on top."""
+    if path.suffix.lower() in pipeline.TABLES:
+        return pipeline.open_recording(path, **(calibration or {}))
+    if path.exists() and path.suffix not in (".parquet", ".vid2dyn"):
+        raise ConfigError(f"{path}: not a file of tracks. If it is a recording, find its particles first: "
+                          f"vid2dyn track {path} --diameter ...")
+    found = pipeline.load(path)
+    if not hasattr(found, "with_units"):
+        raise ConfigError(f"{path}: not tracks but a {type(found).__name__}; give a .parquet file of tracks.")
+    return found.with_units(**(calibration or {}))
+
+
+@contextmanager
+def about(path: Path) -> Iterator[None]:
+    """Errors name the file that the user gave."""
+    try:
+        yield
+    except Vid2DynError as error:
+        if path.name in str(error):
+            raise
+        raise type(error)(f"{path}: {error}") from error
+
+
+def model_at(path: Path) -> Any:
+    """The model in a file."""
+    found = pipeline.load(path)
+    if not hasattr(found, "rollout"):
+        raise ConfigError(f"{path}: not a model but {type(found).__name__}; give a .vid2dyn file.")
+    return found
+
+
+def suffix(path: Path, wanted: str) -> Path:
+    """`path`, refused before the work if it ends in something else than its content will be."""
+    if path.suffix != wanted:
+        raise ConfigError(f"--out {path}: the file is written as {wanted}; name it {path.stem}{wanted}.")
+    if path.is_dir():
+        raise ConfigError(f"--out {path}: is a folder; give a file name.")
+    if path.parent.exists() and not os.access(path.parent, os.W_OK):
+        raise ConfigError(f"--out {path}: the folder {path.parent} cannot be written to; choose another.")
+    return path
+
+
+def viewer(paths: list[Path]) -> None:
+    """Show paths in the viewer that is installed (entry point group vid2dyn.viewers; napari's plugin is in it)."""
+    from importlib.metadata import entry_points
+
+    how = 'Install it with pip install "vid2dyn[gui]" (in a clone: pip install -c constraints.txt -e ".[gui]").'
+    found = list(entry_points(group="vid2dyn.viewers"))
+    if not found:
+        raise ConfigError(f"view: no viewer is installed. {how}")
+    try:
+        found[0].load()(paths)
+    except ImportError as error:                       # a package, a Qt binding, or a library of the system
+        if str(error.name).partition(".")[0] == "vid2dyn":
+            raise
+        raise ConfigError(f"view: {error}. {how} Where a library (.so) is missing, the README names the system "
+                          "packages.") from None
+
+
+def show_parts(family: str | None) -> None:
+    """Print the families, or one of them with every setting."""
+    known = families()
+    if family is not None and family not in known:
+        raise ConfigError(f"list: unknown family {family!r}.{did_you_mean(family, known)} "
+                          f"Known: {', '.join(known)}.")
+    for name in [family] if family else known:
+        say(name)
+        for part_name, cls in known[name]().items():
+            summary = (inspect.getdoc(cls) or "").partition("\n")[0]
+            say(f"  {part_name:<14} {summary}")
+            if family and hasattr(cls, "__dataclass_fields__"):
+                helps = setting_help(cls)
+                for key, (hint, default) in settings_of(cls).items():
+                    say(f"      {key} ({type_name(hint)}, {default_text(default)})  {helps[key]}")
+
+
+def families() -> dict[str, Callable[[], dict[str, type]]]:
+    """Family name -> function that finds its parts: those of the registry, and the rooms with a single part."""
+    from vid2dyn.core.registry import FAMILIES, parts
+
+    def renderer() -> dict[str, type]:
+        from vid2dyn.simulators import Renderer
+
+        return {"Renderer": Renderer}
+
+    def tracking() -> dict[str, type]:
+        from vid2dyn.tracking import Track
+
+        return {"Track": Track}
+
+    def encoders() -> dict[str, type]:
+        from vid2dyn.encoders.patches.encoder import PatchEncoder
+
+        return {"PatchEncoder": PatchEncoder}
+
+    return {**{name: functools.partial(parts, name) for name in FAMILIES}, "renderer": renderer, "tracking": tracking,
+            "encoders": encoders}

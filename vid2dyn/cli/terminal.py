@@ -1,0 +1,105 @@
+"""What surrounds every command: a bar with the time left, text after it, errors without a traceback, Ctrl-C."""
+
+from __future__ import annotations
+
+import _thread
+import signal
+import threading
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+from vid2dyn.core.errors import Vid2DynError
+from vid2dyn.core.progress import Cancelled, Progress, silent
+
+_lines: list[str] = []
+
+
+def say(text: str) -> None:
+    """Text for standard output, written when the command is done and its progress bars are gone."""
+    _lines.append(text)
+
+
+@contextmanager
+def said() -> Iterator[None]:
+    """Write what was said when the block ends."""
+    _lines.clear()
+    try:
+        yield
+    finally:
+        for text in _lines:
+            typer.echo(text)
+
+
+@contextmanager
+def bars(quiet: bool) -> Iterator[Progress]:
+    """A progress callback that shows one bar for each step, with the time left, on standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield silent
+        return
+    with Bars(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+              TimeRemainingColumn(elapsed_when_finished=True), console=console, redirect_stdout=False) as shown:
+        tasks: dict[str, Any] = {}
+
+        def show(done: int, total: int, what: str) -> None:
+            if what not in tasks:
+                tasks[what] = shown.add_task(what, total=total)
+            shown.update(tasks[what], completed=done, total=total)
+
+        yield show
+
+
+NOT_WITHIN = ("numba", "llvmlite", "ctypes", "importlib._bootstrap")
+"""Modules in which an interrupt waits. ctypes: numba unpacks a random generator with it and is not ready for errors."""
+
+
+@contextmanager
+def patient_interrupt() -> Iterator[None]:
+    """Ctrl-C waits for a running compilation or import: an exception within LLVM's callbacks can crash Python."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    told: list[bool] = []
+
+    def interrupt(number: int, frame: types.FrameType | None) -> None:
+        while frame is not None:
+            if str(frame.f_globals.get("__name__", "")).startswith(NOT_WITHIN):
+                if not told:
+                    told.append(True)
+                    typer.secho("cancelling as soon as the code is compiled and loaded ...", fg="yellow", err=True)
+                again = threading.Timer(0.1, _thread.interrupt_main)
+                again.daemon = True
+                again.start()
+                return
+            frame = frame.f_back
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def errors(debug: bool) -> Iterator[None]:
+    """Errors made on purpose become one red message and exit code 2; Ctrl-C a quiet 130."""
+    try:
+        yield
+    except (KeyboardInterrupt, Cancelled):
+        typer.secho("cancelled; nothing was left half-written", fg="yellow", err=True)
+        raise typer.Exit(130) from None
+    except (Vid2DynError, OSError) as error:
+        if debug:
+            raise
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(2) from None

@@ -1,0 +1,169 @@
+"""A video as a lazy sequence of grey frames with its calibration.
+
+`Video` is what readers return and trackers take: `len(video)`, `video[i]` gives an (H, W) array,
+`video.frames()` decodes in order and holds one frame at a time. Nothing is loaded before it is asked for.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vid2dyn.data.units import Units
+
+CACHE_BYTES = 64 << 20
+"""Memory that looking at single frames (`video[i]`) may keep, per video [bytes]."""
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a file says about itself, before any frame is decoded.
+
+    Parameters
+    ----------
+    path : Path
+        File or folder the frames come from.
+    n_frames : int
+        Frames that can be read.
+    height, width : int
+        Size of a frame [px].
+    dtype : str
+        numpy type of a frame: "uint8", "uint16" or "float32".
+    units : Units
+        Calibration found in the file, completed by the user's.
+    codec : str
+        Short name of the coding ("h264", "raw", "tiff-zlib").
+    inter_coded : bool or None
+        Whether frames are predicted from other frames (which correlates localisation errors);
+        None where the reader cannot tell.
+    warnings : tuple of str
+        What a user should know, in plain words (truncated file, assumed frame rate).
+    """
+
+    path: Path
+    n_frames: int
+    height: int
+    width: int
+    dtype: str
+    units: Units
+    codec: str = "raw"
+    inter_coded: bool | None = None
+    warnings: tuple[str, ...] = field(default=())
+
+
+class Video(ABC):
+    """A recording: grey frames in time.
+
+    Readers subclass it with `decode`; everything else is shared.
+    """
+
+    def __init__(self, info: VideoInfo) -> None:
+        self.info = info
+
+    @abstractmethod
+    def decode(self, start: int, stop: int) -> Iterator[np.ndarray]:
+        """Frames start, ..., stop - 1 in order, each a fresh (H, W) array; one held at a time."""
+
+    def decode_start(self, index: int) -> int:
+        """The frame at which decoding has to begin to reach frame `index` (a key frame in a compressed movie)."""
+        return index
+
+    def __len__(self) -> int:
+        return self.info.n_frames
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """Frame `index` (negative counts from the end) as an (H, W) array; recently seen frames are at hand."""
+        i = index + len(self) if index < 0 else index
+        if not 0 <= i < len(self):
+            raise IndexError(f"{self.path}: frame {index} of {len(self)}")
+        browser: _Browser = self.__dict__.setdefault("_browser", _Browser())
+        return browser.frame(self, i).copy()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_browser"}
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return self.frames()
+
+    def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
+        """Frames from `start` up to, not including, `stop`, decoded in order."""
+        stop = len(self) if stop is None else min(stop, len(self))
+        return self.decode(start, stop)
+
+    @property
+    def path(self) -> Path:
+        """File or folder the frames come from."""
+        return self.info.path
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) of a frame [px]."""
+        return self.info.height, self.info.width
+
+    @property
+    def units(self) -> Units:
+        """Calibration: what the file says, completed or overruled by what the user said."""
+        return self.info.units
+
+    @property
+    def frames_per_second(self) -> float | None:
+        """Frame rate [1/s], None if unknown."""
+        return self.info.units.frames_per_second
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should know about this recording, in plain words."""
+        return self.info.warnings
+
+    def __repr__(self) -> str:
+        info = self.info
+        known = ", ".join(f"{k}={v:g}" for k, v in info.units.to_dict().items() if v is not None)
+        return (f"<Video {info.path.name}: {info.n_frames} frames of {info.height} x {info.width} px, "
+                f"{info.dtype}, {info.codec}{', ' + known if known else ''}>")
+
+
+class _Browser:
+    """Single frames in any order: a decoder that stays where it is, and the frames it passed.
+
+    A compressed movie can only be entered at key frames. Going on from where the last request ended
+    makes stepping forward as quick as reading, and the frames passed make stepping back quick too.
+    """
+
+    def __init__(self) -> None:
+        self.seen: OrderedDict[int, np.ndarray] = OrderedDict()
+        self.bytes = 0
+        self.decoder: Iterator[np.ndarray] = iter(())
+        self.next = -1                                      # the frame that `decoder` gives next; -1: none
+        self.lock = threading.Lock()
+
+    def frame(self, video: Video, index: int) -> np.ndarray:
+        with self.lock:
+            if index in self.seen:
+                self.seen.move_to_end(index)
+                return self.seen[index]
+            start = video.decode_start(index)
+            if not start <= self.next <= index:
+                self.decoder, self.next = video.decode(start, len(video)), start
+            try:
+                while self.next <= index:
+                    image = next(self.decoder)
+                    self._keep(self.next, image)
+                    self.next += 1
+            except BaseException:
+                self.decoder, self.next = iter(()), -1      # a stopped decoder must not be asked again
+                raise
+            return image
+
+    def _keep(self, index: int, image: np.ndarray) -> None:
+        if index not in self.seen:
+            self.seen[index] = image
+            self.bytes += image.nbytes
+        while self.bytes > CACHE_BYTES and len(self.seen) > 1:
+            self.bytes -= self.seen.popitem(last=False)[1].nbytes

@@ -1,0 +1,1 @@
+"""A fluid of particles with position, velocity and entropy: bracket, friction, numbers, tables."""

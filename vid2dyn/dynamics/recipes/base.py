@@ -1,0 +1,27 @@
+"""A recipe says which dynamics to learn and with what settings, before any number is known.
+
+A kind of dynamics is declared by its recipe alone: the class names its estimator and the class of its models, so that
+`vd.fit`, `vd.load`, TOML files, the command line and the panel find all three by the registry. In vid2dyn they live in
+three rooms (dynamics, fitting, model); an outside package may have them in one file.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal
+
+
+class Recipe(ABC):
+    """Base of `Brownian` and its siblings: a frozen dataclass whose fields are the settings."""
+
+    estimator: ClassVar[str]
+    """"module:name" of ``estimator(data, recipe, *, seed, progress, checkpoint, stop, keep_partial) -> Model``."""
+    model: ClassVar[str]
+    """"module:name" of the class of fitted models, a subclass of `vid2dyn.model.Model`."""
+    learns_from: ClassVar[Literal["trajectories", "fields"]] = "trajectories"
+    """What kind of data it takes, so that a form offers it only where it fits."""
+
+    @property
+    @abstractmethod
+    def summary(self) -> str:
+        """One line for lists and reports."""

@@ -1,0 +1,1 @@
+"""The picture of a particle -> numbers that last while it moves on."""

@@ -1,0 +1,278 @@
+"""From positions to the linear equations of the force.
+
+The force on particle i is linear in the unknowns c: ``F_i = sum_a c_a g_a,i``. For a spline pair potential
+``g_a,i = -sum_j B_a'(r_ij) e_ij`` and ``∇_i·g_a,i = -sum_j [B_a'' + (dim - 1) B_a'/r]``; for a trap
+``g = -(x - x0)`` and constants. `Field` evaluates them; `Moments` holds
+
+    A_ab = sum_i w_i g_a,i · g_b,i,      b_a = -sum_i [w_i ∇_i·g_a,i + ∇w_i · g_a,i]
+
+in blocks of time. At equilibrium (p ~ exp(-U)) integration by parts gives A c = b: score matching (Hyvärinen,
+J. Mach. Learn. Res. 6, 695, 2005), with the smooth weight w of `Recording`. It holds for any frame rate.
+
+The path likelihood (Girsanov) of continuously watched particles leads to the same A and to b + J, where
+``J_a = sum_steps (g_a(before) + g_a(after))/2 · Δx / (D dt)`` is the Stratonovich current: Itô's integral is
+Stratonovich's minus D dt ∇·g. At equilibrium J has mean zero, so score matching is the likelihood without a term
+that is pure noise there; J measures departure from equilibrium.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numba
+import numpy as np
+
+from vid2dyn.dynamics.snapshot import neighbour_pairs
+from vid2dyn.dynamics.terms.splines import RadialSpline
+from vid2dyn.fitting.brownian.recording import Recording
+
+CHUNK = 20_000
+"""Detections worked on at once; bounds memory."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """Which force functions are fitted.
+
+    Parameters
+    ----------
+    spline : RadialSpline or None
+        Basis of the pair potential.
+    trap : {"none", "shared", "each"}
+    origin : (dim,) array
+        Where the shared trap's displacement is counted from [µm].
+    """
+
+    spline: RadialSpline | None
+    trap: Literal["none", "shared", "each"]
+    origin: np.ndarray
+
+    @property
+    def size(self) -> int:
+        """Number of unknowns: spline coefficients, then trap stiffness, then (shared) stiffness × centre."""
+        knots = 0 if self.spline is None else self.spline.knots
+        return knots + {"none": 0, "shared": 1 + len(self.origin), "each": 1}[self.trap]
+
+    def penalty(self) -> np.ndarray:
+        """(size, size) roughness of the pair potential; traps are not penalised."""
+        out = np.zeros((self.size, self.size))
+        if self.spline is not None:
+            out[: self.spline.knots, : self.spline.knots] = self.spline.roughness()
+        return out
+
+    def evaluate(self, recording: Recording, rows: np.ndarray,
+                 pairs: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """g (rows, dim, size) and ∇·g (rows, size); `rows` must hold whole frames.
+
+        `pairs` may hold more pairs than are close enough, if they are known already.
+        """
+        x = recording.position[rows]
+        dim = x.shape[1]
+        g, div = np.zeros((len(rows), dim, self.size)), np.zeros((len(rows), self.size))
+        knots = 0
+        if self.spline is not None:
+            knots = self.spline.knots
+            if pairs is None:
+                pairs = neighbour_pairs(x, self.spline.cutoff, recording.box, recording.frame[rows])
+            edge = np.zeros(dim) if recording.box.lengths is None else np.asarray(recording.box.lengths)
+            _pair_field(np.ascontiguousarray(x), pairs, edge, self.spline.inner, self.spline.cutoff, knots,
+                        self.spline.stretch, g, div)
+        if self.trap != "none":
+            g[:, :, knots] = -(x - self.origin)
+            div[:, knots] = -dim
+        if self.trap == "shared":
+            g[:, np.arange(dim), knots + 1 + np.arange(dim)] = 1.0
+        return g, div
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """A and b of the module docstring in blocks of time: (blocks, size, size) and (blocks, size)."""
+
+    a: np.ndarray
+    b: np.ndarray
+
+    @property
+    def A(self) -> np.ndarray:
+        return self.a.sum(axis=0)
+
+    @property
+    def B(self) -> np.ndarray:
+        return self.b.sum(axis=0)
+
+
+def moments(recording: Recording, field: Field, *, diffusion: float | None = None, blocks: int = 10) -> Moments:
+    """A and b of a recording; with `diffusion` [µm²/s] b includes the current J (data away from equilibrium)."""
+    return mean_moments([recording], field, diffusion=diffusion, blocks=blocks)
+
+
+def mean_moments(takes: list[Recording], field: Field, *, diffusion: float | None = None,
+                 blocks: int = 10) -> Moments:
+    """A and b averaged over takes: the same detections, each time with other noise added to the positions."""
+    if field.trap == "each":
+        parts = [_centred_moments(take, field, blocks) for take in takes]
+        return Moments(np.mean([m.a for m in parts], axis=0), np.mean([m.b for m in parts], axis=0))
+    a, b = [], []
+    for block in takes[0].blocks(blocks):
+        A, B = np.zeros((field.size, field.size)), np.zeros(field.size)
+        for rows in _chunks(takes[0], block):
+            pairs = _common_pairs(takes, rows, field)
+            for take in takes:
+                g, div = field.evaluate(take, rows, pairs)
+                w = take.weight[rows]
+                A += (g * w[:, None, None]).reshape(-1, field.size).T @ g.reshape(-1, field.size)
+                B -= w @ div + np.einsum("nd,nda->a", take.weight_slope[rows], g)
+                if diffusion is not None:
+                    B += _current(take, rows, g) / (diffusion * take.dt)
+        a.append(A / len(takes))
+        b.append(B / len(takes))
+    return Moments(np.array(a), np.array(b))
+
+
+@dataclass(frozen=True, eq=False)
+class FilmMoments:
+    """Sums over films of one simulation: moments of the first in blocks of time, b and `cross`[k] = sum
+    g(films[k])·g(last) of each."""
+
+    first: Moments
+    b: list[np.ndarray]
+    cross: list[np.ndarray]
+
+
+def film_moments(films: list[Recording], field: Field, blocks: int = 10) -> FilmMoments:
+    """Moments of several recordings of the same fully seen detections, the last being the true positions.
+
+    `cross`[k] is sum g(films[k])·g(films[-1]); all weights are one. Own traps need whole tracks: one block then.
+    """
+    size = field.size
+    b = [np.zeros(size) for _ in films]
+    cross = [np.zeros((size, size)) for _ in films]
+    parts = []
+    for block in films[0].blocks(1 if field.trap == "each" else blocks):
+        A, before = np.zeros((size, size)), b[0].copy()
+        whole = [block] if field.trap == "each" else _chunks(films[0], block)
+        for rows in whole:
+            pairs = _common_pairs(films, rows, field)
+            true, true_div = field.evaluate(films[-1], rows, pairs)
+            if field.trap == "each":
+                true = _centre(true, films[-1].track[rows])
+            true = true.reshape(-1, size)
+            for k, film in enumerate(films):
+                if k == len(films) - 1:
+                    g, div = true, true_div
+                else:
+                    g, div = field.evaluate(film, rows, pairs)
+                    if field.trap == "each":
+                        g = _centre(g, film.track[rows])
+                    g = g.reshape(-1, size)
+                if k == 0:
+                    A += g.T @ g
+                b[k] -= div.sum(axis=0)
+                cross[k] += g.T @ true
+        parts.append((A, b[0] - before))
+    return FilmMoments(Moments(np.array([A for A, _ in parts]), np.array([first for _, first in parts])), b, cross)
+
+
+def _common_pairs(films: list[Recording], rows: np.ndarray, field: Field) -> np.ndarray | None:
+    """Pairs that are close in any of the films, found once: the films differ by noise only."""
+    if field.spline is None:
+        return None
+    true = films[-1].position[rows]
+    apart = max((float(np.sqrt(((f.position[rows] - true) ** 2).sum(axis=1).max())) for f in films[:-1]), default=0.0)
+    reach = field.spline.cutoff + 2 * apart
+    if films[-1].box.lengths is not None and reach > 0.5 * min(films[-1].box.lengths):
+        return None
+    return neighbour_pairs(true, reach, films[-1].box, films[-1].frame[rows])
+
+
+def _chunks(recording: Recording, block: np.ndarray) -> Iterator[np.ndarray]:
+    """Pieces of a block that hold whole frames, about CHUNK detections each."""
+    order = block[np.argsort(recording.frame[block], kind="stable")]
+    frames, first = np.unique(recording.frame[order], return_index=True)
+    every = max(1, int(CHUNK * frames.size / max(1, order.size)))
+    for rows in np.split(order, first[every::every]):
+        yield np.sort(rows)
+
+
+def _current(recording: Recording, rows: np.ndarray, g: np.ndarray) -> np.ndarray:
+    """Stratonovich sum of g · Δx over the steps that lie within a chunk (the few across chunks are left out)."""
+    place = np.full(len(recording.position) + 1, -1)
+    place[rows] = np.arange(len(rows))
+    i, j = place[recording.steps], place[recording.steps + 1]
+    inside = (i >= 0) & (j >= 0)
+    i, j = i[inside], j[inside]
+    dx = recording.box.displacement(recording.position[rows[j]], recording.position[rows[i]])
+    w = 0.5 * (recording.weight[rows[i]] + recording.weight[rows[j]])
+    return np.einsum("nda,nd->a", 0.5 * (g[i] + g[j]), dx * w[:, None])
+
+
+def _centre(g: np.ndarray, track: np.ndarray) -> np.ndarray:
+    """g minus its mean over each track: profiles out one unknown constant force, i.e. centre, per track."""
+    names, which = np.unique(track, return_inverse=True)
+    count = np.bincount(which, minlength=names.size)
+    mean = np.zeros((names.size, *g.shape[1:]))
+    np.add.at(mean, which, g)
+    return g - (mean / count[:, None, None])[which]
+
+
+def _centred_moments(recording: Recording, field: Field, blocks: int) -> Moments:
+    """Moments with one unknown trap centre per track; blocks are groups of tracks, since a centre spans all times."""
+    everything = np.concatenate([np.sort(b) for b in recording.blocks(1)])
+    g, div = field.evaluate(recording, everything)
+    linked = recording.track[everything] >= 0
+    g, div, track = _centre(g[linked], recording.track[everything][linked]), div[linked], \
+        recording.track[everything][linked]
+    part = (np.unique(track, return_inverse=True)[1]) % min(blocks, np.unique(track).size)
+    groups = [part == k for k in range(part.max() + 1)]
+    return Moments(np.array([np.einsum("nda,ndb->ab", g[k], g[k], optimize=True) for k in groups]),
+                   np.array([-div[k].sum(axis=0) for k in groups]))
+
+
+@numba.njit(cache=True, nogil=True)
+def _pair_field(x, pairs, edge, inner, cutoff, knots, stretch, g, div):  # type: ignore[no-untyped-def]
+    """Adds the pair part of g and ∇·g; the same splines as `RadialSpline`, pair by pair."""
+    dim = x.shape[1]
+    e = np.zeros(dim)
+    span = inner**-stretch - cutoff**-stretch if stretch > 0.0 else cutoff - inner
+    for p in range(pairs.shape[0]):
+        i, j = pairs[p, 0], pairs[p, 1]
+        r2 = 0.0
+        for c in range(dim):
+            t = x[i, c] - x[j, c]
+            if edge[c] > 0.0:
+                t -= edge[c] * math.floor(t / edge[c] + 0.5)
+            e[c] = t
+            r2 += t * t
+        r = math.sqrt(r2)
+        if r >= cutoff or r == 0.0:
+            continue
+        at = max(r, inner)
+        if stretch > 0.0:
+            u = (inner**-stretch - at**-stretch) / span
+            du = stretch * at ** (-stretch - 1) / span
+            ddu = -stretch * (stretch + 1) * at ** (-stretch - 2) / span
+        else:
+            u, du, ddu = (at - inner) / span, 1.0 / span, 0.0
+        s = u * knots
+        k = min(int(s), knots - 1)
+        w = s - k
+        v = 1.0 - w
+        db = (-v * v / 2, (9 * w * w - 12 * w) / 6, (-9 * w * w + 6 * w + 3) / 6, w * w / 2)
+        ddb = (v, 3 * w - 2, 1 - 3 * w, w)
+        for m in range(4):
+            a = k + m
+            if a >= knots:
+                break
+            slope = db[m] * du * knots
+            curve = ddb[m] * (du * knots) ** 2 + db[m] * ddu * knots
+            if r < inner:
+                slope += curve * (r - inner)
+            for c in range(dim):
+                g[i, c, a] -= slope * e[c] / r
+                g[j, c, a] += slope * e[c] / r
+            lap = curve + (dim - 1) * slope / r
+            div[i, a] -= lap
+            div[j, a] -= lap

@@ -1,0 +1,205 @@
+"""Gaussian likelihood of noisy, blurred tracks: block-tridiagonal, O(T), all tracks at once.
+
+Observed Y_k = x averaged over the exposure + noise of variance Λ_k. With Φ the displacement the model expects
+from Y_k, J = I + ∂Φ/∂x and V the covariance of one step, the residuals ``r_k = Y_{k+1} - Y_k - Φ_k`` have
+
+    Cov(r_k)          = V (1 - 2R) + J Λ_k Jᵀ + Λ_{k+1}
+    Cov(r_k, r_{k+1}) = R V - Λ_{k+1} Jᵀ
+
+and nothing further out (R = t_E/6dt; Vestergaard, Blainey & Flyvbjerg, PRE 89, 022726, 2014, for J = I). One block
+Cholesky sweep along each unbroken stretch of a track gives the log-likelihood and the whitened residuals; a gap starts
+a new stretch. Blocks are dim × dim: a particle's neighbours are taken where they were seen.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from vid2dyn.core.errors import DataError
+from vid2dyn.fitting.brownian.recording import Recording
+
+
+@dataclass(frozen=True)
+class FreeDiffusion:
+    """Maximum-likelihood D [µm²/s] and noise scale (variance = scale × stated variance) of force-free tracks."""
+
+    diffusion: float
+    noise_scale: float
+
+
+def displacements(recording: Recording) -> tuple[np.ndarray, np.ndarray, float]:
+    """Steps (m, dim) [µm] less each frame's mean step, whether a step continues the one before, and 1 - 1/N.
+
+    The mean over the particles of a frame is common drift; taking it out removes the share 1/N of the motion.
+    """
+    i = recording.steps
+    if len(i) < 10:
+        raise DataError(f"Only {len(i)} displacements between neighbouring frames; a fit needs at least 10. "
+                        "Track more frames or raise search_range and memory.")
+    dx = recording.box.displacement(recording.position[i + 1], recording.position[i])
+    frame = recording.frame[i] - recording.frame.min()
+    count = np.bincount(frame)
+    kept = 1.0
+    if np.median(count[count > 0]) >= 10:
+        mean = np.stack([np.bincount(frame, dx[:, c]) for c in range(recording.dim)], 1) / np.maximum(count, 1)[:, None]
+        dx = dx - mean[frame]
+        kept = 1.0 - float((count > 0).sum() / count.sum())
+    follows = np.zeros(len(i), dtype=np.bool_)
+    follows[1:] = i[1:] == i[:-1] + 1
+    return dx, follows, kept
+
+
+def free_diffusion(recording: Recording, noise_scale: float | None = None) -> FreeDiffusion:
+    """Maximum likelihood of free diffusion; with `noise_scale` given only D is sought.
+
+    Michalet & Berglund, PRE 85, 061916 (2012). The likelihood depends on (D, scale) through their ratio and an
+    overall factor; the factor is solved for, the ratio searched.
+    """
+    dx, follows, kept = displacements(recording)
+    before, after = recording.variance[recording.steps], recording.variance[recording.steps + 1]
+    R = recording.blur
+    largest = float(max(before.max(), after.max()))
+
+    def objective(ratio: float) -> tuple[float, float]:
+        return _free_sweep(dx, follows, before, after, R, ratio)
+
+    if noise_scale is None:
+        low = (R - 0.25) / largest * (1 - 1e-6)      # below it the tridiagonal matrix is not positive
+        typical = 1.0 / float(np.median(before))
+        # ratio = low + t·typical on a logarithmic grid first: the likelihood can be flat far out
+        grid = low + typical * np.concatenate([np.geomspace(1e-3, 30.0, 25)])
+        best = int(np.argmin([objective(g)[0] for g in grid]))
+        bounds = (grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)])
+        found = minimize_scalar(lambda q: objective(q)[0], bounds=bounds, method="bounded",
+                                options={"xatol": 1e-5 * (bounds[1] - bounds[0])})
+        ratio = float(found.x)
+        step = objective(ratio)[1]
+        return FreeDiffusion(step / (2 * recording.dt) / kept, ratio * step / kept)
+    guess = float((dx**2).mean())
+
+    def fixed(log_step: float) -> float:
+        step = math.exp(log_step)
+        loss, fitted = objective(noise_scale / step)
+        # -2 log L per number: log-determinant part of `loss` at overall factor `step` instead of the best one
+        return loss - math.log(fitted) - 1 + math.log(step) + fitted / step
+
+    found = minimize_scalar(fixed, bounds=(math.log(guess) - 7, math.log(guess) + 1), method="bounded",
+                            options={"xatol": 1e-6})
+    return FreeDiffusion(math.exp(float(found.x)) / (2 * recording.dt) / kept, noise_scale)
+
+
+@numba.njit(cache=True, nogil=True)
+def _free_sweep(dx, follows, before, after, R, ratio):  # type: ignore[no-untyped-def]
+    """(-2 log L per number at the best overall factor, that factor): variance unit V = 1, Λ = ratio × stated."""
+    m, dim = dx.shape
+    quad, logdet = 0.0, 0.0
+    for c in range(dim):
+        s, e = 1.0, 0.0
+        for k in range(m):
+            diag = 1 - 2 * R + ratio * (before[k, c] + after[k, c])
+            off = R - ratio * before[k, c] if follows[k] else 0.0
+            gain = off / s
+            s = diag - gain * off
+            if s <= 0.0:
+                return 1e300, 1.0
+            e = dx[k, c] - gain * e
+            quad += e * e / s
+            logdet += math.log(s)
+    n = m * dim
+    return math.log(quad / n) + logdet / n + 1.0, quad / n
+
+
+@dataclass(frozen=True, eq=False)
+class Residuals:
+    """Whitened residuals (m, dim), independent N(0, 1) if the model is right, and log-likelihood of each step (m,)."""
+
+    white: np.ndarray
+    log_likelihood: np.ndarray
+    follows: np.ndarray
+
+    def calibration(self) -> dict[str, float]:
+        """χ² per number (1 if errors are right) and correlation of successive residuals (0), with standard errors."""
+        z, n = self.white, self.white.size
+        later = np.flatnonzero(self.follows)
+        lag = float((z[later] * z[later - 1]).mean()) if later.size else 0.0
+        kurtosis = float((z**4).mean() - 1.0)                      # variance of z² without assuming a Gaussian
+        return {"chi2": float((z**2).mean()), "chi2_stderr": math.sqrt(max(kurtosis, 0.0) / n),
+                "lag1": lag, "lag1_stderr": 1 / math.sqrt(max(1, later.size * z.shape[1])), "numbers": float(n)}
+
+
+def residuals(recording: Recording, force: np.ndarray, stiffness: np.ndarray, diffusion: float,
+              noise_scale: float, steps: np.ndarray | None = None) -> Residuals:
+    """Residuals of the steps of a recording under a model.
+
+    Parameters
+    ----------
+    force, stiffness : (n, dim), (n, dim, dim) arrays
+        F_i [kT/µm] and -∂F_i/∂x_i [kT/µm²] at every detection.
+    diffusion, noise_scale : float
+        D [µm²/s]; Λ = scale × stated variance.
+    steps : (m,) bool array, optional
+        Which of `recording.steps` to use (those of held-out frames); a left-out step breaks the stretch.
+
+    One step is the exact Ornstein-Uhlenbeck step of the force linearised at Y_k (Ozaki 1992):
+    J = exp(-D dt H), Φ = H⁻¹ (1 - J) F, V = H⁻¹ (1 - J²), through the eigenvectors of the symmetric H.
+    """
+    dx, follows, _ = displacements(recording)
+    i = recording.steps
+    if steps is not None:
+        follows = follows & np.concatenate([[False], steps[:-1]])
+        dx, follows, i = dx[steps], follows[steps], i[steps]
+    values, vectors = np.linalg.eigh(stiffness[i])
+    tau = diffusion * recording.dt
+    x = np.clip(tau * values, -1.0, 50.0)
+    relax = np.where(np.abs(x) > 1e-8, -np.expm1(-x) / np.where(x == 0, 1, x), 1.0)       # (1 - e^-x)/x
+    spread = np.where(np.abs(x) > 1e-8, -np.expm1(-2 * x) / np.where(x == 0, 1, 2 * x), 1.0)
+
+    def function(eigen: np.ndarray) -> np.ndarray:
+        return np.einsum("nij,nj,nkj->nik", vectors, eigen, vectors)
+
+    jump = np.einsum("nij,nj->ni", function(tau * relax), force[i])
+    white, log_likelihood = _sweep(dx - jump, follows, function(np.exp(-x)), function(2 * tau * spread),
+                                   noise_scale * recording.variance[i], noise_scale * recording.variance[i + 1],
+                                   recording.blur)
+    return Residuals(white, log_likelihood, follows)
+
+
+@numba.njit(cache=True)
+def _sweep(r, follows, J, V, before, after, R):  # type: ignore[no-untyped-def]
+    """Block Cholesky along every stretch: whitened residuals and log-likelihood of each step."""
+    m, dim = r.shape
+    white, loglik = np.zeros((m, dim)), np.zeros(m)
+    last = np.zeros((dim, dim))                        # Cholesky factor of the block before
+    for k in range(m):
+        S = (1 - 2 * R) * V[k]
+        for a in range(dim):
+            S[a, a] += after[k, a]
+            for b in range(dim):
+                for c in range(dim):
+                    S[a, b] += J[k, a, c] * before[k, c] * J[k, b, c]
+        e = r[k].copy()
+        if follows[k]:
+            C = np.zeros((dim, dim))                   # Cov(r_{k-1}, r_k)
+            for a in range(dim):
+                for b in range(dim):
+                    C[a, b] = R * 0.5 * (V[k - 1, a, b] + V[k, a, b]) - before[k, a] * J[k, b, a]
+            W = np.linalg.solve(last, C)               # L⁻¹ C
+            S = S - W.T @ W
+            e = e - W.T @ white[k - 1]
+        # a force linearised at a noisy point can make S indefinite; fall back to the step alone
+        if np.linalg.eigvalsh(S).min() <= 1e-9 * np.trace(V[k]):
+            S = (1 - 2 * R) * V[k] + np.diag(before[k] + after[k])
+            e = r[k].copy()
+        last = np.linalg.cholesky(S)
+        z = np.linalg.solve(last, e)
+        white[k] = z
+        half = 0.0
+        for a in range(dim):
+            half += math.log(last[a, a])
+        loglik[k] = -0.5 * (z @ z) - half - 0.5 * dim * math.log(2 * math.pi)
+    return white, loglik

@@ -1,0 +1,151 @@
+"""Recording: trajectories laid out for estimation, in µm and s.
+
+Real and simulated data enter the estimators through the same object, so that whatever an estimator does
+wrong, it does wrong on both (see `indirect`).
+
+A microscope sees a window. A particle near its edge feels neighbours that nobody sees, so it must not be asked
+for its force: every detection has a weight, zero within one cutoff of the edge and rising smoothly to one. The
+slope of the weight enters score matching (integration by parts), which keeps it unbiased.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vid2dyn.core.errors import DataError
+from vid2dyn.data.box import Box
+from vid2dyn.data.trajectories import Trajectories
+
+RAMP = 0.5
+"""Width over which the edge weight rises, in cutoffs."""
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """Detections in µm, sorted by (track, frame); every node, linked or not, is a neighbour.
+
+    Parameters
+    ----------
+    position : (n, dim) array
+        [µm].
+    frame, track : (n,) int arrays
+        Track -1: unlinked, a neighbour without a displacement.
+    variance : (n, dim) array
+        Localisation variance as stated [µm²], or ones where nothing is stated.
+    weight, weight_slope : (n,), (n, dim) arrays
+        Edge weight and its gradient [1/µm].
+    box : Box
+        Space.
+    dt, exposure : float
+        [s].
+    """
+
+    position: np.ndarray
+    frame: np.ndarray
+    track: np.ndarray
+    variance: np.ndarray
+    weight: np.ndarray
+    weight_slope: np.ndarray
+    box: Box
+    dt: float
+    exposure: float
+    steps: np.ndarray
+    """(m,) rows i whose particle is seen again in the next frame, at row i + 1."""
+
+    @property
+    def blur(self) -> float:
+        """R = t_E / (6 dt)."""
+        return self.exposure / (6 * self.dt)
+
+    @property
+    def dim(self) -> int:
+        return self.position.shape[1]
+
+    @classmethod
+    def of(cls, tracks: Trajectories, cutoff: float | None) -> Recording:
+        """From a table. `cutoff` [µm] sets how far from the edge of view a force can be known."""
+        tracks.units.require("micrometre_per_pixel", "frames_per_second", for_what="Fitting a Brownian model")
+        position = tracks.positions
+        sigma = tracks.sigma
+        if sigma is None or not (sigma > 0).any():
+            variance = np.ones_like(position)
+        else:
+            variance = np.maximum(sigma**2, 1e-3 * float(np.median(sigma[sigma > 0])) ** 2)
+        frame, track = tracks.frame.astype(np.int64), tracks.particle
+        weight, slope = np.ones(len(position)), np.zeros_like(position)
+        if cutoff is not None and tracks.field_of_view is not None and tracks.box.lengths is None:
+            weight, slope = edge_weight(position, np.asarray(tracks.field_of_view) * tracks.units.um, cutoff,
+                                        tracks.units.um)
+            weight, slope = _without_missing_neighbours(tracks, weight, slope, cutoff)
+        return cls(position, frame, track, variance, weight, slope, tracks.box, tracks.units.dt,
+                   tracks.units.exposure or 0.0, _steps(track, frame))
+
+    @classmethod
+    def simulated(cls, path: np.ndarray, variance: np.ndarray, box: Box, dt: float, exposure: float) -> Recording:
+        """From a dense path (frames, n, dim) [µm] in which everything is seen."""
+        frames, n, dim = path.shape
+        position = path.transpose(1, 0, 2).reshape(-1, dim)
+        frame = np.tile(np.arange(frames), n)
+        track = np.repeat(np.arange(n), frames)
+        flat = np.broadcast_to(variance, path.shape).transpose(1, 0, 2).reshape(-1, dim)
+        return cls(position, frame, track, flat, np.ones(n * frames), np.zeros((n * frames, dim)), box, dt,
+                   exposure, _steps(track, frame))
+
+    def blocks(self, count: int) -> list[np.ndarray]:
+        """Rows of `count` consecutive stretches of time, about equal in detections."""
+        order = np.argsort(self.frame, kind="stable")
+        frames, first = np.unique(self.frame[order], return_index=True)
+        if frames.size < 2:
+            raise DataError(f"The trajectories span {frames.size} frame; a model of motion needs at least 3.")
+        cuts = np.linspace(0, frames.size, min(count, frames.size) + 1).astype(int)[1:-1]
+        return [np.sort(rows) for rows in np.split(order, first[cuts])]
+
+
+def edge_weight(position: np.ndarray, view: np.ndarray, cutoff: float,
+                pixel: float) -> tuple[np.ndarray, np.ndarray]:
+    """Weight 0 within one cutoff of the edge of view, smooth (C1) to 1 half a cutoff further in; and its gradient.
+
+    `view` is (height, width) [µm]; the centre of the first pixel is 0, so the image starts half a pixel before it.
+    """
+    if (view <= 2 * cutoff * (1 + 0.5 * RAMP)).any():
+        raise DataError(f"The field of view ({' x '.join(f'{v:.3g}' for v in view)} µm) is too small for cutoff = "
+                        f"{cutoff:g} µm: no particle has all its neighbours in view. Choose a cutoff below "
+                        f"{view.min() / 3:.2g} µm.")
+    weight = np.ones(len(position))
+    log_slope = np.zeros_like(position)
+    for axis in range(len(view)):
+        x = position[:, axis] + 0.5 * pixel
+        for inward, distance in ((1.0, x), (-1.0, view[axis] - x)):
+            t = np.clip((distance - cutoff) / (RAMP * cutoff), 0.0, 1.0)
+            rise, slope = t * t * (3 - 2 * t), 6 * t * (1 - t) / (RAMP * cutoff)
+            weight *= rise
+            with np.errstate(divide="ignore", invalid="ignore"):
+                log_slope[:, axis] += inward * np.where(rise > 0, slope / rise, 0.0)
+    return weight, weight[:, None] * log_slope
+
+
+def _without_missing_neighbours(tracks: Trajectories, weight: np.ndarray, slope: np.ndarray,
+                                cutoff: float) -> tuple[np.ndarray, np.ndarray]:
+    """Weight zero for detections that may miss a neighbour: one whose track has a gap nearby at that time."""
+    from scipy.spatial import cKDTree
+
+    particle, frame, position = tracks.particle, tracks.frame.astype(np.int64), tracks.positions
+    gap = np.flatnonzero((particle[1:] == particle[:-1]) & (particle[1:] >= 0) & (np.diff(frame) > 1))
+    if not gap.size:
+        return weight, slope
+    length = frame[gap + 1] - frame[gap] - 1
+    rows = np.repeat(gap, length)
+    k = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length) + 1
+    share = (k / (np.repeat(length, length) + 1))[:, None]
+    where = (1 - share) * position[rows] + share * position[rows + 1]
+    far = 4.0 * cutoff                                        # frames apart on an extra axis: see neighbour_pairs
+    lost = cKDTree(np.column_stack([where, (frame[rows] + k) * far]))
+    distance, _ = lost.query(np.column_stack([position, frame * far]), distance_upper_bound=1.2 * cutoff)
+    whole = ~np.isfinite(distance)
+    return weight * whole, slope * whole[:, None]
+
+
+def _steps(track: np.ndarray, frame: np.ndarray) -> np.ndarray:
+    return np.flatnonzero((track[1:] == track[:-1]) & (track[1:] >= 0) & (frame[1:] == frame[:-1] + 1))

@@ -1,0 +1,88 @@
+"""Penalised solution of A c = b with the smoothness chosen by cross-validation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import eigh
+
+from vid2dyn.fitting.brownian.design import Moments
+
+TOLERANCE = 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """c and the smoothness weight it was found with."""
+
+    coefficients: np.ndarray
+    smoothness: float
+
+
+def regularised(A: np.ndarray, penalty: np.ndarray, smoothness: float) -> np.ndarray:
+    """A + smoothness P, with a ridge of 1e-10 of its mean for directions no datum touches."""
+    return A + smoothness * penalty + 1e-10 * np.trace(A) / len(A) * np.eye(len(A))
+
+
+def cross_validated(data: Moments, penalty: np.ndarray) -> Solution:
+    """Solve with the strongest smoothness that predicts left-out blocks of time about as well as the best one.
+
+    The loss of a block is the score matching loss c·A c/2 - b·c; "about" means within TOLERANCE standard errors of the
+    difference over blocks (after the one-standard-error rule of Breiman et al., CART, 1984, §3.4.3; a whole one bends
+    Yukawa tails). Blocks of time keep correlated frames together, so no assumption on the noise of b is needed (the
+    evidence, which takes frames for independent, overfits here).
+    """
+    A, B = data.A, data.B
+    if not penalty.any():
+        return Solution(np.linalg.solve(regularised(A, penalty, 0.0), B), 0.0)
+    unit = np.trace(A) / np.trace(penalty)
+    grid = unit * 10.0 ** np.arange(-9.0, 5.5, 0.5)
+    loss = np.zeros((len(data.a), len(grid)))
+    for k in range(len(data.a)):
+        train = A - data.a[k]
+        for n, smoothness in enumerate(grid):
+            c = np.linalg.solve(regularised(train, penalty, smoothness), B - data.b[k])
+            loss[k, n] = 0.5 * c @ data.a[k] @ c - data.b[k] @ c
+    if len(data.a) < 3:
+        best = float(unit)
+    else:
+        worse = loss - loss[:, [int(np.argmin(loss.sum(axis=0)))]]
+        error = worse.std(axis=0, ddof=1) * np.sqrt(len(worse))
+        best = float(grid[np.flatnonzero(worse.sum(axis=0) <= TOLERANCE * error).max()])
+    return Solution(np.linalg.solve(regularised(A, penalty, best), B), best)
+
+
+def sandwich(data: Moments, estimate: np.ndarray) -> np.ndarray:
+    """Covariance of b - A c from its scatter over blocks of time (A itself from a single block).
+
+    >>> rng = np.random.default_rng(0)
+    >>> blocks = Moments(np.tile(np.eye(2), (1000, 1, 1)), rng.normal(size=(1000, 2)))
+    >>> abs(sandwich(blocks, np.zeros(2)) / 1000).round(1).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+    if len(data.b) < 3:
+        return data.A
+    left = data.b - data.a @ estimate
+    left = left - left.mean(axis=0)
+    return len(left) / (len(left) - 1) * left.T @ left
+
+
+def shrunk_covariance(samples: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Covariance of (n, size) draws, shrunk toward the shape of `target`.
+
+    In the basis that whitens `target` the sample covariance is mixed half and half with its own mean variance:
+    a few replicas cannot tell a full matrix, but they do tell its size. What n replicas say of a variance is itself
+    uncertain, which widens the prediction to Student's t with n - 1 degrees of freedom: its variance is (n - 1)/(n - 3)
+    times larger.
+    """
+    centred = samples - samples.mean(axis=0)
+    values, vectors = eigh(0.5 * (target + target.T))
+    keep = values > 1e-12 * values.max()
+    root = vectors[:, keep] * np.sqrt(values[keep])
+    white = centred @ (vectors[:, keep] / np.sqrt(values[keep]))
+    sample = white.T @ white / max(1, len(samples) - 1)
+    scale = np.trace(sample) / len(sample)
+    if len(samples) > 3:
+        sample = sample * (len(samples) - 1) / (len(samples) - 3)
+    return root @ (0.5 * sample + 0.5 * scale * np.eye(len(sample))) @ root.T

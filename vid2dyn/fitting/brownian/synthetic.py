@@ -1,0 +1,132 @@
+"""Films of a model: simulated recordings made the way the data were made.
+
+Same particles, space, frame rate, exposure and localisation noise as the data, so that an estimator can be tried on a
+film whose truth is known. See `indirect` for what they are used for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from vid2dyn.data.box import Box, Periodic
+from vid2dyn.dynamics.terms.potentials import HarmonicTrap, PairPotential
+from vid2dyn.fitting.brownian.design import Field
+from vid2dyn.fitting.brownian.recording import Recording
+from vid2dyn.rollout.brownian import FrozenBrownian, brownian_paths
+
+BURN = 40
+"""Frames a simulated film runs before it counts, to forget the noise in its starting positions."""
+
+
+@dataclass(frozen=True, eq=False)
+class Parameters:
+    """Everything a Brownian model consists of, as numbers."""
+
+    field: Field
+    coefficients: np.ndarray
+    diffusion: float
+    noise_scale: float
+    centres: np.ndarray | None = None
+
+    @property
+    def pair(self) -> PairPotential | None:
+        """The pair potential, or None."""
+        if self.field.spline is None:
+            return None
+        inner = self.field.spline.inner
+        # unseen ground inside the spline is made to repel: 5 kT within a third of the shortest distance seen
+        return PairPotential(self.field.spline, self.coefficients[: self.field.spline.knots],
+                             core_stiffness=100.0 / inner**2 if inner > 0 else 0.0)
+
+    @property
+    def trap(self) -> HarmonicTrap | None:
+        """The trap, or None."""
+        if self.field.trap == "none":
+            return None
+        knots = 0 if self.field.spline is None else self.field.spline.knots
+        stiffness = float(self.coefficients[knots])
+        if self.field.trap == "each":
+            assert self.centres is not None
+            return HarmonicTrap(stiffness, self.centres)
+        return HarmonicTrap(stiffness, self.field.origin + self.coefficients[knots + 1:] / stiffness)
+
+
+@dataclass(frozen=True, eq=False)
+class Film:
+    """Simulated recordings of one replica: as seen (and smeared), without blur, the truth; and two for the noise of
+    steps: as seen unsmeared, and of free particles with the same noise; and a number that no other film has."""
+
+    seen: Recording
+    sharp: Recording
+    true: Recording
+    steps: Recording
+    free_steps: Recording
+    number: int
+
+
+class Studio:
+    """Films the model the way the data were filmed: same particles, space, frame rate, exposure and noise.
+
+    Parameters
+    ----------
+    data : Recording
+    view : (dim,) array or None
+        Field of view [µm]: the film then plays in a periodic box of that size at the density seen.
+    trap : str
+        As in `Field`.
+    """
+
+    def __init__(self, data: Recording, view: np.ndarray | None, trap: str, *, seed: int,
+                 stationary: bool = True) -> None:
+        self.data = data
+        self.box: Box = Periodic(tuple(view)) if view is not None and trap == "none" else data.box
+        self.start = _start(data, trap)
+        self.frames = max(8, min(_length(data, trap), max(100, 200_000 // max(1, len(self.start)))))
+        self.share = float(data.weight.sum()) / (self.frames * len(self.start))
+        self.seed = seed
+        self.burn = BURN if stationary else 0
+
+    def films(self, p: Parameters, smear: float, replicas: int) -> Iterator[Film]:
+        """One film a replica, the same noise at every call; `smear` [µm²]: variance of noise added on purpose."""
+        data = self.data
+        n, dim = self.start.shape
+        frozen = FrozenBrownian.freeze(p.diffusion, p.pair, p.trap, n, dim)
+        motion, camera = np.random.default_rng(self.seed).spawn(2)
+        paths = brownian_paths(frozen, self.start, self.box, dt=data.dt, frames=self.frames, exposure=data.exposure,
+                               burn=self.burn, generators=motion.spawn(replicas),
+                               substeps=frozen.substeps(data.dt, data.exposure, limit=32))
+        blurred = 2 * p.diffusion * data.dt * data.blur
+        for b, rng in enumerate(camera.spawn(replicas)):
+            shape = paths.instant[b].shape
+            stated = data.variance[rng.integers(len(data.variance), size=shape[:2])]
+            noise = rng.standard_normal(shape) * np.sqrt(max(p.noise_scale, 0.0) * stated)
+            total = noise + math.sqrt(smear) * rng.standard_normal(shape)
+            variance = np.maximum(p.noise_scale, 0.0) * stated + smear
+            sharp = total * np.sqrt(np.maximum(variance - blurred, 0.0) / np.where(variance > 0, variance, 1.0))
+            seen, blunt, true, steps, free = (
+                Recording.simulated(x, stated, self.box, data.dt, data.exposure) for x in (
+                    paths.average[b] + total, paths.instant[b] + sharp, paths.instant[b],
+                    paths.average[b] + noise, paths.free[b] + noise))
+            yield Film(seen, blunt, true, steps, free, b)
+
+
+def _start(data: Recording, trap: str) -> np.ndarray:
+    """Positions to start from: of the fullest early frame, or of every track's first detection (own traps)."""
+    if trap == "each":
+        linked = data.track >= 0
+        _, first = np.unique(data.track[linked], return_index=True)
+        return data.position[linked][first]
+    early = data.frame <= data.frame.min() + 20
+    frames, count = np.unique(data.frame[early], return_counts=True)
+    return data.position[data.frame == frames[np.argmax(count)]]
+
+
+def _length(data: Recording, trap: str) -> int:
+    """Frames of a film: of the recording, or of the typical track where every track has its own centre."""
+    if trap == "each":
+        return int(np.median(np.unique(data.track[data.track >= 0], return_counts=True)[1]))
+    return int(np.ptp(data.frame)) + 1

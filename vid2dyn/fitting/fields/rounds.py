@@ -1,0 +1,143 @@
+"""The rounds of a fit to fields: told one by one, kept in a checkpoint, left off at any of them, gone on with.
+
+Beside the landscape of all realisations a judge is learned, from all but those of the first group, in the same rounds:
+what these realisations say of it is the held-out likelihood. (Features of a network are learned from all.)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from vid2dyn.core.progress import Progress
+from vid2dyn.dynamics.recipes.gradient_flow import GradientFlow
+from vid2dyn.dynamics.terms.even_kernels import EvenKernels
+from vid2dyn.dynamics.terms.landscape import DensityNetwork, DensityShape, Landscape
+from vid2dyn.fitting.checkpoint import Checkpoint
+from vid2dyn.fitting.course import Course
+from vid2dyn.fitting.fields.elements import Statistics
+from vid2dyn.fitting.fields.evidence import information_covariance, log_likelihood, sums
+from vid2dyn.fitting.fields.features import trained
+from vid2dyn.fitting.fields.fluctuations import Design, begun, improved
+
+ROUNDS = 3
+"""Of drift and covariance in turn."""
+
+NETWORK = 4
+"""More of them for a network: its features, then three with these."""
+
+
+class FieldRounds:
+    """A fit of fields in rounds, then groups of realisations left out in turn.
+
+    Parameters
+    ----------
+    statistics : Statistics
+    function : DensityShape
+        Splines to begin with.
+    kernels : EvenKernels or None
+    recipe : GradientFlow
+    seed : int
+        Of a network.
+    place : Checkpoint
+        What was done is taken up from there, and kept there.
+    """
+
+    def __init__(self, statistics: Statistics, function: DensityShape, kernels: EvenKernels | None,
+                 recipe: GradientFlow, seed: int, place: Checkpoint, progress: Progress) -> None:
+        self.statistics, self.function, self.kernels = statistics, function, kernels
+        self.recipe, self.seed, self.place = recipe, seed, place
+        self.course = Course("log-likelihood per number")
+        self.others: list[np.ndarray] = []
+        state = place.load()
+        if state is not None and "first" in state:
+            self.function = DensityNetwork(function.low, function.high, state["first"], state["second"],
+                                           function.capacity)
+        self._design()
+        self.found, self.judge = begun(self.design), begun(self.rest)
+        self.before = coefficients(self.found)
+        if state is not None:
+            self.course.again(progress, state["train"].tolist(), state["held_out"].tolist())
+            self.found = self.design.landscape(state["log_mobility"], state["curvature"])
+            self.judge = self.rest.landscape(state["judge_log_mobility"], state["judge_curvature"])
+            self.before, self.others = state["before"], list(state["others"])
+
+    def _design(self) -> None:
+        self.design, self.rest = (Design.of(self.statistics.without(g), self.function, self.kernels,
+                                            self.recipe.smoothness, self.recipe.fluctuation_wave) for g in (None, 0))
+
+    @property
+    def total(self) -> int:
+        """Rounds of the whole fit, without the groups left out."""
+        return ROUNDS + (NETWORK if self.recipe.shape == "network" else 0)
+
+    def covariance(self) -> np.ndarray:
+        """Of all coefficients, before groups are left out: what the data tell, and the change in the last round."""
+        change = coefficients(self.found) - self.before
+        return information_covariance(self.design, self.found) + np.outer(change, change)
+
+    def verdict(self) -> dict[str, Any]:
+        """What realisations that the judge has not seen say of it, and those that it has."""
+        return {"log_likelihood_per_number": self.course.held_out[-1],
+                "train_log_likelihood_per_number": self.course.train[-1],
+                "realisations": int(self.statistics.count[:, 0].sum())}
+
+    def advance(self, progress: Progress) -> None:
+        """One round."""
+        done, steps = self.course.rounds, self.total + self.statistics.groups
+        progress(done, steps, "fit")
+        before = coefficients(self.found)
+        if done == ROUNDS:
+            self.found = trained(self.design, self.found, self.recipe.smoothness, self.seed,
+                                 progress=lambda *_: progress(done, steps, "fit"))
+            self.function = self.found.function
+            self._design()
+            self.judge = improved(self.rest, self.found, 1)
+            before = coefficients(self.found)
+        else:
+            count = 2 if done < ROUNDS else 1
+            self.found, self.judge = (improved(design, one, count) for design, one in (
+                (self.design, self.found), (self.rest, self.judge)))
+        self.before = before
+        group = np.arange(self.statistics.groups) == 0
+        self.course.tell(progress, *(log_likelihood(self.rest, self.judge, *sums(self.statistics, some))
+                                     for some in (~group, group)))
+        self._keep()
+
+    def leave_out(self, progress: Progress) -> None:
+        """The next group, for the error bars."""
+        g = len(self.others)
+        progress(self.total + g, self.total + self.statistics.groups, "fit")
+        design = Design.of(self.statistics.without(g), self.function, self.kernels, self.recipe.smoothness,
+                           self.recipe.fluctuation_wave, near=self.design)
+        self.others.append(coefficients(improved(design, self.found, 1)))
+        self._keep()
+
+    def _keep(self) -> None:
+        state: dict[str, Any] = {
+            "train": self.course.train, "held_out": self.course.held_out, "log_mobility": self.found.log_mobility,
+            "curvature": self.found.curvature, "judge_log_mobility": self.judge.log_mobility,
+            "judge_curvature": self.judge.curvature, "before": self.before, "others": np.array(self.others)}
+        if isinstance(self.function, DensityNetwork):
+            state |= {"first": self.function.first, "second": self.function.second}
+        self.place.save(state)
+
+
+def coefficients(found: Landscape) -> np.ndarray:
+    """All of them in a row."""
+    return np.concatenate([found.log_mobility, found.curvature])
+
+
+def jackknife(others: list[np.ndarray]) -> np.ndarray:
+    """Covariance from what was found with one group left out at a time."""
+    away = np.array(others) - np.mean(others, axis=0)
+    return (len(others) - 1) / len(others) * away.T @ away
+
+
+def landscape_arrays(found: Landscape) -> dict[str, np.ndarray]:
+    """Coefficients as a model keeps them."""
+    arrays = {"log_mobility": found.log_mobility, "curvature": found.curvature}
+    if isinstance(found.function, DensityNetwork):
+        arrays |= {"first": found.function.first, "second": found.function.second}
+    return arrays

@@ -1,0 +1,231 @@
+"""Fisher scoring of a fluid: start from moments, step, stop, and go on from a checkpoint bit for bit."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from vid2dyn.core.errors import ModelError
+from vid2dyn.core.progress import Cancelled, Progress, converging, likelihood, listens, silent
+from vid2dyn.dynamics.fluid.numbers import Layout
+from vid2dyn.fitting.checkpoint import NOWHERE, Checkpoint
+from vid2dyn.inference import sums
+from vid2dyn.inference.score import sweep
+from vid2dyn.inference.step import Step
+from vid2dyn.inference.steps import FluidSteps
+
+EVERY = 10
+"""Steps between those whose information is worked out."""
+JUDGED = 2
+"""Iterations between those that are judged while somebody watches."""
+STRIDE = 0.4
+"""Largest relative change of a positive number in one iteration."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """Gaussian prior of the numbers: (theta - mean)ᵀ precision (theta - mean)/2 is taken off the log-likelihood."""
+
+    mean: np.ndarray
+    precision: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Progressed:
+    """Where the scoring is: numbers, iterations done, the decrement of each, information at the numbers.
+
+    `decrement` is what a quadratic log-likelihood would still gain within the bounds [nats].
+    """
+
+    theta: np.ndarray
+    done: int = 0
+    decrements: tuple[float, ...] = ()
+    left_off: bool = False
+    """Stopped before the end, but after an iteration."""
+
+    @property
+    def pace(self) -> float:
+        """Part of the next step to go: halved whenever a step brought nothing, as steps that overshoot do."""
+        pace = 1.0
+        for before, after in itertools.pairwise(abs(d) for d in self.decrements):
+            pace = max(0.5 * pace, 0.03) if after > 0.9 * before else min(1.2 * pace, 1.0)
+        return pace
+
+    def save(self, place: Checkpoint) -> None:
+        """Write whole or not at all; nothing is rounded."""
+        place.save({"done": self.done, "theta": self.theta, "decrements": self.decrements})
+
+    @classmethod
+    def load(cls, place: Checkpoint) -> Progressed | None:
+        """What `save` wrote for the same data and settings; None where there is none."""
+        state = place.load()
+        if state is None:
+            return None
+        return cls(state["theta"], int(state["done"]), tuple(state["decrements"].tolist()))
+
+
+def checkpoint_key(data: Sequence[FluidSteps], layout: Layout, settings: str) -> str:
+    """Digest of everything the scoring depends on."""
+    digest = hashlib.sha256(settings.encode())
+    for part in data:
+        digest.update(part.position.tobytes())
+        digest.update(part.velocity.tobytes())
+    digest.update(layout.active.tobytes())
+    digest.update(repr((layout.dim, layout.cutoff, layout.mass, layout.volume, layout.knots, layout.power)).encode())
+    return digest.hexdigest()
+
+
+def moments(data: Sequence[FluidSteps], layout: Layout) -> np.ndarray:
+    """Start in one pass: radial functions of one shape, T from noise over friction, n from the mean pressure.
+
+    The change of velocity is regressed on the friction of coefficient 1 at the first velocity and on the force of
+    P V = 1; what is left over is noise. A gas of three degrees of freedom a molecule is assumed for the heat capacity,
+    and a conductivity that evens out temperatures as fast as friction does velocities.
+    """
+    theta = np.zeros(layout.size)
+    theta[1], theta[2] = 1e-6, 1e-9
+    theta[layout.thermal:] = 1.0
+    normal, right = np.zeros((2, 2)), np.zeros(2)
+    squares, sizes = 0.0, 0.0
+    for part in data:
+        for t in range(0, part.count, max(1, part.count // 60)):
+            frame = Step(part, t, theta, layout)
+            frame.at(np.zeros(part.n), np.zeros((layout.thermal, part.n)))
+            rub, push = np.zeros((part.n, part.dim)), np.empty((1, part.n, part.dim))
+            i, j, _ = frame.ends
+            half = 0.5 * (part.velocity[t + 1] - part.velocity[t])
+            w = np.ascontiguousarray(frame.pairs.w - half[i] + half[j])
+            sums.scatter(*frame.ends, part.dt * frame.rub[0], part.dt * frame.rub[1], w, rub)
+            sums.pressure_forces(*frame.ends, frame.slope, frame.V[None], push)
+            columns = np.stack([-rub.ravel(), part.dt * push.ravel()])
+            normal += columns @ columns.T
+            right += columns @ frame.momentum.ravel()
+            squares += float((frame.momentum**2).sum())
+            trace = float((part.dim - 1) * frame.across.sum() + frame.along.sum())
+            sizes += 4 * part.dt * trace
+    found = np.linalg.solve(normal, right)
+    left = squares - 2 * found @ right + found @ normal @ found
+    friction = float(found[0])
+    if not friction > 0:
+        raise ModelError("The velocities show no friction between particles (its regression gives "
+                         f"{friction:.3g}): a metriplectic fluid does not describe them. Check the velocities, the "
+                         "frame rate and the cutoff.")
+    # friction c VV (power 1) or c/T (power 0), noise c VV T or c
+    noise = left / sizes
+    T = noise / friction
+    pressure = float(np.maximum(found[1], 0.05 * T))
+    theta[layout.thermal:] = friction if layout.power else noise
+    theta[0], theta[2] = np.log(T), pressure / T
+    theta[1] = 1.0 / (1.5 * theta[2])
+    theta[6] = friction * (1.0 if layout.power else T**2) / (layout.mass * theta[1])
+    theta[7] = 0.0
+    return theta
+
+
+def prior_of(theta: np.ndarray, layout: Layout) -> Prior:
+    """Weak: bend and cold part of the order of the gas, smooth radial functions, conduction known to a factor of 3."""
+    precision = np.zeros((layout.size, layout.size))
+    mean = theta.copy()
+    n, kappa = max(theta[2], 1e-6), max(theta[6], 1e-100)      # its inverse square is still a number
+    for k, width in ((0, 3.0), (1, 3.0 * max(theta[1], 1e-6)), (2, 3.0 * n), (3, 0.5), (4, n), (5, n),
+                     (6, 3.0 * kappa), (7, 30.0)):
+        precision[k, k] = width**-2 if layout.active[k] else 1.0
+    mean[3:6] = 0.0
+    count = layout.knots + 3
+    bend = np.diff(np.eye(count), 2, axis=0)
+    for row in range(2):
+        at = layout.thermal + row * count
+        size = max(float(theta[at:at + count].mean()), 1e-300)
+        precision[at:at + count, at:at + count] = (bend.T @ bend + 1e-4 * np.eye(count)) / (0.5 * size) ** 2
+    return Prior(mean, precision)
+
+
+def score_and_information(data: Sequence[FluidSteps], starts: Sequence[np.ndarray], theta: np.ndarray, layout: Layout,
+                          seed: int, every: int = EVERY) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+    """Sums over trajectories; scores also step by step (a list of (steps, numbers))."""
+    found = [sweep(part, theta, layout, start, information_every=every, seed=seed)
+             for part, start in zip(data, starts, strict=True)]
+    return (np.sum([s.score.sum(0) for s in found], axis=0), np.sum([s.information for s in found], axis=0),
+            [s.score for s in found])
+
+
+def improved(theta: np.ndarray, score: np.ndarray, information: np.ndarray, prior: Prior, layout: Layout,
+             pace: float = 1.0) -> tuple[np.ndarray, float]:
+    """A part `pace` of one scoring step within bounds, and the decrement."""
+    slope = score - prior.precision @ (theta - prior.mean)
+    total = information + prior.precision
+    low = np.where(layout.active, floor(theta, layout), -np.inf)
+    free, step = layout.active.copy(), np.zeros(layout.size)
+    for _ in range(layout.size):
+        at = np.flatnonzero(free)
+        size = np.sqrt(np.diag(total)[at])
+        right = slope[at] - total[at] @ np.where(free, 0.0, step)
+        step[at] = np.linalg.solve(total[np.ix_(at, at)] / size[:, None] / size, right / size) / size
+        # a number that would pass its bound goes there, and the others are asked again
+        out = free & (theta + step < low)
+        if not out.any():
+            break
+        step[out] = (low - theta)[out]
+        free &= ~out
+    decrement = float(slope @ step - 0.5 * step @ total @ step)
+    # equation of state: no bold steps in what the others lean on
+    limit = np.full(layout.size, np.inf)
+    limit[[0, 3]] = 0.3, 0.3
+    limit[[1, 2]] = STRIDE * np.abs(theta[[1, 2]])
+    limit[[4, 5]] = STRIDE * max(abs(theta[2]), 1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shrink = float(np.nanmin(np.where(np.abs(step) > limit, limit / np.abs(step), 1.0)))
+    return np.where(layout.active, np.maximum(theta + min(shrink, pace) * step, low), theta), decrement
+
+
+def floor(theta: np.ndarray, layout: Layout) -> np.ndarray:
+    """Lowest value of every number, -inf where it may be negative.
+
+    Friction keeps a little of either kind, as its Laplacian is to be inverted.
+    """
+    out = np.full(layout.size, -np.inf)
+    out[1], out[2], out[6] = 1e-7, 1e-6, 0.0
+    out[layout.thermal:] = 2e-3 * np.abs(theta[layout.thermal:]).mean()
+    return out
+
+
+def learn(data: Sequence[FluidSteps], starts: Callable[[np.ndarray], Sequence[np.ndarray]], layout: Layout, *,
+          theta: np.ndarray, prior: Prior, iterations: int, tolerance: float, seed: int,
+          place: Checkpoint = NOWHERE, stop: int | None = None, keep_partial: bool = False,
+          judge: Callable[[np.ndarray], tuple[float, float]] | None = None, progress: Progress = silent,
+          what: str = "fit") -> Progressed:
+    """Scoring until the decrement is below `tolerance` (nats) or `iterations` are done.
+
+    A checkpoint is written after every iteration; what is found there under the same key is gone on from, so that a
+    run killed anywhere ends with the same bits. `starts` gives σ at the first frame of every trajectory. `stop` and
+    `keep_partial` as in `vid2dyn.fit`. `judge`: numbers -> log-likelihood per particle and step, of data learned from
+    and held out; asked only where `progress` listens, after every second iteration, as it costs a third of one.
+    """
+    state = Progressed.load(place) or Progressed(theta)
+    watched = judge is not None and listens(progress, "likelihood")
+    try:
+        while state.done < iterations and not (state.decrements and abs(state.decrements[-1]) < tolerance):
+            if stop is not None and state.done >= stop:
+                return replace(state, left_off=True)
+            progress(state.done, iterations, what)
+            score, information, _ = score_and_information(data, starts(state.theta), state.theta, layout, seed)
+            new, decrement = improved(state.theta, score, information, prior, layout, state.pace)
+            if not np.isfinite(new).all():
+                raise ModelError("The fit diverged: a number of the fluid is not finite. The velocities may not be "
+                                 "those of particles of this mass and frame rate; check both.")
+            state = replace(state, theta=new, done=state.done + 1, decrements=(*state.decrements, decrement))
+            converging(progress, state.done, abs(decrement), f"{what}: nats left to gain")
+            state.save(place)
+            if watched and (state.done % JUDGED == 1 or abs(decrement) < tolerance):
+                assert judge is not None
+                likelihood(progress, state.done, *judge(state.theta), what)
+        progress(iterations, iterations, what)
+    except Cancelled:
+        if not keep_partial or not state.done:
+            raise
+        return replace(state, left_off=True)
+    return replace(state, left_off=stop is not None and state.done <= stop)

@@ -1,0 +1,1 @@
+"""Compiled rollout of a metriplectic fluid: tables in, trajectories out; `paths` states the method."""

@@ -1,0 +1,48 @@
+"""A fluid whose every function is known, as tables: for examples, tests and benchmarks of the compiled rollout."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from vid2dyn.dynamics.fluid.frozen import FrozenFluid
+
+
+def ideal_gas(dim: int = 3, *, cutoff: float = 0.2, mass: float = 1.0, heat_capacity: float = 30.0,
+              atoms: float = 20.0, volume: float = 1 / 500, temperature: float = 1.0, shear: float = 40.0,
+              bulk: float = 20.0, heat: float = 4000.0, power: int = 0, rows: int = 1025, nodes: int = 161,
+              entropy_span: float = 1.5, volume_span: float = 2.5) -> FrozenFluid:
+    """U = c T0 (V0/V)^(atoms/c) exp(S/c), a quintic kernel, and coefficients amplitude (1 - r/cutoff)².
+
+    Parameters
+    ----------
+    shear, bulk, heat : float
+        A², B², C² at r = 0; with `power` 1 at temperature 1 and volume V0.
+    entropy_span, volume_span : float
+        Half ranges of the table: of S/c around 0 and of ln V around ln V0.
+    """
+    r = np.linspace(0.0, cutoff, rows)
+    s, one = r / cutoff, 1.0 - r / cutoff
+    norm = {2: 7.0 / (math.pi * cutoff**2), 3: 21.0 / (2.0 * math.pi * cutoff**3)}[dim]
+    kernel = norm * np.stack([one**4 * (1.0 + 4.0 * s), -20.0 * s * one**3 / cutoff], axis=1)
+    shape = np.stack([one**2, -2.0 * one / cutoff], axis=1) / volume ** (2 * power)
+    S = np.linspace(-entropy_span, entropy_span, nodes) * heat_capacity
+    x0 = math.log(volume)
+    x = np.linspace(x0 - volume_span, x0 + volume_span, nodes)
+    bend = atoms / heat_capacity
+    U = heat_capacity * temperature * np.exp(S[:, None] / heat_capacity - bend * (x - x0))
+    eos = np.stack([U, U / heat_capacity, -bend * U, -bend / heat_capacity * U], axis=-1)
+    return FrozenFluid(dim, mass, cutoff, kernel, shear * shape, bulk * shape, heat * shape, power, power,
+                       (S[0], S[-1]), (x[0], x[-1]), eos)
+
+
+def lattice(n: int, dim: int = 3, *, volume: float = 1 / 500, kT_per_mass: float = 1.0,
+            seed: int = 0) -> tuple[np.ndarray, np.ndarray, float]:
+    """(positions, velocities, edge): n particles on a shaken square or cubic grid, at rest as a whole."""
+    rng = np.random.default_rng(seed)
+    side, edge = math.ceil(round(n ** (1 / dim), 9)), (n * volume) ** (1 / dim)
+    grid = np.stack(np.meshgrid(*[np.arange(side)] * dim, indexing="ij"), axis=-1).reshape(-1, dim)[:n]
+    x = (grid + 0.5 + 0.1 * rng.standard_normal((n, dim))) / side * edge
+    v = math.sqrt(kT_per_mass) * rng.standard_normal((n, dim))
+    return x, v - v.mean(axis=0), edge

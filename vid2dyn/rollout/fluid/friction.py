@@ -1,0 +1,241 @@
+"""The dissipative half of a compiled step: Crank-Nicolson friction and noise, the heat of it, conduction, bath.
+
+    (2 m + dt L) v̄ = 2 m v + R,   v' = 2 v̄ - v,   dU_i = -1/2 sum_j dp_ij · v̄_ij + conduction
+
+with dp_ij = R_ij - dt ζ_ij v̄_ij the impulse of a pair (what the first particle gets, the second loses). Momentum and
+energy are exact for any impulses, so the tolerance of the solver touches only their statistics. Conduction is a second
+Crank-Nicolson step, for the temperatures, with coefficients limited so that every new temperature is an average of old
+ones: heat never overshoots, two particles relax exactly exponentially, and entropy rises when noise is off.
+"""
+
+from __future__ import annotations
+
+import math
+
+from numba import njit, prange
+
+from vid2dyn.core.pair_noise import normal, pair_key, step_key
+from vid2dyn.rollout.fluid.pairs import laplacian
+from vid2dyn.rollout.fluid.tables import entropy_of
+
+
+@njit(cache=True, error_model="numpy")
+def _row_dot(a, b, i):  # type: ignore[no-untyped-def]
+    total = 0.0
+    for c in range(a.shape[1]):
+        total += a[i, c] * b[i, c]
+    return total
+
+
+@njit(cache=True, error_model="numpy")
+def dot(a, b):  # type: ignore[no-untyped-def]
+    """Sum of a·b over the rows of two (n, k) arrays, the same bits for any order of the rows.
+
+    The terms are added as whole numbers, on a scale set by the largest one, to 1/n of 1e-18 of it.
+    """
+    largest = 0.0
+    for i in range(len(a)):
+        largest = max(largest, abs(_row_dot(a, b, i)))
+    if not (largest > 0.0 and math.isfinite(largest)):
+        return largest
+    scale = math.ldexp(1.0, 61 - math.frexp(float(len(a)))[1] - math.frexp(largest)[1])
+    total = 0
+    for i in range(len(a)):
+        total += int(_row_dot(a, b, i) * scale)
+    return float(total) / scale
+
+
+@njit(cache=True, error_model="numpy")
+def solve(lists, e, friction, free, mass, tolerance, residual, change, direction, image):  # type: ignore[no-untyped-def]
+    """Conjugate gradients for (2 m + dt L) change = residual; returns the number of iterations, -1 if too many.
+
+    `residual` starts as the right-hand side, R - dt L v, which knows nothing of a common velocity. All four arrays are
+    (n, 3) and overwritten.
+    """
+    _start(residual, change, direction)
+    rr = dot(residual, residual)
+    goal = tolerance * tolerance * rr
+    for iteration in range(1000):
+        if rr <= goal:
+            return iteration
+        laplacian(lists, e, friction, 2.0 * mass, free, direction, image)
+        along = rr / dot(direction, image)
+        if not math.isfinite(along):
+            return -1
+        _advance(along, direction, image, change, residual)
+        new = dot(residual, residual)
+        _turn(new / rr, residual, direction)
+        rr = new
+    return -1
+
+
+@njit(cache=True)
+def _start(residual, change, direction):  # type: ignore[no-untyped-def]
+    for i in range(len(change)):
+        for c in range(change.shape[1]):
+            change[i, c], direction[i, c] = 0.0, residual[i, c]
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def _advance(along, direction, image, change, residual):  # type: ignore[no-untyped-def]
+    for i in prange(len(change)):
+        for c in range(change.shape[1]):
+            change[i, c] += along * direction[i, c]
+            residual[i, c] -= along * image[i, c]
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def _turn(beta, residual, direction):  # type: ignore[no-untyped-def]
+    for i in prange(len(direction)):
+        for c in range(direction.shape[1]):
+            direction[i, c] = residual[i, c] + beta * direction[i, c]
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def add_to(out, term, factor):  # type: ignore[no-untyped-def]
+    """out += factor term, in place, arrays of one shape (rows, 3)."""
+    for i in prange(len(out)):
+        for c in range(3):
+            out[i, c] += factor * term[i, c]
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def subtract(a, b, out):  # type: ignore[no-untyped-def]
+    """out = a - b, (rows, 3); out may be either."""
+    for i in prange(len(out)):
+        for c in range(3):
+            out[i, c] = a[i, c] - b[i, c]
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def pair_work(lists, impulse, v, turns, jump, out):  # type: ignore[no-untyped-def]
+    """out = -1/2 impulse · (relative velocity) of every pair: the heat that each of the two receives."""
+    _, first, second, _, _ = lists
+    for p in prange(len(first)):
+        i, j = first[p], second[p]
+        out[p] = -0.5 * (impulse[p, 0] * (v[i, 0] - v[j, 0]) + impulse[p, 1] * (v[i, 1] - v[j, 1] - jump * turns[p])
+                         + impulse[p, 2] * (v[i, 2] - v[j, 2]))
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def relaxation(lists, conduction, T, softness, out):  # type: ignore[no-untyped-def]
+    """out_i = dt/c_i sum_j w_ij, w = C²/(T_i T_j): how many times T_i would relax in this step, to first order."""
+    row, first, second, arrive, incoming = lists
+    for i in prange(len(out)):
+        total = 0.0
+        for k in range(arrive[i], arrive[i + 1]):
+            p = incoming[k]
+            total += conduction[p] / (T[i] * T[first[p]])
+        for p in range(row[i], row[i + 1]):
+            total += conduction[p] / (T[i] * T[second[p]])
+        out[i] = total * softness[i]
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def heat_flows(lists, conduction, T, softness, relax, power, kB, heat):  # type: ignore[no-untyped-def]
+    """conduction = w dt of every pair and heat = what its first particle receives at the temperatures of the start.
+
+    `heat` comes as one normal number of each pair, `conduction` as C² dt. Both are limited: C² is multiplied by
+    tanh(z)/z, z the larger relaxation of the two ends. Power 0 of T in C² leaves a term of kB ∇·M.
+    """
+    _, first, second, _, _ = lists
+    for p in prange(len(first)):
+        i, j, noise = first[p], second[p], heat[p]
+        heat[p] = 0.0
+        if conduction[p] > 0.0:
+            z = max(relax[i], relax[j], 1e-8)
+            C2 = conduction[p] * math.tanh(z) / z
+            w = C2 / (T[i] * T[j])
+            conduction[p] = w
+            heat[p] = w * (T[j] - T[i]) + math.sqrt(2.0 * kB * C2) * noise
+            if power == 0:
+                heat[p] -= kB * C2 * (softness[i] / T[i] - softness[j] / T[j])
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def _even_out(lists, conduction, softness, y, out):  # type: ignore[no-untyped-def]
+    """out_i = 2 c_i y_i + sum_j w (y_i - y_j), (n, 1); 0 where the heat capacity is infinite."""
+    row, first, second, arrive, incoming = lists
+    for i in prange(len(out)):
+        out[i, 0] = 0.0
+        if softness[i] > 0.0:
+            total, mine = 2.0 / softness[i] * y[i, 0], y[i, 0]
+            for k in range(arrive[i], arrive[i + 1]):
+                p = incoming[k]
+                total += conduction[p] * (mine - y[first[p], 0])
+            for p in range(row[i], row[i + 1]):
+                total += conduction[p] * (mine - y[second[p], 0])
+            out[i, 0] = total
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def _received(lists, heat, softness, out):  # type: ignore[no-untyped-def]
+    """out_i = heat received from all pairs, (n, 1); 0 where the heat capacity is infinite."""
+    row, _, _, arrive, incoming = lists
+    for i in prange(len(out)):
+        total = 0.0
+        for k in range(arrive[i], arrive[i + 1]):
+            total -= heat[incoming[k]]
+        for p in range(row[i], row[i + 1]):
+            total += heat[p]
+        out[i, 0] = total if softness[i] > 0.0 else 0.0
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def _settle(lists, conduction, y, heat):  # type: ignore[no-untyped-def]
+    """heat of every pair at the mean temperatures of the step, y half their change."""
+    _, first, second, _, _ = lists
+    for p in prange(len(first)):
+        heat[p] -= conduction[p] * (y[first[p], 0] - y[second[p], 0])
+
+
+@njit(cache=True, error_model="numpy")
+def conduct(lists, conduction, heat, softness, tolerance, columns):  # type: ignore[no-untyped-def]
+    """Crank-Nicolson for the temperatures, by conjugate gradients: (2 c + Λ) y = heat received, y half the change of T.
+
+    heat -= w (y_i - y_j) of every pair; returns the number of iterations, -1 if too many. `columns`: (4, n, 1) scratch.
+    """
+    residual, y, direction, image = columns[0], columns[1], columns[2], columns[3]
+    _received(lists, heat, softness, residual)
+    _start(residual, y, direction)
+    rr = dot(residual, residual)
+    goal = tolerance * tolerance * rr
+    for iteration in range(1000):
+        if rr <= goal:
+            _settle(lists, conduction, y, heat)
+            return iteration
+        _even_out(lists, conduction, softness, direction, image)
+        along = rr / dot(direction, image)
+        if not math.isfinite(along):
+            return -1
+        _advance(along, direction, image, y, residual)
+        new = dot(residual, residual)
+        _turn(new / rr, residual, direction)
+        rr = new
+    return -1
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def take_heat(lists, work, heat, free, nodes, grid, density, U, S):  # type: ignore[no-untyped-def]
+    """U and S after every free particle has received the work and heat of its pairs; S = NaN where there is none."""
+    row, _, _, arrive, incoming = lists
+    for i in prange(len(U)):
+        total = 0.0
+        if free[i] == 0.0:
+            continue
+        for k in range(arrive[i], arrive[i + 1]):
+            total += work[incoming[k]] - heat[incoming[k]]
+        for p in range(row[i], row[i + 1]):
+            total += work[p] + heat[p]
+        U[i] += total
+        S[i] = entropy_of(nodes, grid, S[i], -math.log(density[i]), U[i])
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def bath(v, ids, free, dim, keep, kick, seed, step):  # type: ignore[no-untyped-def]
+    """v = keep v + kick ξ, the exact step of a particle that rubs against a resting bath; ξ keyed on (id, id)."""
+    shared = step_key(seed, step)
+    for i in prange(len(v)):
+        key = pair_key(shared, ids[i], ids[i])
+        for c in range(dim if free[i] > 0.0 else 0):
+            v[i, c] = keep * v[i, c] + kick * normal(key, c)

@@ -1,0 +1,197 @@
+"""What the compiled fluid computes pair by pair, and sums over the pairs of each particle: geometry, forces, friction.
+
+Every kernel is either a loop over pairs, which writes only to its pair, or a loop over particles, which writes only to
+its particle and sums in the order of the ids. `lists` is what `_fluid_lists.neighbour_pairs` returns; `e` (pairs, 3)
+the unit vector from the second to the first particle; `value` and `slope` (pairs,) are W and W'; `radial` (pairs, 3)
+holds across, along and C². A pair beyond the cutoff has zeros everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit, prange
+
+from vid2dyn.core.pair_noise import normal, pair_key, step_key
+from vid2dyn.rollout.fluid.lists import separation
+from vid2dyn.rollout.fluid.tables import cubic, cubic_slope, inside, thermodynamics
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def geometry(x, space, lists, table, cutoff, e, value, slope, radial, turns):  # type: ignore[no-untyped-def]
+    """e, value, slope, radial and turns (borders of the sheared axis between the two) of every pair at positions x."""
+    _, first, second, _, _ = lists
+    per_length = len(table) / cutoff
+    for p in prange(len(first)):
+        dx, dy, dz, turned = separation(x, first[p], second[p], space)
+        r = math.sqrt(dx * dx + dy * dy + dz * dz)
+        turns[p] = turned
+        if r < cutoff:
+            k = min(int(r * per_length), len(table) - 1)
+            t = r * per_length - k
+            e[p, 0], e[p, 1], e[p, 2] = dx / r, dy / r, dz / r
+            value[p], slope[p] = cubic(table, k, 0, t), cubic_slope(table, k, 0, t) * per_length
+            for c in range(3):
+                radial[p, c] = max(cubic(table, k, 4 + 4 * c, t), 0.0)
+            if not r > 1e-12 * cutoff:
+                value[p] = np.nan                        # they coincide: the density stops the run
+        else:
+            value[p] = slope[p] = 0.0
+            for c in range(3):
+                e[p, c] = radial[p, c] = 0.0
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def densities(lists, value, own, density):  # type: ignore[no-untyped-def]
+    """density_i = own + sum of value[p] over the pairs of i."""
+    row, _, _, arrive, incoming = lists
+    for i in prange(len(density)):
+        d = own
+        for k in range(arrive[i], arrive[i + 1]):
+            d += value[incoming[k]]
+        for p in range(row[i], row[i + 1]):
+            d += value[p]
+        density[i] = d
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def equation_of_state(nodes, grid, density, S, U, T, softness, push):  # type: ignore[no-untyped-def]
+    """U, T, 1/c and P/d² of every particle; NaN where the state lies outside the table."""
+    for i in prange(len(S)):
+        x = -math.log(density[i])
+        if inside(nodes, grid, S[i], x):
+            U[i], T[i], curvature, PV = thermodynamics(nodes, grid, S[i], x)
+            softness[i] = curvature / T[i]
+            push[i] = PV / density[i]
+        else:
+            U[i] = T[i] = softness[i] = push[i] = np.nan
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def kick(lists, e, slope, push, body, factor, v):  # type: ignore[no-untyped-def]
+    """v_i += factor [body_i - sum_j (push_i + push_j) slope_ij e_ij], push = P/d², slope = W'."""
+    row, first, second, arrive, incoming = lists
+    for i in prange(len(v)):
+        fx, fy, fz, mine = body[i, 0], body[i, 1], body[i, 2], push[i]
+        for k in range(arrive[i], arrive[i + 1]):
+            p = incoming[k]
+            s = (mine + push[first[p]]) * slope[p]
+            fx, fy, fz = fx + s * e[p, 0], fy + s * e[p, 1], fz + s * e[p, 2]
+        for p in range(row[i], row[i + 1]):
+            s = (mine + push[second[p]]) * slope[p]
+            fx, fy, fz = fx - s * e[p, 0], fy - s * e[p, 1], fz - s * e[p, 2]
+        v[i, 0] += factor * fx
+        v[i, 1] += factor * fy
+        v[i, 2] += factor * fz
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def _inverse_temperature(T, other, softness, power):  # type: ignore[no-untyped-def]
+    """1/T with the kB ∇·M term of a friction that depends on T_ij^power (reference measure dS)."""
+    return (1.0 - softness * (1.0 - power * other / (T + other))) / T
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def friction_and_noise(lists, e, radial, ids, density, T, softness, powers, dim, dt, kB, seed, step,
+                       friction, impulse, conduction, heat_noise):  # type: ignore[no-untyped-def]
+    """Coefficients of one step, at the temperatures of its start.
+
+    friction (pairs, 2): dt times the friction across e, and along e minus across; impulse (pairs, 3): the random one,
+    covariance 2 kB K dt; conduction: C² dt; heat_noise: one normal number. Powers (p, q): docstring of `frozen`.
+    """
+    _, first, second, _, _ = lists
+    shared = step_key(seed, step)
+    p_T, p_V = powers[0], powers[1]
+    root = math.sqrt(2.0 * kB * dt)
+    for p in prange(len(first)):
+        i, j = first[p], second[p]
+        across, along, heat = radial[p, 0], radial[p, 1], radial[p, 2]
+        if p_V == 1:
+            volumes = 1.0 / (density[i] * density[j])
+            across, along, heat = across * volumes, along * volumes, heat * volumes
+        if p_T == 1:
+            mean = 2.0 * T[i] * T[j] / (T[i] + T[j])
+            across, along, heat = across * mean, along * mean, heat * T[i] * T[j]
+        rate = 0.5 * dt * (_inverse_temperature(T[i], T[j], kB * softness[i], p_T)
+                           + _inverse_temperature(T[j], T[i], kB * softness[j], p_T))
+        friction[p, 0], friction[p, 1] = rate * across, rate * (along - across)
+        conduction[p] = dt * heat
+        impulse[p, 0] = impulse[p, 1] = impulse[p, 2] = heat_noise[p] = 0.0
+        if kB > 0.0 and across + along + heat > 0.0:
+            key = pair_key(shared, ids[i], ids[j])
+            a, b, c = normal(key, 0), normal(key, 1), 0.0
+            if dim == 3:
+                c = normal(key, 2)
+            sideways, forward = root * math.sqrt(across), root * math.sqrt(along)
+            ahead = (forward - sideways) * (a * e[p, 0] + b * e[p, 1] + c * e[p, 2])
+            impulse[p, 0] = sideways * a + ahead * e[p, 0]
+            impulse[p, 1] = sideways * b + ahead * e[p, 1]
+            impulse[p, 2] = sideways * c + ahead * e[p, 2]
+            if heat > 0.0:
+                heat_noise[p] = normal(key, dim)
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def rub(lists, e, friction, v, turns, jump, out):  # type: ignore[no-untyped-def]
+    """out = friction times the relative velocity of every pair, (pairs, 3): what the first particle loses."""
+    _, first, second, _, _ = lists
+    for p in prange(len(first)):
+        i, j = first[p], second[p]
+        wx = v[i, 0] - v[j, 0]
+        wy = v[i, 1] - v[j, 1] - jump * turns[p]
+        wz = v[i, 2] - v[j, 2]
+        ahead = friction[p, 1] * (e[p, 0] * wx + e[p, 1] * wy + e[p, 2] * wz)
+        out[p, 0] = friction[p, 0] * wx + ahead * e[p, 0]
+        out[p, 1] = friction[p, 0] * wy + ahead * e[p, 1]
+        out[p, 2] = friction[p, 0] * wz + ahead * e[p, 2]
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def _drag(p, i, j, e, friction, v):  # type: ignore[no-untyped-def]
+    wx, wy, wz = v[i, 0] - v[j, 0], v[i, 1] - v[j, 1], v[i, 2] - v[j, 2]
+    ahead = friction[p, 1] * (e[p, 0] * wx + e[p, 1] * wy + e[p, 2] * wz)
+    return (friction[p, 0] * wx + ahead * e[p, 0], friction[p, 0] * wy + ahead * e[p, 1],
+            friction[p, 0] * wz + ahead * e[p, 2])
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def laplacian(lists, e, friction, weight, free, v, out):  # type: ignore[no-untyped-def]
+    """out_i = free_i [weight v_i + sum_j friction_ij v_ij], (n, 3): `rub` and `gather` in one, pairs at both ends.
+
+    Twice the arithmetic, but nothing is written for the pairs, and memory is what limits.
+    """
+    row, first, second, arrive, incoming = lists
+    for i in prange(len(out)):
+        a, b, c = weight * v[i, 0], weight * v[i, 1], weight * v[i, 2]
+        for k in range(arrive[i], arrive[i + 1]):
+            p = incoming[k]
+            x, y, z = _drag(p, first[p], i, e, friction, v)
+            a, b, c = a - x, b - y, c - z
+        for p in range(row[i], row[i + 1]):
+            x, y, z = _drag(p, i, second[p], e, friction, v)
+            a, b, c = a + x, b + y, c + z
+        out[i, 0], out[i, 1], out[i, 2] = free[i] * a, free[i] * b, free[i] * c
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def gather(lists, on_pairs, free, out):  # type: ignore[no-untyped-def]
+    """out_i = free_i [sum of on_pairs where i is first - sum where it is second], (n, 3); free is 1, or 0 if held."""
+    row, _, _, arrive, incoming = lists
+    for i in prange(len(out)):
+        a = b = c = 0.0
+        for k in range(arrive[i], arrive[i + 1]):
+            p = incoming[k]
+            a, b, c = a - on_pairs[p, 0], b - on_pairs[p, 1], c - on_pairs[p, 2]
+        for p in range(row[i], row[i + 1]):
+            a, b, c = a + on_pairs[p, 0], b + on_pairs[p, 1], c + on_pairs[p, 2]
+        out[i, 0], out[i, 1], out[i, 2] = free[i] * a, free[i] * b, free[i] * c
+
+
+@njit(cache=True)
+def first_broken(values):  # type: ignore[no-untyped-def]
+    """Row of the first value that is not a finite number, -1 if there is none."""
+    for i in range(len(values)):
+        if not math.isfinite(values[i]):
+            return i
+    return -1

@@ -1,0 +1,112 @@
+"""The whole pipeline on one or many movies: resumable, in parallel, the same bytes however it is cut.
+
+One movie is one unit of work and one folder, ``out/<movie>`` (see `vid2dyn.runs.one`); ``out/summary.csv`` has one line
+for each.
+
+A worker opens its movie by path. What is finished is not done again (see `vid2dyn.runs.stages`), so a
+run that was stopped, by Ctrl-C or a power cut, goes on where it was when the command is repeated.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from vid2dyn.core.errors import ConfigError, Vid2DynError
+from vid2dyn.runs.experiment import Experiment, Source, read
+from vid2dyn.core.files import atomic
+from vid2dyn.runs.one import Outcome, one_movie
+from vid2dyn.core.progress import Progress, silent
+from vid2dyn.core.workers import in_processes
+
+
+def run(toml: str | os.PathLike[str], workers: int = 1, out: str | os.PathLike[str] | None = None,
+        progress: Progress = silent) -> list[Outcome]:
+    """Run an experiment file: every movie from pixels to report page.
+
+    Parameters
+    ----------
+    toml : path
+        Settings; see `vid2dyn.runs.experiment`.
+    workers : int
+        Movies worked on at the same time, each in a process of its own; a single movie is divided among them.
+    out : path, optional
+        Output folder; default ``runs/<name of the toml>`` beside the toml.
+
+    Returns
+    -------
+    list of Outcome
+        One for each movie, in the order of the file. A movie that fails does not stop the others.
+
+    Raises
+    ------
+    ConfigError
+        When the file is not a valid experiment; nothing is written then.
+    """
+    toml = Path(toml)
+    experiment = read(toml)
+    if workers < 1:
+        raise ConfigError(f"workers = {workers}: at least one process has to do the work.")
+    folder = Path(out) if out is not None else toml.parent / "runs" / toml.stem
+    return run_experiment(experiment, folder, workers, progress)
+
+
+def run_experiment(experiment: Experiment, out: Path, workers: int = 1,
+                   progress: Progress = silent) -> list[Outcome]:
+    """`run` for an experiment that is already read."""
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out}: is a file; the output goes to a folder, choose another name.")
+    folders = [out / name for name in _folder_names(experiment.sources)]
+    jobs = [(experiment, source, folder) for source, folder in zip(experiment.sources, folders)]
+    if workers == 1 or len(jobs) == 1:
+        outcomes = [_guarded(*job, progress if len(jobs) == 1 else _named(job[2].name, progress), workers)
+                    for job in jobs]
+    else:
+        outcomes = _in_parallel(jobs, min(workers, len(jobs)), progress)
+    _write_summary(out / "summary.csv", outcomes)
+    return outcomes
+
+
+def _named(movie: str, progress: Progress) -> Progress:
+    """`progress` that says which movie it is about."""
+    return lambda done, total, what: progress(done, total, f"{movie}: {what}")
+
+
+def _guarded(experiment: Experiment, source: Source, folder: Path, progress: Progress = silent,
+             workers: int = 1) -> Outcome:
+    """`one_movie`, with an error of vid2dyn turned into an outcome."""
+    try:
+        return one_movie(experiment, source, folder, progress, workers)
+    except Vid2DynError as error:
+        return Outcome(source.name, folder, None, error=str(error))
+
+
+def _in_parallel(jobs: list[Any], workers: int, progress: Progress) -> list[Outcome]:
+    """Every job in one of `workers` fresh processes; Ctrl-C or a cancelled progress stops them all."""
+    outcomes: dict[int, Outcome] = {}
+    for i, outcome in in_processes(_guarded, jobs, workers, [source.name for _, source, *_ in jobs]):
+        outcomes[i] = outcome
+        progress(len(outcomes), len(jobs), "movies")
+    return [outcomes[i] for i in range(len(jobs))]
+
+
+def _folder_names(sources: tuple[Source, ...]) -> Iterator[str]:
+    """One folder name for each source; movies of the same name in different folders get numbers."""
+    many = Counter(source.name for source in sources)
+    seen: Counter[str] = Counter()
+    for source in sources:
+        seen[source.name] += 1
+        yield source.name if many[source.name] == 1 else f"{source.name}_{seen[source.name]}"
+
+
+def _write_summary(path: Path, outcomes: list[Outcome]) -> None:
+    columns = ["movie", "D", "D_stderr", "localisation_error", "viscosity", "warnings", "error"]
+    with atomic(path) as scratch, open(scratch, "w", newline="") as stream:
+        writer = csv.DictWriter(stream, columns)
+        writer.writeheader()
+        for outcome in outcomes:
+            writer.writerow({"movie": outcome.folder.name, "error": outcome.error, **(outcome.numbers or {})})

@@ -1,0 +1,195 @@
+"""Everything of one recording or simulation, stage by stage, in one folder; what is finished is not done again.
+
+Particles::
+
+    tracks.parquet  encoded.parquet (with [encode])  diffusion.json  model.vid2dyn  rollout.parquet  comparison.json
+
+fields of a lattice::
+
+    fields.fields  model.vid2dyn  rollout.fields
+
+and of both ``report.html`` and ``manifest.json``. A fit that was stopped goes on from its last finished round.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from vid2dyn import pipeline
+from vid2dyn.runs.chunks import track_movie
+from vid2dyn.core.config import recipe
+from vid2dyn.runs.experiment import Experiment, Source
+from vid2dyn.core.progress import Progress, silent
+from vid2dyn.runs.stages import Stages
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one movie.
+
+    Parameters
+    ----------
+    name : str
+        Its folder in the output.
+    folder : Path
+        Where everything about it is.
+    report : Path or None
+        The page, None where a stage failed.
+    error : str
+        Why it failed, in the words of the error; empty if it did not.
+    skipped : tuple of str
+        Stages that an earlier run had already finished.
+    numbers : dict
+        Headline numbers: n_tracks, D, D_stderr [µm²/s], localisation_error [µm], ...
+    """
+
+    name: str
+    folder: Path
+    report: Path | None
+    error: str = ""
+    skipped: tuple[str, ...] = ()
+    numbers: dict[str, Any] | None = None
+
+
+def one_movie(experiment: Experiment, source: Source, folder: Path, progress: Progress = silent,
+              workers: int = 1) -> Outcome:
+    """All stages of one source, its particles found by `workers` processes; the first error is raised."""
+    stages = Stages(folder)
+    run = _fields if source.of_fields else _particles
+    page, numbers = run(experiment, source, stages, progress, workers)
+    return Outcome(source.name, folder, page, skipped=tuple(stages.skipped), numbers=numbers)
+
+
+def _particles(experiment: Experiment, source: Source, stages: Stages, progress: Progress,
+               workers: int) -> tuple[Path, dict[str, Any]]:
+    tracks = stages.make("tracks", "tracks.parquet", {
+        "source": source.key(), "track": experiment.track and recipe(experiment.track),
+    }, lambda path: _make_tracks(experiment, source, path, stages.folder / "tracks.parts", workers, progress))
+    data, name = _Later(tracks), "tracks"
+    diffusion = stages.make("diffusion", "diffusion.json", {"tracks": stages.hash_of("tracks")},
+                            lambda path: _write_json(path, pipeline.diffusion(data()).to_dict()))
+    if experiment.encode is not None:
+        plain, name = data, "encoded"
+        data = _Later(stages.make("encoded", "encoded.parquet", {
+            "tracks": stages.hash_of("tracks"), "encode": experiment.encode.key(),
+        }, lambda path: _encode(experiment, source, plain(), stages.folder, progress).save(path)))
+    model = _fit(experiment, stages, name, data, progress)
+    learned = _Later(model)
+    future = stages.make("rollout", "rollout.parquet", {
+        "tracks": stages.hash_of(name), "model": stages.hash_of("model"), "rollout": asdict(experiment.rollout),
+    }, lambda path: learned().rollout(data(), steps=experiment.rollout.steps or data().n_frames,
+                                      seed=experiment.rollout.seed, progress=progress).save(path))
+    both = {"tracks": stages.hash_of(name), "rollout": stages.hash_of("rollout")}
+    rolled = _Later(future)
+    stages.make("comparison", "comparison.json", both,
+                lambda path: _write_json(path, pipeline.compare(data(), rolled()).to_dict()))
+    page = stages.make("report", "report.html", {**both, "model": stages.hash_of("model"), "truth": source.truth_key()},
+                       lambda path: pipeline.report(
+                           path, tracks=data(), model=learned(), rollout=rolled(), truth=_truth(source, data()),
+                           video=_video(source), title=source.name))
+    return page, _headline(json.loads(diffusion.read_text()))
+
+
+def _fields(experiment: Experiment, source: Source, stages: Stages, progress: Progress,
+            workers: int) -> tuple[Path, dict[str, Any]]:
+    fields = _Later(stages.make("fields", "fields.fields", {"source": source.key()},
+                                lambda path: _make_fields(source, progress).save(path)))
+    learned = _Later(_fit(experiment, stages, "fields", fields, progress))
+    asked = asdict(experiment.rollout)
+    future = _Later(stages.make("rollout", "rollout.fields", {
+        "fields": stages.hash_of("fields"), "model": stages.hash_of("model"), "rollout": asked,
+    }, lambda path: learned().rollout(fields(), progress=progress, **asked).save(path)))
+    page = stages.make("report", "report.html", {name: stages.hash_of(name) for name in ("fields", "model", "rollout")},
+                       lambda path: pipeline.report(path, tracks=fields(), model=learned(), rollout=future(),
+                                                    truth=source.truth, title=source.name))
+    return page, {"warnings": len(learned().report.get("warnings", ()))}
+
+
+def _fit(experiment: Experiment, stages: Stages, name: str, data: Callable[[], Any], progress: Progress) -> Path:
+    """The model; rounds of a fit that is stopped stay in a file beside it until it is done."""
+    arguments = {key: value for key, value in asdict(experiment.fit).items() if value is not None}
+    place = stages.folder / "model.checkpoint"
+    path = stages.make("model", "model.vid2dyn", {
+        "tracks": stages.hash_of(name), "dynamics": recipe(experiment.dynamics), "fit": arguments,
+    }, lambda path: pipeline.fit(data(), experiment.dynamics, **arguments, checkpoint=place,
+                                 progress=progress).save(path))
+    for kept in stages.folder.glob(f"{place.name}*"):
+        kept.unlink()
+    return path
+
+
+def _truth(source: Source, tracks: Any) -> dict[str, Any] | None:
+    """What is known about the sample; the localisation error is that of the tracker if true positions are there."""
+    if source.true_positions is None:
+        return source.truth
+    from vid2dyn.analysis.detection_score import score
+
+    found = score(tracks, pipeline.load(source.true_positions))  # type: ignore[arg-type]
+    return {**(source.truth or {}), "localisation_error": found.rmse}
+
+
+class _Later:
+    """A file of vid2dyn, loaded when it is first needed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.value: Any = None
+
+    def __call__(self) -> Any:
+        if self.value is None:
+            self.value = pipeline.load(self.path)
+        return self.value
+
+
+def _make_tracks(experiment: Experiment, source: Source, target: Path, parts: Path, workers: int,
+                 progress: Progress) -> None:
+    if source.path is None:
+        pipeline.simulate(source.simulator, source.seed, progress).save(target)
+        return
+    if source.path.suffix == ".parquet":
+        loaded: Any = pipeline.load(source.path)
+        loaded.with_units(**source.calibration).save(target)
+        return
+    opened: Any = pipeline.open_recording(source.path, **source.calibration)
+    opened.units.require("frames_per_second", "micrometre_per_pixel", for_what=f"{source.path.name}: The fit")
+    if experiment.track is None:
+        opened.save(target)
+    else:
+        track_movie(source.path, target, experiment.track, workers=workers, parts=parts, progress=progress,
+                    **source.calibration)
+
+
+def _make_fields(source: Source, progress: Progress) -> Any:
+    return pipeline.load(source.path) if source.path else pipeline.simulate(source.simulator, source.seed, progress)
+
+
+def _encode(experiment: Experiment, source: Source, tracks: Any, folder: Path, progress: Progress) -> Any:
+    """The tracks with structural variables; a stopped training goes on where it was."""
+    from vid2dyn.encoders.patches.encoder import encode
+
+    assert experiment.encode is not None
+    place = folder / "encoder.checkpoint"
+    found = encode(_video(source), tracks, experiment.encode.encoder(), experiment.encode.seed, checkpoint=place,
+                   progress=progress)
+    place.unlink(missing_ok=True)
+    return found
+
+
+def _video(source: Source) -> Any:
+    """The recording, where there is one, for the picture in the report."""
+    if source.path is None or source.path.suffix.lower() in (*pipeline.TABLES, ".parquet"):
+        return None
+    return pipeline.open_recording(source.path, **source.calibration)
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+
+def _headline(diffusion: dict[str, Any]) -> dict[str, Any]:
+    names = ("D", "D_stderr", "localisation_error", "viscosity")
+    return {name: diffusion.get(name) for name in names} | {"warnings": len(diffusion.get("warnings", ()))}

@@ -1,0 +1,16 @@
+"""Which detector the settings ask for."""
+
+from __future__ import annotations
+
+from vid2dyn.tracking.detect.base import CrockerGrier, Detector
+from vid2dyn.tracking.detect.spots import SpotFitter
+from vid2dyn.tracking.settings import Track
+
+
+def detector(settings: Track) -> Detector:
+    """`SpotFitter`, or what `settings.compat` names.
+
+    >>> type(detector(Track(compat="trackpy"))).__name__
+    'CrockerGrier'
+    """
+    return CrockerGrier(settings) if settings.compat == "trackpy" else SpotFitter(settings)

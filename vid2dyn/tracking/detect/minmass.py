@@ -1,0 +1,124 @@
+"""How bright a particle must be, when nobody said.
+
+Band-passed noise has maxima too, and they look like dim particles. How bright they get is known: a frame without
+particles, with the noise measured on the movie, is made up and searched with the same settings. A particle must be
+brighter than the mean of those by five standard deviations (about one false particle in a million maxima). Where
+the movie's own masses show a gap above the noise (dim dirt and fringes on one side, particles on the other), the
+limit lies in the middle of that gap; a gap of a factor of five may lie higher than others. Last, what does not look
+like the particles (edges, dirt, walls: the spot that was fitted leaves much more of the image there) is left below the
+limit where that costs next to none that do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from vid2dyn.tracking.camera_noise import camera_noise
+from vid2dyn.tracking.detect.by_settings import detector
+from vid2dyn.tracking.detect.spots import SpotFitter
+from vid2dyn.tracking.settings import Track
+
+_BLANK = 512                      # largest edge of the made-up frame [px]
+_SIGMAS = 5.0
+_LEAST_GAP = 1.4                  # ratio of masses that counts as a gap
+_REACH = 2.5                      # a gap starts below this many times the noise limit, else it parts particles
+_WIDE_GAP, _FAR_REACH = 5.0, 20.0  # the same for a gap that is beyond doubt
+_MASS = 4                         # column of the mass in a feature table
+_ODD, _ODD_LEAST = 4.0, 0.02      # spreads beyond the typical misfit that make a detection odd, and a margin
+_PRICE, _LOSS = 3.0, 0.01         # odd ones that must go for one that is not, and how many of these may
+_ENOUGH = 50                      # detections that show what is typical
+
+
+def automatic_minmass(frames: Sequence[np.ndarray], settings: Track, seed: int = 0) -> float:
+    """The `minmass` that parts particles from noise.
+
+    Parameters
+    ----------
+    frames : sequence of (H, W) arrays
+        A few frames spread over the movie.
+    settings : Track
+        All but `minmass` count.
+    seed : int
+        Of the made-up frames.
+
+    Returns
+    -------
+    float
+        Summed brightness of the band-passed image over a particle's mask [grey levels].
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> y, x = np.mgrid[:96, :96]
+    >>> spots = sum(100 * np.exp(-((y - a) ** 2 + (x - b) ** 2) / 8) for a, b in [(30, 30), (64, 60)])
+    >>> frame = (spots + rng.normal(20, 4, y.shape)).clip(0, 255).astype(np.uint8)
+    >>> limit = automatic_minmass([frame], Track(diameter=11))
+    >>> len(detector(Track(diameter=11, minmass=limit))(frame))
+    2
+    """
+    everything = dataclasses.replace(settings, minmass=0.0)
+    find = detector(everything)
+    rng = np.random.default_rng(seed)
+    plain = find if settings.compat == "trackpy" else SpotFitter(everything, noise_only=True)
+    noise = np.concatenate([plain(_blank(frame, rng))[:, _MASS] for frame in frames])
+    if isinstance(find, SpotFitter):
+        found = [find.with_misfit(frame) for frame in frames]
+    else:
+        found = [(table, np.zeros(len(table))) for table in map(find, frames)]
+    masses, misfit = np.concatenate([table[:, _MASS] for table, _ in found]), np.concatenate([m for _, m in found])
+    limit = float(noise.mean() + _SIGMAS * noise.std()) if noise.size else 0.0
+    if not masses.size:
+        return limit
+    limit = _in_gap(np.sort(masses), float(np.median(noise)) if noise.size else 0.0, limit, len(frames))
+    return _above_odd(masses[masses > limit], misfit[masses > limit], limit)
+
+
+def _blank(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A frame without particles: the median grey level with the noise measured there."""
+    level = float(np.median(frame))
+    shape = tuple(min(edge, _BLANK) for edge in frame.shape)
+    made = rng.normal(level, camera_noise(frame).std(level), shape)
+    if np.issubdtype(frame.dtype, np.integer):
+        made = np.clip(np.round(made), 0, np.iinfo(frame.dtype).max)
+    return made.astype(frame.dtype)
+
+
+def _in_gap(masses: np.ndarray, typical: float, limit: float, n_frames: int) -> float:
+    """`limit`, or the middle of the widest gap between noise and particles in the sorted `masses`."""
+    low, high = masses[:-1], masses[1:]
+    rest = masses.size - 1 - np.arange(low.size)                     # detections above each gap
+    reach = np.where(high > _WIDE_GAP * low, _FAR_REACH, _REACH)
+    allowed = (low >= typical) & (low < reach * limit) & (high > limit) & (2 * rest >= n_frames)
+    if not allowed.any() or limit <= 0:
+        return limit
+    ratio = np.where(allowed, high / np.maximum(low, 1e-12), 0.0)
+    widest = int(ratio.argmax())
+    if ratio[widest] < _LEAST_GAP:
+        return limit
+    return float(np.sqrt(low[widest] * high[widest]))
+
+
+def _above_odd(masses: np.ndarray, misfit: np.ndarray, limit: float) -> float:
+    """`limit`, or higher where that drops detections that do not look like the bright half, and hardly any others.
+
+    >>> rng = np.random.default_rng(0)
+    >>> particles, wall = rng.normal(1000, 100, 500), rng.uniform(100, 500, 40)
+    >>> misfit = np.concatenate([rng.normal(0.1, 0.01, 500), np.full(40, 0.3)])
+    >>> bool(400 < _above_odd(np.concatenate([particles, wall]), misfit, 0.0) < 700)
+    True
+    """
+    if masses.size < _ENOUGH:
+        return limit
+    bright = misfit[masses >= np.median(masses)]
+    typical = float(np.median(bright))
+    odd = misfit > typical + _ODD * 1.4826 * float(np.median(np.abs(bright - typical))) + _ODD_LEAST
+    order = np.argsort(masses)
+    gone, lost = np.cumsum(odd[order]), np.cumsum(~odd[order])
+    worth = np.where(lost <= _LOSS * lost[-1], gone - _PRICE * lost, -np.inf)[:-1]
+    k = int(worth.argmax())
+    if worth[k] < _LOSS * masses.size:
+        return limit
+    return float(np.sqrt(masses[order[k]] * masses[order[k + 1]]))

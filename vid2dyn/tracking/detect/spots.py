@@ -1,0 +1,256 @@
+"""The detector: band-pass, maxima, then every spot fitted to the raw pixels, alone or together with its neighbours."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+from numba import njit
+
+from vid2dyn.tracking.camera_noise import CameraNoise, camera_noise
+from vid2dyn.tracking.detect.bandpass import band_pass, noise_gain
+from vid2dyn.tracking.detect.base import COLUMNS, Detector
+from vid2dyn.tracking.detect.measure import looks
+from vid2dyn.tracking.detect.shapes import fit_measured
+from vid2dyn.tracking.fit import gaussians
+from vid2dyn.tracking.fit.crowd import Fitted, fit_all
+from vid2dyn.tracking.fit.nearby import distinct, neighbours
+from vid2dyn.tracking.settings import Track
+
+_SIGNIFICANT = 3.5                 # standard deviations of the filtered noise that a maximum must exceed
+_VALLEY = 5.0                      # and the depth of the valley between two of them
+_NOISE_PIXELS = 30_000             # pixels that the noise of a frame is measured on
+_SPARSE = 8                        # every so many pixels each way are asked for the background
+_WIDTHS_FROM = 80                  # spots that the typical width is measured on
+_START = 4.6                       # diameters of a mask per width of a spot, where nothing better is known
+
+
+class SpotFitter(Detector):
+    """Least squares on the raw pixels: at the Cramér-Rao bound for Gaussian spots, alone and in crowds.
+
+    Maxima of the band-passed image are the starting points. A spot without neighbours within six widths is fitted on
+    its own, others together, with missed ones added (`vid2dyn.tracking.fit.crowd`). The typical width of the spots is
+    measured in the frame unless `settings.spot_width` says it. Mass, size, ecc and signal are trackpy's, of the
+    band-passed image in floating point.
+
+    Parameters
+    ----------
+    settings : Track
+        `percentile` is not used; `separation` None drops nobody, `minmass` None counts as 0.
+    noise_only : bool
+        The frames hold noise and nothing else: no profile is measured there, which would take long and mean nothing.
+
+    Examples
+    --------
+    >>> y, x = np.mgrid[:64, :64]
+    >>> light = 10 + 100 * np.exp(-((y - 30.0) ** 2 + (x - 25.3) ** 2) / 8)
+    >>> noise = np.random.default_rng(0).normal(0, 2, y.shape)
+    >>> found = SpotFitter(Track(diameter=11, minmass=300))((light + noise).round().astype(np.uint8))
+    >>> found[:, :2].round(1).tolist(), bool(0.01 < found[0, 2] < 0.03)
+    ([[30.0, 25.3]], True)
+    """
+
+    def __init__(self, settings: Track, noise_only: bool = False) -> None:
+        self.settings = settings
+        self.measured = "gaussian" if noise_only else settings.spot
+        rings = settings.spot == "ring"                    # filled by the band-pass, their centres are maxima
+        self.noise_size = max(settings.noise_size, settings.diameter / 4) if rings else settings.noise_size
+        self.boxcar = max(settings.boxcar, 2 * settings.diameter + 1) if rings else settings.boxcar
+        self.filter_gain = noise_gain(self.noise_size, self.boxcar)
+        self.bounds = np.array([0.6, settings.diameter / 2.0])             # of a spot's width
+
+    def __call__(self, frame: np.ndarray) -> np.ndarray:
+        return self.with_misfit(frame)[0]
+
+    def with_misfit(self, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The features of a frame and their misfit (`Fitted.misfit`), (N,)."""
+        fitted, _, image, filtered = self.fitted(frame)
+        if fitted is None:
+            return np.empty((0, len(COLUMNS))), np.empty(0)
+        table, keep = self._table(image, filtered, fitted, self.settings.threshold_for(frame.dtype), _ceiling(frame))
+        return table[keep], fitted.misfit()[keep]
+
+    def fitted(self, frame: np.ndarray,
+               ) -> tuple[Fitted | None, tuple[float, float, float], np.ndarray, np.ndarray]:
+        """All spots of a frame, those included that the settings drop; the noise of pixels (offset, gain, floor); the
+        frame with bright particles, and that band-passed.
+
+        The images hold until the same thread searches another frame.
+        """
+        image, filtered, maxima, noise, level = self._maxima(frame)
+        model = (noise.offset, noise.gain, noise.floor)
+        fitted = self._fitted(image, filtered, maxima, model, level) if len(maxima) else None
+        return fitted, model, image, filtered
+
+    def width(self, frame: np.ndarray) -> tuple[float, bool] | None:
+        """The typical width of the spots of a frame [px], and whether enough of them stand alone to be sure.
+
+        None where there are no spots.
+        """
+        image, filtered, maxima, noise, level = self._maxima(frame)
+        if not len(maxima):
+            return None
+        width, sure = self._width(image, filtered, maxima)
+        if sure:
+            return width, True
+        fitted = self._fitted(image, filtered, maxima, (noise.offset, noise.gain, noise.floor), level)
+        return (float(fitted.spots[0, 3]), False) if len(fitted.spots) else None
+
+    def _maxima(self, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, CameraNoise, float]:
+        """The frame with bright particles, and that band-passed; pixels (M, 2) where spots may be, the noise of pixels,
+        and the level of the background [grey levels]."""
+        frame = frame if frame.dtype.isnative else frame.astype(frame.dtype.newbyteorder("="))
+        image, noise = _bright(frame, self.settings.invert)
+        filtered = _buffer("filtered", frame.shape, np.dtype(np.float32))
+        level = _median(image[::_SPARSE, ::_SPARSE].ravel())
+        deviation = noise.std(level) * self.filter_gain
+        threshold = max(self.settings.threshold_for(frame.dtype), _SIGNIFICANT * deviation)
+        _, maxima = band_pass(image, self.noise_size, self.boxcar, threshold, filtered)
+        maxima = maxima[distinct(maxima, filtered, float(self.settings.diameter), _VALLEY * deviation)]
+        return image, filtered, maxima, noise, level
+
+    def _fitted(self, image: np.ndarray, filtered: np.ndarray, maxima: np.ndarray,
+                noise: tuple[float, float, float], level: float) -> Fitted:
+        """Spots fitted with the shape that the settings ask for, or that the frame does."""
+        settings, radius = self.settings, self.settings.diameter / 2 + 1.0
+        if self.measured == "ring":
+            spots = _starts(image, filtered, maxima, self.noise_size, 0.0)
+            spots[:, 4] = level
+            return fit_measured(image, spots, radius, noise, True, 0.5 * settings.diameter)
+        width, sure = self._width(image, filtered, maxima)
+        spots = _starts(image, filtered, maxima, width, settings.noise_size)
+        if settings.minmass:                               # what cannot reach it, by far, need not be fitted
+            spots = spots[spots[:, 2] * (2.0 * np.pi * width**2) > 0.5 * settings.minmass]
+        fitted = fit_all(image, spots, width, sure, self.bounds, noise)
+        if self.measured == "disc" and len(fitted.spots):
+            return fit_measured(image, fitted.spots, radius, noise, False, 0.5 * settings.diameter)
+        return fitted
+
+    def _width(self, image: np.ndarray, filtered: np.ndarray, maxima: np.ndarray) -> tuple[float, bool]:
+        """The typical width of a spot [px], and whether crowds had no part in it."""
+        if self.settings.spot_width is not None:
+            return self.settings.spot_width, True
+        return typical_width(image, filtered, maxima, self.settings.diameter, self.bounds)
+
+    def _table(self, image: np.ndarray, filtered: np.ndarray, fitted: Fitted, threshold: float,
+               ceiling: float) -> tuple[np.ndarray, np.ndarray]:
+        """(N, 10) features of all spots, in reading order, those that were added last; and which pass the settings."""
+        settings, spots = self.settings, fitted.spots
+        radius = settings.diameter // 2
+        height, width = image.shape
+        keep = np.isfinite(fitted.errors[:, 0]) & (spots[:, 2] > 0)
+        for axis, edge in ((0, height), (1, width)):
+            keep &= (spots[:, axis] >= radius) & (spots[:, axis] <= edge - 1 - radius)
+        seen = looks(image, filtered, spots, radius, threshold)
+        if settings.minmass is not None:                   # by its own light too, not only its neighbours'
+            keep &= (seen[:, 0] > settings.minmass) & (2 * np.pi * spots[:, 2] * spots[:, 3] ** 2
+                                                       > 0.5 * settings.minmass)
+        if settings.max_size is not None:
+            keep &= seen[:, 1] < settings.max_size
+        if settings.max_ecc is not None:
+            keep &= seen[:, 2] < settings.max_ecc
+        if settings.separation:
+            keep[keep] = _apart(spots[keep, :2], seen[keep, 0], settings.separation)
+        crowd = np.isfinite(fitted.nearest)
+        flag = np.where(crowd, 2, 1) + 4 * fitted.held + 8 * fitted.added + 32 * (fitted.profile is not None)
+        flag += 16 * _saturated(image, spots, ceiling)
+        std = np.minimum(fitted.errors[:, :2], radius)
+        return np.column_stack([spots[:, :2], std, seen, flag]), keep
+
+
+_kept = threading.local()
+
+
+def _buffer(name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An image of that shape, the same at every call from the same thread: fresh memory costs page faults."""
+    held: np.ndarray | None = getattr(_kept, name, None)
+    if held is None or held.shape != shape or held.dtype != dtype:
+        held = np.empty(shape, dtype)
+        setattr(_kept, name, held)
+    return held
+
+
+def _bright(frame: np.ndarray, invert: bool) -> tuple[np.ndarray, CameraNoise]:
+    """The frame with bright particles [grey levels], and the noise of its pixels in those terms.
+
+    8 and 16 bit stay what they are, all else becomes float32: a quarter of the memory to go through again and again.
+    """
+    noise = camera_noise(frame, _NOISE_PIXELS)
+    small = frame.dtype in (np.uint8, np.uint16)
+    dtype = frame.dtype if small else np.dtype(np.float32)
+    if not invert:
+        if frame.dtype == dtype and frame.flags.c_contiguous and frame.flags.writeable:
+            return np.asarray(frame), noise
+        image = _buffer("image", frame.shape, dtype)
+        np.copyto(image, frame, casting="unsafe")
+        return image, noise
+    image = _buffer("image", frame.shape, dtype)
+    top = dtype.type(np.iinfo(frame.dtype).max if np.issubdtype(frame.dtype, np.integer) else 1.0)
+    np.subtract(top, frame, out=image, dtype=dtype, casting="unsafe")
+    return image, CameraNoise(noise.offset + noise.gain * float(top), -noise.gain, noise.floor)
+
+
+def _median(values: np.ndarray) -> float:
+    """The upper median; a sixth of the time of numpy's."""
+    return float(np.partition(values, values.size // 2)[values.size // 2])
+
+
+def _ceiling(frame: np.ndarray) -> float:
+    """Grey level of the bright image at which the camera saturates; inf for float images."""
+    if not np.issubdtype(frame.dtype, np.integer):
+        return float("inf")
+    return float(np.iinfo(frame.dtype).max)
+
+
+def _saturated(image: np.ndarray, spots: np.ndarray, ceiling: float) -> np.ndarray:
+    y = np.clip(np.rint(spots[:, 0]), 0, image.shape[0] - 1).astype(np.int64)
+    x = np.clip(np.rint(spots[:, 1]), 0, image.shape[1] - 1).astype(np.int64)
+    return image[y, x] >= ceiling
+
+
+@njit(cache=True, nogil=True)
+def _starts(image, filtered, maxima, width, noise_size):
+    """(M, 7) spots to begin with: the vertex of a parabola through each maximum and its neighbours."""
+    spots = np.zeros((maxima.shape[0], 7))
+    above = round(2 * width)
+    for i in range(maxima.shape[0]):
+        y, x = maxima[i, 0], maxima[i, 1]
+        peak = float(filtered[y, x])
+        for axis in range(2):
+            dy, dx = 1 - axis, axis
+            low, high = float(filtered[y - dy, x - dx]), float(filtered[y + dy, x + dx])
+            shift = 0.5 * (low - high) / min(low + high - 2.0 * peak, -1e-12)
+            spots[i, axis] = maxima[i, axis] + min(max(shift, -0.5), 0.5)
+        spots[i, 2] = peak * (1.0 + (noise_size / width) ** 2)
+        spots[i, 3] = width
+        spots[i, 4] = image[max(y - above, 0), x]
+    return spots
+
+
+def typical_width(image: np.ndarray, filtered: np.ndarray, maxima: np.ndarray, diameter: int,
+                  bounds: np.ndarray) -> tuple[float, bool]:
+    """Median width of fitted Gaussians [px], of bright maxima that stand alone; and True if there were any.
+
+    Falls back on diameter / 4.6 where nothing can be fitted.
+    """
+    height = filtered[maxima[:, 0], maxima[:, 1]]
+    _, _, nearest = neighbours(maxima[:, 0].astype(float), maxima[:, 1].astype(float), 1.5 * diameter)
+    bright = height >= 0.5 * np.partition(height, int(0.9 * (len(height) - 1)))[int(0.9 * (len(height) - 1))]
+    alone = bright & ~np.isfinite(nearest)
+    sure = alone.sum() >= min(10, len(maxima))
+    chosen = np.flatnonzero(alone if sure else bright)
+    chosen = chosen[:: max(1, len(chosen) // _WIDTHS_FROM)]
+    start = diameter / _START
+    spots = _starts(image, filtered, maxima[chosen], start, 1.0)
+    gaussians.fit_alone(image, spots, np.arange(len(spots)), True, bounds, 15, 0.02)
+    good = (spots[:, 2] > 0) & (spots[:, 3] > 1.01 * bounds[0]) & (spots[:, 3] < 0.99 * bounds[1])
+    return (float(np.median(spots[good, 3])) if good.any() else start), bool(sure)
+
+
+def _apart(positions: np.ndarray, mass: np.ndarray, separation: float) -> np.ndarray:
+    """True for positions that have no brighter one within `separation` [px]."""
+    start, index, _ = neighbours(positions[:, 0], positions[:, 1], separation)
+    owner = np.repeat(np.arange(len(mass)), np.diff(start))
+    keep = np.ones(len(mass), bool)
+    keep[owner[(mass[index] > mass[owner]) | ((mass[index] == mass[owner]) & (index < owner))]] = False
+    return keep

@@ -1,0 +1,91 @@
+"""The width of the spots of a crowd, where none stands alone.
+
+Widths that are free one by one are a start, but run away in a packing, where a wider spot and a brighter background
+look alike, and a part of the packing says little. One width for all is well known: what the fit leaves of the image
+has a clear minimum.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from vid2dyn.tracking.fit import gaussians, information
+from vid2dyn.tracking.fit.joint import COUPLED, NEAR, fit_jointly
+from vid2dyn.tracking.fit.nearby import neighbours
+
+_COARSE, _FINE = 0.04, 0.01         # ratios of the widths tried, less 1
+_CAREFULLY = (10, 0.02)            # most passes, and rest [widths], of the fits that are compared
+_TOGETHER = (8, 0.02)              # of the one with free widths
+_FARTHEST = 0.3                    # from the width that it began with [widths]
+
+
+def common_width(image: np.ndarray, spots: np.ndarray, width: float, bounds: np.ndarray, first: bool) -> float:
+    """The common width that leaves least of the image; spots get it.
+
+    Parameters
+    ----------
+    image : (H, W) array of uint8, uint16 or float32
+        Bright spots [grey levels].
+    spots : (N, 7) array
+        Columns as in `vid2dyn.tracking.fit.gaussians`; width and move are changed.
+    width : float
+        Where to begin [px].
+    bounds : (2,) array
+        Least and greatest width [px].
+    first : bool
+        Whether `width` may be far off.
+    """
+    if not len(spots):
+        return width
+    better = width
+    if first:
+        better = _least(image, spots, _free_width(image, spots, width, bounds), bounds, _COARSE)
+    better = _least(image, spots, better, bounds, _FINE)
+    if abs(better - width) > 1e-3 * width:
+        spots[:, 3], spots[:, 5] = better, 1e3
+    return better
+
+
+def _least(image: np.ndarray, spots: np.ndarray, begin: float, bounds: np.ndarray, step: float) -> float:
+    """The vertex of a parabola through the least median misfits; widths tried are `step` (ratio less 1) apart."""
+    misfits: dict[int, float] = {}
+
+    def misfit(k: int) -> float:
+        if k not in misfits:
+            misfits[k] = _misfit_at(image, spots, begin * (1.0 + step) ** k)
+        return misfits[k]
+
+    low, high = (math.log(bound / begin) / math.log(1.0 + step) for bound in bounds)
+    up = 1 if misfit(1) < misfit(0) else -1
+    k = 0
+    while low < k + up < high and abs(k * step) < _FARTHEST and misfit(k + up) < misfit(k):
+        k += up
+    below, here, above = misfit(k - 1), misfit(k), misfit(k + 1)
+    bend = below - 2 * here + above
+    return begin * (1.0 + step) ** (k + (min(max(0.5 * (below - above) / bend, -0.5), 0.5) if bend > 0 else 0.0))
+
+
+def _free_width(image: np.ndarray, spots: np.ndarray, width: float, bounds: np.ndarray) -> float:
+    """The median of the widths when all spots are fitted together with theirs free."""
+    spots = spots.copy()
+    spots[:, 5] = 1e3
+    start, index, _ = neighbours(spots[:, 0], spots[:, 1], NEAR * width)
+    gaussians.fit_together(image, spots, np.arange(len(spots)), start, index, np.ones(len(spots), bool),
+                           bounds, _TOGETHER[0], _TOGETHER[1] * width)
+    good = (spots[:, 2] > 0.3 * np.median(spots[:, 2])) & (spots[:, 3] > 1.01 * bounds[0])
+    good &= spots[:, 3] < 0.99 * bounds[1]
+    return float(np.median(spots[good, 3])) if good.any() else width
+
+
+def _misfit_at(image: np.ndarray, spots: np.ndarray, width: float) -> float:
+    """Median of the mean squared remainder of spots when all are fitted with that width [grey levels²]."""
+    spots = spots.copy()
+    spots[:, 3], spots[:, 5] = width, 1e3
+    start, index, _ = neighbours(spots[:, 0], spots[:, 1], NEAR * width)
+    fit_jointly(image, spots, start, index, COUPLED * width, np.full(len(spots), _CAREFULLY[1] * width), _CAREFULLY[0],
+                np.zeros(len(spots), bool))
+    out = np.zeros(len(spots))
+    information.misfit(image, spots, np.arange(len(spots)), start, index, out)
+    return float(np.median(out))

@@ -1,0 +1,224 @@
+"""What the pixels know about a position: standard errors of fitted Gaussian spots, and how well they fit; compiled.
+
+The estimate solves `sum_p J_p (I_p - model_p) = 0` with J the derivatives of the model. Pixels are independent with
+variance v(I) = offset + gain I (`vid2dyn.tracking.camera_noise`), so that for a spot on its own, whose columns are
+orthogonal,
+
+    var(x) = sum J_x² v / (sum J_x²)²,      J_x = A g (x - x0) / w²,   g = exp(-r² / (2 w²))
+
+For white noise and the square of 2.5 w this is the Cramér-Rao bound, sigma = sqrt(2/pi) noise/A, times 1.003. Where
+spots overlap, the block of (A, y, x) of a spot in the inverse of the matrix of all that overlap with it takes the
+place of 1 / sum J_x²; the background of every spot is projected out of its own columns.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from vid2dyn.tracking.fit.gaussians import LONGEST, bell, square
+
+MOST = 12
+"""Neighbours whose errors are followed into a spot's own; the nearest count."""
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def alone(image, spots, which, offset, gain, floor, out):
+    """Standard errors of spots `which` as if nothing were near: out (N, 3) = (y, x) [px] and pixel noise [grey levels].
+
+    The pixel noise is that of the pixels which place the spot, sqrt(sum J² v / sum J²).
+    """
+    gy, gx, far_x = np.zeros(LONGEST), np.zeros(LONGEST, np.float32), np.zeros(LONGEST, np.float32)
+    bells = np.zeros(LONGEST)
+    for i in which:
+        cy, cx, amplitude, w = spots[i, 0], spots[i, 1], spots[i, 2], spots[i, 3]
+        y0, ny = square(cy, w, image.shape[0])
+        x0, nx = square(cx, w, image.shape[1])
+        if ny < 3 or nx < 3 or amplitude <= 0.0:
+            out[i, 0] = out[i, 1] = out[i, 2] = np.inf
+            continue
+        bell(cy, y0, ny, w, gy)
+        bell(cx, x0, nx, w, bells)
+        ty = tx = hy = hx = ay = ax = 0.0
+        for a in range(ny):
+            d = y0 + a - cy
+            gy[a] *= gy[a]
+            hy += gy[a]
+            ay += gy[a] * d * d
+        for b in range(nx):
+            d = x0 + b - cx
+            v = bells[b] * bells[b]
+            gx[b], far_x[b] = v, v * d * d
+            hx += v
+            ax += v * d * d
+        if gain != 0.0:
+            for a in range(ny):
+                row = image[y0 + a, x0:x0 + nx]
+                near = far = np.float32(0.0)
+                for b in range(nx):
+                    near += gx[b] * np.float32(row[b])
+                    far += far_x[b] * np.float32(row[b])
+                d = y0 + a - cy
+                ty += gy[a] * d * d * near
+                tx += gy[a] * far
+        fy, fx = ay * hx, hy * ax                                   # sums of squared derivatives, less (A / w²)²
+        vy, vx = max(offset + gain * ty / fy, floor), max(offset + gain * tx / fx, floor)
+        scale = w * w / amplitude
+        out[i, 0], out[i, 1] = scale * math.sqrt(vy / fy), scale * math.sqrt(vx / fx)
+        out[i, 2] = math.sqrt(0.5 * (vy + vx))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _block(spots, k, l, shape, rows, sums, out):
+    """out (3, 3): columns (g, g dy, g dx) of spot k, background projected out, times those of l, on the square of k."""
+    w = spots[k, 3]
+    sums[:, :] = 0.0
+    count = 1.0
+    for axis in range(2):
+        first, size = square(spots[k, axis], w, shape[axis])
+        bell(spots[k, axis], first, size, w, rows[0])
+        bell(spots[l, axis], first, size, spots[l, 3], rows[1])
+        count *= size
+        for t in range(size):
+            p, q = rows[0, t], rows[1, t]
+            d, e = first + t - spots[k, axis], first + t - spots[l, axis]
+            sums[axis, 0] += p * q
+            sums[axis, 1] += p * d * q
+            sums[axis, 2] += p * q * e
+            sums[axis, 3] += p * d * q * e
+            sums[axis, 4] += p
+            sums[axis, 5] += p * d
+            sums[axis, 6] += q
+            sums[axis, 7] += q * e
+    y, x = sums[0], sums[1]
+    m0, m1, m2 = y[4] * x[4], y[5] * x[4], y[4] * x[5]
+    n0, n1, n2 = y[6] * x[6] / count, y[7] * x[6] / count, y[6] * x[7] / count
+    out[0, 0] = y[0] * x[0] - m0 * n0
+    out[0, 1] = y[2] * x[0] - m0 * n1
+    out[0, 2] = y[0] * x[2] - m0 * n2
+    out[1, 0] = y[1] * x[0] - m1 * n0
+    out[1, 1] = y[3] * x[0] - m1 * n1
+    out[1, 2] = y[1] * x[2] - m1 * n2
+    out[2, 0] = y[0] * x[1] - m2 * n0
+    out[2, 1] = y[2] * x[1] - m2 * n1
+    out[2, 2] = y[0] * x[3] - m2 * n2
+
+
+@njit(cache=True, nogil=True)
+def _nearest(spots, i, near, reach, chosen):
+    """`chosen` becomes i and the nearest of `near` within `reach` [px], at most MOST; how many."""
+    count = 1
+    chosen[0] = i
+    limit = reach * reach
+    if near.size > MOST:
+        distance = np.empty(near.size)
+        for t in range(near.size):
+            distance[t] = (spots[near[t], 0] - spots[i, 0]) ** 2 + (spots[near[t], 1] - spots[i, 1]) ** 2
+        limit = min(limit, np.sort(distance)[MOST - 1])
+    for j in near:
+        square_of = (spots[j, 0] - spots[i, 0]) ** 2 + (spots[j, 1] - spots[i, 1]) ** 2
+        if count <= MOST and spots[j, 2] > 0.0 and square_of <= limit:
+            chosen[count] = j
+            count += 1
+    return count
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def together(shape, spots, which, start, neighbours, reach, out):
+    """Standard errors of spots `which` with those of their neighbours within `reach` [px].
+
+    `which` holds every spot with a neighbour within `reach`. `out` (N, 3) as left by `alone` is changed.
+    """
+    rows, sums = np.zeros((2, LONGEST)), np.zeros((2, 8))
+    chosen, full = np.zeros(MOST + 1, np.int64), np.zeros((3 * MOST + 3, 3 * MOST + 3))
+    own, shared = np.zeros((spots.shape[0], 3, 3)), np.zeros((neighbours.size, 3, 3))
+    limit = reach * reach
+    for i in which:                                                # every block once
+        _block(spots, i, i, shape, rows, sums, own[i])
+        for t in range(start[i], start[i + 1]):
+            j = neighbours[t]
+            if (spots[i, 0] - spots[j, 0]) ** 2 + (spots[i, 1] - spots[j, 1]) ** 2 < limit:
+                _block(spots, i, j, shape, rows, sums, shared[t])
+    for i in which:
+        if not out[i, 2] < np.inf:
+            continue
+        n = _nearest(spots, i, neighbours[start[i]:start[i + 1]], reach, chosen)
+        full[:3 * n, :3 * n] = 0.0
+        for a in range(n):
+            k = chosen[a]
+            for p in range(3):
+                for q in range(3):
+                    full[3 * a + p, 3 * a + q] = own[k, p, q] / out[k, 2] ** 2
+            for t in range(start[k], start[k + 1]):
+                for b in range(n):
+                    if chosen[b] == neighbours[t]:
+                        scale = out[k, 2] * out[chosen[b], 2]
+                        for p in range(3):
+                            for q in range(3):
+                                full[3 * a + p, 3 * b + q] = shared[t, p, q] / scale
+        m = full[:3 * n, :3 * n]
+        m = 0.5 * (m + m.T)
+        for k in range(3 * n):
+            m[k, k] *= 1.0 + 1e-9
+        variance = _inverse_block(m)
+        if variance[0] > 0.0 and variance[1] > 0.0:
+            scale = spots[i, 3] ** 2 / spots[i, 2]
+            out[i, 0], out[i, 1] = scale * math.sqrt(variance[0]), scale * math.sqrt(variance[1])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _inverse_block(m):
+    """Elements (1, 1) and (2, 2) of the inverse of a symmetric matrix: everything else eliminated; -1 if singular."""
+    n = m.shape[0]
+    result = np.full(2, -1.0)
+    order = n - 1
+    while order > 2:                                               # eliminate the last row, again and again
+        pivot = m[order, order]
+        if pivot <= 0.0:
+            return result
+        for a in range(order):
+            f = m[a, order] / pivot
+            for b in range(order):
+                m[a, b] -= f * m[order, b]
+        order -= 1
+    a, b, c, d, e, f = m[0, 0], m[0, 1], m[0, 2], m[1, 1], m[1, 2], m[2, 2]
+    determinant = a * (d * f - e * e) - b * (b * f - c * e) + c * (b * e - c * d)
+    if determinant > 0.0:
+        result[0], result[1] = (a * f - c * c) / determinant, (a * d - b * b) / determinant
+    return result
+
+
+@njit(cache=True, nogil=True)
+def misfit(image, spots, which, start, neighbours, out):
+    """out[i] = mean squared difference of image and model over the square of spot i [grey levels²]."""
+    gy, gx, bells = np.zeros(LONGEST), np.zeros(LONGEST, np.float32), np.zeros(LONGEST)
+    left = np.zeros((LONGEST, LONGEST), np.float32)
+    for i in which:
+        y0, ny = square(spots[i, 0], spots[i, 3], image.shape[0])
+        x0, nx = square(spots[i, 1], spots[i, 3], image.shape[1])
+        background = np.float32(spots[i, 4])
+        bell(spots[i, 0], y0, ny, spots[i, 3], gy)
+        bell(spots[i, 1], x0, nx, spots[i, 3], bells)
+        gx[:nx] = bells[:nx]
+        for a in range(ny):
+            row, target = image[y0 + a, x0:x0 + nx], left[a]
+            v = np.float32(spots[i, 2] * gy[a])
+            for b in range(nx):
+                target[b] = np.float32(row[b]) - background - v * gx[b]
+        for j in neighbours[start[i]:start[i + 1]]:
+            bell(spots[j, 0], y0, ny, spots[j, 3], gy)
+            bell(spots[j, 1], x0, nx, spots[j, 3], bells)
+            gx[:nx] = bells[:nx]
+            for a in range(ny):
+                target = left[a]
+                v = np.float32(spots[j, 2] * gy[a])
+                for b in range(nx):
+                    target[b] -= v * gx[b]
+        total = np.float32(0.0)
+        for a in range(ny):
+            target = left[a]
+            for b in range(nx):
+                total += target[b] * target[b]
+        out[i] = total / max(ny * nx - 4, 1)

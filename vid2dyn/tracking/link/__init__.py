@@ -1,0 +1,1 @@
+"""Features of successive frames in, particle numbers out."""
