@@ -1,9 +1,11 @@
-"""The house itself: quick to import, public names that resolve, verbs that stay verbs, layers in order."""
+"""The house itself: quick to import, public names that resolve, rooms in order, no circles between files."""
 
 from __future__ import annotations
 
+import ast
 import importlib
 import os
+import pkgutil
 import shutil
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import vid2dyn as vd
+from vid2dyn.core.registry import parts
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = {"torch", "pandas", "numba", "scipy", "cv2", "av", "matplotlib", "trackpy", "skimage", "pyarrow"}
@@ -53,10 +56,17 @@ def test_unknown_name_is_an_attribute_error() -> None:
         vd.trakc  # noqa: B018
 
 
-@pytest.mark.parametrize("name", ["report", "demo"])
-def test_verb_is_not_shadowed_by_the_module_behind_it(name: str) -> None:
-    importlib.import_module(f"vid2dyn.{name}")
-    assert callable(getattr(vd, name))
+def test_no_room_hides_a_module_of_its_own() -> None:
+    """``import vid2dyn.a.b as m`` gives the module b, not a function of the same name that the room exports."""
+    for info in pkgutil.walk_packages(vd.__path__, "vid2dyn."):
+        module = importlib.import_module(info.name)
+        room, _, name = info.name.rpartition(".")
+        assert getattr(importlib.import_module(room), name) is module, info.name
+
+
+def test_stub_of_the_simulators_lists_every_part() -> None:
+    known = {*parts("simulators"), *parts("potentials")}
+    assert known <= set(vd.simulators.__all__), "add it to vid2dyn/simulators/__init__.pyi, for editors"
 
 
 def test_public_functions_and_classes_say_what_they_do() -> None:
@@ -71,3 +81,33 @@ def test_layers_hold() -> None:
     done = subprocess.run([lint, "--no-cache"], cwd=ROOT, capture_output=True, text=True, timeout=120,
                           env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.returncode == 0, done.stdout[-3000:]
+
+
+def imported(path: Path, modules: dict[str, Path]) -> set[str]:
+    """Modules of the package that a file imports: at the top, in functions, and for types alone."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            submodules = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name for name in submodules if name in modules} or {node.module}
+    return found & set(modules)
+
+
+@pytest.mark.parametrize(("folder", "package"), [(ROOT, "vid2dyn"), (ROOT / "napari_plugin", "vid2dyn_napari")])
+def test_no_circle_between_files(folder: Path, package: str) -> None:
+    modules = {".".join(path.relative_to(folder).with_suffix("").parts).removesuffix(".__init__"): path
+               for path in (folder / package).rglob("*.py")}
+    arrows = {name: imported(path, modules) - {name} for name, path in modules.items()}
+    waiting: dict[str, set[str]] = {name: set(to) for name, to in arrows.items()}
+    while free := [name for name, to in waiting.items() if not to]:
+        for name in free:
+            del waiting[name]
+        for to in waiting.values():
+            to -= set(free)
+    # what is left is in circles, or imports from them: drop the latter
+    while idle := set(waiting) - set().union(*waiting.values(), set()):
+        for name in idle:
+            del waiting[name]
+    assert not waiting, f"circles of imports: { {name: sorted(to & set(waiting)) for name, to in waiting.items()} }"

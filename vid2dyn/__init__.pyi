@@ -39,6 +39,7 @@ from vid2dyn.pipeline import compare as compare
 from vid2dyn.pipeline import diffusion as diffusion
 from vid2dyn.pipeline import fit as fit
 from vid2dyn.pipeline import load as load
+from vid2dyn.pipeline import open_recording
 from vid2dyn.pipeline import render as render
 from vid2dyn.pipeline import report as report
 from vid2dyn.pipeline import simulate as simulate
@@ -47,5 +48,6 @@ from vid2dyn.pipeline import track as track
 from vid2dyn.runs.demo import demo as demo
 from vid2dyn.runs.movies import run as run
 
+open = open_recording
 __version__: str
 __all__: list[str]

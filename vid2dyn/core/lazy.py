@@ -6,8 +6,8 @@ type checkers see them, and its `__init__.py` says::
     __getattr__, __dir__, __all__ = attach(__name__, __file__)
 
 ``from vid2dyn.pipeline import track as track`` in the stub makes `track` an attribute that is imported when it is asked
-for; ``from vid2dyn import tracking as tracking`` a room. (lazy_loader's `attach_stub` does the same but for renamed
-names, as in ``from vid2dyn.pipeline import open_recording as open``.)
+for; ``from vid2dyn import tracking as tracking`` is a room, and ``open = open_recording`` another name of what was
+imported without ``as``. (lazy_loader's `attach_stub` does the same but for such other names.)
 """
 
 from __future__ import annotations
@@ -28,12 +28,16 @@ def listed(package: str, file: str) -> dict[str, tuple[str, str]]:
     ('vid2dyn.pipeline', 'open_recording')
     """
     found: dict[str, tuple[str, str]] = {}
+    imported: dict[str, tuple[str, str]] = {}
     for node in ast.parse(Path(file).with_suffix(".pyi").read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("vid2dyn"):
             for alias in node.names:
                 room = node.module == package
-                home = f"{package}.{alias.name}" if room else node.module
-                found[alias.asname or alias.name] = (home, "" if room else alias.name)
+                imported[alias.name] = (f"{package}.{alias.name}", "") if room else (node.module, alias.name)
+                if alias.asname:
+                    found[alias.asname] = imported[alias.name]
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Name):
+            found |= {target.id: imported[node.value.id] for target in node.targets if isinstance(target, ast.Name)}
     return found
 
 

@@ -102,7 +102,8 @@ def kinds_of(base: type) -> dict[str, type]:
     for name, one in FAMILIES.items():
         if one.base == f"{base.__module__}:{base.__qualname__}":
             found |= parts(name)
-    for child in base.__subclasses__():
+    children: list[type] = base.__subclasses__()
+    for child in children:
         found |= kinds_of(child)
     return dict(sorted(found.items()))
 

@@ -183,7 +183,7 @@ class Open(Section):
         nearest = {vd.Video: "Detect", vd.Trajectories: "Track and check", vd.Fields: "Fit"}
         for kind, section in nearest.items():
             if isinstance(found, kind):
-                moving = kind is vd.Trajectories and found.velocities is not None
+                moving = isinstance(found, vd.Trajectories) and found.velocities is not None
                 self.panel.sections["Fit" if moving else section].unfold()
 
     def opened_now(self, found: Any) -> None:
