@@ -57,11 +57,13 @@ def test_unknown_name_is_an_attribute_error() -> None:
 
 
 def test_no_room_hides_a_module_of_its_own() -> None:
-    """``import vid2dyn.a.b as m`` gives the module b, not a function of the same name that the room exports."""
+    """``import vid2dyn.a.b as m`` gives the module b, and no room exports a function of that name."""
     for info in pkgutil.walk_packages(vd.__path__, "vid2dyn."):
         module = importlib.import_module(info.name)
-        room, _, name = info.name.rpartition(".")
-        assert getattr(importlib.import_module(room), name) is module, info.name
+        name, room = info.name.rpartition(".")[2], importlib.import_module(info.name.rpartition(".")[0])
+        assert getattr(room, name) is module, info.name
+        if name in getattr(room, "__all__", ()) and hasattr(room, "__getattr__"):
+            assert room.__getattr__(name) is module, f"{room.__name__} exports another {name}"
 
 
 def test_stub_of_the_simulators_lists_every_part() -> None:

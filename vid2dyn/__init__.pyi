@@ -4,14 +4,8 @@ from vid2dyn import convert as convert
 from vid2dyn import core as core
 from vid2dyn import data as data
 from vid2dyn import dynamics as dynamics
-from vid2dyn import encoders as encoders
-from vid2dyn import fitting as fitting
-from vid2dyn import inference as inference
-from vid2dyn import model as model
-from vid2dyn import pipeline as pipeline
 from vid2dyn import readers as readers
 from vid2dyn import reports as reports
-from vid2dyn import rollout as rollout
 from vid2dyn import runs as runs
 from vid2dyn import simulators as simulators
 from vid2dyn import tracking as tracking

@@ -25,7 +25,7 @@ from vid2dyn.core.progress import Progress, silent
 from vid2dyn.reports.page import true_potential
 from vid2dyn.analysis.detection_score import score
 
-SAMPLE_DATA = Path(__file__).resolve().parents[1] / "sample_data"
+SAMPLE_DATA = Path(__file__).resolve().parents[2] / "sample_data"
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,3 @@
-from vid2dyn.tracking.camera_noise import CameraNoise as CameraNoise
-from vid2dyn.tracking.camera_noise import camera_noise as camera_noise
 from vid2dyn.tracking.choice import frame_numbers as frame_numbers
 from vid2dyn.tracking.choice import settings_in_force as settings_in_force
 from vid2dyn.tracking.detect.base import COLUMNS as COLUMNS
@@ -19,6 +17,8 @@ from vid2dyn.tracking.movie import track as track
 from vid2dyn.tracking.phase import PhaseCorrection as PhaseCorrection
 from vid2dyn.tracking.phase import phase_correction as phase_correction
 from vid2dyn.tracking.phase import without_phase_bias as without_phase_bias
+from vid2dyn.tracking.sensor_noise import CameraNoise as CameraNoise
+from vid2dyn.tracking.sensor_noise import camera_noise as camera_noise
 from vid2dyn.tracking.settings import Track as Track
 from vid2dyn.tracking.suggest import Proposal as Proposal
 from vid2dyn.tracking.suggest import propose as propose

@@ -14,8 +14,8 @@ import numpy as np
 
 from vid2dyn.core.errors import DataError
 from vid2dyn.core.opencv import cv2
-from vid2dyn.tracking.camera_noise import camera_noise
 from vid2dyn.tracking.fit.precision import centroid_std
+from vid2dyn.tracking.sensor_noise import camera_noise
 from vid2dyn.tracking.settings import Track
 
 COLUMNS = ("y", "x", "y_std", "x_std", "mass", "size", "ecc", "signal", "raw_mass", "flag")

@@ -16,9 +16,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vid2dyn.tracking.camera_noise import camera_noise
 from vid2dyn.tracking.detect.by_settings import detector
 from vid2dyn.tracking.detect.spots import SpotFitter
+from vid2dyn.tracking.sensor_noise import camera_noise
 from vid2dyn.tracking.settings import Track
 
 _BLANK = 512                      # largest edge of the made-up frame [px]

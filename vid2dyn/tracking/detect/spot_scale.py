@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from vid2dyn.core.opencv import cv2
-from vid2dyn.tracking.camera_noise import camera_noise
+from vid2dyn.tracking.sensor_noise import camera_noise
 
 _SIGNIFICANT = 6.0                # standard deviations of the noise that a spot exceeds
 

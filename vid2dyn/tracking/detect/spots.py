@@ -7,7 +7,6 @@ import threading
 import numpy as np
 from numba import njit
 
-from vid2dyn.tracking.camera_noise import CameraNoise, camera_noise
 from vid2dyn.tracking.detect.bandpass import band_pass, noise_gain
 from vid2dyn.tracking.detect.base import COLUMNS, Detector
 from vid2dyn.tracking.detect.measure import looks
@@ -15,6 +14,7 @@ from vid2dyn.tracking.detect.shapes import fit_measured
 from vid2dyn.tracking.fit import gaussians
 from vid2dyn.tracking.fit.crowd import Fitted, fit_all
 from vid2dyn.tracking.fit.nearby import distinct, neighbours
+from vid2dyn.tracking.sensor_noise import CameraNoise, camera_noise
 from vid2dyn.tracking.settings import Track
 
 _SIGNIFICANT = 3.5                 # standard deviations of the filtered noise that a maximum must exceed

@@ -1,7 +1,7 @@
 """What the pixels know about a position: standard errors of fitted Gaussian spots, and how well they fit; compiled.
 
 The estimate solves `sum_p J_p (I_p - model_p) = 0` with J the derivatives of the model. Pixels are independent with
-variance v(I) = offset + gain I (`vid2dyn.tracking.camera_noise`), so that for a spot on its own, whose columns are
+variance v(I) = offset + gain I (`vid2dyn.tracking.sensor_noise`), so that for a spot on its own, whose columns are
 orthogonal,
 
     var(x) = sum J_x² v / (sum J_x²)²,      J_x = A g (x - x0) / w²,   g = exp(-r² / (2 w²))

@@ -6,7 +6,7 @@ The Crocker-Grier position is the centroid of the band-passed image B over a rou
 
 To first order a change dI of the raw pixels moves it by `sum_q F_q dI_q / M`, `F = Kᵀ W`, `W_p = m_p a_p (u_p - d)`;
 K is the Gaussian minus the boxcar and a_p = 1 where B_p survived the clipping. Pixels are independent with
-variance v_q = v(I_q) (`vid2dyn.tracking.camera_noise`), so
+variance v_q = v(I_q) (`vid2dyn.tracking.sensor_noise`), so
 
     var(x) = sum_q F_q² v_q / M²  +  rounding²  +  max(bias, 0.003 px)²
 
@@ -27,7 +27,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from vid2dyn.tracking.camera_noise import CameraNoise
+from vid2dyn.tracking.sensor_noise import CameraNoise
 
 EDGE_FLOOR = 0.003
 """Error of a centroid that no noise model sees: jagged edge of the clipped spot [px]."""
