@@ -16,7 +16,7 @@ from vid2dyn.core.config import build, settings
 from vid2dyn.core.errors import ConfigError, DataError, Vid2DynError
 from vid2dyn.core.files import existing_file
 from vid2dyn.core.progress import Progress, silent
-from vid2dyn.core.registry import did_you_mean, parts
+from vid2dyn.core.registry import did_you_mean, part, parts
 from vid2dyn.data.units import Units
 
 if TYPE_CHECKING:
@@ -179,13 +179,6 @@ def simulate(simulator: Any, seed: int = 0, progress: Progress = silent) -> Any:
     return simulator.run(seed=seed, progress=progress)
 
 
-def file_kind(simulator: Any) -> str:
-    """Suffix of the file that holds what a simulator makes: .parquet (trajectories) or .fields."""
-    from vid2dyn.simulators.lattice.processes import Lattice
-
-    return ".fields" if isinstance(simulator, Lattice) else ".parquet"
-
-
 def fit(data: Trajectories | Fields | PathLike | Sequence[Trajectories | PathLike], recipe: Any = None, seed: int = 0,
         progress: Progress = silent, *, checkpoint: PathLike | None = None, stop: int | None = None,
         keep_partial: bool = False) -> Any:
@@ -195,7 +188,7 @@ def fit(data: Trajectories | Fields | PathLike | Sequence[Trajectories | PathLik
     ----------
     data : Trajectories, Fields or path
         For `Metriplectic` also several trajectories: the last one is not learned from, it judges.
-    recipe : Brownian, GradientFlow or Metriplectic, optional
+    recipe : Brownian, GradientFlow, Metriplectic or another recipe, optional
         ``vd.Brownian(cutoff=3.0)`` learns the forces between particles closer than 3 µm, ``vd.Brownian(trap="each")``
         traps; ``vd.GradientFlow()`` mobility and free energy of fields; ``vd.Metriplectic(cutoff=0.2)`` a fluid of
         particles with velocities and hidden entropy. Default: ``vd.Brownian()``, free diffusion, for
@@ -216,22 +209,21 @@ def fit(data: Trajectories | Fields | PathLike | Sequence[Trajectories | PathLik
         When the data cannot carry such a model, or lack a calibration.
     """
     from vid2dyn.data.fields import Fields
+    from vid2dyn.dynamics.recipes.base import DEFAULT_DYNAMICS
     from vid2dyn.fitting import fit as learn
 
     options = {"checkpoint": checkpoint, "stop": stop, "keep_partial": keep_partial}
     if isinstance(data, str | os.PathLike) and Path(data).suffix == ".fields":
         data = Fields.load(data)
+    if recipe is None:
+        recipe = part("dynamics", DEFAULT_DYNAMICS["fields" if isinstance(data, Fields) else "trajectories"])()
     if isinstance(data, Fields):
-        from vid2dyn.dynamics.recipes.gradient_flow import GradientFlow
-
-        return learn(data, recipe or GradientFlow(), seed=seed, progress=progress, **options)
-    from vid2dyn.dynamics.recipes.brownian import Brownian
-
+        return learn(data, recipe, seed=seed, progress=progress, **options)
     if isinstance(data, list | tuple):
-        return learn([_tracks(one) for one in data], recipe or Brownian(), seed=seed, progress=progress, **options)
+        return learn([_tracks(one) for one in data], recipe, seed=seed, progress=progress, **options)
     tracks = _tracks(data)  # type: ignore[arg-type]
     with _about(tracks):
-        return learn(tracks, recipe or Brownian(), seed=seed, progress=progress, **options)
+        return learn(tracks, recipe, seed=seed, progress=progress, **options)
 
 
 def compare(a: Trajectories, b: Trajectories, **options: Any) -> Comparison:
@@ -284,14 +276,8 @@ def report(out: PathLike = "report.html", *, tracks: Trajectories | Fields, mode
     truth : mapping
         What is known about the sample; default ``tracks.info["truth"]``.
     """
-    from vid2dyn.data.fields import Fields
     from vid2dyn.reports.page import write_page
 
-    if isinstance(tracks, Fields):
-        from vid2dyn.reports.fields import write_field_page
-
-        return write_field_page(out, tracks, model=model, rollout=rollout,  # type: ignore[arg-type]
-                                truth=truth, title=title)
     return write_page(out, tracks, model=model, rollout=rollout, video=video, comparison=comparison,
                       truth=truth, title=title)
 

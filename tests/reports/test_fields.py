@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 import vid2dyn as vd
 from vid2dyn.cli.commands import app
 from vid2dyn.core.errors import ModelError
-from vid2dyn.reports.fields import contents
+from vid2dyn.reports.page import contents
 
 Arrhenius = vd.simulators.Arrhenius
 

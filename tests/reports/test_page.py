@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 
 import vid2dyn as vd
+from vid2dyn.model.brownian import BrownianModel
 from vid2dyn.reports.figures import picture
-from vid2dyn.reports.page import contents, true_potential
+from vid2dyn.reports.page import contents
+from vid2dyn.reports.sections.pair_energy import true_potential
 
 
-class Known:
+class Known(BrownianModel):
     """A stand-in for a model: the truth of the simulation, three per cent off."""
 
     support = (1.1, 2.6)
-    recipe = {"kind": "Brownian", "cutoff": 3.0, "trap": "none"}  # noqa: RUF012
     report = {  # noqa: RUF012
         "held_out": {"log_likelihood_per_step": 4.3125, "free_diffusion": 4.25},
         "calibration": {"chi2": 1.015, "chi2_stderr": 0.012, "lag1": -0.0123,
@@ -27,10 +28,14 @@ class Known:
         "laws": {"symmetry": 1e-17}, "warnings": ["Two particles were seen once only."]}
 
     def __init__(self, truth: dict[str, Any]) -> None:
-        self.truth = truth
+        object.__setattr__(self, "known", truth)
+        self.with_forces(3.0)
+
+    def with_forces(self, cutoff: float | None) -> None:
+        object.__setattr__(self, "recipe", {"kind": "Brownian", "cutoff": cutoff, "trap": "none"})
 
     def pair_potential(self, r: np.ndarray) -> np.ndarray:
-        potential = true_potential(self.truth, np.asarray(r))
+        potential = true_potential(self.known, np.asarray(r))
         assert potential is not None
         return 1.03 * potential
 
@@ -124,7 +129,7 @@ def test_doubts_about_displacements_stay_beside_them_where_the_model_has_forces(
     with_forces = contents(tracks, model=model)
     assert section(with_forces, "motion").doubts == doubts
     assert not set(doubts) & set(with_forces["warnings"])
-    model.recipe = {"kind": "Brownian", "cutoff": None, "trap": "none"}
+    model.with_forces(None)
     without = contents(tracks, model=model)
     assert not section(without, "motion").doubts
     for text in doubts:
@@ -148,7 +153,7 @@ def test_sections_without_data_are_left_out(tracks: vd.Trajectories) -> None:
 
 def test_model_without_pair_forces_has_no_potential(tracks: vd.Trajectories) -> None:
     model = Known(tracks.info["truth"])
-    model.recipe = {"kind": "Brownian", "cutoff": None}
+    model.with_forces(None)
     assert [s.id for s in contents(tracks, model=model)["sections"]] == ["seen", "motion", "trust"]
 
 

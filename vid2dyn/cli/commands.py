@@ -32,7 +32,7 @@ from vid2dyn.core.config import build
 from vid2dyn.core.errors import Vid2DynError
 from vid2dyn.core.progress import Progress
 from vid2dyn.data.units import Units
-from vid2dyn.reports.headline import has_forces, with_error
+from vid2dyn.dynamics.recipes.base import DEFAULT_DYNAMICS
 from vid2dyn.tracking import Track
 
 Out = typer.Option("--out", "-o", help="File to write.")
@@ -154,21 +154,14 @@ def fit(tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet, or a tabl
     """
     target = suffix(out or Path(f"{tracks.stem}.vid2dyn"), ".vid2dyn")
     lattice = tracks.suffix == ".fields"
-    recipe = build_part("dynamics", dynamics or ("GradientFlow" if lattice else "Brownian"), set_)
+    recipe = build_part("dynamics", dynamics or DEFAULT_DYNAMICS["fields" if lattice else "trajectories"], set_)
     with about(tracks):
         model = pipeline.fit(tracks if lattice else tracks_at(tracks, calibration), recipe, seed=seed,
                              progress=progress, checkpoint=checkpoint, stop=stop)
     model.save(target)
     say(f"{model!r}\nwritten to {target}")
-    if "structure" in model.report:
-        held, by = model.report["held_out"], model.report["structure"]
-        said = with_error(by["gain_per_step"], by["gain_per_step_stderr"])
-        say(f"held-out log-likelihood per particle and step: {held['log_likelihood_per_step']:.4f} with "
-            f"{by['column']}, {held['free_diffusion_log_likelihood_per_step']:.4f} with one mobility for all; "
-            f"gain {said}")
-    elif model.kind == "Brownian" and not has_forces(model):
-        say("note: free particles, no forces were fitted; --set cutoff=3.0 fits pair forces up to 3 µm, "
-            "--set trap=each traps.")
+    for remark in model.remarks():
+        say(remark)
     for warning in model.report.get("warnings", ()):
         say(f"note: {warning}")
 
@@ -184,8 +177,7 @@ def simulate(simulator: Annotated[str, typer.Argument(help="Name of a simulator:
              seed: Annotated[int, Seed] = 0, *, progress: Progress) -> None:
     """Make data whose truth is known: tracks (.parquet) or lattice fields (.fields), and a movie if asked for."""
     source = build_part("simulators", simulator, set_)
-    kind = pipeline.file_kind(source)
-    target = suffix(out or Path(f"{simulator}{kind}"), kind)
+    target = suffix(out or Path(f"{simulator}{source.suffix}"), source.suffix)
     if movie is not None:
         from vid2dyn.simulators import Renderer
 

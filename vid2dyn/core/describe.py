@@ -1,7 +1,8 @@
-"""What a setting means, in the words of its class.
+"""Settings and numbers as a user reads them.
 
 The docstring of a configurable dataclass is the only description of its settings; the command line's
-``--help``, ``vid2dyn list`` and the panels read it from there.
+``--help``, ``vid2dyn list`` and the panels read it from there. Numbers are written with as many digits as their error
+allows.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import re
 import types
 import typing
 from typing import Any
+
+import numpy as np
 
 from vid2dyn.core.config import settings
 
@@ -70,3 +73,22 @@ def default_text(default: Any) -> str:
     if default is dataclasses.MISSING:
         return "required"
     return "not set" if default is None else str(default)
+
+
+def with_error(value: float, stderr: float | None, unit: str = "") -> str:
+    """A number as one reads it: as many digits as its error allows.
+
+    >>> with_error(0.40512, 0.0042, "µm²/s")
+    '0.4051 ± 0.0042 µm²/s'
+    >>> with_error(18.2, None, "nm")
+    '18.2 nm'
+    """
+    if stderr is None or not np.isfinite(stderr) or stderr <= 0:
+        return f"{value:.3g} {unit}".strip()
+    digits = max(0, 1 - int(np.floor(np.log10(stderr))))
+    return f"{value:.{digits}f} ± {stderr:.{digits}f} {unit}".strip()
+
+
+def plain(value: Any) -> str:
+    """A setting or a check as text."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

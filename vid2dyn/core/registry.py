@@ -2,12 +2,12 @@
 
 A *family* is a room of vid2dyn and the abstract class that its parts inherit. Every public final class of that kind in
 a module of the room, or of a room inside it, is a part under its class name. Outside packages add parts through the
-family's entry point group::
+family's entry point group; there too the name of the class counts, which settings files and model files hold::
 
     [project.entry-points."vid2dyn.simulators"]
     MySimulator = "my_package:MySimulator"
 
-Everything that lists parts asks here: TOML tables, the command line, the forms in napari, model files.
+Everything that lists parts asks here: TOML tables, the command line, the forms in napari, model files, report pages.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ FAMILIES = {
     "simulators": Family("vid2dyn.simulators", "vid2dyn.simulators.base:Simulator", "vid2dyn.simulators"),
     "potentials": Family("vid2dyn.simulators.brownian", "vid2dyn.simulators.brownian.pair_base:PairPotential",
                          "vid2dyn.simulators"),
+    "sections": Family("vid2dyn.reports.sections", "vid2dyn.reports.sections.base:ReportSection", "vid2dyn.sections"),
 }
 
 
@@ -84,7 +85,7 @@ def parts(name: str) -> dict[str, type]:
                           f"{error!r}. Update or remove that package.", stacklevel=2)
             continue
         if _is_part(value, base):
-            found.setdefault(entry.name, value)
+            found.setdefault(value.__name__, value)
     return dict(sorted(found.items()))
 
 

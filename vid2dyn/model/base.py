@@ -3,6 +3,9 @@
 A model is learned numbers, units, space, the recipe it was made with and a report on how well it did. The file is one
 safetensors container with a JSON text and a checksum in its header: no code is ever loaded from it (no pickle), a
 flipped byte is noticed, and the same fit writes the same bytes. The recipe's kind says which class reads it.
+
+A new kind of model writes `band` and `rollout`, and a method for each quantity that it learned. What it lists in
+`numbers` and `functions` is shown on the report page without another line of code; all else has a default.
 """
 
 from __future__ import annotations
@@ -12,15 +15,87 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from vid2dyn.core.errors import ModelError
+from vid2dyn.core.progress import Progress, silent
 from vid2dyn.core.registry import parts, resolve
 from vid2dyn.core.sealed import read_sealed, write_sealed
 from vid2dyn.data.box import Box, Free
 from vid2dyn.data.units import Units
+
+
+@dataclass(frozen=True)
+class LearnedNumber:
+    """A number that a model learned, to be shown with its error bar.
+
+    Parameters
+    ----------
+    label : str
+        What it is, in words.
+    value, low, high : float
+        The number and its 95 % band.
+    unit : str
+    detail : str
+        A sentence beside it.
+    truth : str
+        What it should agree with where the data were simulated: a key of their truth (``tracks.info["truth"]``), or
+        with `at` the name of a function (see `Simulator.true_function`). Empty: nothing.
+    at : float, optional
+        Where that function is meant.
+    digits : int
+        Significant digits in which the band is written.
+    """
+
+    label: str
+    value: float
+    low: float
+    high: float
+    unit: str = ""
+    detail: str = ""
+    truth: str = ""
+    at: float | None = None
+    digits: int = 4
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedFunction:
+    """A function that a model learned, to be drawn with its band.
+
+    Parameters
+    ----------
+    name : str
+        Method of the model; also what `Model.band` and `Simulator.true_function` call it.
+    x : (n,) array
+        Where it is drawn.
+    at : tuple of arrays
+        Arguments of the method; one of them is `x`.
+    support : (low, high)
+        Range of `x` in which there were data.
+    x_label, y_label : str
+        Quantity and unit, for the axes.
+    caption : str
+        A sentence below the picture.
+    """
+
+    name: str
+    x: np.ndarray
+    at: tuple[Any, ...]
+    support: tuple[float, float]
+    x_label: str
+    y_label: str
+    caption: str
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedFunctions:
+    """The functions of a model under one heading, with a sentence that says what to make of them."""
+
+    title: str
+    lead: str
+    functions: tuple[LearnedFunction, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +116,10 @@ class Model(ABC):
         Held-out likelihood, calibration, laws, parameters, warnings, provenance: plain numbers and words.
     """
 
-    kind: ClassVar[str]
-    """Name of the recipe whose models this class reads."""
+    learned_from: ClassVar[Literal["trajectories", "fields"]] = "trajectories"
+    """What kind of data it describes and its rollouts are."""
+    explains_displacements: ClassVar[bool] = True
+    """Whether estimates from displacements alone (D, localisation error) belong beside its numbers."""
 
     arrays: Mapping[str, np.ndarray]
     recipe: dict[str, Any]
@@ -52,7 +129,43 @@ class Model(ABC):
 
     @abstractmethod
     def band(self, name: str, x: Any = None, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-        """(low, high) of a learned quantity at a confidence level; same arguments as the quantity itself."""
+        """(low, high) of a learned quantity at a confidence level; same arguments as the quantity itself.
+
+        Raises
+        ------
+        ModelError
+            For a name that this model has no band of, or a level that is not between 0 and 1.
+        """
+
+    @abstractmethod
+    def rollout(self, data: Any, *, steps: int = 1000, seed: int = 0, progress: Progress = silent) -> Any:
+        """Let the model run on from the first frame of `data`: the same kind of data again."""
+
+    # ---------------------------------------------------------------- what it says of itself, for pages and prompts
+
+    @property
+    def kind(self) -> str:
+        """Name of its recipe's class."""
+        return str(self.recipe.get("kind", ""))
+
+    @property
+    def has_forces(self) -> bool:
+        """Whether it knows of forces, which an estimate from displacements alone does not."""
+        return False
+
+    def numbers(self) -> tuple[LearnedNumber, ...]:
+        """The numbers to be read first, the most important one first."""
+        return ()
+
+    def functions(self) -> LearnedFunctions | None:
+        """The functions to be drawn, or None."""
+        return None
+
+    def remarks(self) -> tuple[str, ...]:
+        """Sentences for who has just fitted it, beside the warnings of the report."""
+        return ()
+
+    # ---------------------------------------------------------------- its file
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the model file, whole or not at all; `Model.load` and `vd.load` read it."""

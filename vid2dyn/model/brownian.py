@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from scipy.special import ndtri
 
+from vid2dyn.core.describe import with_error
 from vid2dyn.core.errors import DataError, ModelError
 from vid2dyn.core.progress import Progress, silent
 from vid2dyn.data.box import Box, Free, Periodic
@@ -17,7 +18,7 @@ from vid2dyn.dynamics.brownian import brownian_dynamics
 from vid2dyn.dynamics.terms.friction import StructuredMobility
 from vid2dyn.dynamics.terms.potentials import HarmonicTrap, PairPotential
 from vid2dyn.dynamics.terms.splines import RadialSpline
-from vid2dyn.model.base import Model
+from vid2dyn.model.base import LearnedNumber, Model
 from vid2dyn.rollout.brownian import FrozenBrownian, brownian_paths
 
 
@@ -30,8 +31,6 @@ class BrownianModel(Model):
     (stiffness, stderr) [kT/µm²], "centres" [µm], "centre_tracks", "structure_knots", "structure_log_diffusion",
     "structure_covariance" (log D at knots of the column that `recipe` names).
     """
-
-    kind: ClassVar[str] = "Brownian"
 
     # ---------------------------------------------------------------- what it says
 
@@ -138,6 +137,36 @@ class BrownianModel(Model):
                              "localisation_error, trap_stiffness, as far as they were fitted.")
         middle, error = (float(v) for v in self.arrays[key])
         return np.asarray(middle - width * error), np.asarray(middle + width * error)
+
+    @property
+    def has_forces(self) -> bool:
+        """Whether pair forces or a trap were fitted."""
+        return self.recipe.get("cutoff") is not None or self.recipe.get("trap", "none") != "none"
+
+    def numbers(self) -> tuple[LearnedNumber, ...]:
+        """D, and the stiffness of the trap where there is one."""
+        low, high = map(float, self.band("diffusion"))
+        what = "forces taken into account" if self.has_forces else "free particles, blur and noise taken into account"
+        found = [LearnedNumber("Diffusion coefficient, model", self.diffusion(), low, high, "µm²/s", what, "diffusion",
+                               digits=3)]
+        if self.recipe.get("trap", "none") != "none":
+            low, high = map(float, self.band("trap_stiffness"))
+            found.append(LearnedNumber("Trap stiffness", self.trap_stiffness(), low, high, "kT/µm²",
+                                       truth="trap_stiffness", digits=3))
+        return tuple(found)
+
+    def remarks(self) -> tuple[str, ...]:
+        """What a structural variable adds to the prediction, or that free particles have no forces."""
+        if "structure" in self.report:
+            held, by = self.report["held_out"], self.report["structure"]
+            gain = with_error(by["gain_per_step"], by["gain_per_step_stderr"])
+            return (f"held-out log-likelihood per particle and step: {held['log_likelihood_per_step']:.4f} with "
+                    f"{by['column']}, {held['free_diffusion_log_likelihood_per_step']:.4f} with one mobility for all; "
+                    f"gain {gain}",)
+        if not self.has_forces:
+            return ("note: free particles, no forces were fitted; --set cutoff=3.0 fits pair forces up to 3 µm, "
+                    "--set trap=each traps.",)
+        return ()
 
     def __repr__(self) -> str:
         said = [f"D = {self.diffusion():.4g} ± {float(self.arrays['diffusion'][1]):.2g} µm²/s"]

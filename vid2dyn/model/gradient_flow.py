@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from scipy.special import stdtrit
@@ -13,9 +13,11 @@ from vid2dyn.core.progress import Progress, silent
 from vid2dyn.data.fields import Fields
 from vid2dyn.dynamics.terms.even_kernels import EvenKernels
 from vid2dyn.dynamics.terms.landscape import DensityFunction, DensityNetwork, DensityShape, Landscape
-from vid2dyn.model.base import Model
+from vid2dyn.model.base import LearnedFunction, LearnedFunctions, LearnedNumber, Model
 from vid2dyn.rollout.fields import flow, fluctuate
 
+_LABELS = {"mobility": "mobility m", "curvature": "f'' (kT)", "free_energy": "free energy f (kT per site)",
+           "diffusion": "diffusion coefficient m f''"}
 _NAMES = ("free_energy", "chemical_potential", "curvature", "mobility", "diffusion", "kernel")
 
 
@@ -28,7 +30,7 @@ class GradientFlowModel(Model):
     count) of long-ranged forces, "first" and "second" the hidden layers of a network.
     """
 
-    kind: ClassVar[str] = "GradientFlow"
+    learned_from: ClassVar[Literal["trajectories", "fields"]] = "fields"
 
     @property
     def _function(self) -> DensityShape:
@@ -132,6 +134,31 @@ class GradientFlowModel(Model):
             times = {"curvature": 0, "chemical_potential": 1, "free_energy": 2}[name]
             of_f[...] = function.integral(rho, times, landscape.origin) if times else function.curved(rho)
         return slope
+
+    def numbers(self) -> tuple[LearnedNumber, ...]:
+        """m, f'' and D in the middle of the densities seen; the true ones are those of the functions there."""
+        middle = 0.5 * sum(self.support)
+        found = []
+        for name in ("mobility", "curvature", "diffusion"):
+            low, high = map(float, self.band(name, middle))
+            found.append(LearnedNumber(f"{_LABELS[name]}, density {middle:.2f}", float(getattr(self, name)(middle)),
+                                       low, high, truth=name, at=middle))
+        return tuple(found)
+
+    def functions(self) -> LearnedFunctions:
+        """m, f'', f and D over the densities seen, and the kernel of long-ranged forces where there is one."""
+        rho = np.linspace(*self.support, 121)
+        found = [LearnedFunction(name, rho, (rho,), self.support, "density (particles per site)", label, f"{label}.")
+                 for name, label in _LABELS.items()]
+        if reach := int(self.recipe.get("force_range", 0)):
+            r = np.arange(1, reach + 1)
+            found.append(LearnedFunction("kernel", r, (r,), (1, reach), "distance (sites)", "J (kT)",
+                                         "Kernel of the long-ranged forces. Positive attracts."))
+        lead = ("Mobility is learned from fluctuations, free energy from the drift given the mobility. The free energy "
+                "is known up to a straight line. All densities shown were seen.")
+        if self.recipe.get("shape") == "network":
+            lead += " Bands are those of the network's last layer, with the features of the density that it learned."
+        return LearnedFunctions("Mobility and free energy", lead, tuple(found))
 
     def __repr__(self) -> str:
         low, high = self.support

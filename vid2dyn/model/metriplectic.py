@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from scipy.special import ndtri
 
+from vid2dyn.core.describe import with_error
 from vid2dyn.core.errors import DataError, ModelError
 from vid2dyn.core.progress import Progress, silent
 from vid2dyn.data.trajectories import Trajectories
@@ -18,12 +20,16 @@ from vid2dyn.dynamics.fluid.numbers import Layout
 from vid2dyn.dynamics.terms.gas import gas_state
 from vid2dyn.inference.start import carried_entropy, started
 from vid2dyn.inference.steps import FluidSteps
-from vid2dyn.model.base import Model
+from vid2dyn.model.base import LearnedFunction, LearnedFunctions, LearnedNumber, Model
 from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout, fluid_paths
 
 _OF_STATE = ("temperature", "pressure", "heat_capacity")
 _OF_DISTANCE = ("shear", "bulk")
 _NUMBERS = ("shear_viscosity", "bulk_viscosity", "conductivity")
+_HEADLINE = (("Temperature", "temperature", "energy units of mass · µm²/s², at the median state"),
+             ("Pressure", "pressure", "at the median state"),
+             ("Shear viscosity", "shear_viscosity", "stress of pair friction in uniform shear"),
+             ("Bulk viscosity", "bulk_viscosity", "as it damps sound"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +43,7 @@ class MetriplecticModel(Model):
     knots, power), "active", and "support": quantiles 0, 2.5, 50, 97.5 and 100 % of S, V and r in the data, (3, 5).
     """
 
-    kind: ClassVar[str] = "Metriplectic"
+    explains_displacements: ClassVar[bool] = False
 
     # ---------------------------------------------------------------- what it says
 
@@ -163,6 +169,51 @@ class MetriplecticModel(Model):
         error = float(ndtri(0.5 + 0.5 * level)) * error
         return value - error, value + error
 
+    @property
+    def has_forces(self) -> bool:
+        """Always: pairs of particles of a fluid interact."""
+        return True
+
+    def numbers(self) -> tuple[LearnedNumber, ...]:
+        """Temperature, pressure and viscosities at the middle of the data."""
+        found = []
+        for label, key, detail in _HEADLINE:
+            value, low, high = self.report["parameters"][key]
+            found.append(LearnedNumber(label, value, low, high, detail=detail))
+        return tuple(found)
+
+    def functions(self) -> LearnedFunctions:
+        """T(S) and P(V) through the median state, A²(r) and B²(r), and what the data say of entropy."""
+        rows = dict(zip("SVr", self.arrays["support"], strict=True))
+        S, V = float(rows["S"][2]), float(rows["V"][2])
+        each, many = _around(rows["S"]), _around(rows["V"])
+        r = np.linspace(0.02, 1.0, 150) * self.layout.cutoff
+
+        def function(name: str, axis: str, x: np.ndarray, at: tuple[Any, ...], x_label: str, y_label: str,
+                     what: str) -> LearnedFunction:
+            return LearnedFunction(name, x, at, self.support[axis], x_label, y_label, f"{what}. Trust it where it is "
+                                   "shaded: the middle 95 % of the data are there.")
+
+        return LearnedFunctions("What the fluid is", self._of_entropy(), (
+            function("temperature", "S", each, (each, V), "entropy S (kB)", "T (energy)",
+                     "Temperature against entropy at the median volume"),
+            function("pressure", "V", many, (S, many), "volume V (µm^dim)", "P (energy/volume)",
+                     "Pressure against volume at the median entropy"),
+            function("shear", "r", r, (r,), "distance r (µm)", "shear", "Shear friction of a pair, A²"),
+            function("bulk", "r", r, (r,), "distance r (µm)", "bulk", "Bulk friction of a pair, B²")))
+
+    def _of_entropy(self) -> str:
+        """What the data say of entropy, in a sentence."""
+        held: Mapping[str, Any] = self.report.get("held_out", {})
+        if "entropy_gain_per_step" not in held:
+            return "Learned from velocities; entropy was never given. Its use was not judged."
+        gain = with_error(held["entropy_gain_per_step"], held["entropy_gain_per_step_stderr"])
+        if self.report["entropy_identifiable"]:
+            return ("Learned from velocities; entropy was never given. Following it predicts velocities that were set "
+                    f"aside better than one temperature for all does, by {gain} nats per particle and step.")
+        return (f"Entropy not identifiable from these data: following it adds {gain} nats per particle and step on "
+                "velocities that were set aside. The model has one temperature.")
+
     def __repr__(self) -> str:
         rows = self.arrays["support"]
         S, V = rows[0][2], rows[1][2]
@@ -275,3 +326,9 @@ class MetriplecticModel(Model):
         if q < -1e-9:
             high = min(high, float((theta[2] * x).min()) - 0.98 / (q * a))
         return (low, high), reach
+
+
+def _around(row: np.ndarray) -> np.ndarray:
+    """A grid over the middle 95 % of the data (row of "support") and a tenth more on either side."""
+    room = 0.1 * (row[3] - row[1]) + 1e-12
+    return np.linspace(row[1] - room, row[3] + room, 120)

@@ -7,7 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from vid2dyn.core.describe import plain, with_error
 from vid2dyn.core.errors import Vid2DynError
+from vid2dyn.model.base import LearnedNumber
+from vid2dyn.reports.sections.base import Content
+
+__all__ = ["cards", "checks", "estimate", "plain", "with_error"]
 
 CHECKS = {
     ("held_out", "log_likelihood_per_step"): "held-out log-likelihood per particle and step",
@@ -36,72 +41,68 @@ CHECKS = {
 COUNTS = ("steps", "numbers", "realisations")
 
 
-def with_error(value: float, stderr: float | None, unit: str = "") -> str:
-    """A number as one reads it: as many digits as its error allows.
-
-    >>> with_error(0.40512, 0.0042, "µm²/s")
-    '0.4051 ± 0.0042 µm²/s'
-    >>> with_error(18.2, None, "nm")
-    '18.2 nm'
-    """
-    if stderr is None or not np.isfinite(stderr) or stderr <= 0:
-        return f"{value:.3g} {unit}".strip()
-    digits = max(0, 1 - int(np.floor(np.log10(stderr))))
-    return f"{value:.{digits}f} ± {stderr:.{digits}f} {unit}".strip()
-
-
-def plain(value: Any) -> str:
-    """A setting or a check as text."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def has_forces(model: Any) -> bool:
-    """Whether a model knows more than free diffusion."""
-    return model.recipe.get("cutoff") is not None or model.recipe.get("trap", "none") != "none"
-
-
-def cards(tracks: Any, measured: Any, model: Any, known: Mapping[str, Any]) -> list[dict[str, str]]:
+def cards(content: Content) -> list[dict[str, str]]:
     """The headline numbers: label, value, detail, truth (empty where unknown).
 
-    Parameters
-    ----------
-    tracks : Trajectories
-    measured : Diffusion or None
-    model : Model or None
-    known : mapping
-        The truth of the sample, as far as it is known.
+    The model's first number leads, then what displacements say by themselves, then its others.
     """
-    found: list[dict[str, str]] = []
+    model = content.model
+    learned = [] if model is None else [_learned(number, content) for number in model.numbers()]
+    if content.of_fields or (model is not None and not model.explains_displacements):
+        return learned
+    return [*learned[:1], *_measured(content), *learned[1:],
+            _card("Tracks", f"{content.data.n_particles}",
+                  f"{len(content.data)} detections in {content.data.n_frames} frames")]
 
-    def card(label: str, value: str, detail: str, truth: float | None = None, unit: str = "") -> None:
-        said = "" if truth is None else f"{truth:.3g} {unit}"
-        found.append({"label": label, "value": value, "detail": detail, "truth": said})
 
-    if model is not None:
-        value, error, low, high = estimate(model, "diffusion")
-        what = "forces taken into account" if has_forces(model) else "free particles, blur and noise taken into account"
-        card("Diffusion coefficient, model", with_error(value, error, "µm²/s"),
-             f"95 % band {low:.3g} to {high:.3g}; {what}", known.get("diffusion"), "µm²/s")
+def _card(label: str, value: str, detail: str, truth: str = "") -> dict[str, str]:
+    return {"label": label, "value": value, "detail": detail, "truth": truth}
+
+
+def _learned(number: LearnedNumber, content: Content) -> dict[str, str]:
+    """A number of the model with its band."""
+    digits, true = number.digits, _true(number, content)
+    detail = f"95 % band {number.low:.{digits}g} to {number.high:.{digits}g}"
+    return _card(number.label, with_error(number.value, (number.high - number.low) / (2 * 1.959964), number.unit),
+                 f"{detail}; {number.detail}" if number.detail else detail,
+                 "" if true is None else f"{true:.{digits}g} {number.unit}".strip())
+
+
+def _true(number: LearnedNumber, content: Content) -> float | None:
+    """What a number should be, where that is known."""
+    if number.truth and number.at is not None:
+        true = content.true_function(number.truth, np.array([number.at]))
+        return None if true is None else float(true[0])
+    return _known(content, number.truth)
+
+
+def _known(content: Content, name: str) -> float | None:
+    """A number of the truth, where it is known and a number."""
+    true = content.truth.get(name)
+    return float(true) if isinstance(true, int | float) else None
+
+
+def _measured(content: Content) -> list[dict[str, str]]:
+    """What displacements say: D, localisation error (that of the model, where it has one), viscosity."""
+    tracks, measured, model = content.data, content.measured, content.model
+    found = []
     if measured is not None:
-        alone = model is not None and has_forces(model)
-        card("Diffusion coefficient, displacements", with_error(measured.D, measured.D_stderr, "µm²/s"),
-             "from displacements alone, a check: it knows of no forces" if alone else
-             "from displacements, blur and noise taken into account",
-             known.get("diffusion") if model is None else None, "µm²/s")
+        alone = model is not None and model.has_forces
+        true = _known(content, "diffusion") if model is None else None
+        found.append(_card("Diffusion coefficient, displacements", with_error(measured.D, measured.D_stderr, "µm²/s"),
+                           "from displacements alone, a check: it knows of no forces" if alone else
+                           "from displacements, blur and noise taken into account",
+                           "" if true is None else f"{true:.3g} µm²/s"))
     noise, doubt = _localisation(measured, model)
     if noise is not None and np.isfinite(noise):
-        true = known.get("localisation_error")
-        card("Localisation error", with_error(1e3 * noise, doubt and 1e3 * doubt, "nm"),
-             f"{noise / tracks.units.um:.2f} px on each axis", None if true is None else 1e3 * true, "nm")
+        true = _known(content, "localisation_error")
+        found.append(_card("Localisation error", with_error(1e3 * noise, doubt and 1e3 * doubt, "nm"),
+                           f"{noise / tracks.units.um:.2f} px on each axis",
+                           "" if true is None else f"{1e3 * true:.3g} nm"))
     if measured is not None and measured.viscosity is not None:
         doubt = getattr(measured, "viscosity_stderr", None)
-        card("Viscosity", with_error(1e3 * measured.viscosity, doubt and 1e3 * doubt, "mPa·s"),
-             "Stokes-Einstein with the radius and temperature given")
-    if model is not None and model.recipe.get("trap", "none") != "none":
-        value, error, low, high = estimate(model, "trap_stiffness")
-        card("Trap stiffness", with_error(value, error, "kT/µm²"), f"95 % band {low:.3g} to {high:.3g}",
-             known.get("trap_stiffness"), "kT/µm²")
-    card("Tracks", f"{tracks.n_particles}", f"{len(tracks)} detections in {tracks.n_frames} frames")
+        found.append(_card("Viscosity", with_error(1e3 * measured.viscosity, doubt and 1e3 * doubt, "mPa·s"),
+                           "Stokes-Einstein with the radius and temperature given"))
     return found
 
 

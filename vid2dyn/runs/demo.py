@@ -22,7 +22,7 @@ from vid2dyn.runs.experiment import read
 from vid2dyn.reports.headline import estimate
 from vid2dyn.runs.one import one_movie
 from vid2dyn.core.progress import Progress, silent
-from vid2dyn.reports.page import true_potential
+from vid2dyn.reports.sections.pair_energy import true_potential
 from vid2dyn.analysis.detection_score import score
 
 SAMPLE_DATA = Path(__file__).resolve().parents[2] / "sample_data"

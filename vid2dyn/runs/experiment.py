@@ -33,6 +33,7 @@ from vid2dyn.pipeline import open_keys
 from vid2dyn.core.registry import did_you_mean, part, parts
 from vid2dyn.runs.tables import Encode, Experiment, FieldRollout, Fit, Rollout, Source
 from vid2dyn.data.units import Units
+from vid2dyn.dynamics.recipes.base import DEFAULT_DYNAMICS
 
 __all__ = ["TABLES", "Encode", "Experiment", "FieldRollout", "Fit", "Rollout", "Source", "part_from", "read"]
 
@@ -65,9 +66,9 @@ def read(path: str | Path) -> Experiment:
                           f"[fields] (densities from a file){', not both' if len(given) > 1 else ''}.")
     sources = _sources(given[0], tables[given[0]], path)
     of_fields = sources[0].of_fields
-    dynamics = part_from(tables.get("dynamics", {}), "dynamics", "GradientFlow" if of_fields else "Brownian",
-                         f"{path} [dynamics]")
     wanted = "fields" if of_fields else "trajectories"
+    dynamics = part_from(tables.get("dynamics", {}), "dynamics", DEFAULT_DYNAMICS[wanted],
+                         f"{path} [dynamics]")
     if dynamics.learns_from != wanted:
         raise ConfigError(f"{path} [dynamics]: {type(dynamics).__name__} learns from {dynamics.learns_from}, and "
                           f"[{given[0]}] gives {wanted}; choose kind = "

@@ -9,7 +9,7 @@ from typing import Any
 from vid2dyn.core.config import recipe
 from vid2dyn.core.errors import ConfigError
 from vid2dyn.core.files import sha256
-from vid2dyn.pipeline import file_kind, load
+from vid2dyn.pipeline import load
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Source:
     @property
     def of_fields(self) -> bool:
         """Whether these are fields, not particles."""
-        return self.path.suffix == ".fields" if self.path else file_kind(self.simulator) == ".fields"
+        return self.path.suffix == ".fields" if self.path else self.simulator.makes == "fields"
 
     @property
     def name(self) -> str:

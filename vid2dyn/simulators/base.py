@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -16,10 +16,18 @@ from vid2dyn.data.units import Units
 class Simulator(ABC):
     """Parameters -> data whose truth is known.
 
-    A simulator is a frozen dataclass in a file of this package; it is found by being there. Its
-    constructor arguments are the keys of the TOML table ``[simulate]``. It shares no code with what
-    learns from its data.
+    A simulator is a frozen dataclass in a file of this package, or in an outside package through the entry point group
+    ``vid2dyn.simulators``; it is found by being there. Its constructor arguments are the keys of the TOML table
+    ``[simulate]``. It shares no code with what learns from its data.
     """
+
+    makes: ClassVar[Literal["trajectories", "fields"]] = "trajectories"
+    """What kind of data `run` returns."""
+
+    @property
+    def suffix(self) -> str:
+        """Ending of the file that holds these data: .parquet (trajectories) or .fields."""
+        return {"trajectories": ".parquet", "fields": ".fields"}[self.makes]
 
     @abstractmethod
     def run(self, seed: int = 0, progress: Progress = silent) -> Any:
@@ -27,6 +35,13 @@ class Simulator(ABC):
 
         The same seed gives the same numbers. No global random state is read or changed.
         """
+
+    def true_function(self, name: str, x: np.ndarray) -> np.ndarray | None:
+        """Exact values at `x` of the function that a model calls `name`, or None where theory does not give them.
+
+        Reports and panels draw it beside what was learned. `x` is in the units of the model's method of that name.
+        """
+        return None
 
 
 @dataclass(frozen=True, eq=False)

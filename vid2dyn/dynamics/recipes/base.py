@@ -10,12 +10,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
 
+DEFAULT_DYNAMICS = {"trajectories": "Brownian", "fields": "GradientFlow"}
+"""The recipe that is taken for each kind of data where none is named."""
+
 
 class Recipe(ABC):
     """Base of `Brownian` and its siblings: a frozen dataclass whose fields are the settings."""
 
     estimator: ClassVar[str]
-    """"module:name" of ``estimator(data, recipe, *, seed, progress, checkpoint, stop, keep_partial) -> Model``."""
+    """"module:name" of ``estimator(data, recipe, *, seed, progress, checkpoint, stop, keep_partial) -> Model``; one
+    that does not learn in rounds takes the last three as ``**options`` and leaves them alone."""
     model: ClassVar[str]
     """"module:name" of the class of fitted models, a subclass of `vid2dyn.model.Model`."""
     learns_from: ClassVar[Literal["trajectories", "fields"]] = "trajectories"

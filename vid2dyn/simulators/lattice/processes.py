@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -45,6 +45,8 @@ class Lattice(Simulator):
     d : float
         Rate of a free hop [1/time, after diffusive scaling].
     """
+
+    makes: ClassVar[Literal["trajectories", "fields"]] = "fields"
 
     sites: int = 500
     starts: tuple[tuple[float, float, int], ...] = ((0.5, 0.4, 1), (0.5, 0.2, 1))
@@ -90,6 +92,15 @@ class Lattice(Simulator):
     @abstractmethod
     def limit(self, rho: Any) -> limits.Limit:
         """Exact free energy and mobility at densities `rho`."""
+
+    def true_function(self, name: str, x: np.ndarray) -> np.ndarray | None:
+        """What `limit` says of free_energy, curvature, mobility and diffusion, where it has an exact answer."""
+        if name not in ("free_energy", "curvature", "mobility", "diffusion"):
+            return None
+        try:
+            return getattr(self.limit(x), name)
+        except ConfigError:                     # a kernel without exact mobility, or densities that it cannot have
+            return None
 
     @abstractmethod
     def _draw(self, profile: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -1,0 +1,28 @@
+"""Does the model move like the data? Statistics of the data beside those of the rollout."""
+
+from __future__ import annotations
+
+from vid2dyn.reports import figures
+from vid2dyn.reports.sections.base import Content, ReportSection, Section, figure
+
+
+class Agreement(ReportSection):
+    """Radial distribution, mean squared displacement and velocity correlation of data and rollout."""
+
+    order = 40.0
+
+    def applies(self, content: Content) -> bool:
+        """Where trajectories were compared with a rollout."""
+        return content.comparison is not None
+
+    def build(self, content: Content) -> Section:
+        """One picture for each curve, and their differences beside those of noise alone."""
+        drawn, rows = [], []
+        for curve in content.comparison.curves:
+            drawn.append(figure(figures.curves(curve), f"{curve.name} of the data and of the model's rollout."))
+            rows.append([curve.name, f"{100 * curve.relative_rmse:.1f} %",
+                         f"{100 * curve.relative_rmse_of_noise:.1f} %"])
+        table = {"head": ["", "relative RMSE", "from noise alone"], "rows": rows}
+        return Section("agreement", "Does the model move like the data?", "The model was started from the first frame "
+                       "and left to run with its own thermal noise. Differences beyond the noise alone are real.",
+                       drawn, table)
