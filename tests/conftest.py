@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+collect_ignore = ["outside_package"]           # a package to be installed, no tests
 RECORDINGS = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

@@ -100,12 +100,12 @@ def part(name: str, kind: str) -> type:
 def kinds_of(base: type) -> dict[str, type]:
     """Every final class of kind `base`, by name: the parts of its family, and what else is imported."""
     found = {} if inspect.isabstract(base) else {base.__name__: base}
-    for name, one in FAMILIES.items():
-        if one.base == f"{base.__module__}:{base.__qualname__}":
-            found |= parts(name)
     children: list[type] = base.__subclasses__()
     for child in children:
         found |= kinds_of(child)
+    for name, one in FAMILIES.items():
+        if one.base == f"{base.__module__}:{base.__qualname__}":
+            found |= parts(name)
     return dict(sorted(found.items()))
 
 
