@@ -19,6 +19,7 @@ from vid2dyn.cli.options import (
     about,
     app,
     build_part,
+    families,
     model_at,
     parse_assignments,
     show_parts,
@@ -44,7 +45,7 @@ Set = typer.Option("--set", metavar="KEY=VALUE", help="A setting of the chosen p
 @verb()
 def demo(out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")] = Path("vid2dyn_demo"),
          *, progress: Progress) -> None:
-    """Run everything on the small recording that comes with vid2dyn, whose truth is known."""
+    """Run the whole pipeline on a small recording whose truth is known, and compare what was found with the truth."""
     from vid2dyn.runs.demo import demo as run_demo
 
     say(str(run_demo(out, progress=progress)))
@@ -61,12 +62,17 @@ def track(movie: Annotated[Path, typer.Argument(help="Movie, TIFF stack or folde
               metavar="I/N", help="Find the particles of the I-th of N chunks only (a task of an array on a cluster); "
               "the same command without it, afterwards, links them.")] = None,
           parts: Annotated[Path | None, typer.Option(
-              help="Folder for what is finished, to go on from there (default: OUT with the ending .parts).")] = None,
-          part_frames: Annotated[int, typer.Option(help="Frames in a part: what a kill can cost.")] = 100,
+              help="Folder that keeps finished parts, to go on from there (default: OUT with the ending .parts)."
+              )] = None,
+          part_frames: Annotated[int, typer.Option(
+              help="Frames in a part. A part that is not finished when the program is killed is done again.")] = 100,
           keep_parts: Annotated[bool, typer.Option(
-              "--keep-parts", help="Leave that folder, to link again with another search range.")] = False,
+              "--keep-parts", help="Do not remove that folder: to link again with another search range.")] = False,
           *, settings: dict[str, Any], calibration: dict[str, Any], progress: Progress) -> None:
-    """Find and link particles: movie -> tracks (.parquet). Stopped, it goes on where it was when repeated."""
+    """Find and link the particles of a movie: makes a file of tracks (.parquet).
+
+    If it was stopped, the same command goes on where it was.
+    """
     from vid2dyn.runs import chunks
 
     target = suffix(out or Path(f"{movie.stem}.parquet"), ".parquet")
@@ -90,7 +96,7 @@ def suggest(movie: Annotated[Path, typer.Argument(help="Movie, TIFF stack or fol
             reader: Annotated[list[str] | None, typer.Option(
                 metavar="KEY=VALUE", help="An option of the reader, e.g. --reader channel=0.")] = None,
             *, settings: dict[str, Any], calibration: dict[str, Any], progress: Progress) -> None:
-    """Propose the settings of track for a movie, with the pictures behind them; what is given is kept."""
+    """Propose settings for tracking a movie, with pictures that show why. Settings that you give are kept."""
     target = suffix(out or Path(f"{movie.stem}.settings.html"), ".html")
     options = {**calibration, **parse_assignments(reader or []), **settings}
     found = pipeline.suggest(movie, progress=progress, **options)
@@ -114,7 +120,7 @@ def encode(movie: Annotated[Path, typer.Argument(help="The recording that was tr
                help="Trained encoder (.encoder): applied if it is there, else trained and written there.")] = None,
            set_: Annotated[list[str] | None, Set] = None,
            seed: Annotated[int, Seed] = 0, *, progress: Progress) -> None:
-    """Read structural variables off the image around every particle: tracks with columns latent_0, latent_1, ..."""
+    """Learn numbers that describe the image of every particle: tracks get them as columns latent_0, latent_1, ..."""
     from vid2dyn.encoders.patches.encoder import PatchEncoder
     from vid2dyn.encoders.patches.encoder import encode as read_off
 
@@ -139,18 +145,20 @@ def encode(movie: Annotated[Path, typer.Argument(help="The recording that was tr
 def fit(tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet, or a table .csv/.xml), or fields (.fields).")],
         out: Annotated[Path | None, Out] = None,
         dynamics: Annotated[str | None, typer.Option(
-            help="Kind of model, see vid2dyn list dynamics; default Brownian, for fields GradientFlow.")] = None,
+            help="Kind of model, see vid2dyn list dynamics; by default "
+            f"{DEFAULT_DYNAMICS['trajectories']}, for fields {DEFAULT_DYNAMICS['fields']}.")] = None,
         set_: Annotated[list[str] | None, Set] = None,
         seed: Annotated[int, Seed] = 0,
         checkpoint: Annotated[Path | None, typer.Option(
-            help="File for every finished round: the same command goes on from there after Ctrl-C or a kill.")] = None,
-        stop: Annotated[int | None, typer.Option(help="Leave off after so many rounds.")] = None,
+            help="File that keeps every finished round: after Ctrl-C or a kill the same command goes on from "
+            "there.")] = None,
+        stop: Annotated[int | None, typer.Option(help="Stop after this number of rounds.")] = None,
         *, calibration: dict[str, Any], progress: Progress) -> None:
-    """Learn a model: tracks -> model (.vid2dyn).
+    """Learn a model from tracks or fields: makes a model file (.vid2dyn).
 
-    Without settings the particles are free. Forces between particles closer than 3 µm: --set cutoff=3.0; a harmonic
-    trap for every particle: --set trap=each; a fluid of particles with velocities: --dynamics Metriplectic. All
-    settings: vid2dyn list dynamics.
+    Without settings the particles are free. --set cutoff=3.0 learns forces between particles closer than 3 µm, --set
+    trap=each a harmonic trap for every particle, --dynamics Metriplectic a fluid of particles with velocities. All
+    kinds of models and their settings: vid2dyn list dynamics.
     """
     target = suffix(out or Path(f"{tracks.stem}.vid2dyn"), ".vid2dyn")
     lattice = tracks.suffix == ".fields"
@@ -171,11 +179,11 @@ def simulate(simulator: Annotated[str, typer.Argument(help="Name of a simulator:
              out: Annotated[Path | None, Out] = None,
              set_: Annotated[list[str] | None, Set] = None,
              movie: Annotated[Path | None, typer.Option(
-                 help="Draw a movie of it too (.tif, .avi, .mkv), with its truth beside it.")] = None,
+                 help="Movie to draw of it (.tif, .avi, .mkv); a file with its truth is written beside it.")] = None,
              movie_set: Annotated[list[str] | None, typer.Option(
                  metavar="KEY=VALUE", help="A setting of the camera: see vid2dyn list renderer.")] = None,
              seed: Annotated[int, Seed] = 0, *, progress: Progress) -> None:
-    """Make data whose truth is known: tracks (.parquet) or lattice fields (.fields), and a movie if asked for."""
+    """Simulate data whose truth is known: makes tracks (.parquet) or fields (.fields), and a movie if asked for."""
     source = build_part("simulators", simulator, set_)
     target = suffix(out or Path(f"{simulator}{source.suffix}"), source.suffix)
     if movie is not None:
@@ -195,7 +203,7 @@ def rollout(model: Annotated[Path, typer.Argument(help="Model (.vid2dyn).")],
             steps: Annotated[int | None, typer.Option(
                 help="Frames to simulate (default: as many as the tracks have).")] = None,
             seed: Annotated[int, Seed] = 1, *, progress: Progress) -> None:
-    """Let a model run on from the first frame of tracks: -> tracks (.parquet)."""
+    """Simulate a model from the first frame of tracks on: makes tracks (.parquet)."""
     target = suffix(out, ".parquet")
     start = tracks_at(tracks)
     frames, learned = start.n_frames if steps is None else steps, model_at(model)
@@ -209,7 +217,7 @@ def rollout(model: Annotated[Path, typer.Argument(help="Model (.vid2dyn).")],
 def compare(a: Annotated[Path, typer.Argument(help="Tracks: the data.")],
             b: Annotated[Path, typer.Argument(help="Tracks: the rollout, or other data.")], *,
             progress: Progress) -> None:
-    """RDF, MSD and VACF of two sets of tracks, with error bars."""
+    """Compare radial distribution, mean squared displacement and velocity correlation of two sets of tracks."""
     one, other = tracks_at(a), tracks_at(b)
     with about(b), about(a):
         result = pipeline.compare(one, other)
@@ -223,7 +231,7 @@ def report(tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet, or a t
            video: Annotated[Path | None, typer.Option(help="The recording, for the picture.")] = None,
            out: Annotated[Path, Out] = Path("report.html"), *, calibration: dict[str, Any],
            progress: Progress) -> None:
-    """One self-contained HTML page about tracks and, where given, the model and its rollout."""
+    """Write one self-contained HTML page about tracks or fields and, if given, their model and its rollout."""
     def data_at(path: Path) -> Any:
         return pipeline.load(path) if path.suffix == ".fields" else tracks_at(path, calibration)
 
@@ -241,7 +249,10 @@ def run(toml: Annotated[Path, typer.Argument(help="Experiment file (.toml).")],
         out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the results "
                                                     "(default: runs/NAME beside the file).")] = None,
         *, progress: Progress) -> None:
-    """Run the whole pipeline of an experiment file on one or many movies; resumes where it stopped."""
+    """Run the whole pipeline of an experiment file on one or many movies.
+
+    A run that was stopped goes on where it was when the command is repeated.
+    """
     from vid2dyn.runs.movies import run as run_all
 
     outcomes = run_all(toml, workers=workers, out=out, progress=progress)
@@ -257,9 +268,8 @@ def run(toml: Annotated[Path, typer.Argument(help="Experiment file (.toml).")],
 
 @verb(name="list")
 def list_(family: Annotated[str | None, typer.Argument(
-        help="simulators, potentials, renderer, readers, tracking, encoders or dynamics; all if left out.")] = None, *,
-        progress: Progress) -> None:
-    """Show the registered parts and, for one family, their settings."""
+        help=f"One of {', '.join(families())}; all of them if left out.")] = None, *, progress: Progress) -> None:
+    """Show the parts that there are, those of other packages included, and for one family their settings."""
     show_parts(family)
 
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from vid2dyn import pipeline
-from vid2dyn.cli.terminal import bars, errors, patient_interrupt, said, say
+from vid2dyn.cli.terminal import bars, errors, interrupt_after_compilation, printed_at_the_end, say
 from vid2dyn.core.config import settings as settings_of
 from vid2dyn.core.describe import default_text, setting_help, type_name
 from vid2dyn.core.errors import ConfigError, Vid2DynError
@@ -63,15 +63,23 @@ def verb(name: str | None = None, **groups: type) -> Callable[[Callable[..., Non
             for group, options in members.items():
                 values = {option.name: given.pop(option.name) for option in options}
                 given[group] = {key: value for key, value in values.items() if value is not None}
-            with errors(debug), patient_interrupt(), said(), bars(quiet) as progress:
+            with errors(debug), interrupt_after_compilation(), printed_at_the_end(), bars(quiet) as progress:
                 function(**given, progress=progress)
 
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         command.__annotations__ = {p.name: p.annotation for p in parameters}
-        app.command(name or function.__name__)(command)
+        app.command(name or function.__name__, help=_paragraphs(function))(command)
         return function
 
     return register
+
+
+def _paragraphs(function: Callable[..., None]) -> str:
+    """The docstring of a command for ``--help``: lines of a paragraph joined, nothing in it taken for markup."""
+    from rich.markup import escape
+
+    paragraphs = (inspect.getdoc(function) or "").split("\n\n")
+    return escape("\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs))
 
 
 def _common_options() -> list[inspect.Parameter]:
@@ -199,9 +207,12 @@ def show_parts(family: str | None) -> None:
                           f"Known: {', '.join(known)}.")
     for name in [family] if family else known:
         say(name)
-        for part_name, cls in known[name]().items():
+        found = known[name]()
+        width = max(map(len, found))
+        for part_name, cls in found.items():
             summary = (inspect.getdoc(cls) or "").partition("\n")[0]
-            say(f"  {part_name:<14} {summary}")
+            package = cls.__module__.partition(".")[0]
+            say(f"  {part_name:<{width}}  {summary}{'' if package == 'vid2dyn' else f' [from {package}]'}")
             if family and hasattr(cls, "__dataclass_fields__"):
                 helps = setting_help(cls)
                 for key, (hint, default) in settings_of(cls).items():

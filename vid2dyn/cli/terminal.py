@@ -24,8 +24,8 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def said() -> Iterator[None]:
-    """Write what was said when the block ends."""
+def printed_at_the_end() -> Iterator[None]:
+    """Write the texts of `say` when the block ends."""
     _lines.clear()
     try:
         yield
@@ -62,19 +62,19 @@ NOT_WITHIN = ("numba", "llvmlite", "ctypes", "importlib._bootstrap")
 
 
 @contextmanager
-def patient_interrupt() -> Iterator[None]:
+def interrupt_after_compilation() -> Iterator[None]:
     """Ctrl-C waits for a running compilation or import: an exception within LLVM's callbacks can crash Python."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    told: list[bool] = []
+    notified: list[bool] = []
 
     def interrupt(number: int, frame: types.FrameType | None) -> None:
         while frame is not None:
             if str(frame.f_globals.get("__name__", "")).startswith(NOT_WITHIN):
-                if not told:
-                    told.append(True)
+                if not notified:
+                    notified.append(True)
                     typer.secho("cancelling as soon as the code is compiled and loaded ...", fg="yellow", err=True)
                 again = threading.Timer(0.1, _thread.interrupt_main)
                 again.daemon = True

@@ -21,7 +21,7 @@ class Fit:
     seed : int
         Seed of every random choice of the fit.
     stop : int, optional
-        Leave off after so many rounds, as a fit does that is stopped by hand; automatic = at the end.
+        Stop after this number of rounds, as a fit does that is stopped by hand; automatic = at the end.
     """
 
     seed: int = 0
@@ -55,13 +55,13 @@ class FieldRollout:
     Parameters
     ----------
     steps : int
-        States to make after the first.
+        Number of states to make after the first.
     dt : float, optional
-        Time between them [diffusive time]; automatic = the last window of the data.
+        Time between two states [diffusive time]; automatic = the last window of the data.
     cells : int, optional
-        Of the ring; automatic = as the data have.
+        Number of cells of the ring; automatic = as the data have.
     noise : bool
-        One fluctuating realisation in place of the mean flow.
+        Simulate one fluctuating realisation in place of the mean flow.
     seed : int
         Seed of the noise.
     """
@@ -86,10 +86,12 @@ class Encode:
     Parameters
     ----------
     recipe : PatchEncoder, optional
+        Settings of an encoder that is trained on each movie.
     path : Path, optional
-        File (.encoder), made by ``vid2dyn encode --encoder``: columns of all movies then mean the same.
+        File of a trained encoder (.encoder), made by ``vid2dyn encode --encoder``: columns of all movies then mean the
+        same.
     seed : int
-        Of the training.
+        Seed of the training.
     """
 
     recipe: Any = None
