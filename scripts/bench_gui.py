@@ -117,7 +117,7 @@ def working(bench: Bench) -> None:
     bench.settle(0.1)
     sections["Track and check"].cancel_button.click()
     say("cancel tracking, what is done kept and drawn",
-        bench.until(lambda: panel.session.tracks is not before and "tracks" in panel.ours), "s", 1.0)
+        bench.until(lambda: panel.session.tracks is not before and "tracks" in panel.workspace.ours), "s", 1.0)
     bench.until(lambda: not panel.worker.busy)
 
 

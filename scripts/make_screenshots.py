@@ -95,7 +95,7 @@ def video(studio: Studio) -> Iterator[Path]:
     detect = studio.only("Detect")
     detect.form.fill({"diameter": 9})
     detect.soon()
-    studio.wait(lambda: "preview" in panel.ours)
+    studio.wait(lambda: "preview" in panel.workspace.ours)
     yield studio.picture("2_detect")
     track = studio.only("Track and check")
     track.form.fill({"search_range": 5.0, "memory": 2, "min_length": 5})

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vid2dyn.core.config import build, settings
+from vid2dyn.core import config
 from vid2dyn.core.errors import ConfigError, DataError, Vid2DynError
 from vid2dyn.core.files import existing_file
-from vid2dyn.core.progress import Progress, silent
+from vid2dyn.core.progress import ProgressLike, showing
 from vid2dyn.core.registry import did_you_mean, part, parts
+from vid2dyn.core.signatures import accepts
 from vid2dyn.data.units import Units
 
 if TYPE_CHECKING:
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
 
 PathLike = str | os.PathLike[str]
 TABLES = (".csv", ".xml")
+UNITS, TRACK = "vid2dyn.data.units:Units", "vid2dyn.tracking.settings:Track"
 
 
+@accepts(UNITS, parts_of="readers")
 def open_recording(path: PathLike, **calibration: Any) -> Video | Trajectories:
     """A recording, opened lazily; a table of tracks (CSV, TrackMate XML) is read as `Trajectories`.
 
@@ -63,11 +66,12 @@ def open_recording(path: PathLike, **calibration: Any) -> Video | Trajectories:
 
 def open_keys() -> list[str]:
     """Keywords of `vd.open` beside the path: calibration first, then the options of the readers."""
-    options = {key for reader in parts("readers").values() for key in settings(reader)}
-    return [*settings(Units), *sorted(options)]
+    options = {key for reader in parts("readers").values() for key in config.settings(reader)}
+    return [*config.settings(Units), *sorted(options)]
 
 
-def track(video: Video | PathLike, settings: Track | None = None, *, progress: Progress = silent,
+@accepts(TRACK, UNITS, parts_of="readers")
+def track(video: Video | PathLike, settings: Track | None = None, *, progress: ProgressLike = None,
           keep_partial: bool = False, **options: Any) -> Trajectories:
     """Find and link the particles of a recording.
 
@@ -76,7 +80,9 @@ def track(video: Video | PathLike, settings: Track | None = None, *, progress: P
     video : Video or path
         What `vd.open` returned, or a path that it can open.
     settings : Track, optional
-        All settings of the tracker in one object; or give them one by one:
+        All settings of the tracker in one object; or give them one by one, as below.
+    progress : bool or callable, optional
+        True shows bars with the time left; a function is called with (done, total, what).
     keep_partial : bool
         When `progress` cancels, return the tracks of the frames that are done in place of raising `Cancelled`; their
         ``info["parameters"]`` are the settings that repeat them.
@@ -100,10 +106,12 @@ def track(video: Video | PathLike, settings: Track | None = None, *, progress: P
             raise DataError(f"{video}: holds a table of positions, not a recording; "
                             "vd.open (command line: fit, report) reads its tracks as they are.")
         video = opened
-    return run_tracker(video, chosen, progress=progress, keep_partial=keep_partial)
+    with showing(progress) as progress:
+        return run_tracker(video, chosen, progress=progress, keep_partial=keep_partial)
 
 
-def suggest(video: Video | PathLike, settings: Track | None = None, *, progress: Progress = silent,
+@accepts(TRACK, UNITS, parts_of="readers")
+def suggest(video: Video | PathLike, settings: Track | None = None, *, progress: ProgressLike = None,
             **options: Any) -> Suggestion:
     """Settings proposed for a recording, with the pictures behind them.
 
@@ -112,7 +120,9 @@ def suggest(video: Video | PathLike, settings: Track | None = None, *, progress:
     video : Video or path
         What `vd.open` returned, or a path that it can open.
     settings : Track, optional
-        What is known already; whatever differs from the defaults is kept. Or give it one by one:
+        What is known already; whatever differs from the defaults is kept. Or give it one by one, as below.
+    progress : bool or callable, optional
+        True shows bars with the time left; a function is called with (done, total, what).
     **options
         Keys of `Track` (diameter=11, invert=True, ...); with a path also those of `vd.open`.
 
@@ -136,16 +146,17 @@ def suggest(video: Video | PathLike, settings: Track | None = None, *, progress:
         if not isinstance(opened, Video):
             raise DataError(f"{video}: holds a table of positions, not a recording; there is nothing to track.")
         video = opened
-    return propose(video, chosen, progress)
+    with showing(progress) as progress:
+        return propose(video, chosen, progress)
 
 
 def _split(given: Track | None, options: Mapping[str, Any], is_path: bool) -> tuple[Track, dict[str, Any]]:
     """Options of `track`, told apart: settings of the tracker, and calibration for `open`."""
     from vid2dyn.tracking import Track
 
-    tracker = set(settings(Track))
+    tracker = set(config.settings(Track))
     rest = {key: value for key, value in options.items() if key not in tracker}
-    known = [*settings(Track), *open_keys()] if is_path else list(settings(Track))
+    known = [*config.settings(Track), *open_keys()] if is_path else list(config.settings(Track))
     for key in rest:
         if not is_path and key in open_keys():
             raise ConfigError(f"vd.track: {key} belongs to the recording, which is open already; "
@@ -157,13 +168,22 @@ def _split(given: Track | None, options: Mapping[str, Any], is_path: bool) -> tu
     if given is not None and chosen:
         raise ConfigError(f"vd.track: settings={given!r} and {', '.join(chosen)} were both given; "
                           "use one of them.")
-    return given if given is not None else build(Track, chosen, "vd.track"), rest
+    return given if given is not None else config.build(Track, chosen, "vd.track"), rest
 
 
+@accepts("vid2dyn.analysis.diffusion_coefficient:diffusion")
 def diffusion(tracks: Trajectories, **options: Any) -> Diffusion:
     """Diffusion coefficient, localisation error and, where possible, viscosity, with standard errors.
 
-    See `vid2dyn.analysis.diffusion_coefficient` for the estimator and its options.
+    See `vid2dyn.analysis.diffusion` for the estimator.
+
+    Parameters
+    ----------
+    tracks : Trajectories
+        Linked particles with frame rate and length per pixel; with exposure, temperature and particle radius it says
+        more.
+    **options
+        Of the estimator.
     """
     from vid2dyn.analysis import diffusion as estimate
 
@@ -171,16 +191,29 @@ def diffusion(tracks: Trajectories, **options: Any) -> Diffusion:
         return estimate(tracks, **options)
 
 
-def simulate(simulator: Any, seed: int = 0, progress: Progress = silent) -> Any:
+def simulate(simulator: Any, seed: int = 0, progress: ProgressLike = None) -> Any:
     """Data whose truth is known: ``vd.simulate(vd.simulators.Brownian(n_particles=50), seed=1)``.
 
-    `Trajectories` of particles, `Fields` of lattice processes.
+    Parameters
+    ----------
+    simulator : Simulator
+        See ``vid2dyn list simulators``.
+    seed : int
+        The same seed gives the same numbers.
+    progress : bool or callable, optional
+        True shows bars with the time left; a function is called with (done, total, what).
+
+    Returns
+    -------
+    Trajectories or Fields
+        Of particles, of lattice processes; the truth is in ``.info["truth"]``.
     """
-    return simulator.run(seed=seed, progress=progress)
+    with showing(progress) as progress:
+        return simulator.run(seed=seed, progress=progress)
 
 
 def fit(data: Trajectories | Fields | PathLike | Sequence[Trajectories | PathLike], recipe: Any = None, seed: int = 0,
-        progress: Progress = silent, *, checkpoint: PathLike | None = None, stop: int | None = None,
+        progress: ProgressLike = None, *, checkpoint: PathLike | None = None, stop: int | None = None,
         keep_partial: bool = False) -> Any:
     """Learn the dynamics of data; `recipe` says of which kind.
 
@@ -195,6 +228,9 @@ def fit(data: Trajectories | Fields | PathLike | Sequence[Trajectories | PathLik
         trajectories, ``vd.GradientFlow()`` for fields.
     seed : int
         The same seed gives the same model.
+    progress : bool or callable, optional
+        True shows bars with the time left; a function is called with (done, total, what). An instance of a subclass of
+        `Progress` also hears how the fit converges.
     checkpoint : path, optional
         File that holds every finished round; a fit that was stopped or killed goes on from it, to the same bytes.
     stop : int, optional
@@ -212,22 +248,32 @@ def fit(data: Trajectories | Fields | PathLike | Sequence[Trajectories | PathLik
     from vid2dyn.dynamics.recipes.base import DEFAULT_DYNAMICS
     from vid2dyn.fitting import fit as learn
 
-    options = {"checkpoint": checkpoint, "stop": stop, "keep_partial": keep_partial}
     if isinstance(data, str | os.PathLike) and Path(data).suffix == ".fields":
         data = Fields.load(data)
     if recipe is None:
         recipe = part("dynamics", DEFAULT_DYNAMICS["fields" if isinstance(data, Fields) else "trajectories"])()
-    if isinstance(data, Fields):
-        return learn(data, recipe, seed=seed, progress=progress, **options)
+    about: AbstractContextManager[None] = nullcontext()
     if isinstance(data, list | tuple):
-        return learn([_tracks(one) for one in data], recipe, seed=seed, progress=progress, **options)
-    tracks = _tracks(data)  # type: ignore[arg-type]
-    with _about(tracks):
-        return learn(tracks, recipe, seed=seed, progress=progress, **options)
+        data = [_tracks(one) for one in data]
+    elif not isinstance(data, Fields):
+        data = _tracks(data)                          # type: ignore[arg-type]
+        about = _about(data)
+    with about, showing(progress) as progress:
+        return learn(data, recipe, seed=seed, progress=progress, checkpoint=checkpoint, stop=stop,
+                     keep_partial=keep_partial)
 
 
+@accepts("vid2dyn.analysis.comparison:compare")
 def compare(a: Trajectories, b: Trajectories, **options: Any) -> Comparison:
-    """RDF, MSD and VACF of two sets of tracks, each with error bars and relative RMSE."""
+    """RDF, MSD and VACF of two sets of tracks, each with error bars and relative RMSE.
+
+    Parameters
+    ----------
+    a, b : Trajectories
+        The reference, and what is judged. Both see the same camera: see `vid2dyn.analysis.compare`.
+    **options
+        Of the comparison.
+    """
     from vid2dyn.analysis import compare as put_side_by_side
 
     return put_side_by_side(a, b, **options)
@@ -282,7 +328,9 @@ def report(out: PathLike = "report.html", *, tracks: Trajectories | Fields, mode
                       truth=truth, title=title)
 
 
-def render(source: Any, renderer: Any = None, seed: int = 0, **options: Any) -> RenderedVideo:
+@accepts("vid2dyn.simulators.camera.rendered_video:render")
+def render(source: Any, renderer: Any = None, seed: int = 0, *, progress: ProgressLike = None,
+           **options: Any) -> RenderedVideo:
     """A simulation as a video whose truth is known; see `vid2dyn.simulators.render`.
 
     Parameters
@@ -293,12 +341,15 @@ def render(source: Any, renderer: Any = None, seed: int = 0, **options: Any) -> 
         Microscope and camera.
     seed : int
         Of the simulation and of the picture.
+    progress : bool or callable, optional
+        True shows bars with the time left; a function is called with (done, total, what).
     **options
         ``to="clip.tif"`` also writes the movie with its truth beside it.
     """
     from vid2dyn.simulators import render as draw
 
-    return draw(source, renderer, seed, **options)
+    with showing(progress) as progress:
+        return draw(source, renderer, seed, progress=progress, **options)
 
 
 @contextmanager

@@ -32,8 +32,7 @@ def budget(tracks: Any, model: Any = None, truth: Mapping[str, Any] | None = Non
     every = max(1, tracks.n_frames // frames)
     fluid, tracks = _fluid(tracks, model, truth or {})
     if tracks.entropy is not None and fluid is not None:
-        tell = {} if progress is None else {"progress": progress}
-        found = vd.analysis.thermodynamics(tracks, fluid, every=every, **tell)
+        found = vd.analysis.thermodynamics(tracks, fluid, every=every, progress=progress)
         momentum = np.linalg.norm(found.momentum, axis=1)
         return Budget(found.time, {
             "energy": (found.energy - found.energy[0], "change (energy)"),

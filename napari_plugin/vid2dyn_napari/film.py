@@ -23,7 +23,7 @@ SIZE = 640
 
 
 def write_film(path: str | os.PathLike[str], tracks: Any, *, video: Any = None, future: Any = None,
-               seconds_per_second: float | None = None, progress: Any = None) -> Path:
+               seconds_per_second: float | None = None, progress: vd.Progress = vd.core.progress.silent) -> Path:
     """Write an .mp4 (H.264), whole or not at all.
 
     Parameters
@@ -55,8 +55,7 @@ def write_film(path: str | os.PathLike[str], tracks: Any, *, video: Any = None, 
         stream = file.add_stream("libx264", rate=rate, options={"crf": "20"})
         stream.pix_fmt = "yuv420p"
         for k, frame in enumerate(frames):
-            if progress is not None:
-                progress(k, len(frames), "film")
+            progress(k, len(frames), "film")
             picture = np.concatenate([side.picture(frame, k) for side in sides], axis=1)
             if k == 0:
                 stream.width, stream.height = picture.shape[1], picture.shape[0]

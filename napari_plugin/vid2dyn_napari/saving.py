@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import vid2dyn as vd
-from vid2dyn_napari.session import Session, nothing
+from vid2dyn_napari.session import Session
 from vid2dyn_napari.writers import save_csv
 
 
@@ -32,7 +32,7 @@ def choices(session: Session) -> dict[str, str]:
 
 
 def write(session: Session, folder: str | os.PathLike[str], wanted: Iterable[str],
-          progress: Callable[[int, int, str], None] = nothing) -> list[Path]:
+          progress: vd.Progress = vd.core.progress.silent) -> list[Path]:
     """Write the wanted files into a folder, each whole or not at all; returns their paths.
 
     Raises
@@ -59,7 +59,7 @@ def write(session: Session, folder: str | os.PathLike[str], wanted: Iterable[str
     return [folder / name for name in wanted]
 
 
-def _one(session: Session, path: Path, progress: Callable[[int, int, str], None]) -> None:
+def _one(session: Session, path: Path, progress: vd.Progress) -> None:
     """One file, by its name."""
     kind = path.name
     if kind == "tracks.csv":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
@@ -17,9 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from vid2dyn_napari.worker import PATIENCE, Verb, in_words
-
-if TYPE_CHECKING:
-    from vid2dyn_napari.panel import Panel
+from vid2dyn_napari.workspace import Workspace
 
 _HEADER = ("QPushButton { border: none; border-radius: 3px; padding: 5px 6px; text-align: left; font-weight: bold;"
            " background: #414851; color: #f0f1f2; } QPushButton:checked { background: #3f63c8; }"
@@ -30,7 +28,8 @@ _TONES = {"error": "#ff8f8f", "note": "#ffd166", "good": "#9fe0b8", "": "#c3c8ce
 class Section(QWidget):
     """Base of all sections.
 
-    Subclasses set `title` and `help`, build their body in `__init__`, and overwrite `refresh`, which is called when the
+    A section knows the workspace, not the panel that shows it. Subclasses set `title` and `help`, build their body in
+    `__init__`, put the buttons that start something into `verbs`, and overwrite `refresh`, which is called when the
     session changed, and `leave`, which is called when the section is closed or the panel goes away.
     """
 
@@ -38,14 +37,16 @@ class Section(QWidget):
     help = ""
     opened = Signal(bool)
 
-    def __init__(self, panel: Panel, number: int) -> None:
+    def __init__(self, workspace: Workspace, number: int) -> None:
         super().__init__()
-        self.panel = panel
+        self.workspace = workspace
         self.header = QPushButton()
         self.header.setCheckable(True)
         self.header.setStyleSheet(_HEADER)
         self.header.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.number = number
+        self.verbs: dict[QPushButton, tuple[str, ...]] = {}
+        """Buttons that start a verb, and what has to be there for it (see `Session.ready`)."""
         self.content = QWidget()
         self.body = QVBoxLayout(self.content)
         self.body.setContentsMargins(6, 2, 4, 8)
@@ -130,7 +131,7 @@ class Section(QWidget):
         self.bar.setRange(0, 0)
         self.bar.setFormat(what)
         self.running.show()
-        worker = self.panel.worker
+        worker = self.workspace.worker
         worker.progressed.connect(self._progress)
 
         def over() -> None:
@@ -147,16 +148,16 @@ class Section(QWidget):
 
         def stopped() -> None:
             over()
-            self.panel.session.abandon()
+            self.workspace.session.abandon()
             self.say(cancelled if isinstance(cancelled, str) else cancelled(), "note")
 
         worker.run(verb, answer, failed, stopped, patience, grace)
-        self.panel.refresh_buttons()
+        self.workspace.refresh_buttons()
 
     def _cancel(self) -> None:
         self.bar.setRange(0, 0)
         self.bar.setFormat("stopping")
-        self.panel.worker.cancel()
+        self.workspace.worker.cancel()
 
     def _progress(self, done: int, total: int, what: str) -> None:
         self.bar.setRange(0, max(total, 1))

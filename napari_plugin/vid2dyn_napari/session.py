@@ -27,10 +27,6 @@ class Step:
     arguments: dict[str, Any] = field(default_factory=dict)
 
 
-def nothing(done: int, total: int, what: str) -> None:
-    """Progress that nobody watches."""
-
-
 class Session:
     """What is open, and how it came to be.
 
@@ -82,7 +78,7 @@ class Session:
             self.truth = dict(vd.load(beside).info.get("truth") or {})         # type: ignore[union-attr]
         return found
 
-    def simulate(self, simulator: Any, seed: int = 0, progress: Any = nothing) -> Any:
+    def simulate(self, simulator: Any, seed: int = 0, progress: Any = None) -> Any:
         """Simulate `Trajectories` or `Fields`; returns them."""
         version = self.version
         data = vd.simulate(simulator, seed, progress)
@@ -105,7 +101,7 @@ class Session:
             self.tracks = data
         self.truth = dict(data.info.get("truth") or {})
 
-    def track(self, settings: Any, progress: Any = nothing) -> Any:
+    def track(self, settings: Any, progress: Any = None) -> Any:
         """Find and link; when cancelled, the frames that are done are kept, with the settings that repeat them."""
         video = self._need("video", "Open a recording first: there is nothing to track.")
         version = self.version
@@ -118,7 +114,7 @@ class Session:
         self.tracks = tracks
         return tracks
 
-    def fit(self, recipe: Any, seed: int = 0, progress: Any = nothing, checkpoint: Any = None,
+    def fit(self, recipe: Any, seed: int = 0, progress: Any = None, checkpoint: Any = None,
             stop: int | None = None) -> Any:
         """Learn a model of the tracks or fields; when cancelled, the best so far is kept, and `checkpoint` holds what
         is done, so that the same call goes on from there."""
@@ -129,7 +125,7 @@ class Session:
         arguments = {"recipe": recipe, "seed": seed} | ({} if rounds is None else {"stop": rounds})
         return self._learned(model, Step("fit", arguments))
 
-    def rollout(self, steps: int | None = None, seed: int = 1, progress: Any = nothing, **options: Any) -> Any:
+    def rollout(self, steps: int | None = None, seed: int = 1, progress: Any = None, **options: Any) -> Any:
         """Run the model from the first frame on; as many frames as the data have if `steps` is None."""
         data, model = self.data, self._need("model", "Fit a model first, or open one: there is nothing to roll out.")
         of_fields = hasattr(model, "free_energy")

@@ -74,7 +74,7 @@ def fill(panel: Any, files: list[Path]) -> None:
         found = session.open(file)
         if video is not None and isinstance(found, vd.Trajectories):
             session.video = video                         # tracks and the recording they came from
-    panel.show_data()
+    panel.workspace.show_data()
     for name in ("Open",):
         if session.ready("video") or session.ready("data"):
             panel.sections[name].opened_now(session.video if session.ready("video") else session.data)

@@ -25,7 +25,7 @@ PATIENCE = 500
 Verb = Callable[[Any], Any]
 
 
-class Job(threading.Thread):
+class Job(threading.Thread, vd.Progress):
     """A verb in its thread; it is also the progress callback that the verb gets.
 
     Parameters
@@ -38,7 +38,7 @@ class Job(threading.Thread):
     """
 
     def __init__(self, verb: Verb, tell: Callable[[Job, str, Any], None]) -> None:
-        super().__init__(name="vid2dyn verb")
+        threading.Thread.__init__(self, name="vid2dyn verb")
         self.verb, self.tell = verb, tell
         self.stop = threading.Event()
         self.heard = threading.Event()
@@ -55,11 +55,11 @@ class Job(threading.Thread):
             self.tell(self, "progress", (done, total, what))
 
     def converging(self, step: int, left: float, what: str) -> None:
-        """How far a fit still is from its end, for the live curve; see `vid2dyn.core.progress.converging`."""
+        """How far a fit still is from its end, for the live curve; see `vd.Progress`."""
         self.tell(self, "converging", (step, left, what))
 
     def likelihood(self, step: int, train: float, held_out: float, what: str) -> None:
-        """What a fit is worth so far, for the live curves; see `vid2dyn.core.progress.likelihood`."""
+        """What a fit is worth so far, for the live curves; see `vd.Progress`."""
         self.tell(self, "judged", (step, train, held_out, what))
 
     def run(self) -> None:

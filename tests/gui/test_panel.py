@@ -69,7 +69,7 @@ def test_the_whole_way(panel: Any, qtbot: Any, tmp_path: Path, monkeypatch: pyte
     checked = section(panel, "Track and check")
     assert "D = 0." in checked.result.text()
     assert set(checked.canvas.cuts) == {"mass", "size", "ecc"}
-    assert panel.ours["tracks"].data.shape[1] == 4
+    assert panel.workspace.ours["tracks"].data.shape[1] == 4
 
     fit = section(panel, "Fit")
     click(qtbot, fit.fit_button)
@@ -80,15 +80,15 @@ def test_the_whole_way(panel: Any, qtbot: Any, tmp_path: Path, monkeypatch: pyte
     roll = section(panel, "Roll out")
     click(qtbot, roll.run_button)
     done(qtbot, panel)
-    assert {"model", "model particles"} <= set(panel.ours), roll.message.text()
-    data, model = panel.ours["tracks"], panel.ours["model"]
+    assert {"model", "model particles"} <= set(panel.workspace.ours), roll.message.text()
+    data, model = panel.workspace.ours["tracks"], panel.workspace.ours["model"]
     assert model.scale[0] == pytest.approx(1 / 80), "one slider of seconds for data and model"
     assert model.translate[-1] > data.data[:, 3].max() * data.scale[-1], "beside the data"
     panel.viewer.dims.set_current_step(0, 30)
-    assert panel.time == pytest.approx(30 / 80)
+    assert panel.workspace.time == pytest.approx(30 / 80)
     assert panel.viewer.dims.axis_labels[0] == panel.viewer.canvas.overlays.text.text == "0.375 s", "time on the slider"
     future = panel.session.future
-    assert len(panel.ours["model particles"].data) == (future.frame == 30).sum()
+    assert len(panel.workspace.ours["model particles"].data) == (future.frame == 30).sum()
 
     export = section(panel, "Export")
     export.folder.setText("")
@@ -109,24 +109,25 @@ def test_live_preview_follows_settings_and_slider(panel: Any, qtbot: Any) -> Non
     open_clip(qtbot, panel)
     detect = section(panel, "Detect")
     type_in(qtbot, detect.form.fields["diameter"], "9")
-    qtbot.waitUntil(lambda: "preview" in panel.ours, timeout=LONG)
+    qtbot.waitUntil(lambda: "preview" in panel.workspace.ours, timeout=LONG)
     exact = vd.tracking.detector(vd.tracking.Track(diameter=9, minmass=0.0))
-    first = panel.ours["preview"].data.copy()
+    first = panel.workspace.ours["preview"].data.copy()
     assert len(first) == pytest.approx(len(exact(panel.session.video[0])), abs=3)
     panel.viewer.dims.set_current_step(0, 50)
     qtbot.waitUntil(lambda: "frame 50" in detect.message.text(), timeout=LONG)
-    assert panel.ours["preview"].data.shape != first.shape or not np.allclose(panel.ours["preview"].data, first)
+    now = panel.workspace.ours["preview"].data
+    assert now.shape != first.shape or not np.allclose(now, first)
     type_in(qtbot, detect.form.fields["minmass"], "100000")
     qtbot.waitUntil(lambda: detect.message.text().startswith("0 particles"), timeout=LONG)
     type_in(qtbot, detect.form.fields["diameter"], "10")
     qtbot.waitUntil(lambda: "odd number" in detect.message.text(), timeout=LONG)
-    assert "preview" not in panel.ours
+    assert "preview" not in panel.workspace.ours
     type_in(qtbot, detect.form.fields["diameter"], "11")
     detect.form.fields["minmass"].edit.clear()
     detect.soon()
-    qtbot.waitUntil(lambda: "preview" in panel.ours, timeout=LONG)
+    qtbot.waitUntil(lambda: "preview" in panel.workspace.ours, timeout=LONG)
     detect.unfold(False)
-    assert "preview" not in panel.ours, "no preview behind a closed section"
+    assert "preview" not in panel.workspace.ours, "no preview behind a closed section"
 
 
 def test_cancel_in_mid_track_keeps_what_is_done(panel: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +183,7 @@ def test_a_fit_shows_how_it_converges_and_goes_on_after_a_cancel(panel: Any, qtb
                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
     gas = vd.simulators.SDPD(n_particles=100, frames=4, box_length=0.6, equilibration=2)
     panel.session.simulate(gas, seed=0)
-    panel.show_data()
+    panel.workspace.show_data()
     fit = section(panel, "Fit")
     assert fit.kind.currentText() == "Metriplectic", "these data have velocities"
     assert fit.form.values() == {"cutoff": gas.cutoff, "mass": gas.mass}
@@ -220,7 +221,7 @@ def test_stop_keeps_the_best_and_resume_ends_as_if_nothing_had_been(panel: Any, 
     simulator = vd.simulators.Arrhenius(kernel=(1.0,), sites=100, realisations=100) if what == "fields" else \
         vd.simulators.Brownian(n_particles=50, frames=60, box_length=10.0, pair=vd.simulators.Yukawa())
     panel.session.simulate(simulator, seed=0)
-    panel.show_data()
+    panel.workspace.show_data()
     fit = section(panel, "Fit")
     if what == "particles":
         type_in(qtbot, fit.form.fields["cutoff"], "3.0")
@@ -406,7 +407,7 @@ def test_lattice_from_sample_to_profiles(panel: Any, qtbot: Any, monkeypatch: py
     click(qtbot, roll.run_button)
     done(qtbot, panel)
     assert roll.lattice is not None, roll.message.text()
-    places = {name: panel.ours[name] for name in ("density", "model")}
+    places = {name: panel.workspace.ours[name] for name in ("density", "model")}
     heights = {name: layer.scale[1] * (layer.data.shape[1] - 1) for name, layer in places.items()}
     spans = {"density": np.ptp(panel.session.fields.times), "model": np.ptp(panel.session.future.times)}
     assert heights["density"] / heights["model"] == pytest.approx(spans["density"] / spans["model"], rel=0.02), \
@@ -490,7 +491,7 @@ def test_view_opens_a_run(make_napari_viewer: Any, qtbot: Any, tmp_path: Path) -
     fill(panel, members(tmp_path))
     done(qtbot, panel)
     assert panel.session.ready("tracks", "model", "future")
-    assert {"tracks", "model"} <= set(panel.ours), [s.message.text() for s in panel.sections.values()]
+    assert {"tracks", "model"} <= set(panel.workspace.ours), [s.message.text() for s in panel.sections.values()]
     panel.stop()
 
 

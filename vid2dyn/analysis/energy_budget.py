@@ -13,7 +13,7 @@ import numpy as np
 
 from vid2dyn.analysis.space import box_at, close_pairs, frames_of, recorded_velocities
 from vid2dyn.core.errors import DataError
-from vid2dyn.core.progress import Progress, silent
+from vid2dyn.core.progress import ProgressLike, showing
 from vid2dyn.data.box import Box
 from vid2dyn.data.trajectories import Trajectories
 
@@ -147,7 +147,7 @@ def states(tracks: Trajectories, fluid: Fluid, every: int, what: str):  # type: 
                     vector / np.maximum(r, 1e-300)[:, None])
 
 
-def thermodynamics(tracks: Trajectories, fluid: Fluid, every: int = 1, progress: Progress = silent) -> Thermodynamics:
+def thermodynamics(tracks: Trajectories, fluid: Fluid, every: int = 1, progress: ProgressLike = None) -> Thermodynamics:
     """Energy, entropy, momentum, temperatures and pressure of every `every`-th frame.
 
     Parameters
@@ -156,6 +156,8 @@ def thermodynamics(tracks: Trajectories, fluid: Fluid, every: int = 1, progress:
         With velocities and entropies.
     fluid : Fluid
         For example ``vd.simulators.SDPD.of(tracks)``.
+    progress : bool or callable, optional
+        True shows bars with the time left; a function is called with (done, total, what).
 
     Raises
     ------
@@ -173,14 +175,15 @@ def thermodynamics(tracks: Trajectories, fluid: Fluid, every: int = 1, progress:
     rows: list[tuple[float, ...]] = []
     momenta = []
     total = tracks.n_frames
-    for state in states(tracks, fluid, every, "thermodynamics"):
-        n, dim = state.v.shape
-        kinetic = 0.5 * fluid.mass * float((state.v**2).sum())
-        volume = 1 / state.d
-        rows.append((state.frame * tracks.units.dt, kinetic, float(np.sum(fluid.internal_energy(state.S, volume))),
-                     float(state.S.sum()), 2 * kinetic / (dim * max(n - 1, 1)), float(state.T.mean()),
-                     float(np.mean(fluid.pressure(state.S, volume))), float(state.d.mean()), n))
-        momenta.append(fluid.mass * state.v.sum(axis=0))
-        progress(min(len(rows) * every, total), total, "thermodynamics")
+    with showing(progress) as progress:
+        for state in states(tracks, fluid, every, "thermodynamics"):
+            n, dim = state.v.shape
+            kinetic = 0.5 * fluid.mass * float((state.v**2).sum())
+            volume = 1 / state.d
+            rows.append((state.frame * tracks.units.dt, kinetic, float(np.sum(fluid.internal_energy(state.S, volume))),
+                         float(state.S.sum()), 2 * kinetic / (dim * max(n - 1, 1)), float(state.T.mean()),
+                         float(np.mean(fluid.pressure(state.S, volume))), float(state.d.mean()), n))
+            momenta.append(fluid.mass * state.v.sum(axis=0))
+            progress(min(len(rows) * every, total), total, "thermodynamics")
     time, kinetic_, internal, entropy, kinetic_T, T, P, d, number = np.array(rows).T
     return Thermodynamics(time, kinetic_, internal, entropy, np.array(momenta), kinetic_T, T, P, d, number.astype(int))

@@ -9,7 +9,7 @@ import numpy as np
 
 from vid2dyn.analysis.pair_counts import pair_counts
 from vid2dyn.core.errors import ConfigError, DataError
-from vid2dyn.core.progress import Progress, silent
+from vid2dyn.core.progress import ProgressLike, showing
 from vid2dyn.data.trajectories import Trajectories
 
 _MARGIN_SHARE = 0.1
@@ -52,7 +52,7 @@ class RDF:
 
 
 def rdf(tracks: Trajectories, r_max: float | None = None, bins: int = 50, *, region: Sequence[float] | None = None,
-        progress: Progress = silent) -> RDF:
+        progress: ProgressLike = None) -> RDF:
     """Radial distribution function of all detections, averaged over frames.
 
     g(r) is the number of pairs in a shell over the number among the same particles without correlation,
@@ -76,6 +76,8 @@ def rdf(tracks: Trajectories, r_max: float | None = None, bins: int = 50, *, reg
         Edges [µm] of a rectangular region, in the order of the axes, that particles fill evenly, in place of the
         field of view. Detectors leave a margin empty along the edges of a frame, so of a field of view only the part
         up to the outermost detections is used (at most 10 % of a side is given up).
+    progress : bool or callable, optional
+        True shows bars with the time left; a function is called with (done, total, what).
 
     Raises
     ------
@@ -106,7 +108,8 @@ def rdf(tracks: Trajectories, r_max: float | None = None, bins: int = 50, *, reg
         raise ConfigError(f"rdf(r_max={r_max:g} µm, bins={bins}): r_max lies between 0 and {allowed:g} µm ("
                           f"{'half the shortest edge of the box' if periodic else 'the shorter side of the region'}).")
     edges = np.linspace(0.0, r_max, bins + 1)
-    found = pair_counts(tracks, edges, progress)
+    with showing(progress) as progress:
+        found = pair_counts(tracks, edges, progress)
     pairs = found.number * (found.number - 1.0) / 2
     if pairs.sum() == 0:
         raise DataError("No frame has two particles, so there is no pair to measure g(r) from.")

@@ -8,7 +8,7 @@ import numpy as np
 
 from vid2dyn.analysis.energy_budget import Fluid, State, states
 from vid2dyn.core.errors import DataError
-from vid2dyn.core.progress import Progress, silent
+from vid2dyn.core.progress import ProgressLike, showing
 from vid2dyn.data.box import LeesEdwards
 from vid2dyn.data.trajectories import Trajectories
 
@@ -63,7 +63,7 @@ class Stress:
         return float(values.mean()), float(blocks.std(ddof=1) / np.sqrt(len(blocks)))
 
 
-def stress(tracks: Trajectories, fluid: Fluid, every: int = 1, progress: Progress = silent) -> Stress:
+def stress(tracks: Trajectories, fluid: Fluid, every: int = 1, progress: ProgressLike = None) -> Stress:
     """Stress tensor of every `every`-th frame, in a periodic or sheared box.
 
     Parameters
@@ -72,6 +72,8 @@ def stress(tracks: Trajectories, fluid: Fluid, every: int = 1, progress: Progres
         With velocities and entropies.
     fluid : Fluid
         For example ``vd.simulators.SDPD.of(tracks)``.
+    progress : bool or callable, optional
+        True shows bars with the time left; a function is called with (done, total, what).
 
     Raises
     ------
@@ -91,10 +93,11 @@ def stress(tracks: Trajectories, fluid: Fluid, every: int = 1, progress: Progres
                         "trajectories a Periodic or LeesEdwards box.")
     volume = float(np.prod(tracks.box.lengths))
     time, parts = [], []
-    for state in states(tracks, fluid, every, "stress"):
-        time.append(state.frame * tracks.units.dt)
-        parts.append(-np.array([_kinetic(state, fluid), _pressure(state, fluid), _friction(state, fluid)]) / volume)
-        progress(min(len(time) * every, tracks.n_frames), tracks.n_frames, "stress")
+    with showing(progress) as progress:
+        for state in states(tracks, fluid, every, "stress"):
+            time.append(state.frame * tracks.units.dt)
+            parts.append(-np.array([_kinetic(state, fluid), _pressure(state, fluid), _friction(state, fluid)]) / volume)
+            progress(min(len(time) * every, tracks.n_frames), tracks.n_frames, "stress")
     kinetic, pressure, friction = np.moveaxis(np.array(parts), 1, 0)
     rate = tracks.box.shear_rate if isinstance(tracks.box, LeesEdwards) else 0.0
     return Stress(np.array(time), kinetic, pressure, friction, rate)

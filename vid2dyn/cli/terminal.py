@@ -8,12 +8,11 @@ import threading
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import typer
 
 from vid2dyn.core.errors import Vid2DynError
-from vid2dyn.core.progress import Cancelled, Progress, silent
+from vid2dyn.core.progress import Cancelled, Progress, showing
 
 _lines: list[str] = []
 
@@ -36,25 +35,9 @@ def printed_at_the_end() -> Iterator[None]:
 
 @contextmanager
 def bars(quiet: bool) -> Iterator[Progress]:
-    """A progress callback that shows one bar for each step, with the time left, on standard error."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield silent
-        return
-    with Bars(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-              TimeRemainingColumn(elapsed_when_finished=True), console=console, redirect_stdout=False) as shown:
-        tasks: dict[str, Any] = {}
-
-        def show(done: int, total: int, what: str) -> None:
-            if what not in tasks:
-                tasks[what] = shown.add_task(what, total=total)
-            shown.update(tasks[what], completed=done, total=total)
-
-        yield show
+    """One bar for each step, with the time left, on standard error."""
+    with showing(not quiet) as progress:
+        yield progress
 
 
 NOT_WITHIN = ("numba", "llvmlite", "ctypes", "importlib._bootstrap")

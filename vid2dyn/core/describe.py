@@ -21,6 +21,36 @@ from vid2dyn.core.config import settings
 _ENTRY = re.compile(r"^(?P<names>\w+(?:\s*,\s*\w+)*)\s*:\s*(?P<kind>.*)$")
 
 
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One entry of a numpy-style list: names that share a description, their type, and the lines of the text."""
+
+    names: tuple[str, ...]
+    kind: str
+    lines: list[str]
+
+
+def described(text: str) -> list[Entry]:
+    r"""What a numpy-style docstring lists under Parameters and Attributes, in order.
+
+    >>> described("Sum.\n\nParameters\n----------\na, b : float\n    Summands.")
+    [Entry(names=('a', 'b'), kind='float', lines=['Summands.'])]
+    """
+    found: list[Entry] = []
+    inside = False
+    lines = inspect.cleandoc(text).splitlines()
+    for line, following in zip(lines, lines[1:] + [""]):
+        if line and following and set(following) == {"-"}:
+            inside = line.strip() in ("Parameters", "Attributes")
+        elif inside and line.strip() and set(line) != {"-"}:
+            entry = _ENTRY.match(line)
+            if entry:
+                found.append(Entry(tuple(name.strip() for name in entry["names"].split(",")), entry["kind"], []))
+            elif line.startswith(" ") and found:
+                found[-1].lines.append(line.strip())
+    return found
+
+
 def setting_help(cls: type) -> dict[str, str]:
     """Setting name -> what its class says about it (numpy-style docstring), one line each.
 
@@ -30,25 +60,8 @@ def setting_help(cls: type) -> dict[str, str]:
     >>> setting_help(Units)["frames_per_second"]
     'Frame rate [1/s].'
     """
-    described: dict[str, list[str]] = {}
-    current: list[str] = []
-    inside = False
-    lines = inspect.cleandoc(cls.__doc__ or "").splitlines()
-    for line, following in zip(lines, lines[1:] + [""]):
-        if line and following and set(following) == {"-"}:
-            inside = line.strip() in ("Parameters", "Attributes")
-            current = []
-            continue
-        if not inside or not line.strip() or set(line) == {"-"}:
-            continue
-        entry = _ENTRY.match(line)
-        if entry:
-            current = []
-            for name in entry["names"].split(","):
-                described[name.strip()] = current
-        elif line.startswith(" "):
-            current.append(line.strip())
-    return {name: " ".join(described.get(name, [])) for name in settings(cls)}
+    texts = {name: " ".join(entry.lines) for entry in described(cls.__doc__ or "") for name in entry.names}
+    return {name: texts.get(name, "") for name in settings(cls)}
 
 
 def type_name(hint: Any) -> str:

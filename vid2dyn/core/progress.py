@@ -1,66 +1,139 @@
-"""How long work tells the outside how far it is, and how the outside stops it.
+"""How long work reports how far it is, and how the caller stops it.
 
-A long function takes `progress: Progress = silent` and calls `progress(done, total, what)`.
-The command line shows a bar with the time left, napari a progress widget, tests a list.
-To cancel, the callback raises `Cancelled`; the function then leaves nothing half-written.
+A long function takes `progress` and opens it at its door::
+
+    with showing(progress) as progress:
+        ...
+        progress(done, total, "linking")
+
+A user gives True for bars with the time left, None or False for silence, a plain function of (done, total, what), or
+an instance of a subclass of `Progress`. Within the package it is always a `Progress`. To cancel, it raises `Cancelled`;
+the function then leaves nothing half-written.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+from vid2dyn.core.errors import ConfigError
 
 
 class Cancelled(Exception):
     """Raised by a progress callback to stop the work; not an error."""
 
 
-class Progress(Protocol):
-    """`progress(done, total, what)`: `done` of `total` units of the step named `what` are finished."""
+class Progress:
+    """What long work calls while it goes on; every method of this class does nothing.
 
-    def __call__(self, done: int, total: int, what: str) -> None: ...
+    A subclass overrides what it wants to know. All methods are called in the thread that does the work.
 
-
-def converging(progress: Progress, step: int, left: float, what: str) -> None:
-    """Tell a callback that draws curves how far a fit still is from its end.
-
-    Called by iterative fits beside `progress`; a callback that wants it has a method ``converging(step, left, what)``,
-    with `what` saying in which sense: "nats left to gain", "relative correction". Others hear nothing.
-
-    >>> class Chart:
-    ...     def __call__(self, done, total, what): ...
-    ...     def converging(self, step, left, what): print(step, left, what)
-    >>> converging(Chart(), 3, 0.25, "relative correction")
-    3 0.25 relative correction
-    >>> converging(silent, 3, 0.25, "relative correction")
+    >>> class Chart(Progress):
+    ...     def likelihood(self, step, train, held_out, what):
+    ...         print(f"{what}, round {step}: {train} {held_out}")
+    >>> chart = Chart()
+    >>> chart(3, 10, "fit")
+    >>> chart.likelihood(1, 1.5, 1.4, "fit")
+    fit, round 1: 1.5 1.4
     """
-    tell = getattr(progress, "converging", None)
-    if tell is not None:
-        tell(step, left, what)
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        """`done` of `total` units of the step named `what` are finished; raise `Cancelled` here to stop the work."""
+
+    def converging(self, step: int, left: float, what: str) -> None:
+        """How far a fit is from its end after iteration `step`.
+
+        `what` says in which sense `left` is meant: "nats left to gain", "relative correction of the forces".
+        """
+
+    def likelihood(self, step: int, train: float, held_out: float, what: str) -> None:
+        """Log-likelihoods of one datum [nats] after iteration `step` of the fit named `what`.
+
+        `train` is of the data learned from, `held_out` of data that this iteration's numbers have not seen.
+        """
+
+    @property
+    def wants_likelihood(self) -> bool:
+        """Whether `likelihood` does anything: where it is costly, it is computed only then."""
+        return type(self).likelihood is not Progress.likelihood
+
+    def close(self) -> None:
+        """The work is over: done, failed or cancelled."""
 
 
-def likelihood(progress: Progress, step: int, train: float, held_out: float, what: str) -> None:
-    """Tell a callback that draws curves what a fit is worth after `step` iterations.
+silent = Progress()
+"""The progress that shows nothing."""
 
-    `train` and `held_out` are log-likelihoods of one datum [nats], of data learned from and of data that this
-    iteration's numbers have not seen; `what` names the fit. A callback that wants them has a method
-    ``likelihood(step, train, held_out, what)``; others hear nothing.
+ProgressLike: TypeAlias = Progress | Callable[[int, int, str], Any] | bool | None
+"""What a public function takes as `progress`."""
 
-    >>> class Chart:
-    ...     def __call__(self, done, total, what): ...
-    ...     def likelihood(self, step, train, held_out, what): print(step, train, held_out, what)
-    >>> likelihood(Chart(), 1, 1.5, 1.4, "fit")
-    1 1.5 1.4 fit
-    >>> likelihood(silent, 1, 1.5, 1.4, "fit")
+
+class _Plain(Progress):
+    """A function of (done, total, what) as a `Progress`; methods `converging` and `likelihood` are used if there."""
+
+    def __init__(self, function: Callable[[int, int, str], Any]) -> None:
+        self.function = function
+        self.others = {name: getattr(function, name) for name in ("converging", "likelihood")
+                       if hasattr(function, name)}
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        self.function(done, total, what)
+
+    def converging(self, step: int, left: float, what: str) -> None:
+        if "converging" in self.others:
+            self.others["converging"](step, left, what)
+
+    def likelihood(self, step: int, train: float, held_out: float, what: str) -> None:
+        if "likelihood" in self.others:
+            self.others["likelihood"](step, train, held_out, what)
+
+    @property
+    def wants_likelihood(self) -> bool:
+        return "likelihood" in self.others
+
+
+def as_progress(value: ProgressLike) -> Progress:
+    """The `Progress` that a user means.
+
+    Parameters
+    ----------
+    value : bool, None, callable or Progress
+        True shows bars where there is somebody to see them: standard error is a terminal, or a notebook runs the code.
+        None and False show nothing. A `Progress` is itself, and a function of (done, total, what) is called.
+
+    Raises
+    ------
+    ConfigError
+        If it is none of these.
+
+    Examples
+    --------
+    >>> as_progress(None) is silent, as_progress(False) is silent
+    (True, True)
+    >>> as_progress(lambda done, total, what: print(done, "of", total, what))(1, 2, "frames")
+    1 of 2 frames
     """
-    tell = getattr(progress, "likelihood", None)
-    if tell is not None:
-        tell(step, train, held_out, what)
+    if value is None or value is False:
+        return silent
+    if value is True:
+        from vid2dyn.core.bars import bars
+
+        return bars()
+    if isinstance(value, Progress):
+        return value
+    if not callable(value) or isinstance(value, type):
+        raise ConfigError(f"progress = {value!r}: give True for bars, False for none, a function of (done, total, "
+                          "what), or an instance of a subclass of vd.Progress.")
+    return _Plain(value)
 
 
-def listens(progress: Progress, to: str) -> bool:
-    """Whether a callback has the method `to`, so that what it costs to tell is not spent in vain."""
-    return hasattr(progress, to)
-
-
-def silent(done: int, total: int, what: str) -> None:
-    """The progress callback that shows nothing."""
+@contextmanager
+def showing(value: ProgressLike) -> Iterator[Progress]:
+    """The `Progress` that a user means, for the length of a block; bars made here are closed however the block ends."""
+    progress = as_progress(value)
+    try:
+        yield progress
+    finally:
+        if value is True:
+            progress.close()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vid2dyn.core.errors import ConfigError
-from vid2dyn.core.progress import Progress, likelihood
+from vid2dyn.core.progress import Progress
 
 
 @dataclass(eq=False)
@@ -17,7 +17,7 @@ class Course:
     Examples
     --------
     >>> course = Course("fit")
-    >>> course.tell(lambda done, total, what: None, 1.0, 0.9)
+    >>> course.tell(Progress(), 1.0, 0.9)
     >>> course.report()
     {'what': 'fit', 'train': [1.0], 'held_out': [0.9]}
     """
@@ -35,7 +35,7 @@ class Course:
         """One more round is done."""
         self.train.append(float(train))
         self.held_out.append(float(held_out))
-        likelihood(progress, self.rounds, self.train[-1], self.held_out[-1], self.what)
+        progress.likelihood(self.rounds, self.train[-1], self.held_out[-1], self.what)
 
     def again(self, progress: Progress, train: Sequence[float], held_out: Sequence[float]) -> None:
         """What a checkpoint remembers."""

@@ -10,7 +10,7 @@ from scipy.special import ndtri
 
 from vid2dyn.core.describe import with_error
 from vid2dyn.core.errors import DataError, ModelError
-from vid2dyn.core.progress import Progress, silent
+from vid2dyn.core.progress import ProgressLike, showing
 from vid2dyn.data.box import Box, Free, Periodic
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.dynamics.base import Overdamped
@@ -182,7 +182,7 @@ class BrownianModel(Model):
     # ---------------------------------------------------------------- running it
 
     def rollout(self, tracks: Trajectories, steps: int = 1000, seed: int = 0, *, observed: bool = True,
-                progress: Progress = silent) -> Trajectories:
+                progress: ProgressLike = None) -> Trajectories:
         """Run the model from the first frame of `tracks`.
 
         Parameters
@@ -194,6 +194,8 @@ class BrownianModel(Model):
         observed : bool
             Show positions as the camera would: averaged over the exposure, with localisation noise; compare these
             with data. False: exact positions at the start of each frame.
+        progress : bool or callable, optional
+            True shows bars with the time left; a function is called with (done, total, what).
 
         A recording with a field of view becomes a periodic box of that size, so that as many particles leave as enter.
         Where mobility depends on a structural variable, every particle keeps the value it starts with.
@@ -219,15 +221,16 @@ class BrownianModel(Model):
         motion, camera = np.random.default_rng(seed).spawn(2)
         out = []
         done = 0
-        while done < steps:
-            progress(done, steps, "rollout")
-            count = min(steps - done, 200)
-            paths = brownian_paths(frozen, start, space, dt=units.dt, frames=count + 1, exposure=units.exposure or 0.0,
-                                   generators=[motion])
-            out.append((paths.average if observed else paths.instant)[0, :count])
-            start = paths.instant[0, count]
-            done += count
-        progress(steps, steps, "rollout")
+        with showing(progress) as progress:
+            while done < steps:
+                progress(done, steps, "rollout")
+                count = min(steps - done, 200)
+                paths = brownian_paths(frozen, start, space, dt=units.dt, frames=count + 1,
+                                       exposure=units.exposure or 0.0, generators=[motion])
+                out.append((paths.average if observed else paths.instant)[0, :count])
+                start = paths.instant[0, count]
+                done += count
+            progress(steps, steps, "rollout")
         path = origin + stretch[:, None] * np.concatenate(out)
         sigma = self.localisation_error() if observed else 0.0
         path = path + sigma * camera.standard_normal(path.shape)

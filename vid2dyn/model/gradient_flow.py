@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from vid2dyn.core.errors import DataError, ModelError
-from vid2dyn.core.progress import Progress, silent
+from vid2dyn.core.progress import ProgressLike, showing
 from vid2dyn.data.fields import Fields
 from vid2dyn.dynamics.terms.even_kernels import EvenKernels
 from vid2dyn.dynamics.terms.landscape import DensityFunction, DensityNetwork, DensityShape, Landscape
@@ -167,7 +167,7 @@ class GradientFlowModel(Model):
                 f"{float(self.mobility(middle)):.4g}, f'' = {float(self.curvature(middle)):.4g} kT>")
 
     def rollout(self, fields: Fields, steps: int = 100, seed: int = 0, *, dt: float | None = None,
-                cells: int | None = None, noise: bool = False, progress: Progress = silent) -> Fields:
+                cells: int | None = None, noise: bool = False, progress: ProgressLike = None) -> Fields:
         """Run the model from the mean first field of every start.
 
         Parameters
@@ -181,6 +181,8 @@ class GradientFlowModel(Model):
             Of the ring; default: as the fields have. They must divide the fields' cells.
         noise : bool
             One fluctuating realisation (seed) instead of the mean flow.
+        progress : bool or callable, optional
+            True shows bars with the time left; a function is called with (done, total, what).
 
         Raises
         ------
@@ -205,11 +207,12 @@ class GradientFlowModel(Model):
                              f"has seen {low:.3g} to {high:.3g}. Learn from starts that cover them.")
         sites = float(self.arrays["sites"][0]) / cells
         out = []
-        for s, rho in enumerate(first):
-            progress(s, len(first), "rollout")
-            rng = np.random.default_rng([seed, s])
-            out.append(fluctuate(self.landscape, rho, times, sites, rng) if noise
-                       else flow(self.landscape, rho, times))
-        progress(len(first), len(first), "rollout")
+        with showing(progress) as progress:
+            for s, rho in enumerate(first):
+                progress(s, len(first), "rollout")
+                rng = np.random.default_rng([seed, s])
+                out.append(fluctuate(self.landscape, rho, times, sites, rng) if noise
+                           else flow(self.landscape, rho, times))
+            progress(len(first), len(first), "rollout")
         return Fields(np.array(out), times, np.unique(fields.starts), {"rollout": {"seed": seed, "recipe": self.recipe,
                                                                                    "noise": noise}})

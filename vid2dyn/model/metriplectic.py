@@ -12,7 +12,7 @@ from scipy.special import ndtri
 
 from vid2dyn.core.describe import with_error
 from vid2dyn.core.errors import DataError, ModelError
-from vid2dyn.core.progress import Progress, silent
+from vid2dyn.core.progress import ProgressLike, showing
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.dynamics.fluid.frozen import FrozenFluid
 from vid2dyn.dynamics.fluid.functions import fluid_of, radial, transport
@@ -254,7 +254,7 @@ class MetriplecticModel(Model):
         return fluid_of(self.arrays["theta"], self.layout).freeze(entropy, log_volume)
 
     def rollout(self, tracks: Trajectories, steps: int | None = None, seed: int = 0, *, substeps: int | None = None,
-                noise: bool = True, exact: bool = False, progress: Progress = silent) -> Trajectories:
+                noise: bool = True, exact: bool = False, progress: ProgressLike = None) -> Trajectories:
         """Run the fluid from the first frame of `tracks` on, at their frame rate and in their space.
 
         Parameters
@@ -269,6 +269,8 @@ class MetriplecticModel(Model):
             False: kB = 0.
         exact : bool
             The discrete gradient, which conserves energy to rounding, in place of Verlet.
+        progress : bool or callable, optional
+            True shows bars with the time left; a function is called with (done, total, what).
 
         Raises
         ------
@@ -292,8 +294,9 @@ class MetriplecticModel(Model):
             substeps = max(1, math.ceil(data.dt * fastest / (0.1 * layout.cutoff)))
         first = FluidFrame(data.position[0], data.velocity[0], S, data.box.after(data.first_frame * data.dt))
         settings = FluidRollout(data.dt / substeps, "exact" if exact else "verlet", noise=noise)
-        paths = fluid_paths(frozen, first, settings, steps=steps * substeps, every=substeps, seed=seed,
-                            progress=progress)
+        with showing(progress) as progress:
+            paths = fluid_paths(frozen, first, settings, steps=steps * substeps, every=substeps, seed=seed,
+                                progress=progress)
         info = {"rollout": {"seed": seed, "substeps": substeps, "recipe": self.recipe}}
         return Trajectories.from_dense(paths.position, tracks.units, velocity=paths.velocity, entropy=paths.entropy,
                                        box=first.box, info=info)

@@ -34,7 +34,7 @@ from vid2dyn import __version__, pipeline
 from vid2dyn.core.config import recipe, settings
 from vid2dyn.core.errors import ConfigError, DataError, Vid2DynError
 from vid2dyn.core.files import atomic, sha256
-from vid2dyn.core.progress import Progress, silent
+from vid2dyn.core.progress import Progress, as_progress, silent
 from vid2dyn.runs.stages import fingerprint
 from vid2dyn.tracking import Track
 from vid2dyn.tracking.assemble import linked_features, write_tracks
@@ -297,7 +297,7 @@ def _units() -> dict[str, Any]:
 
 def _from(progress: Progress, done: int, total: int) -> Progress:
     """`progress` of a part as that of the whole."""
-    return lambda now, of, what: progress(done + now, total, what)
+    return as_progress(lambda now, of, what: progress(done + now, total, what))
 
 
 def _parts_of(out: str | os.PathLike[str], parts: str | os.PathLike[str] | None) -> Path:

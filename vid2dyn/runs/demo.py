@@ -21,7 +21,7 @@ from vid2dyn.core.errors import ConfigError, DataError
 from vid2dyn.runs.experiment import read
 from vid2dyn.reports.headline import estimate
 from vid2dyn.runs.one import one_movie
-from vid2dyn.core.progress import Progress, silent
+from vid2dyn.core.progress import ProgressLike, showing
 from vid2dyn.reports.sections.pair_energy import true_potential
 from vid2dyn.analysis.detection_score import score
 
@@ -64,13 +64,15 @@ class Demo:
         return "\n".join([head, *map(str, self.rows), *notes, f"report page: {self.report}"])
 
 
-def demo(out: str | os.PathLike[str] = "vid2dyn_demo", progress: Progress = silent) -> Demo:
+def demo(out: str | os.PathLike[str] = "vid2dyn_demo", progress: ProgressLike = None) -> Demo:
     """Run the demonstration and compare with the truth.
 
     Parameters
     ----------
     out : path
         Folder for tracks, model, rollout and ``report.html``; made if absent, resumed if not empty.
+    progress : bool or callable, optional
+        True shows bars with the time left; a function is called with (done, total, what).
 
     Returns
     -------
@@ -95,7 +97,8 @@ def demo(out: str | os.PathLike[str] = "vid2dyn_demo", progress: Progress = sile
     positions = SAMPLE_DATA / "clip.truth.parquet"
     source = dataclasses.replace(experiment.sources[0], truth=truth, true_positions=positions)
     folder = Path(out)
-    outcome = one_movie(dataclasses.replace(experiment, sources=(source,)), source, folder, progress)
+    with showing(progress) as progress:
+        outcome = one_movie(dataclasses.replace(experiment, sources=(source,)), source, folder, progress)
     tracks, model = pipeline.load(folder / "tracks.parquet"), pipeline.load(folder / "model.vid2dyn")
     assert outcome.report is not None
     warnings = (*tracks.info.get("warnings", ()), *model.report.get("warnings", ()))  # type: ignore[union-attr]

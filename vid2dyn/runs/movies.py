@@ -20,12 +20,12 @@ from vid2dyn.core.errors import ConfigError, Vid2DynError
 from vid2dyn.runs.experiment import Experiment, Source, read
 from vid2dyn.core.files import atomic
 from vid2dyn.runs.one import Outcome, one_movie
-from vid2dyn.core.progress import Progress, silent
+from vid2dyn.core.progress import Progress, ProgressLike, as_progress, showing, silent
 from vid2dyn.core.workers import in_processes
 
 
 def run(toml: str | os.PathLike[str], workers: int = 1, out: str | os.PathLike[str] | None = None,
-        progress: Progress = silent) -> list[Outcome]:
+        progress: ProgressLike = None) -> list[Outcome]:
     """Run an experiment file: every movie from pixels to report page.
 
     Parameters
@@ -36,6 +36,8 @@ def run(toml: str | os.PathLike[str], workers: int = 1, out: str | os.PathLike[s
         Movies worked on at the same time, each in a process of its own; a single movie is divided among them.
     out : path, optional
         Output folder; default ``runs/<name of the toml>`` beside the toml.
+    progress : bool or callable, optional
+        True shows bars with the time left; a function is called with (done, total, what).
 
     Returns
     -------
@@ -52,7 +54,8 @@ def run(toml: str | os.PathLike[str], workers: int = 1, out: str | os.PathLike[s
     if workers < 1:
         raise ConfigError(f"workers = {workers}: at least one process has to do the work.")
     folder = Path(out) if out is not None else toml.parent / "runs" / toml.stem
-    return run_experiment(experiment, folder, workers, progress)
+    with showing(progress) as progress:
+        return run_experiment(experiment, folder, workers, progress)
 
 
 def run_experiment(experiment: Experiment, out: Path, workers: int = 1,
@@ -73,7 +76,7 @@ def run_experiment(experiment: Experiment, out: Path, workers: int = 1,
 
 def _named(movie: str, progress: Progress) -> Progress:
     """`progress` that says which movie it is about."""
-    return lambda done, total, what: progress(done, total, f"{movie}: {what}")
+    return as_progress(lambda done, total, what: progress(done, total, f"{movie}: {what}"))
 
 
 def _guarded(experiment: Experiment, source: Source, folder: Path, progress: Progress = silent,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from qtpy.QtCore import QTimer
@@ -14,9 +14,7 @@ from vid2dyn_napari import layers, styles
 from vid2dyn_napari.forms import Form, form
 from vid2dyn_napari.section import Section, button, row
 from vid2dyn_napari.worker import Latest
-
-if TYPE_CHECKING:
-    from vid2dyn_napari.panel import Panel
+from vid2dyn_napari.workspace import Workspace
 
 LINKS = ("search_range", "memory", "min_length", "range_growth", "predictor", "link_cost", "start", "stop")
 """Settings of `Track` that belong to the section Track and check."""
@@ -28,8 +26,8 @@ class Detect(Section):
     title = "Detect"
     help = "Set the size of a particle's image until every particle on this frame wears one ring."
 
-    def __init__(self, panel: Panel, number: int) -> None:
-        super().__init__(panel, number)
+    def __init__(self, workspace: Workspace, number: int) -> None:
+        super().__init__(workspace, number)
         names = [name for name in vd.core.config.settings(vd.tracking.Track) if name not in LINKS]
         self.form: Form = form(vd.tracking.Track, only=names, first=("diameter", "minmass", "invert", "spot"))
         self.body.addWidget(self.form)
@@ -47,41 +45,41 @@ class Detect(Section):
         self.timer.timeout.connect(self.preview)
         self.in_force: tuple[Any, Any] | None = None
         self.shown: Any = None
-        for signal in (self.form.changed, self.live.toggled, self.opened, panel.time_changed):
+        for signal in (self.form.changed, self.live.toggled, self.opened, workspace.time_changed):
             signal.connect(self.soon)
 
     def refresh(self) -> None:
         """Another recording: look at it."""
-        if self.shown is not self.panel.session.video:
-            self.shown, self.in_force = self.panel.session.video, None
+        if self.shown is not self.workspace.session.video:
+            self.shown, self.in_force = self.workspace.session.video, None
             self.soon()
 
     def leave(self) -> None:
         """No preview behind a closed section."""
         self.timer.stop()
         self.latest.close()
-        self.panel.drop("preview")
+        self.workspace.drop("preview")
 
     def soon(self, *_: Any) -> None:
         """Preview after a pause without changes."""
-        if self.panel.closed:
+        if self.workspace.closed:
             return
-        if self.is_open and self.live.isChecked() and self.panel.session.video is not None:
+        if self.is_open and self.live.isChecked() and self.workspace.session.video is not None:
             self.timer.start(int(styles.preference("preview_delay")))
         else:
             self.timer.stop()
-            self.panel.drop("preview")
+            self.workspace.drop("preview")
 
     def preview(self) -> None:
         """Search the frame on show, off the GUI thread; the newest request wins."""
-        video = self.panel.session.video
+        video = self.workspace.session.video
         if video is None or not self.is_open:
             return
         settings = self.guarded(self.form.build)
         if settings is None:
-            self.panel.drop("preview")
+            self.workspace.drop("preview")
             return
-        frame = int(np.clip(self.panel.frame, 0, len(video) - 1))
+        frame = int(np.clip(self.workspace.frame, 0, len(video) - 1))
         known = self.in_force
 
         def verb(_: Any) -> Any:
@@ -90,41 +88,41 @@ class Detect(Section):
         self.latest.ask(verb, lambda found: self._show(settings, frame, found), self._failed)
 
     def _failed(self, error: Exception) -> None:
-        self.panel.drop("preview")
+        self.workspace.drop("preview")
         self.fail(error)
 
     def _show(self, settings: Any, frame: int, found: tuple[np.ndarray, Any, float]) -> None:
-        if not self.is_open or not self.live.isChecked() or self.panel.closed:
+        if not self.is_open or not self.live.isChecked() or self.workspace.closed:
             return
         features, in_force, seconds = found
         self.in_force = (settings, in_force)
-        video = self.panel.session.video
+        video = self.workspace.session.video
         sizes, names = layers.scale(video.units)
-        existing = self.panel.ours.get("preview")
-        if existing is not None and existing in self.panel.viewer.layers:
+        existing = self.workspace.ours.get("preview")
+        if existing is not None and existing in self.workspace.viewer.layers:
             existing.data = features[:, :2]
             existing.size = settings.diameter
             existing.selected_data = set()
         else:
-            active = self.panel.viewer.layers.selection.active
-            self.panel.show_layer(features[:, :2], {
+            active = self.workspace.viewer.layers.selection.active
+            self.workspace.show_layer(features[:, :2], {
                 "name": "preview", "scale": sizes[1:], "units": names[1:], "size": settings.diameter,
                 "face_color": "transparent", "border_color": styles.RING, "border_width": 0.1,
                 "axis_labels": ("y", "x"), "opacity": 0.9}, "points")
-            self.panel.viewer.layers.selection.active = active
+            self.workspace.viewer.layers.selection.active = active
         automatic = " (chosen from the noise)" if settings.minmass is None else ""
         self.say(f"{len(features)} particles in frame {frame}, brighter than minmass {in_force.minmass:.4g}"
                  f"{automatic}; {1e3 * seconds:.0f} ms.", "good" if len(features) else "note")
 
     def suggest(self) -> None:
         """Fill both forms with proposed settings."""
-        video = self.panel.session.video
+        video = self.workspace.session.video
         self.start(lambda progress: vd.suggest(video, progress=progress), self._suggested, "looking")
 
     def _suggested(self, found: Any) -> None:
         settings = found.changed()
         self.form.fill(settings)
-        self.panel.sections["Track and check"].form.fill(settings)
+        self.workspace.sections["Track and check"].form.fill(settings)
         self.say(" ".join(found.warnings) or "Settings filled in, the search range in the next section too.",
                  "note" if found.warnings else "good")
         self.soon()

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QLineEdit, QVBoxLayout, QWidget
 
 from vid2dyn_napari import saving
 from vid2dyn_napari.section import Section, button, row
-
-if TYPE_CHECKING:
-    from vid2dyn_napari.panel import Panel
+from vid2dyn_napari.workspace import Workspace
 
 _OFF = ("tracks.csv", "film.mp4")
 
@@ -22,8 +19,8 @@ class Export(Section):
     title = "Export"
     help = "Take everything with you: files, a report page, and a script that does all of it again without napari."
 
-    def __init__(self, panel: Panel, number: int) -> None:
-        super().__init__(panel, number)
+    def __init__(self, workspace: Workspace, number: int) -> None:
+        super().__init__(workspace, number)
         self.folder = QLineEdit()
         self.folder.setPlaceholderText("folder for the files")
         self.folder.setText(str(Path.home() / "vid2dyn_session"))
@@ -36,12 +33,12 @@ class Export(Section):
         self.body.addWidget(self.list)
         self.export_button = button("Export", self.export, "Write the files that are ticked.")
         self.body.addWidget(self.export_button)
-        self.verbs: dict[Any, tuple[str, ...]] = {self.export_button: ()}
+        self.verbs = {self.export_button: ()}
         self.finish()
 
     def refresh(self) -> None:
         """Offer what there is."""
-        possible = saving.choices(self.panel.session)
+        possible = saving.choices(self.workspace.session)
         for name in [name for name in self.boxes if name not in possible]:
             self.boxes.pop(name).deleteLater()
         for name, what in possible.items():
@@ -60,7 +57,7 @@ class Export(Section):
     def export(self) -> None:
         """Write the ticked files, off the GUI thread."""
         wanted = [name for name, box in self.boxes.items() if box.isChecked()]
-        folder, session = self.folder.text().strip(), self.panel.session
+        folder, session = self.folder.text().strip(), self.workspace.session
         if not wanted or not folder:
             self.say("Open something first." if not self.boxes else "Tick a file and name a folder.", "error")
             return

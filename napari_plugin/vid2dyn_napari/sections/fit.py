@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QComboBox, QSpinBox
@@ -15,9 +15,7 @@ import vid2dyn as vd
 from vid2dyn_napari import plots, truth
 from vid2dyn_napari.forms import Form, form
 from vid2dyn_napari.section import Section, button, row, sentence
-
-if TYPE_CHECKING:
-    from vid2dyn_napari.panel import Panel
+from vid2dyn_napari.workspace import Workspace
 
 _FIRST = {"Brownian": ("cutoff", "trap", "stationary"), "Metriplectic": ("cutoff", "mass", "law"),
           "GradientFlow": ("knots", "force_range")}
@@ -33,8 +31,8 @@ class Fit(Section):
     title = "Fit"
     help = "Say what there is to learn; for forces between colloids give the distance beyond which they feel no other."
 
-    def __init__(self, panel: Panel, number: int) -> None:
-        super().__init__(panel, number)
+    def __init__(self, workspace: Workspace, number: int) -> None:
+        super().__init__(workspace, number)
         self.kind = QComboBox()
         self.kind.setToolTip("Kind of dynamics.")
         self.seed = QSpinBox()
@@ -67,8 +65,8 @@ class Fit(Section):
         self.redraw = QTimer(self)
         self.redraw.setSingleShot(True)
         self.redraw.timeout.connect(self._draw)
-        panel.worker.converged.connect(self._converged)
-        panel.worker.judged.connect(self._judged)
+        workspace.worker.converged.connect(self._converged)
+        workspace.worker.judged.connect(self._judged)
         self.folder: tempfile.TemporaryDirectory[str] | None = None
         self.asked: tuple[Any, int] | None = None
         self.shown: Any = None
@@ -99,7 +97,7 @@ class Fit(Section):
 
     def refresh(self) -> None:
         """Other data: other kinds; a model that is gone takes its checks along."""
-        session = self.panel.session
+        session = self.workspace.session
         self._offer("fields" if session.fields is not None else "trajectories")
         if session.model is not self.shown:
             self.shown = session.model
@@ -120,7 +118,7 @@ class Fit(Section):
 
     def _prefill(self) -> None:
         """Required settings that the simulator of the data knows: the range of the kernel, the mass."""
-        simulator = truth.true_simulator(self.panel.session.truth)
+        simulator = truth.true_simulator(self.workspace.session.truth)
         for name in ("cutoff", "mass"):
             field = None if self.form is None else self.form.fields.get(name)
             if field is not None and self.kind.currentText() == "Metriplectic" and hasattr(simulator, name):
@@ -141,7 +139,7 @@ class Fit(Section):
         """Go on with the fit that was asked for last."""
         if self.asked is None:
             return
-        (recipe, seed), session = self.asked, self.panel.session
+        (recipe, seed), session = self.asked, self.workspace.session
         if self.folder is None:
             self.folder = tempfile.TemporaryDirectory(prefix="vid2dyn")
         place = Path(self.folder.name) / "fit"
@@ -158,7 +156,7 @@ class Fit(Section):
         kept = self.folder is not None and any(Path(self.folder.name).iterdir())
         self.expected = False
         self.resume_button.setVisible(kept)
-        self.panel.refresh_buttons()
+        self.workspace.refresh_buttons()
         return "Cancelled; what was there before is still there. " + (
             "Resume goes on from the last round that was finished." if kept else
             "No round was finished yet, so there was nothing to keep.")
@@ -171,7 +169,7 @@ class Fit(Section):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def _fitted(self, model: Any) -> None:
-        self.panel.changed()
+        self.workspace.changed()
         early = model.report.get("stopped_early")
         if early is None:
             self._forget_the_rest()
@@ -179,7 +177,7 @@ class Fit(Section):
             self.resume_button.show()
             self.say(f"Stopped after round {early['rounds']} of {early['of']}: this is the best so far. Resume goes on "
                      "from there.", "note")
-        self.panel.sections["Learned model"].unfold()
+        self.workspace.sections["Learned model"].unfold()
 
     # ---------------------------------------------------------------- live
 
@@ -217,7 +215,7 @@ class Fit(Section):
             self.redraw.start(300)
 
     def _draw(self) -> None:
-        if self.panel.closed:
+        if self.workspace.closed:
             return
         self.canvas.show_plots([[plots.likelihoods(self.worth, self.level)] if self.worth else [],
                                 [plots.convergence(self.course)] if self.course else []])

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 import vid2dyn as vd
 from vid2dyn_napari import curves, plots, truth
 from vid2dyn_napari.section import Section, sentence
-
-if TYPE_CHECKING:
-    from vid2dyn_napari.panel import Panel
+from vid2dyn_napari.workspace import Workspace
 
 _NUMBERS = (("diffusion", "diffusion D", "µm²/s", 1.0),
             ("localisation_error", "localisation error", "nm", 1e3),
@@ -27,19 +25,18 @@ class Learned(Section):
     title = "Learned model"
     help = "Read the model: believe a curve where its background is lit, as far as its band is narrow."
 
-    def __init__(self, panel: Panel, number: int) -> None:
-        super().__init__(panel, number)
+    def __init__(self, workspace: Workspace, number: int) -> None:
+        super().__init__(workspace, number)
         self.numbers = sentence("")
         self.body.addWidget(self.numbers)
         self.canvas = plots.Canvas(190)
         self.body.addWidget(self.canvas)
-        self.verbs: dict[Any, tuple[str, ...]] = {}
         self.shown: Any = None
         self.finish()
 
     def refresh(self) -> None:
         """Draw the model of the session, once."""
-        model = self.panel.session.model
+        model = self.workspace.session.model
         if model is None:
             self.shown = None
             self.canvas.clear()
@@ -48,7 +45,7 @@ class Learned(Section):
         if model is self.shown:
             return
         self.shown = model
-        session = self.panel.session
+        session = self.workspace.session
         found = curves.learned(model, session.truth, session.tracks)
         self.canvas.show_plots(plots.in_rows([plots.function(one) for one in found]))
         early = "".join(f"<span style='color:#ffd166'>▲ {note}</span><br>" for note in model.report.get("warnings", ())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qtpy.QtWidgets import QComboBox, QFileDialog, QLineEdit, QSpinBox, QToolButton, QVBoxLayout, QWidget
 
@@ -12,9 +12,7 @@ from vid2dyn_napari import layers, samples
 from vid2dyn_napari.forms import Form, form
 from vid2dyn_napari.section import Section, button, row, sentence
 from vid2dyn_napari.session import Step
-
-if TYPE_CHECKING:
-    from vid2dyn_napari.panel import Panel
+from vid2dyn_napari.workspace import Workspace, origin
 
 _SAMPLES = ("charged colloids (video)", "ideal gas (simulated)", "hops on a ring (simulated)")
 
@@ -25,8 +23,8 @@ class Open(Section):
     title = "Open"
     help = "Choose a recording (or saved tracks, a model, lattice fields) and say once how it was filmed."
 
-    def __init__(self, panel: Panel, number: int) -> None:
-        super().__init__(panel, number)
+    def __init__(self, workspace: Workspace, number: int) -> None:
+        super().__init__(workspace, number)
         self.path = QLineEdit()
         self.path.setPlaceholderText("movie, TIFF stack, folder of images, .parquet, .vid2dyn, .fields")
         self.browse = button("Browse", self.choose, "Choose a file.")
@@ -44,7 +42,7 @@ class Open(Section):
         self.body.addWidget(row(self.sample, self.sample_button))
         self.body.addWidget(self._simulation())
         self.path.returnPressed.connect(self.open_path)
-        self.verbs: dict[Any, tuple[str, ...]] = {
+        self.verbs = {
             self.open_button: (), self.layer_button: (), self.sample_button: (), self.simulate_button: ()}
         self.filled: dict[str, Any] = {}
         self.at: Path | None = None
@@ -115,12 +113,12 @@ class Open(Section):
         path = Path(text).expanduser()
         # what an earlier file said about itself is not what the user says about this one
         typed = {key: value for key, value in calibration.items() if self.filled.get(key) != value}
-        step = self.panel.session.steps.get("open")
+        step = self.workspace.session.steps.get("open")
         if step is not None and path == self.at:
             before = {k: v for k, v in step.arguments.get("calibration", {}).items() if k in calibration}
             typed = {**before, **typed}
         known = typed if path.suffix not in (".vid2dyn", ".fields") else {}
-        self.start(lambda progress: self.panel.session.open(path, **known), self._opened, f"opening {path.name}")
+        self.start(lambda progress: self.workspace.session.open(path, **known), self._opened, f"opening {path.name}")
 
     def open_sample(self) -> None:
         """A sample with known truth."""
@@ -128,10 +126,10 @@ class Open(Section):
         if which == 0:
             self.units.fill({})
             self.filled = {}
-            self.start(lambda progress: self.panel.session.open(samples.clip_path()), self._opened, "opening")
+            self.start(lambda progress: self.workspace.session.open(samples.clip_path()), self._opened, "opening")
         else:
             made = samples.gas_settings() if which == 1 else samples.lattice_settings()
-            self.start(lambda progress: self.panel.session.simulate(made, 0, progress), self._opened, "simulating")
+            self.start(lambda progress: self.workspace.session.simulate(made, 0, progress), self._opened, "simulating")
 
     def simulate(self) -> None:
         """The chosen simulator with the settings of its form."""
@@ -139,29 +137,27 @@ class Open(Section):
             return
         made = self.guarded(self.simulator_form.build)
         if made is not None:
-            seed = self.seed.value()
-            self.start(lambda progress: self.panel.session.simulate(made, seed, progress), self._opened, "simulating")
+            seed, session = self.seed.value(), self.workspace.session
+            self.start(lambda progress: session.simulate(made, seed, progress), self._opened, "simulating")
 
     def use_layer(self) -> None:
         """Tracks of the selected layer, or the file behind the selected image."""
         self.guarded(self._use_layer)
 
     def _use_layer(self) -> None:
-        layer = self.panel.viewer.layers.selection.active
+        layer = self.workspace.viewer.layers.selection.active
         if layer is None:
             raise vd.DataError("No layer is selected. Click one in the layer list; a tracks layer gives its tracks, an "
                                "image layer the file it was read from.")
         carried = layer.metadata.get("vid2dyn") if isinstance(layer.metadata, dict) else None
         if isinstance(carried, vd.Video | vd.Fields):
-            from vid2dyn_napari.panel import origin
-
-            self.panel.session.take(carried, origin(layer, carried))
+            self.workspace.session.take(carried, origin(layer, carried))
             self._opened(carried)
         elif hasattr(layer, "tail_length"):
             data, settings, _ = layer.as_layer_data_tuple()
             tracks = layers.from_layer(data, settings)
             tracks = tracks.with_units(**self.units.values())
-            self.panel.session.take(tracks, Step("table", {}))
+            self.workspace.session.take(tracks, Step("table", {}))
             self._opened(tracks)
         elif layer.source.path:
             self.path.setText(str(layer.source.path))
@@ -175,23 +171,23 @@ class Open(Section):
     def _opened(self, found: Any) -> None:
         if isinstance(found, vd.Model):
             self.say(f"{found!r}".strip("<>"), "good")
-            self.panel.changed()
-            self.panel.sections["Learned model"].unfold()
+            self.workspace.changed()
+            self.workspace.sections["Learned model"].unfold()
             return
-        self.panel.show_data()
+        self.workspace.show_data()
         self.opened_now(found)
         nearest = {vd.Video: "Detect", vd.Trajectories: "Track and check", vd.Fields: "Fit"}
         for kind, section in nearest.items():
             if isinstance(found, kind):
                 moving = isinstance(found, vd.Trajectories) and found.velocities is not None
-                self.panel.sections["Fit" if moving else section].unfold()
+                self.workspace.sections["Fit" if moving else section].unfold()
 
     def opened_now(self, found: Any) -> None:
         """Say what is open, and show its calibration."""
         self.filled = {k: v for k, v in found.units.to_dict().items() if v is not None} \
             if hasattr(found, "units") else {}
         self.units.fill(self.filled)
-        self.at = self.panel.session.steps["open"].arguments.get("path")
+        self.at = self.workspace.session.steps["open"].arguments.get("path")
         if self.at is not None:
             self.path.setText(str(self.at))
         notes = list(getattr(found, "warnings", ()))

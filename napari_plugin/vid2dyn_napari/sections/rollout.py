@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from qtpy.QtCore import Qt
@@ -12,10 +12,7 @@ import vid2dyn as vd
 from vid2dyn_napari import budgets, layers, plots, styles, truth
 from vid2dyn_napari.forms import Form, form
 from vid2dyn_napari.section import Section, button, row
-
-if TYPE_CHECKING:
-    from vid2dyn_napari.panel import Panel
-
+from vid2dyn_napari.workspace import Workspace
 
 LONGEST = 20
 """Times of the data up to which the true process is simulated again."""
@@ -27,8 +24,8 @@ class Rollout(Section):
     title = "Roll out"
     help = "Let the model run on its own from the first frame, and see whether it moves like the data."
 
-    def __init__(self, panel: Panel, number: int) -> None:
-        super().__init__(panel, number)
+    def __init__(self, workspace: Workspace, number: int) -> None:
+        super().__init__(workspace, number)
         self.forms: dict[type, Form] = {
             kind: form(kind) for kind in (vd.runs.experiment.Rollout, vd.runs.experiment.FieldRollout)}
         for one in self.forms.values():
@@ -51,7 +48,7 @@ class Rollout(Section):
         self.verbs = {self.run_button: ("data", "model")}
         self.colour.currentTextChanged.connect(lambda _: self.guarded(self._colour))
         self.slider.valueChanged.connect(lambda _: self._profile())
-        panel.time_changed.connect(self.canvas.move_cursor)
+        workspace.time_changed.connect(self.canvas.move_cursor)
         self.lattice: Any = None
         self.seen: Any = None
         self.finish()
@@ -59,30 +56,30 @@ class Rollout(Section):
 
     def refresh(self) -> None:
         """Other data: another form; a rollout that is gone takes its plots along."""
-        fields = self.panel.session.fields is not None
+        fields = self.workspace.session.fields is not None
         for kind, one in self.forms.items():
             one.setVisible((kind is vd.runs.experiment.FieldRollout) == fields)
         self.truth_box.setVisible(fields)
         self.colour_row.setVisible(not fields)
-        session = self.panel.session
+        session = self.workspace.session
         if fields and session.fields is not self.seen:       # four times as long as the data, in even steps
             self.seen = session.fields
             one = self.forms[vd.runs.experiment.FieldRollout]
             steps = int(vd.core.config.settings(vd.runs.experiment.FieldRollout)["steps"][1])
             one.fields["dt"].show_value(float(f"{4 * session.fields.times[-1] / steps:.1g}"))
-        if self.panel.session.future is None:
+        if self.workspace.session.future is None:
             self.canvas.clear()
             self.lattice = None
             self.time_row.hide()
             for name in ("model", "model particles"):
-                self.panel.drop(name)
+                self.workspace.drop(name)
             self._offer()
 
     # ---------------------------------------------------------------- running
 
     def run(self) -> None:
         """Roll out, compare, and take the budgets; all off the GUI thread."""
-        session = self.panel.session
+        session = self.workspace.session
         fields = session.fields is not None
         kind = vd.runs.experiment.FieldRollout if fields else vd.runs.experiment.Rollout
         settings = self.guarded(self.forms[kind].build)
@@ -96,15 +93,15 @@ class Rollout(Section):
 
     def compare(self) -> None:
         """Show a rollout that was read from a file beside the data."""
-        session = self.panel.session
+        session = self.workspace.session
         if session.fields is None:
             self.start(lambda progress: judged(session, session.future, progress), self._rolled, "comparing")
 
     def _rolled(self, found: tuple[Any, Any, list[tuple[str, Any, str]]]) -> None:
         future, comparison, accounts = found
-        session, panel = self.panel.session, self.panel
+        session, workspace = self.workspace.session, self.workspace
         place = layers.width(session.tracks, session.video) * (1 + styles.GAP)
-        panel.show_thing(future, "model", place, metadata={"model": session.model})
+        workspace.show_thing(future, "model", place, metadata={"model": session.model})
         self.offset = place
         self._offer()
         self._colour()
@@ -113,14 +110,15 @@ class Rollout(Section):
             draw.append(plots.series(name, accounts, self.canvas))
         draw += [plots.comparison(curve) for curve in comparison.curves]
         self.canvas.show_plots(plots.in_rows(draw))
-        self.canvas.move_cursor(panel.time)
-        panel.viewer.reset_view()
+        self.canvas.move_cursor(workspace.time)
+        workspace.viewer.reset_view()
         self.say("\n".join(comparison.notes), "note")
-        panel.refresh_buttons()
+        workspace.refresh_buttons()
 
     def _offer(self) -> None:
         """Columns to colour by."""
-        tracks = self.panel.session.future if self.panel.session.future is not None else self.panel.session.tracks
+        session = self.workspace.session
+        tracks = session.future if session.future is not None else session.tracks
         names = [] if tracks is None else layers.columns(tracks)
         if names != [self.colour.itemText(k) for k in range(self.colour.count())]:
             self.colour.blockSignals(True)
@@ -130,14 +128,14 @@ class Rollout(Section):
 
     def _colour(self) -> None:
         """Particles of data and model, coloured alike."""
-        session, column = self.panel.session, self.colour.currentText()
+        session, column = self.workspace.session, self.colour.currentText()
         if session.future is None or not hasattr(session.future, "dataframe") or not column:
             return
         limits = None
         sides = [("data particles", session.tracks, 0.0)] if session.video is None and column in layers.columns(
             session.tracks) else []
         for name, tracks, offset in [*sides, ("model particles", session.future, self.offset)]:
-            follower = self.panel.follow(name, tracks, column, offset, limits)
+            follower = self.workspace.follow(name, tracks, column, offset, limits)
             limits = follower.limits
             if column == "entropy" and tracks is session.tracks:
                 # a model counts entropy from the mean of the first frame
@@ -148,20 +146,20 @@ class Rollout(Section):
 
     def _flowed(self, found: Any) -> None:
         self.lattice = found
-        session = self.panel.session
-        self.panel.show_fields()
+        session = self.workspace.session
+        self.workspace.show_fields()
         self.slider.setRange(0, len(session.future.times) - 1)
         self.slider.setValue(len(session.future.times) // 2)
         self.time_row.show()
         self._profile()
         self.say(found["why"], "note")
-        self.panel.refresh_buttons()
+        self.workspace.refresh_buttons()
 
     def _profile(self) -> None:
         """Densities at the time of the slider: model, exact, Monte Carlo."""
-        if self.lattice is None or self.panel.session.future is None:
+        if self.lattice is None or self.workspace.session.future is None:
             return
-        future, k = self.panel.session.future, self.slider.value()
+        future, k = self.workspace.session.future, self.slider.value()
         self.time_label.setText(f"t = {future.times[k]:.3g}")
         draw = []
         for start in range(len(future.values)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qtpy.QtWidgets import QLabel
 
@@ -12,9 +12,7 @@ from vid2dyn_napari import curves, plots
 from vid2dyn_napari.forms import Form, form
 from vid2dyn_napari.section import Section, button, row, sentence
 from vid2dyn_napari.sections.detect import LINKS
-
-if TYPE_CHECKING:
-    from vid2dyn_napari.panel import Panel
+from vid2dyn_napari.workspace import Workspace
 
 KEEP = 5000
 """Milliseconds that a cancelled tracking may take to finish its frame and keep what it has."""
@@ -37,8 +35,8 @@ class Track(Section):
     title = "Track and check"
     help = "Follow the particles through the movie; drag the yellow lines to cut away what is no particle."
 
-    def __init__(self, panel: Panel, number: int) -> None:
-        super().__init__(panel, number)
+    def __init__(self, workspace: Workspace, number: int) -> None:
+        super().__init__(workspace, number)
         self.form: Form = form(vd.tracking.Track, only=LINKS, first=("search_range", "memory", "min_length"))
         self.body.addWidget(self.form)
         self.track_button = button("Track", self.track, "Find and link all particles with the settings above.")
@@ -55,14 +53,14 @@ class Track(Section):
 
     def settings(self) -> Any:
         """All settings of the tracker, from this form and the one of Detect."""
-        return self.form.build(**self.panel.sections["Detect"].form.values())
+        return self.form.build(**self.workspace.sections["Detect"].form.values())
 
     def track(self) -> None:
         """Track, then check."""
         settings = self.guarded(self.settings)
         if settings is None:
             return
-        session = self.panel.session
+        session = self.workspace.session
 
         def verb(progress: Any) -> Any:
             tracks = session.track(settings, progress)
@@ -72,13 +70,13 @@ class Track(Section):
         self.start(verb, lambda found: self._tracked(settings, *found), "tracking", patience=KEEP)
 
     def _tracked(self, wanted: Any, tracks: Any, found: Check | None) -> None:
-        panel = self.panel
-        panel.sections["Detect"].unfold(False)
+        workspace = self.workspace
+        workspace.sections["Detect"].unfold(False)
         self.hint.setText("")
         if found is not None:
             self.show_check(tracks, found)
-        panel.show_thing(tracks, "tracks")
-        panel.changed()
+        workspace.show_thing(tracks, "tracks")
+        workspace.changed()
         stop = (tracks.info.get("parameters") or {}).get("stop")
         if stop is not None and stop != wanted.stop:
             self.say(f"Cancelled: the {tracks.n_frames} frames that were done are kept, and the session is written "
@@ -86,12 +84,12 @@ class Track(Section):
 
     def refresh(self) -> None:
         """Tracks that were opened rather than made are checked too."""
-        tracks = self.panel.session.tracks
+        tracks = self.workspace.session.tracks
         if tracks is None:
             self.checked = None
             self.canvas.clear()
             self.result.setText("")
-        elif tracks is not self.checked and self.is_open and not self.panel.worker.busy:
+        elif tracks is not self.checked and self.is_open and not self.workspace.worker.busy:
             self.checked = tracks
             self.start(lambda progress: check(tracks), lambda found: self.show_check(tracks, found), "checking")
 
@@ -124,7 +122,7 @@ class Track(Section):
     def cut(self, name: str, place: float) -> None:
         """A line was dragged: put its place into the form of Detect."""
         key, side = curves.CUTS[name]
-        detect = self.panel.sections["Detect"].form
+        detect = self.workspace.sections["Detect"].form
         detect.fields[key].show_value(float(f"{place:.4g}"))
         word = "above" if side == "low" else "below"
         self.hint.setText(f"{name} {word} {place:.4g}: press Track")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vid2dyn.core.errors import ConfigError
-from vid2dyn.core.progress import Progress, silent
+from vid2dyn.core.progress import Progress, ProgressLike, showing
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.data.video import Video
 from vid2dyn.encoders.patches.images import brightness_and_width, patches_of
@@ -89,16 +89,17 @@ class PatchEncoder:
             raise ConfigError(f"PatchEncoder: learning_rate = {self.learning_rate!r}; give a number between 0 and 1.")
 
     def train(self, video: Video, tracks: Trajectories, seed: int = 0, *,
-              checkpoint: str | os.PathLike[str] | None = None, progress: Progress = silent) -> TrainedPatchEncoder:
+              checkpoint: str | os.PathLike[str] | None = None, progress: ProgressLike = None) -> TrainedPatchEncoder:
         """Learn the columns from a tracked recording; see `encode`."""
         from vid2dyn.encoders.patches.training import train
 
-        return train(self, video, tracks, seed, checkpoint, progress)
+        with showing(progress) as progress:
+            return train(self, video, tracks, seed, checkpoint, progress)
 
 
 def encode(video: Video, tracks: Trajectories, encoder: PatchEncoder | TrainedPatchEncoder | None = None,
            seed: int = 0, *, checkpoint: str | os.PathLike[str] | None = None,
-           progress: Progress = silent) -> Trajectories:
+           progress: ProgressLike = None) -> Trajectories:
     """The tracks with structural variables read off the image around every detection.
 
     Parameters
@@ -115,6 +116,8 @@ def encode(video: Video, tracks: Trajectories, encoder: PatchEncoder | TrainedPa
         machine with the same number of threads: others round differently).
     checkpoint : path, optional
         File that keeps the training every few steps; with it there a stopped run goes on to the same result.
+    progress : bool or callable, optional
+        True shows bars with the time left; a function is called with (done, total, what).
 
     Returns
     -------
@@ -139,8 +142,19 @@ def encode(video: Video, tracks: Trajectories, encoder: PatchEncoder | TrainedPa
     ['latent_0', 'latent_1', 'latent_0_std', 'latent_1_std']
     """
     encoder = encoder or PatchEncoder()
-    if isinstance(encoder, PatchEncoder):
-        encoder = encoder.train(video, tracks, seed, checkpoint=checkpoint, progress=progress)
+    with showing(progress) as progress:
+        if isinstance(encoder, PatchEncoder):
+            encoder = encoder.train(video, tracks, seed, checkpoint=checkpoint, progress=progress)
+        found, fixed = _columns(video, tracks, encoder, progress)
+    names = [f"latent_{k}" for k in range(found.shape[1])]
+    new = dict(zip(names, found.T)) | {f"{name}_std": s for name, s in zip(names, _scatter(tracks, found).T)}
+    new |= {"patch_brightness": fixed[:, 0], "patch_width": fixed[:, 1]}
+    return tracks.replace(dataframe=tracks.dataframe.assign(**new), info=tracks.info | {"encoder": encoder.about()})
+
+
+def _columns(video: Video, tracks: Trajectories, encoder: TrainedPatchEncoder,
+             progress: Progress) -> tuple[np.ndarray, np.ndarray]:
+    """Latent columns of every row, (rows, d), and brightness and width, (rows, 2)."""
     rows = np.arange(len(tracks))
     found = np.empty((len(tracks), encoder.n_columns))
     fixed = np.empty((len(tracks), 2))
@@ -157,10 +171,7 @@ def encode(video: Video, tracks: Trajectories, encoder: PatchEncoder | TrainedPa
         if sum(len(at) for at, _ in held) >= CHUNK:
             through_the_net()
     through_the_net()
-    names = [f"latent_{k}" for k in range(found.shape[1])]
-    new = dict(zip(names, found.T)) | {f"{name}_std": s for name, s in zip(names, _scatter(tracks, found).T)}
-    new |= {"patch_brightness": fixed[:, 0], "patch_width": fixed[:, 1]}
-    return tracks.replace(dataframe=tracks.dataframe.assign(**new), info=tracks.info | {"encoder": encoder.about()})
+    return found, fixed
 
 
 def _scatter(tracks: Trajectories, values: np.ndarray) -> np.ndarray:

@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vid2dyn.core.errors import ModelError
-from vid2dyn.core.progress import Cancelled, Progress, converging, silent
+from vid2dyn.core.progress import Cancelled, Progress, silent
 from vid2dyn.fitting.brownian.design import Moments
 from vid2dyn.fitting.brownian.likelihood import free_diffusion
 from vid2dyn.fitting.brownian.recording import Recording
@@ -173,7 +173,7 @@ def _iterate(job: Job, p: Parameters, naive: Solution, rounds: Rounds,
         response = respond(job, p, naive, counts[round_], watched)
         step = response.undo(naive.coefficients) - p.coefficients
         correction = float(np.sqrt(max(step @ seen.A @ step, 0.0))) / size
-        converging(progress, round_ + 1, correction, "relative correction of the forces")
+        progress.converging(round_ + 1, correction, "relative correction of the forces")
         largest = corrections[0] if corrections else correction
         if not np.isfinite(correction) or (round_ and correction > 2 * max(0.15, largest)):
             return p, None

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from vid2dyn.core.progress import Progress
+from vid2dyn.core.progress import Progress, as_progress
 from vid2dyn.dynamics.recipes.gradient_flow import GradientFlow
 from vid2dyn.dynamics.terms.even_kernels import EvenKernels
 from vid2dyn.dynamics.terms.landscape import DensityNetwork, DensityShape, Landscape
@@ -90,7 +90,7 @@ class FieldRounds:
         before = coefficients(self.found)
         if done == ROUNDS:
             self.found = trained(self.design, self.found, self.recipe.smoothness, self.seed,
-                                 progress=lambda *_: progress(done, steps, "fit"))
+                                 progress=as_progress(lambda *_: progress(done, steps, "fit")))
             self.function = self.found.function
             self._design()
             self.judge = improved(self.rest, self.found, 1)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vid2dyn.core.errors import ModelError
-from vid2dyn.core.progress import Cancelled, Progress, converging, likelihood, listens, silent
+from vid2dyn.core.progress import Cancelled, Progress, silent
 from vid2dyn.dynamics.fluid.numbers import Layout
 from vid2dyn.fitting.checkpoint import NOWHERE, Checkpoint
 from vid2dyn.inference import sums
@@ -203,10 +203,10 @@ def learn(data: Sequence[FluidSteps], starts: Callable[[np.ndarray], Sequence[np
     A checkpoint is written after every iteration; what is found there under the same key is gone on from, so that a
     run killed anywhere ends with the same bits. `starts` gives σ at the first frame of every trajectory. `stop` and
     `keep_partial` as in `vid2dyn.fit`. `judge`: numbers -> log-likelihood per particle and step, of data learned from
-    and held out; asked only where `progress` listens, after every second iteration, as it costs a third of one.
+    and held out; asked only where `progress` wants it, after every second iteration, as it costs a third of one.
     """
     state = Progressed.load(place) or Progressed(theta)
-    watched = judge is not None and listens(progress, "likelihood")
+    watched = judge is not None and progress.wants_likelihood
     try:
         while state.done < iterations and not (state.decrements and abs(state.decrements[-1]) < tolerance):
             if stop is not None and state.done >= stop:
@@ -218,11 +218,11 @@ def learn(data: Sequence[FluidSteps], starts: Callable[[np.ndarray], Sequence[np
                 raise ModelError("The fit diverged: a number of the fluid is not finite. The velocities may not be "
                                  "those of particles of this mass and frame rate; check both.")
             state = replace(state, theta=new, done=state.done + 1, decrements=(*state.decrements, decrement))
-            converging(progress, state.done, abs(decrement), f"{what}: nats left to gain")
+            progress.converging(state.done, abs(decrement), f"{what}: nats left to gain")
             state.save(place)
             if watched and (state.done % JUDGED == 1 or abs(decrement) < tolerance):
                 assert judge is not None
-                likelihood(progress, state.done, *judge(state.theta), what)
+                progress.likelihood(state.done, *judge(state.theta), what)
         progress(iterations, iterations, what)
     except Cancelled:
         if not keep_partial or not state.done:
