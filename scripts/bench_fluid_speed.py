@@ -146,7 +146,7 @@ def part_torch(repeats: int = 6) -> dict[str, float]:
 
 def part_train(repeats: int = 6, count: int = 10) -> dict[str, float]:
     """One sweep over `count` steps with one information and one scoring step, per step."""
-    from vid2dyn.dynamics.fluid.numbers import Layout
+    from vid2dyn.dynamics.fluid.numbers import Layout, Thermal
     from vid2dyn.fitting.particles.scoring import improved, moments, prior_of, score_and_information
     from vid2dyn.inference.steps import FluidSteps
 
@@ -154,14 +154,14 @@ def part_train(repeats: int = 6, count: int = 10) -> dict[str, float]:
     frames = list(fluid_frames(frozen, start, FluidRollout(DT), steps=60 + count, threads=1))[60:]
     data = FluidSteps(np.stack([f.position for f in frames]), np.stack([f.velocity for f in frames]), DT, start.box,
                       frozen.cutoff)
-    layout = Layout(3, frozen.cutoff, frozen.mass, 1 / 500, 4, 1, np.arange(8 + 2 * 7) != 7)
-    theta = moments([data], layout)
-    prior, sigma = prior_of(theta, layout), np.zeros(data.n)
+    layout = Layout(3, frozen.cutoff, frozen.mass, 1 / 500, 4, 1).without(Thermal.START)
+    numbers = moments([data], layout)
+    prior, sigma = prior_of(numbers), np.zeros(data.n)
     forward = yardstick()
 
     def train() -> None:
-        score, information, _ = score_and_information([data], [sigma], theta, layout, 0, every=count)
-        improved(theta, score, information, prior, layout)
+        score, information, _ = score_and_information([data], [sigma], numbers, 0, every=count)
+        improved(numbers, score, information, prior)
 
     forward()
     train()

@@ -35,7 +35,7 @@ import numpy as np
 
 import vid2dyn as vd
 from vid2dyn.core.files import atomic
-from vid2dyn.dynamics.fluid.numbers import Layout
+from vid2dyn.dynamics.fluid.numbers import FluidNumbers, Layout, Thermal
 from vid2dyn.dynamics.fluid.radial_splines import spline
 from vid2dyn.inference.score import sweep
 from vid2dyn.inference.steps import FluidSteps
@@ -48,9 +48,9 @@ FLOWS: dict[str, SDPD] = {"self-diffusion": SDPD(frames=2001),
 RECIPE = vd.Metriplectic(cutoff=VORTEX.cutoff, mass=VORTEX.mass, window=64)
 
 
-def true_numbers(gas: SDPD, knots: int = 4) -> tuple[Layout, np.ndarray]:
+def true_numbers(gas: SDPD, knots: int = 4) -> FluidNumbers:
     """The gas in the learner's numbers: exact but for the spline of the friction (1 % near contact)."""
-    layout = Layout(gas.dim, gas.cutoff, gas.mass, gas.volume0, knots, 1, np.arange(8 + 2 * (knots + 3)) != 7)
+    layout = Layout(gas.dim, gas.cutoff, gas.mass, gas.volume0, knots, 1).without(Thermal.START)
     u = np.linspace(0.03, 0.999, 2000)
     B = np.empty((knots + 3, len(u)))
     spline(u, np.eye(knots + 3), knots, B)
@@ -60,8 +60,9 @@ def true_numbers(gas: SDPD, knots: int = 4) -> tuple[Layout, np.ndarray]:
     fit = lambda f: np.linalg.lstsq(B.T, f, rcond=None)[0]                                          # noqa: E731
     weight = r**gas.dim
     kappa = 2 * gas.conductivity * float((F * weight).sum() / ((1 - u) ** 2 * weight).sum())
-    numbers = [np.log(gas.kT), 1 / gas.heat_capacity, gas.atoms, 0.0, 0.0, 0.0, kappa, 0.0]
-    return layout, np.concatenate([numbers, fit(2 * F * alpha), fit(F * (gas.dim * beta - (gas.dim - 2) * alpha))])
+    thermal = [np.log(gas.kT), 1 / gas.heat_capacity, gas.atoms, 0.0, 0.0, 0.0, kappa, 0.0]
+    radial = fit(2 * F * alpha), fit(F * (gas.dim * beta - (gas.dim - 2) * alpha))
+    return FluidNumbers(np.concatenate([thermal, *radial]), layout)
 
 
 def states(gas: SDPD, tracks: vd.Trajectories, every: int = 5) -> tuple[np.ndarray, np.ndarray]:
@@ -75,9 +76,8 @@ def states(gas: SDPD, tracks: vd.Trajectories, every: int = 5) -> tuple[np.ndarr
 
 def known_at_best(gas: SDPD, tracks: vd.Trajectories) -> float:
     """Correlation with the true entropy when every function is known."""
-    layout, theta = true_numbers(gas)
     data = FluidSteps.of(tracks, gas.cutoff)
-    S = sweep(data, theta, layout, np.zeros(data.n), slopes=False).entropy
+    S = sweep(data, true_numbers(gas), np.zeros(data.n), slopes=False).entropy
     assert tracks.entropy is not None
     return float(np.corrcoef(S.T.ravel(), tracks.entropy)[0, 1])
 
@@ -129,19 +129,22 @@ def fisher(speeds: tuple[float, ...] = (0.0, 5.0, 10.0, 20.0, 30.0)) -> list[dic
         gas = dataclasses.replace(VORTEX, flow="taylor_green", flow_speed=speed) if speed else \
             dataclasses.replace(VORTEX, flow="rest", flow_speed=0.0)
         tracks = gas.run(seed=11)
-        layout, theta = true_numbers(gas)
+        numbers = true_numbers(gas)
         data = FluidSteps.of(tracks, gas.cutoff)
-        found = sweep(data, theta, layout, np.zeros(data.n), information_every=8)
-        at = np.flatnonzero(layout.active)
+        found = sweep(data, numbers, np.zeros(data.n), information_every=8)
+        at = np.flatnonzero(numbers.layout.active)
         information = found.information[np.ix_(at, at)]
         size = np.sqrt(np.diag(information))
         error = np.sqrt(np.diag(np.linalg.inv(information / size[:, None] / size))) / size
-        simple = [0, 1, 2, *range(8, layout.size)]
+        simple = [Thermal.LOG_TEMPERATURE, Thermal.SOFTNESS, Thermal.MOLECULES,
+                  *range(numbers.layout.thermal, numbers.layout.size)]
         alone = np.linalg.inv(found.information[np.ix_(simple, simple)])
-        rows.append({"speed": speed, "T0": float(error[0]), "1/c": float(error[1] / theta[1]),
-                     "n": float(error[2] / theta[2]), "C²": float(error[6] / theta[6]),
+        rows.append({"speed": speed, "T0": float(error[Thermal.LOG_TEMPERATURE]),
+                     "1/c": float(error[Thermal.SOFTNESS] / numbers.softness),
+                     "n": float(error[Thermal.MOLECULES] / numbers.molecules),
+                     "C²": float(error[Thermal.CONDUCTION] / numbers.conduction),
                      "T0, ideal gas": float(np.sqrt(alone[0, 0])),
-                     "1/c, ideal gas": float(np.sqrt(alone[1, 1]) / theta[1]),
+                     "1/c, ideal gas": float(np.sqrt(alone[1, 1]) / numbers.softness),
                      "S at best": float(np.corrcoef(found.entropy.T.ravel(), tracks.entropy)[0, 1])})
     return rows
 
@@ -156,15 +159,16 @@ def bias(seeds: range, knots: int = 10, heat_capacity: float = 1.0) -> dict[str,
     total, information, squares = np.zeros(6), np.zeros((6, 6)), np.zeros((6, 6))
     for seed in seeds:
         tracks = VORTEX.run(seed=seed)
-        layout, theta = true_numbers(VORTEX, knots)
-        theta[1] /= heat_capacity
+        numbers = true_numbers(VORTEX, knots)
+        layout, theta = numbers.layout, numbers.vector
+        theta[Thermal.SOFTNESS] /= heat_capacity
         data = FluidSteps.of(tracks, VORTEX.cutoff)
-        found = sweep(data, theta, layout, np.zeros(data.n), information_every=20)
+        found = sweep(data, numbers, np.zeros(data.n), information_every=20)
         way = np.zeros((6, layout.size))
-        way[0, 0] = 1.0
-        for row, at in enumerate((1, 2, 6), start=1):
+        way[0, Thermal.LOG_TEMPERATURE] = 1.0
+        for row, at in enumerate((Thermal.SOFTNESS, Thermal.MOLECULES, Thermal.CONDUCTION), start=1):
             way[row, at] = theta[at]
-        half = layout.thermal + layout.knots + 3
+        half = layout.thermal + layout.coefficients
         way[4, layout.thermal:half], way[5, half:] = theta[layout.thermal:half], theta[half:]
         score = found.score @ way.T
         total += score.sum(axis=0)
@@ -209,7 +213,7 @@ def page(model: Any, held_out: vd.Trajectories, curves: dict[str, Any], out: Pat
     axes[0, 1].set(xlabel="V (µm³)", ylabel="P")
     r = np.linspace(0.02, 1, 100) * VORTEX.cutoff
     F = -VORTEX.kernel_slope(r) / r
-    seen = model.arrays["support"][2][[1, 3]]
+    seen = np.array(model.support["r"])
     learned(axes[0, 2], "shear", r, (r,), 2 * F * VORTEX.fluid.alpha, seen)
     learned(axes[0, 3], "bulk", r, (r,), F * (3 * VORTEX.fluid.beta - VORTEX.fluid.alpha), seen)
     for ax, label in ((axes[0, 2], "A²"), (axes[0, 3], "B²")):

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from vid2dyn.data.box import Free, Periodic
-from vid2dyn.dynamics.fluid.numbers import Layout
+from vid2dyn.dynamics.fluid.numbers import FluidNumbers, Layout, Thermal
 from vid2dyn.dynamics.terms.gas import gas_state
 from vid2dyn.encoders.entropy import invariants, shrunk, start_of
 from vid2dyn.inference import density as fluid_density
 from vid2dyn.inference import step as fluid_step
+from vid2dyn.inference.geometry import StepGeometry
 from vid2dyn.inference.score import sweep
 from vid2dyn.inference.start import carried_entropy
 from vid2dyn.inference.steps import FluidSteps
@@ -21,15 +22,15 @@ GAS = SDPD(n_particles=64, dim=2, box_length=0.6, frames=16, flow="taylor_green"
 KNOTS = 3
 
 
-def numbers(power: int = 1) -> tuple[Layout, np.ndarray]:
+def fluid_numbers(power: int = 1) -> FluidNumbers:
     """A fluid near the simulated one."""
-    layout = Layout(2, 0.2, 0.5, GAS.volume0, KNOTS, power, np.ones(8 + 2 * (KNOTS + 3), bool))
+    layout = Layout(2, 0.2, 0.5, GAS.volume0, KNOTS, power)
     across, along = GAS.fluid.alpha, GAS.fluid.alpha + GAS.fluid.beta
     size = 12 * layout.kernel_norm / 0.2**2 * (1.0 if power else GAS.volume0**2)
     A2 = size * 2 * across * np.linspace(1.0, 0.3, KNOTS + 3)
     B2 = size * 2 * (along - across) * np.linspace(1.0, 0.3, KNOTS + 3)
     kappa = 2 * GAS.conductivity * 0.4 * size
-    return layout, np.concatenate([[0.1, 1 / 50, 35.0, 0.2, 1.0, 2.0, kappa, 0.0], A2, B2])
+    return FluidNumbers(np.concatenate([[0.1, 1 / 50, 35.0, 0.2, 1.0, 2.0, kappa, 0.0], A2, B2]), layout)
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +43,14 @@ def test_score_is_the_slope_of_the_log_likelihood(data, power, monkeypatch):
     """Of one step, in every number; 2,000 probes leave 1.5 % of the largest term of each slope (5 standard errors)."""
     monkeypatch.setattr(fluid_step, "PROBES", 2000)
     monkeypatch.setattr(fluid_step, "TOLERANCE", 1e-10)
-    layout, theta = numbers(power)
+    numbers = fluid_numbers(power)
+    layout, theta = numbers.layout, numbers.vector
     start = np.random.default_rng(0).normal(size=data.n) * 4
-    score = sweep(data, theta, layout, start, until=1).score[0]
-    information = sweep(data, theta, layout, start, until=1, information_every=1).information
+    score = sweep(data, numbers, start, until=1).score[0]
+    information = sweep(data, numbers, start, until=1, information_every=1).information
 
     def value(t: np.ndarray) -> float:
-        found = sweep(data, t, layout, start, slopes=False, likelihood_from=0, until=1).log_likelihood
+        found = sweep(data, numbers.at(t), start, slopes=False, likelihood_of=range(1), until=1).log_likelihood
         return float(found[0])
 
     for k in range(layout.size):
@@ -64,28 +66,29 @@ def test_score_is_the_slope_of_the_log_likelihood(data, power, monkeypatch):
 
 def test_kinetic_energy_lost_is_heat_gained(data):
     """Without pressure and at one temperature T, T dS of all particles is exactly what motion loses."""
-    layout, theta = numbers()
-    layout = layout.only(layout.active & ~np.isin(np.arange(layout.size), [1, 3, 4, 5, 6]))
-    theta[[1, 2, 3, 4, 5, 6]] = 0.0
-    S = carried_entropy(data, theta, layout, np.zeros(data.n))
+    numbers = fluid_numbers()
+    absent = (Thermal.SOFTNESS, Thermal.BEND, Thermal.COLD_PRESSURE, Thermal.COLD_STIFFNESS, Thermal.CONDUCTION)
+    theta = numbers.vector.copy()
+    theta[[*absent, Thermal.MOLECULES]] = 0.0
+    S = carried_entropy(data, FluidNumbers(theta, numbers.layout.without(*absent)), np.zeros(data.n))
     peculiar = data.velocity - data.velocity.mean(axis=1, keepdims=True)
     kinetic = 0.5 * 0.5 * (peculiar**2).sum(axis=(1, 2))
-    heat = np.exp(theta[0]) * S.sum(axis=1)
+    heat = np.exp(numbers.log_temperature) * S.sum(axis=1)
     assert np.allclose(heat[1:-1] - heat[:-2], kinetic[:-2] - kinetic[1:-1], atol=2e-5 * kinetic[0] / len(kinetic))
 
 
 @pytest.mark.parametrize("factor", [10.0, 0.1, 1e-3])
 def test_loss_does_not_fall_when_entropy_shrinks(data, factor):
     """S -> aS, kB -> a kB, T -> T/a leaves every drift as it is; kB being 1, only the noise could change: and loses."""
-    layout, theta = numbers()
+    numbers = fluid_numbers()
     start = np.random.default_rng(1).normal(size=data.n)
-    scaled = theta.copy()
-    scaled[0] -= np.log(factor)
-    scaled[1] /= factor
-    scaled[2] *= factor
+    theta, scaled = numbers.vector, numbers.vector.copy()
+    scaled[Thermal.LOG_TEMPERATURE] -= np.log(factor)
+    scaled[Thermal.SOFTNESS] /= factor
+    scaled[Thermal.MOLECULES] *= factor
 
     def loss(t: np.ndarray, s: np.ndarray) -> tuple[float, np.ndarray]:
-        found = sweep(data, t, layout, s, slopes=False, likelihood_from=0, until=1)
+        found = sweep(data, numbers.at(t), s, slopes=False, likelihood_of=range(1), until=1)
         return -float(found.log_likelihood[0]), found.entropy[0]
 
     before, S = loss(theta, start)
@@ -94,21 +97,22 @@ def test_loss_does_not_fall_when_entropy_shrinks(data, factor):
     S, larger = S + 0.5, larger + 0.5
     assert np.allclose(larger, factor * S)
     V = np.full(data.n, 0.005)
-    state, other = (gas_state(t[:6], s, V, layout.volume) for t, s in ((theta, S), (scaled, larger)))
+    state, other = (gas_state(numbers.at(t).gas, s, V, numbers.layout.volume)
+                    for t, s in ((theta, S), (scaled, larger)))
     assert np.allclose(other.T * factor, state.T)
     assert after > before + 0.1 * data.n
 
 
 def test_nothing_is_gained_by_shrinking_entropy_alone(data):
     """The likelihood knows S through T and P only: shrinking what is carried, with U(S) as it is, loses."""
-    layout, theta = numbers()
+    numbers = fluid_numbers()
     start = np.zeros(data.n)
-    best = sweep(data, theta, layout, start, slopes=False, likelihood_from=0, until=1).log_likelihood.sum()
+    best = sweep(data, numbers, start, slopes=False, likelihood_of=range(1), until=1).log_likelihood.sum()
     for factor in (10.0, 0.1, 1e-3):
-        shift = theta.copy()
-        shift[0] -= np.log(factor)
-        found = sweep(data, shift, layout, start, slopes=False, likelihood_from=0, until=1).log_likelihood.sum()
-        assert found < best - 0.1 * data.n
+        shift = numbers.vector.copy()
+        shift[Thermal.LOG_TEMPERATURE] -= np.log(factor)
+        found = sweep(data, numbers.at(shift), start, slopes=False, likelihood_of=range(1), until=1).log_likelihood
+        assert found.sum() < best - 0.1 * data.n
 
 
 def relabelled(data: FluidSteps, order: np.ndarray) -> FluidSteps:
@@ -117,17 +121,17 @@ def relabelled(data: FluidSteps, order: np.ndarray) -> FluidSteps:
 
 def test_entropy_is_the_same_under_other_names_axes_origin_and_motion(data):
     """Rounding only, over 15 steps."""
-    layout, theta = numbers()
-    S = carried_entropy(data, theta, layout, np.zeros(data.n))
+    numbers = fluid_numbers()
+    S = carried_entropy(data, numbers, np.zeros(data.n))
     order = np.random.default_rng(2).permutation(data.n)
-    found = carried_entropy(relabelled(data, order), theta, layout, np.zeros(data.n))
+    found = carried_entropy(relabelled(data, order), numbers, np.zeros(data.n))
     assert np.allclose(found, S[:, order], atol=1e-8)
     quarter = np.array([[0.0, -1.0], [1.0, 0.0]])
     turned = FluidSteps(data.position @ quarter.T, data.velocity @ quarter.T, data.dt, data.box, data.cutoff)
-    assert np.allclose(carried_entropy(turned, theta, layout, np.zeros(data.n)), S, atol=1e-8)
+    assert np.allclose(carried_entropy(turned, numbers, np.zeros(data.n)), S, atol=1e-8)
     time = data.dt * np.arange(len(data.position))[:, None, None]
     drifting = FluidSteps(data.position + 0.3 + 5.0 * time, data.velocity + 5.0, data.dt, data.box, data.cutoff)
-    assert np.allclose(carried_entropy(drifting, theta, layout, np.zeros(data.n)), S, atol=1e-7)
+    assert np.allclose(carried_entropy(drifting, numbers, np.zeros(data.n)), S, atol=1e-7)
 
 
 def test_encoder_knows_no_names_directions_origin_or_common_motion():
@@ -170,10 +174,10 @@ def test_entropy_of_a_hot_region_is_found():
 
 def test_marginal_likelihood_leaves_out_only_correlations(data, monkeypatch):
     """Of the same order as the exact one, within what particles share with their neighbours."""
-    layout, theta = numbers()
-    exact = sweep(data, theta, layout, np.zeros(data.n), slopes=False, likelihood_from=0, until=2).log_likelihood
+    numbers = fluid_numbers()
+    exact = sweep(data, numbers, np.zeros(data.n), slopes=False, likelihood_of=range(2), until=2).log_likelihood
     monkeypatch.setattr(fluid_density, "DENSE", 0)
-    marginal = sweep(data, theta, layout, np.zeros(data.n), slopes=False, likelihood_from=0, until=2).log_likelihood
+    marginal = sweep(data, numbers, np.zeros(data.n), slopes=False, likelihood_of=range(2), until=2).log_likelihood
     assert (np.abs(exact - marginal) / data.n < 0.6).all()
 
 
@@ -185,28 +189,29 @@ def test_forces_and_friction_are_those_of_the_fluid(data):
     from vid2dyn.dynamics.fluid.sdpd import Pairs
     from vid2dyn.dynamics.snapshot import Snapshot
 
-    layout, theta = numbers()
-    frame = fluid_step.Step(data, 0, theta, layout)
+    numbers = fluid_numbers()
+    geometry = StepGeometry.of(data, 0, numbers.layout)
     S = np.random.default_rng(7).normal(size=data.n) * 3
-    frame.at(S, np.zeros((layout.thermal, data.n)))
+    step = fluid_step.evaluate_state(geometry, numbers, S, np.zeros((numbers.layout.thermal, data.n)))
     # the mean place over the step given both velocities, and entropies with half of the heat that friction is to give
     v, after = data.velocity[:2]
     x = torch.as_tensor(data.position[0] + 0.5 * data.dt * v + data.dt * (after - v) / 6)
-    assert np.abs(frame.middle - S).max() > 0
-    S = torch.as_tensor(frame.middle)
+    assert np.abs(step.middle.S - S).max() > 0
+    S = torch.as_tensor(step.middle.S)
     snapshot = Snapshot.of(x, 0.2, data.box, velocity=torch.as_tensor(v), entropy=S)
-    fluid = fluid_of(theta, layout)
-    assert np.allclose(fluid.forces(snapshot).detach().numpy(), frame.F, rtol=1e-9, atol=1e-9 * np.abs(frame.F).max())
+    fluid = fluid_of(numbers)
+    forces = fluid.forces(snapshot).detach().numpy()
+    assert np.allclose(forces, step.forces, rtol=1e-9, atol=1e-9 * np.abs(step.forces).max())
     thermo = fluid.thermo(snapshot)
-    assert np.allclose(thermo.T.detach().numpy(), frame.T, rtol=1e-12)
+    assert np.allclose(thermo.T.detach().numpy(), step.middle.T, rtol=1e-12)
     pairs = Pairs.of(snapshot)
     K = fluid.coefficients(pairs, thermo, fluid.density(snapshot))
-    soft = frame.state.softness
-    i, j = frame.ends[:2]
+    soft = step.middle.gas.softness
+    i, j = geometry.ends[:2]
     unresolved = 1 / (1 + 0.25 * (soft[i] + soft[j]))
     order = np.lexsort((j, i))
     theirs = np.lexsort((pairs.second.numpy(), pairs.first.numpy()))
-    for name, ours in (("across", frame.across / unresolved), ("along", frame.along / unresolved)):
+    for name, ours in (("across", step.middle.across / unresolved), ("along", step.middle.along / unresolved)):
         assert np.allclose(getattr(K, name).detach().numpy()[theirs], ours[order], rtol=1e-9)
 
 
@@ -234,5 +239,6 @@ def test_equation_of_state_is_that_of_its_energy():
 
 
 def test_layout_names_and_parts():
-    layout, theta = numbers()
-    assert len(layout.names) == layout.size == len(theta)
+    numbers = fluid_numbers()
+    layout = numbers.layout
+    assert len(layout.names) == layout.size == len(numbers.vector)

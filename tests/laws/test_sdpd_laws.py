@@ -172,18 +172,18 @@ def test_pair_updates_keep_energy_and_momentum_and_agree_with_the_pair_coefficie
         before = 0.5 * gas.mass * (v**2).sum() + u.sum()
         momentum = v.sum(axis=0)
         for key in range(50):
-            pairs.rub(0, 1, *e, f, 0.0, 2e-3, np.uint64(key), v, u, fluid)
-            pairs.conduct(0, 1, f, 2e-3, np.uint64(key), u, fluid)
+            pairs.apply_friction(0, 1, *e, f, 0.0, 2e-3, np.uint64(key), v, u, fluid)
+            pairs.apply_conduction(0, 1, f, 2e-3, np.uint64(key), u, fluid)
         assert 0.5 * gas.mass * (v**2).sum() + u.sum() == pytest.approx(before, rel=1e-13)
         np.testing.assert_allclose(v.sum(axis=0), momentum, atol=1e-14)
     v, u, dt = rng.normal(size=(2, 3)), np.array([8.0, 13.0]), 1e-7
     w, old, heat = v[0] - v[1], v.copy(), u.copy()
     K = 0.5 * A2 * (np.eye(3) + np.outer(e, e)) + (B2 - A2) / 3 * np.outer(e, e)
-    pairs.rub(0, 1, *e, f, 0.0, dt, np.uint64(0), v, u, quiet)
+    pairs.apply_friction(0, 1, *e, f, 0.0, dt, np.uint64(0), v, u, quiet)
     np.testing.assert_allclose((v - old)[0] / dt, -0.5 / gas.mass * (1 / 0.8 + 1 / 1.3) * K @ w, rtol=1e-4)
     warmed = u - heat
     np.testing.assert_allclose(warmed[0], warmed[1], rtol=1e-6)
-    pairs.conduct(0, 1, f, dt, np.uint64(0), u, quiet)
+    pairs.apply_conduction(0, 1, f, dt, np.uint64(0), u, quiet)
     assert (u - heat - warmed)[0] / dt == pytest.approx(C2 * (1 / 0.8 - 1 / 1.3), rel=1e-4)
 
 

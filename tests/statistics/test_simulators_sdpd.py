@@ -19,7 +19,7 @@ from scipy import stats
 from vid2dyn.analysis import stress, vacf
 from vid2dyn.simulators.fluid.sdpd import updates as pairs
 from vid2dyn.simulators.fluid.sdpd.gas import SDPD
-from vid2dyn.simulators.fluid.sdpd.physics import Fluid, pair_key
+from vid2dyn.simulators.fluid.sdpd.physics import GasParameters, pair_key
 from vid2dyn.simulators.fluid.sdpd.start import draw_energies
 
 ALPHA, Z = 1e-6, 4.9
@@ -46,13 +46,13 @@ def many_pairs(v, u, e, f, dt, steps, seed, fluid, friction=True, conduction=Tru
         for step in range(steps):
             key = pair_key(seed, step, 2 * k, 2 * k + 1)
             if friction:
-                refused += not pairs.rub(0, 1, e[0], e[1], e[2], f, 0.0, dt, key, v[k], u[k], fluid)
+                refused += not pairs.apply_friction(0, 1, e[0], e[1], e[2], f, 0.0, dt, key, v[k], u[k], fluid)
             if conduction:
-                refused += not pairs.conduct(0, 1, f, dt, key, u[k], fluid)
+                refused += not pairs.apply_conduction(0, 1, f, dt, key, u[k], fluid)
     return refused
 
 
-def pair_of(law: str, heat_capacity: float, dim: int = 3) -> tuple[SDPD, Fluid, float]:
+def pair_of(law: str, heat_capacity: float, dim: int = 3) -> tuple[SDPD, GasParameters, float]:
     """A gas, its constants, and the f at which w decays at about 1 per unit of time."""
     gas = gas_of(law, heat_capacity=heat_capacity, dim=dim, n_particles=200)
     f = gas.mass / (2 * (gas.fluid.alpha + gas.fluid.beta))
@@ -103,7 +103,7 @@ def test_pair_keeps_the_invariant_density_at_any_step(law: str, dim: int) -> Non
     assert stats.kstest(shares(v, u, gas.mass)[:, 2], stats.beta(dim / 2, 2 * (C + 1)).cdf).pvalue < ALPHA
 
 
-def one_update(fluid: Fluid, f: float, w: np.ndarray, u: np.ndarray, dt: float, n: int,
+def one_update(fluid: GasParameters, f: float, w: np.ndarray, u: np.ndarray, dt: float, n: int,
                friction: bool) -> tuple[np.ndarray, np.ndarray]:
     """Changes of w (n, 3) and of U_i - U_j (n,) over one step of friction, or of conduction, from one state.
 

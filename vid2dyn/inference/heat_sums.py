@@ -1,4 +1,4 @@
-"""Compiled sums over the pairs of one frame, for the heat of a fluid (`fluid_heat`)."""
+"""Compiled sums over the pairs of one frame, for the heat of a fluid (`heat`, `entropy_filter`)."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ covariance is the full sparse one: with x = C⁻¹ R by conjugate gradients and 
 since the mean of y·∂C y is the slope of the log determinant. Cost: a few conjugate gradients a step.
 
 Three things of order dt in a step, each of which bends what is learned by 1-3 % if left out (at the defaults of the
-simulated gas): forces are those of the mean place over the step given both velocities (`fluid_steps`); temperatures and
-pressures are those of the middle, with half of the heat to be expected (`fluid_step.Step.at`); and pressures that
+simulated gas): forces are those of the mean place over the step given both velocities (`steps`); temperatures and
+pressures are those of the middle, with half of the heat to be expected (`step.evaluate_state`); and pressures that
 nobody saw add to the noise (the second term of C).
 
 Entropy is latent. It starts from the encoder and is carried from step to step by its conditional mean given what was
@@ -28,7 +28,7 @@ towards anything it predicts of itself: it acts only through T and P on what is 
 
 What is not resolved: conduction has noise that nobody sees, so U_i fluctuates about its carried mean, by c T² in
 equilibrium. A particle that is hotter than that mean pushes harder and shakes its neighbours harder: every step tells a
-little of it, by a Kalman update of U (`fluid_heat`). It has to be right: a filter with one gain for all patterns of
+little of it, by a Kalman update of U (`entropy_filter`). It has to be right: a filter with one gain for all patterns of
 temperature leaves errors that go with compression, 1 % of the force of friction, and T comes out 1.6 % low and heat
 conduction 4-10 % high. So its uncertainty is followed for smooth and for rough patterns. The fluctuations also act on
 the mean of N, as 1/(1 + p/2c) to first order in 1/c, with the power p of temperature in K, and kB ∇·M acts as the same
@@ -46,10 +46,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vid2dyn.dynamics.fluid.numbers import Layout
+from vid2dyn.dynamics.fluid.numbers import FluidNumbers, Thermal
 from vid2dyn.inference.density import log_likelihood
-from vid2dyn.inference.heat import MODES, carried, share_unknown
-from vid2dyn.inference.step import Step
+from vid2dyn.inference.entropy_filter import carry_entropy
+from vid2dyn.inference.geometry import StepGeometry
+from vid2dyn.inference.step import MODES, evaluate_state, share_unknown
 from vid2dyn.inference.steps import FluidSteps
 
 
@@ -60,7 +61,7 @@ class Sweep:
     score : (steps, numbers) slope of the log-likelihood; information : (numbers, numbers), of all steps;
     entropy : (steps + 1, n) conditional mean of S given what was seen before; chi2 : (steps,) RᵀC⁻¹R over its
     expectation.
-    log_likelihood : (steps,) with the log determinants, NaN where not asked for; exact for up to `fluid_density.DENSE`
+    log_likelihood : (steps,) with the log determinants, NaN where not asked for; exact for up to `density.DENSE`
     coordinates, beyond that the product of the marginals of the particles.
     """
 
@@ -71,54 +72,55 @@ class Sweep:
     log_likelihood: np.ndarray | None = None
 
 
-def sweep(data: FluidSteps, theta: np.ndarray, layout: Layout, start: np.ndarray, *, slopes: bool = True,
-          information_every: int = 0, likelihood_from: int | None = None, likelihood_every: int = 1,
-          seed: int = 0, until: int | None = None) -> Sweep:
+def sweep(data: FluidSteps, numbers: FluidNumbers, start: np.ndarray, *, slopes: bool = True,
+          information_every: int = 0, likelihood_of: range | None = None, seed: int = 0,
+          until: int | None = None) -> Sweep:
     """One pass.
 
     Parameters
     ----------
     data : FluidSteps
-    theta : (numbers,) array
-        In the order of `layout`.
+    numbers : FluidNumbers
     start : (n,) array
         σ = S - n ln(V/V0) of every particle before the first step (from the encoder).
     slopes : bool
         Whether the score is wanted (else only entropy is carried).
     information_every : int
         Steps between those whose Fisher information is worked out (and counted for the others); 0: none.
-    likelihood_from, likelihood_every : int, optional
-        First step whose log-likelihood is wanted as well, and steps from one to the next; see `Sweep`.
+    likelihood_of : range, optional
+        Steps whose log-likelihood is wanted as well; see `Sweep`.
+    seed : int
+        Of the draws of the model's own noise.
     until : int, optional
         Steps to take; default all.
     """
-    steps = data.count if until is None else until
+    layout, steps = numbers.layout, data.count if until is None else until
     score = np.zeros((steps, layout.size))
     information = np.zeros((layout.size, layout.size))
-    chi2, loglik = np.zeros(steps), None if likelihood_from is None else np.full(steps, np.nan)
+    chi2, loglik = np.zeros(steps), None if likelihood_of is None else np.full(steps, np.nan)
     entropy = np.zeros((steps + 1, data.n))
     S: np.ndarray | None = None
     # S is concave in U, whose variance is unknown · c T²: the mean of S is that much below S of the mean energy
-    blur = 0.5 if theta[1] > 0 else 0.0
+    blur = 0.5 if numbers.softness > 0 else 0.0
     S_of, unknown = np.zeros((layout.thermal, data.n)), np.ones(len(MODES))
     for t in range(steps):
-        frame = Step(data, t, theta, layout)
+        geometry = StepGeometry.of(data, t, layout)
         if S is None:
-            S = start + theta[7] + theta[2] * np.log(frame.V / layout.volume)
-            S_of[2], S_of[7] = np.log(frame.V / layout.volume), 1.0
+            expansion = np.log(geometry.volume / layout.volume)
+            S = start + numbers.start + numbers.molecules * expansion
+            S_of[Thermal.MOLECULES], S_of[Thermal.START] = expansion, 1.0
             entropy[0] = S - blur * share_unknown(unknown)
-        frame.at(S, S_of, unknown)
-        x = frame.residual()
-        chi2[t] = (x * frame.R).sum() / max(1, frame.R.size - data.dim)
+        state = evaluate_state(geometry, numbers, S, S_of, unknown)
+        R, x = state.residual()
+        chi2[t] = (x * R).sum() / max(1, R.size - data.dim)
         if slopes:
-            y = frame.probes(np.random.default_rng([seed, data.first_frame + t]))
-            score[t] = frame.score(x, y)
+            y = state.probes(np.random.default_rng([seed, data.first_frame + t]))
+            score[t] = state.score(x, y)
             if information_every and t % information_every == information_every // 2:
-                information += frame.information(y[0])
-        if likelihood_from is not None and t >= likelihood_from and (t - likelihood_from) % likelihood_every == 0:
-            assert loglik is not None
-            loglik[t] = log_likelihood(frame, x)
-        S, S_of, unknown = carried(frame, x)
+                information += state.information(y[0])
+        if likelihood_of is not None and loglik is not None and t in likelihood_of:
+            loglik[t] = log_likelihood(state, R, x)
+        S, S_of, unknown = carry_entropy(state, x)
         entropy[t + 1] = S - blur * share_unknown(unknown)
     if information_every:
         taken = len(range(information_every // 2, steps, information_every))

@@ -7,7 +7,7 @@ Pairs, distances and densities of a step are those of the mean position over it 
 (for a constant acceleration, and for the path of a Brownian velocity between two values). The last term matters: the
 noise of a step moves particles while it acts, and the forces they then meet take back (omega dt)²/3 of its variance,
 omega the frequency of sound at the distance of neighbours. As the forces so depend on v', the likelihood has a Jacobian
-(`fluid_step.Step.stiffness`). Relative velocities are those of the middle, (v + v')/2, as Crank and Nicolson take them.
+(`step.StepState.stiffness`). Relative velocities are those of the middle, (v + v')/2, as Crank and Nicolson take them.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from vid2dyn.core.conjugate_gradients import conjugate_gradients
+
 
 @njit(cache=True)
 def laplacian(first, second, e, across, along, x, out):  # type: ignore[no-untyped-def]
@@ -44,8 +46,11 @@ def scatter(first, second, e, across, along, w, out):  # type: ignore[no-untyped
 
 
 @njit(cache=True)
-def felt(first, second, e, slope, unseen, x, push, out):  # type: ignore[no-untyped-def]
-    """out += H diag(unseen) Hᵀ x, H the forces (n dim) of push (n): the pressures that nobody saw; push is scratch."""
+def apply_pressure_covariance(first, second, e, slope, variance, x, push, out):  # type: ignore[no-untyped-def]
+    """out += H diag(variance) Hᵀ x, H the forces (n dim) of push (n): pressures that nobody saw.
+
+    variance of the push (n,); push (n,) is scratch.
+    """
     dim = x.shape[1]
     push[:] = 0.0
     for p in range(first.shape[0]):
@@ -56,7 +61,7 @@ def felt(first, second, e, slope, unseen, x, push, out):  # type: ignore[no-unty
         push[i] += t * slope[p]
         push[j] += t * slope[p]
     for i in range(push.shape[0]):
-        push[i] *= unseen[i]
+        push[i] *= variance[i]
     for p in range(first.shape[0]):
         i, j = first[p], second[p]
         f = -(push[i] + push[j]) * slope[p]
@@ -65,39 +70,68 @@ def felt(first, second, e, slope, unseen, x, push, out):  # type: ignore[no-unty
             out[j, c] -= f * e[p, c]
 
 
-@njit(cache=True)
-def solve(first, second, e, across, along, slope, unseen, right, tolerance):  # type: ignore[no-untyped-def]
-    """x with (L + H diag(unseen) Hᵀ) x = right, which sums to zero over every connected group; x is (n, dim).
+@njit(error_model="numpy")
+def _apply_covariance(operator, x, out):  # type: ignore[no-untyped-def]
+    """out = (L + H diag(variance) Hᵀ) x."""
+    first, second, e, across, along, slope, variance, push, _ = operator
+    laplacian(first, second, e, across, along, x, out)
+    if variance.shape[0] > 0:
+        apply_pressure_covariance(first, second, e, slope, variance, x, push, out)
 
-    Conjugate gradients, Jacobi. A particle without neighbours gets 0. H: see `felt`; unseen of length 0: none.
+
+@njit(error_model="numpy")
+def _by_diagonal(operator, residual, out):  # type: ignore[no-untyped-def]
+    """Jacobi: the residual times the inverse of the mean diagonal of every particle."""
+    inverse = operator[8]
+    for i in range(out.shape[0]):
+        for c in range(out.shape[1]):
+            out[i, c] = residual[i, c] * inverse[i]
+    return out
+
+
+@njit(error_model="numpy")
+def _dot(a, b):  # type: ignore[no-untyped-def]
+    total = 0.0
+    for i in range(a.shape[0]):
+        for c in range(a.shape[1]):
+            total += a[i, c] * b[i, c]
+    return total
+
+
+@njit(error_model="numpy")
+def _advance(step, direction, image, x, residual):  # type: ignore[no-untyped-def]
+    for i in range(x.shape[0]):
+        for c in range(x.shape[1]):
+            x[i, c] += step * direction[i, c]
+            residual[i, c] -= step * image[i, c]
+
+
+@njit(error_model="numpy")
+def _turn(factor, z, direction):  # type: ignore[no-untyped-def]
+    for i in range(z.shape[0]):
+        for c in range(z.shape[1]):
+            direction[i, c] = z[i, c] + factor * direction[i, c]
+
+
+@njit(cache=True)
+def solve(first, second, e, across, along, slope, variance, right, tolerance):  # type: ignore[no-untyped-def]
+    """x with (L + H diag(variance) Hᵀ) x = right, which sums to zero over every connected group; x is (n, dim).
+
+    Conjugate gradients, Jacobi. A particle without neighbours gets 0. H: see `apply_pressure_covariance`; variance
+    of length 0: none.
     """
     n, dim = right.shape
-    scale = np.zeros(n)
+    inverse = np.zeros(n)
     for p in range(first.shape[0]):
         d = ((dim - 1) * across[p] + along[p]) / dim
-        scale[first[p]] += d
-        scale[second[p]] += d
+        inverse[first[p]] += d
+        inverse[second[p]] += d
     for i in range(n):
-        scale[i] = 1.0 / scale[i] if scale[i] > 0.0 else 0.0
-    x = np.zeros((n, dim))
-    rest, turned, push = right.copy(), np.empty((n, dim)), np.empty(unseen.shape[0])
-    z = rest * scale[:, None]
-    way = z.copy()
-    size = (rest * z).sum()
-    wanted = tolerance * tolerance * size
-    for _ in range(400):
-        if not size > wanted:
-            break
-        laplacian(first, second, e, across, along, way, turned)
-        if unseen.shape[0] > 0:
-            felt(first, second, e, slope, unseen, way, push, turned)
-        step = size / (way * turned).sum()
-        x += step * way
-        rest -= step * turned
-        z = rest * scale[:, None]
-        new = (rest * z).sum()
-        way = z + (new / size) * way
-        size = new
+        inverse[i] = 1.0 / inverse[i] if inverse[i] > 0.0 else 0.0
+    x = np.empty((n, dim))
+    vectors = right.copy(), x, np.empty((n, dim)), np.empty((n, dim)), np.empty((n, dim))
+    operator = first, second, e, across, along, slope, variance, np.empty(variance.shape[0]), inverse
+    conjugate_gradients(_apply_covariance, _by_diagonal, _dot, _advance, _turn, operator, vectors, tolerance, 400)
     return x
 
 

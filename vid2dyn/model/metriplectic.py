@@ -16,15 +16,17 @@ from vid2dyn.core.progress import ProgressLike, showing
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.dynamics.fluid.frozen import FrozenFluid
 from vid2dyn.dynamics.fluid.functions import fluid_of, radial, transport
-from vid2dyn.dynamics.fluid.numbers import Layout
+from vid2dyn.dynamics.fluid.numbers import FluidNumbers, Layout
 from vid2dyn.dynamics.terms.gas import gas_state
-from vid2dyn.inference.start import carried_entropy, started
+from vid2dyn.inference.start import carried_entropy, fit_start
 from vid2dyn.inference.steps import FluidSteps
 from vid2dyn.model.base import LearnedFunction, LearnedFunctions, LearnedNumber, Model
 from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout, fluid_paths
 
 _OF_STATE = ("temperature", "pressure", "heat_capacity")
 _OF_DISTANCE = ("shear", "bulk")
+_MEDIAN = 2
+"""Column of the median in "support"."""
 _NUMBERS = ("shear_viscosity", "bulk_viscosity", "conductivity")
 _HEADLINE = (("Temperature", "temperature", "energy units of mass · µm²/s², at the median state"),
              ("Pressure", "pressure", "at the median state"),
@@ -50,46 +52,55 @@ class MetriplecticModel(Model):
     @property
     def layout(self) -> Layout:
         """Which number of "theta" is what."""
-        dim, cutoff, mass, volume, knots, power = self.arrays["layout"]
-        return Layout(int(dim), float(cutoff), float(mass), float(volume), int(knots), int(power),
-                      self.arrays["active"].astype(bool))
+        return Layout.of_arrays(self.arrays)
+
+    @property
+    def numbers(self) -> FluidNumbers:
+        """What was learned, by name."""
+        return FluidNumbers(self.arrays["theta"], self.layout)
 
     @property
     def support(self) -> dict[str, tuple[float, float]]:
         """Where the data were: the middle 95 % of S [kB], V [µm^dim] and r [µm]."""
         return {name: (float(row[1]), float(row[3])) for name, row in zip("SVr", self.arrays["support"], strict=True)}
 
+    @property
+    def median_state(self) -> tuple[float, float]:
+        """Medians of S [kB] and V [µm^dim] in the data."""
+        entropy, volume, _ = self.arrays["support"][:, _MEDIAN]
+        return float(entropy), float(volume)
+
     def temperature(self, S: Any, V: Any) -> np.ndarray:
         """T = ∂U/∂S of a particle [energy]; S [kB], V [µm^dim]."""
-        return self._of(self.arrays["theta"], "temperature", S, V)
+        return self._of(self.numbers, "temperature", S, V)
 
     def pressure(self, S: Any, V: Any) -> np.ndarray:
         """P = -∂U/∂V [energy/µm^dim]; S [kB], V [µm^dim]."""
-        return self._of(self.arrays["theta"], "pressure", S, V)
+        return self._of(self.numbers, "pressure", S, V)
 
     def heat_capacity(self, S: Any, V: Any) -> np.ndarray:
         """c = T/(∂T/∂S) at constant volume [kB]; infinite for a fluid at one temperature."""
-        return self._of(self.arrays["theta"], "heat_capacity", S, V)
+        return self._of(self.numbers, "heat_capacity", S, V)
 
     def shear(self, r: Any) -> np.ndarray:
         """Radial part of A², shear friction of a pair at distance r [µm]."""
-        return self._of(self.arrays["theta"], "shear", r)
+        return self._of(self.numbers, "shear", r)
 
     def bulk(self, r: Any) -> np.ndarray:
         """Radial part of B², bulk friction of a pair at distance r [µm]."""
-        return self._of(self.arrays["theta"], "bulk", r)
+        return self._of(self.numbers, "bulk", r)
 
     def shear_viscosity(self) -> float:
         """η [energy s/µm^dim] of the continuum: the stress that pair friction carries in uniform shear."""
-        return float(self._of(self.arrays["theta"], "shear_viscosity"))
+        return float(self._of(self.numbers, "shear_viscosity"))
 
     def bulk_viscosity(self) -> float:
         """ζ [energy s/µm^dim] of the continuum, as it damps sound."""
-        return float(self._of(self.arrays["theta"], "bulk_viscosity"))
+        return float(self._of(self.numbers, "bulk_viscosity"))
 
     def conductivity(self) -> float:
         """κ [kB/(µm^(dim - 2) s)] of the continuum."""
-        return float(self._of(self.arrays["theta"], "conductivity"))
+        return float(self._of(self.numbers, "conductivity"))
 
     # what `vid2dyn.analysis.energy_budget` asks of a fluid, beside temperature and pressure
 
@@ -107,33 +118,32 @@ class MetriplecticModel(Model):
         """U(S, V) [energy], counted from the mean state of the first frame of the data."""
         import torch
 
-        gas = fluid_of(self.arrays["theta"], self.layout).eos
+        gas = fluid_of(self.numbers).eos
         return gas(torch.as_tensor(np.asarray(S, float)), torch.as_tensor(np.asarray(V, float))).U.detach().numpy()
 
     def kernel(self, r: Any) -> np.ndarray:
         """W(r) of the densities [1/µm^dim]."""
         import torch
 
-        kernel = fluid_of(self.arrays["theta"], self.layout).kernel
+        kernel = fluid_of(self.numbers).kernel
         return kernel(torch.as_tensor(np.asarray(r, float)))[0].detach().numpy()
 
-    def _of(self, theta: np.ndarray, name: str, *at: Any) -> np.ndarray:
+    def _of(self, numbers: FluidNumbers, name: str, *at: Any) -> np.ndarray:
         """A quantity at other numbers than the learned ones too: for bands."""
-        layout = self.layout
         if name in _OF_STATE:
             if len(at) != 2:
                 raise ModelError(f"{name} is a function of S and V: give both.")
             S, V = np.broadcast_arrays(*(np.asarray(x, dtype=float) for x in at))
             if not (V > 0).all():
                 raise ModelError(f"{name}: volumes must be positive (got {float(V.min()):.3g}).")
-            state = gas_state(theta[:6], S.ravel(), V.ravel(), layout.volume)
+            state = gas_state(numbers.gas, S.ravel(), V.ravel(), numbers.layout.volume)
             with np.errstate(divide="ignore"):
                 value = {"temperature": state.T, "pressure": state.P, "heat_capacity": 1.0 / state.softness}[name]
             return value.reshape(S.shape)
         if name in _OF_DISTANCE:
             r = np.asarray(at[0], dtype=float)
-            return radial(theta, layout, r.ravel())[_OF_DISTANCE.index(name)].reshape(r.shape)
-        return np.asarray(transport(theta, layout)[_NUMBERS.index(name)])
+            return radial(numbers, r.ravel())[_OF_DISTANCE.index(name)].reshape(r.shape)
+        return np.asarray(transport(numbers)[_NUMBERS.index(name)])
 
     def band(self, name: str, x: Any = None, V: Any = None,  # type: ignore[override]
              level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
@@ -154,8 +164,9 @@ class MetriplecticModel(Model):
         if name not in known:
             raise ModelError(f"This model has no band {name!r}; it has {', '.join(known)}.")
         at = tuple(t for t in (x, V) if t is not None)
-        theta, covariance = self.arrays["theta"], self.arrays["covariance"]
-        value = self._of(theta, name, *at)
+        numbers, covariance = self.numbers, self.arrays["covariance"]
+        theta = numbers.vector
+        value = self._of(numbers, name, *at)
         slopes = []
         for k in range(len(theta)):
             step = np.zeros_like(theta)
@@ -163,7 +174,8 @@ class MetriplecticModel(Model):
             if step[k] == 0.0:
                 slopes.append(np.zeros_like(value))
                 continue
-            slopes.append((self._of(theta + step, name, *at) - self._of(theta - step, name, *at)) / (2 * step[k]))
+            slopes.append((self._of(numbers.at(theta + step), name, *at)
+                           - self._of(numbers.at(theta - step), name, *at)) / (2 * step[k]))
         G = np.stack(slopes, axis=-1)
         error = np.sqrt(np.maximum(np.einsum("...a,ab,...b->...", G, covariance, G), 0.0))
         error = float(ndtri(0.5 + 0.5 * level)) * error
@@ -215,8 +227,7 @@ class MetriplecticModel(Model):
                 "velocities that were set aside. The model has one temperature.")
 
     def __repr__(self) -> str:
-        rows = self.arrays["support"]
-        S, V = rows[0][2], rows[1][2]
+        S, V = self.median_state
         known = "" if self.report.get("entropy_identifiable", True) else ", entropy not identifiable from these data"
         return (f"<MetriplecticModel: T = {float(self.temperature(S, V)):.4g}, P V/T = "
                 f"{float(self.pressure(S, V) * V / self.temperature(S, V)):.4g}, c = "
@@ -236,7 +247,7 @@ class MetriplecticModel(Model):
             First steps that tell the mean temperature at the start; default: that of the recipe.
         """
         data = FluidSteps.of(tracks, self.layout.cutoff, least=2)
-        S = carried_entropy(data, self.arrays["theta"], self.layout, self._start(data, window))
+        S = carried_entropy(data, self.numbers, self._start(data, window))
         frames, particles = tracks.frame - data.first_frame, tracks.particle
         column = np.searchsorted(np.unique(particles[particles >= 0]), particles)
         out = np.full(len(tracks), np.nan)
@@ -245,13 +256,13 @@ class MetriplecticModel(Model):
         return out
 
     def _start(self, data: FluidSteps, window: int | None = None) -> np.ndarray:
-        return started(data, self.arrays["theta"], self.layout, str(self.recipe.get("start", "even")),
-                       window or int(self.recipe.get("window", 32)))
+        return fit_start(data, self.numbers, str(self.recipe.get("start", "even")),
+                         window or int(self.recipe.get("window", 32)))
 
     def freeze(self, entropy: tuple[float, float], log_volume: tuple[float, float]) -> FrozenFluid:
         """Tables for compiled rollouts and exporters over a range of S [kB] and ln V; see
         `vid2dyn.dynamics.fluid.frozen`."""
-        return fluid_of(self.arrays["theta"], self.layout).freeze(entropy, log_volume)
+        return fluid_of(self.numbers).freeze(entropy, log_volume)
 
     def rollout(self, tracks: Trajectories, steps: int | None = None, seed: int = 0, *, substeps: int | None = None,
                 noise: bool = True, exact: bool = False, progress: ProgressLike = None) -> Trajectories:
@@ -284,12 +295,12 @@ class MetriplecticModel(Model):
         if steps < 1:
             raise DataError(f"steps = {steps}: a rollout makes at least one.")
         S, log_volume = self._first(data)
-        theta, layout = self.arrays["theta"], self.layout
+        numbers, layout = self.numbers, self.layout
         frozen = self.freeze(*self._ranges(S, log_volume, data, steps))
         if substeps is None:
-            state = gas_state(theta[:6], S, np.exp(log_volume), layout.volume)
+            state = gas_state(numbers.gas, S, np.exp(log_volume), layout.volume)
             push = np.abs(state.P) * np.exp(log_volume)
-            stiff = push * (1.0 + theta[2] * state.softness) + abs(float(theta[5])) * state.T
+            stiff = push * (1.0 + numbers.molecules * state.softness) + abs(float(numbers.cold_stiffness)) * state.T
             fastest = math.sqrt(float(stiff.max()) / layout.mass) + float(np.abs(data.velocity[0]).max())
             substeps = max(1, math.ceil(data.dt * fastest / (0.1 * layout.cutoff)))
         first = FluidFrame(data.position[0], data.velocity[0], S, data.box.after(data.first_frame * data.dt))
@@ -307,27 +318,27 @@ class MetriplecticModel(Model):
 
         box = data.box.after(data.first_frame * data.dt)
         x = invariants(data.position[0], data.velocity[0], box, self.layout.cutoff).log_volume
-        return self._start(data) + self.arrays["theta"][2] * (x - math.log(self.layout.volume)), x
+        return self._start(data) + self.numbers.molecules * (x - math.log(self.layout.volume)), x
 
     def _ranges(self, S: np.ndarray, log_volume: np.ndarray, data: FluidSteps,
                 steps: int) -> tuple[tuple[float, float], tuple[float, float]]:
         """Range of S and ln V for the tables: fluctuations, and what all kinetic energy (or shear) can heat."""
-        theta, layout = self.arrays["theta"], self.layout
-        c = 1.0 / max(float(theta[1]), 1e-6)
-        T = float(np.exp(theta[0]))
+        numbers, layout = self.numbers, self.layout
+        c = 1.0 / max(float(numbers.softness), 1e-6)
+        T = float(np.exp(numbers.log_temperature))
         kinetic = 0.5 * layout.mass * float((data.velocity[0] ** 2).sum(axis=1).mean())
         rate = getattr(data.box, "shear_rate", 0.0)
         kinetic += abs(self.shear_viscosity()) * rate**2 * layout.volume * steps * data.dt * 3.0
-        push = float(theta[2]) * 1.0
+        push = float(numbers.molecules)
         low = float(S.min()) - 12 * math.sqrt(c) - push
         high = float(S.max()) + 12 * math.sqrt(c) + push + c * math.log1p(2.0 * kinetic / (c * T))
-        q, a = float(theta[3]), float(theta[1])
+        q, a = float(numbers.bend), float(numbers.softness)
         reach = (float(log_volume.min()) - 1.0, float(log_volume.max()) + 1.0)
         x = np.array(reach) - math.log(layout.volume)
         if q > 1e-9:
-            low = max(low, float((theta[2] * x).max()) - 0.98 / (q * a))
+            low = max(low, float((numbers.molecules * x).max()) - 0.98 / (q * a))
         if q < -1e-9:
-            high = min(high, float((theta[2] * x).min()) - 0.98 / (q * a))
+            high = min(high, float((numbers.molecules * x).min()) - 0.98 / (q * a))
         return (low, high), reach
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vid2dyn.dynamics.fluid.numbers import Layout
+from vid2dyn.dynamics.fluid.numbers import FluidNumbers
 from vid2dyn.encoders.entropy import invariants
 from vid2dyn.fitting.particles.scoring import Prior, score_and_information
 from vid2dyn.inference.score import sweep
@@ -17,10 +17,11 @@ EVERY = 4
 """Steps between those that the information of the error bars is taken from."""
 
 
-def certainty(data: Sequence[FluidSteps], starts: Sequence[np.ndarray], theta: np.ndarray, layout: Layout, prior: Prior,
+def certainty(data: Sequence[FluidSteps], starts: Sequence[np.ndarray], numbers: FluidNumbers, prior: Prior,
               seed: int) -> tuple[np.ndarray, float, np.ndarray]:
     """Covariance of the numbers, scatter of the score over what the information says, support of the data."""
-    _, information, scores = score_and_information(data, starts, theta, layout, seed, EVERY)
+    layout = numbers.layout
+    _, information, scores = score_and_information(data, starts, numbers, seed, EVERY)
     rows = np.flatnonzero(layout.active)
     info = information[np.ix_(rows, rows)]
     total = info + prior.precision[np.ix_(rows, rows)]
@@ -35,14 +36,14 @@ def certainty(data: Sequence[FluidSteps], starts: Sequence[np.ndarray], theta: n
     excess = float((white**2).mean())
     covariance = np.zeros((layout.size, layout.size))
     covariance[np.ix_(rows, rows)] = inverse * max(1.0, excess)
-    return covariance, excess, support(data, starts, theta, layout)
+    return covariance, excess, support(data, starts, numbers)
 
 
-def support(data: Sequence[FluidSteps], starts: Sequence[np.ndarray], theta: np.ndarray, layout: Layout) -> np.ndarray:
+def support(data: Sequence[FluidSteps], starts: Sequence[np.ndarray], numbers: FluidNumbers) -> np.ndarray:
     """Quantiles of S, V and r in the data, (3, 5)."""
     S, x, r = [], [], []
     for part, start in zip(data, starts, strict=True):
-        found = sweep(part, theta, layout, start, slopes=False)
+        found = sweep(part, numbers, start, slopes=False)
         for t in range(0, part.count, max(1, part.count // 20)):
             S.append(found.entropy[t])
             box = part.box.after((part.first_frame + t) * part.dt)

@@ -1,4 +1,4 @@
-"""What a fluid is worth beside the members without its parts: one temperature for all, and no structure at all."""
+"""How much better a fluid predicts than variants without some part: one temperature for all, or no structure at all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from vid2dyn.core.progress import Progress, silent
-from vid2dyn.dynamics.fluid.numbers import Layout
+from vid2dyn.dynamics.fluid.numbers import FluidNumbers
 from vid2dyn.dynamics.fluid.unconstrained import Unconstrained
 from vid2dyn.dynamics.snapshot import Snapshot
 from vid2dyn.inference.score import sweep
@@ -19,30 +19,31 @@ from vid2dyn.inference.steps import FluidSteps
 BLOCKS = 8
 STEPS = 400
 JUDGED = 80
+"""Most held-out steps whose likelihood is worked out."""
 FEW = 24
+"""Steps whose likelihood is worked out while fitting."""
 
 
-def held_out_likelihood(data: FluidSteps, theta: np.ndarray, layout: Layout, start: np.ndarray,
-                        first: int) -> tuple[np.ndarray, np.ndarray]:
-    """Log-likelihood per particle of the steps `judged` from `first` on, and chi2 of all residuals, (steps,) each.
+def held_out_likelihood(data: FluidSteps, numbers: FluidNumbers, start: np.ndarray, first: int
+                        ) -> tuple[np.ndarray, np.ndarray]:
+    """Log-likelihood per particle of the `judged_steps` from `first` on, and chi2 of all residuals, (steps,) each.
 
     Entropy is carried up to there by what was seen; every step is predicted from those before it alone.
     """
-    steps = judged(data, first)
-    found = sweep(data, theta, layout, start, slopes=False, likelihood_from=first, likelihood_every=steps.step)
+    steps = judged_steps(data, first)
+    found = sweep(data, numbers, start, slopes=False, likelihood_of=steps)
     assert found.log_likelihood is not None
     return found.log_likelihood[first::steps.step] / data.n, found.chi2[first:]
 
 
-def some_likelihoods(data: FluidSteps, theta: np.ndarray, layout: Layout, start: np.ndarray) -> np.ndarray:
+def some_likelihoods(data: FluidSteps, numbers: FluidNumbers, start: np.ndarray) -> np.ndarray:
     """Log-likelihood per particle of `FEW` even steps, nan for the others: cheap enough to look at while fitting."""
-    found = sweep(data, theta, layout, start, slopes=False, likelihood_from=0,
-                  likelihood_every=max(1, data.count // FEW))
+    found = sweep(data, numbers, start, slopes=False, likelihood_of=range(0, data.count, max(1, data.count // FEW)))
     assert found.log_likelihood is not None
     return found.log_likelihood / data.n
 
 
-def judged(data: FluidSteps, first: int) -> range:
+def judged_steps(data: FluidSteps, first: int) -> range:
     """Steps whose likelihood is worked out: even ones, at most `JUDGED`, as determinants are dear."""
     return range(first, data.count, max(1, math.ceil((data.count - first) / JUDGED)))
 
@@ -60,7 +61,7 @@ def gain(better: np.ndarray, other: np.ndarray) -> tuple[float, float]:
 
 def train_unconstrained(data: Sequence[FluidSteps], stops: Sequence[int], seed: int, *, width: int = 50,
                         steps: int = STEPS, progress: Progress = silent) -> tuple[Unconstrained, float, float]:
-    """The structure-free member fitted to steps before `stops`: Adam on the velocities of one frame at a time.
+    """The structure-free variant fitted to steps before `stops`: Adam on the velocities of one frame at a time.
 
     Returns the dynamics, in units of the cutoff and of the time a particle takes to cross it, and both units.
     """
@@ -128,5 +129,5 @@ def unconstrained_likelihood(net: Unconstrained, data: FluidSteps, first: int, t
     """
     unit = data.dim * math.log(tick / data.cutoff)
     with torch.no_grad():
-        found = [float(_log_density(net, data, t, tick).mean()) + unit for t in judged(data, first)]
+        found = [float(_log_density(net, data, t, tick).mean()) + unit for t in judged_steps(data, first)]
     return np.array(found) * (1 - 1 / data.n)

@@ -6,7 +6,7 @@ target: it acts through T and P only, so nothing is gained by making it small. G
 noise over friction is a temperature in energy, and dS = heat/T has its unit; the origin of S is the mean state of
 the first frame. Twenty numbers allow Fisher scoring, with exact information, in place of thousands of gradient steps.
 
-Order: start values from moments; scoring on the training steps; the isothermal member in the same way; both judged on
+Order: start values from moments; scoring on the training steps; the isothermal variant in the same way; both judged on
 steps that none of them saw; with a single trajectory, scoring is then taken up again with all steps.
 """
 
@@ -27,7 +27,7 @@ from vid2dyn.core.config import recipe as recipe_of
 from vid2dyn.core.errors import DataError
 from vid2dyn.core.progress import Cancelled, Progress, silent
 from vid2dyn.data.trajectories import Trajectories
-from vid2dyn.dynamics.fluid.numbers import Layout
+from vid2dyn.dynamics.fluid.numbers import FluidNumbers, Layout, Thermal
 from vid2dyn.dynamics.recipes.metriplectic import Metriplectic
 from vid2dyn.fitting.checkpoint import Checkpoint, PathLike
 from vid2dyn.fitting.course import checked, stopped_early
@@ -35,16 +35,21 @@ from vid2dyn.fitting.particles import evidence
 from vid2dyn.fitting.particles.certainty import certainty
 from vid2dyn.fitting.particles.laws import laws
 from vid2dyn.fitting.particles.scoring import (
+    SHAPE,
     Prior,
-    Progressed,
+    ScoringLimits,
+    ScoringTask,
     checkpoint_key,
     learn,
     moments,
     prior_of,
 )
-from vid2dyn.inference.start import pattern, started
+from vid2dyn.inference.start import fit_start, start_pattern
 from vid2dyn.inference.steps import FluidSteps
 from vid2dyn.model.metriplectic import MetriplecticModel
+
+ISOTHERMAL = (Thermal.SOFTNESS, Thermal.BEND, Thermal.COLD_PRESSURE, Thermal.CONDUCTION)
+"""Numbers that a fluid at one temperature does not have."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,15 +69,33 @@ class Split:
 
 
 @dataclass(frozen=True, eq=False)
-class Member:
-    """A fitted member of the family."""
+class FittedVariant:
+    """A fitted fluid, or one without some of its parts.
 
-    theta: np.ndarray
-    layout: Layout
+    `starts`: σ at the first frame of every trajectory learned from; `decrements`: what each iteration was expected to
+    gain [nats].
+    """
+
+    numbers: FluidNumbers
     prior: Prior
     starts: tuple[np.ndarray, ...]
     decrements: tuple[float, ...]
     left_off: bool
+
+    @property
+    def layout(self) -> Layout:
+        """Which number is what, and which were learned."""
+        return self.numbers.layout
+
+
+@dataclass(frozen=True, eq=False)
+class FittingRun:
+    """What all parts of one fit share."""
+
+    split: Split
+    recipe: Metriplectic
+    seed: int
+    progress: Progress
 
 
 def fit_metriplectic(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplectic, seed: int = 0,
@@ -86,7 +109,7 @@ def fit_metriplectic(tracks: Trajectories | Sequence[Trajectories], recipe: Metr
         Of several, all but the last are learned from and the last one judges. An entropy column is not read.
     recipe : Metriplectic
     seed : int
-        Of the probes of the score, and of the structure-free member.
+        Of the probes of the score, and of the structure-free variant.
     checkpoint, stop, keep_partial
         See `vid2dyn.fit`; a round is an iteration of the fluid itself. A fit that was stopped has learned from the
         training steps alone and was not judged.
@@ -102,16 +125,16 @@ def fit_metriplectic(tracks: Trajectories | Sequence[Trajectories], recipe: Metr
     if checkpoint is not None:
         recipe = dataclasses.replace(recipe, checkpoint=str(checkpoint))
     split = _split(tracks, recipe)
+    run = FittingRun(split, recipe, seed, progress)
     layout = _layout(split.train, recipe)
-    full = _learned(split, split.train, layout, moments(split.train, layout), recipe, seed, progress, "fluid",
-                    checked(stop), keep_partial)
+    full = _fit_variant(run, split.train, moments(split.train, layout), "fluid", checked(stop), keep_partial)
     warnings: list[str] = []
-    verdict: dict[str, Any] = {}
-    identified, taught = True, split.train
+    held_out: dict[str, Any] = {}
+    identified, learned_from = True, split.train
     if not full.left_off:
         try:
-            verdict, identified, final = _judged_and_taught(split, full, recipe, seed, progress)
-            full, taught = final, split.everything
+            held_out, identified, final = _compared(run, full)
+            full, learned_from = final, split.everything
         except Cancelled:
             if not keep_partial:
                 raise
@@ -119,46 +142,43 @@ def fit_metriplectic(tracks: Trajectories | Sequence[Trajectories], recipe: Metr
     if not identified:
         warnings.append("Entropy not identifiable from these data: a fluid at one temperature predicts velocities that "
                         "were set aside as well. The model has one temperature.")
-    covariance, excess, support = certainty(taught, full.starts, full.theta, full.layout, full.prior, seed)
-    arrays = {"theta": full.theta, "covariance": covariance, "support": support,
-              "active": full.layout.active.astype(np.int64),
-              "layout": np.array([layout.dim, layout.cutoff, layout.mass, layout.volume, layout.knots, layout.power])}
+    covariance, excess, support = certainty(learned_from, full.starts, full.numbers, full.prior, seed)
+    arrays = {"theta": full.numbers.vector, "covariance": covariance, "support": support, **full.layout.to_arrays()}
     first = tracks if isinstance(tracks, Trajectories) else tracks[0]
     used = recipe_of(dataclasses.replace(recipe, checkpoint=None))
     model = MetriplecticModel(arrays, used, first.units, first.box, {"entropy_identifiable": identified})
     if full.left_off:
-        verdict["stopped_early"], said = stopped_early(
+        held_out["stopped_early"], warning = stopped_early(
             len(full.decrements), recipe.iterations, f"About {abs(full.decrements[-1]):.2g} nats were still to be "
             "gained; held-out steps were not judged, and whether entropy is identifiable was not tested.")
-        warnings.insert(0, said)
+        warnings.insert(0, warning)
     elif full.decrements and abs(full.decrements[-1]) > 10 * recipe.tolerance:
         warnings.append(f"The fit stopped after {len(full.decrements)} iterations with about "
                         f"{abs(full.decrements[-1]):.2g} nats still to be gained; raise iterations.")
-    report = {**verdict, "entropy_identifiable": identified, "excess_scatter": excess,
-              "laws": laws(model.arrays["theta"], full.layout, taught[0], full.starts[0]),
-              "parameters": _said(model), "warnings": warnings, "seed": seed,
+    report = {**held_out, "entropy_identifiable": identified, "excess_scatter": excess,
+              "laws": laws(model.numbers, learned_from[0], full.starts[0]),
+              "parameters": _parameters(model), "warnings": warnings, "seed": seed,
               "decrements": list(full.decrements), "data_sha256": _digest(split),
               "versions": {"vid2dyn": vid2dyn.__version__, "numpy": np.__version__, "torch": torch.__version__}}
     return dataclasses.replace(model, report=report)
 
 
-def _judged_and_taught(split: Split, full: Member, recipe: Metriplectic, seed: int,
-                       progress: Progress) -> tuple[dict[str, Any], bool, Member]:
-    """Held-out likelihoods, whether entropy is identifiable, and the member that is left, taught by all steps."""
-    verdict: dict[str, Any] = {}
+def _compared(run: FittingRun, full: FittedVariant) -> tuple[dict[str, Any], bool, FittedVariant]:
+    """Held-out likelihoods, whether entropy is identifiable, and the variant that is left, fitted to all steps."""
+    held_out: dict[str, Any] = {}
     identified = True
-    if "isothermal" in recipe.compare:
+    split = run.split
+    if "isothermal" in run.recipe.compare:
         # at one temperature n and k1 are one number
-        layout = full.layout
-        cold = layout.only(layout.active & ~np.isin(np.arange(layout.size), [1, 3, 4, 6]))
-        even = moments(split.train, layout)
-        even[[1, 3, 4, 6]] = 0.0
-        isothermal = _learned(split, split.train, cold, even, recipe, seed, progress, "isothermal member")
-        verdict, identified = _judged(split, full, isothermal, recipe, seed, progress)
+        cold = full.layout.without(*ISOTHERMAL)
+        even = moments(split.train, full.layout).vector
+        even[list(ISOTHERMAL)] = 0.0
+        isothermal = _fit_variant(run, split.train, FluidNumbers(even, cold), "isothermal member")
+        held_out, identified = _held_out_comparison(run, full, isothermal)
         full = full if identified else isothermal
     if split.same:
-        full = _learned(split, split.everything, full.layout, full.theta, recipe, seed, progress, "fluid, all steps")
-    return verdict, identified, full
+        full = _fit_variant(run, split.everything, full.numbers, "fluid, all steps")
+    return held_out, identified, full
 
 
 def _split(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplectic) -> Split:
@@ -192,94 +212,98 @@ def _layout(data: Sequence[FluidSteps], recipe: Metriplectic) -> Layout:
     part = data[0]
     box = part.box.after(part.first_frame * part.dt)
     x = invariants(part.position[0], part.velocity[0], box, part.cutoff).log_volume
-    active = np.ones(8 + 2 * (recipe.knots + 3), bool)
-    active[7] = False
-    active[3], active[4:6], active[6] = recipe.bend, recipe.cold, recipe.conduction
-    return Layout(part.dim, recipe.cutoff, recipe.mass, float(np.exp(x).mean()), recipe.knots,
-                  int(recipe.law == "transport"), active)
+    layout = Layout(part.dim, recipe.cutoff, recipe.mass, float(np.exp(x).mean()), recipe.knots,
+                    int(recipe.law == "transport"))
+    fixed = {Thermal.START: True, Thermal.BEND: not recipe.bend, Thermal.COLD_PRESSURE: not recipe.cold,
+             Thermal.COLD_STIFFNESS: not recipe.cold, Thermal.CONDUCTION: not recipe.conduction}
+    return layout.without(*(number for number, left_out in fixed.items() if left_out))
 
 
-def _learned(split: Split, data: Sequence[FluidSteps], layout: Layout, theta: np.ndarray, recipe: Metriplectic,
-             seed: int, progress: Progress, what: str, stop: int | None = None, keep_partial: bool = False) -> Member:
-    """One member by scoring; the temperatures at which further trajectories start are found in between."""
-    prior = prior_of(theta, layout)
-    theta = np.where(layout.active, theta, np.where(np.isin(np.arange(layout.size), [3, 4, 5, 7]), 0.0, theta))
+def _fit_variant(run: FittingRun, data: Sequence[FluidSteps], first: FluidNumbers, what: str, stop: int | None = None,
+                 keep_partial: bool = False) -> FittedVariant:
+    """One variant by scoring from `first` on; the temperatures at which further trajectories start are found in
+    between."""
+    recipe, seed, layout = run.recipe, run.seed, first.layout
+    prior = prior_of(first)
+    fixed = np.isin(np.arange(layout.size), [*SHAPE, Thermal.START])
+    theta = np.where(layout.active, first.vector, np.where(fixed, 0.0, first.vector))
 
-    def starts(numbers: np.ndarray) -> tuple[np.ndarray, ...]:
-        first = pattern(data[0], numbers, layout, recipe.start)
-        return (first, *(started(part, numbers, layout, recipe.start, recipe.window, seed) for part in data[1:]))
+    def patterns(numbers: FluidNumbers) -> tuple[np.ndarray, ...]:
+        return (start_pattern(data[0], numbers, recipe.start),
+                *(fit_start(part, numbers, recipe.start, recipe.window, seed) for part in data[1:]))
 
-    def judge(numbers: np.ndarray) -> tuple[float, float]:
-        return _worth(split, numbers, layout, recipe, seed)
+    def judge(numbers: FluidNumbers) -> tuple[float, float]:
+        return _mean_likelihoods(run, numbers)
 
     settings = repr((recipe_of(dataclasses.replace(recipe, checkpoint=None)), seed, what))
     place = None
     if recipe.checkpoint is not None:
         place = Path(f"{recipe.checkpoint}.{what.replace(' ', '-').replace(',', '')}")
-    state: Progressed = learn(data, starts, layout, theta=theta, prior=prior, iterations=recipe.iterations,
-                              tolerance=recipe.tolerance, seed=seed, stop=stop, keep_partial=keep_partial,
-                              place=Checkpoint(place, checkpoint_key(data, layout, settings)),
-                              judge=judge if data is split.train else None, progress=progress, what=what)
-    return Member(state.theta, layout, prior, starts(state.theta), state.decrements, state.left_off)
+    task = ScoringTask(data, layout, theta, prior, patterns, seed, judge if data is run.split.train else None, what)
+    state = learn(task, ScoringLimits(recipe.iterations, recipe.tolerance, stop, keep_partial),
+                  Checkpoint(place, checkpoint_key(data, layout, settings)), run.progress)
+    numbers = FluidNumbers(state.theta, layout)
+    return FittedVariant(numbers, prior, patterns(numbers), state.decrements, state.left_off)
 
 
-def _worth(split: Split, theta: np.ndarray, layout: Layout, recipe: Metriplectic, seed: int) -> tuple[float, float]:
+def _mean_likelihoods(run: FittingRun, numbers: FluidNumbers) -> tuple[float, float]:
     """Log-likelihood per particle and step of some steps learned from, and of some held out."""
+    split, recipe = run.split, run.recipe
     if split.same:
         data, first = split.judge, split.judged_from
-        start = pattern(data, theta, layout, recipe.start)
-        found = evidence.some_likelihoods(data, theta, layout, start)
+        found = evidence.some_likelihoods(data, numbers, start_pattern(data, numbers, recipe.start))
         return float(np.nanmean(found[:first])), float(np.nanmean(found[first:]))
     train, judge = split.train[0], split.judge
-    seen = evidence.some_likelihoods(train, theta, layout, pattern(train, theta, layout, recipe.start))
-    later = evidence.some_likelihoods(judge, theta, layout,
-                                      started(judge, theta, layout, recipe.start, recipe.window, seed))
+    seen = evidence.some_likelihoods(train, numbers, start_pattern(train, numbers, recipe.start))
+    later = evidence.some_likelihoods(judge, numbers,
+                                      fit_start(judge, numbers, recipe.start, recipe.window, run.seed))
     return float(np.nanmean(seen)), float(np.nanmean(later[split.judged_from:]))
 
 
-def _judged(split: Split, full: Member, isothermal: Member, recipe: Metriplectic, seed: int,
-            progress: Progress) -> tuple[dict[str, Any], bool]:
+def _held_out_comparison(run: FittingRun, full: FittedVariant,
+                         isothermal: FittedVariant) -> tuple[dict[str, Any], bool]:
     """Held-out likelihoods side by side; True if entropy is identifiable."""
+    split, progress = run.split, run.progress
     data, first = split.judge, split.judged_from
 
-    def start(member: Member) -> np.ndarray:
+    def start(variant: FittedVariant) -> np.ndarray:
         if split.same:
-            return member.starts[0]
-        return started(data, member.theta, member.layout, recipe.start, recipe.window, seed)
+            return variant.starts[0]
+        return fit_start(data, variant.numbers, run.recipe.start, run.recipe.window, run.seed)
 
     progress(0, 3, "judging")
-    ours, chi2 = evidence.held_out_likelihood(data, full.theta, full.layout, start(full), first)
+    ours, chi2 = evidence.held_out_likelihood(data, full.numbers, start(full), first)
     progress(1, 3, "judging")
-    theirs, _ = evidence.held_out_likelihood(data, isothermal.theta, isothermal.layout, start(isothermal), first)
+    theirs, _ = evidence.held_out_likelihood(data, isothermal.numbers, start(isothermal), first)
     entropy_gain, error = evidence.gain(ours, theirs)
     held = {"log_likelihood_per_step": float(ours.mean()), "steps": len(ours),
             "trajectory": "the rest of the same one" if split.same else "another one",
             "isothermal_log_likelihood_per_step": float(theirs.mean()),
             "entropy_gain_per_step": entropy_gain, "entropy_gain_per_step_stderr": error}
     progress(2, 3, "judging")
-    if "unconstrained" in recipe.compare:
+    if "unconstrained" in run.recipe.compare:
         stops = [part.count for part in split.train]
-        net, _, tick = evidence.train_unconstrained(split.train, stops, seed, progress=progress)
+        net, _, tick = evidence.train_unconstrained(split.train, stops, run.seed, progress=progress)
         free = evidence.unconstrained_likelihood(net, data, first, tick)
-        value, doubt = evidence.gain(ours, free)
-        held |= {"unconstrained_log_likelihood_per_step": float(free.mean()), "structure_gain_per_step": value,
-                 "structure_gain_per_step_stderr": doubt}
+        structure_gain, gain_error = evidence.gain(ours, free)
+        held |= {"unconstrained_log_likelihood_per_step": float(free.mean()),
+                 "structure_gain_per_step": structure_gain, "structure_gain_per_step_stderr": gain_error}
     progress(3, 3, "judging")
     calibration = {"chi2": float(chi2.mean()), "numbers": int(len(chi2) * data.n * data.dim)}
     return {"held_out": held, "calibration": calibration}, bool(entropy_gain > 2 * error and entropy_gain > 0)
 
 
-def _said(model: MetriplecticModel) -> dict[str, Any]:
+def _parameters(model: MetriplecticModel) -> dict[str, Any]:
     """Numbers at the middle of the data, with their bands."""
-    S, V = model.arrays["support"][0][2], model.arrays["support"][1][2]
-    said: dict[str, Any] = {"S": float(S), "V": float(V)}
+    S, V = model.median_state
+    out: dict[str, Any] = {"S": S, "V": V}
     for name in ("temperature", "pressure"):
         low, high = model.band(name, S, V)
-        said[name] = [float(getattr(model, name)(S, V)), float(low), float(high)]
+        out[name] = [float(getattr(model, name)(S, V)), float(low), float(high)]
     for name in ("shear_viscosity", "bulk_viscosity", "conductivity"):
         low, high = model.band(name)
-        said[name] = [float(getattr(model, name)()), float(low), float(high)]
-    return said
+        out[name] = [float(getattr(model, name)()), float(low), float(high)]
+    return out
 
 
 def _digest(split: Split) -> str:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from vid2dyn.dynamics.fluid.functions import fluid_of
-from vid2dyn.dynamics.fluid.numbers import Layout
+from vid2dyn.dynamics.fluid.numbers import FluidNumbers
 from vid2dyn.inference.score import sweep
 from vid2dyn.inference.steps import FluidSteps
 from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout, fluid_energy, fluid_frames
@@ -15,17 +15,18 @@ from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout, fluid_energy, 
 STEPS = 40
 
 
-def laws(theta: np.ndarray, layout: Layout, data: FluidSteps, start: np.ndarray) -> dict[str, float]:
+def laws(numbers: FluidNumbers, data: FluidSteps, start: np.ndarray) -> dict[str, float]:
     """Energy and momentum over steps with noise, entropy production without: of the exact step, from the first frame.
 
     energy_drift in N T, momentum_drift in a particle's thermal momentum, least_entropy_production of a step [kB].
     """
-    S = sweep(data, theta, layout, start, slopes=False, until=1).entropy[0]
-    c, T = 1.0 / max(float(theta[1]), 1e-6), math.exp(theta[0])
-    wide = 15 * math.sqrt(c) + float(theta[2]) \
+    layout = numbers.layout
+    S = sweep(data, numbers, start, slopes=False, until=1).entropy[0]
+    c, T = 1.0 / max(float(numbers.softness), 1e-6), math.exp(numbers.log_temperature)
+    wide = 15 * math.sqrt(c) + float(numbers.molecules) \
         + c * math.log1p(layout.mass * float((data.velocity[0] ** 2).sum(axis=1).mean()) / (c * T))
     V = math.log(layout.volume)
-    frozen = fluid_of(theta, layout).freeze((float(S.min()) - wide, float(S.max()) + wide), (V - 2.0, V + 2.0),
+    frozen = fluid_of(numbers).freeze((float(S.min()) - wide, float(S.max()) + wide), (V - 2.0, V + 2.0),
                                             nodes=(129, 65))
     first = FluidFrame(data.position[0], data.velocity[0], S, data.box.after(data.first_frame * data.dt))
     dt = data.dt / 4

@@ -11,11 +11,12 @@ import numpy as np
 
 from vid2dyn.core.errors import ModelError
 from vid2dyn.core.progress import Cancelled, Progress, silent
-from vid2dyn.dynamics.fluid.numbers import Layout
+from vid2dyn.dynamics.fluid.numbers import FluidNumbers, Layout, Thermal
 from vid2dyn.fitting.checkpoint import NOWHERE, Checkpoint
 from vid2dyn.inference import sums
+from vid2dyn.inference.geometry import StepGeometry
 from vid2dyn.inference.score import sweep
-from vid2dyn.inference.step import Step
+from vid2dyn.inference.step import evaluate_state
 from vid2dyn.inference.steps import FluidSteps
 
 EVERY = 10
@@ -24,6 +25,8 @@ JUDGED = 2
 """Iterations between those that are judged while somebody watches."""
 STRIDE = 0.4
 """Largest relative change of a positive number in one iteration."""
+SHAPE = (Thermal.BEND, Thermal.COLD_PRESSURE, Thermal.COLD_STIFFNESS)
+"""Numbers that make the fluid differ from an ideal gas; expected near zero."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +38,7 @@ class Prior:
 
 
 @dataclass(frozen=True, eq=False)
-class Progressed:
+class ScoringState:
     """Where the scoring is: numbers, iterations done, the decrement of each, information at the numbers.
 
     `decrement` is what a quadratic log-likelihood would still gain within the bounds [nats].
@@ -60,7 +63,7 @@ class Progressed:
         place.save({"done": self.done, "theta": self.theta, "decrements": self.decrements})
 
     @classmethod
-    def load(cls, place: Checkpoint) -> Progressed | None:
+    def load(cls, place: Checkpoint) -> ScoringState | None:
         """What `save` wrote for the same data and settings; None where there is none."""
         state = place.load()
         if state is None:
@@ -79,7 +82,7 @@ def checkpoint_key(data: Sequence[FluidSteps], layout: Layout, settings: str) ->
     return digest.hexdigest()
 
 
-def moments(data: Sequence[FluidSteps], layout: Layout) -> np.ndarray:
+def moments(data: Sequence[FluidSteps], layout: Layout) -> FluidNumbers:
     """Start in one pass: radial functions of one shape, T from noise over friction, n from the mean pressure.
 
     The change of velocity is regressed on the friction of coefficient 1 at the first velocity and on the force of
@@ -87,25 +90,26 @@ def moments(data: Sequence[FluidSteps], layout: Layout) -> np.ndarray:
     and a conductivity that evens out temperatures as fast as friction does velocities.
     """
     theta = np.zeros(layout.size)
-    theta[1], theta[2] = 1e-6, 1e-9
-    theta[layout.thermal:] = 1.0
+    theta[Thermal.SOFTNESS], theta[Thermal.MOLECULES] = 1e-6, 1e-9
+    theta[layout.radial] = 1.0
+    guess = FluidNumbers(theta, layout)
     normal, right = np.zeros((2, 2)), np.zeros(2)
     squares, sizes = 0.0, 0.0
     for part in data:
         for t in range(0, part.count, max(1, part.count // 60)):
-            frame = Step(part, t, theta, layout)
-            frame.at(np.zeros(part.n), np.zeros((layout.thermal, part.n)))
-            rub, push = np.zeros((part.n, part.dim)), np.empty((1, part.n, part.dim))
-            i, j, _ = frame.ends
+            geometry = StepGeometry.of(part, t, layout)
+            middle = evaluate_state(geometry, guess, np.zeros(part.n), np.zeros((layout.thermal, part.n))).middle
+            drag, push = np.zeros((part.n, part.dim)), np.empty((1, part.n, part.dim))
+            i, j, _ = geometry.ends
             half = 0.5 * (part.velocity[t + 1] - part.velocity[t])
-            w = np.ascontiguousarray(frame.pairs.w - half[i] + half[j])
-            sums.scatter(*frame.ends, part.dt * frame.rub[0], part.dt * frame.rub[1], w, rub)
-            sums.pressure_forces(*frame.ends, frame.slope, frame.V[None], push)
-            columns = np.stack([-rub.ravel(), part.dt * push.ravel()])
+            w = np.ascontiguousarray(geometry.pairs.w - half[i] + half[j])
+            sums.scatter(*geometry.ends, part.dt * middle.friction[0], part.dt * middle.friction[1], w, drag)
+            sums.pressure_forces(*geometry.ends, geometry.slope, geometry.volume[None], push)
+            columns = np.stack([-drag.ravel(), part.dt * push.ravel()])
             normal += columns @ columns.T
-            right += columns @ frame.momentum.ravel()
-            squares += float((frame.momentum**2).sum())
-            trace = float((part.dim - 1) * frame.across.sum() + frame.along.sum())
+            right += columns @ geometry.momentum.ravel()
+            squares += float((geometry.momentum**2).sum())
+            trace = float((part.dim - 1) * middle.across.sum() + middle.along.sum())
             sizes += 4 * part.dt * trace
     found = np.linalg.solve(normal, right)
     left = squares - 2 * found @ right + found @ normal @ found
@@ -118,24 +122,27 @@ def moments(data: Sequence[FluidSteps], layout: Layout) -> np.ndarray:
     noise = left / sizes
     T = noise / friction
     pressure = float(np.maximum(found[1], 0.05 * T))
-    theta[layout.thermal:] = friction if layout.power else noise
-    theta[0], theta[2] = np.log(T), pressure / T
-    theta[1] = 1.0 / (1.5 * theta[2])
-    theta[6] = friction * (1.0 if layout.power else T**2) / (layout.mass * theta[1])
-    theta[7] = 0.0
-    return theta
+    theta[layout.radial] = friction if layout.power else noise
+    theta[Thermal.LOG_TEMPERATURE], theta[Thermal.MOLECULES] = np.log(T), pressure / T
+    theta[Thermal.SOFTNESS] = 1.0 / (1.5 * theta[Thermal.MOLECULES])
+    theta[Thermal.CONDUCTION] = friction * (1.0 if layout.power else T**2) / (layout.mass * theta[Thermal.SOFTNESS])
+    theta[Thermal.START] = 0.0
+    return FluidNumbers(theta, layout)
 
 
-def prior_of(theta: np.ndarray, layout: Layout) -> Prior:
+def prior_of(numbers: FluidNumbers) -> Prior:
     """Weak: bend and cold part of the order of the gas, smooth radial functions, conduction known to a factor of 3."""
+    theta, layout = numbers.vector, numbers.layout
     precision = np.zeros((layout.size, layout.size))
     mean = theta.copy()
-    n, kappa = max(theta[2], 1e-6), max(theta[6], 1e-100)      # its inverse square is still a number
-    for k, width in ((0, 3.0), (1, 3.0 * max(theta[1], 1e-6)), (2, 3.0 * n), (3, 0.5), (4, n), (5, n),
-                     (6, 3.0 * kappa), (7, 30.0)):
+    n, kappa = max(numbers.molecules, 1e-6), max(numbers.conduction, 1e-100)      # its inverse square is still a number
+    widths = {Thermal.LOG_TEMPERATURE: 3.0, Thermal.SOFTNESS: 3.0 * max(numbers.softness, 1e-6),
+              Thermal.MOLECULES: 3.0 * n, Thermal.BEND: 0.5, Thermal.COLD_PRESSURE: n, Thermal.COLD_STIFFNESS: n,
+              Thermal.CONDUCTION: 3.0 * kappa, Thermal.START: 30.0}
+    for k, width in widths.items():
         precision[k, k] = width**-2 if layout.active[k] else 1.0
-    mean[3:6] = 0.0
-    count = layout.knots + 3
+    mean[list(SHAPE)] = 0.0
+    count = layout.coefficients
     bend = np.diff(np.eye(count), 2, axis=0)
     for row in range(2):
         at = layout.thermal + row * count
@@ -144,21 +151,22 @@ def prior_of(theta: np.ndarray, layout: Layout) -> Prior:
     return Prior(mean, precision)
 
 
-def score_and_information(data: Sequence[FluidSteps], starts: Sequence[np.ndarray], theta: np.ndarray, layout: Layout,
-                          seed: int, every: int = EVERY) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+def score_and_information(data: Sequence[FluidSteps], starts: Sequence[np.ndarray], numbers: FluidNumbers, seed: int,
+                          every: int = EVERY) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
     """Sums over trajectories; scores also step by step (a list of (steps, numbers))."""
-    found = [sweep(part, theta, layout, start, information_every=every, seed=seed)
+    found = [sweep(part, numbers, start, information_every=every, seed=seed)
              for part, start in zip(data, starts, strict=True)]
     return (np.sum([s.score.sum(0) for s in found], axis=0), np.sum([s.information for s in found], axis=0),
             [s.score for s in found])
 
 
-def improved(theta: np.ndarray, score: np.ndarray, information: np.ndarray, prior: Prior, layout: Layout,
+def improved(numbers: FluidNumbers, score: np.ndarray, information: np.ndarray, prior: Prior,
              pace: float = 1.0) -> tuple[np.ndarray, float]:
-    """A part `pace` of one scoring step within bounds, and the decrement."""
+    """The numbers after a part `pace` of one scoring step within bounds, and the decrement."""
+    theta, layout = numbers.vector, numbers.layout
     slope = score - prior.precision @ (theta - prior.mean)
     total = information + prior.precision
-    low = np.where(layout.active, floor(theta, layout), -np.inf)
+    low = np.where(layout.active, floor(numbers), -np.inf)
     free, step = layout.active.copy(), np.zeros(layout.size)
     for _ in range(layout.size):
         at = np.flatnonzero(free)
@@ -174,46 +182,89 @@ def improved(theta: np.ndarray, score: np.ndarray, information: np.ndarray, prio
     decrement = float(slope @ step - 0.5 * step @ total @ step)
     # equation of state: no bold steps in what the others lean on
     limit = np.full(layout.size, np.inf)
-    limit[[0, 3]] = 0.3, 0.3
-    limit[[1, 2]] = STRIDE * np.abs(theta[[1, 2]])
-    limit[[4, 5]] = STRIDE * max(abs(theta[2]), 1.0)
+    limit[[Thermal.LOG_TEMPERATURE, Thermal.BEND]] = 0.3, 0.3
+    for k in (Thermal.SOFTNESS, Thermal.MOLECULES):
+        limit[k] = STRIDE * np.abs(theta[k])
+    limit[[Thermal.COLD_PRESSURE, Thermal.COLD_STIFFNESS]] = STRIDE * max(abs(numbers.molecules), 1.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         shrink = float(np.nanmin(np.where(np.abs(step) > limit, limit / np.abs(step), 1.0)))
     return np.where(layout.active, np.maximum(theta + min(shrink, pace) * step, low), theta), decrement
 
 
-def floor(theta: np.ndarray, layout: Layout) -> np.ndarray:
+def floor(numbers: FluidNumbers) -> np.ndarray:
     """Lowest value of every number, -inf where it may be negative.
 
     Friction keeps a little of either kind, as its Laplacian is to be inverted.
     """
-    out = np.full(layout.size, -np.inf)
-    out[1], out[2], out[6] = 1e-7, 1e-6, 0.0
-    out[layout.thermal:] = 2e-3 * np.abs(theta[layout.thermal:]).mean()
+    radial = numbers.layout.radial
+    out = np.full(numbers.layout.size, -np.inf)
+    out[Thermal.SOFTNESS], out[Thermal.MOLECULES], out[Thermal.CONDUCTION] = 1e-7, 1e-6, 0.0
+    out[radial] = 2e-3 * np.abs(numbers.vector[radial]).mean()
     return out
 
 
-def learn(data: Sequence[FluidSteps], starts: Callable[[np.ndarray], Sequence[np.ndarray]], layout: Layout, *,
-          theta: np.ndarray, prior: Prior, iterations: int, tolerance: float, seed: int,
-          place: Checkpoint = NOWHERE, stop: int | None = None, keep_partial: bool = False,
-          judge: Callable[[np.ndarray], tuple[float, float]] | None = None, progress: Progress = silent,
-          what: str = "fit") -> Progressed:
-    """Scoring until the decrement is below `tolerance` (nats) or `iterations` are done.
+@dataclass(frozen=True, eq=False)
+class ScoringTask:
+    """What is learned from what.
+
+    Parameters
+    ----------
+    data : sequence of FluidSteps
+        Trajectories learned from.
+    layout : Layout
+    start : (layout.size,) array
+        Numbers to begin with.
+    prior : Prior
+    patterns : callable
+        Numbers -> σ at the first frame of every trajectory.
+    seed : int
+        Of the probes.
+    judge : callable, optional
+        Numbers -> log-likelihood per particle and step, of data learned from and held out; asked only where somebody
+        watches, after every second iteration, as it costs a third of one.
+    what : str
+        Name of the fit in progress messages.
+    """
+
+    data: Sequence[FluidSteps]
+    layout: Layout
+    start: np.ndarray
+    prior: Prior
+    patterns: Callable[[FluidNumbers], Sequence[np.ndarray]]
+    seed: int
+    judge: Callable[[FluidNumbers], tuple[float, float]] | None = None
+    what: str = "fit"
+
+
+@dataclass(frozen=True)
+class ScoringLimits:
+    """When scoring ends: decrement below `tolerance` (nats) or `iterations` done; `stop`, `keep_partial` as in
+    `vid2dyn.fit`."""
+
+    iterations: int
+    tolerance: float
+    stop: int | None = None
+    keep_partial: bool = False
+
+
+def learn(task: ScoringTask, limits: ScoringLimits, place: Checkpoint = NOWHERE,
+          progress: Progress = silent) -> ScoringState:
+    """Scoring until a limit is met.
 
     A checkpoint is written after every iteration; what is found there under the same key is gone on from, so that a
-    run killed anywhere ends with the same bits. `starts` gives σ at the first frame of every trajectory. `stop` and
-    `keep_partial` as in `vid2dyn.fit`. `judge`: numbers -> log-likelihood per particle and step, of data learned from
-    and held out; asked only where `progress` wants it, after every second iteration, as it costs a third of one.
+    run killed anywhere ends with the same bits.
     """
-    state = Progressed.load(place) or Progressed(theta)
-    watched = judge is not None and progress.wants_likelihood
+    iterations, tolerance, stop, what = limits.iterations, limits.tolerance, limits.stop, task.what
+    state = ScoringState.load(place) or ScoringState(task.start)
+    watched = task.judge is not None and progress.wants_likelihood
     try:
         while state.done < iterations and not (state.decrements and abs(state.decrements[-1]) < tolerance):
             if stop is not None and state.done >= stop:
                 return replace(state, left_off=True)
             progress(state.done, iterations, what)
-            score, information, _ = score_and_information(data, starts(state.theta), state.theta, layout, seed)
-            new, decrement = improved(state.theta, score, information, prior, layout, state.pace)
+            numbers = FluidNumbers(state.theta, task.layout)
+            score, information, _ = score_and_information(task.data, task.patterns(numbers), numbers, task.seed)
+            new, decrement = improved(numbers, score, information, task.prior, state.pace)
             if not np.isfinite(new).all():
                 raise ModelError("The fit diverged: a number of the fluid is not finite. The velocities may not be "
                                  "those of particles of this mass and frame rate; check both.")
@@ -221,11 +272,11 @@ def learn(data: Sequence[FluidSteps], starts: Callable[[np.ndarray], Sequence[np
             progress.converging(state.done, abs(decrement), f"{what}: nats left to gain")
             state.save(place)
             if watched and (state.done % JUDGED == 1 or abs(decrement) < tolerance):
-                assert judge is not None
-                progress.likelihood(state.done, *judge(state.theta), what)
+                assert task.judge is not None
+                progress.likelihood(state.done, *task.judge(numbers.at(new)), what)
         progress(iterations, iterations, what)
     except Cancelled:
-        if not keep_partial or not state.done:
+        if not limits.keep_partial or not state.done:
             raise
         return replace(state, left_off=True)
     return replace(state, left_off=stop is not None and state.done <= stop)

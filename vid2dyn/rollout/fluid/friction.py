@@ -14,6 +14,7 @@ import math
 
 from numba import njit, prange
 
+from vid2dyn.core.conjugate_gradients import conjugate_gradients, unchanged
 from vid2dyn.core.pair_noise import normal, pair_key, step_key
 from vid2dyn.rollout.fluid.pairs import laplacian
 from vid2dyn.rollout.fluid.tables import entropy_of
@@ -45,6 +46,12 @@ def dot(a, b):  # type: ignore[no-untyped-def]
     return float(total) / scale
 
 
+@njit(error_model="numpy")
+def _apply_friction(operator, x, out):  # type: ignore[no-untyped-def]
+    lists, e, friction, weight, free = operator
+    laplacian(lists, e, friction, weight, free, x, out)
+
+
 @njit(cache=True, error_model="numpy")
 def solve(lists, e, friction, free, mass, tolerance, residual, change, direction, image):  # type: ignore[no-untyped-def]
     """Conjugate gradients for (2 m + dt L) change = residual; returns the number of iterations, -1 if too many.
@@ -52,43 +59,24 @@ def solve(lists, e, friction, free, mass, tolerance, residual, change, direction
     `residual` starts as the right-hand side, R - dt L v, which knows nothing of a common velocity. All four arrays are
     (n, 3) and overwritten.
     """
-    _start(residual, change, direction)
-    rr = dot(residual, residual)
-    goal = tolerance * tolerance * rr
-    for iteration in range(1000):
-        if rr <= goal:
-            return iteration
-        laplacian(lists, e, friction, 2.0 * mass, free, direction, image)
-        along = rr / dot(direction, image)
-        if not math.isfinite(along):
-            return -1
-        _advance(along, direction, image, change, residual)
-        new = dot(residual, residual)
-        _turn(new / rr, residual, direction)
-        rr = new
-    return -1
-
-
-@njit(cache=True)
-def _start(residual, change, direction):  # type: ignore[no-untyped-def]
-    for i in range(len(change)):
-        for c in range(change.shape[1]):
-            change[i, c], direction[i, c] = 0.0, residual[i, c]
+    operator = lists, e, friction, 2.0 * mass, free
+    return conjugate_gradients(_apply_friction, unchanged, dot, _advance, _turn, operator,
+                               (residual, change, direction, image, image), tolerance, 1000)
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
-def _advance(along, direction, image, change, residual):  # type: ignore[no-untyped-def]
-    for i in prange(len(change)):
-        for c in range(change.shape[1]):
-            change[i, c] += along * direction[i, c]
-            residual[i, c] -= along * image[i, c]
+def _advance(step, direction, image, x, residual):  # type: ignore[no-untyped-def]
+    for i in prange(len(x)):
+        for c in range(x.shape[1]):
+            x[i, c] += step * direction[i, c]
+            residual[i, c] -= step * image[i, c]
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
-def _turn(beta, residual, direction):  # type: ignore[no-untyped-def]
+def _turn(factor, z, direction):  # type: ignore[no-untyped-def]
     for i in prange(len(direction)):
         for c in range(direction.shape[1]):
-            direction[i, c] = residual[i, c] + beta * direction[i, c]
+            direction[i, c] = z[i, c] + factor * direction[i, c]
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
@@ -189,6 +177,12 @@ def _settle(lists, conduction, y, heat):  # type: ignore[no-untyped-def]
         heat[p] -= conduction[p] * (y[first[p], 0] - y[second[p], 0])
 
 
+@njit(error_model="numpy")
+def _apply_conduction(operator, x, out):  # type: ignore[no-untyped-def]
+    lists, conduction, softness = operator
+    _even_out(lists, conduction, softness, x, out)
+
+
 @njit(cache=True, error_model="numpy")
 def conduct(lists, conduction, heat, softness, tolerance, columns):  # type: ignore[no-untyped-def]
     """Crank-Nicolson for the temperatures, by conjugate gradients: (2 c + Λ) y = heat received, y half the change of T.
@@ -197,22 +191,11 @@ def conduct(lists, conduction, heat, softness, tolerance, columns):  # type: ign
     """
     residual, y, direction, image = columns[0], columns[1], columns[2], columns[3]
     _received(lists, heat, softness, residual)
-    _start(residual, y, direction)
-    rr = dot(residual, residual)
-    goal = tolerance * tolerance * rr
-    for iteration in range(1000):
-        if rr <= goal:
-            _settle(lists, conduction, y, heat)
-            return iteration
-        _even_out(lists, conduction, softness, direction, image)
-        along = rr / dot(direction, image)
-        if not math.isfinite(along):
-            return -1
-        _advance(along, direction, image, y, residual)
-        new = dot(residual, residual)
-        _turn(new / rr, residual, direction)
-        rr = new
-    return -1
+    count = conjugate_gradients(_apply_conduction, unchanged, dot, _advance, _turn, (lists, conduction, softness),
+                                (residual, y, direction, image, image), tolerance, 1000)
+    if count >= 0:
+        _settle(lists, conduction, y, heat)
+    return count
 
 
 @njit(cache=True, parallel=True, error_model="numpy")

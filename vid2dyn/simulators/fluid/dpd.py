@@ -124,8 +124,8 @@ class DPD(Simulator):
         half = 0.5 * dt * self.repulsion / self.mass
         _kick(x, v, pairs, half, self.cutoff, self.box_length)
         rng.shuffle(pairs)
-        _rub(x, v, pairs, rng.standard_normal(len(pairs)), 2 * self.friction * dt / self.mass, 2 * self.kT / self.mass,
-             self.cutoff, self.box_length)
+        _apply_friction(x, v, pairs, rng.standard_normal(len(pairs)), 2 * self.friction * dt / self.mass,
+                        2 * self.kT / self.mass, self.cutoff, self.box_length)
         _kick(x, v, pairs, half, self.cutoff, self.box_length)
         x += 0.5 * dt * v
 
@@ -162,7 +162,7 @@ def _kick(x, v, pairs, push, cutoff, edge):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _rub(x, v, pairs, normals, rate, variance, cutoff, edge):  # type: ignore[no-untyped-def]
+def _apply_friction(x, v, pairs, normals, rate, variance, cutoff, edge):  # type: ignore[no-untyped-def]
     """The relative velocity u along e decays by exp(-rate w) and is drawn towards Normal(0, variance)."""
     e = np.empty(x.shape[1])
     for p in range(len(pairs)):

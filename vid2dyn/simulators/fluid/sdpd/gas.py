@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -14,15 +13,14 @@ from vid2dyn.core.progress import Progress, silent
 from vid2dyn.data.box import Box, LeesEdwards, Periodic
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.data.units import Units
-from vid2dyn.simulators.base import Simulator
 from vid2dyn.simulators.fluid.sdpd.observe import densities_at, kernel_sum_at, threads
-from vid2dyn.simulators.fluid.sdpd.physics import Fluid
 from vid2dyn.simulators.fluid.sdpd.record import flow_at, record
-from vid2dyn.simulators.fluid.sdpd.start import check_sdpd, equilibrium, rest_energy
+from vid2dyn.simulators.fluid.sdpd.settings import GasSettings
+from vid2dyn.simulators.fluid.sdpd.start import equilibrium, rest_energy
 
 
 @dataclass(frozen=True)
-class SDPD(Simulator):
+class SDPD(GasSettings):
     """Ideal gas of fluid particles with position, velocity and entropy (Español, Revenga, PRE 67, 026705, 2003).
 
     Each particle is a parcel of gas of heat capacity C and (adiabatic_index - 1) C atoms, kB = 1:
@@ -39,7 +37,7 @@ class SDPD(Simulator):
 
     All of kB div M is kept; the invariant density is exp(sum S_i/kB) with respect to dr dv dS, at given energy and
     momentum. (With dU in place of dS each particle would carry a further factor T_i.) How it is integrated, with
-    exact conservation in every pair and an exact stationary state: `_sdpd_updates`, `_sdpd_steps`.
+    exact conservation in every pair and an exact stationary state: `updates`, `steps`.
 
     Units: lengths µm, times s, energies k_B times the unit of temperature, masses energy s²/µm².
 
@@ -120,63 +118,7 @@ class SDPD(Simulator):
     (1.0, 40.0)
     """
 
-    n_particles: int = 500
-    frames: int = 300
-    frames_per_second: float = 2000.0
-    substeps: int = 2
-    dim: int = 3
-    box_length: float = 1.0
-    cutoff: float = 0.2
-    mass: float = 0.5
-    kT: float = 1.0
-    heat_capacity: float = 60.0
-    adiabatic_index: float = 5.0 / 3.0
-    shear_viscosity: float = 50.0
-    bulk_viscosity: float = 25.0
-    conductivity: float = 1e4
-    coefficients: Literal["constant", "radial"] = "constant"
-    flow: Literal["rest", "shear", "taylor_green", "forced_taylor_green"] = "rest"
-    shear_rate: float = 0.0
-    flow_speed: float = 0.0
-    hold_energy: bool = False
-    noise: bool = True
-    equilibration: int = 20
-    threads: int = 1
-
-    def __post_init__(self) -> None:
-        check_sdpd(self)
-
     # ------------------------------------------------------------------ what is known
-
-    @property
-    def time_step(self) -> float:
-        """[s]"""
-        return 1.0 / (self.frames_per_second * self.substeps)
-
-    @property
-    def volume0(self) -> float:
-        """V0, volume of the box per particle [µm^dim]."""
-        return self.box_length**self.dim / self.n_particles
-
-    @property
-    def atoms(self) -> float:
-        """Atoms in a particle: P V/T."""
-        return (self.adiabatic_index - 1.0) * self.heat_capacity
-
-    @property
-    def sound_speed(self) -> float:
-        """Adiabatic, at T0 [µm/s]."""
-        return math.sqrt(self.adiabatic_index * self.atoms * self.kT / self.mass)
-
-    @property
-    def fluid(self) -> Fluid:
-        """The constants as the compiled kernels read them."""
-        d, eta, zeta = self.dim, self.shear_viscosity, self.bulk_viscosity
-        norm = 5.0 / (math.pi * self.cutoff**2) if d == 2 else 105.0 / (16.0 * math.pi * self.cutoff**3)
-        return Fluid(d, self.mass, self.cutoff, norm, self.heat_capacity, self.atoms, self.volume0,
-                     self.heat_capacity * self.kT, eta * (d + 2) / d - zeta,
-                     (d + 2) * (zeta + eta * (d - 2) / d), self.conductivity, self.coefficients == "constant",
-                     self.kT, 1.0 / self.volume0, self.noise)
 
     def kernel(self, r: Any) -> np.ndarray:
         """W(r) [1/µm^dim], (...)."""
@@ -188,23 +130,9 @@ class SDPD(Simulator):
         s = np.minimum(np.asarray(r, dtype=float) / self.cutoff, 1.0)
         return -12.0 * self.fluid.norm / self.cutoff * s * (1 - s) ** 2
 
-    def internal_energy(self, S: Any, V: Any) -> np.ndarray:
-        """U(S, V), entropy [kB] and volume [µm^dim] of a particle; (...)."""
-        return self.heat_capacity * self.temperature(S, V)
-
-    def temperature(self, S: Any, V: Any) -> np.ndarray:
-        """T = dU/dS at fixed V [energy], (...)."""
-        volume = np.asarray(V, dtype=float) / self.volume0
-        return self.kT * np.exp((np.asarray(S, dtype=float) - self.atoms * np.log(volume)) / self.heat_capacity)
-
     def pressure(self, S: Any, V: Any) -> np.ndarray:
         """P = -dU/dV at fixed S [energy/µm^dim], (...)."""
         return self.atoms * self.temperature(S, V) / np.asarray(V, dtype=float)
-
-    def entropy(self, U: Any, V: Any) -> np.ndarray:
-        """S(U, V) [kB], the inverse of `internal_energy`; (...)."""
-        share = np.asarray(U, dtype=float) / (self.heat_capacity * self.kT)
-        return self.heat_capacity * np.log(share) + self.atoms * np.log(np.asarray(V, dtype=float) / self.volume0)
 
     def pair_coefficients(self, r: Any, T_i: Any, T_j: Any, d_i: Any, d_j: Any) -> tuple[np.ndarray, ...]:
         """A², B², C² of one pair: K = A²/2 (I + e e) + (B² - A²)/dim e e and the conduction C², (...) each.

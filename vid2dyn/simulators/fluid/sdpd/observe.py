@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import numba
 import numpy as np
@@ -13,10 +12,8 @@ from numba import njit
 
 from vid2dyn.simulators.fluid.sdpd.cells import Space, cell_counts, neighbour_cell, sort_into_cells
 from vid2dyn.simulators.fluid.sdpd.physics import lucy_f
+from vid2dyn.simulators.fluid.sdpd.settings import GasSettings
 from vid2dyn.simulators.fluid.sdpd.steps import densities
-
-if TYPE_CHECKING:
-    from vid2dyn.simulators.fluid.sdpd.gas import SDPD
 
 
 @contextmanager
@@ -30,7 +27,7 @@ def threads(number: int) -> Iterator[None]:
         numba.set_num_threads(before)
 
 
-def _cells(x: np.ndarray, sim: SDPD, strain: float):  # type: ignore[no-untyped-def]
+def _cells(x: np.ndarray, sim: GasSettings, strain: float):  # type: ignore[no-untyped-def]
     lengths = np.full(3, float(sim.box_length))
     offset = strain * lengths[0]
     wrapped = np.zeros((len(x), 3))
@@ -43,7 +40,7 @@ def _cells(x: np.ndarray, sim: SDPD, strain: float):  # type: ignore[no-untyped-
     return (*sort_into_cells(wrapped, space, sim.dim), space)
 
 
-def densities_at(x: np.ndarray, sim: SDPD, strain: float = 0.0) -> np.ndarray:
+def densities_at(x: np.ndarray, sim: GasSettings, strain: float = 0.0) -> np.ndarray:
     """d_i = sum_j W(r_ij) + W(0) at positions x (N, dim or 3) [1/µm^dim], (N,)."""
     place, order, first, space = _cells(x, sim, strain)
     out = np.empty(len(x))
@@ -71,7 +68,7 @@ def _second_moment(place, first, density, space, fluid):  # type: ignore[no-unty
     return total
 
 
-def kernel_sum_at(x: np.ndarray, sim: SDPD, strain: float = 0.0) -> float:
+def kernel_sum_at(x: np.ndarray, sim: GasSettings, strain: float = 0.0) -> float:
     """(2/(dim volume)) sum over pairs of r² F/(d_i d_j): 1 for a continuum."""
     place, _, first, space = _cells(x, sim, strain)
     with threads(sim.threads):

@@ -1,4 +1,7 @@
-"""Every pair of the SDPD gas once, block of cells after block of cells, in an order that threads cannot change."""
+"""Every pair of the SDPD gas once, block of cells after block of cells, in an order that threads cannot change.
+
+`place`, `first` and `ids` come from `cells.sort_into_cells`, `blocks` from `cells.sweep_blocks`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from numba import njit, prange
 
 from vid2dyn.simulators.fluid.sdpd.cells import colour_of, neighbour_cell
 from vid2dyn.simulators.fluid.sdpd.physics import lucy_f, pair_key
-from vid2dyn.simulators.fluid.sdpd.updates import conduct, rub
+from vid2dyn.simulators.fluid.sdpd.updates import apply_conduction, apply_friction
 
 
 @njit(cache=True)
@@ -24,12 +27,12 @@ def _pair(i, j, d0, d1, d2, jump, dt, key, step, backward, v, u, density, ids, f
     own = pair_key(key, step, ids[i], ids[j])
     rejected = 0
     if backward and fluid.kappa > 0.0:
-        rejected += not conduct(i, j, f, dt, own, u, fluid)
+        rejected += not apply_conduction(i, j, f, dt, own, u, fluid)
     if fluid.alpha + fluid.beta > 0.0:
         inverse = 1.0 / r if r > 0.0 else 0.0
-        rejected += not rub(i, j, d0 * inverse, d1 * inverse, d2 * inverse, f, jump, dt, own, v, u, fluid)
+        rejected += not apply_friction(i, j, d0 * inverse, d1 * inverse, d2 * inverse, f, jump, dt, own, v, u, fluid)
     if not backward and fluid.kappa > 0.0:
-        rejected += not conduct(i, j, f, dt, own, u, fluid)
+        rejected += not apply_conduction(i, j, f, dt, own, u, fluid)
     return rejected
 
 

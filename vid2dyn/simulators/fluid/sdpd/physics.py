@@ -2,7 +2,7 @@
 
 Random numbers are a function of (key, step, pair, channel), not of the order in which they are asked for, so that
 neither the number of threads nor the layout in memory changes a trajectory. The mixer is SplitMix64's (Steele, Lea,
-Flood, OOPSLA 2014).
+Flood, OOPSLA 2014). `fluid` is a `GasParameters` in every kernel of this room.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ import numpy as np
 from numba import njit
 
 
-class Fluid(NamedTuple):
-    """Constants of the gas, as the kernels read them (kB = 1).
+class GasParameters(NamedTuple):
+    """Constants of the gas, as the kernels read them (kB = 1); made by `GasSettings.fluid`.
+
+    Energies, lengths and times are in the units of the settings.
 
     `alpha` and `beta` are the friction constants of Español and Revenga for motion across and along the line of
     centres, `kappa` the conductivity. With `constant` the pair coefficients follow temperature and density such that

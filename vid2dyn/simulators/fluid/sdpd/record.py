@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from vid2dyn.core.errors import ConfigError
 from vid2dyn.core.progress import Progress
 from vid2dyn.simulators.fluid.sdpd.cells import cell_counts, sweep_blocks
+from vid2dyn.simulators.fluid.sdpd.observe import densities_at
+from vid2dyn.simulators.fluid.sdpd.settings import GasSettings
 from vid2dyn.simulators.fluid.sdpd.steps import Drive, advance, taylor_green
 
-if TYPE_CHECKING:
-    from vid2dyn.simulators.fluid.sdpd.gas import SDPD
 
-
-def flow_at(x: np.ndarray, sim: SDPD) -> np.ndarray:
+def flow_at(x: np.ndarray, sim: GasSettings) -> np.ndarray:
     """Velocity of the flow at positions x (N, 3) [µm/s], (N, 3); a vortex has no total momentum."""
     flow = np.zeros_like(x)
     if sim.flow == "shear":
@@ -27,7 +26,7 @@ def flow_at(x: np.ndarray, sim: SDPD) -> np.ndarray:
     return flow
 
 
-def drive_of(sim: SDPD, x: np.ndarray, v: np.ndarray, s: np.ndarray) -> Drive:
+def drive_of(sim: GasSettings, x: np.ndarray, v: np.ndarray, s: np.ndarray) -> Drive:
     """What is done to the gas from outside, given the state it starts from."""
     acceleration, held = 0.0, math.nan
     if sim.flow == "forced_taylor_green":
@@ -36,14 +35,14 @@ def drive_of(sim: SDPD, x: np.ndarray, v: np.ndarray, s: np.ndarray) -> Drive:
     if sim.hold_energy:
         peculiar = v.copy()
         peculiar[:, 1] -= sim.shear_rate * x[:, 0]
-        held = float(sim.internal_energy(s, 1 / sim.densities(x)).sum() + 0.5 * sim.mass * (peculiar**2).sum())
+        held = float(sim.internal_energy(s, 1 / densities_at(x, sim)).sum() + 0.5 * sim.mass * (peculiar**2).sum())
     return Drive(float(sim.shear_rate), acceleration, held)
 
 
 class Frames:
     """Positions, velocities (T, N, dim), entropies (T, N), heat taken out up to each frame, updates rejected."""
 
-    def __init__(self, sim: SDPD) -> None:
+    def __init__(self, sim: GasSettings) -> None:
         shape = (sim.frames, sim.n_particles)
         self.sim = sim
         self.position, self.velocity = np.empty((*shape, sim.dim)), np.empty((*shape, sim.dim))
@@ -65,7 +64,7 @@ class Frames:
         return {"heat_taken": self.heat.tolist(), "rejected_pair_updates": int(self.rejected)}
 
 
-def record(sim: SDPD, x: np.ndarray, v: np.ndarray, s: np.ndarray, key: np.uint64, progress: Progress) -> Frames:
+def record(sim: GasSettings, x: np.ndarray, v: np.ndarray, s: np.ndarray, key: np.uint64, progress: Progress) -> Frames:
     """All frames from a state (N, 3), (N, 3), (N,); `ConfigError` if a step fails."""
     n, lengths = sim.n_particles, np.full(3, float(sim.box_length))
     count = cell_counts(lengths, sim.cutoff, sim.dim, sim.flow == "shear")

@@ -5,6 +5,8 @@ a drift; the order of the pairs turns round from step to step. Drift and kick at
 first), second order and reversible; pairs conserve energy and momentum to rounding and keep the invariant density
 exactly. Two steps are therefore exactly their own time reversal (velocities reversed), and the only error of the
 stationary state is that of Verlet's energy, which is of order dt² and does not grow.
+
+`place` and `first` come from `cells.sort_into_cells`: positions in the tilted box and where each cell begins.
 """
 
 from __future__ import annotations

@@ -18,6 +18,8 @@ at every dt, each update is its own time reversal, and energy and momentum of th
 conduction is the same with U_i - U_j in place of w, at constant U_i + U_j: pi is Beta(C, C).
 
 At kB = 0 both become ordinary decays, stepped by the midpoint rule for the rate: second order.
+
+`v` (n, 3) and `u` (n,) are changed in place; `key` is `physics.pair_key` of the pair.
 """
 
 from __future__ import annotations
@@ -135,7 +137,7 @@ def _decay(w2, along, across2, ui, uj, f, dt, fluid):  # type: ignore[no-untyped
 
 
 @njit(cache=True)
-def rub(i, j, e0, e1, e2, f, jump, dt, key, v, u, fluid):  # type: ignore[no-untyped-def]
+def apply_friction(i, j, e0, e1, e2, f, jump, dt, key, v, u, fluid):  # type: ignore[no-untyped-def]
     """Friction of one pair over dt: changes v and u of both. True if accepted.
 
     e is the unit vector from j to i, f is F/(d_i d_j), or F/density² where coefficients depend on distance alone;
@@ -202,7 +204,7 @@ def _tilt_rate(phi, half, diff, fluid):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def conduct(i, j, f, dt, key, u, fluid):  # type: ignore[no-untyped-def]
+def apply_conduction(i, j, f, dt, key, u, fluid):  # type: ignore[no-untyped-def]
     """Heat conduction of one pair over dt: changes u of both. True if accepted."""
     c, half, q = fluid.heat_capacity, 0.5 * (u[i] + u[j]), 0.5 * (u[i] - u[j])
     if fluid.noisy:

@@ -1,0 +1,96 @@
+"""Entropy carried over one step by what was seen of it: heat, conduction, and a Kalman update of the energies.
+
+Formulas and reasons are in `vid2dyn.inference.score`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vid2dyn.dynamics.fluid.numbers import Thermal
+from vid2dyn.inference import heat_sums, sums
+from vid2dyn.inference.heat import conducted, conduction_weights
+from vid2dyn.inference.step import MODES, StepState, share_unknown
+
+INFORMATION = np.array([3.1, 2.45, 1.2, 0.3])
+"""What a step tells of the patterns of MODES, over the mean: rough ones push and shake several particles against each
+other.
+
+Measured in the gas with 16 neighbours; how sharp the filter is depends on it, not what it settles to.
+"""
+
+
+def carry_entropy(step: StepState, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """S and its slopes after the step, and the shares of the variance of U that are then unknown (of MODES).
+
+    x: C⁻¹ R of the step, (n, dim).
+    """
+    geometry, middle = step.geometry, step.middle
+    dt, n = geometry.dt, geometry.n
+    w2 = sums.squares(*geometry.ends, geometry.pairs.w)
+    xw = sums.mixed(*geometry.ends, x, geometry.pairs.w)
+    work = 0.5 * dt * (middle.friction[0] * w2[0] + middle.friction[1] * w2[1]) \
+        - dt * (middle.across * xw[0] + middle.along * xw[1])
+    i, j, _ = geometry.ends
+    heat = np.bincount(i, work, n) + np.bincount(j, work, n)
+    T, soft = middle.T, middle.gas.softness
+    heat, heat_of, evened = conducted(geometry, step.numbers, soft, step.start.T, step.start.T_of, heat, dt)
+    seen, seen_of, unknown = _observed_heat(step, x, xw)
+    gain = (heat + seen) / T
+    # T is that of the middle as expected
+    S = step.start.S + gain * (1.0 - 0.5 * soft * (gain - 2.0 * step.entropy_rise))
+    S_of = step.start.S_of + (heat_of + seen_of) / T - gain * middle.T_of / T
+    return S, S_of, 1.0 - (1.0 - unknown) * np.exp(-2.0 * evened * MODES)
+
+
+def _observed_heat(step: StepState, x: np.ndarray, xw: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What the step says of the heat that nobody saw: a Kalman update of U.
+
+    δU/T has the covariance c P, P the share of its own that is not known: a function of the operator by which
+    conduction evens out temperatures, followed at MODES. So with ℓ_i = ∂ log p/∂ ln T_i, δU = T P ℓ; the total
+    stays. The mean of ℓ² is what the step tells (INFORMATION of every mode). ℓ has two parts, of like size: hot
+    particles push harder, and shake harder.
+    """
+    geometry, numbers, middle, unknown = step.geometry, step.numbers, step.middle, step.unknown
+    if not numbers.softness > 0:
+        return np.zeros(geometry.n), np.zeros_like(step.start.S_of), unknown
+    T = middle.T
+    push = geometry.dt * geometry.volume * numbers.molecules * T * step.pressure_slopes(x)
+    shake = _noise_slopes(step, x, xw)
+    known = float((push * push + shake * shake).mean())
+    per_T = middle.T_of / T
+    ln_of = 2.0 * per_T
+    ln_of[Thermal.MOLECULES] += 1.0 / max(numbers.molecules, 1e-9)
+    slopes = np.concatenate([(push + shake)[None], push * ln_of + shake * per_T])
+    i, j, _ = geometry.ends
+    flow = conduction_weights(geometry, numbers.layout)
+    heat = T * heat_sums.smoothed(i, j, flow, MODES, unknown, slopes)
+    heat -= heat.mean(axis=1, keepdims=True)
+    soft = float(middle.gas.softness.mean())
+    share = share_unknown(unknown)
+    # `known` is what is told beside what is unknown already
+    per_step = soft * known / max(1.0 - share * soft * known, 0.5)
+    return heat[0], heat[1:], unknown / (1.0 + unknown * per_step * INFORMATION)
+
+
+def _noise_slopes(step: StepState, x: np.ndarray, xw: np.ndarray) -> np.ndarray:
+    """∂ log p/∂ ln T of every particle through noise and friction, (n,).
+
+    The trace of C⁻¹ ∂C is shared out over the pairs to first order (`heat_sums.shares`).
+    """
+    geometry, middle = step.geometry, step.middle
+    i, j, _ = geometry.ends
+    n, D, dt, T, layout = geometry.n, geometry.dim, geometry.dt, middle.T, step.numbers.layout
+    across, along = middle.across, middle.along
+    if layout.power:
+        # ln K has the slope T_j/(T_i + T_j) in ln T_i; friction K (1/T_i + 1/T_j)/2 has none
+        x2 = sums.squares(*geometry.ends, x[i] - x[j])
+        block = sums.blocks(*geometry.ends, across, along, n)
+        block[np.trace(block, axis1=1, axis2=2) <= 0] = np.eye(D)
+        slope = dt * (across * x2[0] + along * x2[1]) \
+            - 0.5 * heat_sums.shares(*geometry.ends, across, along, np.linalg.inv(block))
+        on_i = T[j] / (T[i] + T[j])
+        return np.bincount(i, slope * on_i, n) + np.bincount(j, slope * (1 - on_i), n)
+    size = (D - 1) * across + along
+    slope = 0.5 * dt * (across * xw[0] + along * xw[1] - size / layout.mass)
+    return (np.bincount(i, slope, n) + np.bincount(j, slope, n)) / T

@@ -1,0 +1,9 @@
+from vid2dyn.runs import chunks as chunks
+from vid2dyn.runs import demo as demo
+from vid2dyn.runs import experiment as experiment
+from vid2dyn.runs import movies as movies
+from vid2dyn.runs import one as one
+from vid2dyn.runs import stages as stages
+from vid2dyn.runs import tables as tables
+
+__all__: list[str]
