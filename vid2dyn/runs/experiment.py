@@ -114,7 +114,7 @@ def _sources(kind: str, table: Mapping[str, Any], path: Path) -> tuple[Source, .
 
 
 def _encode(table: Mapping[str, Any], toml: Path) -> Encode:
-    from vid2dyn.encoders.patches.encoder import PatchEncoder
+    from vid2dyn.encoders.patches.recipe import PatchEncoder
 
     where, arguments = f"{toml} [encode]", dict(table)
     seed, path = arguments.pop("seed", 0), arguments.pop("path", None)

@@ -23,13 +23,13 @@ import numpy as np
 import torch
 
 import vid2dyn
+from vid2dyn.core.checkpoint import Checkpoint, PathLike
 from vid2dyn.core.config import recipe as recipe_of
 from vid2dyn.core.errors import DataError
 from vid2dyn.core.progress import Cancelled, Progress, silent
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.dynamics.fluid.numbers import Layout
 from vid2dyn.dynamics.recipes.metriplectic import Metriplectic
-from vid2dyn.fitting.checkpoint import Checkpoint, PathLike
 from vid2dyn.fitting.course import checked, stopped_early
 from vid2dyn.fitting.particles import evidence
 from vid2dyn.fitting.particles.certainty import certainty
