@@ -27,8 +27,8 @@ from vid2dyn.data.video import Video as Video
 from vid2dyn.dynamics.recipes.brownian import Brownian as Brownian
 from vid2dyn.dynamics.recipes.gradient_flow import GradientFlow as GradientFlow
 from vid2dyn.dynamics.recipes.metriplectic import Metriplectic as Metriplectic
-from vid2dyn.encoders.patches.encoder import PatchEncoder as PatchEncoder
 from vid2dyn.encoders.patches.encoder import encode as encode
+from vid2dyn.encoders.patches.recipe import PatchEncoder as PatchEncoder
 from vid2dyn.model import Model as Model
 from vid2dyn.pipeline import compare as compare
 from vid2dyn.pipeline import diffusion as diffusion

@@ -7,8 +7,9 @@ entropies into energies. Neither torch nor a tracker is needed.
 
 from vid2dyn.analysis.common_drift import drift
 from vid2dyn.analysis.comparison import Comparison, Curve, compare
-from vid2dyn.analysis.diffusion_coefficient import Covariances, Diffusion, diffusion
+from vid2dyn.analysis.diffusion_coefficient import Diffusion, diffusion
 from vid2dyn.analysis.energy_budget import Thermodynamics, thermodynamics
+from vid2dyn.analysis.estimates import Covariances
 from vid2dyn.analysis.mean_squared_displacement import MSD, PowerLaw, fit_power_law, msd
 from vid2dyn.analysis.radial_distribution import RDF, rdf
 from vid2dyn.analysis.stress_tensor import Stress, stress

@@ -10,25 +10,13 @@ import numpy as np
 from vid2dyn.analysis import diffusion_warnings as say
 from vid2dyn.analysis import estimates
 from vid2dyn.analysis.displacements import Displacements
-from vid2dyn.analysis.estimates import Estimate
+from vid2dyn.analysis.estimates import Covariances, Estimate
 from vid2dyn.core.errors import ConfigError
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.data.units import BOLTZMANN, Units
 
 _ENOUGH_PARTICLES = 10
 _GATE = 3.0
-
-
-@dataclass(frozen=True, eq=False)
-class Covariances:
-    """Covariances of displacements `lag` frames apart, mean over the axes: value and stderr [µm²].
-
-    Free diffusion with white localisation error s and blur R has 2 D dt (1 - 2R) + 2 s², 2 R D dt - s², 0.
-    """
-
-    lag: np.ndarray
-    value: np.ndarray
-    stderr: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from vid2dyn.analysis.displacements import Displacements
-from vid2dyn.analysis.estimates import Bend, Estimate
-from vid2dyn.analysis.moments import Moments
+from vid2dyn.analysis.estimates import Bend, Covariances, Estimate
+from vid2dyn.analysis.moments import DisplacementMoments
 from vid2dyn.core.errors import DataError
 from vid2dyn.data.trajectories import Trajectories
 
-if TYPE_CHECKING:
-    from vid2dyn.analysis.diffusion_coefficient import Covariances
 
-
-def need_three_frames(found: Moments) -> None:
+def need_three_frames(found: DisplacementMoments) -> None:
     """Refuse tracks that never last three frames: noise and diffusion cannot be told apart."""
     if not np.isfinite(found.mean[: 2 * len(found.mean) // 3]).all():
         raise DataError("No particle is seen in three consecutive frames, so localisation noise and diffusion cannot "

@@ -13,7 +13,7 @@ from itertools import chain
 
 import numpy as np
 
-from vid2dyn.analysis.moments import Moments, Terms, common_motion, moments, unwrapped
+from vid2dyn.analysis.moments import DisplacementMoments, Terms, common_motion, moments, unwrapped
 from vid2dyn.core.errors import DataError
 from vid2dyn.data.trajectories import Trajectories
 
@@ -84,16 +84,16 @@ class Displacements:
         residual, number = common_motion(step, self.tracks.frame[i])
         return Terms(i, residual**2, 1 - 1 / number)
 
-    def covariances(self, lags: Sequence[int] = (0, 1, 2)) -> Moments:
+    def covariances(self, lags: Sequence[int] = (0, 1, 2)) -> DisplacementMoments:
         """Moments (lag, axis), axis fastest, of displacement covariances [µm²]."""
         return moments(self.tracks, (self.covariance_terms(lag) for lag in lags), max(lags) + 1)
 
-    def mean_squares(self, lags: Sequence[int]) -> Moments:
+    def mean_squares(self, lags: Sequence[int]) -> DisplacementMoments:
         """Moments of the covariances at lag 0 and 1, then of the squared displacements at `lags` [µm²]."""
         terms = chain((self.covariance_terms(lag) for lag in (0, 1)), (self.square_terms(lag) for lag in lags))
         return moments(self.tracks, terms, max(lags))
 
-    def mean_flow(self) -> Moments:
+    def mean_flow(self) -> DisplacementMoments:
         """Mean displacement per frame along each axis, as recorded [µm]."""
         return moments(self.tracks, [Terms(self.rows, self.raw, np.ones(len(self.rows)))], 2)
 

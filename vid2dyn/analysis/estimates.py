@@ -7,10 +7,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from vid2dyn.analysis.displacements import Displacements, gaussian_variance
-from vid2dyn.analysis.moments import Moments
+from vid2dyn.analysis.moments import DisplacementMoments
 
 WINDOW = 5
 """Lags in one straight-line fit of the MSD."""
+
+
+@dataclass(frozen=True, eq=False)
+class Covariances:
+    """Covariances of displacements `lag` frames apart, mean over the axes: value and stderr [µm²].
+
+    Free diffusion with white localisation error s and blur R has 2 D dt (1 - 2R) + 2 s², 2 R D dt - s², 0.
+    """
+
+    lag: np.ndarray
+    value: np.ndarray
+    stderr: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +48,7 @@ def per_axis(weights: np.ndarray, dim: int) -> np.ndarray:
     return np.vstack([one, one.mean(axis=0)])
 
 
-def combined(found: Moments, weights: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray]:
+def combined(found: DisplacementMoments, weights: np.ndarray, dim: int) -> tuple[np.ndarray, np.ndarray]:
     """Value and standard error of `weights` over the covariances at lag 0, 1, 2, per axis and pooled.
 
     The error is never below that of independent Gaussian tracks: clusters alone are too few to tell in a short
@@ -49,14 +61,14 @@ def combined(found: Moments, weights: np.ndarray, dim: int) -> tuple[np.ndarray,
     return value, np.where(np.isfinite(stderr), np.fmax(stderr, floor), floor)
 
 
-def covariance(found: Moments, dim: int, dt: float, blur: float) -> Estimate:
+def covariance(found: DisplacementMoments, dim: int, dt: float, blur: float) -> Estimate:
     """Covariance-based estimate (Vestergaard 2014, eqs. 14-15): unbiased in D for any blur."""
     D, D_stderr = combined(found, np.array([0.5, 1.0, 0.0]) / dt, dim)
     noise, noise_stderr = combined(found, np.array([blur, 2 * blur - 1, 0.0]), dim)
     return Estimate("covariance", D, D_stderr, noise, noise_stderr, (1, 2))
 
 
-def extrapolated(found: Moments, dim: int, dt: float, blur: float) -> Estimate:
+def extrapolated(found: DisplacementMoments, dim: int, dt: float, blur: float) -> Estimate:
     """Slope of the MSD carried back to lag 0, where forces have not acted yet.
 
     The slope between lags 1 and 2, c0/2 + c1, belongs to lag 3/2, the next, c0/2 + c1 + c2, to lag 5/2; white noise

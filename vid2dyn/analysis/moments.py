@@ -46,7 +46,7 @@ class Terms:
 
 
 @dataclass(frozen=True, eq=False)
-class Moments:
+class DisplacementMoments:
     """Weighted means of several quantities and what their joint errors follow from.
 
     Parameters
@@ -96,7 +96,7 @@ def _grouped(u: np.ndarray, label: np.ndarray) -> np.ndarray | None:
     return (sums**2).sum(axis=0) * groups / (groups - 1)
 
 
-def moments(tracks: Trajectories, terms: Iterable[Terms], longest: int) -> Moments:
+def moments(tracks: Trajectories, terms: Iterable[Terms], longest: int) -> DisplacementMoments:
     """Means of all columns of all `terms`, in order, with their joint errors.
 
     Parameters
@@ -137,8 +137,8 @@ def moments(tracks: Trajectories, terms: Iterable[Terms], longest: int) -> Momen
             columns.append(np.bincount(where, deviation, cells.size))
     # A cell without a single sample must not count as a group.
     blocks = span // length + 1
-    return Moments(np.array(means), np.stack([column[used] for column in columns], axis=1), (cells // blocks)[used],
-                   (cells % blocks)[used], np.array(counts))
+    return DisplacementMoments(np.array(means), np.stack([column[used] for column in columns], axis=1),
+                               (cells // blocks)[used], (cells % blocks)[used], np.array(counts))
 
 
 def unwrapped(tracks: Trajectories) -> np.ndarray:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vid2dyn.analysis.displacements import Displacements
-from vid2dyn.analysis.moments import Moments, Terms, moments
+from vid2dyn.analysis.moments import DisplacementMoments, Terms, moments
 from vid2dyn.analysis.space import recorded_velocities
 from vid2dyn.core.errors import ConfigError
 from vid2dyn.data.trajectories import Trajectories
@@ -106,7 +106,7 @@ def vacf(tracks: Trajectories, max_lag: int = 10, *, recorded: bool | None = Non
                 ratio, ratio_stderr)
 
 
-def _over_first(found: Moments) -> tuple[np.ndarray, np.ndarray]:
+def _over_first(found: DisplacementMoments) -> tuple[np.ndarray, np.ndarray]:
     """Means over the first mean, and errors of the ratios to first order."""
     c0 = found.mean[0]
     ratio = found.mean / c0

@@ -121,8 +121,8 @@ def encode(movie: Annotated[Path, typer.Argument(help="The recording that was tr
            set_: Annotated[list[str] | None, Set] = None,
            seed: Annotated[int, Seed] = 0, *, progress: Progress) -> None:
     """Learn numbers that describe the image of every particle: tracks get them as columns latent_0, latent_1, ..."""
-    from vid2dyn.encoders.patches.encoder import PatchEncoder
     from vid2dyn.encoders.patches.encoder import encode as read_off
+    from vid2dyn.encoders.patches.recipe import PatchEncoder
 
     target = suffix(out or tracks.with_name(f"{tracks.stem}.encoded.parquet"), ".parquet")
     recipe: Any = build(PatchEncoder, parse_assignments(set_ or []), "vid2dyn encode --set")

@@ -234,7 +234,7 @@ def families() -> dict[str, Callable[[], dict[str, type]]]:
         return {"Track": Track}
 
     def encoders() -> dict[str, type]:
-        from vid2dyn.encoders.patches.encoder import PatchEncoder
+        from vid2dyn.encoders.patches.recipe import PatchEncoder
 
         return {"PatchEncoder": PatchEncoder}
 

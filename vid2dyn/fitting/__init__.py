@@ -1,7 +1,8 @@
 """Estimators: from data and a recipe to a model with error bars, one room for each kind of dynamics.
 
 The room is called `fitting` because `vd.fit` is the verb. Which estimator a recipe wants, its class says
-(`vid2dyn.dynamics.recipes.base`). Shared by all that learn in rounds: `checkpoint` and `course`.
+(`vid2dyn.dynamics.recipes.base`). Shared by all that learn in rounds: `course`, and the
+checkpoints of `vid2dyn.core.checkpoint`.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class MetriplecticModel(Model):
         return Layout.of_arrays(self.arrays)
 
     @property
-    def numbers(self) -> FluidNumbers:
+    def learned(self) -> FluidNumbers:
         """What was learned, by name."""
         return FluidNumbers(self.arrays["theta"], self.layout)
 
@@ -72,35 +72,35 @@ class MetriplecticModel(Model):
 
     def temperature(self, S: Any, V: Any) -> np.ndarray:
         """T = ∂U/∂S of a particle [energy]; S [kB], V [µm^dim]."""
-        return self._of(self.numbers, "temperature", S, V)
+        return self._of(self.learned, "temperature", S, V)
 
     def pressure(self, S: Any, V: Any) -> np.ndarray:
         """P = -∂U/∂V [energy/µm^dim]; S [kB], V [µm^dim]."""
-        return self._of(self.numbers, "pressure", S, V)
+        return self._of(self.learned, "pressure", S, V)
 
     def heat_capacity(self, S: Any, V: Any) -> np.ndarray:
         """c = T/(∂T/∂S) at constant volume [kB]; infinite for a fluid at one temperature."""
-        return self._of(self.numbers, "heat_capacity", S, V)
+        return self._of(self.learned, "heat_capacity", S, V)
 
     def shear(self, r: Any) -> np.ndarray:
         """Radial part of A², shear friction of a pair at distance r [µm]."""
-        return self._of(self.numbers, "shear", r)
+        return self._of(self.learned, "shear", r)
 
     def bulk(self, r: Any) -> np.ndarray:
         """Radial part of B², bulk friction of a pair at distance r [µm]."""
-        return self._of(self.numbers, "bulk", r)
+        return self._of(self.learned, "bulk", r)
 
     def shear_viscosity(self) -> float:
         """η [energy s/µm^dim] of the continuum: the stress that pair friction carries in uniform shear."""
-        return float(self._of(self.numbers, "shear_viscosity"))
+        return float(self._of(self.learned, "shear_viscosity"))
 
     def bulk_viscosity(self) -> float:
         """ζ [energy s/µm^dim] of the continuum, as it damps sound."""
-        return float(self._of(self.numbers, "bulk_viscosity"))
+        return float(self._of(self.learned, "bulk_viscosity"))
 
     def conductivity(self) -> float:
         """κ [kB/(µm^(dim - 2) s)] of the continuum."""
-        return float(self._of(self.numbers, "conductivity"))
+        return float(self._of(self.learned, "conductivity"))
 
     # what `vid2dyn.analysis.energy_budget` asks of a fluid, beside temperature and pressure
 
@@ -118,14 +118,14 @@ class MetriplecticModel(Model):
         """U(S, V) [energy], counted from the mean state of the first frame of the data."""
         import torch
 
-        gas = fluid_of(self.numbers).eos
+        gas = fluid_of(self.learned).eos
         return gas(torch.as_tensor(np.asarray(S, float)), torch.as_tensor(np.asarray(V, float))).U.detach().numpy()
 
     def kernel(self, r: Any) -> np.ndarray:
         """W(r) of the densities [1/µm^dim]."""
         import torch
 
-        kernel = fluid_of(self.numbers).kernel
+        kernel = fluid_of(self.learned).kernel
         return kernel(torch.as_tensor(np.asarray(r, float)))[0].detach().numpy()
 
     def _of(self, numbers: FluidNumbers, name: str, *at: Any) -> np.ndarray:
@@ -164,7 +164,7 @@ class MetriplecticModel(Model):
         if name not in known:
             raise ModelError(f"This model has no band {name!r}; it has {', '.join(known)}.")
         at = tuple(t for t in (x, V) if t is not None)
-        numbers, covariance = self.numbers, self.arrays["covariance"]
+        numbers, covariance = self.learned, self.arrays["covariance"]
         theta = numbers.vector
         value = self._of(numbers, name, *at)
         slopes = []
@@ -247,7 +247,7 @@ class MetriplecticModel(Model):
             First steps that tell the mean temperature at the start; default: that of the recipe.
         """
         data = FluidSteps.of(tracks, self.layout.cutoff, least=2)
-        S = carried_entropy(data, self.numbers, self._start(data, window))
+        S = carried_entropy(data, self.learned, self._start(data, window))
         frames, particles = tracks.frame - data.first_frame, tracks.particle
         column = np.searchsorted(np.unique(particles[particles >= 0]), particles)
         out = np.full(len(tracks), np.nan)
@@ -256,13 +256,13 @@ class MetriplecticModel(Model):
         return out
 
     def _start(self, data: FluidSteps, window: int | None = None) -> np.ndarray:
-        return fit_start(data, self.numbers, str(self.recipe.get("start", "even")),
+        return fit_start(data, self.learned, str(self.recipe.get("start", "even")),
                          window or int(self.recipe.get("window", 32)))
 
     def freeze(self, entropy: tuple[float, float], log_volume: tuple[float, float]) -> FrozenFluid:
         """Tables for compiled rollouts and exporters over a range of S [kB] and ln V; see
         `vid2dyn.dynamics.fluid.frozen`."""
-        return fluid_of(self.numbers).freeze(entropy, log_volume)
+        return fluid_of(self.learned).freeze(entropy, log_volume)
 
     def rollout(self, tracks: Trajectories, steps: int | None = None, seed: int = 0, *, substeps: int | None = None,
                 noise: bool = True, exact: bool = False, progress: ProgressLike = None) -> Trajectories:
@@ -295,7 +295,7 @@ class MetriplecticModel(Model):
         if steps < 1:
             raise DataError(f"steps = {steps}: a rollout makes at least one.")
         S, log_volume = self._first(data)
-        numbers, layout = self.numbers, self.layout
+        numbers, layout = self.learned, self.layout
         frozen = self.freeze(*self._ranges(S, log_volume, data, steps))
         if substeps is None:
             state = gas_state(numbers.gas, S, np.exp(log_volume), layout.volume)
@@ -318,12 +318,12 @@ class MetriplecticModel(Model):
 
         box = data.box.after(data.first_frame * data.dt)
         x = invariants(data.position[0], data.velocity[0], box, self.layout.cutoff).log_volume
-        return self._start(data) + self.numbers.molecules * (x - math.log(self.layout.volume)), x
+        return self._start(data) + self.learned.molecules * (x - math.log(self.layout.volume)), x
 
     def _ranges(self, S: np.ndarray, log_volume: np.ndarray, data: FluidSteps,
                 steps: int) -> tuple[tuple[float, float], tuple[float, float]]:
         """Range of S and ln V for the tables: fluctuations, and what all kinetic energy (or shear) can heat."""
-        numbers, layout = self.numbers, self.layout
+        numbers, layout = self.learned, self.layout
         c = 1.0 / max(float(numbers.softness), 1e-6)
         T = float(np.exp(numbers.log_temperature))
         kinetic = 0.5 * layout.mass * float((data.velocity[0] ** 2).sum(axis=1).mean())

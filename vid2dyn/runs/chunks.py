@@ -35,14 +35,14 @@ from vid2dyn.core.config import recipe, settings
 from vid2dyn.core.errors import ConfigError, DataError, Vid2DynError
 from vid2dyn.core.files import atomic, sha256
 from vid2dyn.core.progress import Progress, as_progress, silent
+from vid2dyn.core.workers import in_processes
+from vid2dyn.data.units import Units
+from vid2dyn.data.video import Video
 from vid2dyn.runs.stages import fingerprint
 from vid2dyn.tracking import Track
 from vid2dyn.tracking.assemble import linked_features, write_tracks
 from vid2dyn.tracking.features import Features, find_features
 from vid2dyn.tracking.movie import CHOSEN, Plan, plan_of
-from vid2dyn.data.units import Units
-from vid2dyn.data.video import Video
-from vid2dyn.core.workers import in_processes
 
 PART = 100
 """Frames in a part: what a kill can cost."""

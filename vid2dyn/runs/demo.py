@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 
 from vid2dyn import pipeline
-from vid2dyn.core.errors import ConfigError, DataError
-from vid2dyn.runs.experiment import read
-from vid2dyn.reports.headline import estimate
-from vid2dyn.runs.one import one_movie
-from vid2dyn.core.progress import ProgressLike, showing
-from vid2dyn.reports.sections.pair_energy import true_potential
 from vid2dyn.analysis.detection_score import score
+from vid2dyn.core.errors import ConfigError, DataError
+from vid2dyn.core.progress import ProgressLike, showing
+from vid2dyn.reports.headline import estimate
+from vid2dyn.reports.sections.pair_energy import true_potential
+from vid2dyn.runs.experiment import read
+from vid2dyn.runs.one import one_movie
 
 SAMPLE_DATA = Path(__file__).resolve().parents[2] / "sample_data"
 

@@ -29,11 +29,11 @@ from typing import Any
 
 from vid2dyn.core.config import build, read_toml, settings
 from vid2dyn.core.errors import ConfigError
-from vid2dyn.pipeline import open_keys
 from vid2dyn.core.registry import did_you_mean, part, parts
-from vid2dyn.runs.tables import Encode, Experiment, FieldRollout, Fit, Rollout, Source
 from vid2dyn.data.units import Units
 from vid2dyn.dynamics.recipes.base import DEFAULT_DYNAMICS
+from vid2dyn.pipeline import open_keys
+from vid2dyn.runs.tables import Encode, Experiment, FieldRollout, Fit, Rollout, Source
 
 __all__ = ["TABLES", "Encode", "Experiment", "FieldRollout", "Fit", "Rollout", "Source", "part_from", "read"]
 
@@ -115,7 +115,7 @@ def _sources(kind: str, table: Mapping[str, Any], path: Path) -> tuple[Source, .
 
 
 def _encode(table: Mapping[str, Any], toml: Path) -> Encode:
-    from vid2dyn.encoders.patches.encoder import PatchEncoder
+    from vid2dyn.encoders.patches.recipe import PatchEncoder
 
     where, arguments = f"{toml} [encode]", dict(table)
     seed, path = arguments.pop("seed", 0), arguments.pop("path", None)

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from vid2dyn.core.errors import ConfigError, Vid2DynError
-from vid2dyn.runs.experiment import Experiment, Source, read
 from vid2dyn.core.files import atomic
-from vid2dyn.runs.one import Outcome, one_movie
 from vid2dyn.core.progress import Progress, ProgressLike, as_progress, showing, silent
 from vid2dyn.core.workers import in_processes
+from vid2dyn.runs.experiment import Experiment, Source, read
+from vid2dyn.runs.one import Outcome, one_movie
 
 
 def run(toml: str | os.PathLike[str], workers: int = 1, out: str | os.PathLike[str] | None = None,

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from vid2dyn import pipeline
-from vid2dyn.runs.chunks import track_movie
 from vid2dyn.core.config import recipe
-from vid2dyn.runs.experiment import Experiment, Source
 from vid2dyn.core.progress import Progress, silent
+from vid2dyn.runs.chunks import track_movie
+from vid2dyn.runs.experiment import Experiment, Source
 from vid2dyn.runs.stages import Stages
 
 

@@ -14,7 +14,7 @@ from vid2dyn.dynamics.gradient_flow import flow_dynamics, ring
 from vid2dyn.dynamics.terms.even_kernels import EvenKernels
 from vid2dyn.dynamics.terms.landscape import DensityFunction, Landscape
 from vid2dyn.fitting.fields import windows
-from vid2dyn.fitting.fields.elements import Elements, Moments, Statistics
+from vid2dyn.fitting.fields.elements import Elements, IncrementMoments, Statistics
 from vid2dyn.fitting.fields.fit import _capacity
 from vid2dyn.fitting.fields.fluctuations import Design, drift_only, learn
 from vid2dyn.rollout.fields import flow
@@ -186,7 +186,7 @@ def moments_without_noise(elements, starts, width, count, R):
         D.append(np.diff(profiles, axis=0) @ gamma)
         covariance.append(found)
     S = len(starts)
-    return Moments(elements, np.full(count, width / N**2), np.full(S, R), np.array(density), np.array(D),
+    return IncrementMoments(elements, np.full(count, width / N**2), np.full(S, R), np.array(density), np.array(D),
                    np.array(covariance), np.full(S, 1e-4))
 
 
@@ -214,7 +214,7 @@ def test_the_linear_flow_is_the_slope_of_the_flow(kernels):
     more = (np.append(far.log_mobility[:40], [-1.0, -0.6]), np.append(far.curvature[:40], [0.8, 1.0]))
     landscape = Landscape(far.function, *(c[:40] if kernels is None else c for c in more), kernels)
     x = np.arange(120) / 120
-    data = Moments(Elements(120, 12), np.ones(1), np.ones(1), *[np.zeros(1)] * 4)
+    data = IncrementMoments(Elements(120, 12), np.ones(1), np.ones(1), *[np.zeros(1)] * 4)
     flow_on_ring = windows.Flow(landscape, windows.Ring(data, 72))
     rho = flow_on_ring.ring.of_sites(0.5 + 0.25 * np.cos(2 * np.pi * x))
     push = flow_on_ring.ring.of_sites(np.sin(4 * np.pi * x) + 0.5 * np.cos(6 * np.pi * x))

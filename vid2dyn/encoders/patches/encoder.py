@@ -1,100 +1,22 @@
-"""Structural variables from video: what the image of a particle says about the particle.
+"""Structural variables from video: columns of the table that say what the image of every detection says.
 
-Every detection has a picture around it. `PatchEncoder` learns, without labels and without looking at how particles
-move, which few numbers of that picture stay the same while the particle diffuses on: a defocused, a dim, a budding or a
-coated particle stays so for many frames, noise and orientation do not. The numbers become columns of the table, from
-where a model may use them (``vd.Brownian(structure="latent")``).
+The numbers that `PatchEncoder` has learned to read off a picture become columns of the tracks, from where a model may
+use them (``vd.Brownian(structure="latent")``).
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 import numpy as np
 
-from vid2dyn.core.errors import ConfigError
 from vid2dyn.core.progress import Progress, ProgressLike, showing
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.data.video import Video
 from vid2dyn.encoders.patches.images import brightness_and_width, patches_of
-from vid2dyn.encoders.patches.net import CHUNK, FEWEST
+from vid2dyn.encoders.patches.net import CHUNK
+from vid2dyn.encoders.patches.recipe import PatchEncoder
 from vid2dyn.encoders.patches.trained import TrainedPatchEncoder
-
-
-@dataclass(frozen=True)
-class PatchEncoder:
-    """A self-supervised encoder of the images of particles.
-
-    Parameters
-    ----------
-    size : int, optional
-        Odd edge of the image around a particle [px]; None: one and a half times the diameter it was tracked with.
-    columns : int
-        Numbers per detection: latent_0 (the most persistent), latent_1, ...
-    lag : int
-        Two pictures of a particle up to so many frames apart count as the same state. Short against the lifetime of
-        a state, long enough for the particle to move on from what else is in the picture.
-    illumination : float, optional
-        How far brightness is the lamp's and not the particle's (relative standard deviation); None measures it from
-        the background.
-    steps, batch : int
-        Steps of training and pairs of pictures in each.
-    examples : int
-        Pairs of pictures that are kept in memory for training.
-    channels : int
-        Width of the net.
-    learning_rate : float
-        Largest step size of the optimiser (Adam).
-
-    Raises
-    ------
-    ConfigError
-        For a value out of range.
-
-    Examples
-    --------
-    >>> PatchEncoder(size=17).columns
-    3
-    >>> PatchEncoder(size=16)
-    Traceback (most recent call last):
-    ...
-    vid2dyn.core.errors.ConfigError: PatchEncoder: size = 16: the image needs ...
-    """
-
-    size: int | None = None
-    columns: int = 3
-    lag: int = 5
-    illumination: float | None = None
-    steps: int = 150
-    batch: int = 256
-    examples: int = 8000
-    channels: int = 8
-    learning_rate: float = 0.01
-
-    def __post_init__(self) -> None:
-        if self.size is not None and (self.size < 7 or self.size % 2 == 0):
-            raise ConfigError(f"PatchEncoder: size = {self.size}: the image needs a middle pixel; give an odd number "
-                              "from 7 on.")
-        for key, lowest in (("columns", 1), ("lag", 1), ("steps", 1), ("batch", 32), ("examples", FEWEST),
-                            ("channels", 2)):
-            if getattr(self, key) < lowest:
-                raise ConfigError(f"PatchEncoder: {key} = {getattr(self, key)}; give at least {lowest}.")
-        if self.columns > 2 * self.channels:
-            raise ConfigError(f"PatchEncoder: columns = {self.columns} needs channels = {-(-self.columns // 2)} or "
-                              "more.")
-        if self.illumination is not None and not 0 <= self.illumination <= 1:
-            raise ConfigError(f"PatchEncoder: illumination = {self.illumination!r}: give a relative spread, 0 to 1.")
-        if not 0 < self.learning_rate < 1:
-            raise ConfigError(f"PatchEncoder: learning_rate = {self.learning_rate!r}; give a number between 0 and 1.")
-
-    def train(self, video: Video, tracks: Trajectories, seed: int = 0, *,
-              checkpoint: str | os.PathLike[str] | None = None, progress: ProgressLike = None) -> TrainedPatchEncoder:
-        """Learn the columns from a tracked recording; see `encode`."""
-        from vid2dyn.encoders.patches.training import train
-
-        with showing(progress) as progress:
-            return train(self, video, tracks, seed, checkpoint, progress)
 
 
 def encode(video: Video, tracks: Trajectories, encoder: PatchEncoder | TrainedPatchEncoder | None = None,

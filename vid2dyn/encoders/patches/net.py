@@ -14,16 +14,14 @@ camera noise, the position within the pixel, orientation, and whatever the augme
 from __future__ import annotations
 
 import math
-import os
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import nn
 
+from vid2dyn.core.checkpoint import Checkpoint
 from vid2dyn.core.errors import ModelError
-from vid2dyn.core.files import atomic
 from vid2dyn.core.progress import Progress
 from vid2dyn.encoders.patches.images import window
 from vid2dyn.encoders.torchvision_import import load
@@ -124,28 +122,38 @@ def score(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     return (half * half.T).sum()
 
 
-def train(net: PatchNet, first: np.ndarray, second: np.ndarray, augment: Augment, *, steps: int, batch: int,
-          learning_rate: float, seed: int, checkpoint: str | os.PathLike[str] | None, run: str,
-          progress: Progress) -> list[float]:
+@dataclass(frozen=True)
+class Schedule:
+    """Steps of training, pairs of pictures in each, and the largest step size of the optimiser (Adam)."""
+
+    steps: int
+    batch: int
+    learning_rate: float
+
+    def rate(self, step: int) -> float:
+        """Step size in one of the steps: a rise over the first tenth of them, then a cosine to zero."""
+        t = (step + 0.5) / self.steps
+        return self.learning_rate * (t / 0.1 if t < 0.1 else 0.5 * (1 + math.cos(math.pi * (t - 0.1) / 0.9)))
+
+
+def train(net: PatchNet, first: np.ndarray, second: np.ndarray, augment: Augment, schedule: Schedule, seed: int,
+          place: Checkpoint, progress: Progress) -> list[float]:
     """Train in place on pairs of patches (n, s, s); the score of every step.
 
-    Every step draws from (seed, step) alone, so that a run continued from its checkpoint ends with the same bits. `run`
-    names everything the run depends on; a checkpoint of another one is refused.
+    Every step draws from (seed, step) alone, so that a run continued from its checkpoint ends with the same bits.
 
     Raises
     ------
     ModelError
         When the checkpoint belongs to another run, or the score stops being a number.
     """
-    optimiser = torch.optim.Adam(net.parameters(), lr=learning_rate)
-    done, scores = 0, list[float]()
-    if checkpoint is not None and Path(checkpoint).exists():
-        done, scores = _resume(Path(checkpoint), net, optimiser, run)
+    optimiser = torch.optim.Adam(net.parameters(), lr=schedule.learning_rate)
+    scores = _resume(place, net, optimiser)
     net.train()
-    for step in range(done, steps):
-        progress(step, steps, "training the encoder")
+    for step in range(len(scores), schedule.steps):
+        progress(step, schedule.steps, "training the encoder")
         rng = np.random.default_rng((seed, step))
-        some = rng.choice(len(first), min(batch, len(first)), replace=False)
+        some = rng.choice(len(first), min(schedule.batch, len(first)), replace=False)
         with torch.random.fork_rng(devices=[]):             # the transforms know only torch's global generator
             torch.manual_seed(int(rng.integers(2**62)))
             views = [augment(torch.as_tensor(p[some])[:, None]) for p in (first, second)]
@@ -153,49 +161,38 @@ def train(net: PatchNet, first: np.ndarray, second: np.ndarray, augment: Augment
         value = score(*z.chunk(2))
         if not math.isfinite(float(value.detach())):
             raise ModelError(f"The encoder's training left the numbers at step {step}; give a smaller learning_rate.")
-        optimiser.param_groups[0]["lr"] = learning_rate * _rate((step + 0.5) / steps)
+        optimiser.param_groups[0]["lr"] = schedule.rate(step)
         optimiser.zero_grad()
         (-value).backward()
         optimiser.step()
         scores.append(float(value.detach()))
-        if checkpoint is not None and ((step + 1) % SAVE_EVERY == 0 or step + 1 == steps):
-            _keep(Path(checkpoint), net, optimiser, run, scores)
+        if (step + 1) % SAVE_EVERY == 0 or step + 1 == schedule.steps:
+            place.save(_state(net, optimiser, scores))
     net.eval()
-    progress(steps, steps, "training the encoder")
+    progress(schedule.steps, schedule.steps, "training the encoder")
     return scores
 
 
-def _rate(t: float) -> float:
-    """Learning rate over its largest value at the part t of the run: a rise over a tenth, then a cosine to zero."""
-    return t / 0.1 if t < 0.1 else 0.5 * (1 + math.cos(math.pi * (t - 0.1) / 0.9))
-
-
-def _keep(path: Path, net: PatchNet, optimiser: torch.optim.Adam, run: str, scores: list[float]) -> None:
-    from safetensors.torch import save
-
-    tensors = {f"net.{name}": value.contiguous() for name, value in net.state_dict().items()}
+def _state(net: PatchNet, optimiser: torch.optim.Adam, scores: list[float]) -> dict[str, np.ndarray]:
+    """What a checkpoint keeps: the net, the moments of the optimiser, and the score of every step."""
+    state = {f"net.{name}": value.numpy() for name, value in net.state_dict().items()}
     for name, parameter in net.named_parameters():
-        for key, value in optimiser.state[parameter].items():
-            tensors[f"{key}.{name}"] = value.contiguous()
-    tensors["scores"] = torch.tensor(scores, dtype=torch.float64)
-    with atomic(path) as scratch:
-        scratch.write_bytes(save(tensors, metadata={"run": run}))
+        state |= {f"{key}.{name}": value.numpy() for key, value in optimiser.state[parameter].items()}
+    return state | {"scores": np.array(scores)}
 
 
-def _resume(path: Path, net: PatchNet, optimiser: torch.optim.Adam, run: str) -> tuple[int, list[float]]:
-    from safetensors import SafetensorError, safe_open
-
+def _resume(place: Checkpoint, net: PatchNet, optimiser: torch.optim.Adam) -> list[float]:
+    """Net and optimiser as the checkpoint has them; the scores of the steps that are done, none without one."""
+    state = place.load()
+    if state is None:
+        return []
+    tensors = {name: torch.as_tensor(value) for name, value in state.items()}
     try:
-        with safe_open(path, framework="pt") as stream:
-            kept: dict[str, Any] = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-            of = (stream.metadata() or {}).get("run")
-        if of != run:
-            raise ModelError(f"{path}: a checkpoint of another run (other settings, seed or tracks). Delete it to "
-                             "start anew, or name another file.")
-        net.load_state_dict({name.removeprefix("net."): value for name, value in kept.items()
+        net.load_state_dict({name.removeprefix("net."): value for name, value in tensors.items()
                              if name.startswith("net.")})
         for name, parameter in net.named_parameters():
-            optimiser.state[parameter] = {key: kept[f"{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
-    except (SafetensorError, KeyError, RuntimeError, OSError) as error:
-        raise ModelError(f"{path}: not a checkpoint of this encoder ({error}). Delete it to start anew.") from None
-    return len(kept["scores"]), kept["scores"].tolist()
+            optimiser.state[parameter] = {key: tensors[f"{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
+        return state["scores"].tolist()
+    except (KeyError, RuntimeError) as error:
+        raise ModelError(f"{place.path}: not a checkpoint of this encoder ({error}). Delete it to start "
+                         "anew.") from None

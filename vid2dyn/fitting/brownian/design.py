@@ -2,7 +2,7 @@
 
 The force on particle i is linear in the unknowns c: ``F_i = sum_a c_a g_a,i``. For a spline pair potential
 ``g_a,i = -sum_j B_a'(r_ij) e_ij`` and ``∇_i·g_a,i = -sum_j [B_a'' + (dim - 1) B_a'/r]``; for a trap
-``g = -(x - x0)`` and constants. `Field` evaluates them; `Moments` holds
+``g = -(x - x0)`` and constants. `Field` evaluates them; `ForceMoments` holds
 
     A_ab = sum_i w_i g_a,i · g_b,i,      b_a = -sum_i [w_i ∇_i·g_a,i + ∇w_i · g_a,i]
 
@@ -89,7 +89,7 @@ class Field:
 
 
 @dataclass(frozen=True, eq=False)
-class Moments:
+class ForceMoments:
     """A and b of the module docstring in blocks of time: (blocks, size, size) and (blocks, size)."""
 
     a: np.ndarray
@@ -104,17 +104,17 @@ class Moments:
         return self.b.sum(axis=0)
 
 
-def moments(recording: Recording, field: Field, *, diffusion: float | None = None, blocks: int = 10) -> Moments:
+def moments(recording: Recording, field: Field, *, diffusion: float | None = None, blocks: int = 10) -> ForceMoments:
     """A and b of a recording; with `diffusion` [µm²/s] b includes the current J (data away from equilibrium)."""
     return mean_moments([recording], field, diffusion=diffusion, blocks=blocks)
 
 
 def mean_moments(takes: list[Recording], field: Field, *, diffusion: float | None = None,
-                 blocks: int = 10) -> Moments:
+                 blocks: int = 10) -> ForceMoments:
     """A and b averaged over takes: the same detections, each time with other noise added to the positions."""
     if field.trap == "each":
         parts = [_centred_moments(take, field, blocks) for take in takes]
-        return Moments(np.mean([m.a for m in parts], axis=0), np.mean([m.b for m in parts], axis=0))
+        return ForceMoments(np.mean([m.a for m in parts], axis=0), np.mean([m.b for m in parts], axis=0))
     a, b = [], []
     for block in takes[0].blocks(blocks):
         A, B = np.zeros((field.size, field.size)), np.zeros(field.size)
@@ -129,7 +129,7 @@ def mean_moments(takes: list[Recording], field: Field, *, diffusion: float | Non
                     B += _current(take, rows, g) / (diffusion * take.dt)
         a.append(A / len(takes))
         b.append(B / len(takes))
-    return Moments(np.array(a), np.array(b))
+    return ForceMoments(np.array(a), np.array(b))
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +137,7 @@ class FilmMoments:
     """Sums over films of one simulation: moments of the first in blocks of time, b and `cross`[k] = sum
     g(films[k])·g(last) of each."""
 
-    first: Moments
+    first: ForceMoments
     b: list[np.ndarray]
     cross: list[np.ndarray]
 
@@ -173,7 +173,7 @@ def film_moments(films: list[Recording], field: Field, blocks: int = 10) -> Film
                 b[k] -= div.sum(axis=0)
                 cross[k] += g.T @ true
         parts.append((A, b[0] - before))
-    return FilmMoments(Moments(np.array([A for A, _ in parts]), np.array([first for _, first in parts])), b, cross)
+    return FilmMoments(ForceMoments(np.array([A for A, _ in parts]), np.array([first for _, first in parts])), b, cross)
 
 
 def _common_pairs(films: list[Recording], rows: np.ndarray, field: Field) -> np.ndarray | None:
@@ -218,7 +218,7 @@ def _centre(g: np.ndarray, track: np.ndarray) -> np.ndarray:
     return g - (mean / count[:, None, None])[which]
 
 
-def _centred_moments(recording: Recording, field: Field, blocks: int) -> Moments:
+def _centred_moments(recording: Recording, field: Field, blocks: int) -> ForceMoments:
     """Moments with one unknown trap centre per track; blocks are groups of tracks, since a centre spans all times."""
     everything = np.concatenate([np.sort(b) for b in recording.blocks(1)])
     g, div = field.evaluate(recording, everything)
@@ -227,7 +227,7 @@ def _centred_moments(recording: Recording, field: Field, blocks: int) -> Moments
         recording.track[everything][linked]
     part = (np.unique(track, return_inverse=True)[1]) % min(blocks, np.unique(track).size)
     groups = [part == k for k in range(part.max() + 1)]
-    return Moments(np.array([np.einsum("nda,ndb->ab", g[k], g[k], optimize=True) for k in groups]),
+    return ForceMoments(np.array([np.einsum("nda,ndb->ab", g[k], g[k], optimize=True) for k in groups]),
                    np.array([-div[k].sum(axis=0) for k in groups]))
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 import vid2dyn
+from vid2dyn.core.checkpoint import Checkpoint, PathLike, key_of
 from vid2dyn.core.config import recipe as recipe_of
 from vid2dyn.core.errors import DataError, ModelError
 from vid2dyn.core.progress import Progress, silent
@@ -28,7 +29,6 @@ from vid2dyn.fitting.brownian.likelihood import FreeDiffusion, free_diffusion
 from vid2dyn.fitting.brownian.recording import Recording
 from vid2dyn.fitting.brownian.structure import fit_structure
 from vid2dyn.fitting.brownian.trap import fit_traps
-from vid2dyn.fitting.checkpoint import Checkpoint, PathLike, key_of
 from vid2dyn.fitting.course import Course, checked, stopped_early
 from vid2dyn.model.brownian import BrownianModel
 

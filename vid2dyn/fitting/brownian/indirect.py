@@ -26,16 +26,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from vid2dyn.core.checkpoint import NOWHERE, Checkpoint
 from vid2dyn.core.errors import ModelError
 from vid2dyn.core.progress import Cancelled, Progress, silent
-from vid2dyn.fitting.brownian.design import Moments
+from vid2dyn.fitting.brownian.design import ForceMoments
 from vid2dyn.fitting.brownian.likelihood import free_diffusion
 from vid2dyn.fitting.brownian.recording import Recording
 from vid2dyn.fitting.brownian.regression import Solution, cross_validated, regularised, shrunk_covariance
 from vid2dyn.fitting.brownian.response import FEW, Job, Response, apparent_of, moments_with_smear, respond, smear_of
 from vid2dyn.fitting.brownian.rounds import Round, Rounds, Stopped, before_correction
 from vid2dyn.fitting.brownian.synthetic import Parameters, Studio
-from vid2dyn.fitting.checkpoint import NOWHERE, Checkpoint
 from vid2dyn.fitting.course import Course
 
 TRIES = 4
@@ -131,7 +131,7 @@ def refine(data: Recording, studio: Studio, first: Parameters, *, noise_scale: f
                    _without(seen, held_out, naive, response, p), rounds.course)
 
 
-def _left_off(rounds: Rounds, seen: Moments, penalty: np.ndarray, dt: float, exposed: bool) -> Refined:
+def _left_off(rounds: Rounds, seen: ForceMoments, penalty: np.ndarray, dt: float, exposed: bool) -> Refined:
     """The best round so far; errors of diffusion and noise are not known here (nan)."""
     best = rounds.best
     assert best is not None
@@ -184,13 +184,13 @@ def _iterate(job: Job, p: Parameters, naive: Solution, rounds: Rounds,
     return p, response if correction <= max(0.15, 0.5 * largest) else None
 
 
-def _smoother(naive: Solution, seen: Moments, penalty: np.ndarray) -> Solution:
+def _smoother(naive: Solution, seen: ForceMoments, penalty: np.ndarray) -> Solution:
     """The naive estimate with ten times the smoothness."""
     smoothness = 10 * max(naive.smoothness, 1e-6 * np.trace(seen.A) / max(np.trace(penalty), 1e-300))
     return Solution(np.linalg.solve(regularised(seen.A, penalty, smoothness), seen.B), smoothness)
 
 
-def _smoothing_doubt(seen: Moments, naive: Solution, distortion: np.ndarray, penalty: np.ndarray) -> np.ndarray:
+def _smoothing_doubt(seen: ForceMoments, naive: Solution, distortion: np.ndarray, penalty: np.ndarray) -> np.ndarray:
     """What the estimate would change by with 30 times less smoothing, as one fully correlated error.
 
     Smoothing errors are of one sign over long stretches, so they hardly show in the force and add up in the potential.
@@ -200,7 +200,7 @@ def _smoothing_doubt(seen: Moments, naive: Solution, distortion: np.ndarray, pen
     return np.outer(change, change)
 
 
-def _without(seen: Moments, held_out: float, naive: Solution, response: Response | None,
+def _without(seen: ForceMoments, held_out: float, naive: Solution, response: Response | None,
              p: Parameters) -> Parameters:
     """The same correction (or none) applied to the naive estimate from the first blocks of time."""
     kept = max(1, round((1 - held_out) * len(seen.a)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import eigh
 
-from vid2dyn.fitting.brownian.design import Moments
+from vid2dyn.fitting.brownian.design import ForceMoments
 
 TOLERANCE = 0.2
 
@@ -25,7 +25,7 @@ def regularised(A: np.ndarray, penalty: np.ndarray, smoothness: float) -> np.nda
     return A + smoothness * penalty + 1e-10 * np.trace(A) / len(A) * np.eye(len(A))
 
 
-def cross_validated(data: Moments, penalty: np.ndarray) -> Solution:
+def cross_validated(data: ForceMoments, penalty: np.ndarray) -> Solution:
     """Solve with the strongest smoothness that predicts left-out blocks of time about as well as the best one.
 
     The loss of a block is the score matching loss c·A c/2 - b·c; "about" means within TOLERANCE standard errors of the
@@ -53,11 +53,11 @@ def cross_validated(data: Moments, penalty: np.ndarray) -> Solution:
     return Solution(np.linalg.solve(regularised(A, penalty, best), B), best)
 
 
-def sandwich(data: Moments, estimate: np.ndarray) -> np.ndarray:
+def sandwich(data: ForceMoments, estimate: np.ndarray) -> np.ndarray:
     """Covariance of b - A c from its scatter over blocks of time (A itself from a single block).
 
     >>> rng = np.random.default_rng(0)
-    >>> blocks = Moments(np.tile(np.eye(2), (1000, 1, 1)), rng.normal(size=(1000, 2)))
+    >>> blocks = ForceMoments(np.tile(np.eye(2), (1000, 1, 1)), rng.normal(size=(1000, 2)))
     >>> abs(sandwich(blocks, np.zeros(2)) / 1000).round(1).tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """

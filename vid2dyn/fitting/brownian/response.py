@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from vid2dyn.fitting.brownian.design import Field, Moments, film_moments, mean_moments, moments
+from vid2dyn.fitting.brownian.design import Field, ForceMoments, film_moments, mean_moments, moments
 from vid2dyn.fitting.brownian.likelihood import FreeDiffusion, free_diffusion
 from vid2dyn.fitting.brownian.recording import Recording
 from vid2dyn.fitting.brownian.regression import Solution, regularised, sandwich
@@ -33,7 +33,7 @@ class Job:
     """What does not change from round to round."""
 
     studio: Studio
-    seen: Moments
+    seen: ForceMoments
     free: FreeDiffusion
     smear: float
     drive: float | None
@@ -52,7 +52,7 @@ class Apparent:
     noises: np.ndarray
 
     @classmethod
-    def of(cls, p: Parameters, data: Moments, films: list[tuple[FreeDiffusion, FreeDiffusion]], filmed: float,
+    def of(cls, p: Parameters, data: ForceMoments, films: list[tuple[FreeDiffusion, FreeDiffusion]], filmed: float,
            ) -> Apparent:
         """From estimates with and without forces, and the films' own c·b (scaled to the size of the data).
 
@@ -162,8 +162,8 @@ def smear_of(data: Recording, p: Parameters) -> float:
 
 
 def moments_with_smear(data: Recording, field: Field, smear: float, drive: float | None, seed: list[int],
-                        draws: int = 4) -> Moments:
-    """Moments of the data, averaged over draws of the noise added on purpose."""
+                        draws: int = 4) -> ForceMoments:
+    """ForceMoments of the data, averaged over draws of the noise added on purpose."""
     if smear == 0.0:
         return moments(data, field, diffusion=drive)
     takes = [replace(data, position=data.position + math.sqrt(smear) * rng.standard_normal(data.position.shape))

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from vid2dyn.core.checkpoint import Checkpoint
 from vid2dyn.core.progress import Progress
-from vid2dyn.fitting.brownian.design import Moments
+from vid2dyn.fitting.brownian.design import ForceMoments
 from vid2dyn.fitting.brownian.regression import Solution, regularised, sandwich
 from vid2dyn.fitting.brownian.synthetic import Parameters
-from vid2dyn.fitting.checkpoint import Checkpoint
 from vid2dyn.fitting.course import Course
 
 
@@ -40,7 +40,7 @@ class Round:
     size: float
     smoothness: float
 
-    def covariance(self, seen: Moments, penalty: np.ndarray, dt: float) -> np.ndarray:
+    def covariance(self, seen: ForceMoments, penalty: np.ndarray, dt: float) -> np.ndarray:
         """Of the coefficients, without films: scatter over blocks of time, roughness the penalty may have taken away
         (see `indirect`), and the change of the last round as one error."""
         K = np.linalg.inv(regularised(seen.A, penalty, self.smoothness))

@@ -133,7 +133,7 @@ class Statistics:
     def groups(self) -> int:
         return self.count.shape[1]
 
-    def without(self, group: int | None) -> Moments:
+    def without(self, group: int | None) -> IncrementMoments:
         """Means and covariances, one group left out (None: all)."""
         keep = np.arange(self.groups) != (-1 if group is None else group)
         count = self.count[:, keep].sum(axis=1)
@@ -141,7 +141,7 @@ class Statistics:
         D = self.D[:, :, keep].sum(axis=2) / count[:, None, None]
         DD = self.DD[:, :, keep].sum(axis=2) / count[:, None, None, None]
         covariance = (DD - D[..., :, None] * D[..., None, :]) * (count / (count - 1))[:, None, None, None]
-        return Moments(self.elements, self.widths, count, density, D, covariance, self._wave_noise(keep))
+        return IncrementMoments(self.elements, self.widths, count, density, D, covariance, self._wave_noise(keep))
 
     def _wave_noise(self, keep: np.ndarray) -> np.ndarray:
         """(S,) standard error of the amplitude of a wave of the mean density, from the scatter of the groups."""
@@ -153,7 +153,7 @@ class Statistics:
 
 
 @dataclass(frozen=True, eq=False)
-class Moments:
+class IncrementMoments:
     """`count` (S,) realisations; mean `density` (S, W + 1, sites); mean `D` (S, W, n) and `covariance` (S, W, n, n);
     `noise` (S,) standard error of a wave of the mean density."""
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import vid2dyn
+from vid2dyn.core.checkpoint import Checkpoint, PathLike, key_of
 from vid2dyn.core.config import recipe as recipe_of
 from vid2dyn.core.errors import DataError
 from vid2dyn.core.progress import Cancelled, Progress, silent
@@ -16,7 +17,6 @@ from vid2dyn.data.fields import Fields
 from vid2dyn.dynamics.recipes.gradient_flow import GradientFlow
 from vid2dyn.dynamics.terms.even_kernels import EvenKernels
 from vid2dyn.dynamics.terms.landscape import DensityFunction, Landscape
-from vid2dyn.fitting.checkpoint import Checkpoint, PathLike, key_of
 from vid2dyn.fitting.course import checked, stopped_early
 from vid2dyn.fitting.fields.elements import Elements, Statistics
 from vid2dyn.fitting.fields.fluctuations import Design, short_windows, window_scales

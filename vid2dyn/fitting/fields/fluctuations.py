@@ -25,7 +25,7 @@ from scipy.linalg import block_diag, cho_factor, cho_solve, eigh, solve_triangul
 from vid2dyn.core.errors import ModelError
 from vid2dyn.dynamics.terms.even_kernels import EvenKernels
 from vid2dyn.dynamics.terms.landscape import DensityShape, Landscape
-from vid2dyn.fitting.fields.elements import Moments
+from vid2dyn.fitting.fields.elements import IncrementMoments
 from vid2dyn.fitting.fields.windows import Ring, Window, short, windows
 
 LOOSE = 1e-2
@@ -41,7 +41,7 @@ class Design:
     almost the same data, which does their work.
     """
 
-    data: Moments
+    data: IncrementMoments
     function: DensityShape
     kernels: EvenKernels | None
     prior: np.ndarray
@@ -52,7 +52,7 @@ class Design:
     kept: list[tuple[Landscape, list[Window]]] = field(default_factory=list)
 
     @classmethod
-    def of(cls, data: Moments, function: DensityShape, kernels: EvenKernels | None = None,
+    def of(cls, data: IncrementMoments, function: DensityShape, kernels: EvenKernels | None = None,
            smooth: float = 1.0, wave: int = 4, near: Design | None = None) -> Design:
         """Of the mean densities in `data`, with prior precision `smooth` of third differences of the coefficients, of
         first differences along a kernel."""
@@ -178,7 +178,7 @@ def covariance(window: Window, m: np.ndarray) -> np.ndarray:
     return here + window.extra * min(1.0, 0.5 / max(worst, 0.5))
 
 
-def _first_mobility(data: Moments) -> float:
+def _first_mobility(data: IncrementMoments) -> float:
     """A constant m that explains the trace of the covariance in the shortest window."""
     short = [int(np.argmin(data.widths))]
     N, slopes = data.elements.sites, data.elements.slopes()

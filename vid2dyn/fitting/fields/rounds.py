@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from vid2dyn.core.checkpoint import Checkpoint
 from vid2dyn.core.progress import Progress, as_progress
 from vid2dyn.dynamics.recipes.gradient_flow import GradientFlow
 from vid2dyn.dynamics.terms.even_kernels import EvenKernels
 from vid2dyn.dynamics.terms.landscape import DensityNetwork, DensityShape, Landscape
-from vid2dyn.fitting.checkpoint import Checkpoint
 from vid2dyn.fitting.course import Course
 from vid2dyn.fitting.fields.elements import Statistics
 from vid2dyn.fitting.fields.evidence import information_covariance, log_likelihood, sums

@@ -19,7 +19,7 @@ from scipy.optimize import least_squares
 
 from vid2dyn.core.errors import DataError
 from vid2dyn.data.fields import Fields
-from vid2dyn.fitting.fields.elements import Elements, Moments, Statistics
+from vid2dyn.fitting.fields.elements import Elements, IncrementMoments, Statistics
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def diffusion_of_density(fields: Fields, elements: int | None = None, groups: in
     return DensityDiffusion(D, error, intercept - (length / fields.n_cells) ** 2 / 12, first)
 
 
-def _fit(data: Moments, length: float) -> tuple[float, float, float]:
+def _fit(data: IncrementMoments, length: float) -> tuple[float, float, float]:
     """D, σ² and D of the shortest window alone."""
     weights, k = np.abs(data.elements.slope_waves()) ** 2, 2 * np.pi * np.arange(data.elements.sites // 2 + 1) / length
     power = weights.sum(axis=1)

@@ -26,7 +26,7 @@ import numpy as np
 from scipy.linalg import lu_factor, lu_solve
 
 from vid2dyn.dynamics.terms.landscape import Landscape
-from vid2dyn.fitting.fields.elements import Moments, resampled
+from vid2dyn.fitting.fields.elements import IncrementMoments, resampled
 
 STEPS = 4
 """In a window; even, for Simpson's rule. 12 change m by .01 %, D by .1 % where it is steepest."""
@@ -67,7 +67,7 @@ class Window:
 class Ring:
     """Derivatives on the places of `Elements.points`, of which the lattice has its own: ∂ is 2 N sin(π k/N)."""
 
-    def __init__(self, data: Moments, places: int) -> None:
+    def __init__(self, data: IncrementMoments, places: int) -> None:
         sites = data.elements.sites
         self.sites, self.places = sites, places
         k = np.arange(places // 2 + 1)
@@ -164,7 +164,7 @@ class Correlations:
             self.c = step @ (self.c + 0.5 * tau * source) @ step.T + 0.5 * tau * source
 
 
-def windows(data: Moments, landscape: Landscape, modes: np.ndarray) -> list[Window]:
+def windows(data: IncrementMoments, landscape: Landscape, modes: np.ndarray) -> list[Window]:
     """Of all starts and windows, as the flow of `landscape` has them."""
     flow = Flow(landscape, Ring(data, data.elements.points))
     coarse = Flow(landscape, Ring(data, min(data.elements.points, COARSE * data.elements.elements)))
@@ -177,7 +177,7 @@ def windows(data: Moments, landscape: Landscape, modes: np.ndarray) -> list[Wind
     return found
 
 
-def short(data: Moments, landscape: Landscape, modes: np.ndarray) -> list[Window]:
+def short(data: IncrementMoments, landscape: Landscape, modes: np.ndarray) -> list[Window]:
     """The same as if windows were so short that nothing happened in them, along smoothed profiles: to begin with."""
     ring, kernels = Ring(data, data.elements.points), landscape.kernels
     density, slope = data.profiles()
@@ -192,7 +192,7 @@ def short(data: Moments, landscape: Landscape, modes: np.ndarray) -> list[Window
     return found
 
 
-def _window(data: Moments, flow: Flow, s: int, k: int, smooth: np.ndarray, gamma: np.ndarray,
+def _window(data: IncrementMoments, flow: Flow, s: int, k: int, smooth: np.ndarray, gamma: np.ndarray,
             correlations: Correlations) -> Window:
     ring, tau, modes = flow.ring, data.widths[k] / STEPS, gamma.shape[1]
     A = flow.linear(ring.of_sites(smooth.mean(axis=0)))

@@ -23,13 +23,13 @@ import numpy as np
 import torch
 
 import vid2dyn
+from vid2dyn.core.checkpoint import Checkpoint, PathLike
 from vid2dyn.core.config import recipe as recipe_of
 from vid2dyn.core.errors import DataError
 from vid2dyn.core.progress import Cancelled, Progress, silent
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.dynamics.fluid.numbers import FluidNumbers, Layout, Thermal
 from vid2dyn.dynamics.recipes.metriplectic import Metriplectic
-from vid2dyn.fitting.checkpoint import Checkpoint, PathLike
 from vid2dyn.fitting.course import checked, stopped_early
 from vid2dyn.fitting.particles import evidence
 from vid2dyn.fitting.particles.certainty import certainty
@@ -156,7 +156,7 @@ def fit_metriplectic(tracks: Trajectories | Sequence[Trajectories], recipe: Metr
         warnings.append(f"The fit stopped after {len(full.decrements)} iterations with about "
                         f"{abs(full.decrements[-1]):.2g} nats still to be gained; raise iterations.")
     report = {**held_out, "entropy_identifiable": identified, "excess_scatter": excess,
-              "laws": laws(model.numbers, learned_from[0], full.starts[0]),
+              "laws": laws(model.learned, learned_from[0], full.starts[0]),
               "parameters": _parameters(model), "warnings": warnings, "seed": seed,
               "decrements": list(full.decrements), "data_sha256": _digest(split),
               "versions": {"vid2dyn": vid2dyn.__version__, "numpy": np.__version__, "torch": torch.__version__}}

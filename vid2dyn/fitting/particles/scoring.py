@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from vid2dyn.core.checkpoint import NOWHERE, Checkpoint, digest_of
 from vid2dyn.core.errors import ModelError
 from vid2dyn.core.progress import Cancelled, Progress, silent
 from vid2dyn.dynamics.fluid.numbers import FluidNumbers, Layout, Thermal
-from vid2dyn.fitting.checkpoint import NOWHERE, Checkpoint
 from vid2dyn.inference import sums
 from vid2dyn.inference.geometry import StepGeometry
 from vid2dyn.inference.score import sweep
@@ -73,13 +72,9 @@ class ScoringState:
 
 def checkpoint_key(data: Sequence[FluidSteps], layout: Layout, settings: str) -> str:
     """Digest of everything the scoring depends on."""
-    digest = hashlib.sha256(settings.encode())
-    for part in data:
-        digest.update(part.position.tobytes())
-        digest.update(part.velocity.tobytes())
-    digest.update(layout.active.tobytes())
-    digest.update(repr((layout.dim, layout.cutoff, layout.mass, layout.volume, layout.knots, layout.power)).encode())
-    return digest.hexdigest()
+    steps = [values.tobytes() for part in data for values in (part.position, part.velocity)]
+    fixed = (layout.dim, layout.cutoff, layout.mass, layout.volume, layout.knots, layout.power)
+    return digest_of(settings.encode(), *steps, layout.active.tobytes(), repr(fixed).encode())
 
 
 def moments(data: Sequence[FluidSteps], layout: Layout) -> FluidNumbers:
