@@ -15,7 +15,7 @@ from vid2dyn.core.progress import Cancelled
 from vid2dyn.data.box import Periodic
 from vid2dyn.data.units import Units
 from vid2dyn.simulators.brownian.equilibrate import lattice
-from vid2dyn.simulators.brownian.forces import add_forces, lookup, neighbours
+from vid2dyn.simulators.brownian.forces import ForceField, add_forces, lookup, neighbours
 from vid2dyn.simulators.brownian.hydrodynamics import rotne_prager
 
 POTENTIALS = [sims.Yukawa(), sims.Yukawa(5.0, 0.5, 0.8, cutoff=2.0), sims.WCA(3.0, 1.2), sims.Dipolar(8.0, 1.1),
@@ -76,8 +76,8 @@ def test_forces_equal_the_sum_over_all_pairs(n, dim, length, periodic):
     table = pair.table()
     lengths = np.full(dim, length if periodic else 0.0)
     force = np.empty_like(x)
-    add_forces(x, neighbours(x, lengths, 2.4), lengths, (table.start, table.per_length, table.cutoff, table.force),
-               0.5, np.zeros_like(x), force)
+    field = ForceField(lengths, (table.start, table.per_length, table.cutoff, table.force), 0.5, np.zeros_like(x))
+    add_forces(x, neighbours(x, lengths, 2.4), field, force)
     d = x[:, None] - x[None]
     d = Periodic((length,) * dim).displacement(d, 0 * d) if periodic else d
     r = np.linalg.norm(d, axis=2) + np.eye(n) * 1e9

@@ -10,6 +10,7 @@ import pytest
 
 from vid2dyn import simulators as sims
 from vid2dyn.data.units import Units
+from vid2dyn.simulators.brownian.forces import ForceField, FrameAverages
 from vid2dyn.simulators.brownian.hydrodynamics import advance_frame_coupled, rotne_prager
 from vid2dyn.simulators.brownian.pair_base import no_pair_table
 
@@ -218,10 +219,11 @@ def test_coupled_noise_has_the_covariance_of_the_mobility(dim):
     table = no_pair_table()
     table = (table.start, table.per_length, table.cutoff, table.force)
     rng, d = np.random.default_rng(2), np.empty((draws, x0.size))
-    part, waste = np.empty((1, *x0.shape)), np.empty_like(x0)
+    field = ForceField(np.zeros(dim), table, 0.0, x0)
+    averages = FrameAverages(np.empty((1, *x0.shape)), np.empty_like(x0), np.empty_like(x0))
     for k in range(draws):
         x = x0.copy()
-        advance_frame_coupled(x, rng, D, (0, 0.0, 1, h), np.zeros(dim), table, 0.0, x0, radius, part, waste, waste)
+        advance_frame_coupled(x, rng, D, (0, 0.0, 1, h), field, radius, averages)
         d[k] = (x - x0).ravel()
     values, vectors = np.linalg.eigh(mobility)
     white = d @ vectors / np.sqrt(2 * D * h * values)

@@ -10,7 +10,7 @@ import vid2dyn as vd
 from vid2dyn import simulators as sims
 from vid2dyn.core.errors import ConfigError
 from vid2dyn.data.units import Units
-from vid2dyn.simulators import Brownian, Path, RenderedVideo, Renderer, render
+from vid2dyn.simulators import Brownian, RenderedVideo, Renderer, TruePositions, render
 
 ALPHA_1E6 = 4.9
 QUIET = {"gain": 0.0, "read_noise": 0.0, "bit_depth": 16}
@@ -287,7 +287,7 @@ def test_what_cannot_be_rendered_is_refused(tmp_path):
 def test_any_path_can_be_drawn():
     """A rolled-out model is drawn like a simulation: only positions are needed."""
     middle = np.full((3, 2, 2), 5.0) + np.array([[0.0, 0.0], [0.0, 3.0]])
-    path = Path(middle[:, None], middle, np.zeros_like(middle), Units(0.2, 10.0))
+    path = TruePositions(middle[:, None], middle, np.zeros_like(middle), Units(0.2, 10.0))
     video = RenderedVideo(path, Renderer(height=40, width=60, **QUIET), seed=0)
     assert video[0].max() == video[2].max()
     np.testing.assert_allclose(video.truth.dataframe.query("frame == 0")["x"].diff().iloc[1], 15.0)

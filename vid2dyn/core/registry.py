@@ -38,7 +38,7 @@ FAMILIES = {
     "dynamics": Family("vid2dyn.dynamics.recipes", "vid2dyn.dynamics.recipes.base:Recipe", "vid2dyn.dynamics"),
     "readers": Family("vid2dyn.readers", "vid2dyn.readers.base:Reader", "vid2dyn.readers"),
     "simulators": Family("vid2dyn.simulators", "vid2dyn.simulators.base:Simulator", "vid2dyn.simulators"),
-    "potentials": Family("vid2dyn.simulators.brownian", "vid2dyn.simulators.brownian.pair_base:PairPotential",
+    "potentials": Family("vid2dyn.simulators.brownian", "vid2dyn.simulators.brownian.pair_base:AnalyticPairPotential",
                          "vid2dyn.simulators"),
     "sections": Family("vid2dyn.reports.sections", "vid2dyn.reports.sections.base:ReportSection", "vid2dyn.sections"),
 }

@@ -1,9 +1,9 @@
 from typing import Any
 
-from vid2dyn.simulators.base import Path as Path
 from vid2dyn.simulators.base import Simulator as Simulator
+from vid2dyn.simulators.base import TruePositions as TruePositions
 from vid2dyn.simulators.brownian.hidden_state import HiddenState as HiddenState
-from vid2dyn.simulators.brownian.pair_base import PairPotential as PairPotential
+from vid2dyn.simulators.brownian.pair_base import AnalyticPairPotential as AnalyticPairPotential
 from vid2dyn.simulators.brownian.pair_potentials import WCA as WCA
 from vid2dyn.simulators.brownian.pair_potentials import Dipolar as Dipolar
 from vid2dyn.simulators.brownian.pair_potentials import Morse as Morse

@@ -1,4 +1,4 @@
-"""What a simulator is, and the dense path that the observation model and the renderer read."""
+"""What a simulator is, and the true positions that the observation model and the renderer read."""
 
 from __future__ import annotations
 
@@ -45,21 +45,21 @@ class Simulator(ABC):
 
 
 @dataclass(frozen=True, eq=False)
-class Path:
-    """Where every particle was, before anybody looked.
+class TruePositions:
+    """Where every particle truly was during every frame, before a camera or a tracker.
 
     Parameters
     ----------
     positions : (T, S, N, dim) array
         Mean position [µm] in each of the S equal parts of the exposure of frame t, axes (y, x[, z]).
-        The mean over S is the exposure-averaged position. Never wrapped: a path is continuous. NaN where a
+        The mean over S is the exposure-averaged position. Never wrapped: motion is continuous. NaN where a
         particle does not exist.
     middle : (T, N, dim) array
         Position [µm] at the middle of the exposure.
     forces : (T, N, dim) array
         Force [kT/µm] on every particle at the middle of the exposure.
     units : Units
-        Calibration that an observer of this path has.
+        Calibration of the recording.
     box : Box
         Space the particles live in.
     truth : dict

@@ -7,9 +7,49 @@ A `table` is (start, per_length, cutoff, cubic) of `pair_potentials.Table`.
 from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
+
+
+class ForceField(NamedTuple):
+    """What acts on the particles, packed for the compiled kernels.
+
+    Parameters
+    ----------
+    lengths : (dim,) array
+        Edges of the periodic box [µm]; 0 where space is unbounded.
+    table : (start, per_length, cutoff, cubic)
+        Pair force against distance, see `pair_base.Table` [µm, 1/µm, µm, kT/µm].
+    stiffness : float
+        Stiffness of the harmonic traps [kT/µm²].
+    centres : (N, dim) array
+        Centre of the trap of every particle [µm].
+    """
+
+    lengths: np.ndarray
+    table: Any
+    stiffness: float
+    centres: np.ndarray
+
+
+class FrameAverages(NamedTuple):
+    """What one frame records of the motion; the arrays are filled by `advance_frame`.
+
+    Parameters
+    ----------
+    parts : (S, N, dim) array
+        Mean position in each of the S equal parts of the exposure [µm].
+    middle : (N, dim) array
+        Position at the middle of the exposure [µm].
+    force : (N, dim) array
+        Force at the middle of the exposure [kT/µm].
+    """
+
+    parts: np.ndarray
+    middle: np.ndarray
+    force: np.ndarray
 
 
 @njit(cache=True, inline="always")
@@ -91,9 +131,10 @@ def neighbours(x, lengths, range_):
 
 
 @njit(cache=True)
-def add_forces(x, pairs, lengths, table, stiffness, centres, force):
-    """Force [kT/µm] on every particle into `force`: pairs of the list, and traps -k (x - centre)."""
+def add_forces(x, pairs, field, force):
+    """Force [kT/µm] on every particle into `force`: pairs of the list, and traps -k (x - centre); see `ForceField`."""
     n, dim = x.shape
+    lengths, table, stiffness, centres = field
     start, per_length, cutoff, cubic = table
     for i in range(n):
         for k in range(dim):
@@ -126,18 +167,19 @@ def moved(x, reference):
 
 
 @njit(cache=True)
-def advance_frame(x, rng, diffusion, schedule, lengths, table, stiffness, centres, parts, middle, force_middle):
+def advance_frame(x, rng, diffusion, schedule, field, averages):
     """One frame of overdamped Langevin motion; x is changed in place.
 
     dx = D F dt + sqrt(2 D dt) N(0, 1), D in µm²/s and F in kT/µm, by the stochastic Heun scheme
     (additive noise: weak order 2). `schedule` is (steps while the shutter is open, their length [s], steps
-    while closed, their length). `parts` (S, N, dim) receives the time average of every S-th of the exposure,
-    `middle` and `force_middle` position and force at its middle. A trapezoid between two steps misses the
-    Brownian bridge, whose mean over a step h is N(0, 2 D h/12): it is drawn too, so that the blur of free
-    diffusion is exact for any step.
+    while closed, their length); `field` is a `ForceField`, `averages` a `FrameAverages`, which is filled. A trapezoid
+    between two steps misses the Brownian bridge, whose mean over a step h is N(0, 2 D h/12): it is drawn too, so
+    that the blur of free diffusion is exact for any step.
     """
     n, dim = x.shape
     n_open, h_open, n_closed, h_closed = schedule
+    lengths, table = field.lengths, field.table
+    parts, middle, force_middle = averages
     skin = 0.25 * table[2]                      # renewed after 0.35 skin each: 0.15 is left for one step
     pairs, reference = neighbours(x, lengths, table[2] + skin), x.copy()
     f0, f1, trial = np.empty_like(x), np.empty_like(x), np.empty_like(x)
@@ -148,7 +190,7 @@ def advance_frame(x, rng, diffusion, schedule, lengths, table, stiffness, centre
         h = h_open if is_open else h_closed
         if table[2] > 0.0 and moved(x, reference) > 0.1225 * skin * skin:
             pairs, reference = neighbours(x, lengths, table[2] + skin), x.copy()
-        add_forces(x, pairs, lengths, table, stiffness, centres, f0)
+        add_forces(x, pairs, field, f0)
         if step == n_open // 2:
             middle[:] = x
             force_middle[:] = f0
@@ -158,7 +200,7 @@ def advance_frame(x, rng, diffusion, schedule, lengths, table, stiffness, centre
                 kick = amplitude * rng.standard_normal()
                 trial[i, k] = x[i, k] + diffusion * h * f0[i, k] + kick
                 f0[i, k] = kick + 0.5 * diffusion * h * f0[i, k]    # noise and half the drift stay in the step
-        add_forces(trial, pairs, lengths, table, stiffness, centres, f1)
+        add_forces(trial, pairs, field, f1)
         bridge = math.sqrt(diffusion * h / 6)
         for i in range(n):
             for k in range(dim):

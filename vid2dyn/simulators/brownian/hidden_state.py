@@ -17,7 +17,7 @@ from vid2dyn.core.progress import Progress, silent
 from vid2dyn.data.box import Box, Periodic
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.data.units import Units
-from vid2dyn.simulators.base import Path, Simulator
+from vid2dyn.simulators.base import Simulator, TruePositions
 from vid2dyn.simulators.camera.observation import observe
 
 _POSITIVE = ("frames_per_second", "diffusion", "diffusion_ratio", "box_length", "micrometre_per_pixel")
@@ -122,7 +122,7 @@ class HiddenState(Simulator):
         return observe(path.positions, path.units, rng, localisation_error=self.localisation_error, box=path.box,
                        info={"source": "simulated", "truth": path.truth}, columns={"state": path.state})
 
-    def path(self, seed: int = 0, parts: int = 1, progress: Progress = silent) -> Path:
+    def path(self, seed: int = 0, parts: int = 1, progress: Progress = silent) -> TruePositions:
         """The true path, with the exposure cut into `parts` (1, 2, 4, 8 or 16 keep the same path)."""
         if parts < 1:
             raise ConfigError(f"parts = {parts}: the exposure has at least one part.")
@@ -148,7 +148,8 @@ class HiddenState(Simulator):
             closed = max(1 / self.frames_per_second - self.exposure, 0.0)
             x = ends[-1] + np.sqrt(2 * D * closed) * motion.standard_normal((n, 2))
             progress(frame + 1, self.frames, "simulating")
-        return Path(positions, middle, np.zeros_like(middle), self.units, self.box, self._truth(seed), state=state)
+        return TruePositions(positions, middle, np.zeros_like(middle), self.units, self.box, self._truth(seed),
+                             state=state)
 
     def _draw(self, rng: np.random.Generator) -> np.ndarray:
         """(n,) states from the stationary law."""

@@ -75,23 +75,23 @@ def rotne_prager(x, radius):
 
 
 @njit(cache=True)
-def advance_frame_coupled(x, rng, diffusion, schedule, lengths, table, stiffness, centres, radius,
-                          parts, middle, force_middle):
-    """`_forces.advance_frame` with Rotne-Prager coupling; x is changed in place.
+def advance_frame_coupled(x, rng, diffusion, schedule, field, radius, averages):
+    """`forces.advance_frame` with Rotne-Prager coupling of hydrodynamic `radius` [µm]; x is changed in place.
 
     dx = D (M F + div M) dt + sqrt(2 D dt) L N(0, 1), M = L Lᵀ. M is taken at the start of the step (Itô),
     the force by Heun. O(N³) a step (dense Cholesky).
     """
     n, dim = x.shape
     n_open, h_open, n_closed, h_closed = schedule
+    parts, middle, force_middle = averages
     f0, f1 = np.empty_like(x), np.empty_like(x)
     normals = np.empty((n * dim, 2))
     parts[:] = 0.0
     per_part = max(n_open // parts.shape[0], 1)
     for step in range(n_open + n_closed):
         h = h_open if step < n_open else h_closed
-        pairs = neighbours(x, lengths, 1.5 * table[2])
-        add_forces(x, pairs, lengths, table, stiffness, centres, f0)
+        pairs = neighbours(x, field.lengths, 1.5 * field.table[2])
+        add_forces(x, pairs, field, f0)
         if step == n_open // 2:
             middle[:] = x
             force_middle[:] = f0
@@ -103,7 +103,7 @@ def advance_frame_coupled(x, rng, diffusion, schedule, lengths, table, stiffness
         kick = math.sqrt(2 * diffusion * h) * noise[:, 0].copy().reshape(n, dim)
         bridge = math.sqrt(diffusion * h / 6) * noise[:, 1].copy().reshape(n, dim)
         drift = (mobility @ f0.copy().reshape(n * dim)).reshape(n, dim)
-        add_forces(x + diffusion * h * (drift + divergence) + kick, pairs, lengths, table, stiffness, centres, f1)
+        add_forces(x + diffusion * h * (drift + divergence) + kick, pairs, field, f1)
         drift = 0.5 * (drift + (mobility @ f1.copy().reshape(n * dim)).reshape(n, dim)) + divergence
         old = x.copy()
         x += diffusion * h * drift + kick

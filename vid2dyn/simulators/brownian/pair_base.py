@@ -30,7 +30,7 @@ class Table(NamedTuple):
     force: np.ndarray   # (intervals, 4) kT/µm, kT/µm², ...
 
 
-class PairPotential(ABC):
+class AnalyticPairPotential(ABC):
     """Energy of two particles as a function of their distance.
 
     A potential is a frozen dataclass with `bare`, `bare_slope`, `reach` and, where it does not end by
@@ -119,7 +119,7 @@ def no_pair_table() -> Table:
     return Table(0.0, 1.0, 0.0, np.zeros((1, 4)), np.zeros((1, 4)))
 
 
-def check_arguments(pair: PairPotential, positive: tuple[str, ...], longer_than: float = 0.0) -> None:
+def check_arguments(pair: AnalyticPairPotential, positive: tuple[str, ...], longer_than: float = 0.0) -> None:
     """Range of the arguments, checked once at construction."""
     name = type(pair).__name__
     for key, value in vars(pair).items():

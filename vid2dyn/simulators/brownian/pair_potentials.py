@@ -13,13 +13,13 @@ from typing import Literal
 import numpy as np
 
 from vid2dyn.core.errors import ConfigError
-from vid2dyn.simulators.brownian.pair_base import PairPotential, check_arguments
+from vid2dyn.simulators.brownian.pair_base import AnalyticPairPotential, check_arguments
 
-__all__ = ["WCA", "Dipolar", "Morse", "PairPotential", "Soft", "Yukawa"]
+__all__ = ["WCA", "AnalyticPairPotential", "Dipolar", "Morse", "Soft", "Yukawa"]
 
 
 @dataclass(frozen=True)
-class Yukawa(PairPotential):
+class Yukawa(AnalyticPairPotential):
     """Screened Coulomb repulsion (charged colloids).
 
     U(r) = amplitude · exp(-(r - diameter)/screening_length) / (r/diameter)
@@ -57,7 +57,7 @@ class Yukawa(PairPotential):
 
 
 @dataclass(frozen=True)
-class WCA(PairPotential):
+class WCA(AnalyticPairPotential):
     """Nearly hard spheres: the repulsive part of Lennard-Jones.
 
     U(r) = 4 epsilon [(diameter/r)¹² - (diameter/r)⁶] + epsilon for r < 2^(1/6) diameter, else 0
@@ -92,7 +92,7 @@ class WCA(PairPotential):
 
 
 @dataclass(frozen=True)
-class Dipolar(PairPotential):
+class Dipolar(AnalyticPairPotential):
     """Parallel dipoles side by side (superparamagnetic colloids in a perpendicular field).
 
     U(r) = strength · (diameter/r)³.
@@ -126,7 +126,7 @@ class Dipolar(PairPotential):
 
 
 @dataclass(frozen=True)
-class Soft(PairPotential):
+class Soft(AnalyticPairPotential):
     """Soft repulsion (microgels, polymer coils): particles can pass through each other.
 
     shape "harmonic": U(r) = amplitude (1 - r/range)² for r < range, else 0;
@@ -170,7 +170,7 @@ class Soft(PairPotential):
 
 
 @dataclass(frozen=True)
-class Morse(PairPotential):
+class Morse(AnalyticPairPotential):
     """Short-ranged attraction (depletion, DNA-coated colloids).
 
     U(r) = depth [exp(-2 (r - r0)/width) - 2 exp(-(r - r0)/width)].

@@ -15,12 +15,12 @@ from vid2dyn.core.progress import Progress, silent
 from vid2dyn.data.box import Box, Free, Periodic
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.data.units import Units
-from vid2dyn.simulators.base import Path, Simulator
-from vid2dyn.simulators.brownian.checks import check_brownian
+from vid2dyn.simulators.base import Simulator, TruePositions
+from vid2dyn.simulators.brownian.checks import check_ranges, check_space, check_trap
 from vid2dyn.simulators.brownian.equilibrate import lattice, metropolis
-from vid2dyn.simulators.brownian.forces import advance_frame
+from vid2dyn.simulators.brownian.forces import ForceField, FrameAverages, advance_frame
 from vid2dyn.simulators.brownian.pair_base import no_pair_table
-from vid2dyn.simulators.brownian.pair_potentials import PairPotential
+from vid2dyn.simulators.brownian.pair_potentials import AnalyticPairPotential
 from vid2dyn.simulators.camera.observation import observe
 
 Schedule = tuple[int, float, int, float]
@@ -51,7 +51,7 @@ class Brownian(Simulator):
         Diffusion coefficient D of a single particle [µm²/s].
     dim : {1, 2, 3}
         Dimensions of space.
-    pair : PairPotential, optional
+    pair : AnalyticPairPotential, optional
         What the particles feel of each other; default nothing.
     box_length : float or None
         Edge of the periodic box [µm]; None or inf: unbounded. The default holds 200 particles in two
@@ -101,7 +101,7 @@ class Brownian(Simulator):
     frames_per_second: float = 100.0
     diffusion: float = 0.405
     dim: int = 2
-    pair: PairPotential | None = None
+    pair: AnalyticPairPotential | None = None
     box_length: float | None = 28.0
     trap: Literal["none", "shared", "each"] = "none"
     trap_stiffness: float = 0.0
@@ -117,7 +117,9 @@ class Brownian(Simulator):
     def __post_init__(self) -> None:
         if self.box_length is not None and math.isinf(self.box_length):
             object.__setattr__(self, "box_length", None)
-        check_brownian(self)
+        check_ranges(vars(self))
+        check_trap(self.trap, self.trap_stiffness, self.box_length)
+        check_space(self.n_particles, self.dim, self.box_length, self.pair, self.hydrodynamic_radius)
 
     def run(self, seed: int = 0, progress: Progress = silent) -> Trajectories:
         """Simulate and observe: `Trajectories` with `y_std, x_std` and `.info["truth"]`."""
@@ -127,7 +129,7 @@ class Brownian(Simulator):
                        localisation_scatter=self.localisation_scatter, gap_probability=self.gap_probability,
                        box=path.box, info={"source": "simulated", "truth": path.truth})
 
-    def path(self, seed: int = 0, parts: int = 1, progress: Progress = silent) -> Path:
+    def path(self, seed: int = 0, parts: int = 1, progress: Progress = silent) -> TruePositions:
         """The true path, with the exposure cut into `parts` (1, 2, 4, 8 or 16 keep the same path).
 
         Raises
@@ -141,14 +143,15 @@ class Brownian(Simulator):
         x, centres = self._start(start, equilibrate)
         schedule = self._schedule(math.lcm(16, parts))
         shape = (self.n_particles, self.dim)
-        path = Path(np.empty((self.frames, parts, *shape)), np.empty((self.frames, *shape)),
-                    np.empty((self.frames, *shape)), self.units, self.box, self._truth(seed, centres, schedule))
+        path = TruePositions(np.empty((self.frames, parts, *shape)), np.empty((self.frames, *shape)),
+                             np.empty((self.frames, *shape)), self.units, self.box,
+                             self._truth(seed, centres, schedule))
         before = 10 if self.equilibration is None else math.ceil(self.equilibration * self.frames_per_second)
-        waste = np.empty((parts, *shape)), np.empty(shape), np.empty(shape)
+        unrecorded = FrameAverages(np.empty((parts, *shape)), np.empty(shape), np.empty(shape))
         advance = self._stepper(dynamics, schedule, centres)
         for frame in range(-before, self.frames):
-            into = waste if frame < 0 else (path.positions[frame], path.middle[frame], path.forces[frame])
-            advance(x, into)
+            advance(x, unrecorded if frame < 0 else FrameAverages(path.positions[frame], path.middle[frame],
+                                                                  path.forces[frame]))
             progress(frame + before + 1, before + self.frames, "simulating")
         return path
 
@@ -163,18 +166,18 @@ class Brownian(Simulator):
         """Space the particles live in."""
         return Free() if self.box_length is None else Periodic((self.box_length,) * self.dim)
 
-    def _stepper(self, rng: np.random.Generator, schedule: Schedule, centres: np.ndarray) -> Callable[..., None]:
-        """`step(x, (parts, middle, forces))`: one frame, x changed in place."""
+    def _stepper(self, rng: np.random.Generator, schedule: Schedule,
+                 centres: np.ndarray) -> Callable[[np.ndarray, FrameAverages], None]:
+        """`advance(x, averages)`: one frame; x is changed in place and `averages` filled."""
         table = no_pair_table() if self.pair is None else self.pair.table()
         forces = (table.start, table.per_length, table.cutoff, table.force)
-        common = (rng, self.diffusion, schedule, np.full(self.dim, self.box_length or 0.0), forces,
-                  float(self.trap_stiffness), centres)
+        field = ForceField(np.full(self.dim, self.box_length or 0.0), forces, float(self.trap_stiffness), centres)
         if self.hydrodynamic_radius is None:
-            return lambda x, into: advance_frame(x, *common, *into)
+            return lambda x, averages: advance_frame(x, rng, self.diffusion, schedule, field, averages)
         from vid2dyn.simulators.brownian.hydrodynamics import advance_frame_coupled
 
         radius = float(self.hydrodynamic_radius)
-        return lambda x, into: advance_frame_coupled(x, *common, radius, *into)
+        return lambda x, averages: advance_frame_coupled(x, rng, self.diffusion, schedule, field, radius, averages)
 
     def _start(self, rng: np.random.Generator, thermal: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Positions from the Boltzmann distribution (where it exists) and the centres of the traps."""
@@ -226,6 +229,6 @@ def _open_length(sim: Brownian) -> float:
     spacing = _SPACING
     if sim.pair is not None and sim.trap != "each":
         r = np.linspace(sim.pair.core, sim.pair.reach, 2001)[1:]
-        felt = np.flatnonzero(np.abs(sim.pair.energy(r)) > 1.0)
-        spacing = 1.05 * float(r[felt[-1]]) if felt.size else sim.pair.reach
+        above_kT = np.flatnonzero(np.abs(sim.pair.energy(r)) > 1.0)
+        spacing = 1.05 * float(r[above_kT[-1]]) if above_kT.size else sim.pair.reach
     return spacing * math.ceil(round(sim.n_particles ** (1 / sim.dim), 9))

@@ -18,7 +18,7 @@ from vid2dyn.core.errors import ConfigError
 from vid2dyn.core.progress import Progress, silent
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.data.units import Units
-from vid2dyn.simulators.base import Path, Simulator
+from vid2dyn.simulators.base import Simulator, TruePositions
 from vid2dyn.simulators.camera.observation import observe
 from vid2dyn.simulators.camera.renderer import Renderer
 
@@ -107,7 +107,7 @@ class TrackingChallenge(Simulator):
         return observe(path.middle - corner, path.units, np.random.default_rng(0),
                        field_of_view=(self.height, self.width), info={"source": "simulated", "truth": path.truth})
 
-    def path(self, seed: int = 0, parts: int = 1, progress: Progress = silent) -> Path:
+    def path(self, seed: int = 0, parts: int = 1, progress: Progress = silent) -> TruePositions:
         """The true path, a flash in each frame; NaN before a particle appears and after it has vanished."""
         rng = np.random.default_rng(seed)
         size = np.array([self.height + 2.0 * _MARGIN, self.width + 2.0 * _MARGIN])
@@ -128,7 +128,7 @@ class TrackingChallenge(Simulator):
             position[alive] += (shake + directed[:, None] * along)[alive]
             progress(k + 1, self.frames, "simulating")
         whole = np.broadcast_to(places[:, None], (self.frames, parts, len(lives), 2))
-        return Path(whole, places, np.zeros_like(places), Units(1.0, 10.0, 0.0), truth=self._truth(seed),
+        return TruePositions(whole, places, np.zeros_like(places), Units(1.0, 10.0, 0.0), truth=self._truth(seed),
                     centre=(0.5 * (size[0] - 1), 0.5 * (size[1] - 1)))
 
     def camera(self, snr: float = 4.0, spot_sigma: float = 2.0) -> Renderer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from vid2dyn.core.progress import Progress, silent
 from vid2dyn.data.box import Box, Free, Periodic
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.data.video import Video, VideoInfo
-from vid2dyn.simulators.base import Path
+from vid2dyn.simulators.base import TruePositions
 from vid2dyn.simulators.camera.movie_files import write_movie
 from vid2dyn.simulators.camera.observation import observe
 from vid2dyn.simulators.camera.renderer import Renderer
@@ -28,7 +28,7 @@ def render(source: Any, renderer: Renderer | None = None, seed: int = 0, *,
 
     Parameters
     ----------
-    source : Simulator or Path
+    source : Simulator or TruePositions
         A simulator with a `path` method (`Brownian`), which is run with `seed`, or its path. Two dimensions.
         In a periodic box the frame must not be larger than the box; leave a margin of some spot widths.
     renderer : Renderer, optional
@@ -58,10 +58,10 @@ def render(source: Any, renderer: Renderer | None = None, seed: int = 0, *,
     (5, (64, 80), (64.0, 80.0))
     """
     renderer = renderer or Renderer()
-    if not isinstance(source, Path):
+    if not isinstance(source, TruePositions):
         if not hasattr(source, "path"):
             raise ConfigError(f"render({type(source).__name__}): only simulators with a method path(seed, parts) can "
-                              "be drawn, such as Brownian; or give a simulators.Path.")
+                              "be drawn, such as Brownian; or give simulators.TruePositions.")
         source = source.path(seed, parts=renderer.subframes, progress=progress)
     video = RenderedVideo(source, renderer, seed)
     if to is not None:
@@ -74,19 +74,19 @@ class RenderedVideo(Video):
 
     Parameters
     ----------
-    path : simulators.Path
+    path : simulators.TruePositions
         Where the particles were, two-dimensional.
     renderer : Renderer
         Microscope and camera; it looks at the middle of the box, or of the particles at the start.
     seed : int
-        Of the looks and the noise.
+        Seed of the particles' widths and brightnesses, and of the noise.
     """
 
-    def __init__(self, path: Path, renderer: Renderer, seed: int = 0) -> None:
+    def __init__(self, path: TruePositions, renderer: Renderer, seed: int = 0) -> None:
         frames, _, n, dim = path.positions.shape
         if dim != 2:
             raise ConfigError(f"The path has {dim} dimensions; the renderer draws 2 (give Brownian(dim=2)).")
-        super().__init__(VideoInfo(FilePath(f"rendered-{seed}"), frames, renderer.height, renderer.width,
+        super().__init__(VideoInfo(Path(f"rendered-{seed}"), frames, renderer.height, renderer.width,
                                    renderer.dtype, path.units, codec="raw", inter_coded=False))
         self.simulated, self.renderer, self.seed = path, renderer, seed
         self.corner = _corner(path, renderer)
@@ -129,7 +129,7 @@ class RenderedVideo(Video):
                        field_of_view=(self.renderer.height, self.renderer.width), columns=columns)
 
     def save(self, path: str | os.PathLike[str], codec: str | None = None, crf: int | None = None,
-             progress: Progress = silent) -> FilePath:
+             progress: Progress = silent) -> Path:
         """Write the movie, and its truth beside it as `<name>.truth.parquet`; each whole or not at all.
 
         Parameters
@@ -157,7 +157,7 @@ class RenderedVideo(Video):
         return middle + self.simulated.box.displacement(x, np.broadcast_to(middle, x.shape)) - x
 
 
-def _corner(path: Path, renderer: Renderer) -> np.ndarray:
+def _corner(path: TruePositions, renderer: Renderer) -> np.ndarray:
     """Where the centre of the first pixel lies in the simulation [µm]."""
     size = np.array([renderer.height, renderer.width]) * path.units.um
     box: Box = path.box

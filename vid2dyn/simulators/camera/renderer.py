@@ -15,7 +15,7 @@ import numpy as np
 
 from vid2dyn.core.errors import ConfigError
 from vid2dyn.simulators.camera import spots as _spots
-from vid2dyn.simulators.camera.looks import KINDS, NO_PROFILE, in_state, look
+from vid2dyn.simulators.camera.spot_layers import KINDS, NO_PROFILE, layers_in_state, spot_layer
 
 _POSITIVE = ("height", "width", "spot_sigma", "subframes", "state_width", "state_brightness")
 _NOT_NEGATIVE = ("spot_sigma_scatter", "amplitude_scatter", "background", "flicker", "dirt", "haze", "gain",
@@ -131,18 +131,18 @@ class Renderer:
         return f"uint{self.bit_depth}"
 
     def scene(self, seed: int, n_particles: int) -> Scene:
-        """Everything that is drawn once: the particles' looks, dirt, illumination, sensitivity."""
+        """Everything that is drawn once: the particles' widths and brightnesses, dirt, illumination, sensitivity."""
         return Scene(self, seed, n_particles)
 
 
 class Scene:
-    """One field of view with its particles' looks; `frame` takes a picture of it.
+    """One field of view with the widths and brightnesses of its particles; `frame` takes a picture of it.
 
     Parameters
     ----------
     renderer : Renderer
     seed : int
-        Of looks, dirt, haze and noise.
+        Seed of widths, brightnesses, dirt, haze and noise.
     n_particles : int
         Particles that may come into view.
     """
@@ -150,10 +150,10 @@ class Scene:
     def __init__(self, renderer: Renderer, seed: int, n_particles: int) -> None:
         r = self.renderer = renderer
         self.seed = seed
-        looks, dirt, haze, pattern = (np.random.default_rng(s) for s in np.random.SeedSequence((seed, 0)).spawn(4))
-        self.sigma = r.spot_sigma * _scatter(looks, r.spot_sigma_scatter, n_particles)
-        self.amplitude = r.amplitude * _scatter(looks, r.amplitude_scatter, n_particles)
-        self.plain = look(r.spot, self.sigma, self.amplitude)
+        spread, dirt, haze, pattern = (np.random.default_rng(s) for s in np.random.SeedSequence((seed, 0)).spawn(4))
+        self.sigma = r.spot_sigma * _scatter(spread, r.spot_sigma_scatter, n_particles)
+        self.amplitude = r.amplitude * _scatter(spread, r.amplitude_scatter, n_particles)
+        self.plain = spot_layer(r.spot, self.sigma, self.amplitude)
         across = (np.arange(r.width) + 0.5) / r.width - 0.5
         self.illumination = 1 + r.illumination_gradient * across[None, :]
         self.dirt = np.zeros((r.height, r.width))
@@ -178,14 +178,14 @@ class Scene:
         """
         r = self.renderer
         canvas = self.dirt + r.background
-        looks = [self.plain]
+        layers = [self.plain]
         if state is not None:
             other = r.spot if r.state_spot == "same" else r.state_spot
-            looks = in_state(self.plain, state, r.spot, other, r.state_width, r.state_brightness)
-        for shown in looks:
-            amplitude = shown.amplitude / len(points)
+            layers = layers_in_state(self.plain, state, r.spot, other, r.state_width, r.state_brightness)
+        for layer in layers:
+            amplitude = layer.amplitude / len(points)
             for part in points:
-                _spots.draw(canvas, np.ascontiguousarray(part), shown.sigma, amplitude, shown.kind, shown.profile)
+                _spots.draw(canvas, np.ascontiguousarray(part), layer.sigma, amplitude, layer.kind, layer.profile)
         if r.haze:
             canvas += r.haze * self._cloud(index)
         canvas *= self.illumination * flicker

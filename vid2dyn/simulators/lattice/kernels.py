@@ -122,8 +122,8 @@ def _patterns(occupied, reach, accept, trials, state):  # type: ignore[no-untype
 
 
 @numba.njit(cache=True, nogil=True)
-def _counts(occupied, felt, reach, accept, trials, state):  # type: ignore[no-untyped-def]
-    """Trials with `accept` by felt[i], the particles within `reach` of i (box kernels).
+def _counts(occupied, near, reach, accept, trials, state):  # type: ignore[no-untyped-def]
+    """Trials with `accept` by near[i], the particles within `reach` of i (box kernels).
 
     A hop i -> j to the right changes four counts, whatever the reach: i - reach and j lose one, i and j + reach gain
     one; a hop back does the opposite.
@@ -138,23 +138,23 @@ def _counts(occupied, felt, reach, accept, trials, state):  # type: ignore[no-un
         j = _0 if j == n else j
         a, b = occupied[i], occupied[j]
         from_ = i if a else j
-        hop = _under(word, accept[np.uint64(felt[from_])]) & (a ^ b)
+        hop = _under(word, accept[np.uint64(near[from_])]) & (a ^ b)
         occupied[i], occupied[j] = a ^ hop, b ^ hop
         gain = np.int32(hop & a) - np.int32(hop & b)
         left, right = i + back, j + ahead
         left, right = _turned(left, n), _turned(right, n)
-        felt[left] -= gain
-        felt[j] -= gain
-        felt[i] += gain
-        felt[right] += gain
+        near[left] -= gain
+        near[j] -= gain
+        near[i] += gain
+        near[right] += gain
     return state
 
 
 @numba.njit(cache=True, nogil=True)
-def _exclusion(occupied, felt, counted, reach, accept, trials, state):  # type: ignore[no-untyped-def]
-    """Trials of one realisation; returns the state of its stream. `felt` is used for `counted` kernels only."""
+def _exclusion(occupied, near, counted, reach, accept, trials, state):  # type: ignore[no-untyped-def]
+    """Trials of one realisation; returns the state of its stream. `near` is used for `counted` kernels only."""
     if counted:
-        return _counts(occupied, felt, reach, accept, trials, state)
+        return _counts(occupied, near, reach, accept, trials, state)
     if reach == 0:
         return _free(occupied, trials, state)
     if reach == 1:
@@ -171,24 +171,24 @@ def exclusion(values, trials, seeds, counted, reach, accept):  # type: ignore[no
     realisations, times, n = values.shape
     for k in numba.prange(realisations):
         occupied = values[k, 0].copy()
-        felt = np.zeros(n, np.int32)
+        near = np.zeros(n, np.int32)
         if counted:
-            _recount(occupied, reach, felt)
+            _recount(occupied, reach, near)
         state = seeds[k]
         for t in range(1, times):
-            state = _exclusion(occupied, felt, counted, reach, accept, trials[k, t - 1], state)
+            state = _exclusion(occupied, near, counted, reach, accept, trials[k, t - 1], state)
             values[k, t] = occupied
 
 
 @numba.njit(cache=True)
-def _recount(occupied, reach, felt):  # type: ignore[no-untyped-def]
-    """felt[i] = particles within `reach` of i on the ring, i itself left out."""
+def _recount(occupied, reach, near):  # type: ignore[no-untyped-def]
+    """near[i] = particles within `reach` of i on the ring, i itself left out."""
     n = len(occupied)
     within = np.int64(0)
     for r in range(-reach, reach + 1):
         within += np.int64(occupied[r % n])
     for i in range(n):
-        felt[i] = within - np.int64(occupied[i])
+        near[i] = within - np.int64(occupied[i])
         within += np.int64(occupied[(i + 1 + reach) % n]) - np.int64(occupied[(i - reach) % n])
 
 

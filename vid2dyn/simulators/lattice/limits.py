@@ -199,16 +199,16 @@ def _chain(mu: float, kernel: Sequence[float]) -> Chain:
                           "For long ranges use kac().")
     size = 2**reach
     states = np.arange(size)
-    felt = sum((J * ((states >> k) & 1) for k, J in enumerate(kernel)), np.zeros(size))
+    attraction = sum((J * ((states >> k) & 1) for k, J in enumerate(kernel)), np.zeros(size))
     T = np.zeros((size, size))
     T[states, (states << 1) & (size - 1)] = 1.0
-    T[states, ((states << 1) | 1) & (size - 1)] = np.exp(mu + felt)
+    T[states, ((states << 1) | 1) & (size - 1)] = np.exp(mu + attraction)
     values, right = np.linalg.eig(T)
     top = int(np.argmax(values.real))
     largest, r = float(values[top].real), np.abs(right[:, top].real)
     values, left = np.linalg.eig(T.T)
     l = np.abs(left[:, int(np.argmax(values.real))].real)
-    one = np.exp(mu + felt) * r[((states << 1) | 1) & (size - 1)] / (largest * r)
+    one = np.exp(mu + attraction) * r[((states << 1) | 1) & (size - 1)] / (largest * r)
     stationary = l * r
     return Chain(reach, largest, one, stationary / stationary.sum())
 

@@ -2,9 +2,9 @@
 
 `Arrhenius`: a particle at i hops to an empty neighbour at rate N² d exp(-U_i), U_i = sum_r J(r) η_{i±r} (Huang et al.,
 arXiv 2312.05810, §2). `ZeroRange`: a pile of n loses a particle to either side at rate N² d g(n). Both start at local
-equilibrium with a density profile and are stepped exactly (uniformisation, `_lattice_kernels`).
+equilibrium with a density profile and are stepped exactly (uniformisation, `kernels`).
 
-Their exact limits are in `lattice_limits`: the judge knows them, the learner does not.
+Their exact limits are in `limits`: the judge knows them, the learner does not.
 """
 
 from __future__ import annotations
@@ -194,8 +194,8 @@ class Arrhenius(Lattice):
         if not np.isfinite(self._listed or 0.0).all():
             raise ConfigError(f"Arrhenius: kernel = {self.kernel!r}; energies must be finite.")
         if self.reach > (self.sites - 1) // 2:
-            raise ConfigError(f"Arrhenius: range {self.reach} on {self.sites} sites; a particle would feel a site from "
-                              "both sides. Use more sites.")
+            raise ConfigError(f"Arrhenius: range {self.reach} on {self.sites} sites; a particle would "
+                              "interact with a site from both sides. Use more sites.")
 
     @property
     def _listed(self) -> tuple[float, ...]:
