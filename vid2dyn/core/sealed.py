@@ -20,6 +20,18 @@ from vid2dyn.core.files import atomic, existing_file
 SCHEMA = 1
 
 
+def in_memory_order(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same arrays, each in C order, as `read_sealed` gives them.
+
+    A matrix product rounds differently for another memory order, because BLAS takes another kernel: what is made and
+    what is read back from its file would differ in the last digit. So whatever holds arrays orders them on entry.
+
+    >>> in_memory_order({"a": np.ones((3, 2)).T})["a"].flags.c_contiguous
+    True
+    """
+    return {name: np.asarray(value, order="C") for name, value in arrays.items()}
+
+
 def write_sealed(path: str | os.PathLike[str], kind: str, header: Mapping[str, Any],
                  arrays: Mapping[str, np.ndarray]) -> Path:
     """Write a file whose metadata entry `kind` holds checksum, schema and `header` (plain numbers and words)."""

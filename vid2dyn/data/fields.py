@@ -53,7 +53,8 @@ class Fields:
     info: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        values, times = np.asarray(self.values), np.asarray(self.times, dtype=float)
+        # C order, as a file gives them: sums and products round differently for another order in memory
+        values, times = np.asarray(self.values, order="C"), np.asarray(self.times, dtype=float, order="C")
         if values.ndim != 3 or 0 in values.shape:
             raise DataError(f"Fields: values of shape {values.shape}; give (realisations, times, cells), none empty.")
         if times.shape != values.shape[1:2] or not (np.diff(times) > 0).all() or not np.isfinite(times).all():

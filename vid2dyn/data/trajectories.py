@@ -205,7 +205,7 @@ class Trajectories:
     @property
     def positions(self) -> np.ndarray:
         """(rows, dim) positions [µm]."""
-        return self.dataframe[list(self.axes)].to_numpy(dtype=float) * self.units.um
+        return self._columns(self.axes) * self.units.um
 
     @property
     def sigma(self) -> np.ndarray | None:
@@ -213,7 +213,7 @@ class Trajectories:
         columns = [f"{axis}_std" for axis in self.axes]
         if not set(columns) <= set(self.dataframe.columns):
             return None
-        return self.dataframe[columns].to_numpy(dtype=float) * self.units.um
+        return self._columns(columns) * self.units.um
 
     @property
     def velocities(self) -> np.ndarray | None:
@@ -221,12 +221,20 @@ class Trajectories:
         columns = [f"v{axis}" for axis in self.axes]
         if not set(columns) <= set(self.dataframe.columns):
             return None
-        return self.dataframe[columns].to_numpy(dtype=float)
+        return self._columns(columns)
 
     @property
     def entropy(self) -> np.ndarray | None:
         """(rows,) entropy of the particles [kB], or None where the table has none."""
         return self.dataframe["entropy"].to_numpy(dtype=float) if "entropy" in self.dataframe else None
+
+    def _columns(self, names: Sequence[str]) -> np.ndarray:
+        """(rows, len(names)) array, column after column in memory, whichever blocks the table is made of.
+
+        Sums round differently for another memory order, and a table that was read may have other blocks than one that
+        was calculated.
+        """
+        return np.asarray(self.dataframe[list(names)].to_numpy(dtype=float), order="F")
 
     def lagged(self, lag: int) -> tuple[np.ndarray, np.ndarray]:
         """Row numbers (i, j) of the same particle with frame[j] - frame[i] == lag; gaps are skipped.

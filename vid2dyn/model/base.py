@@ -22,7 +22,7 @@ import numpy as np
 from vid2dyn.core.errors import ModelError
 from vid2dyn.core.progress import Progress, silent
 from vid2dyn.core.registry import parts, resolve
-from vid2dyn.core.sealed import read_sealed, write_sealed
+from vid2dyn.core.sealed import in_memory_order, read_sealed, write_sealed
 from vid2dyn.data.box import Box, Free
 from vid2dyn.data.units import Units
 
@@ -126,6 +126,9 @@ class Model(ABC):
     units: Units = field(default_factory=Units)
     box: Box = field(default_factory=Free)
     report: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "arrays", in_memory_order(self.arrays))
 
     @abstractmethod
     def band(self, name: str, x: Any = None, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vid2dyn.core.sealed import read_sealed, write_sealed
+from vid2dyn.core.sealed import in_memory_order, read_sealed, write_sealed
 from vid2dyn.encoders.patches.net import PatchNet
 
 
@@ -34,6 +34,9 @@ class TrainedPatchEncoder:
     recipe: dict[str, Any]
     arrays: Mapping[str, np.ndarray]
     report: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "arrays", in_memory_order(self.arrays))
 
     @property
     def size(self) -> int:
