@@ -6,6 +6,7 @@ import ast
 import importlib
 import os
 import pkgutil
+import re
 import shutil
 import subprocess
 import sys
@@ -113,3 +114,28 @@ def test_no_circle_between_files(folder: Path, package: str) -> None:
         for name in idle:
             del waiting[name]
     assert not waiting, f"circles of imports: { {name: sorted(to & set(waiting)) for name, to in waiting.items()} }"
+
+
+def test_git_ignores_no_file_of_a_package() -> None:
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("not a clone")
+    files = [path for folder in ("vid2dyn", "napari_plugin", "tests", "docs") for path in (ROOT / folder).rglob("*")
+             if path.suffix in (".py", ".pyi", ".j2", ".yaml", ".md", ".toml") and "__pycache__" not in path.parts]
+    found = subprocess.run(["git", "check-ignore", "--stdin"], cwd=ROOT, input="\n".join(map(str, files)),
+                           capture_output=True, text=True)
+    assert not found.stdout, f".gitignore keeps these out of clones:\n{found.stdout}"
+
+
+def test_every_folder_of_the_packages_says_what_is_in_it() -> None:
+    for top in (ROOT / "vid2dyn", ROOT / "napari_plugin" / "vid2dyn_napari"):
+        for folder in {path.parent for path in top.rglob("*.py")}:
+            first = ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))
+            assert ast.get_docstring(first), f"{folder / '__init__.py'} has no docstring"
+
+
+def test_map_names_every_room() -> None:
+    """The docstring of the package is the map: every room and every file at the top is in it, and nothing else."""
+    rooms = {info.name for info in pkgutil.iter_modules(vd.__path__)}
+    diagram = [line.strip() for line in (vd.__doc__ or "").splitlines() if line.startswith("    ")]
+    named = {word.strip(",") for line in diagram for word in re.split(r"\s{2,}", line)[0].split()}
+    assert named == rooms

@@ -1,22 +1,28 @@
 """vid2dyn: video of moving particles in, a thermodynamically consistent stochastic model out.
 
-The rooms of the house, in the order in which data flow through them read from below; a room imports only from lines
-below its own::
+The rooms of the house. Read from below it is the way of the data; a room imports only from lines below its own::
 
     cli          the command line
     runs         experiment files; one recording, many movies, parts of a movie; the demonstration
+    testing      checks that a new part inherits
     pipeline     the verbs: open, track, diffusion, simulate, fit, compare, load, report
-    fitting, reports     data and a recipe -> a model with error bars; the page that shows it, and proposed settings
+    reports      the page that shows data and model, section by section; proposed settings
+    fitting      data and a recipe -> a model with error bars
     model        what a fitted model can say, and its file
     rollout      dynamics and a start -> trajectories: plain steps in torch, compiled loops
     inference    velocities -> the entropy that nobody sees, and the likelihood of a fluid
     encoders     surroundings or picture of a particle -> latent columns of its state
     dynamics     potentials + friction matrix M = G Gᵀ: drift, noise and laws follow (torch begins here)
-    tracking, readers, convert, simulators, analysis     video -> tracks; files; tables; known truth; numbers with
-    errors data         video, trajectories, fields, units, box
+    tracking     video -> tracks: detect, fit, link
+    readers      files of recordings -> video
+    convert      tables of other programs <-> trajectories; tracks -> density fields
+    simulators   parameters -> data whose truth is known; they share no code with what learns from them
+    analysis     numbers with error bars; scores against known truth
+    data         video, trajectories, fields, units, box
     core         errors, settings, registry, files, progress, processes, neighbours, noise of pairs
 
-`testing` holds the checks that a new part inherits. Public names load on first use, so `import vid2dyn` is fast; they
+runs and testing, reports and fitting, and the five from tracking to analysis do not import each other. How to add a
+part, and what the words mean: docs/contributing.md. Public names load on first use, so `import vid2dyn` is fast; they
 are listed in `__init__.pyi`.
 """
 
