@@ -119,7 +119,7 @@ def test_no_circle_between_files(folder: Path, package: str) -> None:
 def test_git_ignores_no_file_of_a_package() -> None:
     if shutil.which("git") is None or not (ROOT / ".git").exists():
         pytest.skip("not a clone")
-    files = [path for folder in ("vid2dyn", "napari_plugin", "tests", "docs") for path in (ROOT / folder).rglob("*")
+    files = [path for folder in ("vid2dyn", "napari_plugin", "docs") for path in (ROOT / folder).rglob("*")
              if path.suffix in (".py", ".pyi", ".j2", ".yaml", ".md", ".toml") and "__pycache__" not in path.parts]
     found = subprocess.run(["git", "check-ignore", "--stdin"], cwd=ROOT, input="\n".join(map(str, files)),
                            capture_output=True, text=True)
