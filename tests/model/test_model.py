@@ -17,6 +17,7 @@ from vid2dyn.dynamics.recipes.brownian import Brownian
 from vid2dyn.dynamics.terms.splines import RadialSpline
 from vid2dyn.model import Model
 from vid2dyn.model.brownian import BrownianModel
+from vid2dyn.testing import check_model
 
 UNITS = Units(0.1, 100.0, exposure=0.005)
 
@@ -150,6 +151,11 @@ def test_the_header_is_plain_json(tmp_path):
     size = int.from_bytes(data[:8], "little")
     text = json.loads(data[8: 8 + size])["__metadata__"]["vid2dyn"]
     assert json.loads(text[64:])["recipe"]["kind"] == "Brownian"
+
+
+@pytest.mark.parametrize("model", [pair_model(), trap_model()])
+def test_contract_of_models(model):
+    check_model(model, start(6))
 
 
 # ------------------------------------------------------------------ what it says

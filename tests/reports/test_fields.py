@@ -12,6 +12,7 @@ import vid2dyn as vd
 from vid2dyn.cli.commands import app
 from vid2dyn.core.errors import ModelError
 from vid2dyn.reports.page import contents
+from vid2dyn.testing import check_model
 
 Arrhenius = vd.simulators.Arrhenius
 
@@ -36,6 +37,10 @@ def test_page_shows_functions_with_truth_and_the_plateau(fields, model):
     assert float(shown["value"].split()[0]) == pytest.approx(float(shown["truth"]), rel=0.1)
     used = [w["used"] for w in model.report["windows"]]
     assert used == [True, True, True, False], "600 hops are long against an element of 10 sites"
+
+
+def test_model_keeps_the_contract(fields, model):
+    check_model(model, fields)
 
 
 def test_bands_of_a_network_say_what_they_leave_out(fields, model):

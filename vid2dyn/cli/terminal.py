@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import _thread
+import os
 import signal
+import sys
 import threading
 import types
 from collections.abc import Iterator
@@ -81,6 +83,9 @@ def errors(debug: bool) -> Iterator[None]:
     except (KeyboardInterrupt, Cancelled):
         typer.secho("cancelled; nothing was left half-written", fg="yellow", err=True)
         raise typer.Exit(130) from None
+    except BrokenPipeError:                            # vid2dyn list | head: who reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
     except (Vid2DynError, OSError) as error:
         if debug:
             raise

@@ -54,13 +54,17 @@ def described(text: str) -> list[Entry]:
 def setting_help(cls: type) -> dict[str, str]:
     """Setting name -> what its class says about it (numpy-style docstring), one line each.
 
-    A setting that the docstring does not mention gets an empty text.
+    What the docstring does not say of an inherited setting is taken from the class that it comes from; a setting that
+    none explains gets an empty text.
 
     >>> from vid2dyn.data.units import Units
     >>> setting_help(Units)["frames_per_second"]
     'Frame rate [1/s].'
     """
-    texts = {name: " ".join(entry.lines) for entry in described(cls.__doc__ or "") for name in entry.names}
+    texts: dict[str, str] = {}
+    for ancestor in reversed(cls.__mro__):
+        texts |= {name: " ".join(entry.lines) for entry in described(vars(ancestor).get("__doc__") or "")
+                  for name in entry.names if entry.lines}
     return {name: texts.get(name, "") for name in settings(cls)}
 
 

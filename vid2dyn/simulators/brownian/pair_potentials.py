@@ -139,6 +139,7 @@ class Soft(AnalyticPairPotential):
     range : float
         Reach ("harmonic") or width ("gaussian") [µm].
     shape : {"harmonic", "gaussian"}
+        Which of the two.
     """
 
     amplitude: float = 10.0

@@ -31,27 +31,29 @@ class DPD(Simulator):
     Parameters
     ----------
     n_particles : int
+        Number of particles.
     frames : int
         Number of frames recorded; the first is the start, after `equilibration` frames.
     frames_per_second : float
         Frame rate [1/s].
     substeps : int
-        Time steps to a frame.
+        Number of time steps from frame to frame.
     dim : {2, 3}
+        Number of space dimensions.
     box_length : float
         Edge of the periodic box [µm], at least 2 cutoffs.
     cutoff : float
-        [µm].
+        Range of all pair forces [µm].
     mass : float
-        [energy s²/µm²].
+        Mass of a particle [energy s²/µm²].
     kT : float
-        [energy].
+        Temperature [energy].
     repulsion : float
-        a [energy/µm].
+        Strength a of the conservative force [energy/µm].
     friction : float
-        gamma [energy s/µm²].
+        Strength gamma of the pair friction [energy s/µm²].
     equilibration : int
-        Frames before the first one recorded.
+        Number of frames before the first one recorded.
 
     Raises
     ------

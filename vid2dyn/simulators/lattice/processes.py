@@ -34,11 +34,11 @@ class Lattice(Simulator):
     Parameters
     ----------
     sites : int
-        N, sites of the ring of length 1.
+        Number N of sites of the ring, whose length is 1.
     starts : sequence of (mean, amplitude, waves)
         Density profiles mean + amplitude cos(2π waves x) to start from [particles per site].
     realisations : int
-        Of every start.
+        Number of realisations of every start.
     windows : sequence of float
         Times at which states are kept, beside the start, in microscopic units: hops of a free particle to one side,
         t_mic = N² d t.
@@ -166,8 +166,7 @@ class Arrhenius(Lattice):
         which must agree.
     kac_range, kac_strength : int, float
         Instead of `kernel`: a box, J(r) = kac_strength / (2 kac_range) for r up to kac_range.
-    sites, starts, realisations, windows, d
-        See `Lattice`.
+    sites, starts, realisations, windows, d : see `Lattice`
 
     Examples
     --------
@@ -297,8 +296,7 @@ class ZeroRange(Lattice):
     ----------
     rate : {"constant", "independent"}
         g(n) = 1 where anybody is, or g(n) = n (independent walkers).
-    sites, starts, realisations, windows, d
-        See `Lattice`; densities may exceed 1.
+    sites, starts, realisations, windows, d : see `Lattice`; densities may exceed 1
 
     Examples
     --------
