@@ -12,6 +12,7 @@ box keeps its velocity and its distance travelled.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit, prange
@@ -24,9 +25,15 @@ far the image one edge up the first axis is displaced along the second [µm], an
 """
 
 
-Pairs = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-"""(row, first, second, arrive, incoming): pair p joins first[p] and second[p]; particle i is first in the pairs
-row[i] ... row[i + 1] - 1 and second in the pairs incoming[arrive[i]:arrive[i + 1]]."""
+class Pairs(NamedTuple):
+    """Pair p joins first[p] and second[p]; particle i is first in the pairs row[i] ... row[i + 1] - 1 and second in the
+    pairs incoming[arrive[i]:arrive[i + 1]]."""
+
+    row: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    arrive: np.ndarray
+    incoming: np.ndarray
 
 
 def as_space(lengths: tuple[float, ...] | None, offset: float = 0.0, jump: float = 0.0) -> np.ndarray:
@@ -249,4 +256,4 @@ def neighbour_pairs(x: np.ndarray, ids: np.ndarray, space: np.ndarray, reach: fl
     _sort_rows(row, second, np.arange(n, dtype=np.int32), ids)
     first, arrive, incoming = _incoming(row, second)
     _sort_rows(arrive, incoming, first, ids)
-    return row, first, second, arrive, incoming
+    return Pairs(row, first, second, arrive, incoming)
