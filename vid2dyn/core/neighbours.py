@@ -42,8 +42,8 @@ def _grid(x, edge, reach, most):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def sort_by_cell(x, edge, offset, reach, most):  # type: ignore[no-untyped-def]
-    """Particles sorted by cell; of one cell the last ones first.
+def sort_by_cell(x, edge, offset, reach, most, backwards):  # type: ignore[no-untyped-def]
+    """Particles sorted by cell.
 
     Parameters
     ----------
@@ -56,6 +56,8 @@ def sort_by_cell(x, edge, offset, reach, most):  # type: ignore[no-untyped-def]
         Least width of a cell.
     most : int
         Most cells on an axis: many more cells than particles only waste memory (one stray particle far away).
+    backwards : bool
+        Of one cell the last particles come first.
 
     Returns
     -------
@@ -79,10 +81,11 @@ def sort_by_cell(x, edge, offset, reach, most):  # type: ignore[no-untyped-def]
         flat[i] = (where[i, 0] * count[1] + where[i, 1]) * count[2] + where[i, 2]
         start[flat[i] + 1] += 1
     start = np.cumsum(start)
-    place, order = start[1:].copy(), np.empty(n, np.int64)
-    for i in range(n):
-        place[flat[i]] -= 1
+    place, order = start[:-1].copy(), np.empty(n, np.int64)
+    for k in range(n):
+        i = n - 1 - k if backwards else k
         order[place[flat[i]]] = i
+        place[flat[i]] += 1
     return where, count, order, start
 
 
@@ -122,7 +125,8 @@ def close_pairs(x, edge, reach):  # type: ignore[no-untyped-def]
     loop without branches; only then are the close ones picked out.
     """
     n, dim = x.shape
-    where, count, order, start = sort_by_cell(x, edge, 0.0, reach, int((8.0 * n) ** (1.0 / dim)) + 1)
+    where, count, order, start = sort_by_cell(x, edge, 0.0, reach, int((8.0 * n) ** (1.0 / dim)) + 1,
+                                              True)
     offsets, half = _stencil(count, edge, dim)
     s, size, inverse = np.zeros((3, n)), np.zeros(3), np.zeros(3)
     for c in range(dim):

@@ -69,7 +69,7 @@ def sort_by_cell(x: np.ndarray, space: np.ndarray,
     # a plane fluid stays at z = 0: only axes along which particles differ share out the cells
     axes = max(1, int(((space[:3] > 0) | (np.ptp(x, axis=0) > 0)).sum()))
     most = int((8.0 * len(x)) ** (1.0 / axes)) + 1
-    cells, count, order, start = neighbours.sort_by_cell(x, space[:3], space[OFFSET], reach, most)
+    cells, count, order, start = neighbours.sort_by_cell(x, space[:3], space[OFFSET], reach, most, False)
     return order, cells, start, count
 
 
