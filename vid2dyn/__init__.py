@@ -14,7 +14,7 @@ below its own::
     dynamics     potentials + friction matrix M = G Gᵀ: drift, noise and laws follow (torch begins here)
     tracking, readers, convert, simulators, analysis     video -> tracks; files; tables; known truth; numbers with
     errors data         video, trajectories, fields, units, box
-    core         errors, settings, registry, files, progress, processes, neighbours, noise of pairs
+    core         errors, settings, registry, files, progress, processes, neighbours, noise of pairs, linear solver
 
 `testing` holds the checks that a new part inherits. Public names load on first use, so `import vid2dyn` is fast; they
 are listed in `__init__.pyi`.

@@ -22,7 +22,7 @@ from vid2dyn.dynamics.fluid.frozen import FrozenFluid
 from vid2dyn.rollout.fluid import exact, pairs, stops
 from vid2dyn.rollout.fluid import friction as dissipation
 from vid2dyn.rollout.fluid.lists import JUMP, Pairs, as_space, neighbour_pairs, sort_by_cell
-from vid2dyn.rollout.fluid.state import FluidFrame, FluidRollout, Held
+from vid2dyn.rollout.fluid.state import FluidFrame, FluidRollout
 from vid2dyn.rollout.fluid.tables import tables_of
 
 
@@ -132,12 +132,9 @@ class Engine:
     settings : FluidRollout
     seed : int
         Of the noise.
-    held : Held, optional
-        Particles moved by hand.
     """
 
-    def __init__(self, frozen: FrozenFluid, start: FluidFrame, settings: FluidRollout, seed: int,
-                 held: Held | None = None) -> None:
+    def __init__(self, frozen: FrozenFluid, start: FluidFrame, settings: FluidRollout, seed: int) -> None:
         n, dim = start.position.shape
         self.frozen, self.box, self.settings, self.dim, self.seed = frozen, start.box, settings, dim, seed
         self.dt, self.exact_energy = settings.dt, settings.conservative == "exact"
@@ -150,8 +147,8 @@ class Engine:
         self.x, self.v = np.zeros((n, 3)), np.zeros((n, 3))
         self.x[:, :dim], self.v[:, :dim] = start.position, start.velocity
         self.row, self.ids = np.arange(n), np.array(start.ids, dtype=np.int64)
-        self.held = held
-        self.free = np.ones(n) if held is None else 1.0 - np.asarray(held.rows, dtype=float)
+        self.held = settings.held
+        self.free = np.ones(n) if self.held is None else 1.0 - np.asarray(self.held.rows, dtype=float)
         self.state = pairs.ParticleState(np.empty(n), np.array(start.entropy, dtype=float),
                                           *(np.empty(n) for _ in range(4)))
         self.shear_rate = start.box.shear_rate if isinstance(start.box, LeesEdwards) else 0.0

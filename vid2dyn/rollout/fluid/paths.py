@@ -81,8 +81,7 @@ class FluidTrajectories:
 
 
 def fluid_frames(frozen: FrozenFluid, start: FluidFrame, settings: FluidRollout, *, steps: int, every: int = 1,
-                 seed: int = 0, threads: int | None = None, held: Held | None = None,
-                 progress: Progress = silent) -> Iterator[FluidFrame]:
+                 seed: int = 0, threads: int | None = None, progress: Progress = silent) -> Iterator[FluidFrame]:
     """The states of a rollout, one by one: the start, then after every `every` steps. Memory does not grow.
 
     Parameters
@@ -94,8 +93,6 @@ def fluid_frames(frozen: FrozenFluid, start: FluidFrame, settings: FluidRollout,
     threads : int, optional
         Default: one below `SMALL` particles, where threads spend their time waiting for each other, else as many as
         numba has. The result does not depend on it.
-    held : Held, optional
-        Particles moved by hand.
 
     Raises
     ------
@@ -106,7 +103,7 @@ def fluid_frames(frozen: FrozenFluid, start: FluidFrame, settings: FluidRollout,
     """
     if threads is None and len(start.position) < SMALL:
         threads = 1
-    engine = _engine(frozen, start, settings, seed, threads, held)
+    engine = _engine(frozen, start, settings, seed, threads)
     yield start
     reported = time.monotonic()
     for done in range(1, steps + 1):
@@ -120,8 +117,7 @@ def fluid_frames(frozen: FrozenFluid, start: FluidFrame, settings: FluidRollout,
 
 
 def fluid_paths(frozen: FrozenFluid, start: FluidFrame, settings: FluidRollout, *, steps: int, every: int = 1,
-                seed: int = 0, threads: int | None = None, held: Held | None = None,
-                progress: Progress = silent) -> FluidTrajectories:
+                seed: int = 0, threads: int | None = None, progress: Progress = silent) -> FluidTrajectories:
     """A rollout as arrays; arguments and errors of `fluid_frames`.
 
     Memory: 8 (2 dim + 1) bytes a particle and frame. A progress callback that raises stops it at once.
@@ -139,7 +135,7 @@ def fluid_paths(frozen: FrozenFluid, start: FluidFrame, settings: FluidRollout, 
     velocity, entropy = np.empty_like(position), np.empty(position.shape[:2])
     last = start
     for k, last in enumerate(fluid_frames(frozen, start, settings, steps=steps, every=every, seed=seed,
-                                          threads=threads, held=held, progress=progress)):
+                                          threads=threads, progress=progress)):
         position[k], velocity[k], entropy[k] = last.position, last.velocity, last.entropy
     return FluidTrajectories(position, velocity, entropy, start, last, every * settings.dt)
 
@@ -153,8 +149,7 @@ def fluid_energy(frozen: FrozenFluid, state: FluidFrame) -> tuple[float, float]:
     return 0.5 * frozen.mass * float((state.velocity**2).sum()), float(np.sort(engine.state.U).sum())
 
 
-def _engine(frozen: FrozenFluid, state: FluidFrame, settings: FluidRollout, seed: int, threads: int | None,
-            held: Held | None = None) -> Engine:
+def _engine(frozen: FrozenFluid, state: FluidFrame, settings: FluidRollout, seed: int, threads: int | None) -> Engine:
     """Everything checked once, at the door."""
     dim = state.position.shape[1]
     if dim != frozen.dim:
@@ -170,6 +165,7 @@ def _engine(frozen: FrozenFluid, state: FluidFrame, settings: FluidRollout, seed
                               "; a particle would meet its own image. Choose a larger box or a shorter cutoff.")
     if not 0 <= seed < 2**63:
         raise ConfigError(f"seed = {seed!r} must be a whole number from 0 to 2^63 - 1.")
+    held = settings.held
     if held is not None and np.shape(held.rows) != (len(state.position),):
         raise ConfigError(f"Held: rows has shape {np.shape(held.rows)}; give True or False for each of the "
                           f"{len(state.position)} particles.")
@@ -177,7 +173,7 @@ def _engine(frozen: FrozenFluid, state: FluidFrame, settings: FluidRollout, seed
         if len(mode.amplitude) != dim or len(mode.wave) != dim:
             raise ConfigError(f"FluidRollout: mode {k} of the force needs {dim} components of amplitude and wave.")
     with _threads(threads):
-        return Engine(frozen, state, settings, seed, held)
+        return Engine(frozen, state, settings, seed)
 
 
 def _state(engine: Engine, start: FluidFrame) -> FluidFrame:

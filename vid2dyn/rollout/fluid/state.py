@@ -119,6 +119,8 @@ class FluidRollout:
         Of that substrate [energy/kB]; its noise belongs to it.
     force : sequence of Wave
         Body force on every particle.
+    held : Held, optional
+        Particles moved by hand.
     tolerance : float
         Of the friction solver, relative to the change of velocities in the step.
 
@@ -134,6 +136,7 @@ class FluidRollout:
     bath_friction: float = 0.0
     bath_temperature: float = 0.0
     force: Sequence[Wave] = ()
+    held: Held | None = None
     tolerance: float = 1e-9
 
     def __post_init__(self) -> None:
