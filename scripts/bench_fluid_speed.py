@@ -103,7 +103,7 @@ def part_step(repeats: int = 12) -> dict[str, float]:
     best = {name: min(values) for name, values in times.items()}
     frozen, start = fluid(PARTICLES)
     engine = _engine(frozen, start, FluidRollout(DT), 0, 1)
-    pairs = int((engine.value > 0).sum())
+    pairs = int((engine.on_pairs.geometry.value > 0).sum())
     print(f"yardstick {1e3 * best['yardstick']:.1f} ms; fluid of {PARTICLES} particles, {pairs} pairs")
     for name in kinds:
         middle = float(np.median(times[name]) / np.median(times["yardstick"]))

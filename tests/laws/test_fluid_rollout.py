@@ -52,15 +52,14 @@ def apart(dim: int, kind: str, conservative: str, law: str, *, kB: int = 1, forc
     def path(time: float) -> tuple[np.ndarray, np.ndarray]:
         return x + 0.02 * math.sin(50 * time), np.full_like(v, math.cos(50 * time))
 
-    held = Held(rows, path) if hand else None
     if hand:
+        settings = dataclasses.replace(settings, held=Held(rows, path))
         stepper = dataclasses.replace(stepper, prescribed=Prescribed(
             torch.tensor(rows), lambda t: tuple(map(torch.tensor, path(t)))))  # type: ignore[arg-type,return-value]
     there = stepper.start(Snapshot.of(torch.tensor(x), fluid.cutoff, box, velocity=torch.tensor(v),
                                       entropy=torch.tensor(S), index=torch.tensor(ids)))
     frozen = fluid.freeze((-30.0, 40.0), (math.log(0.1) - 1.5, math.log(0.1) + 1.5), nodes=(nodes, nodes))
-    for here in fluid_frames(frozen, FluidFrame(x, v, S, box, ids), settings, steps=steps, seed=seed,
-                             held=held):
+    for here in fluid_frames(frozen, FluidFrame(x, v, S, box, ids), settings, steps=steps, seed=seed):
         if here.step:
             there = stepper.step(there)
     return max(float(np.abs(a - b.numpy()).max()) for a, b in (

@@ -94,9 +94,8 @@ def test_friction_without_its_divergence_is_seen(monkeypatch: pytest.MonkeyPatch
     """The terms of kB ∇·M switched off in the friction alone, by heat capacities infinite to it: 1/c = 8 %."""
     right = _fluid_pairs.friction_and_noise
 
-    def wrong(*arguments: Any) -> None:
-        softness = 6
-        right(*arguments[:softness], np.zeros_like(arguments[softness]), *arguments[softness + 1:])
+    def wrong(lists: Any, geometry: Any, state: Any, *others: Any) -> None:
+        right(lists, geometry, state._replace(softness=np.zeros_like(state.softness)), *others)
 
     monkeypatch.setattr(_fluid_pairs, "friction_and_noise", wrong)
     off, error, p = deviations(gas(0), gas(0), conservative="verlet", frames=260)

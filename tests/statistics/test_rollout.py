@@ -14,7 +14,7 @@ from vid2dyn.data.box import Free, Periodic
 from vid2dyn.dynamics.brownian import brownian_dynamics
 from vid2dyn.dynamics.terms.potentials import HarmonicTrap, PairPotential
 from vid2dyn.dynamics.terms.splines import RadialSpline
-from vid2dyn.rollout.brownian import FrozenBrownian, brownian_paths, integrate
+from vid2dyn.rollout.brownian import FrameTiming, FrozenBrownian, brownian_paths, integrate
 
 D, DT = 0.4, 0.01
 
@@ -41,7 +41,8 @@ def soft_pair(strength=3.0):
 def test_free_particles_diffuse():
     """<dx²> = 2 D n dt and steps do not remember; 120,000 steps detect 3 % of D."""
     frozen = FrozenBrownian.freeze(D, None, None, 2000, 2)
-    path = brownian_paths(frozen, np.zeros((2000, 2)), Free(), dt=DT, frames=31, generators=generators(1)).instant[0]
+    path = brownian_paths(frozen, np.zeros((2000, 2)), Free(), FrameTiming(dt=DT, frames=31),
+                          generators=generators(1)).instant[0]
     one, ten = np.diff(path, axis=0), path[10::10] - path[:-10:10]
     for step, time in ((one, DT), (ten, 10 * DT)):
         each = (step**2).mean(axis=(0, 2))
@@ -58,7 +59,8 @@ def test_a_trap_has_variance_one_over_k_and_forgets_at_rate_kD():
     frozen = FrozenBrownian.freeze(D, None, HarmonicTrap(k, np.full((1, 2), 5.0)), n, 2)
     rng = np.random.default_rng(1)
     start = 5.0 + rng.normal(size=(n, 2)) / k**0.5
-    x = brownian_paths(frozen, start, Free(), dt=0.1, frames=100, burn=3, generators=[rng]).instant[0] - 5.0
+    timing = FrameTiming(dt=0.1, frames=100, burn=3)
+    x = brownian_paths(frozen, start, Free(), timing, generators=[rng]).instant[0] - 5.0
     assert agree(x.mean(axis=(0, 2)), 0.0)
     variance = (x**2).mean(axis=(0, 2))
     assert agree(variance, 1 / k)
@@ -79,7 +81,7 @@ def test_stationary_variance_is_second_order_in_the_step():
         variance = kick**2 * 2 * a / (1 - growth**2)     # times 1/k
         frozen = FrozenBrownian.freeze(D, None, HarmonicTrap(k, np.zeros((1, 1))), n, 1)
         start = np.random.default_rng(5).normal(size=(n, 1)) * (variance / k) ** 0.5
-        x = brownian_paths(frozen, start, Free(), dt=a / (k * D), frames=6, burn=6, substeps=1,
+        x = brownian_paths(frozen, start, Free(), FrameTiming(dt=a / (k * D), frames=6, burn=6), substeps=1,
                            generators=generators(1, 3)).instant[0]
         each = k * (x**2).mean(axis=(0, 2))
         assert agree(each, variance)
@@ -94,7 +96,7 @@ def test_the_path_of_one_step_is_heun_with_the_same_noise():
     """The noise is known, so every digit can be checked."""
     k, h = 5.0, 0.02
     frozen = FrozenBrownian.freeze(D, None, HarmonicTrap(k, np.zeros((1, 2))), 1, 2)
-    x = brownian_paths(frozen, np.array([[0.3, -0.2]]), Free(), dt=h, frames=3, substeps=1,
+    x = brownian_paths(frozen, np.array([[0.3, -0.2]]), Free(), FrameTiming(dt=h, frames=3), substeps=1,
                        generators=[np.random.default_rng(9)]).instant[0, :, 0]
     rng, y = np.random.default_rng(9), np.array([0.3, -0.2])
     for frame in range(3):
@@ -113,8 +115,9 @@ def test_two_particles_in_a_periodic_box_follow_boltzmann():
     frozen = FrozenBrownian.freeze(D, pair, None, 2, 2)
     # phi has a cone at r = 0, where the order of the scheme is lost: the 10 steps chosen for smooth forces put 13 % too
     # few into r < 0.2
-    x = brownian_paths(frozen, np.array([[0.0, 0.0], [1.2, 1.2]]), Periodic((L, L)), dt=0.25, frames=2000, burn=10,
-                       substeps=30, generators=generators(replicas, 4)).instant
+    x = brownian_paths(frozen, np.array([[0.0, 0.0], [1.2, 1.2]]), Periodic((L, L)),
+                       FrameTiming(dt=0.25, frames=2000, burn=10), generators=generators(replicas, 4),
+                       substeps=30).instant
     r = np.linalg.norm(Periodic((L, L)).displacement(x[:, :, 0], x[:, :, 1]), axis=-1)
     edges = np.linspace(0.0, 1.0, cells + 1)
     seen = np.stack([np.histogram(one, edges)[0] / r.shape[1] for one in r])
@@ -133,7 +136,7 @@ def test_two_particles_in_a_periodic_box_follow_boltzmann():
 def test_the_pair_force_moves_the_centre_of_mass_nowhere():
     """Without noise in the sum: the centre of two particles moves exactly as the mean of free ones."""
     frozen = FrozenBrownian.freeze(D, soft_pair(), None, 2, 2)
-    paths = brownian_paths(frozen, np.array([[0.0, 0.0], [0.3, 0.1]]), Free(), dt=DT, frames=50,
+    paths = brownian_paths(frozen, np.array([[0.0, 0.0], [0.3, 0.1]]), Free(), FrameTiming(dt=DT, frames=50),
                            generators=generators(1))
     np.testing.assert_allclose(paths.instant[0].mean(axis=1), paths.free[0].mean(axis=1), atol=1e-13)
 
@@ -149,7 +152,7 @@ def test_agrees_with_the_plain_equation_in_torch():
     torch_end = integrate(model, x, box=Free(), cutoff=1.0, dt=0.1 / steps, steps=steps,
                           generator=torch.Generator().manual_seed(0))[-1].numpy().reshape(n, 2, 2)
     frozen = FrozenBrownian.freeze(D, pair, None, 2, 2)
-    compiled = brownian_paths(frozen, start, Free(), dt=0.1, frames=2, substeps=10,
+    compiled = brownian_paths(frozen, start, Free(), FrameTiming(dt=0.1, frames=2), substeps=10,
                               generators=generators(n, 2)).instant[:, 1]
 
     def distance(ends):
@@ -164,7 +167,7 @@ def test_agrees_with_the_plain_equation_in_torch():
 
     assert differ(a, b) < 5.0
     assert differ(a, 1.07 * b) > 5.0
-    free = brownian_paths(FrozenBrownian.freeze(D, None, None, 2, 2), start, Free(), dt=0.1, frames=2,
+    free = brownian_paths(FrozenBrownian.freeze(D, None, None, 2, 2), start, Free(), FrameTiming(dt=0.1, frames=2),
                           generators=generators(n, 2)).instant[:, 1]
     assert differ(a, distance(free)) > 5.0               # planted: no force
 
@@ -175,7 +178,7 @@ def test_a_neighbour_list_kept_for_long_misses_nobody():
     n = 60
     start = np.random.default_rng(0).uniform(0, L, (n, 2))
     frozen = FrozenBrownian.freeze(D, pair, None, n, 2)
-    path = brownian_paths(frozen, start, Periodic((L, L)), dt=0.02, frames=40, substeps=2,
+    path = brownian_paths(frozen, start, Periodic((L, L)), FrameTiming(dt=0.02, frames=40), substeps=2,
                           generators=generators(1, 7)).instant[0]
     rng, x, h, box = generators(1, 7)[0], start.copy(), 0.01, Periodic((L, L))
 
@@ -200,8 +203,8 @@ def test_averages_over_the_exposure_have_the_covariances_of_blur(exposure):
     n, m = 4000, 32
     R = exposure / (6 * DT)
     frozen = FrozenBrownian.freeze(D, None, None, n, 2)
-    paths = brownian_paths(frozen, np.zeros((n, 2)), Free(), dt=DT, frames=31, exposure=exposure, substeps=m,
-                           generators=generators(1, 6))
+    paths = brownian_paths(frozen, np.zeros((n, 2)), Free(), FrameTiming(dt=DT, frames=31, exposure=exposure),
+                           substeps=m, generators=generators(1, 6))
     np.testing.assert_allclose(paths.free, paths.average, atol=1e-12)
     steps = np.diff(paths.average[0], axis=0) / np.sqrt(2 * D * DT)
     one, two = (steps**2).mean(axis=(0, 2)), (steps[1:] * steps[:-1]).mean(axis=(0, 2))
@@ -217,7 +220,7 @@ def test_threads_change_nothing_and_seeds_everything():
     start = np.random.default_rng(0).uniform(0, 4, (20, 2))
 
     def run(threads, seed=3):
-        return brownian_paths(frozen, start, Periodic((4.0, 4.0)), dt=DT, frames=20, exposure=0.005,
+        return brownian_paths(frozen, start, Periodic((4.0, 4.0)), FrameTiming(dt=DT, frames=20, exposure=0.005),
                               generators=generators(5, seed), threads=threads)
 
     one, four = run(1), run(4)
@@ -230,7 +233,8 @@ def test_threads_change_nothing_and_seeds_everything():
 def test_a_force_too_stiff_for_the_step_is_an_error_not_a_nan():
     frozen = FrozenBrownian.freeze(D, None, HarmonicTrap(1e9, np.zeros((1, 2))), 1, 2)
     with pytest.raises(ModelError, match=r"replica 0.*substeps"):
-        brownian_paths(frozen, np.ones((1, 2)), Free(), dt=1.0, frames=60, substeps=1, generators=generators(1))
+        brownian_paths(frozen, np.ones((1, 2)), Free(), FrameTiming(dt=1.0, frames=60), substeps=1,
+                       generators=generators(1))
 
 
 def test_any_particle_that_leaves_the_numbers_is_noticed():
@@ -238,6 +242,6 @@ def test_any_particle_that_leaves_the_numbers_is_noticed():
     frozen = FrozenBrownian.freeze(D, None, HarmonicTrap(1e9, np.zeros((1, 2))), 2, 2)
     start = np.array([[0.0, 0.0], [1e200, 0.0]])
     with pytest.raises(ModelError):
-        brownian_paths(frozen, start, Free(), dt=1.0, frames=30, substeps=1, generators=generators(1))
+        brownian_paths(frozen, start, Free(), FrameTiming(dt=1.0, frames=30), substeps=1, generators=generators(1))
 
 

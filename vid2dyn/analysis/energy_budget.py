@@ -1,7 +1,7 @@
 """Thermodynamic budget of particles with velocity and entropy: energy, entropy, momentum, frame by frame.
 
-The fluid that turns entropies into energies is any object with the members of `Fluid`: a simulator that knows the
-truth, or a fitted model. Only sums over recorded states are taken, so data and rollout are judged by the same code.
+The fluid that turns entropies into energies is any object with the members of `FluidFunctions`: a simulator that knows
+the truth, or a fitted model. Only sums over recorded states are taken, so data and rollout are judged by the same code.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vid2dyn.data.box import Box
 from vid2dyn.data.trajectories import Trajectories
 
 
-class Fluid(Protocol):
+class FluidFunctions(Protocol):
     """What the budget has to know of a fluid: d_i = sum_j W(r_ij) + W(0), V = 1/d, U(S, V), T = dU/dS, P = -dU/dV.
 
     The pair coefficients give the friction dv_i = -(1/2m) sum_j (1/T_i + 1/T_j) K v_ij dt with
@@ -127,7 +127,7 @@ class State:
     e: np.ndarray
 
 
-def states(tracks: Trajectories, fluid: Fluid, every: int, what: str):  # type: ignore[no-untyped-def]
+def states(tracks: Trajectories, fluid: FluidFunctions, every: int, what: str):  # type: ignore[no-untyped-def]
     """The `State` of every `every`-th frame; checks that the table has what it takes."""
     entropy = tracks.entropy
     if entropy is None:
@@ -147,14 +147,15 @@ def states(tracks: Trajectories, fluid: Fluid, every: int, what: str):  # type: 
                     vector / np.maximum(r, 1e-300)[:, None])
 
 
-def thermodynamics(tracks: Trajectories, fluid: Fluid, every: int = 1, progress: ProgressLike = None) -> Thermodynamics:
+def thermodynamics(tracks: Trajectories, fluid: FluidFunctions, every: int = 1,
+                   progress: ProgressLike = None) -> Thermodynamics:
     """Energy, entropy, momentum, temperatures and pressure of every `every`-th frame.
 
     Parameters
     ----------
     tracks : Trajectories
         With velocities and entropies.
-    fluid : Fluid
+    fluid : FluidFunctions
         For example ``vd.simulators.SDPD.of(tracks)``.
     progress : bool or callable, optional
         True shows bars with the time left; a function is called with (done, total, what).

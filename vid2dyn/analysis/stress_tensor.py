@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vid2dyn.analysis.energy_budget import Fluid, State, states
+from vid2dyn.analysis.energy_budget import FluidFunctions, State, states
 from vid2dyn.core.errors import DataError
 from vid2dyn.core.progress import ProgressLike, showing
 from vid2dyn.data.box import LeesEdwards
@@ -63,14 +63,14 @@ class Stress:
         return float(values.mean()), float(blocks.std(ddof=1) / np.sqrt(len(blocks)))
 
 
-def stress(tracks: Trajectories, fluid: Fluid, every: int = 1, progress: ProgressLike = None) -> Stress:
+def stress(tracks: Trajectories, fluid: FluidFunctions, every: int = 1, progress: ProgressLike = None) -> Stress:
     """Stress tensor of every `every`-th frame, in a periodic or sheared box.
 
     Parameters
     ----------
     tracks : Trajectories
         With velocities and entropies.
-    fluid : Fluid
+    fluid : FluidFunctions
         For example ``vd.simulators.SDPD.of(tracks)``.
     progress : bool or callable, optional
         True shows bars with the time left; a function is called with (done, total, what).
@@ -103,18 +103,18 @@ def stress(tracks: Trajectories, fluid: Fluid, every: int = 1, progress: Progres
     return Stress(np.array(time), kinetic, pressure, friction, rate)
 
 
-def _kinetic(state: State, fluid: Fluid) -> np.ndarray:
+def _kinetic(state: State, fluid: FluidFunctions) -> np.ndarray:
     return fluid.mass * np.einsum("na,nb->ab", state.v, state.v)
 
 
-def _pressure(state: State, fluid: Fluid) -> np.ndarray:
+def _pressure(state: State, fluid: FluidFunctions) -> np.ndarray:
     """Virial of F_i = -(P_i/d_i² + P_j/d_j²) W' e."""
     weight = np.asarray(fluid.pressure(state.S, 1 / state.d)) / state.d**2
     size = -(weight[state.i] + weight[state.j]) * np.asarray(fluid.kernel_slope(state.r)) * state.r
     return np.einsum("p,pa,pb->ab", size, state.e, state.e)
 
 
-def _friction(state: State, fluid: Fluid) -> np.ndarray:
+def _friction(state: State, fluid: FluidFunctions) -> np.ndarray:
     """Virial of F_i = -(1/2)(1/T_i + 1/T_j) K v_ij; v_ij is that of the image that r_ij points from."""
     i, j, e = state.i, state.j, state.e
     dim = e.shape[1]

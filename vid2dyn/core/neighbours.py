@@ -2,7 +2,10 @@
 
 Particles are sorted into cells at least as wide as the reach; only neighbouring cells are compared. `edge` holds the
 periodic length of every axis, 0 where space is open. 1 to 3 dimensions. Plain numba, so that compiled rollouts can call
-it between two steps.
+it between two steps. The order of the pairs depends on the positions alone, so sums over them have the same bits again.
+
+`close_pairs` serves the dynamics and the Brownian rollout; the fluid's list (`vid2dyn.rollout.fluid.lists`), which
+threads build and which follows the names of the particles, sorts into the same cells.
 """
 
 from __future__ import annotations
@@ -27,29 +30,63 @@ def displace(x, i, j, edge, e):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def cells(x, edge, reach):  # type: ignore[no-untyped-def]
-    """Linked cells at least `reach` wide: cell of each particle on each axis, counts of cells, chains."""
+def _grid(x, edge, reach, most):  # type: ignore[no-untyped-def]
+    """Cells on each of three axes, at least `reach` wide and at most `most`, and where they begin and end."""
+    count, low, high = np.ones(3, np.int64), np.zeros(3), np.ones(3)
+    for c in range(x.shape[1]):
+        high[c] = edge[c]
+        if edge[c] <= 0.0:
+            low[c], high[c] = x[:, c].min(), x[:, c].max() + 1e-9
+        count[c] = min(max(1, int((high[c] - low[c]) / reach)), most)
+    return count, low, high
+
+
+@numba.njit(cache=True)
+def sort_by_cell(x, edge, offset, reach, most, backwards):  # type: ignore[no-untyped-def]
+    """Particles sorted by cell.
+
+    Parameters
+    ----------
+    x : (n, dim) array
+    edge : (dim,) array
+        Periodic lengths, 0 where space is open.
+    offset : float
+        How far the image one edge up the first axis has slid along the second; 0: not sheared.
+    reach : float
+        Least width of a cell.
+    most : int
+        Most cells on an axis: many more cells than particles only waste memory (one stray particle far away).
+    backwards : bool
+        Of one cell the last particles come first.
+
+    Returns
+    -------
+    where (n, 3) cell of every particle on each axis; count (3,) cells of each axis; order (n,) particles in the order
+    of their cells; start (cells + 1,) where each cell begins in `order`.
+    """
     n, dim = x.shape
-    count = np.ones(3, np.int64)
+    count, low, high = _grid(x, edge, reach, most)
     where = np.zeros((n, 3), np.int64)
     for c in range(dim):
-        low, high = 0.0, edge[c]
-        if edge[c] <= 0.0:
-            low, high = x[:, c].min(), x[:, c].max() + 1e-9
-        # many more cells than particles only waste memory (one stray particle far away)
-        count[c] = min(max(1, int((high - low) / reach)), int((8.0 * n) ** (1.0 / dim)) + 1)
         for i in range(n):
-            t = x[i, c] - low
+            t = x[i, c] - low[c]
+            if c == 1 and offset != 0.0:
+                t -= np.floor(x[i, 0] / edge[0]) * offset
             if edge[c] > 0.0:
                 t -= edge[c] * np.floor(t / edge[c])
-            where[i, c] = min(count[c] - 1, max(0, int(t / (high - low) * count[c])))
-    head = np.full(count[0] * count[1] * count[2], -1, np.int64)
-    chain = np.empty(n, np.int64)
+            where[i, c] = min(count[c] - 1, max(0, int(t / (high[c] - low[c]) * count[c])))
+    flat = np.empty(n, np.int64)
+    start = np.zeros(count[0] * count[1] * count[2] + 1, np.int64)
     for i in range(n):
-        k = (where[i, 0] * count[1] + where[i, 1]) * count[2] + where[i, 2]
-        chain[i] = head[k]
-        head[k] = i
-    return where, count, head, chain
+        flat[i] = (where[i, 0] * count[1] + where[i, 1]) * count[2] + where[i, 2]
+        start[flat[i] + 1] += 1
+    start = np.cumsum(start)
+    place, order = start[:-1].copy(), np.empty(n, np.int64)
+    for k in range(n):
+        i = n - 1 - k if backwards else k
+        order[place[flat[i]]] = i
+        place[flat[i]] += 1
+    return where, count, order, start
 
 
 @numba.njit(cache=True)
@@ -80,23 +117,6 @@ def _stencil(count, edge, dim):  # type: ignore[no-untyped-def]
     return offsets[:m], half
 
 
-@numba.njit(cache=True)
-def _sorted_by_cell(x, edge, reach):  # type: ignore[no-untyped-def]
-    """Cell of every particle on each axis, counts of cells, particles in the order of cells, where each cell starts."""
-    where, count, head, chain = cells(x, edge, reach)
-    order = np.empty(len(x), np.int64)
-    start = np.zeros(len(head) + 1, np.int64)
-    m = 0
-    for k in range(len(head)):
-        j = head[k]
-        while j >= 0:
-            order[m] = j
-            m += 1
-            j = chain[j]
-        start[k + 1] = m
-    return where, count, order, start
-
-
 @numba.njit(cache=True, error_model="numpy")
 def close_pairs(x, edge, reach):  # type: ignore[no-untyped-def]
     """Pairs closer than `reach`, as two index arrays, the smaller number first; linear in the number of particles.
@@ -105,7 +125,8 @@ def close_pairs(x, edge, reach):  # type: ignore[no-untyped-def]
     loop without branches; only then are the close ones picked out.
     """
     n, dim = x.shape
-    where, count, order, start = _sorted_by_cell(x, edge, reach)
+    where, count, order, start = sort_by_cell(x, edge, 0.0, reach, int((8.0 * n) ** (1.0 / dim)) + 1,
+                                              True)
     offsets, half = _stencil(count, edge, dim)
     s, size, inverse = np.zeros((3, n)), np.zeros(3), np.zeros(3)
     for c in range(dim):

@@ -68,7 +68,7 @@ def _observed_heat(step: StepState, x: np.ndarray, xw: np.ndarray) -> tuple[np.n
     heat -= heat.mean(axis=1, keepdims=True)
     soft = float(middle.gas.softness.mean())
     share = share_unknown(unknown)
-    # `known` is what is told beside what is unknown already
+    # `known` counts beside what is unknown already
     per_step = soft * known / max(1.0 - share * soft * known, 0.5)
     return heat[0], heat[1:], unknown / (1.0 + unknown * per_step * INFORMATION)
 

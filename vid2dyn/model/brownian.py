@@ -19,7 +19,7 @@ from vid2dyn.dynamics.terms.friction import StructuredMobility
 from vid2dyn.dynamics.terms.potentials import HarmonicTrap, PairPotential
 from vid2dyn.dynamics.terms.splines import RadialSpline
 from vid2dyn.model.base import LearnedNumber, Model
-from vid2dyn.rollout.brownian import FrozenBrownian, brownian_paths
+from vid2dyn.rollout.brownian import FrameTiming, FrozenBrownian, brownian_paths
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,8 +225,8 @@ class BrownianModel(Model):
             while done < steps:
                 progress(done, steps, "rollout")
                 count = min(steps - done, 200)
-                paths = brownian_paths(frozen, start, space, dt=units.dt, frames=count + 1,
-                                       exposure=units.exposure or 0.0, generators=[motion])
+                timing = FrameTiming(units.dt, count + 1, units.exposure or 0.0)
+                paths = brownian_paths(frozen, start, space, timing, [motion])
                 out.append((paths.average if observed else paths.instant)[0, :count])
                 start = paths.instant[0, count]
                 done += count

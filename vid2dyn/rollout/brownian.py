@@ -18,6 +18,7 @@ import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -40,11 +41,11 @@ def integrate(dynamics: Dynamics, position: torch.Tensor, *, box: Box, cutoff: f
 
     Order 1/2 strong, 1 weak (Kloeden & Platen 1992, §10.2). Not wrapped into the box.
     """
-    path = [position]
+    positions = [position]
     for _ in range(steps):
-        snapshot = Snapshot.of(path[-1], cutoff, box, index=torch.arange(len(position)))
-        path.append(path[-1] + dynamics.drift(snapshot) * dt + dynamics.noise(snapshot, dt, generator))
-    return torch.stack(path)
+        snapshot = Snapshot.of(positions[-1], cutoff, box, index=torch.arange(len(position)))
+        positions.append(positions[-1] + dynamics.drift(snapshot) * dt + dynamics.noise(snapshot, dt, generator))
+    return torch.stack(positions)
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,26 @@ class FrozenBrownian:
 
 
 @dataclass(frozen=True)
-class Paths:
-    """What `brownian_paths` returns, each (replicas, frames, n, dim) [µm].
+class FrameTiming:
+    """When frames of a rollout are taken.
+
+    Parameters
+    ----------
+    dt, exposure : float
+        Frame interval and shutter time [s].
+    frames, burn : int
+        Frames kept, and thrown away before them.
+    """
+
+    dt: float
+    frames: int
+    exposure: float = 0.0
+    burn: int = 0
+
+
+@dataclass(frozen=True)
+class SamplePaths:
+    """Positions of `brownian_paths`, each (replicas, frames, n, dim) [µm].
 
     `instant`: where particles are at the start of each frame; `average`: their mean over the exposure
     (equal to `instant` if that is zero); `free`: `average` of particles with the same noise and no forces.
@@ -102,21 +121,20 @@ class Paths:
     free: np.ndarray
 
 
-def brownian_paths(frozen: FrozenBrownian, start: np.ndarray, box: Box, *, dt: float, frames: int,
-                   generators: Sequence[np.random.Generator], exposure: float = 0.0, burn: int = 0,
-                   substeps: int | None = None, threads: int = 2) -> Paths:
+def brownian_paths(frozen: FrozenBrownian, start: np.ndarray, box: Box, timing: FrameTiming,
+                   generators: Sequence[np.random.Generator], *, substeps: int | None = None,
+                   threads: int = 2) -> SamplePaths:
     """Run Brownian particles.
 
     Parameters
     ----------
     start : (n, dim) array
         [µm].
-    dt, exposure : float
-        Frame interval and shutter time [s].
-    frames, burn : int
-        Frames kept, and thrown away before them.
+    timing : FrameTiming
     generators : sequence of numpy.random.Generator
         One for each replica (`numpy.random.default_rng(seed).spawn(replicas)`); results do not depend on `threads`.
+    substeps : int, optional
+        Steps a frame; default: `FrozenBrownian.substeps`.
 
     Raises
     ------
@@ -124,15 +142,18 @@ def brownian_paths(frozen: FrozenBrownian, start: np.ndarray, box: Box, *, dt: f
         If positions stop being finite (names the replica and the remedy).
     """
     start = np.ascontiguousarray(start, dtype=float)
+    dt, exposure, frames = timing.dt, timing.exposure, timing.frames
     substeps = substeps or frozen.substeps(dt, exposure)
     edge = np.zeros(start.shape[1]) if box.lengths is None else np.asarray(box.lengths, dtype=float)
     open_steps = 0 if exposure == 0 else max(1, round(exposure / dt * substeps))
     shape = (len(generators), frames, *start.shape)
     out = np.zeros(shape), np.zeros(shape), np.zeros(shape)
 
+    forces = RadialForces(frozen.force, float(frozen.cutoff), float(frozen.stiffness), frozen.centre)
+    steps = StepCounts(dt / substeps, substeps, timing.burn, frames, open_steps)
+
     def run(b: int) -> None:
-        _one(start.copy(), edge, frozen.force, frozen.cutoff, frozen.diffusion, frozen.stiffness, frozen.centre,
-             dt, substeps, burn, frames, open_steps, generators[b], out[0][b], out[1][b], out[2][b])
+        _replica(start.copy(), edge, forces, frozen.diffusion, steps, generators[b], out[0][b], out[1][b], out[2][b])
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(run, range(len(generators))))
@@ -140,12 +161,32 @@ def brownian_paths(frozen: FrozenBrownian, start: np.ndarray, box: Box, *, dt: f
     if broken.size:
         raise ModelError(f"The rollout left the numbers (replica {broken[0]}): forces too stiff for {substeps} steps a "
                          "frame. Ask for more substeps.")
-    return Paths(*out)
+    return SamplePaths(*out)
+
+
+class RadialForces(NamedTuple):
+    """What acts on the particles, as the loop reads it: `FrozenBrownian` without its diffusion."""
+
+    force: np.ndarray
+    cutoff: float
+    stiffness: float
+    centre: np.ndarray
+
+
+class StepCounts(NamedTuple):
+    """Length of a step [s], steps a frame, frames thrown away and kept, steps of a frame with the shutter open."""
+
+    step: float
+    substeps: int
+    burn: int
+    frames: int
+    open_steps: int
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _forces(x, first, second, edge, force, cutoff, stiffness, centre, e, f):  # type: ignore[no-untyped-def]
+def _forces(x, first, second, edge, forces, e, f):  # type: ignore[no-untyped-def]
     """f = force on every particle [kT/µm] from listed pairs and traps; e is scratch."""
+    force, cutoff, stiffness, centre = forces
     n, dim = x.shape
     for i in range(n):
         for c in range(dim):
@@ -184,11 +225,11 @@ def _forces(x, first, second, edge, force, cutoff, stiffness, centre, e, f):  # 
 
 
 @numba.njit(cache=True, nogil=True)
-def _one(x, edge, force, cutoff, diffusion, stiffness, centre, dt, substeps, burn, frames, open_steps, rng,
-         instant, average, free):  # type: ignore[no-untyped-def]
+def _replica(x, edge, forces, diffusion, steps, rng, instant, average, free):  # type: ignore[no-untyped-def]
     """One replica; writes into the three output arrays."""
     n, dim = x.shape
-    h = dt / substeps
+    h, substeps, burn, frames, open_steps = steps
+    cutoff = forces.cutoff
     kick = math.sqrt(2.0 * diffusion * h)
     skin = min(0.3 * cutoff, 0.5) + 12.0 * kick
     e, f, g = np.zeros(dim), np.zeros((n, dim)), np.zeros((n, dim))
@@ -219,14 +260,14 @@ def _one(x, edge, force, cutoff, diffusion, stiffness, centre, dt, substeps, bur
                 first, second = close_pairs(x, edge, cutoff + skin)
                 listed[:] = x
                 fresh = False
-        _forces(x, first, second, edge, force, cutoff, stiffness, centre, e, f)
+        _forces(x, first, second, edge, forces, e, f)
         for i in range(n):
             for c in range(dim):
                 push = kick * rng.standard_normal()
                 unforced[i, c] += push
                 x[i, c] += push
                 trial[i, c] = x[i, c] + diffusion * h * f[i, c]
-        _forces(trial, first, second, edge, force, cutoff, stiffness, centre, e, g)
+        _forces(trial, first, second, edge, forces, e, g)
         for i in range(n):
             for c in range(dim):
                 x[i, c] += 0.5 * diffusion * h * (f[i, c] + g[i, c])

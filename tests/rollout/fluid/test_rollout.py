@@ -156,8 +156,7 @@ def test_bad_input_is_refused_at_the_door() -> None:
     with pytest.raises(ConfigError, match="mode 0"):
         one_step(start, force=(Wave((1.0, 0.0), (0.0, 0.0)),))
     with pytest.raises(ConfigError, match="Held: rows has shape"):
-        fluid_paths(ideal_gas(), start, FluidRollout(dt=1e-3), steps=1,
-                    held=Held(np.zeros(3, bool), lambda t: (start.position, start.velocity)))
+        one_step(start, held=Held(np.zeros(3, bool), lambda t: (start.position, start.velocity)))
     with pytest.raises(ConfigError, match="seed"):
         next(fluid_frames(ideal_gas(), start, FluidRollout(dt=1e-3), steps=1, seed=-1))
 

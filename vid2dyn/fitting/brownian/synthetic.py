@@ -16,7 +16,7 @@ from vid2dyn.data.box import Box, Periodic
 from vid2dyn.dynamics.terms.potentials import HarmonicTrap, PairPotential
 from vid2dyn.fitting.brownian.design import Field
 from vid2dyn.fitting.brownian.recording import Recording
-from vid2dyn.rollout.brownian import FrozenBrownian, brownian_paths
+from vid2dyn.rollout.brownian import FrameTiming, FrozenBrownian, brownian_paths
 
 BURN = 40
 """Frames a simulated film runs before it counts, to forget the noise in its starting positions."""
@@ -96,8 +96,8 @@ class Studio:
         n, dim = self.start.shape
         frozen = FrozenBrownian.freeze(p.diffusion, p.pair, p.trap, n, dim)
         motion, camera = np.random.default_rng(self.seed).spawn(2)
-        paths = brownian_paths(frozen, self.start, self.box, dt=data.dt, frames=self.frames, exposure=data.exposure,
-                               burn=self.burn, generators=motion.spawn(replicas),
+        paths = brownian_paths(frozen, self.start, self.box,
+                               FrameTiming(data.dt, self.frames, data.exposure, self.burn), motion.spawn(replicas),
                                substeps=frozen.substeps(data.dt, data.exposure, limit=32))
         blurred = 2 * p.diffusion * data.dt * data.blur
         for b, rng in enumerate(camera.spawn(replicas)):

@@ -1,4 +1,4 @@
-"""The compiled fluid as one object: its arrays, its neighbour list, one step. Drives the kernels of `_fluid_*`.
+"""The compiled fluid as one object: its arrays, its neighbour list, one step. Drives the kernels of this room.
 
 One step from t to t + dt:
 
@@ -11,19 +11,19 @@ Because sums follow the ids and pairs beyond the cutoff add exact zeros, the mom
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit, prange
 
-from vid2dyn.data.box import Box, LeesEdwards
+from vid2dyn.data.box import LeesEdwards
 from vid2dyn.dynamics.fluid.frozen import FrozenFluid
 from vid2dyn.rollout.fluid import exact, pairs, stops
 from vid2dyn.rollout.fluid import friction as dissipation
-from vid2dyn.rollout.fluid.lists import Pairs, as_space, neighbour_pairs, sort_by_cell
-from vid2dyn.rollout.fluid.tables import eos_table, radial_table
-
-Path = Callable[[float], tuple[np.ndarray, np.ndarray]]
+from vid2dyn.rollout.fluid.lists import JUMP, Pairs, as_space, neighbour_pairs, sort_by_cell
+from vid2dyn.rollout.fluid.state import FluidFrame, FluidRollout
+from vid2dyn.rollout.fluid.tables import tables_of
 
 
 @njit(cache=True, error_model="numpy")
@@ -50,35 +50,115 @@ def _body_force(x, amplitude, wave, phase, out):  # type: ignore[no-untyped-def]
                 out[i, c] += amplitude[m, c] * s
 
 
+class Scratch(NamedTuple):
+    """Arrays of the particles that a step overwrites: vectors (n, 3), then numbers (n,) and (4, n, 1)."""
+
+    body: np.ndarray
+    mean: np.ndarray
+    residual: np.ndarray
+    direction: np.ndarray
+    image: np.ndarray
+    relax: np.ndarray
+    columns: np.ndarray
+
+    @classmethod
+    def of(cls, n: int) -> Scratch:
+        """For n particles."""
+        body, mean, residual, direction, image = (np.zeros((n, 3)) for _ in range(5))
+        return cls(body, mean, residual, direction, image, np.empty(n), np.empty((4, n, 1)))
+
+
+@dataclass(frozen=True)
+class PairArrays:
+    """Arrays of the pairs, as long as the neighbour list; `scratch` (pairs, 3), `work` (pairs,)."""
+
+    geometry: pairs.Geometry
+    exchange: pairs.Exchange
+    secants: exact.Secants
+    scratch: np.ndarray
+    work: np.ndarray
+
+
+class PairStorage:
+    """Room for the arrays of the pairs, kept as long as it is large enough.
+
+    Parameters
+    ----------
+    exact_energy : bool
+        Whether the arrays of the exact step are needed.
+    """
+
+    def __init__(self, exact_energy: bool) -> None:
+        self.exact_energy = exact_energy
+        self.vectors, self.numbers, self.frictions = self._allocate(0)
+
+    def _allocate(self, capacity: int) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
+        vectors, numbers = (6 if self.exact_energy else 4), (7 if self.exact_energy else 6)
+        return ([np.empty((capacity, 3)) for _ in range(vectors)], [np.empty(capacity) for _ in range(numbers)],
+                np.empty((capacity, 2)))
+
+    def arrays(self, count: int) -> PairArrays:
+        """Arrays of `count` pairs; those given out before are no longer valid."""
+        if count > len(self.frictions):
+            self.vectors, self.numbers, self.frictions = self._allocate(count + count // 8)
+        e, radial, impulse, scratch, *exact_vectors = (a[:count] for a in self.vectors)
+        value, slope, turns, conduction, heat, work, *exact_numbers = (a[:count] for a in self.numbers)
+        before, middle = exact_vectors or (np.empty((0, 3)), np.empty((0, 3)))
+        (chord,) = exact_numbers or (np.empty(0),)
+        return PairArrays(pairs.Geometry(e, value, slope, radial, turns),
+                          pairs.Exchange(self.frictions[:count], impulse, conduction, heat),
+                          exact.Secants(before, middle, chord, work), scratch, work)
+
+
+@dataclass(frozen=True)
+class NeighbourList:
+    """Pairs up to cutoff + skin of the positions `listed` (n, 3) at `time`."""
+
+    pairs: Pairs
+    listed: np.ndarray
+    skin: float
+    time: float
+
+
 class Engine:
     """Arrays and one step of a frozen fluid; see `vid2dyn.rollout.fluid.paths` for the arguments, all checked there.
 
     Particles are kept in the order of their cells; `ids` says who is who. Positions are (n, 3), never wrapped.
+
+    Parameters
+    ----------
+    frozen : FrozenFluid
+    start : FluidFrame
+    settings : FluidRollout
+    seed : int
+        Of the noise.
     """
 
-    def __init__(self, frozen: FrozenFluid, box: Box, position: np.ndarray, velocity: np.ndarray, entropy: np.ndarray,
-                 ids: np.ndarray, *, dt: float, exact_energy: bool, tolerance: float, kB: float, seed: int, step: int,
-                 bath: tuple[float, float], modes: tuple[np.ndarray, np.ndarray, np.ndarray],
-                 held: np.ndarray | None = None, path: Path | None = None) -> None:
-        n, dim = position.shape
-        self.frozen, self.box, self.dt, self.dim, self.exact_energy = frozen, box, dt, dim, exact_energy
-        self.tolerance, self.kB, self.seed, self.step_number = tolerance, kB, seed, step
-        self.bath, self.modes = bath, modes
-        self.table, (self.nodes, self.grid) = radial_table(frozen), eos_table(frozen)
-        self.powers = np.array([frozen.temperature_power, frozen.volume_power])
+    def __init__(self, frozen: FrozenFluid, start: FluidFrame, settings: FluidRollout, seed: int) -> None:
+        n, dim = start.position.shape
+        self.frozen, self.box, self.settings, self.dim, self.seed = frozen, start.box, settings, dim, seed
+        self.dt, self.exact_energy = settings.dt, settings.conservative == "exact"
+        self.kB = frozen.kB if settings.noise else 0.0
+        self.step_number = start.step
+        self.waves = _waves_of(settings, dim)
+        self.tables = tables_of(frozen)
+        self.law = pairs.FrictionLaw(frozen.temperature_power, frozen.volume_power, dim)
+        self.conducts = bool((frozen.heat != 0.0).any())
         self.x, self.v = np.zeros((n, 3)), np.zeros((n, 3))
-        self.x[:, :dim], self.v[:, :dim] = position, velocity
-        self.row = np.arange(n)
-        self.free, self.path = np.ones(n) if held is None else 1.0 - held, path
-        self.S, self.ids = np.array(entropy, dtype=float), np.array(ids, dtype=np.int64)
-        self.shear_rate = box.shear_rate if isinstance(box, LeesEdwards) else 0.0
-        self.strain = box.strain if isinstance(box, LeesEdwards) else 0.0
-        self.density, self.U, self.T, self.softness, self.push = (np.empty(n) for _ in range(5))
-        self.relax, self.new_density, self.change = (np.empty(n) for _ in range(3))
-        self.body, self.mean, self.residual, self.direction, self.image = (np.zeros((n, 3)) for _ in range(5))
-        self.columns, self.conducts = np.empty((4, n, 1)), bool((frozen.heat != 0.0).any())
+        self.x[:, :dim], self.v[:, :dim] = start.position, start.velocity
+        self.row, self.ids = np.arange(n), np.array(start.ids, dtype=np.int64)
+        self.held = settings.held
+        self.free = np.ones(n) if self.held is None else 1.0 - np.asarray(self.held.rows, dtype=float)
+        self.state = pairs.ParticleState(np.empty(n), np.array(start.entropy, dtype=float),
+                                          *(np.empty(n) for _ in range(4)))
+        self.shear_rate = start.box.shear_rate if isinstance(start.box, LeesEdwards) else 0.0
+        self.strain = start.box.strain if isinstance(start.box, LeesEdwards) else 0.0
+        self.scratch, self.storage = Scratch.of(n), PairStorage(self.exact_energy)
         self.iterations = self.solver_iterations = self.renewals = 0
-        self.relist()
+        self.near = self._renewed()
+        self.on_pairs = self.storage.arrays(len(self.near.pairs.first))
+        self._update_geometry()
+        self._evaluate_state()
 
     @property
     def space(self) -> np.ndarray:
@@ -87,12 +167,23 @@ class Engine:
             return as_space(self.box.lengths, self.strain * self.box.lengths[0], self.box.velocity_jump)
         return as_space(self.box.lengths)
 
+    @property
+    def moment(self) -> stops.Moment:
+        """For messages."""
+        return stops.Moment(self.step_number, self.dt, self.ids)
+
     # ---------------------------------------------------------------- neighbours
 
-    def relist(self) -> None:
+    def renew_list(self) -> None:
         """A new neighbour list at the present positions, particles sorted anew, everything at them computed."""
+        self.near = self._renewed()
+        self.on_pairs = self.storage.arrays(len(self.near.pairs.first))
+        self._update_geometry()
+        self._evaluate_state()
+
+    def _renewed(self) -> NeighbourList:
+        """Particles in the order of their cells, and the list of their pairs."""
         space, cutoff = self.space, self.frozen.cutoff
-        self.listed, self.since = self.x, 0.0
         _, speed = _spread(self.x, self.x, self.v, self.shear_rate, 0.0)
         path = self.dt * (speed + 0.5 * abs(self.shear_rate) * cutoff)
         widest = cutoff
@@ -100,64 +191,57 @@ class Engine:
             # beyond half the box the nearest image of a sheared pair is not the one that `separation` finds
             widest = 0.5 * min(self.box.lengths) - cutoff
         if not 4.5 * path < widest:
-            stops.too_fast(self, path)
+            self._stop_too_fast()
         # about a dozen steps a list: longer lists cost more than they save
-        self.skin = float(np.clip(24.0 * path, 0.05 * cutoff, 0.4 * cutoff))
-        self.skin = min(max(self.skin, 4.5 * path), widest)
-        order, cells, start, count = sort_by_cell(self.x, space, cutoff + self.skin)
-        for name in ("x", "v", "S", "ids", "row", "free"):
-            setattr(self, name, np.ascontiguousarray(getattr(self, name)[order]))
-        self.listed = self.x.copy()
-        self.lists: Pairs = neighbour_pairs(self.x, self.ids, space, cutoff + self.skin, cells[order], start, count)
-        self._room(len(self.lists[1]))
+        skin = float(np.clip(24.0 * path, 0.05 * cutoff, 0.4 * cutoff))
+        skin = min(max(skin, 4.5 * path), widest)
+        order, cells, start, count = sort_by_cell(self.x, space, cutoff + skin)
+        self.x, self.v, self.ids, self.row, self.free = (
+            np.ascontiguousarray(a[order]) for a in (self.x, self.v, self.ids, self.row, self.free))
+        self.state = self.state._replace(S=np.ascontiguousarray(self.state.S[order]))
         self.renewals += 1
-        self._look()
-        self._feel()
+        return NeighbourList(neighbour_pairs(self.x, self.ids, space, cutoff + skin, cells[order], start, count),
+                             self.x.copy(), skin, 0.0)
 
-    def _room(self, wanted: int) -> None:
-        """Arrays of the pairs, kept as long as they are large enough."""
-        if wanted > getattr(self, "capacity", -1):
-            self.capacity = capacity = wanted + wanted // 8
-            vectors, numbers = (6 if self.exact_energy else 4), (7 if self.exact_energy else 6)
-            self.vectors = [np.empty((capacity, 3)) for _ in range(vectors)]
-            self.numbers = [np.empty(capacity) for _ in range(numbers)]
-            self.frictions = np.empty((capacity, 2))
-        self.e, self.radial, self.impulse, self.scratch, *exact_vectors = (a[:wanted] for a in self.vectors)
-        self.value, self.slope, self.turns, self.conduction, self.heat, self.work, *chord = (
-            a[:wanted] for a in self.numbers)
-        self.friction = self.frictions[:wanted]
-        if self.exact_energy:
-            self.before, self.middle, self.chord = *exact_vectors, *chord
-
-    def _look(self) -> None:
+    def _update_geometry(self) -> None:
         """Geometry and densities at the present positions."""
-        pairs.geometry(self.x, self.space, self.lists, self.table, self.frozen.cutoff, self.e, self.value, self.slope,
-                       self.radial, self.turns)
-        pairs.densities(self.lists, self.value, self.table[0, 0], self.density)
+        geometry = self.on_pairs.geometry
+        pairs.update_geometry(self.x, self.space, self.near.pairs, self.tables, *geometry)
+        pairs.densities(self.near.pairs, geometry.value, self.tables.radial[0, 0], self.state.density)
 
-    def _feel(self) -> None:
+    def _evaluate_state(self) -> None:
         """Equation of state at the present densities and entropies; stops where a state has left the table."""
-        pairs.equation_of_state(self.nodes, self.grid, self.density, self.S, self.U, self.T, self.softness, self.push)
-        broken = pairs.first_broken(self.push)
+        pairs.equation_of_state(self.tables, *self.state)
+        broken = pairs.first_broken(self.state.push)
         if broken >= 0:
-            stops.left_the_table(self, broken)
+            same = np.flatnonzero(np.isnan(self.on_pairs.geometry.value))
+            if same.size:
+                stops.coincide(self.moment, self.near.pairs.first[same[0]], self.near.pairs.second[same[0]])
+            stops.left_the_table(self.moment, broken, self.state, self.frozen)
+
+    def _stop_too_fast(self) -> None:
+        flow = self.v.copy()
+        flow[:, 1] -= self.shear_rate * self.x[:, 0]
+        stops.too_fast(self.moment, np.linalg.norm(flow, axis=1), self.frozen.cutoff)
 
     def _check_list(self) -> None:
         """Stops if a particle moved so far in this step that the list may miss a neighbour."""
-        moved, _ = _spread(self.x, self.listed, self.v, self.shear_rate, self.since)
-        sheared = 0.5 * abs(self.shear_rate) * self.since * (self.frozen.cutoff + self.skin)
-        if not moved + sheared <= 0.5 * self.skin:
-            stops.too_fast(self, moved)
+        near = self.near
+        moved, _ = _spread(self.x, near.listed, self.v, self.shear_rate, near.time)
+        sheared = 0.5 * abs(self.shear_rate) * near.time * (self.frozen.cutoff + near.skin)
+        if not moved + sheared <= 0.5 * near.skin:
+            self._stop_too_fast()
 
     # ---------------------------------------------------------------- one step
 
     def step(self) -> None:
         """From t to t + dt."""
         self.step_number += 1
-        moved, speed = _spread(self.x, self.listed, self.v, self.shear_rate, self.since)
-        sheared = 0.5 * abs(self.shear_rate) * (self.since + self.dt) * (self.frozen.cutoff + self.skin)
-        if not moved + sheared + 2.0 * self.dt * speed < 0.5 * self.skin:
-            self.relist()
+        near = self.near
+        moved, speed = _spread(self.x, near.listed, self.v, self.shear_rate, near.time)
+        sheared = 0.5 * abs(self.shear_rate) * (near.time + self.dt) * (self.frozen.cutoff + near.skin)
+        if not moved + sheared + 2.0 * self.dt * speed < 0.5 * near.skin:
+            self.renew_list()
         if self.exact_energy:
             self._move_exactly()
         else:
@@ -166,108 +250,122 @@ class Engine:
         self._dissipate()
 
     def _verlet(self) -> None:
-        half = 0.5 * self.dt / self.frozen.mass
-        self._push()
-        pairs.kick(self.lists, self.e, self.slope, self.push, self.body, half, self.v)
+        self._update_body_force(self.x)
+        self._kick(self.v)
         exact.drift(self.x, self.v, self.dt, self.x)
         target = self._target()
         if target is not None:
             self.x[self.free == 0] = target[0]
         self._arrive()
-        self._push()
-        pairs.kick(self.lists, self.e, self.slope, self.push, self.body, half, self.v)
+        self._update_body_force(self.x)
+        self._kick(self.v)
         if target is not None:
             self.v[self.free == 0] = target[1]
 
+    def _kick(self, v: np.ndarray) -> None:
+        """Half a step of the forces, on velocities v."""
+        pairs.kick(self.near.pairs, self.on_pairs.geometry, self.state.push, self.scratch.body,
+                   0.5 * self.dt / self.frozen.mass, v)
+
     def _move_exactly(self) -> None:
-        exact.stretch(self.x, self.space, self.lists, self.before)
-        self.mean[:] = self.v
-        half = 0.5 * self.dt / self.frozen.mass
-        self._push()
-        pairs.kick(self.lists, self.e, self.slope, self.push, self.body, half, self.mean)
-        exact.drift(self.x, self.v, 0.5 * self.dt, self.image)
-        self._push(self.image)
+        secants, mean, image = self.on_pairs.secants, self.scratch.mean, self.scratch.image
+        exact.stretch(self.x, self.space, self.near.pairs, secants.before)
+        mean[:] = self.v
+        self._update_body_force(self.x)
+        self._kick(mean)
+        exact.drift(self.x, self.v, 0.5 * self.dt, image)
+        self._update_body_force(image)
         held, target = self.free == 0, self._target()
         if target is not None:
-            self.mean[held] = (target[0] - self.x[held]) / self.dt
+            mean[held] = (target[0] - self.x[held]) / self.dt
         self.strain += self.shear_rate * self.dt
-        count = exact.exact_move(
-            self.x, self.v, self.mean, self.before, self.space, self.lists, self.table, self.frozen.cutoff, self.nodes,
-            self.grid, self.S, self.density, self.U, self.push, self.body, self.free, half, self.dt,
-            (self.image, self.new_density, self.change, self.middle, self.chord, self.work))
+        motion = exact.Motion(self.x, self.v, mean, self.scratch.body, self.free)
+        count, change = exact.exact_move(motion, self.state, secants, self.near.pairs, self.space, self.tables, self.dt,
+                                         self.frozen.mass)
         self.strain -= self.shear_rate * self.dt
         if count < 0:
-            stops.did_not_settle(self, "The exact conservative step", self.change)
+            stops.did_not_settle(self.moment, "The exact conservative step", change)
         self.iterations += count
-        exact.drift(self.x, self.mean, self.dt, self.x)
+        exact.drift(self.x, mean, self.dt, self.x)
         self.v *= -1.0
-        dissipation.add_to(self.v, self.mean, 2.0)
+        dissipation.add_to(self.v, mean, 2.0)
         if target is not None:
             self.v[held] = target[1]
         self._arrive()
 
     def _target(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Positions and velocities (held, 3) at the end of this step of the particles moved by hand."""
-        if self.path is None:
+        if self.held is None:
             return None
         held = self.row[self.free == 0]
         found = np.zeros((2, len(held), 3))
-        for out, given in zip(found, self.path(self.step_number * self.dt)):
+        for out, given in zip(found, self.held.path(self.step_number * self.dt)):
             out[:, :self.dim] = np.asarray(given, dtype=float)[held]
         return found[0], found[1]
 
     def _arrive(self) -> None:
         """The box and everything that depends on positions, after these have moved."""
         self.strain += self.shear_rate * self.dt
-        self.since += self.dt
-        self._look()
-        self._feel()
+        self.near = replace(self.near, time=self.near.time + self.dt)
+        self._update_geometry()
+        self._evaluate_state()
 
-    def _push(self, at: np.ndarray | None = None) -> None:
-        """Body force at the present positions, or at others."""
-        if len(self.modes[2]):
-            _body_force(self.x if at is None else at, *self.modes, self.body)
+    def _update_body_force(self, at: np.ndarray) -> None:
+        """Body force at positions (n, 3)."""
+        if len(self.waves[2]):
+            _body_force(at, *self.waves, self.scratch.body)
 
     def _dissipate(self) -> None:
-        mass, jump, lists = self.frozen.mass, self.space[7], self.lists
-        pairs.friction_and_noise(lists, self.e, self.radial, self.ids, self.density, self.T, self.softness, self.powers,
-                                 self.dim, self.dt, self.kB, self.seed, self.step_number, self.friction, self.impulse,
-                                 self.conduction, self.heat)
+        mass, jump, lists, geometry = self.frozen.mass, self.space[JUMP], self.near.pairs, self.on_pairs.geometry
+        exchange, on_pairs, work = self.on_pairs.exchange, self.on_pairs.scratch, self.on_pairs.work
+        residual, change, impulse = self.scratch.residual, self.scratch.mean, self.on_pairs.exchange.impulse
+        noise = pairs.StepNoise(self.dt, self.kB, self.seed, self.step_number)
+        pairs.friction_and_noise(lists, geometry, self.state, self.ids, self.law, noise, *exchange)
         # the change of velocity, not the velocity, is solved for: a common motion costs no digits
-        pairs.rub(lists, self.e, self.friction, self.v, self.turns, jump, self.scratch)
-        dissipation.subtract(self.impulse, self.scratch, self.scratch)
-        pairs.gather(lists, self.scratch, self.free, self.residual)
-        count = dissipation.solve(lists, self.e, self.friction, self.free, mass, self.tolerance, self.residual,
-                                  self.mean, self.direction, self.image)
+        pairs.apply_friction(lists, geometry, exchange.friction, self.v, jump, on_pairs)
+        dissipation.subtract(impulse, on_pairs, on_pairs)
+        pairs.gather(lists, on_pairs, self.free, residual)
+        count = dissipation.solve(lists, geometry.e, exchange.friction, self.free, mass, self.settings.tolerance,
+                                  residual, change, self.scratch.direction, self.scratch.image)
         if count < 0:
-            stops.did_not_settle(self, "The friction of the step", np.abs(self.residual).max(axis=1))
+            stops.did_not_settle(self.moment, "The friction of the step", np.abs(residual).max(axis=1))
         self.solver_iterations += count
-        dissipation.add_to(self.mean, self.v, 1.0)
-        pairs.rub(lists, self.e, self.friction, self.mean, self.turns, jump, self.scratch)
-        dissipation.subtract(self.impulse, self.scratch, self.impulse)
-        pairs.gather(lists, self.impulse, self.free, self.residual)
-        dissipation.add_to(self.v, self.residual, 0.5 / mass)            # now the mean of before and after
-        dissipation.pair_work(lists, self.impulse, self.v, self.turns, jump, self.work)
-        dissipation.add_to(self.v, self.residual, 0.5 / mass)
-        self._warm()
-        if self.bath[0] > 0.0:
-            keep = np.exp(-self.bath[0] * self.dt / mass)
-            kick = np.sqrt(self.kB * self.bath[1] / mass * (1.0 - keep * keep))
-            dissipation.bath(self.v, self.ids, self.free, self.dim, keep, kick, self.seed, self.step_number)
+        dissipation.add_to(change, self.v, 1.0)
+        pairs.apply_friction(lists, geometry, exchange.friction, change, jump, on_pairs)
+        dissipation.subtract(impulse, on_pairs, impulse)
+        pairs.gather(lists, impulse, self.free, residual)
+        dissipation.add_to(self.v, residual, 0.5 / mass)            # now the mean of before and after
+        dissipation.pair_work(lists, geometry, impulse, self.v, jump, work)
+        dissipation.add_to(self.v, residual, 0.5 / mass)
+        self._take_heat()
+        drag, temperature = self.settings.bath_friction, self.settings.bath_temperature
+        if drag > 0.0:
+            keep = np.exp(-drag * self.dt / mass)
+            kick = np.sqrt(self.kB * temperature / mass * (1.0 - keep * keep))
+            dissipation.bath(self.v, self.ids, self.free, self.dim, keep, kick, noise)
 
-    def _warm(self) -> None:
+    def _take_heat(self) -> None:
         """Heat of friction and conduction into the particles."""
+        lists, state, exchange, columns = self.near.pairs, self.state, self.on_pairs.exchange, self.scratch.columns
         if self.conducts:
-            dissipation.relaxation(self.lists, self.conduction, self.T, self.softness, self.relax)
-            dissipation.heat_flows(self.lists, self.conduction, self.T, self.softness, self.relax,
-                                   self.frozen.temperature_power, self.kB, self.heat)
-            count = dissipation.conduct(self.lists, self.conduction, self.heat, self.softness * self.free,
-                                        self.tolerance, self.columns)
+            dissipation.relaxation(lists, exchange.conduction, state.T, state.softness, self.scratch.relax)
+            dissipation.heat_flows(lists, exchange.conduction, state.T, state.softness, self.scratch.relax,
+                                   self.frozen.temperature_power, self.kB, exchange.heat)
+            count = dissipation.conduct(lists, exchange.conduction, exchange.heat, state.softness * self.free,
+                                        self.settings.tolerance, columns)
             if count < 0:
-                stops.did_not_settle(self, "The conduction of the step", self.columns[0][:, 0])
-        dissipation.take_heat(self.lists, self.work, self.heat, self.free, self.nodes, self.grid, self.density, self.U,
-                              self.S)
-        broken = pairs.first_broken(self.S)
+                stops.did_not_settle(self.moment, "The conduction of the step", columns[0][:, 0])
+        dissipation.take_heat(lists, self.tables, self.on_pairs.work, exchange.heat, self.free, state.density, state.U,
+                              state.S)
+        broken = pairs.first_broken(state.S)
         if broken >= 0:
-            stops.no_entropy(self, broken)
-        self._feel()
+            stops.no_entropy(self.moment, broken, state, self.frozen)
+        self._evaluate_state()
+
+
+def _waves_of(settings: FluidRollout, dim: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Amplitudes and wave vectors (modes, 3), phases (modes,) of the body force."""
+    amplitude, wave = np.zeros((len(settings.force), 3)), np.zeros((len(settings.force), 3))
+    for k, mode in enumerate(settings.force):
+        amplitude[k, :dim], wave[k, :dim] = mode.amplitude, mode.wave
+    return amplitude, wave, np.array([mode.phase for mode in settings.force], dtype=float)

@@ -11,13 +11,14 @@ as well (Gonzalez, J. Nonlinear Sci. 6, 449, 1996, §4). Solved by fixed-point i
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit, prange
 
-from vid2dyn.rollout.fluid.lists import separation
-from vid2dyn.rollout.fluid.pairs import densities
-from vid2dyn.rollout.fluid.tables import cubic, cubic_slope, inside, internal_energy, thermodynamics
+from vid2dyn.rollout.fluid.lists import Pairs, separation
+from vid2dyn.rollout.fluid.pairs import ParticleState, densities
+from vid2dyn.rollout.fluid.tables import Tables, cubic, cubic_slope, inside, internal_energy, thermodynamics
 
 NEAR = 1e-4
 """Relative change below which a quotient of differences becomes the mean of the derivative by Gauss' rule of two points
@@ -27,10 +28,30 @@ _ROUNDING = 1e-13
 """Changes of velocity below this many cutoffs a step are rounding: at rest there is no speed to compare with."""
 
 
+class Motion(NamedTuple):
+    """Of every particle: position and velocity at the start, mean velocity of the step, body force (n, 3) each; free
+    (n,) is 1, or 0 for a particle moved by hand."""
+
+    x: np.ndarray
+    v: np.ndarray
+    mean: np.ndarray
+    body: np.ndarray
+    free: np.ndarray
+
+
+class Secants(NamedTuple):
+    """Of every pair: vectors r at the start and r + r' (pairs, 3), w̄ and W(r') (pairs,)."""
+
+    before: np.ndarray
+    middle: np.ndarray
+    chord: np.ndarray
+    value: np.ndarray
+
+
 @njit(cache=True, parallel=True, error_model="numpy")
 def stretch(x, space, lists, out):  # type: ignore[no-untyped-def]
     """out (pairs, 3) = vectors from the second to the first particle, nearest images."""
-    _, first, second, _, _ = lists
+    first, second = lists.first, lists.second
     for p in prange(len(first)):
         out[p, 0], out[p, 1], out[p, 2], _ = separation(x, first[p], second[p], space)
 
@@ -46,9 +67,10 @@ def _kernel(table, r, cutoff):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
-def _secants(x, space, lists, before, table, cutoff, middle, chord, value):  # type: ignore[no-untyped-def]
-    """middle = r + r', chord = w̄ and value = W(r') of every pair, from the vectors r before and positions x after."""
-    _, first, second, _, _ = lists
+def _secants(x, space, lists, tables, before, middle, chord, value):  # type: ignore[no-untyped-def]
+    """`Secants` of every pair, from the vectors r before and positions x after."""
+    table, cutoff = tables.radial, tables.cutoff
+    first, second = lists.first, lists.second
     for p in prange(len(first)):
         dx, dy, dz, _ = separation(x, first[p], second[p], space)
         bx, by, bz = before[p, 0], before[p, 1], before[p, 2]
@@ -69,8 +91,10 @@ def _secants(x, space, lists, before, table, cutoff, middle, chord, value):  # t
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
-def _energy_secants(nodes, grid, S, density, after, U, push):  # type: ignore[no-untyped-def]
+def _energy_secants(tables, state, after, push):  # type: ignore[no-untyped-def]
     """push = ϖ = ΔU/Δd of every particle, from density and U before and density after; NaN outside the table."""
+    nodes, grid = tables.nodes, tables.grid
+    density, S, U = state.density, state.S, state.U
     for i in prange(len(S)):
         d, new = density[i], after[i]
         x = -math.log(new)
@@ -85,9 +109,11 @@ def _energy_secants(nodes, grid, S, density, after, U, push):  # type: ignore[no
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
-def _mean_velocity(lists, middle, chord, push, body, half, free, v, mean, moved):  # type: ignore[no-untyped-def]
+def _mean_velocity(lists, secants, push, motion, half, mean, moved):  # type: ignore[no-untyped-def]
     """mean = v + half [body + F̄] of free particles, half = dt/2m; moved_i = largest change of a component."""
-    row, first, second, arrive, incoming = lists
+    middle, chord = secants.middle, secants.chord
+    v, body, free = motion.v, motion.body, motion.free
+    row, first, second, arrive, incoming = lists.row, lists.first, lists.second, lists.arrive, lists.incoming
     for i in prange(len(v)):
         fx, fy, fz, mine = body[i, 0], body[i, 1], body[i, 2], push[i]
         if free[i] == 0.0:
@@ -113,28 +139,26 @@ def drift(x, v, dt, out):  # type: ignore[no-untyped-def]
             out[i, c] = x[i, c] + dt * v[i, c]
 
 
-def exact_move(x: np.ndarray, v: np.ndarray, mean: np.ndarray, before: np.ndarray, space: np.ndarray, lists: tuple,
-               table: np.ndarray, cutoff: float, nodes: np.ndarray, grid: np.ndarray, S: np.ndarray,
-               density: np.ndarray, U: np.ndarray, push: np.ndarray, body: np.ndarray, free: np.ndarray, half: float,
-               dt: float, scratch: tuple[np.ndarray, ...]) -> int:
-    """Solve for `mean` = v̄, which starts as a guess; returns the number of iterations, -1 if it does not settle.
+def exact_move(motion: Motion, state: ParticleState, secants: Secants, lists: Pairs, space: np.ndarray, tables: Tables,
+               dt: float, mass: float) -> tuple[int, np.ndarray]:
+    """Solve for `motion.mean` = v̄, which starts as a guess; (number of iterations or -1, last changes of v̄ (n,)).
 
-    `before` are the pair vectors, density, U and push = P/d² the state at the start, `space` the box at the end of the
-    step; `push` is overwritten. scratch: x' (n, 3), density' and change (n,), r + r' (pairs, 3), w̄ and W' (pairs,).
+    `secants.before` are the pair vectors and `state` what holds at the start, `space` the box at the end of the step;
+    `state.push` is overwritten.
     """
-    after, new_density, change, middle, chord, value = scratch
-    last = np.inf
+    half, last = 0.5 * dt / mass, np.inf
+    after, density, change = np.empty_like(motion.x), np.empty_like(state.density), np.empty_like(state.density)
     for iteration in range(1, 61):
-        drift(x, mean, dt, after)
-        _secants(after, space, lists, before, table, cutoff, middle, chord, value)
-        densities(lists, value, table[0, 0], new_density)
-        _energy_secants(nodes, grid, S, density, new_density, U, push)
-        _mean_velocity(lists, middle, chord, push, body, half, free, v, mean, change)
-        moved, scale = change.max(), np.abs(mean).max()
+        drift(motion.x, motion.mean, dt, after)
+        _secants(after, space, lists, tables, *secants)
+        densities(lists, secants.value, tables.radial[0, 0], density)
+        _energy_secants(tables, state, density, state.push)
+        _mean_velocity(lists, secants, state.push, motion, half, motion.mean, change)
+        moved, scale = change.max(), np.abs(motion.mean).max()
         if not np.isfinite(moved):
-            return -1
+            return -1, change
         # converged, or as far as rounding lets it: quotients of small differences keep a last digit restless
-        if moved <= 1e-14 * scale or (moved <= 1e-11 * scale + _ROUNDING * cutoff / dt and moved >= 0.3 * last):
-            return iteration
+        if moved <= 1e-14 * scale or (moved <= 1e-11 * scale + _ROUNDING * tables.cutoff / dt and moved >= 0.3 * last):
+            return iteration, change
         last = moved
-    return -1
+    return -1, change

@@ -3,38 +3,70 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from vid2dyn.dynamics.fluid.frozen import FrozenFluid
 
 
-def ideal_gas(dim: int = 3, *, cutoff: float = 0.2, mass: float = 1.0, heat_capacity: float = 30.0,
-              atoms: float = 20.0, volume: float = 1 / 500, temperature: float = 1.0, shear: float = 40.0,
-              bulk: float = 20.0, heat: float = 4000.0, power: int = 0, rows: int = 1025, nodes: int = 161,
-              entropy_span: float = 1.5, volume_span: float = 2.5) -> FrozenFluid:
+@dataclass(frozen=True)
+class IdealGasTables:
     """U = c T0 (V0/V)^(atoms/c) exp(S/c), a quintic kernel, and coefficients amplitude (1 - r/cutoff)².
 
     Parameters
     ----------
+    dim : int
+    cutoff, mass, heat_capacity, atoms, volume, temperature : float
+        Constants of the gas; volume is V0.
     shear, bulk, heat : float
         A², B², C² at r = 0; with `power` 1 at temperature 1 and volume V0.
+    power : int
+        Of temperature and volume in the coefficients, 0 or 1.
+    rows, nodes : int
+        Lengths of the radial tables and of both axes of the equation of state.
     entropy_span, volume_span : float
         Half ranges of the table: of S/c around 0 and of ln V around ln V0.
     """
-    r = np.linspace(0.0, cutoff, rows)
-    s, one = r / cutoff, 1.0 - r / cutoff
-    norm = {2: 7.0 / (math.pi * cutoff**2), 3: 21.0 / (2.0 * math.pi * cutoff**3)}[dim]
-    kernel = norm * np.stack([one**4 * (1.0 + 4.0 * s), -20.0 * s * one**3 / cutoff], axis=1)
-    shape = np.stack([one**2, -2.0 * one / cutoff], axis=1) / volume ** (2 * power)
-    S = np.linspace(-entropy_span, entropy_span, nodes) * heat_capacity
-    x0 = math.log(volume)
-    x = np.linspace(x0 - volume_span, x0 + volume_span, nodes)
-    bend = atoms / heat_capacity
-    U = heat_capacity * temperature * np.exp(S[:, None] / heat_capacity - bend * (x - x0))
-    eos = np.stack([U, U / heat_capacity, -bend * U, -bend / heat_capacity * U], axis=-1)
-    return FrozenFluid(dim, mass, cutoff, kernel, shear * shape, bulk * shape, heat * shape, power, power,
-                       (S[0], S[-1]), (x[0], x[-1]), eos)
+
+    dim: int = 3
+    cutoff: float = 0.2
+    mass: float = 1.0
+    heat_capacity: float = 30.0
+    atoms: float = 20.0
+    volume: float = 1 / 500
+    temperature: float = 1.0
+    shear: float = 40.0
+    bulk: float = 20.0
+    heat: float = 4000.0
+    power: int = 0
+    rows: int = 1025
+    nodes: int = 161
+    entropy_span: float = 1.5
+    volume_span: float = 2.5
+
+    def freeze(self) -> FrozenFluid:
+        """The tables."""
+        cutoff, c = self.cutoff, self.heat_capacity
+        r = np.linspace(0.0, cutoff, self.rows)
+        s, one = r / cutoff, 1.0 - r / cutoff
+        norm = {2: 7.0 / (math.pi * cutoff**2), 3: 21.0 / (2.0 * math.pi * cutoff**3)}[self.dim]
+        kernel = norm * np.stack([one**4 * (1.0 + 4.0 * s), -20.0 * s * one**3 / cutoff], axis=1)
+        shape = np.stack([one**2, -2.0 * one / cutoff], axis=1) / self.volume ** (2 * self.power)
+        S = np.linspace(-self.entropy_span, self.entropy_span, self.nodes) * c
+        x0 = math.log(self.volume)
+        x = np.linspace(x0 - self.volume_span, x0 + self.volume_span, self.nodes)
+        bend = self.atoms / c
+        U = c * self.temperature * np.exp(S[:, None] / c - bend * (x - x0))
+        eos = np.stack([U, U / c, -bend * U, -bend / c * U], axis=-1)
+        return FrozenFluid(self.dim, self.mass, cutoff, kernel, self.shear * shape, self.bulk * shape,
+                           self.heat * shape, self.power, self.power, (S[0], S[-1]), (x[0], x[-1]), eos)
+
+
+def ideal_gas(dim: int = 3, **constants: Any) -> FrozenFluid:
+    """`IdealGasTables` with some constants changed, as tables."""
+    return IdealGasTables(dim, **constants).freeze()
 
 
 def lattice(n: int, dim: int = 3, *, volume: float = 1 / 500, kT_per_mass: float = 1.0,

@@ -96,9 +96,9 @@ def subtract(a, b, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
-def pair_work(lists, impulse, v, turns, jump, out):  # type: ignore[no-untyped-def]
+def pair_work(lists, geometry, impulse, v, jump, out):  # type: ignore[no-untyped-def]
     """out = -1/2 impulse · (relative velocity) of every pair: the heat that each of the two receives."""
-    _, first, second, _, _ = lists
+    first, second, turns = lists.first, lists.second, geometry.turns
     for p in prange(len(first)):
         i, j = first[p], second[p]
         out[p] = -0.5 * (impulse[p, 0] * (v[i, 0] - v[j, 0]) + impulse[p, 1] * (v[i, 1] - v[j, 1] - jump * turns[p])
@@ -108,7 +108,7 @@ def pair_work(lists, impulse, v, turns, jump, out):  # type: ignore[no-untyped-d
 @njit(cache=True, parallel=True, error_model="numpy")
 def relaxation(lists, conduction, T, softness, out):  # type: ignore[no-untyped-def]
     """out_i = dt/c_i sum_j w_ij, w = C²/(T_i T_j): how many times T_i would relax in this step, to first order."""
-    row, first, second, arrive, incoming = lists
+    row, first, second, arrive, incoming = lists.row, lists.first, lists.second, lists.arrive, lists.incoming
     for i in prange(len(out)):
         total = 0.0
         for k in range(arrive[i], arrive[i + 1]):
@@ -126,7 +126,7 @@ def heat_flows(lists, conduction, T, softness, relax, power, kB, heat):  # type:
     `heat` comes as one normal number of each pair, `conduction` as C² dt. Both are limited: C² is multiplied by
     tanh(z)/z, z the larger relaxation of the two ends. Power 0 of T in C² leaves a term of kB ∇·M.
     """
-    _, first, second, _, _ = lists
+    first, second = lists.first, lists.second
     for p in prange(len(first)):
         i, j, noise = first[p], second[p], heat[p]
         heat[p] = 0.0
@@ -143,7 +143,7 @@ def heat_flows(lists, conduction, T, softness, relax, power, kB, heat):  # type:
 @njit(cache=True, parallel=True, error_model="numpy")
 def _even_out(lists, conduction, softness, y, out):  # type: ignore[no-untyped-def]
     """out_i = 2 c_i y_i + sum_j w (y_i - y_j), (n, 1); 0 where the heat capacity is infinite."""
-    row, first, second, arrive, incoming = lists
+    row, first, second, arrive, incoming = lists.row, lists.first, lists.second, lists.arrive, lists.incoming
     for i in prange(len(out)):
         out[i, 0] = 0.0
         if softness[i] > 0.0:
@@ -159,7 +159,7 @@ def _even_out(lists, conduction, softness, y, out):  # type: ignore[no-untyped-d
 @njit(cache=True, parallel=True, error_model="numpy")
 def _received(lists, heat, softness, out):  # type: ignore[no-untyped-def]
     """out_i = heat received from all pairs, (n, 1); 0 where the heat capacity is infinite."""
-    row, _, _, arrive, incoming = lists
+    row, arrive, incoming = lists.row, lists.arrive, lists.incoming
     for i in prange(len(out)):
         total = 0.0
         for k in range(arrive[i], arrive[i + 1]):
@@ -172,7 +172,7 @@ def _received(lists, heat, softness, out):  # type: ignore[no-untyped-def]
 @njit(cache=True, parallel=True, error_model="numpy")
 def _settle(lists, conduction, y, heat):  # type: ignore[no-untyped-def]
     """heat of every pair at the mean temperatures of the step, y half their change."""
-    _, first, second, _, _ = lists
+    first, second = lists.first, lists.second
     for p in prange(len(first)):
         heat[p] -= conduction[p] * (y[first[p], 0] - y[second[p], 0])
 
@@ -199,9 +199,10 @@ def conduct(lists, conduction, heat, softness, tolerance, columns):  # type: ign
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
-def take_heat(lists, work, heat, free, nodes, grid, density, U, S):  # type: ignore[no-untyped-def]
+def take_heat(lists, tables, work, heat, free, density, U, S):  # type: ignore[no-untyped-def]
     """U and S after every free particle has received the work and heat of its pairs; S = NaN where there is none."""
-    row, _, _, arrive, incoming = lists
+    nodes, grid = tables.nodes, tables.grid
+    row, arrive, incoming = lists.row, lists.arrive, lists.incoming
     for i in prange(len(U)):
         total = 0.0
         if free[i] == 0.0:
@@ -215,9 +216,9 @@ def take_heat(lists, work, heat, free, nodes, grid, density, U, S):  # type: ign
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
-def bath(v, ids, free, dim, keep, kick, seed, step):  # type: ignore[no-untyped-def]
-    """v = keep v + kick ξ, the exact step of a particle that rubs against a resting bath; ξ keyed on (id, id)."""
-    shared = step_key(seed, step)
+def bath(v, ids, free, dim, keep, kick, noise):  # type: ignore[no-untyped-def]
+    """v = keep v + kick ξ, the exact step of a particle with friction against a resting bath; ξ keyed on (id, id)."""
+    shared = step_key(noise.seed, noise.step)
     for i in prange(len(v)):
         key = pair_key(shared, ids[i], ids[i])
         for c in range(dim if free[i] > 0.0 else 0):

@@ -5,16 +5,19 @@ names, for every particle, the pairs in which it is the second. A thread that su
 therefore writes only there, and it sums in the order of the ids: neither the number of threads, nor the layout in
 memory, nor the moment when the list was made changes a bit of the result.
 
-Positions are never wrapped: nearest images are taken pair by pair, so a particle that crosses the border of a sheared
-box keeps its velocity and its distance travelled.
+The cells are those of `vid2dyn.core.neighbours`. Positions are never wrapped: nearest images are taken pair by pair, so
+a particle that crosses the border of a sheared box keeps its velocity and its distance travelled.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit, prange
+
+from vid2dyn.core import neighbours
 
 EDGE, INVERSE, OFFSET, JUMP = 0, 3, 6, 7
 """Places in a `space`, the box as an array of 8 numbers on three axes (a plane fluid stays at z = 0).
@@ -24,9 +27,15 @@ far the image one edge up the first axis is displaced along the second [µm], an
 """
 
 
-Pairs = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-"""(row, first, second, arrive, incoming): pair p joins first[p] and second[p]; particle i is first in the pairs
-row[i] ... row[i + 1] - 1 and second in the pairs incoming[arrive[i]:arrive[i + 1]]."""
+class Pairs(NamedTuple):
+    """Pair p joins first[p] and second[p]; particle i is first in the pairs row[i] ... row[i + 1] - 1 and second in the
+    pairs incoming[arrive[i]:arrive[i + 1]]."""
+
+    row: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    arrive: np.ndarray
+    incoming: np.ndarray
 
 
 def as_space(lengths: tuple[float, ...] | None, offset: float = 0.0, jump: float = 0.0) -> np.ndarray:
@@ -51,61 +60,16 @@ def separation(x, i, j, space):  # type: ignore[no-untyped-def]
     return dx, dy, dz, turns
 
 
-def _grid(x: np.ndarray, space: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Number, lower corner and width of the cells on each of three axes; cells are at least `reach` wide."""
-    edge = space[:3]
-    low = np.where(edge > 0, 0.0, x.min(axis=0))
-    span = np.where(edge > 0, edge, np.maximum((x.max(axis=0) - low) * (1 + 1e-9), 1e-300))
-    count = np.maximum(1, np.minimum(span / reach, 2.0**20).astype(np.int64))
-    # one stray particle far away must not cost memory for empty cells
-    while count.prod() > 4 * len(x) + 64:
-        count[np.argmax(count)] //= 2
-    return count, low, span / count
-
-
-@njit(cache=True)
-def _cell_of(x, i, space, count, low, width, cell):  # type: ignore[no-untyped-def]
-    """cell = cell numbers of particle i on each axis, after folding it back into the box."""
-    slid = math.floor(x[i, 0] * space[INVERSE]) * space[OFFSET]
-    for c in range(3):
-        t = x[i, c] - low[c]
-        if c == 1:
-            t -= slid
-        if space[c] > 0.0:
-            t -= space[c] * math.floor(t / space[c])
-        cell[c] = min(count[c] - 1, max(0, int(t / width[c])))
-
-
-@njit(cache=True)
-def _sort(x, space, count, low, width):  # type: ignore[no-untyped-def]
-    """What `sort_by_cell` returns, but for the count."""
-    n = len(x)
-    cells, cell = np.zeros((n, 3), np.int32), np.zeros(3, np.int64)
-    start = np.zeros(count[0] * count[1] * count[2] + 1, np.int64)
-    flat = np.empty(n, np.int64)
-    for i in range(n):
-        _cell_of(x, i, space, count, low, width, cell)
-        for c in range(3):
-            cells[i, c] = cell[c]
-        flat[i] = (cell[0] * count[1] + cell[1]) * count[2] + cell[2]
-        start[flat[i] + 1] += 1
-    for k in range(len(start) - 1):
-        start[k + 1] += start[k]
-    place, order = start.copy(), np.empty(n, np.int64)
-    for i in range(n):
-        order[place[flat[i]]] = i
-        place[flat[i]] += 1
-    return order, cells, start
-
-
 def sort_by_cell(x: np.ndarray, space: np.ndarray,
                  reach: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """(order, cells, start, count): particles sorted by cell, the cell of each, where each cell starts, cells per axis.
 
     `cells` is (n, 3) in the order given; `start[k]:start[k + 1]` is the stretch of `order` that lies in cell k.
     """
-    count, low, width = _grid(x, space, reach)
-    order, cells, start = _sort(x, space, count, low, width)
+    # a plane fluid stays at z = 0: only axes along which particles differ share out the cells
+    axes = max(1, int(((space[:3] > 0) | (np.ptp(x, axis=0) > 0)).sum()))
+    most = int((8.0 * len(x)) ** (1.0 / axes)) + 1
+    cells, count, order, start = neighbours.sort_by_cell(x, space[:3], space[OFFSET], reach, most, False)
     return order, cells, start, count
 
 
@@ -249,4 +213,4 @@ def neighbour_pairs(x: np.ndarray, ids: np.ndarray, space: np.ndarray, reach: fl
     _sort_rows(row, second, np.arange(n, dtype=np.int32), ids)
     first, arrive, incoming = _incoming(row, second)
     _sort_rows(arrive, incoming, first, ids)
-    return row, first, second, arrive, incoming
+    return Pairs(row, first, second, arrive, incoming)

@@ -1,14 +1,17 @@
 """What the compiled fluid computes pair by pair, and sums over the pairs of each particle: geometry, forces, friction.
 
 Every kernel is either a loop over pairs, which writes only to its pair, or a loop over particles, which writes only to
-its particle and sums in the order of the ids. `lists` is what `_fluid_lists.neighbour_pairs` returns; `e` (pairs, 3)
-the unit vector from the second to the first particle; `value` and `slope` (pairs,) are W and W'; `radial` (pairs, 3)
-holds across, along and C². A pair beyond the cutoff has zeros everywhere.
+its particle and sums in the order of the ids. `lists` is what `lists.neighbour_pairs` returns. A pair beyond
+the cutoff has zeros everywhere.
+
+What a kernel reads may come in a record; what it writes has to be an argument of its own: numba takes for dead what a
+parallel loop writes into an array out of a tuple, and leaves it out.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit, prange
@@ -18,10 +21,65 @@ from vid2dyn.rollout.fluid.lists import separation
 from vid2dyn.rollout.fluid.tables import cubic, cubic_slope, inside, thermodynamics
 
 
+class Geometry(NamedTuple):
+    """Of every pair at the present positions.
+
+    e (pairs, 3): unit vector from the second to the first particle; value, slope (pairs,): W and W'; radial (pairs, 3):
+    across, along and C²; turns (pairs,): borders of the sheared axis between the two.
+    """
+
+    e: np.ndarray
+    value: np.ndarray
+    slope: np.ndarray
+    radial: np.ndarray
+    turns: np.ndarray
+
+
+class ParticleState(NamedTuple):
+    """Of every particle: density, entropy, energy, temperature, 1/c and push = P/d²; (n,) each."""
+
+    density: np.ndarray
+    S: np.ndarray
+    U: np.ndarray
+    T: np.ndarray
+    softness: np.ndarray
+    push: np.ndarray
+
+
+class Exchange(NamedTuple):
+    """What the pairs exchange in one step, (pairs, ...).
+
+    friction (pairs, 2): dt times the friction across e, and along e minus across; impulse (pairs, 3): the random one,
+    covariance 2 kB K dt; conduction (pairs,): C² dt; heat (pairs,): one normal number, later what the first receives.
+    """
+
+    friction: np.ndarray
+    impulse: np.ndarray
+    conduction: np.ndarray
+    heat: np.ndarray
+
+
+class FrictionLaw(NamedTuple):
+    """How pair coefficients depend on state: powers of temperature and volume (docstring of `frozen`), dimensions."""
+
+    temperature_power: int
+    volume_power: int
+    dim: int
+
+
+class StepNoise(NamedTuple):
+    """Time step, kB (0: no noise), seed and number of the step."""
+
+    dt: float
+    kB: float
+    seed: int
+    step: int
+
+
 @njit(cache=True, parallel=True, error_model="numpy")
-def geometry(x, space, lists, table, cutoff, e, value, slope, radial, turns):  # type: ignore[no-untyped-def]
-    """e, value, slope, radial and turns (borders of the sheared axis between the two) of every pair at positions x."""
-    _, first, second, _, _ = lists
+def update_geometry(x, space, lists, tables, e, value, slope, radial, turns):  # type: ignore[no-untyped-def]
+    """`Geometry` of every pair at positions x."""
+    first, second, table, cutoff = lists.first, lists.second, tables.radial, tables.cutoff
     per_length = len(table) / cutoff
     for p in prange(len(first)):
         dx, dy, dz, turned = separation(x, first[p], second[p], space)
@@ -45,7 +103,7 @@ def geometry(x, space, lists, table, cutoff, e, value, slope, radial, turns):  #
 @njit(cache=True, parallel=True, error_model="numpy")
 def densities(lists, value, own, density):  # type: ignore[no-untyped-def]
     """density_i = own + sum of value[p] over the pairs of i."""
-    row, _, _, arrive, incoming = lists
+    row, arrive, incoming = lists.row, lists.arrive, lists.incoming
     for i in prange(len(density)):
         d = own
         for k in range(arrive[i], arrive[i + 1]):
@@ -56,8 +114,9 @@ def densities(lists, value, own, density):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
-def equation_of_state(nodes, grid, density, S, U, T, softness, push):  # type: ignore[no-untyped-def]
-    """U, T, 1/c and P/d² of every particle; NaN where the state lies outside the table."""
+def equation_of_state(tables, density, S, U, T, softness, push):  # type: ignore[no-untyped-def]
+    """U, T, 1/c and P/d² of every particle from its density and S; NaN where the state lies outside the table."""
+    nodes, grid = tables.nodes, tables.grid
     for i in prange(len(S)):
         x = -math.log(density[i])
         if inside(nodes, grid, S[i], x):
@@ -69,9 +128,10 @@ def equation_of_state(nodes, grid, density, S, U, T, softness, push):  # type: i
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
-def kick(lists, e, slope, push, body, factor, v):  # type: ignore[no-untyped-def]
+def kick(lists, geometry, push, body, factor, v):  # type: ignore[no-untyped-def]
     """v_i += factor [body_i - sum_j (push_i + push_j) slope_ij e_ij], push = P/d², slope = W'."""
-    row, first, second, arrive, incoming = lists
+    e, slope = geometry.e, geometry.slope
+    row, first, second, arrive, incoming = lists.row, lists.first, lists.second, lists.arrive, lists.incoming
     for i in prange(len(v)):
         fx, fy, fz, mine = body[i, 0], body[i, 1], body[i, 2], push[i]
         for k in range(arrive[i], arrive[i + 1]):
@@ -93,16 +153,14 @@ def _inverse_temperature(T, other, softness, power):  # type: ignore[no-untyped-
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
-def friction_and_noise(lists, e, radial, ids, density, T, softness, powers, dim, dt, kB, seed, step,
+def friction_and_noise(lists, geometry, state, ids, law, noise,
                        friction, impulse, conduction, heat_noise):  # type: ignore[no-untyped-def]
-    """Coefficients of one step, at the temperatures of its start.
-
-    friction (pairs, 2): dt times the friction across e, and along e minus across; impulse (pairs, 3): the random one,
-    covariance 2 kB K dt; conduction: C² dt; heat_noise: one normal number. Powers (p, q): docstring of `frozen`.
-    """
-    _, first, second, _, _ = lists
+    """`Exchange` of one step, at the temperatures of its start."""
+    first, second, e, radial = lists.first, lists.second, geometry.e, geometry.radial
+    density, T, softness = state.density, state.T, state.softness
+    dt, kB, seed, step = noise
     shared = step_key(seed, step)
-    p_T, p_V = powers[0], powers[1]
+    p_T, p_V, dim = law
     root = math.sqrt(2.0 * kB * dt)
     for p in prange(len(first)):
         i, j = first[p], second[p]
@@ -133,9 +191,9 @@ def friction_and_noise(lists, e, radial, ids, density, T, softness, powers, dim,
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
-def rub(lists, e, friction, v, turns, jump, out):  # type: ignore[no-untyped-def]
+def apply_friction(lists, geometry, friction, v, jump, out):  # type: ignore[no-untyped-def]
     """out = friction times the relative velocity of every pair, (pairs, 3): what the first particle loses."""
-    _, first, second, _, _ = lists
+    first, second, e, turns = lists.first, lists.second, geometry.e, geometry.turns
     for p in prange(len(first)):
         i, j = first[p], second[p]
         wx = v[i, 0] - v[j, 0]
@@ -157,11 +215,11 @@ def _drag(p, i, j, e, friction, v):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, parallel=True, error_model="numpy")
 def laplacian(lists, e, friction, weight, free, v, out):  # type: ignore[no-untyped-def]
-    """out_i = free_i [weight v_i + sum_j friction_ij v_ij], (n, 3): `rub` and `gather` in one, pairs at both ends.
+    """out_i = free_i [weight v_i + sum_j friction_ij v_ij], (n, 3): `apply_friction` and `gather` in one.
 
-    Twice the arithmetic, but nothing is written for the pairs, and memory is what limits.
+    Pairs are met at both ends: twice the arithmetic, but nothing is written for the pairs, and memory is what limits.
     """
-    row, first, second, arrive, incoming = lists
+    row, first, second, arrive, incoming = lists.row, lists.first, lists.second, lists.arrive, lists.incoming
     for i in prange(len(out)):
         a, b, c = weight * v[i, 0], weight * v[i, 1], weight * v[i, 2]
         for k in range(arrive[i], arrive[i + 1]):
@@ -177,7 +235,7 @@ def laplacian(lists, e, friction, weight, free, v, out):  # type: ignore[no-unty
 @njit(cache=True, parallel=True, error_model="numpy")
 def gather(lists, on_pairs, free, out):  # type: ignore[no-untyped-def]
     """out_i = free_i [sum of on_pairs where i is first - sum where it is second], (n, 3); free is 1, or 0 if held."""
-    row, _, _, arrive, incoming = lists
+    row, arrive, incoming = lists.row, lists.arrive, lists.incoming
     for i in prange(len(out)):
         a = b = c = 0.0
         for k in range(arrive[i], arrive[i + 1]):

@@ -44,7 +44,7 @@ from vid2dyn.dynamics.fluid.frozen import FrozenFluid
 from vid2dyn.rollout.fluid.engine import Engine
 from vid2dyn.rollout.fluid.state import FluidFrame, FluidRollout, Held, Wave
 
-__all__ = ["SMALL", "FluidFrame", "FluidPaths", "FluidRollout", "Held", "Wave", "fluid_energy", "fluid_frames",
+__all__ = ["SMALL", "FluidFrame", "FluidRollout", "FluidTrajectories", "Held", "Wave", "fluid_energy", "fluid_frames",
            "fluid_paths"]
 
 SMALL = 8000
@@ -52,7 +52,7 @@ SMALL = 8000
 
 
 @dataclass(frozen=True)
-class FluidPaths:
+class FluidTrajectories:
     """What `fluid_paths` returns: position, velocity (frames, n, dim), entropy (frames, n); first and last state.
 
     The first frame is the start; `interval` is the time between frames. Particles are in the order of the start.
@@ -81,8 +81,7 @@ class FluidPaths:
 
 
 def fluid_frames(frozen: FrozenFluid, start: FluidFrame, settings: FluidRollout, *, steps: int, every: int = 1,
-                 seed: int = 0, threads: int | None = None, held: Held | None = None,
-                 progress: Progress = silent) -> Iterator[FluidFrame]:
+                 seed: int = 0, threads: int | None = None, progress: Progress = silent) -> Iterator[FluidFrame]:
     """The states of a rollout, one by one: the start, then after every `every` steps. Memory does not grow.
 
     Parameters
@@ -94,8 +93,6 @@ def fluid_frames(frozen: FrozenFluid, start: FluidFrame, settings: FluidRollout,
     threads : int, optional
         Default: one below `SMALL` particles, where threads spend their time waiting for each other, else as many as
         numba has. The result does not depend on it.
-    held : Held, optional
-        Particles moved by hand.
 
     Raises
     ------
@@ -106,22 +103,21 @@ def fluid_frames(frozen: FrozenFluid, start: FluidFrame, settings: FluidRollout,
     """
     if threads is None and len(start.position) < SMALL:
         threads = 1
-    engine = _engine(frozen, start, settings, seed, threads, held)
+    engine = _engine(frozen, start, settings, seed, threads)
     yield start
-    told = time.monotonic()
+    reported = time.monotonic()
     for done in range(1, steps + 1):
         with _threads(threads):
             engine.step()
-        if done == steps or time.monotonic() - told > 0.1:
+        if done == steps or time.monotonic() - reported > 0.1:
             progress(done, steps, "rolling out the fluid")
-            told = time.monotonic()
+            reported = time.monotonic()
         if done % every == 0:
             yield _state(engine, start)
 
 
 def fluid_paths(frozen: FrozenFluid, start: FluidFrame, settings: FluidRollout, *, steps: int, every: int = 1,
-                seed: int = 0, threads: int | None = None, held: Held | None = None,
-                progress: Progress = silent) -> FluidPaths:
+                seed: int = 0, threads: int | None = None, progress: Progress = silent) -> FluidTrajectories:
     """A rollout as arrays; arguments and errors of `fluid_frames`.
 
     Memory: 8 (2 dim + 1) bytes a particle and frame. A progress callback that raises stops it at once.
@@ -139,9 +135,9 @@ def fluid_paths(frozen: FrozenFluid, start: FluidFrame, settings: FluidRollout, 
     velocity, entropy = np.empty_like(position), np.empty(position.shape[:2])
     last = start
     for k, last in enumerate(fluid_frames(frozen, start, settings, steps=steps, every=every, seed=seed,
-                                          threads=threads, held=held, progress=progress)):
+                                          threads=threads, progress=progress)):
         position[k], velocity[k], entropy[k] = last.position, last.velocity, last.entropy
-    return FluidPaths(position, velocity, entropy, start, last, every * settings.dt)
+    return FluidTrajectories(position, velocity, entropy, start, last, every * settings.dt)
 
 
 def fluid_energy(frozen: FrozenFluid, state: FluidFrame) -> tuple[float, float]:
@@ -150,11 +146,10 @@ def fluid_energy(frozen: FrozenFluid, state: FluidFrame) -> tuple[float, float]:
     Of a sheared fluid the kinetic energy is that of laboratory velocities, so it depends on which image each is in.
     """
     engine = _engine(frozen, state, FluidRollout(dt=1e-12), 0, 1)
-    return 0.5 * frozen.mass * float((state.velocity**2).sum()), float(np.sort(engine.U).sum())
+    return 0.5 * frozen.mass * float((state.velocity**2).sum()), float(np.sort(engine.state.U).sum())
 
 
-def _engine(frozen: FrozenFluid, state: FluidFrame, settings: FluidRollout, seed: int, threads: int | None,
-            held: Held | None = None) -> Engine:
+def _engine(frozen: FrozenFluid, state: FluidFrame, settings: FluidRollout, seed: int, threads: int | None) -> Engine:
     """Everything checked once, at the door."""
     dim = state.position.shape[1]
     if dim != frozen.dim:
@@ -170,23 +165,15 @@ def _engine(frozen: FrozenFluid, state: FluidFrame, settings: FluidRollout, seed
                               "; a particle would meet its own image. Choose a larger box or a shorter cutoff.")
     if not 0 <= seed < 2**63:
         raise ConfigError(f"seed = {seed!r} must be a whole number from 0 to 2^63 - 1.")
+    held = settings.held
     if held is not None and np.shape(held.rows) != (len(state.position),):
         raise ConfigError(f"Held: rows has shape {np.shape(held.rows)}; give True or False for each of the "
                           f"{len(state.position)} particles.")
-    modes = np.zeros((3, len(settings.force), 3))
-    for k, wave in enumerate(settings.force):
-        if len(wave.amplitude) != dim or len(wave.wave) != dim:
+    for k, mode in enumerate(settings.force):
+        if len(mode.amplitude) != dim or len(mode.wave) != dim:
             raise ConfigError(f"FluidRollout: mode {k} of the force needs {dim} components of amplitude and wave.")
-        modes[0, k, :dim], modes[1, k, :dim], modes[2, k, 0] = wave.amplitude, wave.wave, wave.phase
-    assert state.ids is not None
     with _threads(threads):
-        return Engine(frozen, state.box, state.position, state.velocity, state.entropy, state.ids, dt=settings.dt,
-                      exact_energy=settings.conservative == "exact", tolerance=settings.tolerance,
-                      kB=frozen.kB if settings.noise else 0.0, seed=seed, step=state.step,
-                      bath=(settings.bath_friction, settings.bath_temperature),
-                      modes=(modes[0], modes[1], modes[2, :, 0].copy()),
-                      held=None if held is None else np.asarray(held.rows, dtype=float),
-                      path=None if held is None else held.path)
+        return Engine(frozen, state, settings, seed)
 
 
 def _state(engine: Engine, start: FluidFrame) -> FluidFrame:
@@ -197,7 +184,7 @@ def _state(engine: Engine, start: FluidFrame) -> FluidFrame:
     box = start.box
     if isinstance(box, LeesEdwards):
         box = LeesEdwards(box.lengths, box.shear_rate, engine.strain)
-    return FluidFrame(engine.x[row, :engine.dim], engine.v[row, :engine.dim], engine.S[row], box, start.ids,
+    return FluidFrame(engine.x[row, :engine.dim], engine.v[row, :engine.dim], engine.state.S[row], box, start.ids,
                       engine.step_number)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -10,7 +10,9 @@ import numpy as np
 
 from vid2dyn.core.errors import ConfigError, DataError
 from vid2dyn.data.box import Box, Free
-from vid2dyn.rollout.fluid.engine import Path
+
+PrescribedMotion = Callable[[float], tuple[np.ndarray, np.ndarray]]
+"""Time to positions and velocities, (n, dim) each."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ class Held:
     """
 
     rows: np.ndarray
-    path: Path
+    path: PrescribedMotion
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,8 @@ class FluidRollout:
         Of that substrate [energy/kB]; its noise belongs to it.
     force : sequence of Wave
         Body force on every particle.
+    held : Held, optional
+        Particles moved by hand.
     tolerance : float
         Of the friction solver, relative to the change of velocities in the step.
 
@@ -132,6 +136,7 @@ class FluidRollout:
     bath_friction: float = 0.0
     bath_temperature: float = 0.0
     force: Sequence[Wave] = ()
+    held: Held | None = None
     tolerance: float = 1e-9
 
     def __post_init__(self) -> None:

@@ -6,11 +6,26 @@ The same Hermite polynomials as in `vid2dyn.dynamics.fluid.frozen`, so both agre
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
 from vid2dyn.dynamics.fluid.frozen import FrozenFluid
+
+
+class Tables(NamedTuple):
+    """What the kernels read of a `FrozenFluid`: `radial_table`, `eos_table` and the range of the pairs."""
+
+    radial: np.ndarray
+    nodes: np.ndarray
+    grid: np.ndarray
+    cutoff: float
+
+
+def tables_of(frozen: FrozenFluid) -> Tables:
+    """All tables of a fluid."""
+    return Tables(radial_table(frozen), *eos_table(frozen), float(frozen.cutoff))
 
 
 def radial_table(frozen: FrozenFluid) -> np.ndarray:

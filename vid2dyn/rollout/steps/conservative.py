@@ -15,6 +15,7 @@ momentum are kept too. Fixed-point iteration; 3 to 7 rounds.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
@@ -27,6 +28,8 @@ NEAR = 1e-4
 """Relative change below which a quotient of differences becomes the mean of the derivative by Gauss' rule of two points
 (error NEAR⁴/4320; the quotient would lose eps/NEAR to cancellation, which keeps the iteration restless)."""
 _GAUSS = 0.5 / 3**0.5
+ROUNDS = 60
+"""Most rounds of the fixed-point iteration."""
 
 
 class SecantForce:
@@ -93,10 +96,21 @@ def _quotient(rise: torch.Tensor, run: torch.Tensor, scale: torch.Tensor,
     return out
 
 
+@dataclass(frozen=True)
+class HeldVelocity:
+    """Particles `rows` (n,) bool and the velocities (n, dim) they are given; only held rows are read."""
+
+    rows: torch.Tensor
+    velocity: torch.Tensor
+
+    def imposed_on(self, velocity: torch.Tensor) -> torch.Tensor:
+        """`velocity` (n, dim) with the rows of held particles replaced."""
+        return torch.where(self.rows[:, None], self.velocity, velocity)
+
+
 def exact_move(force: Callable[[torch.Tensor], torch.Tensor], position: torch.Tensor, velocity: torch.Tensor,
-               start: torch.Tensor, dt: float, mass: float, *, held: torch.Tensor | None = None,
-               held_velocity: torch.Tensor | None = None, floor: float = 0.0,
-               limit: int = 60) -> tuple[torch.Tensor, torch.Tensor, int]:
+               start: torch.Tensor, dt: float, mass: float, *, held: HeldVelocity | None = None,
+               floor: float = 0.0) -> tuple[torch.Tensor, torch.Tensor, int]:
     """Positions and velocities after a secant step, and the number of iterations.
 
     Parameters
@@ -105,7 +119,7 @@ def exact_move(force: Callable[[torch.Tensor], torch.Tensor], position: torch.Te
         End positions to F̄.
     start : (n, dim) tensor
         Force to start the iteration with.
-    held, held_velocity : (n,) bool and (n, dim) tensors, optional
+    held : HeldVelocity, optional
         Particles whose mean velocity over the step is given.
     floor : float
         Changes of velocity that are rounding; where everything is at rest there is no speed to compare with.
@@ -118,12 +132,12 @@ def exact_move(force: Callable[[torch.Tensor], torch.Tensor], position: torch.Te
     half = 0.5 * dt / mass
     last = float("inf")
     mean = start_mean = new = velocity + half * start
-    if held is not None and held_velocity is not None:
-        mean = torch.where(held[:, None], held_velocity, mean)
-    for iteration in range(1, limit + 1):
+    if held is not None:
+        mean = held.imposed_on(mean)
+    for iteration in range(1, ROUNDS + 1):
         new = velocity + half * force(position + dt * mean)
-        if held is not None and held_velocity is not None:
-            new = torch.where(held[:, None], held_velocity, new)
+        if held is not None:
+            new = held.imposed_on(new)
         moved, scale = float((new - mean).abs().max()), float(new.abs().max())
         mean = new
         # settled, or as far as rounding lets it: quotients of small differences keep the last digits restless

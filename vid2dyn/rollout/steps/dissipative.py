@@ -51,7 +51,7 @@ class Dissipation:
         return 0.5 * b
 
     def noise(self, seed: int, step: int, names: np.ndarray) -> torch.Tensor:
-        """(p, dim + 1) standard normals of every pair, as its first particle feels them (the second: minus)."""
+        """(p, dim + 1) standard normals of every pair, as its first particle receives them (the second: minus)."""
         first, second = self.pairs.first.cpu().numpy(), self.pairs.second.cpu().numpy()
         a, b = names[first], names[second]
         draw = pair_normals(seed, step, a, b, channels=self.fluid.dim + 1)
@@ -64,7 +64,7 @@ class Dissipation:
             return x
         return torch.where(self.held.reshape(-1, *[1] * (x.ndim - 1)), torch.zeros_like(x), x)
 
-    def rub(self, velocity: torch.Tensor, relative: torch.Tensor, dt: float,
+    def apply_friction(self, velocity: torch.Tensor, relative: torch.Tensor, dt: float,
             normals: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """New velocities (n, dim) and the heat of friction and noise in every particle (n,).
 
@@ -79,13 +79,13 @@ class Dissipation:
             return self.free(2 * m * v + pairs.sum(f, -f, v))
 
         kick = -drag.times(pairs.e, relative)
-        thrown = torch.zeros_like(kick)
+        random = torch.zeros_like(kick)
         if normals is not None and self.kB:
             root = Coefficients(c.across.clamp(min=0).sqrt(), c.along.clamp(min=0).sqrt(), c.heat, c.harmonic)
-            thrown = math.sqrt(2 * self.kB * dt) * root.times(pairs.e, normals[:, :-1])
-        right = self.free(pairs.sum(kick + thrown, -(kick + thrown), velocity))
+            random = math.sqrt(2 * self.kB * dt) * root.times(pairs.e, normals[:, :-1])
+        right = self.free(pairs.sum(kick + random, -(kick + random), velocity))
         half, _ = conjugate_gradients(laplacian, right)
-        impulse = kick + thrown - drag.times(pairs.e, half[pairs.first] - half[pairs.second])
+        impulse = kick + random - drag.times(pairs.e, half[pairs.first] - half[pairs.second])
         # from the impulses, not from the solution: momentum is then exact however well the solver has done
         change = self.free(pairs.sum(impulse, -impulse, velocity)) / m
         mean = relative + 0.5 * (change[pairs.first] - change[pairs.second])

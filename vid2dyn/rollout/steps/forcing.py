@@ -1,4 +1,4 @@
-"""What acts on a fluid from outside: body forces, a substrate that rubs, particles moved by hand."""
+"""What acts on a fluid from outside: body forces, friction against a substrate, particles moved by hand."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class TaylorGreen(BodyForce):
 
 @dataclass(frozen=True)
 class Bath:
-    """A substrate at rest that rubs against every particle: m dv = -drag v dt + sqrt(2 drag T) dW, exact for any dt.
+    """Friction of every particle against a substrate at rest: m dv = -drag v dt + sqrt(2 drag T) dW, exact for any dt.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class Bath:
             raise ModelError(f"Bath: drag = {self.drag!r} must not be negative and temperature = "
                              f"{self.temperature!r} must be positive.")
 
-    def rub(self, velocity: torch.Tensor, mass: float, dt: float, kB: float, normals: torch.Tensor) -> torch.Tensor:
+    def apply(self, velocity: torch.Tensor, mass: float, dt: float, kB: float, normals: torch.Tensor) -> torch.Tensor:
         """Velocities after the time dt; `normals` (n, dim) standard normal numbers."""
         keep = math.exp(-self.drag * dt / mass)
         return keep * velocity + math.sqrt(kB * self.temperature * (1 - keep * keep) / mass) * normals

@@ -18,7 +18,7 @@ from vid2dyn.data.box import Box
 from vid2dyn.dynamics.fluid.sdpd import Fluid, Pairs
 from vid2dyn.dynamics.snapshot import Snapshot
 from vid2dyn.dynamics.terms.equations_of_state import Thermo
-from vid2dyn.rollout.steps.conservative import SecantForce, exact_move
+from vid2dyn.rollout.steps.conservative import HeldVelocity, SecantForce, exact_move
 from vid2dyn.rollout.steps.dissipative import Dissipation
 from vid2dyn.rollout.steps.forcing import Bath, BodyForce, Prescribed
 from vid2dyn.rollout.steps.pair_list import PairList
@@ -156,7 +156,7 @@ class FluidStepper:
         """The state a time dt later."""
         try:
             moved = self._move(state)
-            after = self._bathe(self._dissipate(moved))
+            after = self._apply_bath(self._dissipate(moved))
         except ModelError as error:
             raise ModelError(f"Step {state.step + 1} (t = {state.time + self.dt:.6g}): {error}") from None
         for name, value in (("velocity", after.velocity), ("entropy", after.entropy), ("pressure", after.thermo.P)):
@@ -189,14 +189,15 @@ class FluidStepper:
         force = self.fluid.pressure_forces(state.pairs, state.density, state.thermo.P, x)
         target = None if held is None else held.path(state.time + self.dt)
         if self.conservative == "verlet":
-            v = v + (0.5 * self.dt / m) * (force + self._push(x, state.time))
-            x = self._placed(x + self.dt * v, target, 0)
+            v = v + (0.5 * self.dt / m) * (force + self._body_force(x, state.time))
+            x = self._with_held(x + self.dt * v, target, 0)
         else:
-            push = self._push(x + 0.5 * self.dt * v, state.time + 0.5 * self.dt)
+            push = self._body_force(x + 0.5 * self.dt * v, state.time + 0.5 * self.dt)
             secant = SecantForce(self.fluid, near, x, S, state.density, state.thermo.U, state.box, later)
-            mean = None if target is None else (target[0].to(x) - x) / self.dt
-            x, v, _ = exact_move(lambda end: secant(end) + push, x, v, force + push, self.dt, m,
-                                 held=None if held is None else held.held, held_velocity=mean,
+            given = None
+            if held is not None and target is not None:
+                given = HeldVelocity(held.held, (target[0].to(x) - x) / self.dt)
+            x, v, _ = exact_move(lambda end: secant(end) + push, x, v, force + push, self.dt, m, held=given,
                                  floor=1e-13 * self.fluid.cutoff / self.dt)
         if later is not state.box or not near.covers(x):
             if self.conservative == "exact" and later is state.box:
@@ -208,8 +209,8 @@ class FluidStepper:
         thermo = self.fluid.eos(S, 1.0 / density)
         if self.conservative == "verlet":
             force = self.fluid.pressure_forces(pairs, density, thermo.P, x)
-            v = v + (0.5 * self.dt / m) * (force + self._push(x, state.time + self.dt))
-        v = self._placed(v, target, 1)
+            v = v + (0.5 * self.dt / m) * (force + self._body_force(x, state.time + self.dt))
+        v = self._with_held(v, target, 1)
         return dataclasses.replace(state, position=x, velocity=v, box=later, step=state.step + 1,
                                    time=state.time + self.dt, near=near, pairs=pairs, density=density, thermo=thermo)
 
@@ -225,7 +226,7 @@ class FluidStepper:
         normals = part.noise(self.seed, state.step, state.names) if self.kB else None
         x, v = state.position, state.velocity
         i, j = pairs.first, pairs.second
-        velocity, heat = part.rub(v, state.box.relative_velocity(x[i], x[j], v[i], v[j]), self.dt, normals)
+        velocity, heat = part.apply_friction(v, state.box.relative_velocity(x[i], x[j], v[i], v[j]), self.dt, normals)
         energy = thermo.U + part.free(heat + part.conduct(self.dt, normals))
         volume = 1.0 / state.density
         entropy = self.fluid.eos.entropy(energy, volume, state.entropy)
@@ -233,14 +234,14 @@ class FluidStepper:
             entropy = torch.where(self.prescribed.held, state.entropy, entropy)
         return dataclasses.replace(state, velocity=velocity, entropy=entropy, thermo=self.fluid.eos(entropy, volume))
 
-    def _bathe(self, state: FluidState) -> FluidState:
+    def _apply_bath(self, state: FluidState) -> FluidState:
         """(e): the substrate."""
         if self.bath is None:
             return state
         v, m = state.velocity, float(self.fluid.mass)
         draw = pair_normals(self.seed, state.step, state.names, state.names, channels=v.shape[1])
         normals = torch.as_tensor(draw).to(v)
-        new = self.bath.rub(v, m, self.dt, self.kB, normals)
+        new = self.bath.apply(v, m, self.dt, self.kB, normals)
         if self.prescribed is not None:
             new = torch.where(self.prescribed.held[:, None], v, new)
         heat = float(0.5 * m * (new * new - v * v).sum())
@@ -252,10 +253,10 @@ class FluidStepper:
         w = self.fluid.kernel.value(pairs.r)
         return self.fluid.kernel.at_zero() + pairs.sum(w, w, x[:, 0])
 
-    def _push(self, x: torch.Tensor, time: float) -> torch.Tensor:
+    def _body_force(self, x: torch.Tensor, time: float) -> torch.Tensor:
         return torch.zeros_like(x) if self.body is None else self.body(x, time)
 
-    def _placed(self, value: torch.Tensor, target: tuple[torch.Tensor, torch.Tensor] | None,
+    def _with_held(self, value: torch.Tensor, target: tuple[torch.Tensor, torch.Tensor] | None,
                 which: int) -> torch.Tensor:
         if self.prescribed is None or target is None:
             return value

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from vid2dyn.simulators.cells import cell_on_axis, cell_starts
+
 
 class ForceField(NamedTuple):
     """What acts on the particles, packed for the compiled kernels.
@@ -68,8 +70,8 @@ def lookup(r, start, per_length, cubic):
 
 
 @njit(cache=True)
-def _cells(x, lengths, range_):
-    """Cell of every particle: grid shape, origin-free cell coordinates; cells are at least `range_` wide."""
+def _cells(x, lengths, reach):
+    """Cells on each axis, at least `reach` wide, and the cell (n, 3) of every particle."""
     n, dim = x.shape
     count = np.ones(3, np.int64)
     cell = np.zeros((n, 3), np.int64)
@@ -79,54 +81,50 @@ def _cells(x, lengths, range_):
         if size <= 0.0:
             low = x[:, k].min()
             size = x[:, k].max() - low + 1e-9
-        count[k] = max(min(int(size / range_), most), 1)
+        count[k] = max(min(int(size / reach), most), 1)
+        if count[k] < 3:                        # with 2 cells an axis, neighbours would be met twice
+            count[k] = 1
         for i in range(n):
             f = (x[i, k] - low) / size
-            cell[i, k] = min(int((f - math.floor(f)) * count[k]), count[k] - 1)
+            cell[i, k] = cell_on_axis(f - math.floor(f), count[k])
     return count, cell
 
 
 @njit(cache=True)
-def neighbours(x, lengths, range_):
-    """Pairs i < j closer than `range_`: (P, 2) array. Cell list where the box holds 3 cells an axis."""
+def neighbours(x, lengths, reach):
+    """Pairs i < j closer than `reach`: (P, 2) array. Cell list where the box holds 3 cells an axis."""
     n, dim = x.shape
-    if range_ <= 0.0:
+    if reach <= 0.0:
         return np.empty((0, 2), np.int64)
-    count, cell = _cells(x, lengths, range_)
+    count, cell = _cells(x, lengths, reach)
+    flat = (cell[:, 0] * count[1] + cell[:, 1]) * count[2] + cell[:, 2]
+    first = cell_starts(flat, count[0] * count[1] * count[2])
+    filled, member = first[:-1].copy(), np.empty(n, np.int64)
     pairs = np.empty((8 * n + 16, 2), np.int64)
     found = 0
-    head = np.full(count[0] * count[1] * count[2], -1, np.int64)
-    chain = np.full(n, -1, np.int64)
-    span = np.ones(3, np.int64)
-    for k in range(3):                          # with 1 or 2 cells an axis, neighbours would be met twice
-        if count[k] < 3:
-            span[k] = 0
-            if count[k] == 2:
-                cell[:, k] = 0
-                count[k] = 1
+    span = np.where(count < 3, 0, 1)
     for i in range(n):
-        c = (cell[i, 0] * count[1] + cell[i, 1]) * count[2] + cell[i, 2]
         for a in range(-span[0], span[0] + 1):
             for b in range(-span[1], span[1] + 1):
                 for e in range(-span[2], span[2] + 1):
                     p = (cell[i, 0] + a) % count[0]
                     q = (cell[i, 1] + b) % count[1]
                     s = (cell[i, 2] + e) % count[2]
-                    j = head[(p * count[1] + q) * count[2] + s]
-                    while j >= 0:               # only earlier particles are in the lists yet
+                    c = (p * count[1] + q) * count[2] + s
+                    for m in range(filled[c] - 1, first[c] - 1, -1):       # only earlier particles are in cells yet
+                        j = member[m]
                         r2 = 0.0
                         for k in range(dim):
                             r2 += _nearest(x[i, k] - x[j, k], lengths[k]) ** 2
-                        if r2 < range_ * range_:
+                        if r2 < reach * reach:
                             if found == pairs.shape[0]:
                                 larger = np.empty((2 * found, 2), np.int64)
                                 larger[:found] = pairs
                                 pairs = larger
                             pairs[found, 0], pairs[found, 1] = j, i
                             found += 1
-                        j = chain[j]
-        chain[i] = head[c]
-        head[c] = i
+        member[filled[flat[i]]] = i
+        filled[flat[i]] += 1
     return pairs[:found]
 
 

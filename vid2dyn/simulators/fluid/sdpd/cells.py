@@ -12,6 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from vid2dyn.simulators.cells import cell_on_axis, order_by_cell
+
 
 class Space(NamedTuple):
     """The box at one instant. Arrays have three entries (y, x, z); in two dimensions z is one cell.
@@ -46,7 +48,6 @@ def sort_into_cells(x, space, dim):  # type: ignore[no-untyped-def]
     count, lengths, slope = space.cells, space.lengths, space.tilt / space.lengths[0]
     place = x.copy()
     cell = np.empty(n, np.int64)
-    first = np.zeros(count[0] * count[1] * count[2] + 1, np.int64)
     for i in range(n):
         k = 0
         for c in range(3):
@@ -58,15 +59,9 @@ def sort_into_cells(x, space, dim):  # type: ignore[no-untyped-def]
                 boxes = math.floor(lattice / lengths[c])
                 lattice -= boxes * lengths[c]
                 place[i, c] -= boxes * lengths[c]
-            k = k * count[c] + min(count[c] - 1, max(0, int(lattice / lengths[c] * count[c])))
+            k = k * count[c] + cell_on_axis(lattice / lengths[c], count[c])
         cell[i] = k
-        first[k + 1] += 1
-    first = np.cumsum(first)
-    fill = first[:-1].copy()
-    order = np.empty(n, np.int64)
-    for i in range(n):
-        order[fill[cell[i]]] = i
-        fill[cell[i]] += 1
+    order, first = order_by_cell(cell, count[0] * count[1] * count[2])
     return place[order], order, first
 
 
