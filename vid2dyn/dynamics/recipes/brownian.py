@@ -70,11 +70,11 @@ class Brownian(Recipe):
 
     @property
     def summary(self) -> str:
-        said = ["Brownian particles"]
+        parts = ["Brownian particles"]
         if self.cutoff is not None:
-            said.append(f"pair force up to {self.cutoff:g} µm")
+            parts.append(f"pair force up to {self.cutoff:g} µm")
         if self.trap != "none":
-            said.append("one harmonic trap" if self.trap == "shared" else "a harmonic trap each")
+            parts.append("one harmonic trap" if self.trap == "shared" else "a harmonic trap each")
         if self.structure is not None:
-            said.append(f"mobility set by {self.structure}")
-        return ", ".join(said)
+            parts.append(f"mobility set by {self.structure}")
+        return ", ".join(parts)

@@ -97,5 +97,5 @@ class Metriplectic(Recipe):
 
     @property
     def summary(self) -> str:
-        said = "viscosities independent of the state" if self.law == "transport" else "friction by distance alone"
-        return f"metriplectic fluid, pairs up to {self.cutoff:g} µm, {said}"
+        law = "viscosities independent of the state" if self.law == "transport" else "friction by distance alone"
+        return f"metriplectic fluid, pairs up to {self.cutoff:g} µm, {law}"

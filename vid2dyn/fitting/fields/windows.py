@@ -1,7 +1,7 @@
 """What a flow does within a window: where the mean goes, how fluctuations grow.
 
 A fluctuation δ about a profile that moves obeys ∂δ = A δ + noise, A the linearised flow: ∂²(D δ) for short-ranged
-forces. A test function γ at the end of a window of width h is worth g(s), ∂g/∂s = Aᵀ g, at a time s before it. With
+forces. A test function γ at the end of a window of width h is g(s) at a time s before it, ∂g/∂s = Aᵀ g. With
 ⟨δδ⟩ = χ at the start (local equilibrium, χ = m/D) increments of Y = ∫ γ ρ over the window have
 
     covariance (1/N) ∫ χ (g(h) - γ)²  +  (2/N) ∫ ds ∫ m (∂g)²        change of mean by f''  -∫ ds ∫ ∂g m ∂(f'')...
@@ -42,7 +42,8 @@ GRID = 2001
 class Window:
     """One window of one start. Rows are places on the ring at times of the window, then the places at its start.
 
-    `rho`, `gradient` (rows,) and what a kernel feels of both, `felt`, `far` (rows, kernels). By mode, mean increment =
+    `rho`, `gradient` (rows,) and both under the kernels, less themselves,
+    `kernel_density`, `kernel_gradient` (rows, kernels). By mode, mean increment =
     `rest` - pushᵀ (m ∂μ) and covariance = spreadᵀ m spread + `extra`; `push`, `spread` (rows, modes). What chance adds
     to the density at the start, (places,), adds lateᵀ of it to the mean increment.
     """
@@ -51,8 +52,8 @@ class Window:
     index: int
     rho: np.ndarray
     gradient: np.ndarray
-    felt: np.ndarray
-    far: np.ndarray
+    kernel_density: np.ndarray
+    kernel_gradient: np.ndarray
     spread: np.ndarray
     push: np.ndarray
     rest: np.ndarray
@@ -103,8 +104,8 @@ class Flow:
         """(places,) m, and ∂μ."""
         m, force = self.of(self.m, rho), self.of(self.second, rho) * (gradient := self.ring.slope @ rho)
         if self.kernels is not None:
-            m = m * np.exp(self.kernels.felt(rho) @ self.hindrance)
-            force = force - self.kernels.felt(gradient) @ self.pull
+            m = m * np.exp(self.kernels.apply(rho) @ self.hindrance)
+            force = force - self.kernels.apply(gradient) @ self.pull
         return m, force
 
     def rate(self, rho: np.ndarray) -> np.ndarray:
@@ -128,7 +129,7 @@ class Flow:
         current -= m[:, None] * self.kernels.matrix(self.pull, len(rho)) @ slope
         current += (m * force)[:, None] * self.kernels.matrix(self.hindrance, len(rho))
         if self.hindrance.any():
-            bent = self.kernels.felt(slope @ rho) @ self.hindrance             # m second = D exp(b u): ∂ of the rest
+            bent = self.kernels.apply(slope @ rho) @ self.hindrance             # m second = D exp(b u): ∂ of the rest
             current -= np.diag(m * second * bent)
         return slope @ current
 
@@ -185,7 +186,7 @@ def short(data: IncrementMoments, landscape: Landscape, modes: np.ndarray) -> li
     for s in range(len(data.count)):
         for k, width in enumerate(data.widths):
             rho, gradient = density[s, k], slope[s, k]
-            felt, far = (np.zeros((len(rho), 0)) if kernels is None else kernels.felt(of) for of in (rho, gradient))
+            felt, far = (np.zeros((len(rho), 0)) if kernels is None else kernels.apply(of) for of in (rho, gradient))
             none = np.zeros_like(slopes)
             found.append(Window(s, k, rho, gradient, felt, far, slopes * np.sqrt(2 * width / ring.places / ring.sites),
                                 slopes * width / ring.places, none[0], none.T @ none, none))
@@ -211,7 +212,7 @@ def _window(data: IncrementMoments, flow: Flow, s: int, k: int, smooth: np.ndarr
     spread = np.concatenate([(slopes * np.sqrt(2 * weight / ring.sites)).reshape(-1, modes), first])
     push = np.concatenate([(slopes * weight).reshape(-1, modes), np.zeros_like(late)])
     gradient, kernels = path @ ring.slope.T, flow.kernels
-    felt, far = (np.zeros((*path.shape, 0)) if kernels is None else kernels.felt(of) for of in (path, gradient))
+    felt, far = (np.zeros((*path.shape, 0)) if kernels is None else kernels.apply(of) for of in (path, gradient))
     rho, gradient, felt, far = (np.concatenate([*each, each[0]]) for each in (path, gradient, felt, far))
     current = np.concatenate([np.prod(flow.parts(one), axis=0) for one in (*path, path[0])])
     rest = (gamma.T @ (path[-1] - path[0]) + late.T @ chance) / ring.places + push.T @ current
@@ -236,10 +237,10 @@ def _forward(flow: Flow, rho: np.ndarray, tau: float, factors: tuple[np.ndarray,
 
 def _backward(A: np.ndarray, gamma: np.ndarray, tau: float, factors: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     """(STEPS + 1, places, modes) g at multiples of τ before the end."""
-    worth = [gamma]
+    back = [gamma]
     for _ in range(STEPS):
-        g = worth[-1] + (1 - 2 * GAMMA) * tau * (A.T @ worth[-1])
+        g = back[-1] + (1 - 2 * GAMMA) * tau * (A.T @ back[-1])
         for _ in range(2):
             g = lu_solve(factors, g, trans=1, check_finite=False)
-        worth.append(g)
-    return np.array(worth)
+        back.append(g)
+    return np.array(back)
