@@ -45,7 +45,7 @@ def fit_pair_forces(data: FitData, seed: int, control: RunControl) -> FitResult:
     recording, held_out, cutoff = data.recording, held_out_steps(data.recording), data.recipe.cutoff
     assert cutoff is not None
     distances = pair_distances(recording, cutoff)
-    first = _first(data, distances, cutoff)
+    first = _starting_parameters(data, distances, cutoff)
 
     def likelihoods(p: Parameters) -> tuple[float, float]:
         return step_likelihoods(recording, held_out, _step_model(recording, p, p))
@@ -81,7 +81,7 @@ def checkpoint_of(path: PathLike | None, data: FitData, seed: int) -> Checkpoint
                                    recording.variance, recording.weight))
 
 
-def _first(data: FitData, distances: np.ndarray, cutoff: float) -> Parameters:
+def _starting_parameters(data: FitData, distances: np.ndarray, cutoff: float) -> Parameters:
     """Which functions are fitted, and the centres of own traps (means of the tracks)."""
     recording = data.recording
     inner = float(distances[min(RESOLVED, len(distances) - 1)])

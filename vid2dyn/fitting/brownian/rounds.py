@@ -126,9 +126,9 @@ class Rounds:
         if self.best is None or found.size <= self.best.size:
             self.best, self.best_round = found, self.course.rounds
         if not last:
-            self._keep()
+            self._save()
 
-    def _keep(self) -> None:
+    def _save(self) -> None:
         """Write the checkpoint."""
         best, current = self.best, self.current
         assert best is not None

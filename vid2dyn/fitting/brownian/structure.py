@@ -163,5 +163,5 @@ def _arrays(recording: Recording, best: Candidate, fitted: Mobility, cov: np.nda
     return {"diffusion": Measured(D.mean(), math.sqrt(max(slope @ cov[:k, :k] @ slope, 0.0))).array(),
             "localisation": Measured(sigma, error).array(),
             "noise_scale": Measured(float(scale.mean()), noise_stderr).array(),
-            "structure_knots": best.middle + best.spread * fitted.knots, "structure_log_diffusion": fitted.numbers[:k],
-            "structure_covariance": cov[:k, :k]}
+            "structure_knots": best.middle + best.spread * fitted.knots,
+            "structure_log_diffusion": fitted.log_diffusion, "structure_covariance": cov[:k, :k]}

@@ -26,7 +26,7 @@ from vid2dyn.core.errors import ModelError
 from vid2dyn.dynamics.terms.even_kernels import EvenKernels
 from vid2dyn.dynamics.terms.landscape import DensityShape, Landscape
 from vid2dyn.fitting.fields.elements import IncrementMoments
-from vid2dyn.fitting.fields.windows import Ring, Window, short, windows
+from vid2dyn.fitting.fields.windows import Ring, Window, frozen_windows, windows
 
 LOOSE = 1e-2
 """Prior precision of the strength of a kernel [1/kT²]: 10 kT is thought possible."""
@@ -118,7 +118,7 @@ def learn(design: Design, start: Landscape | None = None, rounds: int = 3) -> La
 def initial_landscape(design: Design) -> Landscape:
     """Where `learn` begins: as if windows were short (then m is too low by a quarter or so, D right to some 5 %)."""
     flat = design.flat(_first_mobility(design.data))
-    return _round(design, flat, short(design.data, flat, design.modes), 6)
+    return _round(design, flat, frozen_windows(design.data, flat, design.modes), 6)
 
 
 def improved(design: Design, landscape: Landscape, steps: int) -> Landscape:

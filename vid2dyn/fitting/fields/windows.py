@@ -97,35 +97,36 @@ class Flow:
         self.second = np.maximum(landscape.second(self.grid), 1e-3 / self.m.max() - self.pull.sum())
         self.bend_of_m = np.gradient(np.log(self.m), self.grid)
 
-    def of(self, table: np.ndarray, rho: np.ndarray) -> np.ndarray:
+    def interpolate(self, table: np.ndarray, rho: np.ndarray) -> np.ndarray:
         return np.interp(rho, self.grid, table)
 
-    def parts(self, rho: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def mobility_and_force(self, rho: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(places,) m, and ∂μ."""
-        m, force = self.of(self.m, rho), self.of(self.second, rho) * (gradient := self.ring.slope @ rho)
+        gradient = self.ring.slope @ rho
+        m, force = self.interpolate(self.m, rho), self.interpolate(self.second, rho) * gradient
         if self.kernels is not None:
             m = m * np.exp(self.kernels.apply(rho) @ self.hindrance)
             force = force - self.kernels.apply(gradient) @ self.pull
         return m, force
 
     def rate(self, rho: np.ndarray) -> np.ndarray:
-        m, force = self.parts(rho)
+        m, force = self.mobility_and_force(rho)
         return self.ring.slope @ (m * force)
 
     def diffusion(self, rho: np.ndarray) -> np.ndarray:
         """D on scales on which a kernel averages to nothing."""
-        m, _ = self.parts(rho)
-        return m * (self.of(self.second, rho) + self.pull.sum())
+        m, _ = self.mobility_and_force(rho)
+        return m * (self.interpolate(self.second, rho) + self.pull.sum())
 
     def linear(self, rho: np.ndarray) -> np.ndarray:
         """(places, places) A."""
-        slope, second = self.ring.slope, self.of(self.second, rho)
-        m, force = self.parts(rho)
+        slope, second = self.ring.slope, self.interpolate(self.second, rho)
+        m, force = self.mobility_and_force(rho)
         if self.kernels is None:
             return self.ring.bend * (m * second)
         far = force - second * (slope @ rho)
         current = slope * (m * second)                                          # m ∂(f'' δ) with what m owes to ρ
-        current += np.diag(m * far * self.of(self.bend_of_m, rho))
+        current += np.diag(m * far * self.interpolate(self.bend_of_m, rho))
         current -= m[:, None] * self.kernels.matrix(self.pull, len(rho)) @ slope
         current += (m * force)[:, None] * self.kernels.matrix(self.hindrance, len(rho))
         if self.hindrance.any():
@@ -156,8 +157,8 @@ class Correlations:
         one = np.eye(places)
         for before, after in pairwise(path):
             A, D = flow.linear(0.5 * (before + after)), flow.diffusion(0.5 * (before + after))
-            m, _ = flow.parts(0.5 * (before + after))
-            chi = [flow.parts(rho)[0] / flow.diffusion(rho) for rho in (before, after)]
+            m, _ = flow.mobility_and_force(0.5 * (before + after))
+            chi = [flow.mobility_and_force(rho)[0] / flow.diffusion(rho) for rho in (before, after)]
             far = (A - flow.ring.bend * D) * (0.5 * (chi[0] + chi[1]))
             source = places * (np.diag(flow.ring.bend @ m - (chi[1] - chi[0]) / tau) + far + far.T)
             factors = lu_factor(one - GAMMA * tau * A, check_finite=False)
@@ -178,8 +179,8 @@ def windows(data: IncrementMoments, landscape: Landscape, modes: np.ndarray) -> 
     return found
 
 
-def short(data: IncrementMoments, landscape: Landscape, modes: np.ndarray) -> list[Window]:
-    """The same as if windows were so short that nothing happened in them, along smoothed profiles: to begin with."""
+def frozen_windows(data: IncrementMoments, landscape: Landscape, modes: np.ndarray) -> list[Window]:
+    """The same as if windows were so short that nothing moved in them, along smoothed profiles: to begin with."""
     ring, kernels = Ring(data, data.elements.points), landscape.kernels
     density, slope = data.profiles()
     slopes, found = ring.slope @ ring.functions @ modes, []
@@ -206,20 +207,20 @@ def _window(data: IncrementMoments, flow: Flow, s: int, k: int, smooth: np.ndarr
     weight = (tau * simpson / (3 * ring.places))[:, None, None]
     slopes = np.einsum("xy,tym->txm", ring.slope, back[::-1], optimize=True)      # in the order of time
     late = back[-1] - gamma
-    extra = correlations.seen_by(_fewer(late, correlations.flow.ring.places))
-    correlations.advance(_fewer(path.T, correlations.flow.ring.places).T, tau)
+    extra = correlations.seen_by(_on_fewer_places(late, correlations.flow.ring.places))
+    correlations.advance(_on_fewer_places(path.T, correlations.flow.ring.places).T, tau)
     first = late / np.sqrt(ring.sites * ring.places * flow.diffusion(path[0]))[:, None]
     spread = np.concatenate([(slopes * np.sqrt(2 * weight / ring.sites)).reshape(-1, modes), first])
     push = np.concatenate([(slopes * weight).reshape(-1, modes), np.zeros_like(late)])
     gradient, kernels = path @ ring.slope.T, flow.kernels
     felt, far = (np.zeros((*path.shape, 0)) if kernels is None else kernels.apply(of) for of in (path, gradient))
     rho, gradient, felt, far = (np.concatenate([*each, each[0]]) for each in (path, gradient, felt, far))
-    current = np.concatenate([np.prod(flow.parts(one), axis=0) for one in (*path, path[0])])
+    current = np.concatenate([np.prod(flow.mobility_and_force(one), axis=0) for one in (*path, path[0])])
     rest = (gamma.T @ (path[-1] - path[0]) + late.T @ chance) / ring.places + push.T @ current
     return Window(s, k, rho, gradient, felt, far, spread, push, rest, extra, late / ring.places)
 
 
-def _fewer(values: np.ndarray, places: int) -> np.ndarray:
+def _on_fewer_places(values: np.ndarray, places: int) -> np.ndarray:
     """(places, ...) of values on more places."""
     return resampled(np.fft.rfft(values, axis=0) / len(values), places, 0)
 
