@@ -210,7 +210,7 @@ def pair_case(pair: str, noise: float, shutter: float, frames: int, seed: int) -
 
     return PairResult(
         pair, noise, shutter, frames, seed, relative(model.pair_force(r)), bound,
-        relative(lag1_force(tracks, spline)(r)), model.diffusion() / D0, float(model.arrays["diffusion"][1]) / D0,
+        relative(lag1_force(tracks, spline)(r)), model.diffusion() / D0, model.standard_error("diffusion") / D0,
         vd.diffusion(tracks).D / D0, cover("pair_force", force), cover("pair_potential", energy),
         float(np.abs(model.pair_potential(r) - energy).max()), dU_floor, seconds, cpu,
         {name: relative(peer(tracks, spline, r)) for name, peer in PEERS.items()})
@@ -237,7 +237,7 @@ def trap_case(trap: str, relaxation: float, noise: float, shutter: float, frames
     seconds, cpu = time.perf_counter() - start, time.process_time() - busy
     floor = float(np.sqrt(2 / (PARTICLES * 2 * relaxation * frames)))
     return TrapResult(trap, relaxation, noise, shutter, frames, seed, model.trap_stiffness() / k0,
-                      float(model.arrays["trap"][1]) / k0, model.diffusion() / D0, floor,
+                      model.standard_error("trap_stiffness") / k0, model.diffusion() / D0, floor,
                       naive_rate(tracks, shared=trap == "shared") / (k0 * D0), seconds, cpu)
 
 

@@ -109,7 +109,7 @@ def free_film(snr: float, shutter: float, seed: int) -> FreeFilm:
     steps = recording.position[recording.steps + 1] - recording.position[recording.steps]
     found, model = vd.diffusion(tracks), vd.fit(tracks, vd.Brownian(), seed=seed)
     return FreeFilm(snr, shutter, seed, found.D / 0.405, model.diffusion() / 0.405,
-                    float(model.arrays["diffusion"][1]) / 0.405, float((steps**2).mean()) / (2 * 0.405 * DT),
+                    model.standard_error("diffusion") / 0.405, float((steps**2).mean()) / (2 * 0.405 * DT),
                     model.localisation_error() / (np.sqrt(2 / np.pi) / snr * 0.1), time.perf_counter() - start)
 
 
@@ -123,7 +123,7 @@ def trap_film(shutter: float, seed: int) -> TrapFilm:
     video = vd.render(simulation, camera(400, 6.5), seed=seed)
     tracks = vd.track(video, diameter=9, search_range=6, memory=0, min_length=50)
     model = vd.fit(tracks, vd.Brownian(trap="each"), seed=seed)
-    return TrapFilm(shutter, seed, model.trap_stiffness() / k0, float(model.arrays["trap"][1]) / k0,
+    return TrapFilm(shutter, seed, model.trap_stiffness() / k0, model.standard_error("trap_stiffness") / k0,
                     model.diffusion() / D0, naive_rate(tracks, shared=False) / (k0 * D0), time.perf_counter() - start)
 
 

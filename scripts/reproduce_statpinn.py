@@ -126,7 +126,7 @@ def measured(fields: Any, landscape: Landscape, profile: np.ndarray, elements: i
     data = Statistics.of(dataclasses.replace(fields.of_start(0), values=fields.of_start(0).values[:, :2],
                                              times=fields.times[:2]), hats, 2).without(None)
     window = windows_of(data, landscape, np.eye(elements))[0]
-    m = landscape.mobility(window.rho) * np.exp(window.felt @ landscape.hindrance)
+    m = landscape.mobility(window.rho) * np.exp(window.kernel_density @ landscape.hindrance)
     model = (window.spread * m[:, None]).T @ window.spread + window.extra
     scale = fields.n_cells / (2 * data.widths[0])
     return scale * (data.covariance[0, 0] - model) + operator(landscape, profile, elements)

@@ -135,8 +135,8 @@ def test_corrections_that_swing_go_on_too(tracks: Any, tmp_path: Path, monkeypat
 
     plain = indirect._iterate
 
-    def refused(job: Any, p: Any, naive: Any, rounds: Any, progress: Any) -> Any:
-        p, response = plain(job, p, naive, rounds, progress)
+    def refused(problem: Any, p: Any, naive: Any, rounds: Any, progress: Any) -> Any:
+        p, response = plain(problem, p, naive, rounds, progress)
         return p, response if rounds.attempt else None
 
     monkeypatch.setattr(indirect, "_iterate", refused)

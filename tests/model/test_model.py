@@ -172,6 +172,7 @@ def test_bands_are_the_covariance():
     low, high = model.band("diffusion")
     assert (float(low), float(high)) == pytest.approx((0.4 - 1.959964 * 0.004, 0.4 + 1.959964 * 0.004), rel=1e-6)
     assert float(trap_model().band("trap_stiffness", level=0.5)[1]) == pytest.approx(5 + 0.67449 * 0.2, rel=1e-5)
+    assert (trap_model().standard_error("trap_stiffness"), model.standard_error("localisation_error")) == (0.2, 0.001)
 
 
 def test_force_is_minus_the_slope_of_the_potential():
@@ -186,7 +187,8 @@ def test_questions_a_model_cannot_answer():
     free = BrownianModel({k: v for k, v in trap_model().arrays.items() if k not in ("trap", "centres")},
                          {"kind": "Brownian"})
     for ask in (lambda: free.pair_potential(1.0), lambda: free.pair_force(1.0), free.trap_stiffness,
-                lambda: free.band("trap_stiffness"), lambda: free.band("viscosity"),
+                lambda: free.band("trap_stiffness"), lambda: free.standard_error("trap_stiffness"),
+                lambda: free.band("viscosity"),
                 lambda: free.band("pair_force", [1.0])):
         with pytest.raises(ModelError):
             ask()

@@ -266,7 +266,8 @@ def pair_distance_bias(frames: Iterable[tuple[np.ndarray, np.ndarray]],
         row = place.reshape(-1, 2)
         pairs += len(row)
         row = row[(row >= 0).all(axis=1)]
-        apart = features[row[:, 0], :2] - features[row[:, 1], :2]
+        first, second = row.T
+        apart = features[first, :2] - features[second, :2]
         both = np.isin(np.arange(len(truth)), j).reshape(-1, 2).all(axis=1)
         true = (truth[::2] - truth[1::2])[both]
         errors.append(np.linalg.norm(apart, axis=1) - np.linalg.norm(true, axis=1))

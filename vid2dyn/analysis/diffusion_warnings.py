@@ -142,9 +142,9 @@ def about_noise(tracks: Trajectories, used: Estimate, gate: Covariances) -> list
         upper = np.sqrt(max(noise + 2 * stderr, 0.0))
         notes.append(f"The variance of the localisation error comes out negative, {size}; it is below {upper:.2g} µm "
                      "per axis.")
-    told = tracks.sigma
-    if told is not None and not unknown and noise > 3 * stderr:
-        stated = float(np.sqrt(np.mean(told**2)))
+    sigma = tracks.sigma
+    if sigma is not None and not unknown and noise > 3 * stderr:
+        stated = float(np.sqrt(np.mean(sigma**2)))
         if not 0.5 < stated / np.sqrt(noise) < 2:
             notes.append(f"The table states a localisation error of {stated:.2g} µm, the motion shows "
                          f"{np.sqrt(noise):.2g} µm: one of them is off by more than a factor of 2.")

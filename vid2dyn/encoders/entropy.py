@@ -79,7 +79,7 @@ def invariants(position: np.ndarray, velocity: np.ndarray, box: Box, cutoff: flo
 
 
 def shrunk(found: Invariants) -> np.ndarray:
-    """ln of the temperatures over their mean, each weighed by what it is worth; (n,), zeros if nothing is known.
+    """ln of the temperatures over their mean, each drawn to the mean by its error; (n,), zeros if nothing is known.
 
     >>> shrunk(Invariants(np.zeros(2), np.array([np.nan, np.nan]), np.zeros(2))).tolist()
     [0.0, 0.0]
@@ -102,7 +102,7 @@ def start_of(position: np.ndarray, velocity: np.ndarray, box: Box, cutoff: float
     Parameters
     ----------
     softness : float
-        1/c: what a temperature is worth in entropy, σ = c ln(T_i/T).
+        1/c, the inverse heat capacity: a temperature T_i means an entropy σ = c ln(T_i/T).
 
     >>> start_of(np.zeros((1, 2)), np.zeros((1, 2)), Box.from_dict({"kind": "free"}), 1.0, 1.0, 0.1).tolist()
     [0.0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import ndtri
@@ -20,6 +20,33 @@ from vid2dyn.dynamics.terms.potentials import HarmonicTrap, PairPotential
 from vid2dyn.dynamics.terms.splines import RadialSpline
 from vid2dyn.model.base import LearnedNumber, Model
 from vid2dyn.rollout.brownian import FrameTiming, FrozenBrownian, brownian_paths
+
+_KEYS = {"diffusion": "diffusion", "localisation_error": "localisation", "trap_stiffness": "trap",
+         "noise_scale": "noise_scale"}
+"""Numbers of a model -> names of their arrays."""
+
+
+class Measured(NamedTuple):
+    """A number with its standard error, as `BrownianModel.arrays` keeps it."""
+
+    value: float
+    stderr: float
+
+    def array(self) -> np.ndarray:
+        """(2,) float64."""
+        return np.array(self, dtype=float)
+
+
+class SplineRange(NamedTuple):
+    """Range [µm] and resolution of a pair potential, as `BrownianModel.arrays` keeps them."""
+
+    inner: float
+    cutoff: float
+    knots: float
+
+    def spline(self) -> RadialSpline:
+        """The basis."""
+        return RadialSpline(float(self.inner), float(self.cutoff), int(self.knots))
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,15 +65,35 @@ class BrownianModel(Model):
     def _pair(self) -> PairPotential | None:
         if "coefficients" not in self.arrays:
             return None
-        inner, cutoff, knots = self.arrays["spline"]
-        return PairPotential(RadialSpline(float(inner), float(cutoff), int(knots)), self.arrays["coefficients"],
-                             float(self.arrays["core_stiffness"][0]))
+        return PairPotential(SplineRange(*self.arrays["spline"]).spline(), self.arrays["coefficients"],
+                             float(self.arrays["core_stiffness"].item()))
 
     @property
     def _trap(self) -> HarmonicTrap | None:
         if "trap" not in self.arrays:
             return None
-        return HarmonicTrap(float(self.arrays["trap"][0]), self.arrays["centres"])
+        return HarmonicTrap(self._measured("trap_stiffness").value, self.arrays["centres"])
+
+    def _measured(self, name: str) -> Measured:
+        """A number of the model with its standard error; `ModelError` if it was not fitted."""
+        key = _KEYS.get(name)
+        if key is None or key not in self.arrays:
+            raise ModelError(f"This model has no {name!r}; it has {', '.join(_KEYS)}, as far as they were fitted.")
+        return Measured(*(float(v) for v in self.arrays[key]))
+
+    def standard_error(self, name: str) -> float:
+        """Standard error of a number of the model, in its unit.
+
+        Parameters
+        ----------
+        name : {"diffusion", "localisation_error", "trap_stiffness", "noise_scale"}
+
+        Raises
+        ------
+        ModelError
+            If the model has no such number.
+        """
+        return self._measured(name).stderr
 
     def _need_pair(self) -> PairPotential:
         pair = self._pair
@@ -68,7 +115,7 @@ class BrownianModel(Model):
         Without an argument: the mean over the detections.
         """
         if structure is None:
-            return float(self.arrays["diffusion"][0])
+            return self._measured("diffusion").value
         return np.exp(self._hats(structure) @ self.arrays["structure_log_diffusion"]).reshape(np.shape(structure))
 
     def _hats(self, structure: Any) -> np.ndarray:
@@ -82,19 +129,21 @@ class BrownianModel(Model):
 
     def localisation_error(self) -> float:
         """Typical standard error of a position [µm], per axis, as learned from the motion."""
-        return float(self.arrays["localisation"][0])
+        return self._measured("localisation_error").value
 
     def trap_stiffness(self) -> float:
         """k [kT/µm²]."""
         if "trap" not in self.arrays:
             raise ModelError("This model has no trap. Fit one: vd.fit(tracks, vd.Brownian(trap='each')).")
-        return float(self.arrays["trap"][0])
+        return self._measured("trap_stiffness").value
 
     @property
     def support(self) -> tuple[float, float] | None:
         """Distances (nearest, farthest) [µm] between which at least 100 pairs were seen per step of the RDF."""
-        return None if "support" not in self.arrays else (float(self.arrays["support"][0]),
-                                                          float(self.arrays["support"][1]))
+        if "support" not in self.arrays:
+            return None
+        nearest, farthest = (float(r) for r in self.arrays["support"])
+        return nearest, farthest
 
     def dynamics(self) -> Overdamped:
         """The potentials and the friction matrix."""
@@ -131,11 +180,10 @@ class BrownianModel(Model):
             value = hats @ self.arrays["structure_log_diffusion"]
             low, high = (np.exp(value + side * width * error).reshape(np.shape(r)) for side in (-1, 1))
             return low, high
-        key = {"diffusion": "diffusion", "localisation_error": "localisation", "trap_stiffness": "trap"}.get(name)
-        if key is None or key not in self.arrays:
+        if name not in ("diffusion", "localisation_error", "trap_stiffness") or _KEYS[name] not in self.arrays:
             raise ModelError(f"This model has no band {name!r}; it has pair_potential, pair_force, diffusion, "
                              "localisation_error, trap_stiffness, as far as they were fitted.")
-        middle, error = (float(v) for v in self.arrays[key])
+        middle, error = self._measured(name)
         return np.asarray(middle - width * error), np.asarray(middle + width * error)
 
     @property
@@ -169,15 +217,15 @@ class BrownianModel(Model):
         return ()
 
     def __repr__(self) -> str:
-        said = [f"D = {self.diffusion():.4g} ± {float(self.arrays['diffusion'][1]):.2g} µm²/s"]
+        parts = [f"D = {self.diffusion():.4g} ± {self.standard_error('diffusion'):.2g} µm²/s"]
         if "structure_knots" in self.arrays:
-            ends = np.exp(self.arrays["structure_log_diffusion"][[0, -1]])
-            said.append(f"{ends[0]:.3g} to {ends[1]:.3g} µm²/s along {self.recipe['structure']}")
+            lowest, highest = np.exp(self.arrays["structure_log_diffusion"][[0, -1]])
+            parts.append(f"{lowest:.3g} to {highest:.3g} µm²/s along {self.recipe['structure']}")
         if self._pair is not None:
-            said.append(f"pair potential to {self._pair.spline.cutoff:g} µm")
+            parts.append(f"pair potential to {self._pair.spline.cutoff:g} µm")
         if "trap" in self.arrays:
-            said.append(f"k = {self.trap_stiffness():.4g} kT/µm²")
-        return f"<Model {self.recipe.get('kind', '')}: {', '.join(said)}>"
+            parts.append(f"k = {self.trap_stiffness():.4g} kT/µm²")
+        return f"<Model {self.recipe.get('kind', '')}: {', '.join(parts)}>"
 
     # ---------------------------------------------------------------- running it
 

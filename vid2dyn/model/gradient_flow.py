@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from scipy.special import stdtrit
@@ -21,6 +21,19 @@ _LABELS = {"mobility": "mobility m", "curvature": "f'' (kT)", "free_energy": "fr
 _NAMES = ("free_energy", "chemical_potential", "curvature", "mobility", "diffusion", "kernel")
 
 
+class DensityRange(NamedTuple):
+    """Densities seen, resolution and capacity of a cell (nan: unknown), as `GradientFlowModel.arrays` keeps them."""
+
+    low: float
+    high: float
+    knots: float
+    capacity: float = float("nan")
+
+    def array(self) -> np.ndarray:
+        """(4,) float64."""
+        return np.array(self, dtype=float)
+
+
 @dataclass(frozen=True, eq=False)
 class GradientFlowModel(Model):
     """A fitted gradient flow, made by `vd.fit` and `vd.load`; energies in kT per site, lengths in rings.
@@ -34,11 +47,20 @@ class GradientFlowModel(Model):
 
     @property
     def _function(self) -> DensityShape:
-        low, high, knots, *more = map(float, self.arrays["range"])
-        capacity = more[0] if more and not np.isnan(more[0]) else None
+        seen = self._range
+        capacity = None if np.isnan(seen.capacity) else seen.capacity
         if "first" in self.arrays:
-            return DensityNetwork(low, high, self.arrays["first"], self.arrays["second"], capacity)
-        return DensityFunction(low, high, int(knots), capacity)
+            return DensityNetwork(seen.low, seen.high, self.arrays["first"], self.arrays["second"], capacity)
+        return DensityFunction(seen.low, seen.high, int(seen.knots), capacity)
+
+    @property
+    def _range(self) -> DensityRange:
+        return DensityRange(*map(float, self.arrays["range"]))
+
+    @property
+    def sites(self) -> int:
+        """Sites of the ring it was learned on."""
+        return int(self.arrays["sites"].item())
 
     @property
     def landscape(self) -> Landscape:
@@ -50,17 +72,17 @@ class GradientFlowModel(Model):
         if "kernels" not in self.arrays:
             return None
         reach, count = self.arrays["kernels"]
-        return EvenKernels(int(reach), int(count), int(self.arrays["sites"][0]))
+        return EvenKernels(int(reach), int(count), self.sites)
 
     @property
     def _freedom(self) -> float:
         """Degrees of freedom of the covariance: groups of realisations less one."""
-        return float(self.arrays["freedom"][0])
+        return float(self.arrays["freedom"].item())
 
     @property
     def support(self) -> tuple[float, float]:
         """Lowest and highest mean density in the data [particles per site]."""
-        return float(self.arrays["range"][0]), float(self.arrays["range"][1])
+        return self._range.low, self._range.high
 
     def free_energy(self, rho: Any) -> np.ndarray:
         """f(rho) [kT per site]; f and f' are zero in the middle of `support`, as any affine part is unobservable."""
@@ -205,7 +227,7 @@ class GradientFlowModel(Model):
         if first.min() < low - 0.1 * (high - low) or first.max() > high + 0.1 * (high - low):
             raise ModelError(f"The fields start with densities from {first.min():.3g} to {first.max():.3g}; the model "
                              f"has seen {low:.3g} to {high:.3g}. Learn from starts that cover them.")
-        sites = float(self.arrays["sites"][0]) / cells
+        sites = self.sites / cells
         out = []
         with showing(progress) as progress:
             for s, rho in enumerate(first):

@@ -70,11 +70,11 @@ class Tables:
 
     def far_potential(self, rho: np.ndarray) -> np.ndarray | float:
         """What the kernel takes off the chemical potential."""
-        return 0.0 if self.kernels is None else -(self.kernels.felt(rho) @ self.pull)
+        return 0.0 if self.kernels is None else -(self.kernels.apply(rho) @ self.pull)
 
     def far_factor(self, faces: np.ndarray) -> np.ndarray | float:
         """What the kernel multiplies the mobility of faces with."""
-        return 1.0 if self.kernels is None else np.exp(self.kernels.felt(faces) @ self.hindrance)
+        return 1.0 if self.kernels is None else np.exp(self.kernels.apply(faces) @ self.hindrance)
 
     def stiffest(self, n: int) -> float:
         """Largest D(k) on n cells, all densities."""

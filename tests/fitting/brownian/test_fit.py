@@ -45,7 +45,7 @@ def test_yukawa_comes_back(model):
     r = np.linspace(*model.support, 200)
     truth = PAIR.force(r)
     assert np.linalg.norm(model.pair_force(r) - 0.75 * truth) > 0.16 * np.linalg.norm(0.75 * truth)
-    stderr = float(model.arrays["diffusion"][1])
+    stderr = model.standard_error("diffusion")
     assert stderr < 0.02 * D
     assert abs(model.diffusion() - D) < 4 * stderr
     assert model.localisation_error() == pytest.approx(0.027, rel=0.1)
@@ -76,7 +76,7 @@ def test_free_particles():
     """D within 5 stated errors; those agree with the Cramer-Rao bound of 2·60·200 numbers within a factor 2."""
     found = vd.fit(sims.Brownian(n_particles=60, frames=200, box_length=None, localisation_error=0.03).run(seed=0),
                    vd.Brownian())
-    stderr = float(found.arrays["diffusion"][1])
+    stderr = found.standard_error("diffusion")
     assert abs(found.diffusion() - D) < 5 * stderr
     assert 0.006 < stderr / D < 0.03
 

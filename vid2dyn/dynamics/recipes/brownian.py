@@ -18,24 +18,25 @@ class Brownian(Recipe):
     Parameters
     ----------
     cutoff : float or None
-        Range of the pair force [µm]; None: particles do not interact.
+        Range of the pair force [µm]. None: particles do not interact.
     knots : int
-        Resolution of the pair potential; smoothness is chosen from the data, so more knots cost only time.
+        Number of splines of which the pair potential is made. Its smoothness is chosen from the data, so more of them
+        cost only time.
     trap : {"none", "shared", "each"}
         Harmonic trap: none, one for all particles, or one for every particle at its own centre.
     stationary : bool
-        The recording is at equilibrium, so that where particles are tells of the forces as much as how they
-        move. Switch off for samples that relax or are driven; forces then come from motion alone.
+        Whether the recording is at equilibrium, so that where particles are tells of the forces as much as how they
+        move. Switch it off for samples that relax or are driven: forces then come from motion alone.
     localisation : {"learned", "table"}
-        "learned": the standard errors in the table are right up to one common factor, learned with D.
-        "table": they are right as they stand. Choose it when frames are so far apart that noise and diffusion
-        cannot be told from each other.
+        Errors of the positions. "learned": the standard errors in the table are right up to one common factor, which
+        is learned with D. "table": they are right as they stand; choose it when frames are so far apart that noise and
+        diffusion look alike.
     structure : str or None
-        A column of the table that sets the mobility, D = D(column), for free particles: its name, or "latent" for
-        the one of latent_0, latent_1, ... (`vd.encode`) that explains the motion best.
+        A column of the table that sets the mobility of free particles, D = D(column): its name, or "latent" for the
+        one of latent_0, latent_1, ... (`vd.encode`) that explains the motion best. None: one D for all.
     structure_delay : int
-        How many detections before a step that column is read. With 2 the picture shares neither motion blur nor camera
-        noise with the step that it predicts; 0 for a column that does not come from pictures.
+        How many detections before a step its value of that column is read. With 2 the picture shares neither motion
+        blur nor camera noise with the step that it predicts. Give 0 for a column that does not come from pictures.
 
     Examples
     --------
@@ -70,11 +71,11 @@ class Brownian(Recipe):
 
     @property
     def summary(self) -> str:
-        said = ["Brownian particles"]
+        parts = ["Brownian particles"]
         if self.cutoff is not None:
-            said.append(f"pair force up to {self.cutoff:g} µm")
+            parts.append(f"pair force up to {self.cutoff:g} µm")
         if self.trap != "none":
-            said.append("one harmonic trap" if self.trap == "shared" else "a harmonic trap each")
+            parts.append("one harmonic trap" if self.trap == "shared" else "a harmonic trap each")
         if self.structure is not None:
-            said.append(f"mobility set by {self.structure}")
-        return ", ".join(said)
+            parts.append(f"mobility set by {self.structure}")
+        return ", ".join(parts)

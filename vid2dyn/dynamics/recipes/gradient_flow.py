@@ -18,27 +18,28 @@ class GradientFlow(Recipe):
     Parameters
     ----------
     elements : int or None
-        Test functions on the ring; must divide the cells. None: about one for every 10 cells, 60 at most. All of
-        them see the drift; the time of a fit grows as their cube.
+        Number of test functions on the ring. It must divide the number of cells. None: about one for every 10 cells,
+        60 at most. All of them see the drift; the time of a fit grows as their cube.
     fluctuation_wave : int
-        Shortest waves whose fluctuations tell of the mobility [elements]. Short ones have a lower one where sites
-        depend on each other: 3 % at 25 sites for an attraction of 2 kT.
+        Shortest wavelength whose fluctuations tell of the mobility [elements]. Shorter waves show a lower mobility
+        where sites depend on each other: 3 % lower at 25 sites for an attraction of 2 kT.
     degree : {1, 2}
-        Of the test functions: 1 hats, 2 smooth.
+        Degree of the test functions: 1 gives hats, 2 smooth functions.
     knots : int
-        Resolution in density of mobility and f'', of what is beyond free particles (m = ρ, f'' = kT/ρ; for cells that
-        never hold two ρ(1-ρ) and kT/ρ(1-ρ)) where the values count particles.
+        Number of splines in density of which mobility and f'' are made. They describe what differs from free
+        particles (m = ρ, f'' = kT/ρ; for cells that never hold two, ρ(1-ρ) and kT/ρ(1-ρ)) where the values count
+        particles.
     force_range : int
-        Longest range of the forces between particles [cells]; 0: all forces are short against the elements. Then an
-        even kernel up to this range is learned beside the local functions (`EvenKernels`). Wanted for Kac kernels;
+        Longest range of the forces between particles [cells]. 0: all forces are short against the elements. Else an
+        even kernel up to this range is learned beside the local functions (`EvenKernels`). Use it for Kac kernels;
         starts should vary on the scale of the range, or the kernel stays unknown.
     kernel_knots : int
-        Resolution of that kernel in distance.
+        Number of hats in distance of which that kernel is made.
     shape : {"spline", "network"}
         What ln m and f'' are made of: cubic B-splines, or features of the density that a small network learns first.
         Bands of a network are those of its last layer, the features as they were learned.
     smoothness : float
-        Prior precision of their roughness; raise it for few data.
+        Weight of the prior against rough functions. Raise it where data are few.
 
     Examples
     --------

@@ -25,29 +25,40 @@ class Metriplectic(Recipe):
     Parameters
     ----------
     cutoff : float
-        Range of all pair functions [µm], at most half the box; 15 to 60 neighbours are a good choice.
+        Range of all functions of the distance of a pair [µm]. At most half the box; a range that holds 15 to 60
+        neighbours is a good choice.
     mass : float
-        Of a particle. It sets the unit of energy, as velocities alone do not.
+        Mass of a particle. It sets the unit of energy, mass · µm²/s², which velocities alone do not tell.
     law : {"transport", "radial"}
-        "transport": A², B², C² times V_i V_j and temperature, so that viscosities do not depend on the state.
-        "radial": functions of distance alone, as in dissipative particle dynamics.
+        How friction and conduction depend on the state. "transport": A², B², C² are multiplied by V_i V_j and
+        temperature, so that viscosities and conductivity do not depend on the state. "radial": they are functions of
+        the distance alone, as in dissipative particle dynamics.
     knots : int
-        Resolution of the radial functions.
-    bend, cold, conduction : bool
-        Learn a heat capacity that changes with temperature; a cold part of the pressure; conduction.
+        Number of intervals of the splines of shear and bulk friction. More of them resolve finer structure and need
+        more data.
+    bend : bool
+        Whether the heat capacity may change with temperature. If not, it is one number.
+    cold : bool
+        Whether the pressure has a part that does not depend on temperature, beside that of a gas.
+    conduction : bool
+        Whether heat is conducted between particles. If not, the conductivity is zero.
     start : {"even", "local"}
-        Temperature at the first frame: even, or as the random motion about the local flow shows it, weighed against
-        its own error. Choose "local" only if the flow is smooth over a cutoff.
+        Temperatures at the first frame. "even": the same for all particles. "local": as the random motion about the
+        local flow shows them, weighed against its own error. Choose "local" only if the flow is smooth over a cutoff.
     window : int
-        First steps of a trajectory that tell its mean temperature at the start.
+        Number of steps at the start of a trajectory from which its mean temperature there is found.
     held_out : float
-        Last part of a single trajectory that judges the fit before it is used; of several, the last one does.
+        Share of a single trajectory, its last part, that evaluates the fit before it is used. Of several trajectories
+        the last one does.
     compare : tuple of {"isothermal", "unconstrained"}
-        Members fitted beside it. Without "isothermal" nothing is said of whether entropy is identifiable.
-    iterations, tolerance : int, float
-        Scoring ends after so many, or when less than this is left to be gained [nats].
+        Models that are fitted beside it for comparison: a fluid at one temperature, and a network without the
+        structure. Without "isothermal" the report does not say whether entropy is identifiable.
+    iterations : int
+        Largest number of iterations of the fit (Fisher scoring).
+    tolerance : float
+        The fit ends when less than this is left to be gained in log-likelihood [nats].
     checkpoint : str or None
-        File that holds every finished iteration; a killed fit goes on from it, to the same bits.
+        File that keeps the state after every iteration. A fit that was stopped goes on from it to the same result.
 
     Examples
     --------
@@ -97,5 +108,5 @@ class Metriplectic(Recipe):
 
     @property
     def summary(self) -> str:
-        said = "viscosities independent of the state" if self.law == "transport" else "friction by distance alone"
-        return f"metriplectic fluid, pairs up to {self.cutoff:g} µm, {said}"
+        law = "viscosities independent of the state" if self.law == "transport" else "friction by distance alone"
+        return f"metriplectic fluid, pairs up to {self.cutoff:g} µm, {law}"

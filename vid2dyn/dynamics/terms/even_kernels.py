@@ -38,7 +38,7 @@ class EvenKernels:
     >>> kernels = EvenKernels(reach=10, count=3, sites=100)
     >>> bool(np.allclose(kernels.weights().sum(axis=0), 0.5))                     # the other half is at -r
     True
-    >>> bool(np.allclose(kernels.felt(np.full(50, 0.3)), 0.0))                    # on a ring of 50 cells
+    >>> bool(np.allclose(kernels.apply(np.full(50, 0.3)), 0.0))                    # on a ring of 50 cells
     True
     """
 
@@ -73,7 +73,7 @@ class EvenKernels:
         r = np.arange(1, self.reach + 1)
         return 2 * np.cos(2 * np.pi * np.asarray(waves, dtype=float)[:, None] * r / self.sites) @ self.weights()
 
-    def felt(self, rho: np.ndarray) -> np.ndarray:
+    def apply(self, rho: np.ndarray) -> np.ndarray:
         """(..., cells, count) u_j = w_j * ρ - ρ on a ring of any number of cells."""
         n = rho.shape[-1]
         wave = np.fft.rfft(rho, axis=-1)
@@ -82,4 +82,4 @@ class EvenKernels:
 
     def matrix(self, coefficients: np.ndarray, cells: int) -> np.ndarray:
         """(cells, cells) symmetric matrix of ρ -> sum_j c_j u_j."""
-        return self.felt(np.eye(cells)) @ coefficients
+        return self.apply(np.eye(cells)) @ coefficients

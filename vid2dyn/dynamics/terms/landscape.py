@@ -194,8 +194,8 @@ class Landscape:
         F = sum over sites [f(ρ) - 1/2 sum_j c_j ρ u_j],   μ = f'(ρ) - sum_j c_j u_j
         f'' = h(ρ)/ideal(ρ),   m = ideal(ρ) exp[g(ρ) + sum_j b_j u_j]
 
-    with `ideal` what free particles do (`DensityShape`), so that g = 0 and h = 1 without forces, and u_j what a
-    long-ranged kernel feels beside the density itself (`EvenKernels`), absent without one.
+    with `ideal` what free particles do (`DensityShape`), so that g = 0 and h = 1 without forces, and u_j the
+    density under a long-ranged kernel less the density itself (`EvenKernels`), absent without one.
 
     Parameters
     ----------
@@ -259,17 +259,17 @@ class Landscape:
     def chemical_potential(self, rho: np.ndarray) -> np.ndarray:
         """(..., cells) μ of a field (..., cells)."""
         local = self.potential(rho)
-        return local if self.kernels is None else local - self.kernels.felt(rho) @ self.pull
+        return local if self.kernels is None else local - self.kernels.apply(rho) @ self.pull
 
     def total(self, rho: np.ndarray) -> np.ndarray:
         """(...,) free energy of a field (..., cells), mean per site [kT]."""
         local = self.energy(rho)
         if self.kernels is not None:
-            local = local - 0.5 * rho * (self.kernels.felt(rho) @ self.pull)
+            local = local - 0.5 * rho * (self.kernels.apply(rho) @ self.pull)
         return local.mean(axis=-1)
 
     def face_mobility(self, rho: np.ndarray) -> np.ndarray:
         """(..., cells) m on the face to the right of every cell, from the mean of what its two sides have."""
         face = 0.5 * (rho + np.roll(rho, -1, axis=-1))
         m = self.mobility(face)
-        return m if self.kernels is None else m * np.exp(self.kernels.felt(face) @ self.hindrance)
+        return m if self.kernels is None else m * np.exp(self.kernels.apply(face) @ self.hindrance)

@@ -33,23 +33,26 @@ class PatchEncoder:
     Parameters
     ----------
     size : int, optional
-        Odd edge of the image around a particle [px]; None: one and a half times the diameter it was tracked with.
+        Edge of the image around a particle [px], an odd number. None: one and a half times the diameter that the
+        particles were tracked with.
     columns : int
-        Numbers per detection: latent_0 (the most persistent), latent_1, ...
+        Number of columns that are made: latent_0 (the most persistent), latent_1, ...
     lag : int
-        Two pictures of a particle up to so many frames apart count as the same state. Short against the lifetime of
-        a state, long enough for the particle to move on from what else is in the picture.
+        Two pictures of a particle up to this many frames apart count as the same state. Choose it short against the
+        lifetime of a state, and long enough for the particle to move on from what else is in the picture.
     illumination : float, optional
-        How far brightness is the lamp's and not the particle's (relative standard deviation); None measures it from
-        the background.
-    steps, batch : int
-        Steps of training and pairs of pictures in each.
+        How much of the variation of brightness is the lamp's and not the particle's (relative standard deviation).
+        None: it is measured from the background.
+    steps : int
+        Number of steps of training.
+    batch : int
+        Number of pairs of pictures in each step of training.
     examples : int
-        Pairs of pictures that are kept in memory for training.
+        Number of pairs of pictures that are kept in memory for training.
     channels : int
-        Width of the net.
+        Width of the network: channels of its first layer.
     learning_rate : float
-        Largest step size of the optimiser (Adam).
+        Largest step size of the optimiser (Adam). Lower it if the training diverges.
 
     Raises
     ------

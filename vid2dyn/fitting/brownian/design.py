@@ -133,59 +133,64 @@ def mean_moments(takes: list[Recording], field: Field, *, diffusion: float | Non
 
 
 @dataclass(frozen=True, eq=False)
-class FilmMoments:
-    """Sums over films of one simulation: moments of the first in blocks of time, b and `cross`[k] = sum
-    g(films[k])·g(last) of each."""
+class SyntheticMoments:
+    """Sums over several recordings of one simulation, the last of which has the true positions.
+
+    `first`: moments of the first recording in blocks of time; `b`[k] of each, and `cross`[k] = sum
+    g(recordings[k])·g(recordings[-1]).
+    """
 
     first: ForceMoments
     b: list[np.ndarray]
     cross: list[np.ndarray]
 
 
-def film_moments(films: list[Recording], field: Field, blocks: int = 10) -> FilmMoments:
+def synthetic_moments(recordings: list[Recording], field: Field, blocks: int = 10) -> SyntheticMoments:
     """Moments of several recordings of the same fully seen detections, the last being the true positions.
 
-    `cross`[k] is sum g(films[k])·g(films[-1]); all weights are one. Own traps need whole tracks: one block then.
+    All weights are one. Traps of their own need whole tracks: then there is one block.
     """
     size = field.size
-    b = [np.zeros(size) for _ in films]
-    cross = [np.zeros((size, size)) for _ in films]
+    b = [np.zeros(size) for _ in recordings]
+    cross = [np.zeros((size, size)) for _ in recordings]
     parts = []
-    for block in films[0].blocks(1 if field.trap == "each" else blocks):
+    for block in recordings[0].blocks(1 if field.trap == "each" else blocks):
         A, before = np.zeros((size, size)), b[0].copy()
-        whole = [block] if field.trap == "each" else _chunks(films[0], block)
+        whole = [block] if field.trap == "each" else _chunks(recordings[0], block)
         for rows in whole:
-            pairs = _common_pairs(films, rows, field)
-            true, true_div = field.evaluate(films[-1], rows, pairs)
+            pairs = _common_pairs(recordings, rows, field)
+            true, true_div = field.evaluate(recordings[-1], rows, pairs)
             if field.trap == "each":
-                true = _centre(true, films[-1].track[rows])
+                true = _centre(true, recordings[-1].track[rows])
             true = true.reshape(-1, size)
-            for k, film in enumerate(films):
-                if k == len(films) - 1:
+            for k, recording in enumerate(recordings):
+                if k == len(recordings) - 1:
                     g, div = true, true_div
                 else:
-                    g, div = field.evaluate(film, rows, pairs)
+                    g, div = field.evaluate(recording, rows, pairs)
                     if field.trap == "each":
-                        g = _centre(g, film.track[rows])
+                        g = _centre(g, recording.track[rows])
                     g = g.reshape(-1, size)
                 if k == 0:
                     A += g.T @ g
                 b[k] -= div.sum(axis=0)
                 cross[k] += g.T @ true
         parts.append((A, b[0] - before))
-    return FilmMoments(ForceMoments(np.array([A for A, _ in parts]), np.array([first for _, first in parts])), b, cross)
+    first = ForceMoments(np.array([A for A, _ in parts]), np.array([one for _, one in parts]))
+    return SyntheticMoments(first, b, cross)
 
 
-def _common_pairs(films: list[Recording], rows: np.ndarray, field: Field) -> np.ndarray | None:
-    """Pairs that are close in any of the films, found once: the films differ by noise only."""
+def _common_pairs(recordings: list[Recording], rows: np.ndarray, field: Field) -> np.ndarray | None:
+    """Pairs that are close in any of the recordings, found once: the recordings differ by noise only."""
     if field.spline is None:
         return None
-    true = films[-1].position[rows]
-    apart = max((float(np.sqrt(((f.position[rows] - true) ** 2).sum(axis=1).max())) for f in films[:-1]), default=0.0)
+    true = recordings[-1].position[rows]
+    apart = max((float(np.sqrt(((one.position[rows] - true) ** 2).sum(axis=1).max())) for one in recordings[:-1]),
+                default=0.0)
     reach = field.spline.cutoff + 2 * apart
-    if films[-1].box.lengths is not None and reach > 0.5 * min(films[-1].box.lengths):
+    if recordings[-1].box.lengths is not None and reach > 0.5 * min(recordings[-1].box.lengths):
         return None
-    return neighbour_pairs(true, reach, films[-1].box, films[-1].frame[rows])
+    return neighbour_pairs(true, reach, recordings[-1].box, recordings[-1].frame[rows])
 
 
 def _chunks(recording: Recording, block: np.ndarray) -> Iterator[np.ndarray]:

@@ -38,8 +38,8 @@ def without_doubles(tracks: Trajectories, reach: float) -> tuple[Trajectories, l
     >>> y, x = np.divmod(np.arange(100.0), 10)
     >>> table = pd.DataFrame({"frame": 0, "particle": np.arange(101), "y": [*y, 5.0], "x": [*x, 5.1]})
     >>> lattice = Trajectories.from_dataframe(table, frames_per_second=1, micrometre_per_pixel=1)
-    >>> kept, said = without_doubles(lattice, reach=3.0)
-    >>> len(kept.dataframe), said[0][:36]
+    >>> kept, warnings = without_doubles(lattice, reach=3.0)
+    >>> len(kept.dataframe), warnings[0][:36]
     (99, '1 particle was taken for two, 0.1 µm')
     """
     position, frame = tracks.positions, tracks.frame.astype(float)
@@ -60,7 +60,7 @@ def without_doubles(tracks: Trajectories, reach: float) -> tuple[Trajectories, l
             out = np.zeros(len(position), bool)
             out[rows[:count]] = out[partner[rows[:count]]] = True
             word = "particle was" if count == 1 else "particles were"
-            said = (f"{count} {word} taken for two, {r[0]:.2g} µm apart where no other pair is nearer than "
-                    f"{r[count]:.2g} µm: left out. (Motion within the exposure splits spots.)")
-            return tracks.rows(~out), [said]
+            warning = (f"{count} {word} taken for two, {r[0]:.2g} µm apart where no other pair is nearer than "
+                       f"{r[count]:.2g} µm: left out. (Motion within the exposure splits spots.)")
+            return tracks.rows(~out), [warning]
     return tracks, []

@@ -1,7 +1,8 @@
-"""What a fitted model is worth: likelihood on frames it did not see, calibration of its errors, and its laws."""
+"""How well a fitted model does: likelihood on frames it did not see, calibration of its errors, and its laws."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,11 @@ from vid2dyn.dynamics.terms.potentials import PairPotential
 from vid2dyn.fitting.brownian.likelihood import Residuals, free_diffusion, residuals
 from vid2dyn.fitting.brownian.recording import Recording
 
+HELD_OUT = 0.2
+"""Share of the frames, the last ones, kept aside to evaluate the model; the model itself is then fitted to all."""
+
 TABLE = 4096
+"""Distances at which the pair force is tabulated."""
 
 
 def force_and_stiffness(recording: Recording, pair: PairPotential | None, stiffness: float,
@@ -48,15 +53,42 @@ def force_and_stiffness(recording: Recording, pair: PairPotential | None, stiffn
     return force, hessian
 
 
-def judge(recording: Recording, held_out: np.ndarray, pair: PairPotential | None, stiffness: float,
-          centre: np.ndarray, diffusion: float, noise_scale: float) -> dict[str, Any]:
+@dataclass(frozen=True, eq=False)
+class StepModel:
+    """All that the likelihood of a step depends on.
+
+    Parameters
+    ----------
+    pair : PairPotential or None
+    stiffness : float
+        Of the trap [kT/µm²], zero without one.
+    centre : (n, dim) array
+        Of the trap each detection is held by [µm].
+    diffusion, noise_scale : float
+        D [µm²/s]; localisation variance over the stated one.
+    """
+
+    pair: PairPotential | None
+    stiffness: float
+    centre: np.ndarray
+    diffusion: float
+    noise_scale: float
+
+
+def held_out_steps(recording: Recording) -> np.ndarray:
+    """(steps,) bool: those that lie in the held-out frames."""
+    frame = recording.frame[recording.steps]
+    return frame >= recording.frame.min() + (1 - HELD_OUT) * (np.ptp(recording.frame) + 1)
+
+
+def held_out_evidence(recording: Recording, held_out: np.ndarray, fitted: StepModel) -> dict[str, Any]:
     """Held-out log-likelihood of a model fitted without `held_out` (bool per step), and residual calibration.
 
     The comparison is free diffusion with its own best D and noise: what the forces bring, in nats per particle-step.
     """
     trusted = recording.weight[recording.steps] > 0.99
-    force, hessian = force_and_stiffness(recording, pair, stiffness, centre)
-    model = residuals(recording, force, hessian, diffusion, noise_scale, held_out & trusted)
+    force, hessian = force_and_stiffness(recording, fitted.pair, fitted.stiffness, fitted.centre)
+    model = residuals(recording, force, hessian, fitted.diffusion, fitted.noise_scale, held_out & trusted)
     free = free_diffusion(recording)
     zero = np.zeros_like(force)
     null = residuals(recording, zero, np.zeros_like(hessian), free.diffusion, free.noise_scale, held_out & trusted)
@@ -64,9 +96,9 @@ def judge(recording: Recording, held_out: np.ndarray, pair: PairPotential | None
     n = max(1, gain.size)
     return {
         "held_out": {
-            "log_likelihood_per_step": float(model.log_likelihood.mean()) if gain.size else float("nan"),
-            "free_diffusion_log_likelihood_per_step": float(null.log_likelihood.mean()) if gain.size else float("nan"),
-            "gain_per_step": float(gain.mean()) if gain.size else float("nan"),
+            "log_likelihood_per_step": _mean(model.log_likelihood),
+            "free_diffusion_log_likelihood_per_step": _mean(null.log_likelihood),
+            "gain_per_step": _mean(gain),
             "gain_per_step_stderr": float(gain.std() / np.sqrt(n)) if gain.size else float("nan"),
             "steps": int(gain.size),
         },
@@ -74,20 +106,23 @@ def judge(recording: Recording, held_out: np.ndarray, pair: PairPotential | None
     }
 
 
-def likelihoods(recording: Recording, held_out: np.ndarray, pair: PairPotential | None, stiffness: float,
-                centre: np.ndarray, diffusion: float, noise_scale: float) -> tuple[float, float]:
-    """Mean log-likelihood of a step that was learned from, and of one that was held out; as `judge` has the latter.
+def step_likelihoods(recording: Recording, held_out: np.ndarray, fitted: StepModel) -> tuple[float, float]:
+    """Mean log-likelihood of a step that was learned from, and of one held out (as in `held_out_evidence`).
 
     Both are nan for forces so stiff that a step has no likelihood, as a round on the way may find them.
     """
     trusted = recording.weight[recording.steps] > 0.99
-    force, hessian = force_and_stiffness(recording, pair, stiffness, centre)
+    force, hessian = force_and_stiffness(recording, fitted.pair, fitted.stiffness, fitted.centre)
     try:
-        train, later = (residuals(recording, force, hessian, diffusion, noise_scale, some & trusted).log_likelihood
-                        for some in (~held_out, held_out))
+        train, later = (residuals(recording, force, hessian, fitted.diffusion, fitted.noise_scale,
+                                  some & trusted).log_likelihood for some in (~held_out, held_out))
     except np.linalg.LinAlgError:
         return float("nan"), float("nan")
-    return (float(train.mean()) if train.size else float("nan"), float(later.mean()) if later.size else float("nan"))
+    return _mean(train), _mean(later)
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if values.size else float("nan")
 
 
 def calibration(model: Residuals) -> dict[str, Any]:

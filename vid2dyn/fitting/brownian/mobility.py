@@ -75,18 +75,29 @@ class Steps:
 
 @dataclass(frozen=True, eq=False)
 class Mobility:
-    """Fitted D(c) and noise: `numbers` are log D at the knots, s and (unless c is constant) t."""
+    """Fitted D(c) and noise: `numbers` are log D at the knots, then s and t (see the module)."""
 
     knots: np.ndarray
     numbers: np.ndarray
 
+    @property
+    def log_diffusion(self) -> np.ndarray:
+        """(knots,) ln D at the knots."""
+        return self.numbers[: len(self.knots)]
+
+    @property
+    def noise(self) -> np.ndarray:
+        """(2,) s and t: factor on the stated variances, and how its logarithm changes with the column."""
+        return self.numbers[len(self.knots):]
+
     def diffusion(self, c: np.ndarray) -> np.ndarray:
         """D [µm²/s] at standardised values of the column."""
-        return np.exp(np.interp(c, self.knots, self.numbers[: len(self.knots)]))
+        return np.exp(np.interp(c, self.knots, self.log_diffusion))
 
     def noise_scale(self, c: np.ndarray) -> np.ndarray:
         """Factor on the stated variances."""
-        return self.numbers[-2] * np.exp(self.numbers[-1] * np.clip(c, -3.0, 3.0))
+        factor, slope = self.noise
+        return factor * np.exp(slope * np.clip(c, -3.0, 3.0))
 
     def residuals(self, steps: Steps) -> Residuals:
         """Whitened residuals and log-likelihood of every step; -inf where the covariance is not positive."""
@@ -122,12 +133,12 @@ def fit_mobility(steps: Steps, knots: np.ndarray, starts: Sequence[Mobility], fi
     Noise that depends on the column can stand for mobility that does, and the likelihood has a maximum for each: the
     best of several `starts` is taken.
     """
-    fits = [_climb(steps, knots, start, fixed) for start in starts]
+    fits = [_maximised(steps, knots, start, fixed) for start in starts]
     return max(fits, key=lambda fit: float(fit.residuals(steps).log_likelihood.mean()))
 
 
-def _climb(steps: Steps, knots: np.ndarray, start: Mobility, fixed: float | None) -> Mobility:
-    first = np.append(np.log(start.diffusion(knots)), start.numbers[-2:])
+def _maximised(steps: Steps, knots: np.ndarray, start: Mobility, fixed: float | None) -> Mobility:
+    first = np.append(np.log(start.diffusion(knots)), start.noise)
     free = slice(0, len(knots)) if fixed is not None else slice(0, len(first))
     # a negative variance of the noise can fit one part of a recording and make nonsense of the next
     bounds = [(None, None)] * len(knots) + [(0.0, None), (-STEEPEST, STEEPEST)]
@@ -135,7 +146,7 @@ def _climb(steps: Steps, knots: np.ndarray, start: Mobility, fixed: float | None
     def mobility(x: np.ndarray) -> Mobility:
         numbers = first.copy()
         if fixed is not None:
-            numbers[-2:] = fixed, 0.0
+            numbers[len(knots):] = fixed, 0.0
         numbers[free] = x
         return Mobility(knots, numbers)
 
@@ -160,7 +171,7 @@ def covariance(steps: Steps, fitted: Mobility, fixed: float | None) -> np.ndarra
         return Mobility(fitted.knots, np.append(x, fitted.numbers[n:])).residuals(steps).log_likelihood
 
     x, small = fitted.numbers[:n], np.full(n, 1e-4)
-    small[len(fitted.knots):] = 1e-4 * max(1.0, abs(float(fitted.numbers[-2])))
+    small[len(fitted.knots):] = 1e-4 * max(1.0, abs(float(fitted.noise.item(0))))
     shifts = np.diag(small)
     gradient = np.stack([(each(x + d) - each(x - d)) / (2 * d.sum()) for d in shifts], axis=1)
     hessian = np.empty((n, n))

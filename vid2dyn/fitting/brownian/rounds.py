@@ -1,7 +1,8 @@
-"""Rounds of the correction of a Brownian fit: told one by one, kept in a checkpoint, the best one remembered.
+"""Rounds of the correction of a Brownian fit: recorded one by one, kept in a checkpoint, the best one remembered.
 
-Round 1 is the estimate before any correction, every further one films the model and corrects (`indirect`). The best
-round is the one that changed the forces least: the last one if corrections settle, another one if they swing.
+Round 1 is the estimate before any correction; every further one makes recordings of the model and corrects
+(`indirect`). The best round is the one that changed the forces least: the last one if corrections settle, another one
+if they swing.
 """
 
 from __future__ import annotations
@@ -13,12 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from vid2dyn.core.checkpoint import Checkpoint
-from vid2dyn.core.progress import Progress
 from vid2dyn.fitting.brownian.design import ForceMoments
 from vid2dyn.fitting.brownian.regression import Solution, regularised, sandwich
 from vid2dyn.fitting.brownian.synthetic import Parameters
-from vid2dyn.fitting.course import Course
+from vid2dyn.fitting.course import Course, RunControl
 
 
 class Stopped(Exception):
@@ -41,8 +40,11 @@ class Round:
     smoothness: float
 
     def covariance(self, seen: ForceMoments, penalty: np.ndarray, dt: float) -> np.ndarray:
-        """Of the coefficients, without films: scatter over blocks of time, roughness the penalty may have taken away
-        (see `indirect`), and the change of the last round as one error."""
+        """Of the coefficients, without synthetic recordings.
+
+        Scatter over blocks of time, roughness the penalty may have taken away (see `indirect`), and the change of the
+        last round as one error.
+        """
         K = np.linalg.inv(regularised(seen.A, penalty, self.smoothness))
         naive = K @ seen.B
         roughness = 2 * self.smoothness / (self.parameters.diffusion * dt) * K @ penalty @ K
@@ -56,33 +58,45 @@ class Rounds:
 
     Parameters
     ----------
-    judge : callable
+    evaluate : callable
         Parameters -> (train, held-out) log-likelihood of a datum.
-    place : Checkpoint
-    stop : int, optional
-        Rounds after which `go_on` raises `Stopped`.
     first : Parameters
         Field and centres, which no round changes.
+    control : RunControl
+        Checkpoint, callback, and the rounds after which `check_stop` raises `Stopped`.
+
+    Attributes
+    ----------
+    course : Course
+        Likelihoods of all rounds.
+    best, best_round : Round or None, int
+        The round that changed the forces least, and its number.
+    attempt : int
+        How often the smoothness was raised.
+    corrections : list of float
+        Relative size of each correction of this attempt.
+    current : Parameters or None
+        Found by the last round of this attempt; None before the first.
     """
 
-    def __init__(self, judge: Callable[[Parameters], tuple[float, float]], place: Checkpoint, stop: int | None,
-                 first: Parameters, progress: Progress) -> None:
-        self.judge, self.place, self.stop, self.first, self.progress = judge, place, stop, first, progress
+    def __init__(self, evaluate: Callable[[Parameters], tuple[float, float]], first: Parameters,
+                 control: RunControl) -> None:
+        self.evaluate, self.first, self.control = evaluate, first, control
         self.course = Course("log-likelihood per particle and step")
         self.best: Round | None = None
         self.best_round = 0
         self.attempt = 0
         self.corrections: list[float] = []
-        self.now: Parameters | None = None
+        self.current: Parameters | None = None
         self._resume()
 
     def _resume(self) -> None:
-        state = self.place.load()
+        state = self.control.place.load()
         if state is None:
             return
-        self.course.again(self.progress, state["train"].tolist(), state["held_out"].tolist())
+        self.course.replay(self.control.progress, state["train"].tolist(), state["held_out"].tolist())
         self.attempt, self.corrections = int(state["attempt"]), state["corrections"].tolist()
-        self.now = self._parameters(state, "now") if state["going"] else None
+        self.current = self._parameters(state, "now") if state["going"] else None
         self.best_round = int(state["best_round"])
         self.best = Round(self._parameters(state, "best"), self._parameters(state, "best_train"), state["distortion"],
                           state["change"], state["size"], state["smoothness"])
@@ -92,36 +106,36 @@ class Rounds:
         return replace(self.first, coefficients=np.array(coefficients), diffusion=float(diffusion),
                        noise_scale=float(noise_scale))
 
-    def go_on(self) -> None:
-        """Before more work: `Stopped` if enough rounds are done."""
-        if self.stop is not None and self.course.rounds >= self.stop:
+    def check_stop(self) -> None:
+        """Raise `Stopped` if as many rounds are done as were asked for."""
+        if self.control.stop is not None and self.course.rounds >= self.control.stop:
             raise Stopped
 
-    def begin(self, attempt: int) -> None:
-        """A new attempt, with a smoother estimate."""
+    def start_attempt(self, attempt: int) -> None:
+        """Forget the corrections of an earlier attempt; this one has a smoother estimate."""
         if attempt != self.attempt:
-            self.attempt, self.corrections, self.now = attempt, [], None
+            self.attempt, self.corrections, self.current = attempt, [], None
 
-    def tell(self, found: Round, last: bool = False) -> None:
-        """One more round is done. The `last` of an attempt is not kept on disk, as what it found beside the numbers is
+    def record(self, found: Round, last: bool = False) -> None:
+        """Add one more round. The `last` of an attempt is not kept on disk, as what it found beside the numbers is
         needed to end."""
-        self.course.tell(self.progress, *self.judge(found.train))
+        self.course.record(self.control.progress, *self.evaluate(found.train))
         if np.isfinite(found.size):
             self.corrections.append(found.size)
-            self.now = found.parameters
+            self.current = found.parameters
         if self.best is None or found.size <= self.best.size:
             self.best, self.best_round = found, self.course.rounds
         if not last:
-            self._keep()
+            self._save()
 
-    def _keep(self) -> None:
+    def _save(self) -> None:
         """Write the checkpoint."""
-        best, now = self.best, self.now
+        best, current = self.best, self.current
         assert best is not None
-        self.place.save({
+        self.control.place.save({
             "train": self.course.train, "held_out": self.course.held_out, "attempt": self.attempt,
-            "corrections": self.corrections, "going": int(now is not None), "best_round": self.best_round,
-            "now": _numbers(now or best.parameters), "best": _numbers(best.parameters),
+            "corrections": self.corrections, "going": int(current is not None), "best_round": self.best_round,
+            "now": _numbers(current or best.parameters), "best": _numbers(best.parameters),
             "best_train": _numbers(best.train), "distortion": best.distortion, "change": best.change,
             "size": float(best.size), "smoothness": float(best.smoothness)})
 

@@ -1,7 +1,7 @@
-"""Films of a model: simulated recordings made the way the data were made.
+"""Recordings of a model, simulated the way the data were recorded.
 
-Same particles, space, frame rate, exposure and localisation noise as the data, so that an estimator can be tried on a
-film whose truth is known. See `indirect` for what they are used for.
+They have the particles, space, frame rate, exposure and localisation noise of the data, so that an estimator can be
+tried where the truth is known. See `indirect` for what they are used for.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vid2dyn.fitting.brownian.recording import Recording
 from vid2dyn.rollout.brownian import FrameTiming, FrozenBrownian, brownian_paths
 
 BURN = 40
-"""Frames a simulated film runs before it counts, to forget the noise in its starting positions."""
+"""Frames that a simulation runs before it counts, to forget the noise in its starting positions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,9 +56,25 @@ class Parameters:
 
 
 @dataclass(frozen=True, eq=False)
-class Film:
-    """Simulated recordings of one replica: as seen (and smeared), without blur, the truth; and two for the noise of
-    steps: as seen unsmeared, and of free particles with the same noise; and a number that no other film has."""
+class SyntheticRecording:
+    """One simulation, recorded in several ways.
+
+    Parameters
+    ----------
+    seen : Recording
+        As the camera sees it: blurred over the exposure, with localisation noise, and with the noise that is added on
+        purpose.
+    sharp : Recording
+        Positions at an instant, with noise of the variance that noise and blur have together in `seen`.
+    true : Recording
+        Positions at an instant, without noise.
+    steps : Recording
+        As `seen`, without the noise that is added on purpose: for the apparent diffusion.
+    free_steps : Recording
+        As `steps`, of particles without forces that are moved and seen with the same random numbers.
+    number : int
+        Of the replica.
+    """
 
     seen: Recording
     sharp: Recording
@@ -68,16 +84,21 @@ class Film:
     number: int
 
 
-class Studio:
-    """Films the model the way the data were filmed: same particles, space, frame rate, exposure and noise.
+class SyntheticRecordings:
+    """Makes recordings of a model the way the data were made: same particles, space, frame rate, exposure and noise.
 
     Parameters
     ----------
     data : Recording
+        The data.
     view : (dim,) array or None
-        Field of view [µm]: the film then plays in a periodic box of that size at the density seen.
+        Field of view [µm]: the simulation then runs in a periodic box of that size at the density seen.
     trap : str
         As in `Field`.
+    seed : int
+        Of all simulations.
+    stationary : bool
+        Whether a simulation runs for a while before it counts.
     """
 
     def __init__(self, data: Recording, view: np.ndarray | None, trap: str, *, seed: int,
@@ -90,8 +111,11 @@ class Studio:
         self.seed = seed
         self.burn = BURN if stationary else 0
 
-    def films(self, p: Parameters, smear: float, replicas: int) -> Iterator[Film]:
-        """One film a replica, the same noise at every call; `smear` [µm²]: variance of noise added on purpose."""
+    def recordings(self, p: Parameters, added_variance: float, replicas: int) -> Iterator[SyntheticRecording]:
+        """One recording a replica, with the same random numbers at every call.
+
+        `added_variance` [µm²]: variance of noise that is added to positions on purpose.
+        """
         data = self.data
         n, dim = self.start.shape
         frozen = FrozenBrownian.freeze(p.diffusion, p.pair, p.trap, n, dim)
@@ -104,14 +128,14 @@ class Studio:
             shape = paths.instant[b].shape
             stated = data.variance[rng.integers(len(data.variance), size=shape[:2])]
             noise = rng.standard_normal(shape) * np.sqrt(max(p.noise_scale, 0.0) * stated)
-            total = noise + math.sqrt(smear) * rng.standard_normal(shape)
-            variance = np.maximum(p.noise_scale, 0.0) * stated + smear
+            total = noise + math.sqrt(added_variance) * rng.standard_normal(shape)
+            variance = np.maximum(p.noise_scale, 0.0) * stated + added_variance
             sharp = total * np.sqrt(np.maximum(variance - blurred, 0.0) / np.where(variance > 0, variance, 1.0))
             seen, blunt, true, steps, free = (
                 Recording.simulated(x, stated, self.box, data.dt, data.exposure) for x in (
                     paths.average[b] + total, paths.instant[b] + sharp, paths.instant[b],
                     paths.average[b] + noise, paths.free[b] + noise))
-            yield Film(seen, blunt, true, steps, free, b)
+            yield SyntheticRecording(seen, blunt, true, steps, free, b)
 
 
 def _start(data: Recording, trap: str) -> np.ndarray:
@@ -126,7 +150,7 @@ def _start(data: Recording, trap: str) -> np.ndarray:
 
 
 def _length(data: Recording, trap: str) -> int:
-    """Frames of a film: of the recording, or of the typical track where every track has its own centre."""
+    """Frames of a simulation: of the recording, or of the typical track where every track has its own centre."""
     if trap == "each":
         return int(np.median(np.unique(data.track[data.track >= 0], return_counts=True)[1]))
     return int(np.ptp(data.frame)) + 1

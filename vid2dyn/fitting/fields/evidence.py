@@ -1,4 +1,4 @@
-"""What a landscape is worth: its likelihood on realisations it has or has not seen, and what its data tell of it."""
+"""How well a landscape does: its likelihood on realisations, seen or not, and the information that data hold."""
 
 from __future__ import annotations
 

@@ -74,7 +74,8 @@ def trained(design: Design, spline: Landscape, smooth: float, seed: int, iterati
     optimiser.step(loss)
     one, two, last = (p.detach().numpy() for p in parameters)
     function = DensityNetwork(low, high, one, two, spline.function.capacity)
-    return Landscape(function, np.append(last[:, 0], spline.hindrance), np.append(last[:, 1], spline.pull),
+    log_mobility, curvature = last.T
+    return Landscape(function, np.append(log_mobility, spline.hindrance), np.append(curvature, spline.pull),
                      spline.kernels)
 
 
@@ -84,8 +85,9 @@ def _windows(design: Design, spline: Landscape) -> list[_Window]:
         count = float(data.count[window.start])
         m = mobility(design, window, spline.log_mobility)
         root = np.linalg.cholesky(covariance(window, m) / count)
-        arrays = (window.rho, design.function.ideal(window.rho), window.gradient, -window.far @ spline.pull,
-                  window.felt @ spline.hindrance, window.spread @ slow, window.push, slow.T @ window.extra @ slow,
+        arrays = (window.rho, design.function.ideal(window.rho), window.gradient,
+                  -window.kernel_gradient @ spline.pull, window.kernel_density @ spline.hindrance,
+                  window.spread @ slow, window.push, slow.T @ window.extra @ slow,
                   slow.T @ design.seen(window) @ slow,
                   design.modes.T @ data.D[window.start, window.index] - window.rest, np.linalg.inv(root))
         tensors = [torch.as_tensor(np.ascontiguousarray(a)) for a in arrays]
@@ -96,7 +98,8 @@ def _windows(design: Design, spline: Landscape) -> list[_Window]:
 def _functions(rho: torch.Tensor, parameters: list[torch.Tensor], low: float, high: float) -> torch.Tensor:
     """(n, 2) ln m less the ideal's, without the kernel, and f'' times the ideal m, at densities (n,)."""
     first, second, head = parameters
-    hidden = torch.tanh(((2 * rho - low - high) / (high - low))[:, None] * first[:, 0] + first[:, 1])
+    weight, bias = first.T
+    hidden = torch.tanh(((2 * rho - low - high) / (high - low))[:, None] * weight + bias)
     return head[0] + torch.tanh(hidden @ second[:, :-1].T + second[:, -1]) @ head[1:]
 
 
@@ -104,12 +107,12 @@ def _minus_log_likelihood(each: list[_Window], parameters: list[torch.Tensor], l
                           high: float) -> torch.Tensor:
     total = torch.zeros((), dtype=torch.float64)
     for w in each:
-        out = _functions(w.rho, parameters, low, high)
-        m = w.ideal * torch.exp(out[:, 0] + w.far_mobility)
+        log_mobility, curvature = _functions(w.rho, parameters, low, high).T
+        m = w.ideal * torch.exp(log_mobility + w.far_mobility)
         if w.short:
             root = torch.linalg.cholesky((w.spread * m[:, None]).T @ w.spread + w.extra)
             spread = torch.cholesky_solve(w.seen, root).diagonal().sum()
             total = total + 0.5 * (w.count - 1) * (2 * root.diagonal().log().sum() + spread)
-        mean = -w.push.T @ (m * (out[:, 1] / w.ideal * w.gradient + w.far_force))
+        mean = -w.push.T @ (m * (curvature / w.ideal * w.gradient + w.far_force))
         total = total + 0.5 * ((w.whiten @ (w.D - mean)) ** 2).sum()
     return total

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from typing import Any
 
 import numpy as np
 
 import vid2dyn
-from vid2dyn.core.checkpoint import Checkpoint, PathLike, key_of
+from vid2dyn.core.checkpoint import Checkpoint, PathLike, digest_of, key_of
 from vid2dyn.core.config import recipe as recipe_of
 from vid2dyn.core.errors import DataError
 from vid2dyn.core.progress import Cancelled, Progress, silent
@@ -21,7 +20,7 @@ from vid2dyn.fitting.course import checked, stopped_early
 from vid2dyn.fitting.fields.elements import Elements, Statistics
 from vid2dyn.fitting.fields.fluctuations import Design, short_windows, window_scales
 from vid2dyn.fitting.fields.rounds import FieldRounds, jackknife, landscape_arrays
-from vid2dyn.model.gradient_flow import GradientFlowModel
+from vid2dyn.model.gradient_flow import DensityRange, GradientFlowModel
 
 GROUPS = 10
 """Groups of realisations left out in turn for error bars."""
@@ -60,7 +59,7 @@ def fit_gradient_flow(fields: Fields, recipe: GradientFlow, seed: int = 0, progr
     rounds = FieldRounds(statistics, function, kernels, recipe, seed, place, progress)
     whole = _run(rounds, progress, checked(stop), keep_partial)
     covariance = jackknife(rounds.others) if whole else rounds.covariance()
-    arrays = {"range": np.array([function.low, function.high, recipe.knots, capacity or np.nan]),
+    arrays = {"range": DensityRange(function.low, function.high, recipe.knots, capacity or np.nan).array(),
               "covariance": covariance, "sites": np.array([float(fields.n_cells)]),
               "freedom": np.array([GROUPS - 1.0 if whole else float(statistics.count.sum())]),
               **landscape_arrays(rounds.found)}
@@ -68,15 +67,15 @@ def fit_gradient_flow(fields: Fields, recipe: GradientFlow, seed: int = 0, progr
         arrays["kernels"] = np.array([float(kernels.reach), float(kernels.count)])
     model = GradientFlowModel(arrays, recipe_of(used))
     windows = _windows(rounds.design, rounds.found)
-    warnings = _doubts(windows, rounds.found, 2 * elements.elements / recipe.fluctuation_wave)
-    report = {"held_out": rounds.verdict(), "course": rounds.course.report(), "laws": _laws(model), "windows": windows,
+    warnings = _warnings(windows, rounds.found, 2 * elements.elements / recipe.fluctuation_wave)
+    report = {"held_out": rounds.held_out(), "course": rounds.course.report(), "laws": _laws(model), "windows": windows,
               "seed": seed, "data_sha256": digest, "warnings": warnings,
               "versions": {"vid2dyn": vid2dyn.__version__, "numpy": np.__version__}}
     if not whole:
-        report["stopped_early"], said = stopped_early(
+        report["stopped_early"], warning = stopped_early(
             rounds.course.rounds, rounds.total, "Mobility and free energy may still change; no groups of realisations "
             "were left out for the bands.")
-        warnings.insert(0, said)
+        warnings.insert(0, warning)
     return dataclasses.replace(model, report=report)
 
 
@@ -130,7 +129,7 @@ def _laws(model: GradientFlowModel) -> dict[str, float]:
 
     from vid2dyn.dynamics.gradient_flow import flow_dynamics, ring
 
-    low, high = model.arrays["range"][:2]
+    low, high = model.support
     rho = torch.as_tensor(low + (high - low) * (0.5 + 0.4 * np.sin(2 * np.pi * np.arange(12) / 12)))
     flow = flow_dynamics(model.landscape, 10.0)
     M = flow.friction.dense(ring(rho))
@@ -148,24 +147,23 @@ def _windows(design: Design, found: Landscape) -> list[dict[str, Any]]:
             for k, (w, r, e) in enumerate(zip(design.data.widths, scales, errors, strict=True))]
 
 
-def _doubts(windows: list[dict[str, Any]], found: Landscape, halves: float) -> list[str]:
-    said = []
+def _warnings(windows: list[dict[str, Any]], found: Landscape, halves: float) -> list[str]:
+    """Where fluctuations and model disagree, windows are too long, or the free energy separates."""
+    warnings = []
     rho = np.linspace(found.function.low, found.function.high, 101)
     worst = max((w for w in windows if w["used"]), key=lambda w: abs(w["covariance_ratio"] - 1) / w["stderr"])
     if abs(worst["covariance_ratio"] - 1) > max(0.03, 5 * worst["stderr"]):
-        said.append(f"Off the plateau: fluctuations over the window of {worst['width']:.3g} are "
-                    f"{worst['covariance_ratio']:.3f} times those of the model. Windows must be long against the hops "
-                    "and short against diffusion over an element; choose others, or fewer elements. Long-ranged forces "
-                    "need force_range.")
+        warnings.append(f"Off the plateau: fluctuations over the window of {worst['width']:.3g} are "
+                        f"{worst['covariance_ratio']:.3f} times those of the model. Windows must be long against the "
+                        "hops and short against diffusion over an element; choose others, or fewer elements. "
+                        "Long-ranged forces need force_range.")
     if 2 * found.diffusion(rho).max() * min(w["width"] for w in windows) > 1 / halves**2:
-        said.append("Even the shortest window is long against diffusion over two elements: the mobility rests on the "
-                    "correction for it. Add shorter windows, or use fewer elements.")
+        warnings.append("Even the shortest window is long against diffusion over two elements: the mobility rests on "
+                        "the correction for it. Add shorter windows, or use fewer elements.")
     if (found.second(rho) < 0).any():
-        said.append("The free energy is concave at some densities: there it separates, or the data are too few.")
-    return said
+        warnings.append("The free energy is concave at some densities: there it separates, or the data are too few.")
+    return warnings
 
 
 def _digest(fields: Fields) -> str:
-    digest = hashlib.sha256(fields.times.tobytes())
-    digest.update(np.ascontiguousarray(fields.values).tobytes())
-    return digest.hexdigest()
+    return digest_of(fields.times.tobytes(), np.ascontiguousarray(fields.values).tobytes())

@@ -26,7 +26,7 @@ from vid2dyn.core.errors import ModelError
 from vid2dyn.dynamics.terms.even_kernels import EvenKernels
 from vid2dyn.dynamics.terms.landscape import DensityShape, Landscape
 from vid2dyn.fitting.fields.elements import IncrementMoments
-from vid2dyn.fitting.fields.windows import Ring, Window, short, windows
+from vid2dyn.fitting.fields.windows import Ring, Window, frozen_windows, windows
 
 LOOSE = 1e-2
 """Prior precision of the strength of a kernel [1/kT²]: 10 kT is thought possible."""
@@ -86,11 +86,12 @@ class Design:
 
     def columns(self, window: Window) -> np.ndarray:
         """(rows, coefficients) of ln m."""
-        return np.concatenate([self.function.basis(window.rho), window.felt], axis=1)
+        return np.concatenate([self.function.basis(window.rho), window.kernel_density], axis=1)
 
     def forces(self, window: Window) -> np.ndarray:
         """(rows, coefficients) of ∂μ."""
-        return np.concatenate([self.function.curved(window.rho) * window.gradient[:, None], -window.far], axis=1)
+        local = self.function.curved(window.rho) * window.gradient[:, None]
+        return np.concatenate([local, -window.kernel_gradient], axis=1)
 
     def seen(self, window: Window) -> np.ndarray:
         """(modes, modes) sample covariance."""
@@ -108,16 +109,16 @@ def learn(design: Design, start: Landscape | None = None, rounds: int = 3) -> La
     rounds : int
         Of drift and covariance in turn, each with the other's last result.
     """
-    landscape = start or begun(design)
+    landscape = start or initial_landscape(design)
     for _ in range(rounds):
         landscape = improved(design, landscape, 1 if start else 2)               # one step: others are close by
     return landscape
 
 
-def begun(design: Design) -> Landscape:
+def initial_landscape(design: Design) -> Landscape:
     """Where `learn` begins: as if windows were short (then m is too low by a quarter or so, D right to some 5 %)."""
     flat = design.flat(_first_mobility(design.data))
-    return _round(design, flat, short(design.data, flat, design.modes), 6)
+    return _round(design, flat, frozen_windows(design.data, flat, design.modes), 6)
 
 
 def improved(design: Design, landscape: Landscape, steps: int) -> Landscape:

@@ -1,7 +1,7 @@
-"""The rounds of a fit to fields: told one by one, kept in a checkpoint, left off at any of them, gone on with.
+"""The rounds of a fit to fields: recorded one by one, kept in a checkpoint, stopped after any of them, resumed.
 
-Beside the landscape of all realisations a judge is learned, from all but those of the first group, in the same rounds:
-what these realisations say of it is the held-out likelihood. (Features of a network are learned from all.)
+Beside the landscape of all realisations a second one is learned in the same rounds, from all but those of the first
+group: the likelihood of that group under it is the held-out likelihood. (Features of a network are learned from all.)
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vid2dyn.fitting.course import Course
 from vid2dyn.fitting.fields.elements import Statistics
 from vid2dyn.fitting.fields.evidence import information_covariance, log_likelihood, sums
 from vid2dyn.fitting.fields.features import trained
-from vid2dyn.fitting.fields.fluctuations import Design, begun, improved
+from vid2dyn.fitting.fields.fluctuations import Design, improved, initial_landscape
 
 ROUNDS = 3
 """Of drift and covariance in turn."""
@@ -55,16 +55,17 @@ class FieldRounds:
             self.function = DensityNetwork(function.low, function.high, state["first"], state["second"],
                                            function.capacity)
         self._design()
-        self.found, self.judge = begun(self.design), begun(self.rest)
+        self.found = initial_landscape(self.design)
+        self.training = initial_landscape(self.training_design)
         self.before = coefficients(self.found)
         if state is not None:
-            self.course.again(progress, state["train"].tolist(), state["held_out"].tolist())
+            self.course.replay(progress, state["train"].tolist(), state["held_out"].tolist())
             self.found = self.design.landscape(state["log_mobility"], state["curvature"])
-            self.judge = self.rest.landscape(state["judge_log_mobility"], state["judge_curvature"])
+            self.training = self.training_design.landscape(state["judge_log_mobility"], state["judge_curvature"])
             self.before, self.others = state["before"], list(state["others"])
 
     def _design(self) -> None:
-        self.design, self.rest = (Design.of(self.statistics.without(g), self.function, self.kernels,
+        self.design, self.training_design = (Design.of(self.statistics.without(g), self.function, self.kernels,
                                             self.recipe.smoothness, self.recipe.fluctuation_wave) for g in (None, 0))
 
     @property
@@ -77,8 +78,8 @@ class FieldRounds:
         change = coefficients(self.found) - self.before
         return information_covariance(self.design, self.found) + np.outer(change, change)
 
-    def verdict(self) -> dict[str, Any]:
-        """What realisations that the judge has not seen say of it, and those that it has."""
+    def held_out(self) -> dict[str, Any]:
+        """Likelihood of the realisations of the first group and of the others under the landscape of the others."""
         return {"log_likelihood_per_number": self.course.held_out[-1],
                 "train_log_likelihood_per_number": self.course.train[-1],
                 "realisations": int(self.statistics.count[:, 0].sum())}
@@ -93,17 +94,17 @@ class FieldRounds:
                                  progress=as_progress(lambda *_: progress(done, steps, "fit")))
             self.function = self.found.function
             self._design()
-            self.judge = improved(self.rest, self.found, 1)
+            self.training = improved(self.training_design, self.found, 1)
             before = coefficients(self.found)
         else:
             count = 2 if done < ROUNDS else 1
-            self.found, self.judge = (improved(design, one, count) for design, one in (
-                (self.design, self.found), (self.rest, self.judge)))
+            self.found, self.training = (improved(design, one, count) for design, one in (
+                (self.design, self.found), (self.training_design, self.training)))
         self.before = before
         group = np.arange(self.statistics.groups) == 0
-        self.course.tell(progress, *(log_likelihood(self.rest, self.judge, *sums(self.statistics, some))
+        self.course.record(progress, *(log_likelihood(self.training_design, self.training, *sums(self.statistics, some))
                                      for some in (~group, group)))
-        self._keep()
+        self._save()
 
     def leave_out(self, progress: Progress) -> None:
         """The next group, for the error bars."""
@@ -112,13 +113,13 @@ class FieldRounds:
         design = Design.of(self.statistics.without(g), self.function, self.kernels, self.recipe.smoothness,
                            self.recipe.fluctuation_wave, near=self.design)
         self.others.append(coefficients(improved(design, self.found, 1)))
-        self._keep()
+        self._save()
 
-    def _keep(self) -> None:
+    def _save(self) -> None:
         state: dict[str, Any] = {
             "train": self.course.train, "held_out": self.course.held_out, "log_mobility": self.found.log_mobility,
-            "curvature": self.found.curvature, "judge_log_mobility": self.judge.log_mobility,
-            "judge_curvature": self.judge.curvature, "before": self.before, "others": np.array(self.others)}
+            "curvature": self.found.curvature, "judge_log_mobility": self.training.log_mobility,
+            "judge_curvature": self.training.curvature, "before": self.before, "others": np.array(self.others)}
         if isinstance(self.function, DensityNetwork):
             state |= {"first": self.function.first, "second": self.function.second}
         self.place.save(state)

@@ -1,7 +1,7 @@
 """What a flow does within a window: where the mean goes, how fluctuations grow.
 
 A fluctuation δ about a profile that moves obeys ∂δ = A δ + noise, A the linearised flow: ∂²(D δ) for short-ranged
-forces. A test function γ at the end of a window of width h is worth g(s), ∂g/∂s = Aᵀ g, at a time s before it. With
+forces. A test function γ at the end of a window of width h is g(s) at a time s before it, ∂g/∂s = Aᵀ g. With
 ⟨δδ⟩ = χ at the start (local equilibrium, χ = m/D) increments of Y = ∫ γ ρ over the window have
 
     covariance (1/N) ∫ χ (g(h) - γ)²  +  (2/N) ∫ ds ∫ m (∂g)²        change of mean by f''  -∫ ds ∫ ∂g m ∂(f'')...
@@ -42,7 +42,8 @@ GRID = 2001
 class Window:
     """One window of one start. Rows are places on the ring at times of the window, then the places at its start.
 
-    `rho`, `gradient` (rows,) and what a kernel feels of both, `felt`, `far` (rows, kernels). By mode, mean increment =
+    `rho`, `gradient` (rows,) and both under the kernels, less themselves,
+    `kernel_density`, `kernel_gradient` (rows, kernels). By mode, mean increment =
     `rest` - pushᵀ (m ∂μ) and covariance = spreadᵀ m spread + `extra`; `push`, `spread` (rows, modes). What chance adds
     to the density at the start, (places,), adds lateᵀ of it to the mean increment.
     """
@@ -51,8 +52,8 @@ class Window:
     index: int
     rho: np.ndarray
     gradient: np.ndarray
-    felt: np.ndarray
-    far: np.ndarray
+    kernel_density: np.ndarray
+    kernel_gradient: np.ndarray
     spread: np.ndarray
     push: np.ndarray
     rest: np.ndarray
@@ -96,39 +97,40 @@ class Flow:
         self.second = np.maximum(landscape.second(self.grid), 1e-3 / self.m.max() - self.pull.sum())
         self.bend_of_m = np.gradient(np.log(self.m), self.grid)
 
-    def of(self, table: np.ndarray, rho: np.ndarray) -> np.ndarray:
+    def interpolate(self, table: np.ndarray, rho: np.ndarray) -> np.ndarray:
         return np.interp(rho, self.grid, table)
 
-    def parts(self, rho: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def mobility_and_force(self, rho: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(places,) m, and ∂μ."""
-        m, force = self.of(self.m, rho), self.of(self.second, rho) * (gradient := self.ring.slope @ rho)
+        gradient = self.ring.slope @ rho
+        m, force = self.interpolate(self.m, rho), self.interpolate(self.second, rho) * gradient
         if self.kernels is not None:
-            m = m * np.exp(self.kernels.felt(rho) @ self.hindrance)
-            force = force - self.kernels.felt(gradient) @ self.pull
+            m = m * np.exp(self.kernels.apply(rho) @ self.hindrance)
+            force = force - self.kernels.apply(gradient) @ self.pull
         return m, force
 
     def rate(self, rho: np.ndarray) -> np.ndarray:
-        m, force = self.parts(rho)
+        m, force = self.mobility_and_force(rho)
         return self.ring.slope @ (m * force)
 
     def diffusion(self, rho: np.ndarray) -> np.ndarray:
         """D on scales on which a kernel averages to nothing."""
-        m, _ = self.parts(rho)
-        return m * (self.of(self.second, rho) + self.pull.sum())
+        m, _ = self.mobility_and_force(rho)
+        return m * (self.interpolate(self.second, rho) + self.pull.sum())
 
     def linear(self, rho: np.ndarray) -> np.ndarray:
         """(places, places) A."""
-        slope, second = self.ring.slope, self.of(self.second, rho)
-        m, force = self.parts(rho)
+        slope, second = self.ring.slope, self.interpolate(self.second, rho)
+        m, force = self.mobility_and_force(rho)
         if self.kernels is None:
             return self.ring.bend * (m * second)
         far = force - second * (slope @ rho)
         current = slope * (m * second)                                          # m ∂(f'' δ) with what m owes to ρ
-        current += np.diag(m * far * self.of(self.bend_of_m, rho))
+        current += np.diag(m * far * self.interpolate(self.bend_of_m, rho))
         current -= m[:, None] * self.kernels.matrix(self.pull, len(rho)) @ slope
         current += (m * force)[:, None] * self.kernels.matrix(self.hindrance, len(rho))
         if self.hindrance.any():
-            bent = self.kernels.felt(slope @ rho) @ self.hindrance             # m second = D exp(b u): ∂ of the rest
+            bent = self.kernels.apply(slope @ rho) @ self.hindrance             # m second = D exp(b u): ∂ of the rest
             current -= np.diag(m * second * bent)
         return slope @ current
 
@@ -155,8 +157,8 @@ class Correlations:
         one = np.eye(places)
         for before, after in pairwise(path):
             A, D = flow.linear(0.5 * (before + after)), flow.diffusion(0.5 * (before + after))
-            m, _ = flow.parts(0.5 * (before + after))
-            chi = [flow.parts(rho)[0] / flow.diffusion(rho) for rho in (before, after)]
+            m, _ = flow.mobility_and_force(0.5 * (before + after))
+            chi = [flow.mobility_and_force(rho)[0] / flow.diffusion(rho) for rho in (before, after)]
             far = (A - flow.ring.bend * D) * (0.5 * (chi[0] + chi[1]))
             source = places * (np.diag(flow.ring.bend @ m - (chi[1] - chi[0]) / tau) + far + far.T)
             factors = lu_factor(one - GAMMA * tau * A, check_finite=False)
@@ -177,15 +179,15 @@ def windows(data: IncrementMoments, landscape: Landscape, modes: np.ndarray) -> 
     return found
 
 
-def short(data: IncrementMoments, landscape: Landscape, modes: np.ndarray) -> list[Window]:
-    """The same as if windows were so short that nothing happened in them, along smoothed profiles: to begin with."""
+def frozen_windows(data: IncrementMoments, landscape: Landscape, modes: np.ndarray) -> list[Window]:
+    """The same as if windows were so short that nothing moved in them, along smoothed profiles: to begin with."""
     ring, kernels = Ring(data, data.elements.points), landscape.kernels
     density, slope = data.profiles()
     slopes, found = ring.slope @ ring.functions @ modes, []
     for s in range(len(data.count)):
         for k, width in enumerate(data.widths):
             rho, gradient = density[s, k], slope[s, k]
-            felt, far = (np.zeros((len(rho), 0)) if kernels is None else kernels.felt(of) for of in (rho, gradient))
+            felt, far = (np.zeros((len(rho), 0)) if kernels is None else kernels.apply(of) for of in (rho, gradient))
             none = np.zeros_like(slopes)
             found.append(Window(s, k, rho, gradient, felt, far, slopes * np.sqrt(2 * width / ring.places / ring.sites),
                                 slopes * width / ring.places, none[0], none.T @ none, none))
@@ -205,20 +207,20 @@ def _window(data: IncrementMoments, flow: Flow, s: int, k: int, smooth: np.ndarr
     weight = (tau * simpson / (3 * ring.places))[:, None, None]
     slopes = np.einsum("xy,tym->txm", ring.slope, back[::-1], optimize=True)      # in the order of time
     late = back[-1] - gamma
-    extra = correlations.seen_by(_fewer(late, correlations.flow.ring.places))
-    correlations.advance(_fewer(path.T, correlations.flow.ring.places).T, tau)
+    extra = correlations.seen_by(_on_fewer_places(late, correlations.flow.ring.places))
+    correlations.advance(_on_fewer_places(path.T, correlations.flow.ring.places).T, tau)
     first = late / np.sqrt(ring.sites * ring.places * flow.diffusion(path[0]))[:, None]
     spread = np.concatenate([(slopes * np.sqrt(2 * weight / ring.sites)).reshape(-1, modes), first])
     push = np.concatenate([(slopes * weight).reshape(-1, modes), np.zeros_like(late)])
     gradient, kernels = path @ ring.slope.T, flow.kernels
-    felt, far = (np.zeros((*path.shape, 0)) if kernels is None else kernels.felt(of) for of in (path, gradient))
+    felt, far = (np.zeros((*path.shape, 0)) if kernels is None else kernels.apply(of) for of in (path, gradient))
     rho, gradient, felt, far = (np.concatenate([*each, each[0]]) for each in (path, gradient, felt, far))
-    current = np.concatenate([np.prod(flow.parts(one), axis=0) for one in (*path, path[0])])
+    current = np.concatenate([np.prod(flow.mobility_and_force(one), axis=0) for one in (*path, path[0])])
     rest = (gamma.T @ (path[-1] - path[0]) + late.T @ chance) / ring.places + push.T @ current
     return Window(s, k, rho, gradient, felt, far, spread, push, rest, extra, late / ring.places)
 
 
-def _fewer(values: np.ndarray, places: int) -> np.ndarray:
+def _on_fewer_places(values: np.ndarray, places: int) -> np.ndarray:
     """(places, ...) of values on more places."""
     return resampled(np.fft.rfft(values, axis=0) / len(values), places, 0)
 
@@ -236,10 +238,10 @@ def _forward(flow: Flow, rho: np.ndarray, tau: float, factors: tuple[np.ndarray,
 
 def _backward(A: np.ndarray, gamma: np.ndarray, tau: float, factors: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     """(STEPS + 1, places, modes) g at multiples of τ before the end."""
-    worth = [gamma]
+    back = [gamma]
     for _ in range(STEPS):
-        g = worth[-1] + (1 - 2 * GAMMA) * tau * (A.T @ worth[-1])
+        g = back[-1] + (1 - 2 * GAMMA) * tau * (A.T @ back[-1])
         for _ in range(2):
             g = lu_solve(factors, g, trans=1, check_finite=False)
-        worth.append(g)
-    return np.array(worth)
+        back.append(g)
+    return np.array(back)

@@ -1,0 +1,86 @@
+"""What a user should know before trusting a fitted model of Brownian colloids: what is off, and what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from vid2dyn.data.trajectories import Trajectories
+from vid2dyn.fitting.brownian.design import moments
+from vid2dyn.fitting.brownian.recording import Recording
+from vid2dyn.fitting.brownian.synthetic import Parameters
+from vid2dyn.model.brownian import BrownianModel
+
+STEEP = 4.0
+"""Energy [kT] over one localisation error beyond which the steep part cannot be restored. At 2.4 (Yukawa, noise 80 % of
+a step) bands hold and D is right; at 5.7 (WCA) and 6.1 (Morse) bands hold half the truth and D is 4 and 9 % low."""
+
+UNSETTLED = ("The correction for noise and blur did not settle: the forces are too stiff for this exposure. The pair "
+             "potential is that of the blurred positions; film with a shorter one.")
+
+UNCORRECTED = ("No correction for noise, blur and frame rate was made yet: the forces are those of the positions as "
+               "seen.")
+"""Of a fit that was stopped after its first round."""
+
+CORRECTED = "The correction for noise, blur and frame rate may still change the forces; the bands allow for it."
+"""Of a fit that was stopped later."""
+
+
+def residual_warnings(model: BrownianModel, evaluation: dict[str, Any]) -> list[str]:
+    """Where the residuals disagree with the model, where it is smoothed, and where it predicts nothing."""
+    warnings = []
+    calibration = evaluation["calibration"]
+    if calibration:
+        deviation = abs(calibration["chi2"] - 1)
+        if deviation > max(0.1, 5 * calibration["chi2_stderr"]):
+            warnings.append(f"Steps scatter {calibration['chi2']:.2f} times what the model expects (variance of "
+                            "whitened residuals): drift, vibration, mixed particle sizes, or forces that change "
+                            "within a frame.")
+    if model.support is not None:
+        inner = np.linspace(model.support[0], 0.5 * sum(model.support), 50)
+        steepest = float(np.abs(model.pair_force(inner)).max())
+        if model.localisation_error() * steepest > STEEP:
+            warnings.append(f"The pair potential changes by 1 kT within {1000 / steepest:.0f} nm, less than the "
+                            f"localisation error of {1000 * model.localisation_error():.0f} nm lets be seen: its "
+                            "steep part is smoothed, more than its band says, and D may be up to a tenth low. Film "
+                            "with less noise or higher magnification.")
+    gain = evaluation["held_out"]
+    if model.support is not None and gain["steps"] and not gain["gain_per_step"] > 2 * gain["gain_per_step_stderr"]:
+        warnings.append("On frames it did not see the model predicts steps no better than free diffusion: within the "
+                        "errors no pair force shows in these data.")
+    return warnings
+
+
+def stationarity_warning(recording: Recording, p: Parameters) -> list[str]:
+    """Whether the learned forces do work on the whole: at equilibrium their Stratonovich current has mean zero.
+
+    The work c·J in ten stretches of time is compared with its scatter over the later five (a sample that relaxes does
+    so early), and with sqrt(2 D dt c·A c), the spread for particles that never turn back. Beyond 5 and 1.2 of these:
+    about one false alarm in 200 short recordings, far fewer in long ones, where work at equilibrium cancels.
+    """
+    if p.field.trap == "each":
+        return []
+    rest, moved = moments(recording, p.field), moments(recording, p.field, diffusion=p.diffusion)
+    step = p.diffusion * recording.dt
+    work = step * (moved.b - rest.b) @ p.coefficients
+    if len(work) < 10:
+        return []
+    scatter = 5.0 * float(work[5:].std(ddof=1)) * len(work) ** 0.5
+    spread = 1.2 * float(np.sqrt(2 * step * max(p.coefficients @ rest.A @ p.coefficients, 1e-12)))
+    if abs(work.sum()) < max(scatter, spread):
+        return []
+    return ["The sample is not at rest: over the recording the particles move along the learned forces more than "
+            "against them, as a sample does that relaxes, spreads or is driven. Fit with stationary = False."]
+
+
+def resolution_warning(tracks: Trajectories, model: BrownianModel) -> list[str]:
+    """Pairs closer than the tracker's separation merge into one; a potential near there is the tracker's."""
+    settings = tracks.info.get("parameters") or {}
+    separation = settings.get("separation") or (settings.get("diameter") or 0) + 1
+    shortest = 1.15 * separation * tracks.units.um
+    if model.support is None or "diameter" not in settings or model.support[0] > shortest:
+        return []
+    return [f"Pairs come closer than {shortest:.2f} µm, where the tracker merges neighbouring images (separation "
+            f"{separation:g} px): below that distance the pair potential shows the tracker, not the particles. "
+            "Track with a smaller diameter or at higher magnification."]

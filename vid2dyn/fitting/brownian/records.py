@@ -1,0 +1,58 @@
+"""What goes into each of the three fits of Brownian colloids (pair forces, traps, structure) and what comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from vid2dyn.data.trajectories import Trajectories
+from vid2dyn.dynamics.recipes.brownian import Brownian
+from vid2dyn.fitting.brownian.recording import Recording
+
+
+@dataclass(frozen=True, eq=False)
+class FitData:
+    """The data, laid out, and what is to be learned from them.
+
+    Parameters
+    ----------
+    tracks : Trajectories
+        As the fit uses them: thinned and freed of doubles where that was needed.
+    recording : Recording
+        The same in µm and s.
+    recipe : Brownian
+    noise_scale : float or None
+        Localisation variance over the stated one where it is known; None: it is learned.
+    """
+
+    tracks: Trajectories
+    recording: Recording
+    recipe: Brownian
+    noise_scale: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class FitResult:
+    """What a fit found.
+
+    Parameters
+    ----------
+    arrays : dict
+        Of the model, see `BrownianModel`.
+    evaluation : dict
+        Entries of the report: "held_out", "calibration", "course", ...
+    recipe : Brownian
+        With the column in force, where mobility depends on one.
+    warnings : list of str
+        What to know of this fit.
+    stopped : str, optional
+        The warning that it was stopped early.
+    """
+
+    arrays: dict[str, np.ndarray]
+    evaluation: dict[str, Any]
+    recipe: Brownian
+    warnings: list[str] = field(default_factory=list)
+    stopped: str | None = None
