@@ -1,4 +1,4 @@
-"""The one search for detections, against scipy's tree: every pair within reach, no other, at the edge of the reach too."""
+"""The one search for detections against scipy's tree: every pair within reach and no other, up to its very edge."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def clear_of(distances: np.ndarray, reach: float) -> bool:
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.integers(1, 60), st.floats(0.3, 80.0), st.floats(0.2, 3.0), st.sampled_from(["anywhere", "line", "one place"]),
-       st.integers(0, 2**32 - 1))
+@given(st.integers(1, 60), st.floats(0.3, 80.0), st.floats(0.2, 3.0),
+       st.sampled_from(["anywhere", "line", "one place"]), st.integers(0, 2**32 - 1))
 def test_a_search_finds_what_the_tree_finds(n: int, reach: float, cells: float, where: str, seed: int) -> None:
     """Any edge of the cells, places outside the grid included."""
     rng = np.random.default_rng(seed)
@@ -80,7 +80,7 @@ def test_one_and_none() -> None:
 
 
 def test_neighbours_keep_the_order_of_the_cells() -> None:
-    """Row by row of cells, in a cell by number: the order in which light is summed, and so the last bit of positions."""
+    """Row by row of cells, in a cell by number: the order in which light is summed decides the last bit."""
     points = np.array([[0.5, 0.5], [5.0, 5.0], [0.4, 1.5], [4.0, 4.0], [1.5, 0.5]])
     near = neighbours(points[:, 0], points[:, 1], 2.0)
     assert near.indices[near.start[0]:near.start[1]].tolist() == [2, 4]

@@ -99,7 +99,7 @@ def test_a_wall_is_no_particle(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert len(found()) == 100
     assert (found()[:, 1] < 250).all()
-    monkeypatch.setattr("vid2dyn.tracking.detect.minmass._above_odd", lambda masses, misfit, limit: limit)
+    monkeypatch.setattr("vid2dyn.tracking.detect.minmass._above_atypical", lambda masses, misfit, limit: limit)
     assert (found()[:, 1] > 250).sum() > 20
 
 

@@ -21,16 +21,25 @@ _ENTRY = re.compile(r"^(?P<names>\w+(?:\s*,\s*\w+)*)\s*:\s*(?P<kind>.*)$")
 def setting_help(cls: type) -> dict[str, str]:
     """Setting name -> what its class says about it (numpy-style docstring), one line each.
 
-    A setting that the docstring does not mention gets an empty text.
+    A setting that the docstring does not mention has the text of the class that it is inherited from; one that no class
+    mentions gets an empty text.
 
     >>> from vid2dyn.data.units import Units
     >>> setting_help(Units)["frames_per_second"]
-    'Frame rate [1/s].'
+    'Frame rate of the recording [1/s].'
     """
+    described: dict[str, list[str]] = {}
+    for parent in reversed(cls.__mro__[:-1]):
+        described |= _entries(parent.__doc__ or "")
+    return {name: " ".join(described.get(name, [])) for name in settings(cls)}
+
+
+def _entries(text: str) -> dict[str, list[str]]:
+    """Name -> lines of its description, from the parameters and attributes of a docstring."""
     described: dict[str, list[str]] = {}
     current: list[str] = []
     inside = False
-    lines = inspect.cleandoc(cls.__doc__ or "").splitlines()
+    lines = inspect.cleandoc(text).splitlines()
     for line, following in zip(lines, lines[1:] + [""]):
         if line and following and set(following) == {"-"}:
             inside = line.strip() in ("Parameters", "Attributes")
@@ -45,7 +54,7 @@ def setting_help(cls: type) -> dict[str, str]:
                 described[name.strip()] = current
         elif line.startswith(" "):
             current.append(line.strip())
-    return {name: " ".join(described.get(name, [])) for name in settings(cls)}
+    return described
 
 
 def type_name(hint: Any) -> str:

@@ -20,7 +20,7 @@ from vid2dyn.data.video import Video
 from vid2dyn.tracking.automatic import settings_in_force
 from vid2dyn.tracking.columns import POSITION, Feature
 from vid2dyn.tracking.detect.factory import detector
-from vid2dyn.tracking.detect.spot_scale import highest, scale_response
+from vid2dyn.tracking.detect.spot_scale import highest_peak, scale_response
 from vid2dyn.tracking.detections import checked
 from vid2dyn.tracking.link.candidates import candidates
 from vid2dyn.tracking.link.linker import LinkStream
@@ -141,7 +141,7 @@ def _sign(scales: np.ndarray, response: np.ndarray, given: Track,
     particles above and below the focus), the one that marks particles once: a rim around a spot of the other sign gets
     several marks, nearer to each other than neighbours in contact are.
     """
-    peaks = [highest(scales, r) for r in response]
+    peaks = [highest_peak(scales, r) for r in response]
     (bright, _), (dark, _) = peaks
     if not max(bright, dark) > 0:
         raise DataError("Nothing in the frames stands out of the noise; there is no size to propose. Check that the "

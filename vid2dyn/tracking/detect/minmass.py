@@ -27,8 +27,8 @@ _SIGMAS = 5.0
 _LEAST_GAP = 1.4                  # ratio of masses that counts as a gap
 _REACH = 2.5                      # a gap starts below this many times the noise limit, else it parts particles
 _WIDE_GAP, _FAR_REACH = 5.0, 20.0  # the same for a gap that is beyond doubt
-_ODD, _ODD_LEAST = 4.0, 0.02      # spreads beyond the typical misfit that make a detection odd, and a margin
-_PRICE, _LOSS = 3.0, 0.01         # odd ones that must go for one that is not, and how many of these may
+_ATYPICAL, _ATYPICAL_MARGIN = 4.0, 0.02      # spreads beyond the typical misfit that make a detection atypical, and a margin
+_PRICE, _LOSS = 3.0, 0.01         # atypical ones that must go for one that is not, and how many of these may
 _ENOUGH = 50                      # detections that show what is typical
 
 
@@ -74,7 +74,7 @@ def automatic_minmass(frames: Sequence[np.ndarray], settings: Track, seed: int =
     if not masses.size:
         return limit
     limit = _in_gap(np.sort(masses), float(np.median(noise)) if noise.size else 0.0, limit, len(frames))
-    return _above_odd(masses[masses > limit], misfit[masses > limit], limit)
+    return _above_atypical(masses[masses > limit], misfit[masses > limit], limit)
 
 
 def _blank(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -102,22 +102,22 @@ def _in_gap(masses: np.ndarray, typical: float, limit: float, n_frames: int) -> 
     return float(np.sqrt(low[widest] * high[widest]))
 
 
-def _above_odd(masses: np.ndarray, misfit: np.ndarray, limit: float) -> float:
+def _above_atypical(masses: np.ndarray, misfit: np.ndarray, limit: float) -> float:
     """`limit`, or higher where that drops detections that do not look like the bright half, and hardly any others.
 
     >>> rng = np.random.default_rng(0)
     >>> particles, wall = rng.normal(1000, 100, 500), rng.uniform(100, 500, 40)
     >>> misfit = np.concatenate([rng.normal(0.1, 0.01, 500), np.full(40, 0.3)])
-    >>> bool(400 < _above_odd(np.concatenate([particles, wall]), misfit, 0.0) < 700)
+    >>> bool(400 < _above_atypical(np.concatenate([particles, wall]), misfit, 0.0) < 700)
     True
     """
     if masses.size < _ENOUGH:
         return limit
     bright = misfit[masses >= np.median(masses)]
     typical = float(np.median(bright))
-    odd = misfit > typical + _ODD * 1.4826 * float(np.median(np.abs(bright - typical))) + _ODD_LEAST
+    atypical = misfit > typical + _ATYPICAL * 1.4826 * float(np.median(np.abs(bright - typical))) + _ATYPICAL_MARGIN
     order = np.argsort(masses)
-    gone, lost = np.cumsum(odd[order]), np.cumsum(~odd[order])
+    gone, lost = np.cumsum(atypical[order]), np.cumsum(~atypical[order])
     gain = np.where(lost <= _LOSS * lost[-1], gone - _PRICE * lost, -np.inf)[:-1]
     k = int(gain.argmax())
     if gain[k] < _LOSS * masses.size:

@@ -63,7 +63,7 @@ def fit_measured(image: np.ndarray, spots: np.ndarray, radius: float, noise: tup
             break
         profile = better
         if search and turn == 1:
-            spots = _responding(image, spots, profile, reach)
+            spots = _profile_maxima(image, spots, profile, reach)
             errors = np.full((len(spots), ERROR_COLUMNS), np.inf)
             near = neighbours(spots[:, Y], spots[:, X], 2 * radius)
         spots[:, MOVE] = UNSETTLED
@@ -75,7 +75,7 @@ def fit_measured(image: np.ndarray, spots: np.ndarray, radius: float, noise: tup
                    profile=profile)
 
 
-def _responding(image: np.ndarray, spots: np.ndarray, profile: Profile, reach: float) -> np.ndarray:
+def _profile_maxima(image: np.ndarray, spots: np.ndarray, profile: Profile, reach: float) -> np.ndarray:
     """(M, 7) spots where the image looks most like the profile: maxima of their correlation."""
     response = cv2.filter2D(image, cv2.CV_32F, profile.image(), borderType=cv2.BORDER_REPLICATE)
     at = np.clip(np.rint(spots[:, POSITION]).astype(int), 0, np.array(image.shape) - 1)

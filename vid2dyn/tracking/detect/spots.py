@@ -114,7 +114,7 @@ class SpotFitter(Detector):
         """The frame with bright particles, and that band-passed; pixels (M, 2) where spots may be, the noise of pixels,
         and the level of the background [grey levels]."""
         frame = frame if frame.dtype.isnative else frame.astype(frame.dtype.newbyteorder("="))
-        image, noise = _bright(frame, self.settings.invert)
+        image, noise = _with_bright_particles(frame, self.settings.invert)
         filtered = _buffer("filtered", frame.shape, np.dtype(np.float32))
         level = _median(image[::_SPARSE, ::_SPARSE].ravel())
         deviation = noise.std(level) * self.filter_gain
@@ -128,11 +128,11 @@ class SpotFitter(Detector):
         """Spots fitted with the shape that the settings ask for, or that the frame does."""
         settings, radius = self.settings, self.settings.diameter / 2 + 1.0
         if self.shape == "ring":
-            spots = _starts(image, filtered, maxima, self.noise_size, 0.0)
+            spots = _initial_spots(image, filtered, maxima, self.noise_size, 0.0)
             spots[:, BACKGROUND] = level
             return fit_measured(image, spots, radius, noise, True, 0.5 * settings.diameter)
         width, known = self._width(image, filtered, maxima)
-        spots = _starts(image, filtered, maxima, width, settings.noise_size)
+        spots = _initial_spots(image, filtered, maxima, width, settings.noise_size)
         if settings.minmass:                               # what cannot reach it, by far, need not be fitted
             spots = spots[spots[:, AMPLITUDE] * (2.0 * np.pi * width**2) > 0.5 * settings.minmass]
         fitted = fit_all(image, spots, width, known, self.bounds, noise)
@@ -164,7 +164,7 @@ class SpotFitter(Detector):
         if settings.max_ecc is not None:
             keep &= seen[:, ECC] < settings.max_ecc
         if settings.separation:
-            keep[keep] = _apart(spots[keep, POSITION], seen[keep, MASS], settings.separation)
+            keep[keep] = _well_separated(spots[keep, POSITION], seen[keep, MASS], settings.separation)
         flag = np.where(np.isfinite(fitted.near.nearest), int(Flag.TOGETHER), int(Flag.ALONE))
         flag[fitted.held] |= Flag.WIDTH_HELD
         flag[fitted.added] |= Flag.ADDED
@@ -187,7 +187,7 @@ def _buffer(name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return held
 
 
-def _bright(frame: np.ndarray, invert: bool) -> tuple[np.ndarray, CameraNoise]:
+def _with_bright_particles(frame: np.ndarray, invert: bool) -> tuple[np.ndarray, CameraNoise]:
     """The frame with bright particles [grey levels], and the noise of its pixels in those terms.
 
     8 and 16 bit stay what they are, all else becomes float32: a quarter of the memory to go through again and again.
@@ -226,7 +226,7 @@ def _saturated(image: np.ndarray, spots: np.ndarray, ceiling: float) -> np.ndarr
 
 
 @njit(cache=True, nogil=True)
-def _starts(image, filtered, maxima, width, noise_size):
+def _initial_spots(image, filtered, maxima, width, noise_size):
     """(M, 7) spots to begin with: the vertex of a parabola through each maximum and its neighbours."""
     spots = np.zeros((maxima.shape[0], SPOT_COLUMNS))
     above = round(2 * width)
@@ -258,13 +258,13 @@ def typical_width(image: np.ndarray, filtered: np.ndarray, maxima: np.ndarray, d
     chosen = np.flatnonzero(alone if enough else bright)
     chosen = chosen[:: max(1, len(chosen) // _WIDTHS_FROM)]
     start = diameter / _START
-    spots = _starts(image, filtered, maxima[chosen], start, 1.0)
+    spots = _initial_spots(image, filtered, maxima[chosen], start, 1.0)
     gaussians.fit_alone(image, spots, np.arange(len(spots)), True, bounds, 15, 0.02)
     good = (spots[:, AMPLITUDE] > 0) & (spots[:, WIDTH] > 1.01 * bounds[0]) & (spots[:, WIDTH] < 0.99 * bounds[1])
     return (float(np.median(spots[good, WIDTH])) if good.any() else start), bool(enough)
 
 
-def _apart(positions: np.ndarray, mass: np.ndarray, separation: float) -> np.ndarray:
+def _well_separated(positions: np.ndarray, mass: np.ndarray, separation: float) -> np.ndarray:
     """True for positions that have no brighter one within `separation` [px]."""
     near = neighbours(positions[:, Y], positions[:, X], separation)
     owner, index = np.repeat(np.arange(len(mass)), np.diff(near.start)), near.indices

@@ -31,7 +31,7 @@ from vid2dyn.tracking.fit import information
 from vid2dyn.tracking.fit.common_width import common_width
 from vid2dyn.tracking.fit.gaussians import REACH
 from vid2dyn.tracking.fit.joint import COUPLED, NEAR, fit_jointly
-from vid2dyn.tracking.fit.missed import missed
+from vid2dyn.tracking.fit.missed import find_missed
 from vid2dyn.tracking.fit.nearby import Neighbours, neighbours
 from vid2dyn.tracking.fit.profiles import Profile
 
@@ -140,10 +140,10 @@ def fit_all(image: np.ndarray, spots: np.ndarray, width: float, width_known: boo
         _find_neighbours(fitted, width)
     fitted.fresh[:] = False
     _fit(image, fitted, width, *_FINALLY)
-    information.alone(image, fitted.spots, np.flatnonzero(fitted.fresh), noise, fitted.errors)
+    information.errors_alone(image, fitted.spots, np.flatnonzero(fitted.fresh), noise, fitted.errors)
     close = np.flatnonzero(fitted.near.nearest < COUPLED * width)
     if len(close):
-        information.together(image.shape, fitted.spots, close, fitted.near, COUPLED * width, fitted.errors)
+        information.errors_together(image.shape, fitted.spots, close, fitted.near, COUPLED * width, fitted.errors)
     return fitted
 
 
@@ -164,7 +164,7 @@ def _fit(image: np.ndarray, fitted: FittedSpots, width: float, most: int, rest: 
 def _measure(image: np.ndarray, fitted: FittedSpots, noise: tuple[float, float, float]) -> None:
     """Errors, as if spots were alone, and squares of those that were fitted."""
     fresh = fitted.fresh
-    information.alone(image, fitted.spots, np.flatnonzero(fresh), noise, fitted.errors)
+    information.errors_alone(image, fitted.spots, np.flatnonzero(fresh), noise, fitted.errors)
     fitted.squares[fresh] = fitted.spots[fresh, MISFIT]
     information.misfit(image, fitted.spots, np.flatnonzero(fresh & np.isfinite(fitted.near.nearest)),
                        fitted.near, fitted.squares)
@@ -179,7 +179,7 @@ def _revision(image: np.ndarray, fitted: FittedSpots, width: float, last: bool) 
     if last:
         return keep, np.empty((0, SPOT_COLUMNS))
     badly_fitted = np.flatnonzero(keep & fitted.fresh & (fitted.squares > allowed))
-    return keep, missed(image, spots, badly_fitted, fitted.near, least, width)
+    return keep, find_missed(image, spots, badly_fitted, fitted.near, least, width)
 
 
 def _revise(fitted: FittedSpots, keep: np.ndarray, new: np.ndarray) -> None:

@@ -31,7 +31,7 @@ profile q of a spot l, times the distance e from the centre of that."""
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def alone(image, spots, which, noise_model, out):
+def errors_alone(image, spots, which, noise_model, out):
     """Standard errors of spots `which` as if nothing were near, into `out`, a table of errors.
 
     `noise_model` is (offset, gain, floor) of the variance of a pixel. The pixel noise is that of the pixels which place
@@ -134,11 +134,11 @@ def _nearest(spots, i, others, reach, chosen):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def together(shape, spots, which, near, reach, out):
+def errors_together(shape, spots, which, near, reach, out):
     """Standard errors of spots `which` with those of their neighbours within `reach` [px].
 
     `which` holds every spot with a neighbour within `reach`; `near` is a `Neighbours`. `out`, the table of errors that
-    `alone` left, is changed.
+    `errors_alone` left, is changed.
     """
     start, index = near.start, near.indices
     rows, sums = np.zeros((2, LONGEST)), np.zeros((2, 8))

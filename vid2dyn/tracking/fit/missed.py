@@ -11,7 +11,7 @@ from vid2dyn.tracking.fit.nearby import neighbours_of
 
 
 @njit(cache=True, nogil=True)
-def missed(image, spots, badly_fitted, near, least, width):
+def find_missed(image, spots, badly_fitted, near, least, width):
     """New spots (M, 7) where the rest of the image around the spots `badly_fitted` has a peak above `least`.
 
     `least` (N,) is the amplitude [grey levels] of a Gaussian of `width` [px]; `near` is a `Neighbours`.

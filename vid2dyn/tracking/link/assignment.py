@@ -178,14 +178,14 @@ def _augment(first: int, choices: Choices, matching: Matching, search: Search) -
         if settled[j]:
             row_price[holder[j]] += best - distance[j]
             column_price[j] -= best - distance[j]
-    _shift(first, end_row, end_column, pair, holder, origin)
+    _apply_chain(first, end_row, end_column, pair, holder, origin)
     for s in range(n_reached):
         distance[reached[s]], settled[reached[s]] = np.inf, False
     return work
 
 
 @njit(cache=True, nogil=True)
-def _shift(first: int, row: int, place: int, pair: np.ndarray, holder: np.ndarray, origin: np.ndarray) -> None:
+def _apply_chain(first: int, row: int, place: int, pair: np.ndarray, holder: np.ndarray, origin: np.ndarray) -> None:
     """Every row along the chain takes over the column that the next one leaves; the last takes `place`."""
     while True:
         left = pair[row]
