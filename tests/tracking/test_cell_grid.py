@@ -30,12 +30,12 @@ def test_a_search_finds_what_the_tree_finds(n: int, reach: float, cells: float, 
     if where == "one place":
         points[:] = points[0]
     grid = cell_grid(points[:, 0], points[:, 1], cells * reach)
-    number, square = np.empty(n, np.int64), np.empty(n)
+    number, square = np.empty(n + 1, np.int64), np.empty(n + 1)
     for y, x in rng.uniform(-60, 60, (10, 2)):
         distances = np.hypot(points[:, 0] - y, points[:, 1] - x)
         if not clear_of(distances, reach):
             continue
-        count = within(grid, y, x, reach, number, square)
+        count = within(grid, y, x, reach, reach, number, square)
         assert sorted(number[:count].tolist()) == sorted(cKDTree(points).query_ball_point([y, x], reach))
         np.testing.assert_allclose(np.sqrt(square[:count]), distances[number[:count]])
 

@@ -8,7 +8,6 @@ whatever is summed over them is summed in the same order on every machine.
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -81,8 +80,8 @@ def cell_grid(y, x, edge):
     return CellGrid(top, left, edge, rows, columns, first, order, sorted_y, sorted_x)
 
 
-@njit(cache=True, nogil=True)
-def within(grid, y, x, reach, number, square):
+@njit(cache=True, nogil=True, inline="always")         # a call costs more than most searches
+def within(grid, y, x, reach, below, number, square):
     """Points nearer than `reach` to (y, x), in the order of their cells; how many there are.
 
     Parameters
@@ -92,23 +91,27 @@ def within(grid, y, x, reach, number, square):
         The place [px].
     reach : float
         Distance that is no longer near [px].
-    number, square : (N,) arrays
-        Receive the numbers of the points and their squared distances [px²]; as long as there are points in the grid.
+    below : float
+        How far below y points matter [px]: `reach`, or less where the caller does not ask for those farther below,
+        which may then be left out.
+    number, square : (N + 1,) arrays
+        Receive the numbers of the points and their squared distances [px²]; one entry longer than the grid has points.
 
     Examples
     --------
     >>> grid = cell_grid(np.array([0.0, 0.0, 9.0]), np.array([0.0, 2.0, 9.0]), 2.0)
-    >>> number, square = np.empty(3, np.int64), np.empty(3)
-    >>> within(grid, 0.0, 0.0, 2.0, number, square), within(grid, 0.0, 0.5, 2.0, number, square)
+    >>> number, square = np.empty(4, np.int64), np.empty(4)
+    >>> within(grid, 0.0, 0.0, 2.0, 2.0, number, square), within(grid, 0.0, 0.5, 2.0, 2.0, number, square)
     (1, 2)
     >>> number[:2].tolist(), square[:2].tolist()
     ([0, 1], [0.25, 2.25])
     """
-    limit, margin = reach * reach, reach * (1.0 + _ROUNDING)
-    row0 = max(math.floor((y - margin - grid.top) / grid.edge), 0)
-    row1 = min(math.floor((y + margin - grid.top) / grid.edge), grid.rows - 1)
-    column0 = max(math.floor((x - margin - grid.left) / grid.edge), 0)
-    column1 = min(math.floor((x + margin - grid.left) / grid.edge), grid.columns - 1)
+    limit, margin, per_length = reach * reach, reach * (1.0 + _ROUNDING), 1.0 / grid.edge
+    # cut towards zero: a place above or left of the grid looks at its first cells in vain
+    row0 = max(int((y - margin - grid.top) * per_length), 0)
+    row1 = min(int((y + below + (margin - reach) - grid.top) * per_length), grid.rows - 1)
+    column0 = max(int((x - margin - grid.left) * per_length), 0)
+    column1 = min(int((x + margin - grid.left) * per_length), grid.columns - 1)
     count = 0
     if column1 < column0:
         return count
@@ -116,7 +119,6 @@ def within(grid, y, x, reach, number, square):
         for k in range(grid.first[row * grid.columns + column0], grid.first[row * grid.columns + column1 + 1]):
             dy, dx = y - grid.y[k], x - grid.x[k]
             distance = dy * dy + dx * dx
-            if distance < limit:
-                number[count], square[count] = grid.order[k], distance
-                count += 1
+            number[count], square[count] = grid.order[k], distance      # kept or written over: no branch on chance
+            count += distance < limit
     return count

@@ -27,7 +27,7 @@ _SIGMAS = 5.0
 _LEAST_GAP = 1.4                  # ratio of masses that counts as a gap
 _REACH = 2.5                      # a gap starts below this many times the noise limit, else it parts particles
 _WIDE_GAP, _FAR_REACH = 5.0, 20.0  # the same for a gap that is beyond doubt
-_ATYPICAL, _ATYPICAL_MARGIN = 4.0, 0.02      # spreads beyond the typical misfit that make a detection atypical, and a margin
+_ATYPICAL, _ATYPICAL_MARGIN = 4.0, 0.02      # spreads beyond the typical misfit of an atypical detection; a margin
 _PRICE, _LOSS = 3.0, 0.01         # atypical ones that must go for one that is not, and how many of these may
 _ENOUGH = 50                      # detections that show what is typical
 

@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 
 from vid2dyn.tracking.cell_grid import cell_grid, within
+from vid2dyn.tracking.columns import X, Y
 
 _RING = 1.5
 
@@ -53,10 +54,10 @@ def neighbours(y, x, reach):
     if n == 0:
         return Neighbours(start, np.empty(0, np.int64), nearest)
     grid = cell_grid(y, x, reach)
-    number, square = np.empty(n, np.int64), np.empty(n)
+    number, square = np.empty(n + 1, np.int64), np.empty(n + 1)
     index, count = np.empty(4 * n + 16, np.int64), 0
     for i in range(n):
-        found, least = within(grid, y[i], x[i], reach, number, square), np.inf
+        found, least = within(grid, y[i], x[i], reach, reach, number, square), np.inf
         if count + found > index.size:
             longer = np.empty(2 * (count + found), np.int64)
             longer[:count] = index[:count]
@@ -103,23 +104,23 @@ def distinct(maxima, filtered, reach, valley):
     if n == 0:
         return own
     edge = float(int(_RING * reach) + 1)
-    grid = cell_grid(maxima[:, 0].astype(np.float64), maxima[:, 1].astype(np.float64), edge)
-    number, distance = np.empty(n, np.int64), np.empty(n)
+    grid = cell_grid(maxima[:, Y], maxima[:, X], edge)
+    number, distance = np.empty(n + 1, np.int64), np.empty(n + 1)
     for i in range(n):
         y, x = maxima[i]
         height = filtered[y, x]
-        for k in range(within(grid, float(y), float(x), edge, number, distance)):
+        for k in range(within(grid, float(y), float(x), edge, 0.0, number, distance)):
             j = number[k]
             if j >= i or distance[k] > far:                         # those before it in reading order
                 continue
-            other = filtered[maxima[j, 0], maxima[j, 1]]
+            other = filtered[maxima[j, Y], maxima[j, X]]
             lower = min(height, other)
             if lower < 0.25 * max(height, other):
                 own[i if height < other else j] = False
                 continue
             if distance[k] > reach * reach:
                 continue
-            dy, dx = y - maxima[j, 0], x - maxima[j, 1]
+            dy, dx = y - maxima[j, Y], x - maxima[j, X]
             steps = max(abs(dy), abs(dx))
             lowest = lower
             for s in range(1, steps):

@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit
 
 from vid2dyn.tracking.cell_grid import cell_grid, within
+from vid2dyn.tracking.columns import X, Y
 
 MAX_CANDIDATES = 64
 """Candidates kept for one particle, the nearest ones. More than this many features within reach means a search range
@@ -55,13 +56,13 @@ def candidates(source: np.ndarray, reach: np.ndarray,
     start = np.zeros(n + 1, np.int64)
     if n == 0 or m == 0:
         return start, np.empty(0, np.int64), np.empty(0), 0
-    grid = cell_grid(feature[:, 0], feature[:, 1], _cell_edge(feature, reach.max() + _SLACK))
+    grid = cell_grid(feature[:, Y], feature[:, X], _cell_edge(feature, reach.max() + _SLACK))
     room = 4 * n + MAX_CANDIDATES
     column, square = np.empty(room, np.int64), np.empty(room)
-    number, distance = np.empty(m, np.int64), np.empty(m)
+    number, distance = np.empty(m + 1, np.int64), np.empty(m + 1)
     count = cut = 0
     for i in range(n):
-        found = within(grid, source[i, 0], source[i, 1], reach[i] + _SLACK, number, distance)
+        found = within(grid, source[i, Y], source[i, X], reach[i] + _SLACK, reach[i] + _SLACK, number, distance)
         kept = min(found, MAX_CANDIDATES)
         cut += found > kept
         if count + kept > room:
@@ -77,8 +78,8 @@ def candidates(source: np.ndarray, reach: np.ndarray,
 def _cell_edge(points: np.ndarray, reach: float) -> float:
     """Edge of the cells of a grid [px]: about the reach, and such that there are never many more cells than points."""
     m = len(points)
-    height = points[:, 0].max() - points[:, 0].min()
-    width = points[:, 1].max() - points[:, 1].min()
+    height = points[:, Y].max() - points[:, Y].min()
+    width = points[:, X].max() - points[:, X].min()
     return max(reach, math.sqrt(height * width / (4.0 * m)), max(height, width) / (4.0 * m))
 
 
