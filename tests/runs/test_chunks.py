@@ -21,7 +21,7 @@ from vid2dyn.cli.commands import app
 from vid2dyn.core.errors import ConfigError, DataError
 from vid2dyn.core.files import sha256
 from vid2dyn.runs.chunks import track_chunk, track_movie
-from vid2dyn.tracking import Track, assemble, features
+from vid2dyn.tracking import Track, assemble, detections
 
 SETTINGS = Track(diameter=9, search_range=5, memory=2)
 
@@ -84,7 +84,7 @@ def test_other_links_use_the_same_parts(movie: Path, tmp_path: Path, monkeypatch
     assert str(tmp_path) not in json.dumps(manifest)
     wide = Track(diameter=9, search_range=8, memory=0)
     whole = vd.track(movie, wide).save(tmp_path / "whole.parquet").read_bytes()
-    monkeypatch.setattr(features, "detector", lambda settings: pytest.fail("searched again"))
+    monkeypatch.setattr(detections, "detector", lambda settings: pytest.fail("searched again"))
     assert track_movie(movie, out, wide, keep_parts=True).path.read_bytes() == whole
     with pytest.raises(pytest.fail.Exception, match="searched again"):
         track_movie(movie, out, Track(diameter=11))

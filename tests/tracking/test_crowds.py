@@ -13,8 +13,9 @@ from vid2dyn.data.units import Units
 from vid2dyn.data.video import Video, VideoInfo
 from vid2dyn.simulators import Renderer
 from vid2dyn.tracking import SpotFitter, Track, automatic_minmass, detector, propose, settings_in_force, track
-from vid2dyn.tracking.choice import frame_numbers
-from vid2dyn.tracking.features import features_of
+from vid2dyn.tracking.automatic import frame_numbers
+from vid2dyn.tracking.columns import MOVE, UNSETTLED, X, Y
+from vid2dyn.tracking.detections import features_of
 from vid2dyn.tracking.fit.joint import COUPLED, NEAR, fit_jointly
 from vid2dyn.tracking.fit.nearby import neighbours
 
@@ -58,11 +59,11 @@ def test_spots_come_to_rest(seed: int) -> None:
     fitted, _, image, _ = SpotFitter(Track(diameter=11, spot_width=2.02)).fitted(frame)
     assert fitted is not None
     spots = fitted.spots
-    spots[:, 5] = 1e3
-    start, index, _ = neighbours(spots[:, 0], spots[:, 1], NEAR * 2.02)
+    spots[:, MOVE] = UNSETTLED
+    near = neighbours(spots[:, Y], spots[:, X], NEAR * 2.02)
     rest = np.full(len(spots), 0.01)
-    fit_jointly(image, spots, start, index, COUPLED * 2.02, rest, 40, np.zeros(len(spots), bool))
-    assert (spots[:, 5] >= rest).sum() <= 15
+    fit_jointly(image, spots, near, COUPLED * 2.02, rest, 40, np.zeros(len(spots), bool))
+    assert (spots[:, MOVE] >= rest).sum() <= 15
 
 
 def test_one_width_for_a_packing() -> None:
@@ -98,7 +99,7 @@ def test_a_wall_is_no_particle(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert len(found()) == 100
     assert (found()[:, 1] < 250).all()
-    monkeypatch.setattr("vid2dyn.tracking.detect.minmass._above_odd", lambda masses, misfit, limit: limit)
+    monkeypatch.setattr("vid2dyn.tracking.detect.minmass._above_atypical", lambda masses, misfit, limit: limit)
     assert (found()[:, 1] > 250).sum() > 20
 
 

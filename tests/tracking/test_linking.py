@@ -19,7 +19,7 @@ from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 from vid2dyn.core.errors import ConfigError, DataError
 from vid2dyn.tracking import CrockerGrier, NearestLinks, Track
 from vid2dyn.tracking.link.assignment import assign
-from vid2dyn.tracking.link.candidates import MOST, candidates
+from vid2dyn.tracking.link.candidates import MAX_CANDIDATES, candidates
 from vid2dyn.tracking.link.linker import LinkStream
 
 Frames = list[tuple[int, np.ndarray]]
@@ -180,7 +180,7 @@ def test_a_search_range_of_many_spacings_ends_and_is_said() -> None:
     linker = NearestLinks(Track(search_range=200.0))
     made = links(frames, list(linker(frames)))
     assert made == {(i, i + 900) for i in range(900)}     # small steps: the nearest are enough
-    assert f"only the {MOST} nearest" in linker.notes()[0]
+    assert f"only the {MAX_CANDIDATES} nearest" in linker.notes()[0]
 
 
 # ---------------------------------------------------------------- edges

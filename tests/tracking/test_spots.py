@@ -22,7 +22,6 @@ from vid2dyn.tracking import COLUMNS, CameraNoise, Track, automatic_minmass, cam
 from vid2dyn.tracking.detect.bandpass import band_pass, noise_gain
 from vid2dyn.tracking.detect.shape_choice import spot_shape
 from vid2dyn.tracking.detect.spots import SpotFitter
-from vid2dyn.tracking.fit.nearby import neighbours
 from vid2dyn.tracking.phase import phase_correction
 
 FLAG = COLUMNS.index("flag")
@@ -63,16 +62,6 @@ def test_band_pass_is_gaussian_minus_boxcar(noise_size: float, boxcar: int) -> N
     np.testing.assert_array_equal(maxima, np.argwhere(peak))
     inside = band_pass(np.random.default_rng(1).normal(0, 1, (600, 600)).astype(np.float32), noise_size, boxcar, 9)[0]
     assert inside[50:-50, 50:-50].std() == pytest.approx(noise_gain(noise_size, boxcar), rel=0.03)
-
-
-def test_neighbours_are_all_neighbours() -> None:
-    points = np.random.default_rng(0).uniform(0, 60, (300, 2))
-    start, index, nearest = neighbours(points[:, 0], points[:, 1], 6.0)
-    distance = np.linalg.norm(points[:, None] - points, axis=-1)
-    np.fill_diagonal(distance, np.inf)
-    for i in range(300):
-        assert sorted(index[start[i]:start[i + 1]]) == np.flatnonzero(distance[i] < 6).tolist()
-        assert nearest[i] == pytest.approx(distance[i].min()) or distance[i].min() >= 6
 
 
 # ---------------------------------------------------------------- alone

@@ -162,7 +162,7 @@ def test_standard_error_is_right_with_shot_noise(gain, amplitude, dtype) -> None
 def test_planted_errors_of_sigma_are_seen(monkeypatch) -> None:
     """Sigma 25 % too small, and the noise of bright pixels forgotten, both leave the accepted range."""
     assert scores(2.0, 11, np.uint16, 6000.0, 250.0, wrong=0.75).std() > 1.1
-    monkeypatch.setattr("vid2dyn.tracking.detect.base.camera_noise",
+    monkeypatch.setattr("vid2dyn.tracking.detect.crocker_grier.camera_noise",
                         lambda frame: CameraNoise(*(camera_noise(frame).variance(np.array(3000.0)), 0.0, 0.0)))
     assert scores(2.0, 11, np.uint16, 20_000.0, 60.0, 30.0).std() > 1.25
 

@@ -59,7 +59,7 @@ def setting_help(cls: type) -> dict[str, str]:
 
     >>> from vid2dyn.data.units import Units
     >>> setting_help(Units)["frames_per_second"]
-    'Frame rate [1/s].'
+    'Frame rate of the recording [1/s].'
     """
     texts: dict[str, str] = {}
     for ancestor in reversed(cls.__mro__):

@@ -173,7 +173,7 @@ class LeesEdwards(Box):
 
     def displacement(self, a: Any, b: Any) -> Any:
         d = a - b
-        d = d - self._climbed(self._images(d), self.lengths[0], self.offset, d)
+        d = d - self._image_shift(self._images(d), self.lengths[0], self.offset, d)
         edge = _like(self.lengths, d)
         others = _like((0.0,) + (1.0,) * (len(self.lengths) - 1), d)
         return d - edge * others * (d / edge).round()
@@ -181,15 +181,15 @@ class LeesEdwards(Box):
     def relative_velocity(self, a: Any, b: Any, velocity_a: Any, velocity_b: Any) -> Any:
         """Velocity of a minus that of the image of b which `displacement(a, b)` points from, shape (..., dim)."""
         d = a - b
-        return velocity_a - velocity_b - self._climbed(self._images(d), 0.0, self.velocity_jump, d)
+        return velocity_a - velocity_b - self._image_shift(self._images(d), 0.0, self.velocity_jump, d)
 
     def wrap(self, x: Any) -> Any:
         edge = _like(self.lengths, x)
-        return (x - self._climbed(x[..., 0] // self.lengths[0], self.lengths[0], self.offset, x)) % edge
+        return (x - self._image_shift(x[..., 0] // self.lengths[0], self.lengths[0], self.offset, x)) % edge
 
     def wrap_velocity(self, x: Any, velocity: Any) -> Any:
         """Velocities that belong to `wrap(x)`, shape (..., dim) [µm/s]; x before it is wrapped."""
-        return velocity - self._climbed(x[..., 0] // self.lengths[0], 0.0, self.velocity_jump, x)
+        return velocity - self._image_shift(x[..., 0] // self.lengths[0], 0.0, self.velocity_jump, x)
 
     def to_dict(self) -> dict[str, Any]:
         return {"kind": "lees_edwards", "lengths": list(self.lengths), "shear_rate": self.shear_rate,
@@ -199,7 +199,7 @@ class LeesEdwards(Box):
         """How many boxes apart in y."""
         return (d[..., 0] / self.lengths[0]).round()
 
-    def _climbed(self, images: Any, up: float, along: float, like: Any) -> Any:
+    def _image_shift(self, images: Any, up: float, along: float, like: Any) -> Any:
         """`images` times the vector (up, along[, 0])."""
         return images[..., None] * _like((up, along) + (0.0,) * (len(self.lengths) - 2), like)
 

@@ -36,9 +36,9 @@ class Units:
     micrometre_per_pixel : float, optional
         Length of one pixel in the sample [µm].
     frames_per_second : float, optional
-        Frame rate [1/s].
+        Frame rate of the recording [1/s].
     exposure : float, optional
-        Time the shutter is open in each frame [s]; between 0 and one frame interval.
+        Time for which the shutter is open in each frame [s]; between 0 and one frame interval.
     temperature : float, optional
         Temperature of the sample [K].
     viscosity : float, optional

@@ -35,7 +35,7 @@ class Cine(Reader):
     Parameters
     ----------
     channel : int, optional
-        Colour camera: 0 red, 1 green, 2 blue; green if not given.
+        Channel taken from a colour camera: 0 for red, 1 for green, 2 for blue; by default green.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".cine",)

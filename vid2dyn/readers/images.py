@@ -29,7 +29,7 @@ class Images(Reader):
     Parameters
     ----------
     channel : int, optional
-        Colour image: 0 red, 1 green, 2 blue; green if not given.
+        Channel taken from a colour image: 0 for red, 1 for green, 2 for blue; by default green.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".png", ".bmp", ".jpg", ".jpeg", ".pgm")

@@ -26,7 +26,7 @@ class Movie(Reader):
     Parameters
     ----------
     channel : int, optional
-        0 red, 1 green, 2 blue; green if not given.
+        Channel taken from a colour movie: 0 for red, 1 for green, 2 for blue; by default green.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".avi", ".mp4", ".mov", ".mkv", ".m4v", ".webm", ".wmv")

@@ -21,11 +21,11 @@ class Nikon(Reader):
     Parameters
     ----------
     channel : int, optional
-        Which channel, counted from 0; the first if not given.
+        Number of the channel that is read, counted from 0; by default the first.
     z : int, optional
-        Which plane in depth; the middle one if not given.
+        Number of the plane in depth that is read, counted from 0; by default the middle one.
     position : int
-        Which field of view.
+        Number of the field of view that is read, counted from 0.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".nd2",)

@@ -37,9 +37,10 @@ class Tiff(Reader):
     Parameters
     ----------
     channel : int, optional
-        Colour image: 0 red, 1 green (default), 2 blue. Multi-channel stack: channel number, 0 by default.
+        Channel that is read: of a colour image 0 for red, 1 for green, 2 for blue, by default green; of a stack with
+        several channels its number counted from 0, by default the first.
     z : int, optional
-        Plane of a stack that has both Z and time; the middle one by default.
+        Number of the plane, counted from 0, of a stack that has both Z and time; by default the middle one.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".tif", ".tiff", ".btf", ".stk", ".lsm")

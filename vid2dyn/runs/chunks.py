@@ -41,7 +41,7 @@ from vid2dyn.data.video import Video
 from vid2dyn.runs.stages import fingerprint
 from vid2dyn.tracking import Track
 from vid2dyn.tracking.assemble import linked_features, write_tracks
-from vid2dyn.tracking.features import Features, find_features
+from vid2dyn.tracking.detections import Features, find_features
 from vid2dyn.tracking.movie import CHOSEN, Plan, plan_of
 
 PART = 100
@@ -123,7 +123,7 @@ def _link(work: _Work, out: Path, progress: Progress) -> Tracked:
     link = linked_features(work.plan, work.load, work.ranges(), folder, progress)
     if not link.count.rows:
         shutil.rmtree(work.folder)                     # empty parts are of no use to anybody
-        raise DataError(work.plan.nothing(work.video))
+        raise DataError(work.plan.no_particle(work.video))
     provenance = work.plan.provenance(work.video, link.notes, work.digest if work.path.exists() else None)
     about = {"units": work.video.units, "field_of_view": work.video.shape}
     n_particles, n_rows, n_frames = write_tracks(out, link, work.load, work.ranges(), folder, about, provenance)

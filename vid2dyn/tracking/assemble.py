@@ -21,10 +21,10 @@ import pandas as pd
 from vid2dyn.core.files import atomic
 from vid2dyn.core.progress import Progress, silent
 from vid2dyn.data.trajectories import Trajectories
-from vid2dyn.tracking.detect.base import COLUMNS
-from vid2dyn.tracking.features import Features
+from vid2dyn.tracking.columns import COLUMNS
+from vid2dyn.tracking.detections import Features
 from vid2dyn.tracking.link.linker import LinkStream
-from vid2dyn.tracking.movie import Count, Plan, rows
+from vid2dyn.tracking.movie import DetectionCount, Plan, rows
 
 BUCKET = 1 << 16
 """Rows sorted in memory at a time."""
@@ -40,7 +40,7 @@ class Linked:
 
     Parameters
     ----------
-    count : Count
+    count : DetectionCount
         Detections frame by frame.
     lengths : (particles,) int64 array
         Detections of every particle.
@@ -50,7 +50,7 @@ class Linked:
         What a user should know.
     """
 
-    count: Count
+    count: DetectionCount
     lengths: np.ndarray
     min_length: int
     notes: list[str]
@@ -68,18 +68,18 @@ def linked_features(plan: Plan, load: Load, ranges: Ranges, folder: Path, progre
     folder : Path
         For the numbers and states; its name has to change with the settings.
     """
-    stream, count, lengths = LinkStream(plan.in_force), Count(plan.start), np.zeros(0, np.int64)
-    fresh = False
+    stream, count, lengths = LinkStream(plan.in_force), DetectionCount(plan.start), np.zeros(0, np.int64)
+    relinked = False
     for start, stop in ranges:
         part, file = load(start, stop), _numbers_file(folder, start, stop)
         count.add(part.counts, part.crowded)
-        particle = None if fresh else _restored(file, stream, len(part.columns))
+        particle = None if relinked else _restored(file, stream, len(part.columns))
         if particle is None:
-            fresh = True                               # what follows was made from another past
+            relinked = True                            # what follows was linked after another past
             particle = _concatenated([stream.step(*frame) for frame in part.frames()])
             with atomic(file) as scratch:
                 np.savez(scratch, numbers=particle, **stream.state())  # type: ignore[arg-type]
-        lengths = np.concatenate([lengths, np.zeros(stream.born - len(lengths), np.int64)])
+        lengths = np.concatenate([lengths, np.zeros(stream.n_particles - len(lengths), np.int64)])
         np.add.at(lengths, particle, 1)
         progress(stop - plan.start, plan.stop - plan.start, "linking")
     return Linked(count, lengths, plan.settings.min_length, [*count.notes(plan), *stream.notes()])
@@ -105,7 +105,8 @@ def write_tracks(out: Path, linked: Linked, load: Load, ranges: Ranges, folder: 
     template = Trajectories.from_dataframe(nothing, info=info, **about)
     place = Path(tempfile.mkdtemp(dir=folder, prefix="sort-"))
     try:
-        frames = [_spill(place, bucket, load(*r), _numbers(_numbers_file(folder, *r)).astype(np.int64)) for r in ranges]
+        frames = [_append_to_buckets(place, bucket, load(*r), _numbers(_numbers_file(folder, *r)).astype(np.int64))
+                  for r in ranges]
         template.save_rows(out, _sorted_buckets(place))
     finally:
         shutil.rmtree(place)
@@ -113,7 +114,7 @@ def write_tracks(out: Path, linked: Linked, load: Load, ranges: Ranges, folder: 
     return int(kept.sum()), int(lengths.sum()), max(seen) - min(seen) + 1 if seen else 0
 
 
-def _spill(place: Path, bucket: np.ndarray, part: Features, particle: np.ndarray) -> tuple[int, int] | None:
+def _append_to_buckets(place: Path, bucket: np.ndarray, part: Features, particle: np.ndarray) -> tuple[int, int] | None:
     """Append the rows of a part to the files of their buckets; first and last frame kept."""
     to = bucket[particle]
     frame = part.frame

@@ -17,9 +17,9 @@ from vid2dyn.core.files import sha256
 from vid2dyn.core.progress import Cancelled, Progress, silent
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.data.video import Video
-from vid2dyn.tracking.choice import frame_numbers, left_open, settings_in_force
-from vid2dyn.tracking.detect.base import COLUMNS
-from vid2dyn.tracking.features import OVERLAP, checked, crowded, features_of
+from vid2dyn.tracking.automatic import frame_numbers, needs_frames, settings_in_force
+from vid2dyn.tracking.columns import COLUMNS
+from vid2dyn.tracking.detections import OVERLAP, checked, count_crowded, features_of
 from vid2dyn.tracking.filters import keep
 from vid2dyn.tracking.link.linker import NearestLinks
 from vid2dyn.tracking.settings import Track
@@ -78,12 +78,12 @@ def track(video: Video, settings: Track | None = None, progress: Progress = sile
     """
     plan = plan_of(video, settings or Track())
     found: list[np.ndarray] = []
-    count = Count(plan.start)
+    count = DetectionCount(plan.start)
 
     def frames() -> Iterator[tuple[int, np.ndarray]]:
         for number, features in features_of(video, plan.in_force, plan.start, plan.stop):
             found.append(features)
-            count.add([len(features)], crowded(features, plan.in_force))
+            count.add([len(features)], count_crowded(features, plan.in_force))
             yield number, features
             try:
                 progress(number + 1 - plan.start, plan.stop - plan.start, "tracking")
@@ -95,7 +95,7 @@ def track(video: Video, settings: Track | None = None, progress: Progress = sile
     linker = NearestLinks(plan.in_force)
     particle = list(linker(frames()))
     if not count.rows:
-        raise DataError(plan.nothing(video))
+        raise DataError(plan.no_particle(video))
     if len(count.counts) < plan.stop - plan.start:
         plan = plan.until(plan.start + len(count.counts))
     table = rows(count.frame(), np.concatenate(particle), found)
@@ -158,7 +158,7 @@ class Plan:
         settings = dataclasses.replace(self.settings, stop=stop, **self.chosen())
         return Plan(settings, dataclasses.replace(self.in_force, stop=stop), self.start, stop)
 
-    def nothing(self, video: Video) -> str:
+    def no_particle(self, video: Video) -> str:
         """What to try when no frame held a particle."""
         dark = self.settings.invert
         side = "dark (you said invert = true)" if dark else "bright (you said invert = false)"
@@ -183,13 +183,13 @@ def plan_of(video: Video, settings: Track) -> Plan:
     stop = len(video) if settings.stop is None else min(settings.stop, len(video))
     if settings.start >= stop:
         raise DataError(f"{video.path}: nothing from start = {settings.start}; the movie has {len(video)} frames.")
-    if not left_open(settings):
+    if not needs_frames(settings):
         return Plan(settings, settings, settings.start, stop)
     frames = [checked(video[k], k, video) for k in frame_numbers(video, settings.start, stop)]
     return Plan(settings, settings_in_force(frames, settings), settings.start, stop)
 
 
-class Count:
+class DetectionCount:
     """Detections counted as they come, frame after frame.
 
     Parameters
@@ -218,10 +218,10 @@ class Count:
     def notes(self, plan: Plan) -> list[str]:
         """What a user should know about the detections, in plain words."""
         empty = np.flatnonzero(np.array(self.counts) == 0) + self.start
-        return [*_on_empty(empty, len(self.counts)), *_on_overlap(self.crowded, self.rows, plan.settings)]
+        return [*_empty_frames_note(empty, len(self.counts)), *_overlap_note(self.crowded, self.rows, plan.settings)]
 
 
-def _on_empty(empty: np.ndarray, total: int) -> list[str]:
+def _empty_frames_note(empty: np.ndarray, total: int) -> list[str]:
     if not len(empty):
         return []
     first = ", ".join(map(str, empty[:5])) + (", ..." if len(empty) > 5 else "")
@@ -229,7 +229,7 @@ def _on_empty(empty: np.ndarray, total: int) -> list[str]:
     return [f"{len(empty)} frames hold no particle: {first}.{cure}"]
 
 
-def _on_overlap(crowded: int, total: int, settings: Track) -> list[str]:
+def _overlap_note(crowded: int, total: int, settings: Track) -> list[str]:
     if crowded <= 0.1 * total:
         return []
     separation = settings.diameter + 1 if settings.separation is None else settings.separation

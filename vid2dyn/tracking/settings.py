@@ -21,54 +21,60 @@ class Track:
     Parameters
     ----------
     diameter : int
-        Odd size of a particle's image [px], rather too large than too small.
+        Odd size of a particle's image [px]; rather too large than too small.
     search_range : float
-        Farthest a particle moves between two frames [px]; best well below half the distance of neighbours.
+        Farthest distance that a particle moves between two frames [px]; links are safe well below half the distance of
+        neighbours.
     memory : int
-        Frames a particle may be missing and still be the same one.
+        Number of frames that a particle may be missing and still be taken for the same one.
     minmass : float, optional
-        Least summed brightness of a particle [grey levels]. None chooses it from the movie
-        (`vid2dyn.tracking.automatic_minmass`); give a number (0 keeps every maximum) to reproduce trackpy.
+        Least summed brightness of a particle [grey levels]. Without a number it is chosen from the movie
+        (`vid2dyn.tracking.automatic_minmass`); 0 keeps every maximum, as trackpy does by default.
     separation : float, optional
-        Least distance of two particles [px], of nearer ones the dimmer is dropped; None: no such limit (with
-        compat = "trackpy": diameter + 1).
+        Least distance of two particles [px]; of two that are nearer the dimmer one is dropped. Without a number none is
+        dropped, or with compat = "trackpy" those nearer than diameter + 1.
     percentile : float
-        With compat = "trackpy": a particle's peak is brighter than this percentile of the filtered image's lit
-        pixels.
+        Percentile of the lit pixels of the filtered image that the peak of a particle must exceed; used with
+        compat = "trackpy" only.
     invert : bool
-        True for dark particles on a bright background.
+        Whether particles are dark on a bright background.
     threshold : float, optional
-        Pixels of the filtered image below this count as dark [grey levels]; None: 1 (1/255 for float images).
+        Brightness below which a pixel of the filtered image counts as dark [grey levels]; by default 1, and 1/255 for
+        images of floating-point numbers.
     noise_size : float
-        Width of the Gaussian that takes out pixel noise [px].
+        Width of the Gaussian that smooths pixel noise [px].
     smoothing_size : int, optional
-        Odd edge of the boxcar that takes out the background [px]; None: diameter.
-    max_size, max_ecc : float, optional
-        Detections with a larger radius of gyration [px] or eccentricity (0 is round) are dropped before linking.
+        Odd edge of the square whose mean is taken for the background [px]; by default the diameter.
+    max_size : float, optional
+        Largest radius of gyration of a particle's image [px]; larger detections are dropped before linking.
+    max_ecc : float, optional
+        Largest eccentricity of a particle's image, from 0 (round) to 1; others are dropped before linking.
     min_length : int
-        Tracks with fewer detections are dropped ("stubs"); 1 keeps all.
-    start, stop : int
-        First frame, and the one after the last; None: to the end.
+        Least number of detections of a track; shorter tracks are dropped, and 1 keeps all.
+    start : int
+        Number of the first frame that is tracked, counted from 0.
+    stop : int, optional
+        Number of the frame after the last one that is tracked; by default the movie is tracked to its end.
     spot : {"auto", "gaussian", "disc", "ring"}
-        What a particle looks like. "disc" and "ring" measure the common profile in every frame, best with some
-        particles on their own, and fit that; "ring" also searches with it. "auto" chooses by what a Gaussian and a
-        measured profile leave of the light in two frames (`vid2dyn.tracking.detect.shape_choice`).
+        Shape of a particle's image. "gaussian" fits a Gaussian; "disc" and "ring" measure the common profile of the
+        particles in every frame, best with some that stand alone, and fit that; "ring" also searches with it. "auto"
+        takes what explains two frames of the movie best (`vid2dyn.tracking.detect.shape_choice`).
     spot_width : float, optional
-        Width (standard deviation) of a particle's image where a Gaussian is fitted [px]. None measures it in a few
-        frames of the movie, and takes the same for all.
+        Width (standard deviation) of the Gaussian that is fitted [px]. Without a number it is measured in a few frames
+        of the movie and is the same for all.
     compat : {"none", "trackpy"}
-        "trackpy" finds features as trackpy does, to the last bit (whole grey levels, centroids over a round mask,
-        one of two features closer than `separation` dropped); to repeat published numbers.
-
+        Whether features are found as trackpy finds them, to the last bit (whole grey levels, centroids over a round
+        mask, one of two features closer than `separation` dropped), to repeat published numbers.
     range_growth : float
-        A particle missing for e frames is looked for within search_range times e to this power: 0 as trackpy, 0.5 for
-        diffusing, 1 for directed particles.
+        Exponent with which the search range grows with the number e of frames that a particle is missing: it is
+        searched within search_range times e to this power. 0 is trackpy's; 0.5 suits diffusing particles, 1
+        directed ones.
     predictor : {"none", "velocity", "affine"}
-        Where a particle is expected: where it was; where its own velocity carries it; where a common affine flow
-        (shear, rotation, drift) carries it. `search_range` counts from there.
+        Place around which a particle is searched: "none" where it was, "velocity" where its own velocity carries it,
+        "affine" where a flow common to all (shear, rotation, drift) carries it.
     link_cost : {"distance", "likelihood"}
-        What is smallest in sum over the links: squared displacements, or these weighted by the stated standard errors
-        of the positions, so that a well-localised particle is not traded for a blurred one.
+        Quantity whose sum over the links is least: the squared displacement, or its likelihood given the standard
+        errors of the positions, so that a well-localised particle is not traded for a blurred one.
 
     Raises
     ------

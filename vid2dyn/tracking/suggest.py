@@ -17,10 +17,11 @@ from scipy.spatial import cKDTree
 from vid2dyn.core.errors import DataError
 from vid2dyn.core.progress import Progress, silent
 from vid2dyn.data.video import Video
-from vid2dyn.tracking.choice import settings_in_force
-from vid2dyn.tracking.detect.by_settings import detector
-from vid2dyn.tracking.detect.spot_scale import highest, scale_response
-from vid2dyn.tracking.features import checked
+from vid2dyn.tracking.automatic import settings_in_force
+from vid2dyn.tracking.columns import POSITION, Feature
+from vid2dyn.tracking.detect.factory import detector
+from vid2dyn.tracking.detect.spot_scale import highest_peak, scale_response
+from vid2dyn.tracking.detections import checked
 from vid2dyn.tracking.link.candidates import candidates
 from vid2dyn.tracking.link.linker import LinkStream
 from vid2dyn.tracking.settings import Track
@@ -32,7 +33,7 @@ _FULL = 2                         # of them searched without a limit of brightne
 _FAR = 3.7                        # widths of a Brownian step that one in a thousand exceeds, in two dimensions
 _LEAST_RANGE = 2.0                # px
 _BOTH = 0.5                       # of the stronger response: the other sign is there too
-_MATES = 0.7                      # diameters to the next mark on the same particle, at most
+_SAME_PARTICLE = 0.7                      # diameters to the next mark on the same particle, at most
 _CLEARLY = 0.1                    # difference of the parts of doubled marks that settles the sign
 
 
@@ -108,7 +109,7 @@ def propose(video: Video, given: Track | None = None, progress: Progress = silen
     frames = _pairs(video, given)
     scales, response = scale_response([a for _, a, _ in frames])
     default = Track()
-    (dark, width), unsure = _sign(scales, response, given, frames)
+    (dark, width), sign_notes = _sign(scales, response, given, frames)
     diameter = given.diameter if given.diameter != default.diameter else _diameter(width, video.shape)
     diameter = min(diameter, _largest(video.shape))
     invert = given.invert or dark
@@ -118,16 +119,16 @@ def propose(video: Video, given: Track | None = None, progress: Progress = silen
     find = detector(in_force)
     found = []
     for done, (_, a, b) in enumerate(frames):
-        found.append((find(a)[:, :2], find(b)[:, :2]))
+        found.append((find(a)[:, POSITION], find(b)[:, POSITION]))
         progress(done + 1, len(frames), "looking at frames")
     everything = detector(dataclasses.replace(in_force, minmass=0.0))
-    mass = np.concatenate([everything(a)[:, 4] for _, a, _ in frames[:_FULL]])
+    mass = np.concatenate([everything(a)[:, Feature.MASS] for _, a, _ in frames[:_FULL]])
     displacement, drift, step, spacing = _motion(found, video)
     search_range = given.search_range if given.search_range != default.search_range else \
         _range(displacement, drift, step)
     ambiguous = _ambiguous(found, search_range)
     track = dataclasses.replace(base, minmass=float(f"{in_force.minmass:.4g}"), search_range=search_range)
-    notes = (*unsure, *_notes(track, step, drift, spacing, ambiguous))
+    notes = (*sign_notes, *_notes(track, step, drift, spacing, ambiguous))
     return Proposal(track, scales, response, width, mass, displacement, step, drift, spacing, ambiguous,
                     frames[0][0], notes)
 
@@ -140,7 +141,7 @@ def _sign(scales: np.ndarray, response: np.ndarray, given: Track,
     particles above and below the focus), the one that marks particles once: a rim around a spot of the other sign gets
     several marks, nearer to each other than neighbours in contact are.
     """
-    peaks = [highest(scales, r) for r in response]
+    peaks = [highest_peak(scales, r) for r in response]
     (bright, _), (dark, _) = peaks
     if not max(bright, dark) > 0:
         raise DataError("Nothing in the frames stands out of the noise; there is no size to propose. Check that the "
@@ -149,7 +150,7 @@ def _sign(scales: np.ndarray, response: np.ndarray, given: Track,
     if given.invert or min(bright, dark) < _BOTH * max(bright, dark):
         sign = given.invert or sign
         return (sign, peaks[sign][1]), ()
-    shares = [_doubled(given, bool(dark_ones), peaks[dark_ones][1], frames) for dark_ones in (0, 1)]
+    shares = [_doubly_marked(given, bool(dark_ones), peaks[dark_ones][1], frames) for dark_ones in (0, 1)]
     if abs(shares[0] - shares[1]) > _CLEARLY and min(shares) < 0.5:
         sign = shares[1] < shares[0]
     if shares[sign] < _CLEARLY or shares[sign] > 0.5:          # one mark a particle; or a packing
@@ -158,20 +159,21 @@ def _sign(scales: np.ndarray, response: np.ndarray, given: Track,
     return (sign, peaks[sign][1]), (
         f"There are bright and dark spots of similar strength: rings, or particles above and below the focus. "
         f"{names[sign].capitalize()} ones are proposed (invert = {str(sign).lower()}); of the marks on them "
-        f"{100 * shares[sign]:.0f} % have another one within {_MATES:g} diameters, of those on {names[not sign]} ones "
-        f"{100 * shares[not sign]:.0f} %. Look at the picture of the detections.",)
+        f"{100 * shares[sign]:.0f} % have another one within {_SAME_PARTICLE:g} diameters, of those on "
+        f"{names[not sign]} ones {100 * shares[not sign]:.0f} %. Look at the picture of the detections.",)
 
 
-def _doubled(given: Track, invert: bool, width: float, frames: Sequence[tuple[int, np.ndarray, np.ndarray]]) -> float:
-    """Part of the detections with another one within `_MATES` diameters, for one sign; 1 where there are none."""
+def _doubly_marked(given: Track, invert: bool, width: float,
+                   frames: Sequence[tuple[int, np.ndarray, np.ndarray]]) -> float:
+    """Part of the detections with another one within `_SAME_PARTICLE` diameters, for one sign; 1 where none are."""
     diameter = given.diameter if given.diameter != Track().diameter else _diameter(width, frames[0][1].shape)
-    looked = [a for _, a, _ in frames[:_FULL]]
+    chosen = [a for _, a, _ in frames[:_FULL]]
     settings = dataclasses.replace(given, invert=invert, diameter=diameter,
                                    search_range=min(given.search_range, max(frames[0][1].shape)))
-    find = detector(settings_in_force(looked, settings))
-    found = [find(frame)[:, :2] for frame in looked]
+    find = detector(settings_in_force(chosen, settings))
+    found = [find(frame)[:, POSITION] for frame in chosen]
     nearest = [cKDTree(a).query(a, k=2)[0][:, 1] for a in found if len(a) > 1]
-    return float((np.concatenate(nearest) < _MATES * diameter).mean()) if nearest else 1.0
+    return float((np.concatenate(nearest) < _SAME_PARTICLE * diameter).mean()) if nearest else 1.0
 
 
 def _diameter(width: float, shape: tuple[int, ...]) -> int:

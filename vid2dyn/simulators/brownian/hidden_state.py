@@ -30,8 +30,8 @@ class HiddenState(Simulator):
 
     Each particle draws its state from the stationary law (1 with probability `share`, else 0; or uniform) and draws
     again at `switching_rate`, so that the autocorrelation of the state is exp(-rate · time) and rate 0 means fixed
-    species. States change between frames; within a frame motion is free diffusion, sampled exactly. How a state looks
-    is the camera's: `state_width`, `state_brightness`, `state_spot` of `Renderer`.
+    species. States change between frames; within a frame motion is free diffusion, sampled exactly. What the image of
+    a state is like, the camera says: `state_width`, `state_brightness`, `state_spot` of `Renderer`.
 
     Parameters
     ----------
@@ -40,25 +40,25 @@ class HiddenState(Simulator):
     frames : int
         Number of frames recorded.
     frames_per_second : float
-        Frame rate [1/s].
+        Frame rate of the recording [1/s].
     diffusion : float
-        Diffusion coefficient in state 0 [µm²/s].
+        Diffusion coefficient of a particle in state 0 [µm²/s].
     diffusion_ratio : float
-        Diffusion coefficient in state 1 over that in state 0; 1: the state does not touch the motion.
+        Diffusion coefficient in state 1 over that in state 0; with 1 the state does not change the motion.
     share : float
-        Probability of state 1, where states are two.
+        Probability of state 1 where there are two states.
     continuous : bool
-        States uniform between 0 and 1 rather than two.
+        Whether states are uniform between 0 and 1 rather than either 0 or 1.
     switching_rate : float
-        Rate at which a particle draws a new state [1/s]; 0: never.
+        Rate at which a particle draws a new state [1/s]; with 0 it keeps its state.
     box_length : float
         Edge of the periodic box [µm].
     exposure : float
-        Time the shutter is open in each frame [s], from 0 to 1/frames_per_second.
+        Time for which the shutter is open in each frame [s]; from 0 to 1/frames_per_second.
     localisation_error : float
-        Standard deviation of the noise on each coordinate in `run` [µm]; a rendered video has its own.
+        Standard deviation of the noise on each coordinate that `run` adds [µm]; a rendered video has its own noise.
     micrometre_per_pixel : float
-        Length of a pixel [µm].
+        Length of one pixel [µm]; the table of detections is in pixels.
 
     Raises
     ------

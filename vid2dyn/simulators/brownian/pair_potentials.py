@@ -28,13 +28,13 @@ class Yukawa(AnalyticPairPotential):
     Parameters
     ----------
     amplitude : float
-        Energy at contact, r = diameter [kT].
+        Energy of two particles in contact, at r = diameter [kT].
     screening_length : float
-        Debye length [µm].
+        Debye length of the solvent [µm].
     diameter : float
-        Particle diameter [µm].
+        Diameter of a particle [µm].
     cutoff : float, optional
-        Where the potential ends [µm]; default diameter + 8 screening lengths.
+        Distance at which the potential ends [µm]; by default the diameter and 8 screening lengths.
     """
 
     amplitude: float = 10.0
@@ -66,9 +66,9 @@ class WCA(AnalyticPairPotential):
     Parameters
     ----------
     epsilon : float
-        Energy at r = diameter [kT].
+        Energy of a pair at r = diameter [kT].
     diameter : float
-        Particle diameter [µm].
+        Diameter of a particle [µm].
     """
 
     epsilon: float = 1.0
@@ -100,11 +100,12 @@ class Dipolar(AnalyticPairPotential):
     Parameters
     ----------
     strength : float
-        Energy at r = diameter [kT].
+        Energy of a pair at r = diameter [kT].
     diameter : float
-        Particle diameter [µm].
+        Diameter of a particle [µm].
     cutoff : float, optional
-        Where the potential ends [µm]; default 5 diameters. The tail is long: the smooth end is part of the truth.
+        Distance at which the potential ends [µm]; by default 5 diameters. The tail is long, and its smooth end is
+        part of the true potential.
     """
 
     strength: float = 10.0
@@ -135,11 +136,11 @@ class Soft(AnalyticPairPotential):
     Parameters
     ----------
     amplitude : float
-        Energy at r = 0 [kT].
+        Energy of a pair at r = 0 [kT].
     range : float
-        Reach ("harmonic") or width ("gaussian") [µm].
+        Distance at which the energy vanishes ("harmonic"), or its standard deviation ("gaussian") [µm].
     shape : {"harmonic", "gaussian"}
-        Which of the two.
+        Dependence of the energy on the distance: a parabola that ends at `range`, or a Gaussian.
     """
 
     amplitude: float = 10.0
@@ -179,13 +180,13 @@ class Morse(AnalyticPairPotential):
     Parameters
     ----------
     depth : float
-        Depth of the well [kT].
+        Depth of the potential well [kT].
     width : float
         Decay length of the attraction [µm].
     r0 : float
-        Distance of the minimum [µm].
+        Distance at which the energy is least [µm].
     cutoff : float, optional
-        Where the potential ends [µm]; default r0 + 10 widths.
+        Distance at which the potential ends [µm]; by default r0 and 10 widths.
     """
 
     depth: float = 2.0

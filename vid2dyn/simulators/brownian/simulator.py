@@ -46,38 +46,40 @@ class Brownian(Simulator):
     frames : int
         Number of frames recorded.
     frames_per_second : float
-        Frame rate [1/s].
+        Frame rate of the recording [1/s].
     diffusion : float
         Diffusion coefficient D of a single particle [µm²/s].
     dim : {1, 2, 3}
-        Dimensions of space.
+        Number of dimensions of space.
     pair : AnalyticPairPotential, optional
-        What the particles feel of each other; default nothing.
+        Pair potential of the particles, such as Yukawa; by default they do not interact.
     box_length : float or None
-        Edge of the periodic box [µm]; None or inf: unbounded. The default holds 200 particles in two
+        Edge of the periodic box [µm]; None or inf stands for unbounded space. The default holds 200 particles in two
         dimensions at a mean spacing of 2 µm.
     trap : {"none", "shared", "each"}
-        A harmonic trap for all at the middle, or one for each particle on a lattice.
+        Kind of harmonic trap: none, one for all particles at the middle ("shared"), or one for each particle on a
+        lattice ("each").
     trap_stiffness : float
         Stiffness of the traps [kT/µm²].
     hydrodynamic_radius : float, optional
-        Couple all particles through the solvent (dense: up to ~500 particles), unbounded space only [µm].
+        Hydrodynamic radius of the particles [µm]: they are then coupled through the solvent, in unbounded space only
+        (dense: up to about 500 particles). By default the coupling is left out.
     substeps : int, optional
-        Least number of time steps per frame. Default: as many as make each step at most 5 % of the
-        relaxation time 1/(2 D U'') of the stiffest pair or 1/(D k) of the trap: the variance of a trapped
-        particle is then 0.06 % low. Into the exposure falls a multiple of 16.
+        Least number of time steps per frame. By default each step is at most 5 % of the relaxation time 1/(2 D U'') of
+        the stiffest pair or 1/(D k) of the trap; the variance of a trapped particle is then 0.06 % low. A multiple of
+        16 steps falls into the exposure.
     equilibration : float, optional
-        Time the dynamics runs before the first frame [s]; default 10 frames.
+        Time for which the dynamics runs before the first frame [s]; by default that of 10 frames.
     exposure : float
-        Time the shutter is open in each frame [s], from 0 to 1/frames_per_second.
+        Time for which the shutter is open in each frame [s]; from 0 to 1/frames_per_second.
     localisation_error : float
         Standard deviation of the noise on each coordinate [µm].
     localisation_scatter : float
-        Relative scatter of that error from particle to particle (log-normal).
+        Relative scatter of the localisation error from particle to particle (log-normal).
     gap_probability : float
-        Part of the detections that is missing.
+        Probability that a detection is missing.
     micrometre_per_pixel : float
-        Length of a pixel [µm]; the table of detections is in pixels.
+        Length of one pixel [µm]; the table of detections is in pixels.
 
     Raises
     ------

@@ -41,23 +41,25 @@ class TrackingChallenge(Simulator):
     Parameters
     ----------
     scenario : {"brownian", "directed", "switching"}
-        Kind of motion.
+        Kind of motion of the particles.
     density : {"low", "mid", "high"}
-        100, 500 or 1,000 particles in 512 x 512 px.
+        Number of particles in a frame of 512 x 512 px: 100, 500 or 1,000.
     frames : int
-        Number of frames.
-    height, width : int
-        Of the frame [px].
+        Number of frames recorded.
+    height : int
+        Height of a frame [px].
+    width : int
+        Width of a frame [px].
     step : float
         Standard deviation of a Brownian displacement along an axis [px per frame].
     speed : float
-        Of directed motion [px per frame].
+        Speed of directed motion [px per frame].
     turn : float
         Standard deviation of the change of direction [rad per frame].
     switch : float
-        Probability of changing the kind of motion [per frame].
+        Probability that a particle changes its kind of motion in a frame.
     lifetime : float
-        Mean number of frames a particle exists.
+        Mean number of frames for which a particle exists.
 
     Raises
     ------

@@ -32,44 +32,48 @@ class Renderer:
 
     Parameters
     ----------
-    height, width : int
-        Size of a frame [px].
+    height : int
+        Height of a frame [px].
+    width : int
+        Width of a frame [px].
     spot : {"gaussian", "ring", "disc"}
-        Image of a particle: in focus, defocused (bright ring of radius 2 sigma), or large (disc of radius
+        Shape of a particle's image: in focus, defocused (bright ring of radius 2 sigma), or large (disc of radius
         2 sigma with a soft edge; an amplitude above the camera's range saturates it).
     spot_sigma : float
-        Width of a spot [px].
+        Width sigma of a particle's image [px].
     spot_sigma_scatter : float
         Relative scatter of the width from particle to particle (log-normal).
     amplitude : float
-        Brightness of a spot at its centre [grey levels]; negative draws dark particles. A Gaussian spot
-        holds 2π · amplitude · spot_sigma² in all.
+        Brightness of a particle at its centre [grey levels]; a negative one draws dark particles. A Gaussian spot holds
+        2π · amplitude · spot_sigma² in all.
     amplitude_scatter : float
         Relative scatter of the amplitude from particle to particle (log-normal).
     background : float
-        Grey level where no particle is.
+        Brightness where no particle is [grey levels].
     illumination_gradient : float
-        Relative change of the illumination from the left edge to the right.
+        Relative change of the illumination from the left edge of the frame to the right.
     flicker : float
-        Relative standard deviation of the lamp from frame to frame.
+        Relative standard deviation of the lamp's brightness from frame to frame.
     dirt : int
-        Specks that do not move.
+        Number of specks of dirt, which do not move.
     haze : float
         Amplitude of a slowly moving cloud of light [grey levels].
     gain : float
         Grey levels per photoelectron; 0 leaves the shot noise out.
     read_noise : float
-        Noise of the camera [grey levels].
+        Standard deviation of the camera's own noise [grey levels].
     fixed_pattern : float
         Relative standard deviation of the sensitivity from pixel to pixel.
     bit_depth : {8, 16}
-        Depth of the frames.
+        Number of bits of a pixel.
     subframes : int
-        Points of the path drawn in one exposure; 8 or more.
-    state_width, state_brightness : float
-        For particles with a hidden state (`HiddenState`): width and light of one in state 1 over those in state 0.
+        Number of points of the motion that are drawn in one exposure, 8 or more.
+    state_width : float
+        Width of the image of a particle in hidden state 1 over that in state 0 (`HiddenState`).
+    state_brightness : float
+        Light of a particle in hidden state 1 over that in state 0.
     state_spot : {"same", "gaussian", "ring", "disc"}
-        Shape of a particle in state 1, of the same light.
+        Shape of the image of a particle in hidden state 1, of the same light.
 
     Raises
     ------

@@ -36,14 +36,14 @@ class Lattice(Simulator):
     sites : int
         Number N of sites of the ring, whose length is 1.
     starts : sequence of (mean, amplitude, waves)
-        Density profiles mean + amplitude cos(2π waves x) to start from [particles per site].
+        Density profiles mean + amplitude cos(2π waves x) that the process starts from [particles per site].
     realisations : int
         Number of realisations of every start.
     windows : sequence of float
-        Times at which states are kept, beside the start, in microscopic units: hops of a free particle to one side,
-        t_mic = N² d t.
+        Times at which states are kept, beside the start, in microscopic units t_mic = N² d t: the mean number of hops
+        of a free particle to one side.
     d : float
-        Rate of a free hop [1/time, after diffusive scaling].
+        Rate of a hop of a free particle to one side, after diffusive scaling [1/time].
     """
 
     makes: ClassVar[Literal["trajectories", "fields"]] = "fields"
@@ -159,14 +159,18 @@ class Lattice(Simulator):
 class Arrhenius(Lattice):
     """Exclusion with Arrhenius rates. Without kernel: the symmetric exclusion process.
 
+    sites, starts, realisations, windows and d are those of `Lattice`.
+
     Parameters
     ----------
     kernel : sequence of float, or table of distance -> energy
-        J(1), J(2), ... in kT; positive attracts. Up to range 8. A table such as {-1: 1.0, 1: 1.0} may name both sides,
-        which must agree.
-    kac_range, kac_strength : int, float
-        Instead of `kernel`: a box, J(r) = kac_strength / (2 kac_range) for r up to kac_range.
-    sites, starts, realisations, windows, d : see `Lattice`
+        Interaction energies J(1), J(2), ... of two particles at that distance on the ring [kT]; positive ones attract.
+        Up to range 8. A table such as {-1: 1.0, 1: 1.0} may name both sides, which must agree.
+    kac_range : int, optional
+        Range of a box kernel, which takes the place of `kernel`: J(r) = kac_strength / (2 kac_range) for r up to
+        kac_range.
+    kac_strength : float, optional
+        Strength of that box kernel [kT].
 
     Examples
     --------
@@ -290,13 +294,14 @@ def _one_sided(kernel: dict[int, float]) -> tuple[float, ...]:
 
 @dataclass(frozen=True)
 class ZeroRange(Lattice):
-    """Piles that lose particles to either side at a rate of their own height.
+    """Piles that lose particles to either side at a rate that depends on their own height.
+
+    sites, starts, realisations, windows and d are those of `Lattice`; densities may exceed 1.
 
     Parameters
     ----------
     rate : {"constant", "independent"}
-        g(n) = 1 where anybody is, or g(n) = n (independent walkers).
-    sites, starts, realisations, windows, d : see `Lattice`; densities may exceed 1
+        Rate of a hop from a pile of n particles to one side: g(n) = 1, or g(n) = n for independent walkers.
 
     Examples
     --------

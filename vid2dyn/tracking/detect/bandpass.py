@@ -53,7 +53,7 @@ def band_pass(image: np.ndarray, noise_size: float, boxcar: int, threshold: floa
     taps = gaussian_taps(noise_size)
     half = np.zeros(1 + 4 * -(-(taps.size // 2) // 4), np.float32)     # tap 0, then fours: see `_columns`
     half[:taps.size // 2 + 1] = taps[taps.size // 2:]
-    found = _walk(image, half, boxcar // 2, np.float32(threshold), filtered)
+    found = _filter_rows(image, half, boxcar // 2, np.float32(threshold), filtered)
     return filtered, found
 
 
@@ -72,7 +72,7 @@ def noise_gain(noise_size: float, boxcar: int) -> float:
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _walk(image, taps, half, threshold, out):
+def _filter_rows(image, taps, half, threshold, out):
     """Rows in order: columns summed, then rows; maxima of a row when the next one is there."""
     height, width = image.shape
     reach = taps.size - 1
@@ -183,14 +183,14 @@ def _row_maxima(above, row, below, threshold, y, peak, found, count):
         v = row[x]
         peak[x] = ((v > threshold) & (v > row[x - 1]) & (v >= row[x + 1]) & (v > above[x - 1]) & (v > above[x])
                    & (v > above[x + 1]) & (v >= below[x - 1]) & (v >= below[x]) & (v >= below[x + 1]))
-    eights = peak[:peak.size // 8 * 8].view(np.int64)          # mostly empty: eight pixels at a glance
-    for k in range(eights.size):
-        if eights[k]:
+    words = peak[:peak.size // 8 * 8].view(np.int64)          # mostly empty: eight pixels at a glance
+    for k in range(words.size):
+        if words[k]:
             for x in range(8 * k, 8 * k + 8):
                 if peak[x]:
                     found[count, 0], found[count, 1] = y, x
                     count += 1
-    for x in range(8 * eights.size, peak.size):
+    for x in range(8 * words.size, peak.size):
         if peak[x]:
             found[count, 0], found[count, 1] = y, x
             count += 1

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vid2dyn.tracking.detect.by_settings import detector
+from vid2dyn.tracking.columns import Feature
+from vid2dyn.tracking.detect.factory import detector
 from vid2dyn.tracking.detect.spots import SpotFitter
 from vid2dyn.tracking.sensor_noise import camera_noise
 from vid2dyn.tracking.settings import Track
@@ -26,9 +27,8 @@ _SIGMAS = 5.0
 _LEAST_GAP = 1.4                  # ratio of masses that counts as a gap
 _REACH = 2.5                      # a gap starts below this many times the noise limit, else it parts particles
 _WIDE_GAP, _FAR_REACH = 5.0, 20.0  # the same for a gap that is beyond doubt
-_MASS = 4                         # column of the mass in a feature table
-_ODD, _ODD_LEAST = 4.0, 0.02      # spreads beyond the typical misfit that make a detection odd, and a margin
-_PRICE, _LOSS = 3.0, 0.01         # odd ones that must go for one that is not, and how many of these may
+_ATYPICAL, _ATYPICAL_MARGIN = 4.0, 0.02      # spreads beyond the typical misfit of an atypical detection; a margin
+_PRICE, _LOSS = 3.0, 0.01         # atypical ones that must go for one that is not, and how many of these may
 _ENOUGH = 50                      # detections that show what is typical
 
 
@@ -63,17 +63,18 @@ def automatic_minmass(frames: Sequence[np.ndarray], settings: Track, seed: int =
     find = detector(everything)
     rng = np.random.default_rng(seed)
     plain = find if settings.compat == "trackpy" else SpotFitter(everything, noise_only=True)
-    noise = np.concatenate([plain(_blank(frame, rng))[:, _MASS] for frame in frames])
+    noise = np.concatenate([plain(_blank(frame, rng))[:, Feature.MASS] for frame in frames])
     if isinstance(find, SpotFitter):
         found = [find.with_misfit(frame) for frame in frames]
     else:
         found = [(table, np.zeros(len(table))) for table in map(find, frames)]
-    masses, misfit = np.concatenate([table[:, _MASS] for table, _ in found]), np.concatenate([m for _, m in found])
+    masses = np.concatenate([table[:, Feature.MASS] for table, _ in found])
+    misfit = np.concatenate([m for _, m in found])
     limit = float(noise.mean() + _SIGMAS * noise.std()) if noise.size else 0.0
     if not masses.size:
         return limit
     limit = _in_gap(np.sort(masses), float(np.median(noise)) if noise.size else 0.0, limit, len(frames))
-    return _above_odd(masses[masses > limit], misfit[masses > limit], limit)
+    return _above_atypical(masses[masses > limit], misfit[masses > limit], limit)
 
 
 def _blank(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -101,24 +102,24 @@ def _in_gap(masses: np.ndarray, typical: float, limit: float, n_frames: int) -> 
     return float(np.sqrt(low[widest] * high[widest]))
 
 
-def _above_odd(masses: np.ndarray, misfit: np.ndarray, limit: float) -> float:
+def _above_atypical(masses: np.ndarray, misfit: np.ndarray, limit: float) -> float:
     """`limit`, or higher where that drops detections that do not look like the bright half, and hardly any others.
 
     >>> rng = np.random.default_rng(0)
     >>> particles, wall = rng.normal(1000, 100, 500), rng.uniform(100, 500, 40)
     >>> misfit = np.concatenate([rng.normal(0.1, 0.01, 500), np.full(40, 0.3)])
-    >>> bool(400 < _above_odd(np.concatenate([particles, wall]), misfit, 0.0) < 700)
+    >>> bool(400 < _above_atypical(np.concatenate([particles, wall]), misfit, 0.0) < 700)
     True
     """
     if masses.size < _ENOUGH:
         return limit
     bright = misfit[masses >= np.median(masses)]
     typical = float(np.median(bright))
-    odd = misfit > typical + _ODD * 1.4826 * float(np.median(np.abs(bright - typical))) + _ODD_LEAST
+    atypical = misfit > typical + _ATYPICAL * 1.4826 * float(np.median(np.abs(bright - typical))) + _ATYPICAL_MARGIN
     order = np.argsort(masses)
-    gone, lost = np.cumsum(odd[order]), np.cumsum(~odd[order])
-    worth = np.where(lost <= _LOSS * lost[-1], gone - _PRICE * lost, -np.inf)[:-1]
-    k = int(worth.argmax())
-    if worth[k] < _LOSS * masses.size:
+    gone, lost = np.cumsum(atypical[order]), np.cumsum(~atypical[order])
+    gain = np.where(lost <= _LOSS * lost[-1], gone - _PRICE * lost, -np.inf)[:-1]
+    k = int(gain.argmax())
+    if gain[k] < _LOSS * masses.size:
         return limit
     return float(np.sqrt(masses[order[k]] * masses[order[k + 1]]))

@@ -14,10 +14,11 @@ from typing import Literal
 
 import numpy as np
 
+from vid2dyn.tracking.columns import AMPLITUDE, MOVE, WIDTH, X, Y
 from vid2dyn.tracking.detect.spots import SpotFitter
-from vid2dyn.tracking.fit.crowd import Fitted
+from vid2dyn.tracking.fit.crowd import FittedSpots
 from vid2dyn.tracking.fit.nearby import neighbours
-from vid2dyn.tracking.fit.profiles import FINE, unexplained
+from vid2dyn.tracking.fit.profiles import BRIGHTNESS, FINE, Profile, unexplained
 from vid2dyn.tracking.settings import Track
 
 _FEW = 10                          # particles in a frame that can show a shape
@@ -70,13 +71,13 @@ def _shape(frame: np.ndarray, settings: Track) -> Shape:
     """The shape of one frame."""
     radius = settings.diameter / 2 + 1.0
     left: list[float] = []
-    fits: list[Fitted] = []
+    fits: list[FittedSpots] = []
     for name in ("gaussian", "ring"):
         finder = SpotFitter(dataclasses.replace(settings, spot=name, minmass=0.0))     # type: ignore[arg-type]
         fitted, noise, image, _ = finder.fitted(frame)
         if fitted is None or (name == "ring" and fitted.profile is None):
             return "gaussian"
-        part, asked = _left(image, fitted, radius, noise)
+        part, asked = _unexplained_part(image, fitted, radius, noise)
         if asked < _FEW or (name == "gaussian" and part < _NOTABLE):
             return "gaussian"
         left.append(part)
@@ -85,23 +86,24 @@ def _shape(frame: np.ndarray, settings: Track) -> Shape:
         return "gaussian"
     profile = fits[1].profile
     assert profile is not None
-    light = profile.table[:, 0]
+    light = profile.table[:, BRIGHTNESS]
     return "ring" if light[0] < _HOLLOW * light.max() and light.argmax() > FINE else "disc"
 
 
-def _left(image: np.ndarray, fitted: Fitted, radius: float, noise: tuple[float, float, float]) -> tuple[float, int]:
+def _unexplained_part(image: np.ndarray, fitted: FittedSpots, radius: float,
+                      noise: tuple[float, float, float]) -> tuple[float, int]:
     """Part of the light around bright spots that the model leaves, and how many there are."""
     spots = fitted.spots
-    alive = np.isfinite(spots[:, :5]).all(axis=1) & (spots[:, 2] > 0)
+    alive = np.isfinite(spots[:, :MOVE]).all(axis=1) & (spots[:, AMPLITUDE] > 0)
     if not alive.any():
         return 1.0, 0
-    which = np.flatnonzero(alive & (spots[:, 2] > _BRIGHT * np.quantile(spots[alive, 2], 0.9)))
+    which = np.flatnonzero(alive & (spots[:, AMPLITUDE] > _BRIGHT * np.quantile(spots[alive, AMPLITUDE], 0.9)))
     if fitted.profile is None:
         r = np.arange(int((radius + 1) * FINE)) / FINE
-        width = float(np.median(spots[which, 3]))
-        table = np.stack([np.exp(-0.5 * (r / width) ** 2), np.zeros_like(r)], axis=1)
+        width = float(np.median(spots[which, WIDTH]))
+        profile = Profile(np.stack([np.exp(-0.5 * (r / width) ** 2), np.zeros_like(r)], axis=1), radius)
     else:
-        table = fitted.profile.table
-    start, index, _ = neighbours(spots[:, 0], spots[:, 1], 2 * radius)
-    rest, light = unexplained(image, spots, which, start, index, table, radius, noise)
+        profile = Profile(fitted.profile.table, radius)
+    near = neighbours(spots[:, Y], spots[:, X], 2 * radius)
+    rest, light = unexplained(image, spots, which, near, profile, noise)
     return max(rest, 0.0) / max(light, 1e-300), len(which)

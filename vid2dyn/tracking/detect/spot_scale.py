@@ -61,7 +61,7 @@ def _maxima(stack: list[np.ndarray], scales: np.ndarray, noise: float) -> np.nda
     return total
 
 
-def highest(scales: np.ndarray, response: np.ndarray) -> tuple[float, float]:
+def highest_peak(scales: np.ndarray, response: np.ndarray) -> tuple[float, float]:
     """Height of the highest peak of the response of one sign, (k,), and the width of a spot there [px]."""
     smooth = response[:-2] + response[1:-1] + response[2:]
     at = int(smooth.argmax())

@@ -7,12 +7,26 @@ import threading
 import numpy as np
 from numba import njit
 
+from vid2dyn.tracking.columns import (
+    AMPLITUDE,
+    BACKGROUND,
+    COLUMNS,
+    ECC,
+    MASS,
+    POSITION,
+    SIZE,
+    SPOT_COLUMNS,
+    WIDTH,
+    Flag,
+    X,
+    Y,
+)
+from vid2dyn.tracking.detect.appearance import measure_appearance
 from vid2dyn.tracking.detect.bandpass import band_pass, noise_gain
-from vid2dyn.tracking.detect.base import COLUMNS, Detector
-from vid2dyn.tracking.detect.measure import looks
+from vid2dyn.tracking.detect.base import Detector
 from vid2dyn.tracking.detect.shapes import fit_measured
 from vid2dyn.tracking.fit import gaussians
-from vid2dyn.tracking.fit.crowd import Fitted, fit_all
+from vid2dyn.tracking.fit.crowd import FittedSpots, fit_all
 from vid2dyn.tracking.fit.nearby import distinct, neighbours
 from vid2dyn.tracking.sensor_noise import CameraNoise, camera_noise
 from vid2dyn.tracking.settings import Track
@@ -46,13 +60,13 @@ class SpotFitter(Detector):
     >>> light = 10 + 100 * np.exp(-((y - 30.0) ** 2 + (x - 25.3) ** 2) / 8)
     >>> noise = np.random.default_rng(0).normal(0, 2, y.shape)
     >>> found = SpotFitter(Track(diameter=11, minmass=300))((light + noise).round().astype(np.uint8))
-    >>> found[:, :2].round(1).tolist(), bool(0.01 < found[0, 2] < 0.03)
+    >>> found[:, POSITION].round(1).tolist(), bool(0.01 < found[:, STD].min() < 0.03)
     ([[30.0, 25.3]], True)
     """
 
     def __init__(self, settings: Track, noise_only: bool = False) -> None:
         self.settings = settings
-        self.measured = "gaussian" if noise_only else settings.spot
+        self.shape = "gaussian" if noise_only else settings.spot
         rings = settings.spot == "ring"                    # filled by the band-pass, their centres are maxima
         self.noise_size = max(settings.noise_size, settings.diameter / 4) if rings else settings.noise_size
         self.boxcar = max(settings.boxcar, 2 * settings.diameter + 1) if rings else settings.boxcar
@@ -63,7 +77,7 @@ class SpotFitter(Detector):
         return self.with_misfit(frame)[0]
 
     def with_misfit(self, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The features of a frame and their misfit (`Fitted.misfit`), (N,)."""
+        """The features of a frame and their misfit (`FittedSpots.misfit`), (N,)."""
         fitted, _, image, filtered = self.fitted(frame)
         if fitted is None:
             return np.empty((0, len(COLUMNS))), np.empty(0)
@@ -71,7 +85,7 @@ class SpotFitter(Detector):
         return table[keep], fitted.misfit()[keep]
 
     def fitted(self, frame: np.ndarray,
-               ) -> tuple[Fitted | None, tuple[float, float, float], np.ndarray, np.ndarray]:
+               ) -> tuple[FittedSpots | None, tuple[float, float, float], np.ndarray, np.ndarray]:
         """All spots of a frame, those included that the settings drop; the noise of pixels (offset, gain, floor); the
         frame with bright particles, and that band-passed.
 
@@ -90,17 +104,17 @@ class SpotFitter(Detector):
         image, filtered, maxima, noise, level = self._maxima(frame)
         if not len(maxima):
             return None
-        width, sure = self._width(image, filtered, maxima)
-        if sure:
+        width, known = self._width(image, filtered, maxima)
+        if known:
             return width, True
         fitted = self._fitted(image, filtered, maxima, (noise.offset, noise.gain, noise.floor), level)
-        return (float(fitted.spots[0, 3]), False) if len(fitted.spots) else None
+        return (float(fitted.spots[0, WIDTH]), False) if len(fitted.spots) else None
 
     def _maxima(self, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, CameraNoise, float]:
         """The frame with bright particles, and that band-passed; pixels (M, 2) where spots may be, the noise of pixels,
         and the level of the background [grey levels]."""
         frame = frame if frame.dtype.isnative else frame.astype(frame.dtype.newbyteorder("="))
-        image, noise = _bright(frame, self.settings.invert)
+        image, noise = _with_bright_particles(frame, self.settings.invert)
         filtered = _buffer("filtered", frame.shape, np.dtype(np.float32))
         level = _median(image[::_SPARSE, ::_SPARSE].ravel())
         deviation = noise.std(level) * self.filter_gain
@@ -110,19 +124,19 @@ class SpotFitter(Detector):
         return image, filtered, maxima, noise, level
 
     def _fitted(self, image: np.ndarray, filtered: np.ndarray, maxima: np.ndarray,
-                noise: tuple[float, float, float], level: float) -> Fitted:
+                noise: tuple[float, float, float], level: float) -> FittedSpots:
         """Spots fitted with the shape that the settings ask for, or that the frame does."""
         settings, radius = self.settings, self.settings.diameter / 2 + 1.0
-        if self.measured == "ring":
-            spots = _starts(image, filtered, maxima, self.noise_size, 0.0)
-            spots[:, 4] = level
+        if self.shape == "ring":
+            spots = _initial_spots(image, filtered, maxima, self.noise_size, 0.0)
+            spots[:, BACKGROUND] = level
             return fit_measured(image, spots, radius, noise, True, 0.5 * settings.diameter)
-        width, sure = self._width(image, filtered, maxima)
-        spots = _starts(image, filtered, maxima, width, settings.noise_size)
+        width, known = self._width(image, filtered, maxima)
+        spots = _initial_spots(image, filtered, maxima, width, settings.noise_size)
         if settings.minmass:                               # what cannot reach it, by far, need not be fitted
-            spots = spots[spots[:, 2] * (2.0 * np.pi * width**2) > 0.5 * settings.minmass]
-        fitted = fit_all(image, spots, width, sure, self.bounds, noise)
-        if self.measured == "disc" and len(fitted.spots):
+            spots = spots[spots[:, AMPLITUDE] * (2.0 * np.pi * width**2) > 0.5 * settings.minmass]
+        fitted = fit_all(image, spots, width, known, self.bounds, noise)
+        if self.shape == "disc" and len(fitted.spots):
             return fit_measured(image, fitted.spots, radius, noise, False, 0.5 * settings.diameter)
         return fitted
 
@@ -132,30 +146,33 @@ class SpotFitter(Detector):
             return self.settings.spot_width, True
         return typical_width(image, filtered, maxima, self.settings.diameter, self.bounds)
 
-    def _table(self, image: np.ndarray, filtered: np.ndarray, fitted: Fitted, threshold: float,
+    def _table(self, image: np.ndarray, filtered: np.ndarray, fitted: FittedSpots, threshold: float,
                ceiling: float) -> tuple[np.ndarray, np.ndarray]:
         """(N, 10) features of all spots, in reading order, those that were added last; and which pass the settings."""
         settings, spots = self.settings, fitted.spots
         radius = settings.diameter // 2
         height, width = image.shape
-        keep = np.isfinite(fitted.errors[:, 0]) & (spots[:, 2] > 0)
-        for axis, edge in ((0, height), (1, width)):
+        keep = np.isfinite(fitted.errors[:, Y]) & (spots[:, AMPLITUDE] > 0)
+        for axis, edge in ((Y, height), (X, width)):
             keep &= (spots[:, axis] >= radius) & (spots[:, axis] <= edge - 1 - radius)
-        seen = looks(image, filtered, spots, radius, threshold)
+        seen = measure_appearance(image, filtered, spots, radius, threshold)
         if settings.minmass is not None:                   # by its own light too, not only its neighbours'
-            keep &= (seen[:, 0] > settings.minmass) & (2 * np.pi * spots[:, 2] * spots[:, 3] ** 2
+            keep &= (seen[:, MASS] > settings.minmass) & (2 * np.pi * spots[:, AMPLITUDE] * spots[:, WIDTH] ** 2
                                                        > 0.5 * settings.minmass)
         if settings.max_size is not None:
-            keep &= seen[:, 1] < settings.max_size
+            keep &= seen[:, SIZE] < settings.max_size
         if settings.max_ecc is not None:
-            keep &= seen[:, 2] < settings.max_ecc
+            keep &= seen[:, ECC] < settings.max_ecc
         if settings.separation:
-            keep[keep] = _apart(spots[keep, :2], seen[keep, 0], settings.separation)
-        crowd = np.isfinite(fitted.nearest)
-        flag = np.where(crowd, 2, 1) + 4 * fitted.held + 8 * fitted.added + 32 * (fitted.profile is not None)
-        flag += 16 * _saturated(image, spots, ceiling)
-        std = np.minimum(fitted.errors[:, :2], radius)
-        return np.column_stack([spots[:, :2], std, seen, flag]), keep
+            keep[keep] = _well_separated(spots[keep, POSITION], seen[keep, MASS], settings.separation)
+        flag = np.where(np.isfinite(fitted.near.nearest), int(Flag.TOGETHER), int(Flag.ALONE))
+        flag[fitted.held] |= Flag.WIDTH_HELD
+        flag[fitted.added] |= Flag.ADDED
+        flag[_saturated(image, spots, ceiling)] |= Flag.SATURATED
+        if fitted.profile is not None:
+            flag |= Flag.PROFILE
+        std = np.minimum(fitted.errors[:, POSITION], radius)
+        return np.column_stack([spots[:, POSITION], std, seen, flag]), keep
 
 
 _kept = threading.local()
@@ -170,7 +187,7 @@ def _buffer(name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return held
 
 
-def _bright(frame: np.ndarray, invert: bool) -> tuple[np.ndarray, CameraNoise]:
+def _with_bright_particles(frame: np.ndarray, invert: bool) -> tuple[np.ndarray, CameraNoise]:
     """The frame with bright particles [grey levels], and the noise of its pixels in those terms.
 
     8 and 16 bit stay what they are, all else becomes float32: a quarter of the memory to go through again and again.
@@ -203,27 +220,27 @@ def _ceiling(frame: np.ndarray) -> float:
 
 
 def _saturated(image: np.ndarray, spots: np.ndarray, ceiling: float) -> np.ndarray:
-    y = np.clip(np.rint(spots[:, 0]), 0, image.shape[0] - 1).astype(np.int64)
-    x = np.clip(np.rint(spots[:, 1]), 0, image.shape[1] - 1).astype(np.int64)
+    y = np.clip(np.rint(spots[:, Y]), 0, image.shape[0] - 1).astype(np.int64)
+    x = np.clip(np.rint(spots[:, X]), 0, image.shape[1] - 1).astype(np.int64)
     return image[y, x] >= ceiling
 
 
 @njit(cache=True, nogil=True)
-def _starts(image, filtered, maxima, width, noise_size):
+def _initial_spots(image, filtered, maxima, width, noise_size):
     """(M, 7) spots to begin with: the vertex of a parabola through each maximum and its neighbours."""
-    spots = np.zeros((maxima.shape[0], 7))
+    spots = np.zeros((maxima.shape[0], SPOT_COLUMNS))
     above = round(2 * width)
     for i in range(maxima.shape[0]):
-        y, x = maxima[i, 0], maxima[i, 1]
+        y, x = maxima[i, Y], maxima[i, X]
         peak = float(filtered[y, x])
         for axis in range(2):
             dy, dx = 1 - axis, axis
             low, high = float(filtered[y - dy, x - dx]), float(filtered[y + dy, x + dx])
             shift = 0.5 * (low - high) / min(low + high - 2.0 * peak, -1e-12)
             spots[i, axis] = maxima[i, axis] + min(max(shift, -0.5), 0.5)
-        spots[i, 2] = peak * (1.0 + (noise_size / width) ** 2)
-        spots[i, 3] = width
-        spots[i, 4] = image[max(y - above, 0), x]
+        spots[i, AMPLITUDE] = peak * (1.0 + (noise_size / width) ** 2)
+        spots[i, WIDTH] = width
+        spots[i, BACKGROUND] = image[max(y - above, 0), x]
     return spots
 
 
@@ -233,24 +250,24 @@ def typical_width(image: np.ndarray, filtered: np.ndarray, maxima: np.ndarray, d
 
     Falls back on diameter / 4.6 where nothing can be fitted.
     """
-    height = filtered[maxima[:, 0], maxima[:, 1]]
-    _, _, nearest = neighbours(maxima[:, 0].astype(float), maxima[:, 1].astype(float), 1.5 * diameter)
+    height = filtered[maxima[:, Y], maxima[:, X]]
+    nearest = neighbours(maxima[:, Y].astype(float), maxima[:, X].astype(float), 1.5 * diameter).nearest
     bright = height >= 0.5 * np.partition(height, int(0.9 * (len(height) - 1)))[int(0.9 * (len(height) - 1))]
     alone = bright & ~np.isfinite(nearest)
-    sure = alone.sum() >= min(10, len(maxima))
-    chosen = np.flatnonzero(alone if sure else bright)
+    enough = alone.sum() >= min(10, len(maxima))
+    chosen = np.flatnonzero(alone if enough else bright)
     chosen = chosen[:: max(1, len(chosen) // _WIDTHS_FROM)]
     start = diameter / _START
-    spots = _starts(image, filtered, maxima[chosen], start, 1.0)
+    spots = _initial_spots(image, filtered, maxima[chosen], start, 1.0)
     gaussians.fit_alone(image, spots, np.arange(len(spots)), True, bounds, 15, 0.02)
-    good = (spots[:, 2] > 0) & (spots[:, 3] > 1.01 * bounds[0]) & (spots[:, 3] < 0.99 * bounds[1])
-    return (float(np.median(spots[good, 3])) if good.any() else start), bool(sure)
+    good = (spots[:, AMPLITUDE] > 0) & (spots[:, WIDTH] > 1.01 * bounds[0]) & (spots[:, WIDTH] < 0.99 * bounds[1])
+    return (float(np.median(spots[good, WIDTH])) if good.any() else start), bool(enough)
 
 
-def _apart(positions: np.ndarray, mass: np.ndarray, separation: float) -> np.ndarray:
+def _well_separated(positions: np.ndarray, mass: np.ndarray, separation: float) -> np.ndarray:
     """True for positions that have no brighter one within `separation` [px]."""
-    start, index, _ = neighbours(positions[:, 0], positions[:, 1], separation)
-    owner = np.repeat(np.arange(len(mass)), np.diff(start))
+    near = neighbours(positions[:, Y], positions[:, X], separation)
+    owner, index = np.repeat(np.arange(len(mass)), np.diff(near.start)), near.indices
     keep = np.ones(len(mass), bool)
     keep[owner[(mass[index] > mass[owner]) | ((mass[index] == mass[owner]) & (index < owner))]] = False
     return keep

@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+from vid2dyn.tracking.columns import AMPLITUDE, MOVE, UNSETTLED, WIDTH, X, Y
 from vid2dyn.tracking.fit import gaussians, information
 from vid2dyn.tracking.fit.joint import COUPLED, NEAR, fit_jointly
 from vid2dyn.tracking.fit.nearby import neighbours
@@ -29,7 +30,7 @@ def common_width(image: np.ndarray, spots: np.ndarray, width: float, bounds: np.
     image : (H, W) array of uint8, uint16 or float32
         Bright spots [grey levels].
     spots : (N, 7) array
-        Columns as in `vid2dyn.tracking.fit.gaussians`; width and move are changed.
+        Table of spots, see `vid2dyn.tracking.columns`; width and move are changed.
     width : float
         Where to begin [px].
     bounds : (2,) array
@@ -44,7 +45,7 @@ def common_width(image: np.ndarray, spots: np.ndarray, width: float, bounds: np.
         better = _least(image, spots, _free_width(image, spots, width, bounds), bounds, _COARSE)
     better = _least(image, spots, better, bounds, _FINE)
     if abs(better - width) > 1e-3 * width:
-        spots[:, 3], spots[:, 5] = better, 1e3
+        spots[:, WIDTH], spots[:, MOVE] = better, UNSETTLED
     return better
 
 
@@ -70,22 +71,22 @@ def _least(image: np.ndarray, spots: np.ndarray, begin: float, bounds: np.ndarra
 def _free_width(image: np.ndarray, spots: np.ndarray, width: float, bounds: np.ndarray) -> float:
     """The median of the widths when all spots are fitted together with theirs free."""
     spots = spots.copy()
-    spots[:, 5] = 1e3
-    start, index, _ = neighbours(spots[:, 0], spots[:, 1], NEAR * width)
-    gaussians.fit_together(image, spots, np.arange(len(spots)), start, index, np.ones(len(spots), bool),
-                           bounds, _TOGETHER[0], _TOGETHER[1] * width)
-    good = (spots[:, 2] > 0.3 * np.median(spots[:, 2])) & (spots[:, 3] > 1.01 * bounds[0])
-    good &= spots[:, 3] < 0.99 * bounds[1]
-    return float(np.median(spots[good, 3])) if good.any() else width
+    spots[:, MOVE] = UNSETTLED
+    near = neighbours(spots[:, Y], spots[:, X], NEAR * width)
+    gaussians.fit_together(image, spots, np.arange(len(spots)), near, np.ones(len(spots), bool), bounds,
+                           _TOGETHER[0], _TOGETHER[1] * width)
+    good = (spots[:, AMPLITUDE] > 0.3 * np.median(spots[:, AMPLITUDE])) & (spots[:, WIDTH] > 1.01 * bounds[0])
+    good &= spots[:, WIDTH] < 0.99 * bounds[1]
+    return float(np.median(spots[good, WIDTH])) if good.any() else width
 
 
 def _misfit_at(image: np.ndarray, spots: np.ndarray, width: float) -> float:
     """Median of the mean squared remainder of spots when all are fitted with that width [grey levels²]."""
     spots = spots.copy()
-    spots[:, 3], spots[:, 5] = width, 1e3
-    start, index, _ = neighbours(spots[:, 0], spots[:, 1], NEAR * width)
-    fit_jointly(image, spots, start, index, COUPLED * width, np.full(len(spots), _CAREFULLY[1] * width), _CAREFULLY[0],
+    spots[:, WIDTH], spots[:, MOVE] = width, UNSETTLED
+    near = neighbours(spots[:, Y], spots[:, X], NEAR * width)
+    fit_jointly(image, spots, near, COUPLED * width, np.full(len(spots), _CAREFULLY[1] * width), _CAREFULLY[0],
                 np.zeros(len(spots), bool))
     out = np.zeros(len(spots))
-    information.misfit(image, spots, np.arange(len(spots)), start, index, out)
+    information.misfit(image, spots, np.arange(len(spots)), near, out)
     return float(np.median(out))

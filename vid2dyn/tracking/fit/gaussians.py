@@ -18,13 +18,17 @@ the last bit.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-Y, X, AMPLITUDE, WIDTH, BACKGROUND, SHIFT, MISFIT = range(7)
-"""Columns of a table of spots: centre [px], amplitude [grey levels], width [px], background [grey levels], last
-move of the centre or the width [px], mean squared difference of image and model where nobody is near [grey levels²]."""
+from vid2dyn.tracking.columns import AMPLITUDE, BACKGROUND, MISFIT, MOVE, WIDTH, X, Y
+from vid2dyn.tracking.fit.nearby import neighbours_of
+
+P_AMPLITUDE, P_BACKGROUND, P_Y, P_X, P_WIDTH = range(5)
+"""Unknowns of the linear problem of one spot, and the rows and columns of its normal equations: A and b [grey levels],
+A dy / w², A dx / w² and A dw / w³. They multiply g, 1, g dy, g dx and g (dy² + dx²)."""
 
 REACH = 2.5
 """Half edge of the fitted square [widths]: 0.3 % of the information on the position lies outside."""
@@ -32,8 +36,41 @@ LONGEST = 129
 """Most pixels along an edge of the fitted square."""
 
 
+class Rows(NamedTuple):
+    """The fitted square along y: first row, number of rows, centre of the spot [px], and its profile there."""
+
+    first: int
+    size: int
+    centre: float
+    profile: np.ndarray
+
+
+class Columns(NamedTuple):
+    """The fitted square along x: first column, number of columns, and what each column is summed with.
+
+    `weights` (4, size and more) float32 = gx, 1, gx dx, gx dx², zero beside the fitted square.
+    """
+
+    first: int
+    size: int
+    weights: np.ndarray
+
+
+class Workspace(NamedTuple):
+    """Memory that `step` needs, made once: profiles along y, x and of a neighbour; weights of columns; sums of columns;
+    sums along each axis; normal equations, their right-hand side, and a copy of that."""
+
+    profiles: np.ndarray
+    weights: np.ndarray
+    column_sums: np.ndarray
+    axis_sums: np.ndarray
+    matrix: np.ndarray
+    solution: np.ndarray
+    given: np.ndarray
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
-def bell(centre, first, size, width, out):
+def sample_gaussian(centre, first, size, width, out):
     """out[k] = exp(-(first + k - centre)² / (2 width²)), by recurrence: three exponentials in all."""
     s = 1.0 / (width * width)
     u = first - centre
@@ -90,14 +127,16 @@ def _overlap(g, other, centre, first, size, out):
 
 
 @njit(cache=True, nogil=True)
-def image_sums(image, level, gy, y0, ny, cy, x0, nx, weights, columns, free, squared, data):
+def image_sums(image, level, along_y, along_x, columns, free, squared, data):
     """data[0..4] = sums of (image - level) times g, 1, g dy, g dx, g (dy² + dx²); the sum of its squares is returned.
 
     That is 0 unless `squared`, as is the last sum of `data` unless `free`.
 
-    `weights[0..3]` = gx, 1, gx dx, gx dx², zero beside the fitted square. Columns are summed first, eight at a time:
-    nothing is added across a vector but at the very end.
+    `along_y` is a `Rows`, `along_x` a `Columns`; `columns` (5, size and more) float32 is scratch. Columns are summed
+    first, eight at a time: nothing is added across a vector but at the very end.
     """
+    y0, ny, cy, gy = along_y
+    x0, nx, weights = along_x
     for b in range(nx):
         columns[0, b] = columns[1, b] = columns[2, b] = columns[3, b] = columns[4, b] = np.float32(0.0)
     c0, c1, c2, c3, c4 = columns[0], columns[1], columns[2], columns[3], columns[4]
@@ -131,7 +170,7 @@ def image_sums(image, level, gy, y0, ny, cy, x0, nx, weights, columns, free, squ
 
 
 @njit(cache=True, nogil=True)
-def eights(x0, nx, width):
+def whole_vectors(x0, nx, width):
     """The columns x0 ... x0 + nx - 1 widened to a multiple of eight within the frame: first and number."""
     wide = (nx + 7) // 8 * 8
     return (min(x0, width - wide), wide) if wide <= width else (x0, nx)
@@ -180,111 +219,115 @@ def _solve(m, rhs, n):
 
 @njit(cache=True, nogil=True)
 def workspace():
-    """Rows of numbers that `step` needs, made once."""
-    return (np.zeros((3, LONGEST)), np.zeros((4, LONGEST + 7), np.float32), np.zeros((5, LONGEST + 7), np.float32),
-            np.zeros((4, 8)), np.zeros((5, 5)), np.zeros(5), np.zeros(5))
+    """A `Workspace` of zeros."""
+    return Workspace(np.zeros((3, LONGEST)), np.zeros((4, LONGEST + 7), np.float32),
+                     np.zeros((5, LONGEST + 7), np.float32), np.zeros((4, 8)), np.zeros((5, 5)), np.zeros(5),
+                     np.zeros(5))
 
 
 @njit(cache=True, nogil=True)
-def step(image, spots, i, neighbours, free, bounds, work):
-    """One step of spot `i`; its row of `spots` is changed. `bounds`: least and greatest width [px]."""
+def step(image, spots, i, others, free, bounds, work):
+    """One step of spot `i` beside its neighbours `others`; its row of `spots` is changed.
+
+    Where `free`, its width is fitted too, within `bounds`: least and greatest width [px]. `work` is a `Workspace`.
+    """
     rows, weights, columns, sums, m, rhs, given = work
     gy, gx, other = rows[0], rows[1], rows[2]
-    cy, cx, w = spots[i, 0], spots[i, 1], spots[i, 3]
+    cy, cx, w = spots[i, Y], spots[i, X], spots[i, WIDTH]
     y0, ny = square(cy, w, image.shape[0])
     x0, nx = square(cx, w, image.shape[1])
     if ny < 3 or nx < 3:
-        spots[i, 5] = 0.0
+        spots[i, MOVE] = 0.0
         return
-    bell(cy, y0, ny, w, gy)
-    bell(cx, x0, nx, w, gx)
-    from_x, wide = eights(x0, nx, image.shape[1])
+    sample_gaussian(cy, y0, ny, w, gy)
+    sample_gaussian(cx, x0, nx, w, gx)
+    from_x, wide = whole_vectors(x0, nx, image.shape[1])
     for b in range(wide):
         k = from_x + b - x0
         inside = 0 <= k < nx
         v, d = gx[k] if inside else 0.0, x0 + k - cx
         weights[0, b], weights[1, b], weights[2, b], weights[3, b] = v, 1.0 if inside else 0.0, v * d, v * d * d
-    level = np.float32(spots[i, 4])                        # near the background: squares stay small numbers
-    squares = image_sums(image, level, gy, y0, ny, cy, from_x, wide, weights, columns, free, True, rhs)
-    for j in neighbours:
-        v, q = spots[j, 3], spots[j, 2]
-        bell(spots[j, 0], y0, ny, v, other)
+    level = np.float32(spots[i, BACKGROUND])                        # near the background: squares stay small numbers
+    squares = image_sums(image, level, Rows(y0, ny, cy, gy), Columns(from_x, wide, weights), columns, free, True, rhs)
+    for j in others:
+        v, q = spots[j, WIDTH], spots[j, AMPLITUDE]
+        sample_gaussian(spots[j, Y], y0, ny, v, other)
         _overlap(gy, other, cy, y0, ny, sums[2])
-        bell(spots[j, 1], x0, nx, v, other)
+        sample_gaussian(spots[j, X], x0, nx, v, other)
         _overlap(gx, other, cx, x0, nx, sums[3])
         hy, hz = sums[2], sums[3]
-        rhs[0] -= q * hy[0] * hz[0]
-        rhs[1] -= q * hy[3] * hz[3]
-        rhs[2] -= q * hy[1] * hz[0]
-        rhs[3] -= q * hy[0] * hz[1]
-        rhs[4] -= q * (hy[2] * hz[0] + hy[0] * hz[2])
+        rhs[P_AMPLITUDE] -= q * hy[0] * hz[0]
+        rhs[P_BACKGROUND] -= q * hy[3] * hz[3]
+        rhs[P_Y] -= q * hy[1] * hz[0]
+        rhs[P_X] -= q * hy[0] * hz[1]
+        rhs[P_WIDTH] -= q * (hy[2] * hz[0] + hy[0] * hz[2])
     _moments(gy, cy, y0, ny, sums[0])
     _moments(gx, cx, x0, nx, sums[1])
     _normal(sums[0], sums[1], ny, nx, m)
     unknowns = 5 if free else 4
     given[:] = rhs
     if not _solve(m, rhs, unknowns):
-        spots[i, 5] = 0.0
+        spots[i, MOVE] = 0.0
         return
     for k in range(unknowns):                              # what a least-squares solution leaves of the squares
         squares -= given[k] * rhs[k]
-    spots[i, 6] = max(squares, 0.0) / max(ny * nx - 4, 1)
-    rhs[1] += level
+    spots[i, MISFIT] = max(squares, 0.0) / max(ny * nx - 4, 1)
+    rhs[P_BACKGROUND] += level
     _move(spots, i, rhs, free, bounds)
 
 
 @njit(cache=True, nogil=True)
 def _move(spots, i, solution, free, bounds):
     """Spot `i` moved to the solution of the linear problem, half a width at most."""
-    w, amplitude = spots[i, 3], solution[0]
-    spots[i, 2], spots[i, 4] = amplitude, solution[1]
+    w, amplitude = spots[i, WIDTH], solution[P_AMPLITUDE]
+    spots[i, AMPLITUDE], spots[i, BACKGROUND] = amplitude, solution[P_BACKGROUND]
     if amplitude <= 0.0:
-        spots[i, 5] = 0.0
+        spots[i, MOVE] = 0.0
         return
     scale = w * w / amplitude
-    dy, dx = solution[2] * scale, solution[3] * scale
+    dy, dx = solution[P_Y] * scale, solution[P_X] * scale
     far = math.sqrt(dy * dy + dx * dx)
     if far > 0.5 * w:
         dy, dx = dy * 0.5 * w / far, dx * 0.5 * w / far
-    spots[i, 0] += dy
-    spots[i, 1] += dx
-    spots[i, 5] = far
+    spots[i, Y] += dy
+    spots[i, X] += dx
+    spots[i, MOVE] = far
     if free:
-        wider = w + min(max(solution[4] * scale * w, -0.2 * w), 0.2 * w)
-        spots[i, 3] = min(max(wider, bounds[0]), bounds[1])
-        spots[i, 5] = max(far, abs(spots[i, 3] - w))
+        wider = w + min(max(solution[P_WIDTH] * scale * w, -0.2 * w), 0.2 * w)
+        spots[i, WIDTH] = min(max(wider, bounds[0]), bounds[1])
+        spots[i, MOVE] = max(far, abs(spots[i, WIDTH] - w))
 
 
 @njit(cache=True, nogil=True)
 def fit_alone(image, spots, which, free, bounds, most, tolerance):
     """Spots `which` (N,) fitted as if nothing were near, until they move less than `tolerance` [px]."""
     work = workspace()
-    nobody = np.empty(0, np.int64)
+    nothing = np.empty(0, np.int64)
     for i in which:
         for _ in range(most):
-            step(image, spots, i, nobody, free, bounds, work)
-            if spots[i, 5] < tolerance:
+            step(image, spots, i, nothing, free, bounds, work)
+            if spots[i, MOVE] < tolerance:
                 break
 
 
 @njit(cache=True, nogil=True)
-def fit_together(image, spots, which, start, neighbours, free, bounds, most, tolerance):
-    """Spots `which` take turns until none moves more than `tolerance` [px]; the number of rounds.
+def fit_together(image, spots, which, near, free, bounds, most, tolerance):
+    """Spots `which` take turns until none moves more than `tolerance` [px]; the number of rounds, `most` at most.
 
-    `neighbours[start[i]:start[i + 1]]` are those of spot i, `free[i]` whether its width is fitted. A spot whose
-    neighbours and itself are at rest (last move below `tolerance`) is passed over.
+    `near` is a `Neighbours`, `free[i]` whether the width of spot i is fitted. A spot whose neighbours and itself are at
+    rest (last move below `tolerance`) is passed over.
     """
     work = workspace()
     for rounds in range(most):
         moving = False
         for i in which:
-            near = neighbours[start[i]:start[i + 1]]
-            awake = spots[i, 5] >= tolerance
-            for j in near:
-                awake = awake or spots[j, 5] >= tolerance
-            if awake:
-                step(image, spots, i, near, free[i], bounds, work)
-                moving = moving or spots[i, 5] >= tolerance
+            others = neighbours_of(near, i)
+            unsettled = spots[i, MOVE] >= tolerance
+            for j in others:
+                unsettled = unsettled or spots[j, MOVE] >= tolerance
+            if unsettled:
+                step(image, spots, i, others, free[i], bounds, work)
+                moving = moving or spots[i, MOVE] >= tolerance
         if not moving:
             return rounds + 1
     return most

@@ -18,29 +18,37 @@ import math
 import numpy as np
 from numba import njit
 
-from vid2dyn.tracking.fit.gaussians import LONGEST, bell, square
+from vid2dyn.tracking.columns import AMPLITUDE, BACKGROUND, PIXEL_NOISE, WIDTH, X, Y
+from vid2dyn.tracking.fit.gaussians import LONGEST, sample_gaussian, square
+from vid2dyn.tracking.fit.nearby import neighbours_of
 
-MOST = 12
+MAX_NEIGHBOURS = 12
 """Neighbours whose errors are followed into a spot's own; the nearest count."""
+
+_PQ, _PDQ, _PQE, _PDQE, _P, _PD, _Q, _QE = range(8)
+"""Sums along one axis over the square of a spot k: of its profile p, times the distance d from its centre, times the
+profile q of a spot l, times the distance e from the centre of that."""
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def alone(image, spots, which, offset, gain, floor, out):
-    """Standard errors of spots `which` as if nothing were near: out (N, 3) = (y, x) [px] and pixel noise [grey levels].
+def errors_alone(image, spots, which, noise_model, out):
+    """Standard errors of spots `which` as if nothing were near, into `out`, a table of errors.
 
-    The pixel noise is that of the pixels which place the spot, sqrt(sum J² v / sum J²).
+    `noise_model` is (offset, gain, floor) of the variance of a pixel. The pixel noise is that of the pixels which place
+    the spot, sqrt(sum J² v / sum J²).
     """
+    offset, gain, floor = noise_model
     gy, gx, far_x = np.zeros(LONGEST), np.zeros(LONGEST, np.float32), np.zeros(LONGEST, np.float32)
-    bells = np.zeros(LONGEST)
+    profile = np.zeros(LONGEST)
     for i in which:
-        cy, cx, amplitude, w = spots[i, 0], spots[i, 1], spots[i, 2], spots[i, 3]
+        cy, cx, amplitude, w = spots[i, Y], spots[i, X], spots[i, AMPLITUDE], spots[i, WIDTH]
         y0, ny = square(cy, w, image.shape[0])
         x0, nx = square(cx, w, image.shape[1])
         if ny < 3 or nx < 3 or amplitude <= 0.0:
-            out[i, 0] = out[i, 1] = out[i, 2] = np.inf
+            out[i, Y] = out[i, X] = out[i, PIXEL_NOISE] = np.inf
             continue
-        bell(cy, y0, ny, w, gy)
-        bell(cx, x0, nx, w, bells)
+        sample_gaussian(cy, y0, ny, w, gy)
+        sample_gaussian(cx, x0, nx, w, profile)
         ty = tx = hy = hx = ay = ax = 0.0
         for a in range(ny):
             d = y0 + a - cy
@@ -49,7 +57,7 @@ def alone(image, spots, which, offset, gain, floor, out):
             ay += gy[a] * d * d
         for b in range(nx):
             d = x0 + b - cx
-            v = bells[b] * bells[b]
+            v = profile[b] * profile[b]
             gx[b], far_x[b] = v, v * d * d
             hx += v
             ax += v * d * d
@@ -66,95 +74,97 @@ def alone(image, spots, which, offset, gain, floor, out):
         fy, fx = ay * hx, hy * ax                                   # sums of squared derivatives, less (A / w²)²
         vy, vx = max(offset + gain * ty / fy, floor), max(offset + gain * tx / fx, floor)
         scale = w * w / amplitude
-        out[i, 0], out[i, 1] = scale * math.sqrt(vy / fy), scale * math.sqrt(vx / fx)
-        out[i, 2] = math.sqrt(0.5 * (vy + vx))
+        out[i, Y], out[i, X] = scale * math.sqrt(vy / fy), scale * math.sqrt(vx / fx)
+        out[i, PIXEL_NOISE] = math.sqrt(0.5 * (vy + vx))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _block(spots, k, l, shape, rows, sums, out):
     """out (3, 3): columns (g, g dy, g dx) of spot k, background projected out, times those of l, on the square of k."""
-    w = spots[k, 3]
+    w = spots[k, WIDTH]
     sums[:, :] = 0.0
     count = 1.0
     for axis in range(2):
         first, size = square(spots[k, axis], w, shape[axis])
-        bell(spots[k, axis], first, size, w, rows[0])
-        bell(spots[l, axis], first, size, spots[l, 3], rows[1])
+        sample_gaussian(spots[k, axis], first, size, w, rows[0])
+        sample_gaussian(spots[l, axis], first, size, spots[l, WIDTH], rows[1])
         count *= size
         for t in range(size):
             p, q = rows[0, t], rows[1, t]
             d, e = first + t - spots[k, axis], first + t - spots[l, axis]
-            sums[axis, 0] += p * q
-            sums[axis, 1] += p * d * q
-            sums[axis, 2] += p * q * e
-            sums[axis, 3] += p * d * q * e
-            sums[axis, 4] += p
-            sums[axis, 5] += p * d
-            sums[axis, 6] += q
-            sums[axis, 7] += q * e
+            sums[axis, _PQ] += p * q
+            sums[axis, _PDQ] += p * d * q
+            sums[axis, _PQE] += p * q * e
+            sums[axis, _PDQE] += p * d * q * e
+            sums[axis, _P] += p
+            sums[axis, _PD] += p * d
+            sums[axis, _Q] += q
+            sums[axis, _QE] += q * e
     y, x = sums[0], sums[1]
-    m0, m1, m2 = y[4] * x[4], y[5] * x[4], y[4] * x[5]
-    n0, n1, n2 = y[6] * x[6] / count, y[7] * x[6] / count, y[6] * x[7] / count
-    out[0, 0] = y[0] * x[0] - m0 * n0
-    out[0, 1] = y[2] * x[0] - m0 * n1
-    out[0, 2] = y[0] * x[2] - m0 * n2
-    out[1, 0] = y[1] * x[0] - m1 * n0
-    out[1, 1] = y[3] * x[0] - m1 * n1
-    out[1, 2] = y[1] * x[2] - m1 * n2
-    out[2, 0] = y[0] * x[1] - m2 * n0
-    out[2, 1] = y[2] * x[1] - m2 * n1
-    out[2, 2] = y[0] * x[3] - m2 * n2
+    m0, m1, m2 = y[_P] * x[_P], y[_PD] * x[_P], y[_P] * x[_PD]
+    n0, n1, n2 = y[_Q] * x[_Q] / count, y[_QE] * x[_Q] / count, y[_Q] * x[_QE] / count
+    out[0, 0] = y[_PQ] * x[_PQ] - m0 * n0
+    out[0, 1] = y[_PQE] * x[_PQ] - m0 * n1
+    out[0, 2] = y[_PQ] * x[_PQE] - m0 * n2
+    out[1, 0] = y[_PDQ] * x[_PQ] - m1 * n0
+    out[1, 1] = y[_PDQE] * x[_PQ] - m1 * n1
+    out[1, 2] = y[_PDQ] * x[_PQE] - m1 * n2
+    out[2, 0] = y[_PQ] * x[_PDQ] - m2 * n0
+    out[2, 1] = y[_PQE] * x[_PDQ] - m2 * n1
+    out[2, 2] = y[_PQ] * x[_PDQE] - m2 * n2
 
 
 @njit(cache=True, nogil=True)
-def _nearest(spots, i, near, reach, chosen):
-    """`chosen` becomes i and the nearest of `near` within `reach` [px], at most MOST; how many."""
+def _nearest(spots, i, others, reach, chosen):
+    """`chosen` becomes i and the nearest of `others` within `reach` [px], at most MAX_NEIGHBOURS; how many."""
     count = 1
     chosen[0] = i
     limit = reach * reach
-    if near.size > MOST:
-        distance = np.empty(near.size)
-        for t in range(near.size):
-            distance[t] = (spots[near[t], 0] - spots[i, 0]) ** 2 + (spots[near[t], 1] - spots[i, 1]) ** 2
-        limit = min(limit, np.sort(distance)[MOST - 1])
-    for j in near:
-        square_of = (spots[j, 0] - spots[i, 0]) ** 2 + (spots[j, 1] - spots[i, 1]) ** 2
-        if count <= MOST and spots[j, 2] > 0.0 and square_of <= limit:
+    if others.size > MAX_NEIGHBOURS:
+        distance = np.empty(others.size)
+        for t in range(others.size):
+            distance[t] = (spots[others[t], Y] - spots[i, Y]) ** 2 + (spots[others[t], X] - spots[i, X]) ** 2
+        limit = min(limit, np.sort(distance)[MAX_NEIGHBOURS - 1])
+    for j in others:
+        square_of = (spots[j, Y] - spots[i, Y]) ** 2 + (spots[j, X] - spots[i, X]) ** 2
+        if count <= MAX_NEIGHBOURS and spots[j, AMPLITUDE] > 0.0 and square_of <= limit:
             chosen[count] = j
             count += 1
     return count
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def together(shape, spots, which, start, neighbours, reach, out):
+def errors_together(shape, spots, which, near, reach, out):
     """Standard errors of spots `which` with those of their neighbours within `reach` [px].
 
-    `which` holds every spot with a neighbour within `reach`. `out` (N, 3) as left by `alone` is changed.
+    `which` holds every spot with a neighbour within `reach`; `near` is a `Neighbours`. `out`, the table of errors that
+    `errors_alone` left, is changed.
     """
+    start, index = near.start, near.indices
     rows, sums = np.zeros((2, LONGEST)), np.zeros((2, 8))
-    chosen, full = np.zeros(MOST + 1, np.int64), np.zeros((3 * MOST + 3, 3 * MOST + 3))
-    own, shared = np.zeros((spots.shape[0], 3, 3)), np.zeros((neighbours.size, 3, 3))
+    chosen, full = np.zeros(MAX_NEIGHBOURS + 1, np.int64), np.zeros((3 * MAX_NEIGHBOURS + 3, 3 * MAX_NEIGHBOURS + 3))
+    own, shared = np.zeros((spots.shape[0], 3, 3)), np.zeros((index.size, 3, 3))
     limit = reach * reach
     for i in which:                                                # every block once
         _block(spots, i, i, shape, rows, sums, own[i])
         for t in range(start[i], start[i + 1]):
-            j = neighbours[t]
-            if (spots[i, 0] - spots[j, 0]) ** 2 + (spots[i, 1] - spots[j, 1]) ** 2 < limit:
+            j = index[t]
+            if (spots[i, Y] - spots[j, Y]) ** 2 + (spots[i, X] - spots[j, X]) ** 2 < limit:
                 _block(spots, i, j, shape, rows, sums, shared[t])
     for i in which:
-        if not out[i, 2] < np.inf:
+        if not out[i, PIXEL_NOISE] < np.inf:
             continue
-        n = _nearest(spots, i, neighbours[start[i]:start[i + 1]], reach, chosen)
+        n = _nearest(spots, i, neighbours_of(near, i), reach, chosen)
         full[:3 * n, :3 * n] = 0.0
         for a in range(n):
             k = chosen[a]
             for p in range(3):
                 for q in range(3):
-                    full[3 * a + p, 3 * a + q] = own[k, p, q] / out[k, 2] ** 2
+                    full[3 * a + p, 3 * a + q] = own[k, p, q] / out[k, PIXEL_NOISE] ** 2
             for t in range(start[k], start[k + 1]):
                 for b in range(n):
-                    if chosen[b] == neighbours[t]:
-                        scale = out[k, 2] * out[chosen[b], 2]
+                    if chosen[b] == index[t]:
+                        scale = out[k, PIXEL_NOISE] * out[chosen[b], PIXEL_NOISE]
                         for p in range(3):
                             for q in range(3):
                                 full[3 * a + p, 3 * b + q] = shared[t, p, q] / scale
@@ -164,8 +174,8 @@ def together(shape, spots, which, start, neighbours, reach, out):
             m[k, k] *= 1.0 + 1e-9
         variance = _inverse_block(m)
         if variance[0] > 0.0 and variance[1] > 0.0:
-            scale = spots[i, 3] ** 2 / spots[i, 2]
-            out[i, 0], out[i, 1] = scale * math.sqrt(variance[0]), scale * math.sqrt(variance[1])
+            scale = spots[i, WIDTH] ** 2 / spots[i, AMPLITUDE]
+            out[i, Y], out[i, X] = scale * math.sqrt(variance[0]), scale * math.sqrt(variance[1])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -191,29 +201,29 @@ def _inverse_block(m):
 
 
 @njit(cache=True, nogil=True)
-def misfit(image, spots, which, start, neighbours, out):
+def misfit(image, spots, which, near, out):
     """out[i] = mean squared difference of image and model over the square of spot i [grey levels²]."""
-    gy, gx, bells = np.zeros(LONGEST), np.zeros(LONGEST, np.float32), np.zeros(LONGEST)
+    gy, gx, profile = np.zeros(LONGEST), np.zeros(LONGEST, np.float32), np.zeros(LONGEST)
     left = np.zeros((LONGEST, LONGEST), np.float32)
     for i in which:
-        y0, ny = square(spots[i, 0], spots[i, 3], image.shape[0])
-        x0, nx = square(spots[i, 1], spots[i, 3], image.shape[1])
-        background = np.float32(spots[i, 4])
-        bell(spots[i, 0], y0, ny, spots[i, 3], gy)
-        bell(spots[i, 1], x0, nx, spots[i, 3], bells)
-        gx[:nx] = bells[:nx]
+        y0, ny = square(spots[i, Y], spots[i, WIDTH], image.shape[0])
+        x0, nx = square(spots[i, X], spots[i, WIDTH], image.shape[1])
+        background = np.float32(spots[i, BACKGROUND])
+        sample_gaussian(spots[i, Y], y0, ny, spots[i, WIDTH], gy)
+        sample_gaussian(spots[i, X], x0, nx, spots[i, WIDTH], profile)
+        gx[:nx] = profile[:nx]
         for a in range(ny):
             row, target = image[y0 + a, x0:x0 + nx], left[a]
-            v = np.float32(spots[i, 2] * gy[a])
+            v = np.float32(spots[i, AMPLITUDE] * gy[a])
             for b in range(nx):
                 target[b] = np.float32(row[b]) - background - v * gx[b]
-        for j in neighbours[start[i]:start[i + 1]]:
-            bell(spots[j, 0], y0, ny, spots[j, 3], gy)
-            bell(spots[j, 1], x0, nx, spots[j, 3], bells)
-            gx[:nx] = bells[:nx]
+        for j in neighbours_of(near, i):
+            sample_gaussian(spots[j, Y], y0, ny, spots[j, WIDTH], gy)
+            sample_gaussian(spots[j, X], x0, nx, spots[j, WIDTH], profile)
+            gx[:nx] = profile[:nx]
             for a in range(ny):
                 target = left[a]
-                v = np.float32(spots[j, 2] * gy[a])
+                v = np.float32(spots[j, AMPLITUDE] * gy[a])
                 for b in range(nx):
                     target[b] -= v * gx[b]
         total = np.float32(0.0)

@@ -14,23 +14,59 @@ four passes over the image do what takes a dozen where spots take turns with the
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-from vid2dyn.tracking.fit.gaussians import LONGEST, eights, image_sums, square
+from vid2dyn.tracking.columns import AMPLITUDE, BACKGROUND, MISFIT, MOVE, WIDTH, X, Y
+from vid2dyn.tracking.fit.gaussians import (
+    LONGEST,
+    P_AMPLITUDE,
+    P_BACKGROUND,
+    P_X,
+    P_Y,
+    Columns,
+    Rows,
+    image_sums,
+    square,
+    whole_vectors,
+)
 from vid2dyn.tracking.fit.overlap import coupling, cross_sums, inverse, own_sums
 
 NEAR = 6.0
 """Distance below which spots are fitted together [widths]: alone, each would be pulled by 0.0007 w there (and by
 0.01 w at 5 w: the pull is d exp(-d² / 4) widths at a distance of d widths)."""
 COUPLED = 4.5
-"""Distance below which the error of one spot is felt in the other's [widths]."""
+"""Distance below which the error of one spot changes that of the other [widths]."""
 _TURNS = 30                        # of the linear system, at most
 _SOLVED = 0.1                      # of the rest that a turn may still move a spot
 _OFF = 0.8                         # pixels between a spot and the middle of its square, at most: half a pixel would let
                                    # a spot between two pixels go back and forth with its square for ever
 _LITTLE = 10.0                     # rests that a neighbour may move without linearising anew
+
+
+class LinearSystem(NamedTuple):
+    """p_k + sum_t C_t p_column[t] = base_k for the spots k that take part in a pass, t from first[k] to first[k + 1].
+
+    Parameters
+    ----------
+    first : (K + 1,) int64 array
+    column : (T,) int64 array
+        Number, among those that take part, of the neighbour that a coupling belongs to.
+    coupling : (T, 12) array
+        Inverse of M_i times C_ij, rows (A, b, y, x), columns (A, y, x): the background of a neighbour does not couple.
+    base : (K, 4) array
+        Inverse of M_i times D_i.
+    relaxation : (K,) array
+        How many times as far as the solution of its own equation a spot goes in a turn.
+    """
+
+    first: np.ndarray
+    column: np.ndarray
+    coupling: np.ndarray
+    base: np.ndarray
+    relaxation: np.ndarray
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -45,23 +81,24 @@ def _relaxation(distance):
 
 
 @njit(cache=True, nogil=True)
-def _awake(spots, start, index, rest, near, last, slot, member):
+def _select_unsettled(spots, near, rest, close, last, slot, member):
     """Which spots take part in the next pass: `member`, and their place there in `slot` (-1: none); how many.
 
-    A spot at rest is woken by a neighbour that moved; one that took part in the last pass (`last`), which saw that
-    coming, only by one that moved far.
+    Those whose last move exceeds their `rest` [px] do, and those with a neighbour that moved; a spot that took part in
+    the last pass (`last`), which allowed for that, only with one that moved far. Neighbours at a squared distance
+    beyond `close` [px²] may move farther.
     """
     count = 0
     for i in range(spots.shape[0]):
-        awake = spots[i, 5] >= rest[i]
+        unsettled = spots[i, MOVE] >= rest[i]
         limit = _LITTLE * rest[i] if last[i] else rest[i]
-        if not awake:
-            for t in range(start[i], start[i + 1]):
-                j = index[t]
-                far = (spots[j, 0] - spots[i, 0]) ** 2 + (spots[j, 1] - spots[i, 1]) ** 2 > near
-                awake = awake or spots[j, 5] >= (_LITTLE * limit if far else limit)
-        slot[i] = count if awake else -1
-        if awake:
+        if not unsettled:
+            for t in range(near.start[i], near.start[i + 1]):
+                j = near.indices[t]
+                far = (spots[j, Y] - spots[i, Y]) ** 2 + (spots[j, X] - spots[i, X]) ** 2 > close
+                unsettled = unsettled or spots[j, MOVE] >= (_LITTLE * limit if far else limit)
+        slot[i] = count if unsettled else -1
+        if unsettled:
             member[count] = i
             count += 1
     for i in range(spots.shape[0]):
@@ -70,21 +107,21 @@ def _awake(spots, start, index, rest, near, last, slot, member):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def fit_jointly(image, spots, start, index, coupled, still, most, touched):
+def fit_jointly(image, spots, near, coupled, rest, most, touched):
     """Spots moved to where all of them fit together; the number of passes.
 
     Parameters
     ----------
     image : (H, W) float32 array
     spots : (N, 7) array
-        Columns as in `vid2dyn.tracking.fit.gaussians`, all of one width; changed. A spot at rest (last move below its
+        Table of spots, see `vid2dyn.tracking.columns`, all of one width; changed. A spot at rest (last move below its
         rest) whose neighbours are at rest is passed over.
-    start, index
-        Neighbours, see `vid2dyn.tracking.fit.nearby`.
+    near : Neighbours
+        See `vid2dyn.tracking.fit.nearby`.
     coupled : float
         Distance below which a neighbour is solved for together with a spot; the light of farther ones is taken out as
         it stands [px].
-    still : (N,) array
+    rest : (N,) array
         Moves below which spots are at rest [px].
     most : int
         Passes at most.
@@ -93,16 +130,18 @@ def fit_jointly(image, spots, start, index, coupled, still, most, touched):
     """
     n = spots.shape[0]
     slot, member, last = np.full(n, -1), np.empty(n, np.int64), np.zeros(n, np.bool_)
-    first, column = np.zeros(n + 1, np.int64), np.empty(index.size, np.int64)
-    block, base, now = np.empty((index.size, 12)), np.empty((n, 4)), np.empty((n, 4))
-    beyond, middle, stride = np.empty(n), np.full((n, 2), np.nan), np.zeros((n, 2))
+    start, index = near.start, near.indices
+    system = LinearSystem(np.zeros(n + 1, np.int64), np.empty(index.size, np.int64), np.empty((index.size, 12)),
+                          np.empty((n, 4)), np.empty(n))
+    first, column, block, base, relaxation = system
+    now, middle, stride = np.empty((n, 4)), np.full((n, 2), np.nan), np.zeros((n, 2))
     rows_y, rows_x = np.zeros((3, LONGEST)), np.zeros((3, LONGEST))
     weights, columns = np.zeros((4, LONGEST + 7), np.float32), np.zeros((5, LONGEST + 7), np.float32)
     data, solver = np.zeros(5), np.zeros((4, 4))
-    near = coupled * coupled
+    close = coupled * coupled
     width = s = factor = 0.0
     for done in range(most):
-        count = _awake(spots, start, index, still, near, last, slot, member)
+        count = _select_unsettled(spots, near, rest, close, last, slot, member)
         if count == 0:
             return done
         pairs = 0
@@ -110,54 +149,54 @@ def fit_jointly(image, spots, start, index, coupled, still, most, touched):
             i = member[k]
             touched[i] = True
             first[k] = pairs
-            cy, cx, w = spots[i, 0], spots[i, 1], spots[i, 3]
+            cy, cx, w = spots[i, Y], spots[i, X], spots[i, WIDTH]
             if w != width:
                 width, s = w, 1.0 / (w * w)
                 factor = math.exp(-s)
             for axis in range(2):
                 if not abs(spots[i, axis] - middle[i, axis]) < _OFF:
                     middle[i, axis] = math.floor(spots[i, axis] + 0.5)
-            y0, ny = square(middle[i, 0], w, image.shape[0])
-            x0, nx = square(middle[i, 1], w, image.shape[1])
+            y0, ny = square(middle[i, Y], w, image.shape[0])
+            x0, nx = square(middle[i, X], w, image.shape[1])
             base[k, :] = 0.0
-            now[k, 0], now[k, 1], now[k, 2], now[k, 3] = spots[i, 2], 0.0, 0.0, 0.0
-            base[k, 0] = spots[i, 2]
-            beyond[k] = 1.0
+            now[k, :] = 0.0
+            now[k, P_AMPLITUDE] = base[k, P_AMPLITUDE] = spots[i, AMPLITUDE]
+            relaxation[k] = 1.0
             if ny < 3 or nx < 3:
-                spots[i, 6] = 0.0
+                spots[i, MISFIT] = 0.0
                 continue
             y, x = own_sums(y0, ny, cy, s, factor, rows_y), own_sums(x0, nx, cx, s, factor, rows_x)
             if not inverse(y, x, float(ny * nx), solver):
                 continue
-            from_x, wide = eights(x0, nx, image.shape[1])
+            from_x, wide = whole_vectors(x0, nx, image.shape[1])
             shift = x0 - from_x
             for b in range(wide):
                 weights[0, b] = weights[1, b] = weights[2, b] = np.float32(0.0)
             for b in range(nx):
                 weights[0, b + shift], weights[1, b + shift] = rows_x[0, b], np.float32(1.0)
                 weights[2, b + shift] = rows_x[1, b]
-            level = np.float32(spots[i, 4])
-            squares = image_sums(image, level, rows_y[0], y0, ny, cy, from_x, wide, weights, columns, False,
-                                 start[i] == start[i + 1], data)
-            nearest, close = 1e300, 0
+            level = np.float32(spots[i, BACKGROUND])
+            squares = image_sums(image, level, Rows(y0, ny, cy, rows_y[0]), Columns(from_x, wide, weights), columns,
+                                 False, start[i] == start[i + 1], data)
+            nearest, couplings = 1e300, 0
             for t in range(start[i], start[i + 1]):
                 j = index[t]
-                dy, dx = cy - spots[j, 0], cx - spots[j, 1]
-                hy = cross_sums(rows_y, y0, ny, spots[j, 0], s, factor)
-                hx = cross_sums(rows_x, x0, nx, spots[j, 1], s, factor)
+                dy, dx = cy - spots[j, Y], cx - spots[j, X]
+                hy = cross_sums(rows_y, y0, ny, spots[j, Y], s, factor)
+                hx = cross_sums(rows_x, x0, nx, spots[j, X], s, factor)
                 distance = dy * dy + dx * dx
-                if distance < near and slot[j] >= 0:
+                if distance < close and slot[j] >= 0:
                     coupling(hy, hx, dy, dx, solver, block[pairs])
                     column[pairs] = slot[j]
                     pairs += 1
-                    close += 1
+                    couplings += 1
                     nearest = min(nearest, distance)
                 else:
-                    q = spots[j, 2]
-                    data[0] -= q * hy[0] * hx[0]
-                    data[1] -= q * hy[3] * hx[3]
-                    data[2] -= q * hy[1] * hx[0]
-                    data[3] -= q * hy[0] * hx[1]
+                    q = spots[j, AMPLITUDE]
+                    data[P_AMPLITUDE] -= q * hy[0] * hx[0]
+                    data[P_BACKGROUND] -= q * hy[3] * hx[3]
+                    data[P_Y] -= q * hy[1] * hx[0]
+                    data[P_X] -= q * hy[0] * hx[1]
             left = squares
             for q in range(4):
                 total = 0.0
@@ -165,21 +204,26 @@ def fit_jointly(image, spots, start, index, coupled, still, most, touched):
                     total += solver[q, r] * data[r]
                 base[k, q] = total
                 left -= total * data[q]
-            spots[i, 6] = max(left, 0.0) / max(ny * nx - 4, 1)
-            if not close:
+            spots[i, MISFIT] = max(left, 0.0) / max(ny * nx - 4, 1)
+            if not couplings:
                 now[k, :] = base[k, :]
-            elif close <= 3:
-                beyond[k] = _relaxation(math.sqrt(nearest) / w)
+            elif couplings <= 3:
+                relaxation[k] = _relaxation(math.sqrt(nearest) / w)
         first[count] = pairs
-        _settle(spots, member, count, first, column, block, base, now, beyond, still)
+        _solve_by_turns(spots, member[:count], system, now, rest)
         for k in range(count):
-            _place(spots, member[k], now[k], stride)
+            _move(spots, member[k], now[k], stride)
     return most
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _settle(spots, member, count, first, column, block, base, now, beyond, still):
-    """The linear system solved by turns; who and whose neighbours did not move is passed over."""
+def _solve_by_turns(spots, member, system, now, rest):
+    """`now` (K, 4) becomes the solution of the `LinearSystem` of the spots `member` (over-relaxed Gauss-Seidel).
+
+    A spot that did not move, and whose neighbours did not, is passed over; moves below `rest` (N,) [px] do not count.
+    """
+    count = member.size
+    first, column, block, base, relaxation = system
     due = first[:count] < first[1:count + 1]
     for _ in range(_TURNS):
         moving = False
@@ -187,20 +231,23 @@ def _settle(spots, member, count, first, column, block, base, now, beyond, still
             if not due[k]:
                 continue
             due[k] = False
-            n0, n1, n2, n3 = base[k, 0], base[k, 1], base[k, 2], base[k, 3]
+            amplitude, background = base[k, P_AMPLITUDE], base[k, P_BACKGROUND]
+            y, x = base[k, P_Y], base[k, P_X]
             for t in range(first[k], first[k + 1]):
                 j = column[t]
-                p, q, r = now[j, 0], now[j, 2], now[j, 3]
-                n0 -= block[t, 0] * p + block[t, 1] * q + block[t, 2] * r
-                n1 -= block[t, 3] * p + block[t, 4] * q + block[t, 5] * r
-                n2 -= block[t, 6] * p + block[t, 7] * q + block[t, 8] * r
-                n3 -= block[t, 9] * p + block[t, 10] * q + block[t, 11] * r
-            w, f = spots[member[k], 3], beyond[k]
-            d0, d2, d3 = n0 - now[k, 0], n2 - now[k, 2], n3 - now[k, 3]
-            now[k, 0] = max(now[k, 0] + f * d0, 0.0)          # no light is negative: what keeps a packing from swinging
-            now[k, 1] += f * (n1 - now[k, 1])
-            now[k, 2], now[k, 3] = _within(now[k, 2] + f * d2, now[k, 3] + f * d3, 0.5 * now[k, 0] / w)
-            if max(abs(d2), abs(d3), abs(d0) / w) * w * w > _SOLVED * still[member[k]] * max(now[k, 0], 1e-9):
+                p, q, r = now[j, P_AMPLITUDE], now[j, P_Y], now[j, P_X]
+                amplitude -= block[t, 0] * p + block[t, 1] * q + block[t, 2] * r
+                background -= block[t, 3] * p + block[t, 4] * q + block[t, 5] * r
+                y -= block[t, 6] * p + block[t, 7] * q + block[t, 8] * r
+                x -= block[t, 9] * p + block[t, 10] * q + block[t, 11] * r
+            w, f = spots[member[k], WIDTH], relaxation[k]
+            da, dy, dx = amplitude - now[k, P_AMPLITUDE], y - now[k, P_Y], x - now[k, P_X]
+            # no light is negative: what keeps a packing from swinging
+            light = max(now[k, P_AMPLITUDE] + f * da, 0.0)
+            now[k, P_AMPLITUDE] = light
+            now[k, P_BACKGROUND] += f * (background - now[k, P_BACKGROUND])
+            now[k, P_Y], now[k, P_X] = _limited(now[k, P_Y] + f * dy, now[k, P_X] + f * dx, 0.5 * light / w)
+            if max(abs(dy), abs(dx), abs(da) / w) * w * w > _SOLVED * rest[member[k]] * max(light, 1e-9):
                 moving = True
                 due[k] = True
                 for t in range(first[k], first[k + 1]):
@@ -210,7 +257,7 @@ def _settle(spots, member, count, first, column, block, base, now, beyond, still
 
 
 @njit(cache=True, nogil=True)
-def _within(a, b, limit):
+def _limited(a, b, limit):
     """The vector (a, b) cut to the length `limit`."""
     square_of = a * a + b * b
     if square_of <= limit * limit:
@@ -220,25 +267,26 @@ def _within(a, b, limit):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _place(spots, i, p, stride):
+def _move(spots, i, p, stride):
     """Spot `i` moved towards the solution `p`, half a width at most; half as far where that takes back the last move.
 
     `stride` (N, 2) holds the last moves. What does not look like the model goes too far, back and forth for ever.
     """
-    w = spots[i, 3]
-    if p[0] <= 0.0:
-        spots[i, 2], spots[i, 4], spots[i, 5] = p[0], spots[i, 4] + p[1], 0.0
+    w = spots[i, WIDTH]
+    if p[P_AMPLITUDE] <= 0.0:
+        spots[i, AMPLITUDE], spots[i, MOVE] = p[P_AMPLITUDE], 0.0
+        spots[i, BACKGROUND] += p[P_BACKGROUND]
         return
-    scale = w * w / p[0]
-    dy, dx = p[2] * scale, p[3] * scale
+    scale = w * w / p[P_AMPLITUDE]
+    dy, dx = p[P_Y] * scale, p[P_X] * scale
     far = math.sqrt(dy * dy + dx * dx)
     part = min(1.0, 0.5 * w / far) if far > 0.0 else 1.0
-    back = dy * stride[i, 0] + dx * stride[i, 1]
-    if back < -0.5 * (stride[i, 0] ** 2 + stride[i, 1] ** 2):
+    back = dy * stride[i, Y] + dx * stride[i, X]
+    if back < -0.5 * (stride[i, Y] ** 2 + stride[i, X] ** 2):
         part *= 0.5
-    spots[i, 0] += part * dy
-    spots[i, 1] += part * dx
-    spots[i, 2] += part * (p[0] - spots[i, 2])
-    spots[i, 4] += part * p[1]
-    spots[i, 5] = part * far
-    stride[i, 0], stride[i, 1] = part * dy, part * dx
+    spots[i, Y] += part * dy
+    spots[i, X] += part * dx
+    spots[i, AMPLITUDE] += part * (p[P_AMPLITUDE] - spots[i, AMPLITUDE])
+    spots[i, BACKGROUND] += part * p[P_BACKGROUND]
+    spots[i, MOVE] = part * far
+    stride[i, Y], stride[i, X] = part * dy, part * dx

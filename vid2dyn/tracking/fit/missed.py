@@ -5,56 +5,61 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from vid2dyn.tracking.fit.gaussians import LONGEST, bell
+from vid2dyn.tracking.columns import AMPLITUDE, BACKGROUND, MOVE, SPOT_COLUMNS, UNSETTLED, WIDTH, X, Y
+from vid2dyn.tracking.fit.gaussians import LONGEST, sample_gaussian
+from vid2dyn.tracking.fit.nearby import neighbours_of
 
 
 @njit(cache=True, nogil=True)
-def missed(image, spots, odd, start, index, least, width):
-    """New spots (M, 7) where what is left around the spots `odd` has a peak of a spot's size above `least`."""
-    found, count = np.zeros((odd.size, 7)), 0
+def find_missed(image, spots, badly_fitted, near, least, width):
+    """New spots (M, 7) where the rest of the image around the spots `badly_fitted` has a peak above `least`.
+
+    `least` (N,) is the amplitude [grey levels] of a Gaussian of `width` [px]; `near` is a `Neighbours`.
+    """
+    found, count = np.zeros((badly_fitted.size, SPOT_COLUMNS)), 0
     edge = min(int(3.5 * width + 0.5), LONGEST // 2)
     taps = np.zeros(2 * edge + 1, np.float32)
     reach = min(int(2.0 * width + 0.5), edge)
     for k in range(-reach, reach + 1):
         taps[k + reach] = np.exp(-0.5 * (k / width) ** 2)
     left, half = np.zeros((2, 2 * edge + 1, 2 * edge + 1), np.float32)
-    for i in odd:
-        y0, x0 = int(np.floor(spots[i, 0] + 0.5)) - edge, int(np.floor(spots[i, 1] + 0.5)) - edge
-        _remainder(image, spots, i, index[start[i]:start[i + 1]], y0, x0, left)
+    for i in badly_fitted:
+        y0, x0 = int(np.floor(spots[i, Y] + 0.5)) - edge, int(np.floor(spots[i, X] + 0.5)) - edge
+        _remainder(image, spots, i, neighbours_of(near, i), y0, x0, left)
         best, y, x = _peak(left, half, taps, reach)
         if best < least[i]:
             continue
         y, x = y + y0, x + x0
         fresh = 0 <= y < image.shape[0] and 0 <= x < image.shape[1]
         for k in range(count):
-            fresh = fresh and (found[k, 0] - y) ** 2 + (found[k, 1] - x) ** 2 > (1.5 * width) ** 2
+            fresh = fresh and (found[k, Y] - y) ** 2 + (found[k, X] - x) ** 2 > (1.5 * width) ** 2
         if fresh:
-            found[count, 0], found[count, 1], found[count, 2] = y, x, best
-            found[count, 3], found[count, 4], found[count, 5] = width, spots[i, 4], 1e3
+            found[count, Y], found[count, X], found[count, AMPLITUDE] = y, x, best
+            found[count, WIDTH], found[count, BACKGROUND], found[count, MOVE] = width, spots[i, BACKGROUND], UNSETTLED
             count += 1
     return found[:count]
 
 
 @njit(cache=True, nogil=True)
-def _remainder(image, spots, i, near, y0, x0, left):
+def _remainder(image, spots, i, others, y0, x0, left):
     """left[a, b] = image - background of spot i - all spots around, at pixel (y0 + a, x0 + b); 0 beyond the frame."""
     n = left.shape[0]
-    gy, bells, gx = np.empty(n), np.empty(n), np.empty(n, np.float32)
+    gy, profile, gx = np.empty(n), np.empty(n), np.empty(n, np.float32)
     left[:, :] = np.float32(0.0)
     top, stop = max(0, -y0), min(n, image.shape[0] - y0)
     first, last = max(0, -x0), min(n, image.shape[1] - x0)
-    background = np.float32(spots[i, 4])
+    background = np.float32(spots[i, BACKGROUND])
     for a in range(top, stop):
         row, target = image[y0 + a, x0 + first:x0 + last], left[a, first:last]
         for b in range(row.size):
             target[b] = np.float32(row[b]) - background
-    for t in range(-1, near.size):
-        j = i if t < 0 else near[t]
-        bell(spots[j, 0], y0, n, spots[j, 3], gy)
-        bell(spots[j, 1], x0, n, spots[j, 3], bells)
-        gx[:] = bells
+    for t in range(-1, others.size):
+        j = i if t < 0 else others[t]
+        sample_gaussian(spots[j, Y], y0, n, spots[j, WIDTH], gy)
+        sample_gaussian(spots[j, X], x0, n, spots[j, WIDTH], profile)
+        gx[:] = profile
         for a in range(top, stop):
-            target, light, v = left[a, first:last], gx[first:last], np.float32(spots[j, 2] * gy[a])
+            target, light, v = left[a, first:last], gx[first:last], np.float32(spots[j, AMPLITUDE] * gy[a])
             for b in range(target.size):
                 target[b] -= v * light[b]
 

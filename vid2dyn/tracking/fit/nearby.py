@@ -1,60 +1,81 @@
-"""Who is near whom, compiled."""
+"""Which spots are near which, and which maxima stand for a spot of their own; compiled."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
+from vid2dyn.tracking.cell_grid import cell_grid, within
+from vid2dyn.tracking.columns import X, Y
+
 _RING = 1.5
+
+
+class Neighbours(NamedTuple):
+    """Who is near whom.
+
+    Parameters
+    ----------
+    start : (N + 1,) int64 array
+    indices : (P,) int64 array
+        ``indices[start[i]:start[i + 1]]`` are the neighbours of spot i.
+    nearest : (N,) float64 array
+        Distance to the nearest one [px], inf where none is within the reach of the search.
+    """
+
+    start: np.ndarray
+    indices: np.ndarray
+    nearest: np.ndarray
 
 
 @njit(cache=True, nogil=True)
 def neighbours(y, x, reach):
-    """Neighbours within `reach` [px], by cells of that size.
+    """Spots nearer to each other than `reach`.
 
     Parameters
     ----------
     y, x : (N,) arrays
         Positions [px].
     reach : float
-        Greatest distance [px].
+        Distance that is no longer near [px].
 
     Returns
     -------
-    start : (N + 1,) int64 array
-    index : (P,) int64 array
-        `index[start[i]:start[i + 1]]` are the neighbours of spot i.
-    nearest : (N,) float64 array
-        Distance to the nearest one [px], inf where none is within `reach`.
+    Neighbours
 
-    >>> start, index, nearest = neighbours(np.array([0.0, 1.0, 9.0]), np.zeros(3), 2.0)
-    >>> start.tolist(), index.tolist(), nearest.tolist()
+    >>> near = neighbours(np.array([0.0, 1.0, 9.0]), np.zeros(3), 2.0)
+    >>> near.start.tolist(), near.indices.tolist(), near.nearest.tolist()
     ([0, 1, 2, 2], [1, 0], [1.0, 1.0, inf])
     """
     n = y.size
     nearest, start = np.full(n, np.inf), np.zeros(n + 1, np.int64)
     if n == 0:
-        return start, np.empty(0, np.int64), nearest
-    cell, first, member, rows, columns = _cells(y, x, reach)
+        return Neighbours(start, np.empty(0, np.int64), nearest)
+    grid = cell_grid(y, x, reach)
+    number, square = np.empty(n + 1, np.int64), np.empty(n + 1)
     index, count = np.empty(4 * n + 16, np.int64), 0
     for i in range(n):
-        row, column = cell[i] // columns, cell[i] % columns
-        for r in range(max(row - 1, 0), min(row + 2, rows)):
-            low, high = r * columns + max(column - 1, 0), r * columns + min(column + 1, columns - 1)
-            for k in range(first[low], first[high + 1]):
-                j = member[k]
-                dy, dx = y[i] - y[j], x[i] - x[j]
-                square = dy * dy + dx * dx
-                if square < reach * reach and j != i:
-                    if count == index.size:
-                        longer = np.empty(2 * count, np.int64)
-                        longer[:count] = index
-                        index = longer
-                    index[count] = j
-                    count += 1
-                    nearest[i] = min(nearest[i], np.sqrt(square))
+        found, least = within(grid, y[i], x[i], reach, reach, number, square), np.inf
+        if count + found > index.size:
+            longer = np.empty(2 * (count + found), np.int64)
+            longer[:count] = index[:count]
+            index = longer
+        for k in range(found):
+            if number[k] != i:
+                index[count] = number[k]
+                count += 1
+                least = min(least, square[k])
+        nearest[i] = np.sqrt(least)
         start[i + 1] = count
-    return start, index[:count].copy(), nearest
+    return Neighbours(start, index[:count].copy(), nearest)
+
+
+@njit(cache=True, nogil=True)
+def neighbours_of(near, i):
+    """The neighbours of spot i, a view of `near.indices`."""
+    return near.indices[near.start[i]:near.start[i + 1]]
 
 
 @njit(cache=True, nogil=True)
@@ -80,55 +101,31 @@ def distinct(maxima, filtered, reach, valley):
     """
     n, far = maxima.shape[0], (_RING * reach) ** 2
     own = np.ones(n, np.bool_)
-    edge = int(_RING * reach) + 1
-    cell, first, member, _, columns = _cells(maxima[:, 0], maxima[:, 1], float(edge))
+    if n == 0:
+        return own
+    edge = float(int(_RING * reach) + 1)
+    grid = cell_grid(maxima[:, Y], maxima[:, X], edge)
+    number, distance = np.empty(n + 1, np.int64), np.empty(n + 1)
     for i in range(n):
         y, x = maxima[i]
         height = filtered[y, x]
-        row, column = cell[i] // columns, cell[i] % columns
-        for r in range(max(row - 1, 0), row + 1):                   # those before it in reading order
-            low, high = r * columns + max(column - 1, 0), r * columns + min(column + 1, columns - 1)
-            for place in range(first[low], first[high + 1]):
-                j = member[place]
-                dy, dx = y - maxima[j, 0], x - maxima[j, 1]
-                square = dy * dy + dx * dx
-                if j >= i or square > far:
-                    continue
-                other = filtered[maxima[j, 0], maxima[j, 1]]
-                lower = min(height, other)
-                if lower < 0.25 * max(height, other):
-                    own[i if height < other else j] = False
-                    continue
-                if square > reach * reach:
-                    continue
-                steps = max(abs(dy), abs(dx))
-                lowest = lower
-                for k in range(1, steps):
-                    a, b = y - dy * k / steps, x - dx * k / steps
-                    lowest = min(lowest, filtered[int(np.floor(a + 0.5)), int(np.floor(b + 0.5))])
-                if lower - lowest < max(valley, 0.1 * lower):
-                    own[i if height < other else j] = False
+        for k in range(within(grid, float(y), float(x), edge, 0.0, number, distance)):
+            j = number[k]
+            if j >= i or distance[k] > far:                         # those before it in reading order
+                continue
+            other = filtered[maxima[j, Y], maxima[j, X]]
+            lower = min(height, other)
+            if lower < 0.25 * max(height, other):
+                own[i if height < other else j] = False
+                continue
+            if distance[k] > reach * reach:
+                continue
+            dy, dx = y - maxima[j, Y], x - maxima[j, X]
+            steps = max(abs(dy), abs(dx))
+            lowest = lower
+            for s in range(1, steps):
+                a, b = y - dy * s / steps, x - dx * s / steps
+                lowest = min(lowest, filtered[int(np.floor(a + 0.5)), int(np.floor(b + 0.5))])
+            if lower - lowest < max(valley, 0.1 * lower):
+                own[i if height < other else j] = False
     return own
-
-
-@njit(cache=True, nogil=True)
-def _cells(y, x, edge):
-    """Square cells of that edge: the cell of each point, first entry of each cell and the points in the order of their
-    cells, rows and columns of cells."""
-    n = y.size
-    if n == 0:
-        return np.empty(0, np.int64), np.zeros(2, np.int64), np.empty(0, np.int64), 1, 1
-    top, left = y.min(), x.min()
-    rows, columns = int((y.max() - top) / edge) + 1, int((x.max() - left) / edge) + 1
-    cell = np.empty(n, np.int64)
-    first = np.zeros(rows * columns + 1, np.int64)
-    for i in range(n):
-        cell[i] = int((y[i] - top) / edge) * columns + int((x[i] - left) / edge)
-        first[cell[i] + 1] += 1
-    for c in range(rows * columns):
-        first[c + 1] += first[c]
-    place, member = first.copy(), np.empty(n, np.int64)
-    for i in range(n):
-        member[place[cell[i]]] = i
-        place[cell[i]] += 1
-    return cell, first, member, rows, columns

@@ -16,7 +16,7 @@ from numba import njit
 def own_sums(first, size, centre, s, factor, rows):
     """rows[0..2] = g, g d, g d² on a square's pixels along one axis; the sums of g², g² d, g² d², g, g d.
 
-    s = 1 / width², factor = exp(-s): the profile by recurrence, as `vid2dyn.tracking.fit.gaussians.bell` does.
+    s = 1 / width², factor = exp(-s): the profile by recurrence, as `gaussians.sample_gaussian` does.
     """
     g, gd, gdd = rows[0], rows[1], rows[2]
     u = first - centre

@@ -91,8 +91,9 @@ def disc(diameter: int) -> np.ndarray:
     >>> disc(3).astype(int).tolist()
     [[0, 1, 0], [1, 1, 1], [0, 1, 0]]
     """
-    axis = np.arange(diameter) - diameter // 2
-    return axis[:, None] ** 2 + axis[None, :] ** 2 <= (diameter // 2) ** 2
+    from skimage.morphology import disk  # used with compat = "trackpy" only: loaded when it is needed
+
+    return disk(diameter // 2, dtype=bool)
 
 
 def gaussian_taps(width: float) -> np.ndarray:

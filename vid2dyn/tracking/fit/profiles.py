@@ -10,20 +10,33 @@ with the noise of its pixels; what its neighbours' errors add is left out.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from scipy.interpolate import make_smoothing_spline
 
+from vid2dyn.tracking.columns import AMPLITUDE, BACKGROUND, MOVE, PIXEL_NOISE, X, Y
+from vid2dyn.tracking.fit.gaussians import P_AMPLITUDE, P_BACKGROUND, P_X, P_Y
+from vid2dyn.tracking.fit.nearby import Neighbours, neighbours_of
+
 FINE = 16
 """Entries of a profile table per pixel."""
+BRIGHTNESS, SLOPE = 0, 1
+"""Columns of a profile table: brightness over that of the brightest point, and its derivative in r [1/px]."""
 _BINS = 4                                                   # bins of the measured profile per pixel
 
 
-@dataclass(frozen=True)
-class Profile:
-    """Brightness and its slope at r = 0, 1/16, ..., `radius` [px]; (K, 2) array `table`."""
+class Profile(NamedTuple):
+    """The common profile of the spots of a frame.
+
+    Parameters
+    ----------
+    table : (K, 2) array
+        Brightness and slope at r = 0, 1/16, ..., `radius` [px].
+    radius : float
+        R, where the profile vanishes [px].
+    """
 
     table: np.ndarray
     radius: float
@@ -34,34 +47,34 @@ class Profile:
         axis = np.arange(-n, n + 1)
         r = np.hypot(axis[:, None], axis[None, :])
         inside = r < self.radius
-        light = np.where(inside, np.interp(r * FINE, np.arange(len(self.table)), self.table[:, 0]), 0.0)
+        light = np.where(inside, np.interp(r * FINE, np.arange(len(self.table)), self.table[:, BRIGHTNESS]), 0.0)
         light = np.where(inside, light - light[inside].mean(), 0.0)
         return (light / np.sqrt((light**2).sum())).astype(np.float32)
 
 
-def measured(image: np.ndarray, spots: np.ndarray, which: np.ndarray, start: np.ndarray, index: np.ndarray,
-             radius: float, known: Profile | None) -> Profile | None:
+def measured(image: np.ndarray, spots: np.ndarray, which: np.ndarray, near: Neighbours, radius: float,
+             known: Profile | None) -> Profile | None:
     """The mean profile of spots `which`, or None where they are too few.
 
     Parameters
     ----------
     image : (H, W) float32 array
     spots : (N, 7) array
-        Columns as in `vid2dyn.tracking.fit.gaussians`.
-    start, index
-        Neighbours within two radii, see `vid2dyn.tracking.fit.nearby`.
+        Table of spots, see `vid2dyn.tracking.columns`.
+    near : Neighbours
+        Neighbours within two radii.
     radius : float
         R [px].
     known : Profile, optional
         With what neighbours are taken out; without it they stay.
     """
     bins = int(radius * _BINS) + 1
-    table = np.zeros((2, 2)) if known is None else known.table
-    sums = _collect(image, spots, which, start, index, radius, table, known is not None, bins)
-    good = sums[0] > 4
+    old = Profile(np.zeros((2, 2)) if known is None else known.table, radius)
+    weights, distances, values = _collect(image, spots, which, near, old, known is not None, bins)
+    good = weights > 4
     if good.sum() < 6:
         return None
-    weight, r, light = sums[0, good], sums[1, good] / sums[0, good], sums[2, good] / sums[0, good]
+    weight, r, light = weights[good], distances[good] / weights[good], values[good] / weights[good]
     light -= np.average(light[-3:], weights=weight[-3:])
     both = np.argsort(np.concatenate([-r, r]))
     spline = make_smoothing_spline(np.concatenate([-r, r])[both], np.tile(light, 2)[both], np.tile(weight, 2)[both],
@@ -79,89 +92,115 @@ def _light(table, r):
     k = int(t)
     if k >= table.shape[0] - 1:
         return 0.0
-    return table[k, 0] + (t - k) * (table[k + 1, 0] - table[k, 0])
+    return table[k, BRIGHTNESS] + (t - k) * (table[k + 1, BRIGHTNESS] - table[k, BRIGHTNESS])
 
 
 @njit(cache=True, nogil=True)
-def _others(spots, near, table, y, x):
-    """Light of spots `near` at pixel (y, x)."""
+def _light_of_others(spots, others, table, y, x):
+    """Light of spots `others` at pixel (y, x)."""
     total = 0.0
-    for j in near:
-        r = math.sqrt((y - spots[j, 0]) ** 2 + (x - spots[j, 1]) ** 2)
-        total += spots[j, 2] * _light(table, r)
+    for j in others:
+        r = math.sqrt((y - spots[j, Y]) ** 2 + (x - spots[j, X]) ** 2)
+        total += spots[j, AMPLITUDE] * _light(table, r)
     return total
 
 
 @njit(cache=True, nogil=True)
-def _collect(image, spots, which, start, index, radius, table, clean, bins):
-    """(3, bins): weight, sum of weighted r, sum of weighted (image - background - neighbours) / A."""
+def _collect(image, spots, which, near, profile, clean, bins):
+    """(3, bins): number of pixels, sum of r, sum of (image - background - neighbours) / A.
+
+    Neighbours are taken out with `profile`, if `clean`.
+    """
+    table, radius = profile
     sums = np.zeros((3, bins))
     n = int(radius) + 1
     for i in which:
-        amplitude = spots[i, 2]
+        amplitude = spots[i, AMPLITUDE]
         if not amplitude > 0.0:
             continue
-        near = index[start[i]:start[i + 1]] if clean else index[:0]
-        cy, cx = math.floor(spots[i, 0] + 0.5), math.floor(spots[i, 1] + 0.5)
+        others = neighbours_of(near, i) if clean else near.indices[:0]
+        cy, cx = math.floor(spots[i, Y] + 0.5), math.floor(spots[i, X] + 0.5)
         for y in range(max(cy - n, 0), min(cy + n + 1, image.shape[0])):
             for x in range(max(cx - n, 0), min(cx + n + 1, image.shape[1])):
-                r = math.sqrt((y - spots[i, 0]) ** 2 + (x - spots[i, 1]) ** 2)
+                r = math.sqrt((y - spots[i, Y]) ** 2 + (x - spots[i, X]) ** 2)
                 k = int(r * _BINS)
                 if r < radius and k < bins:
-                    value = (image[y, x] - spots[i, 4] - _others(spots, near, table, y, x)) / amplitude
+                    above = image[y, x] - spots[i, BACKGROUND] - _light_of_others(spots, others, table, y, x)
                     sums[0, k] += 1.0
                     sums[1, k] += r
-                    sums[2, k] += value
+                    sums[2, k] += above / amplitude
     return sums
 
 
 @njit(cache=True, nogil=True)
-def unexplained(image, spots, which, start, index, table, radius, noise_model):
+def unexplained(image, spots, which, near, profile, noise_model):
     """(left, light): what the model leaves beyond noise of the pixels within `radius` of spots `which`, and what there
     is above their backgrounds [grey levels², summed]."""
     offset, gain, floor = noise_model
+    table, radius = profile
     n = int(radius) + 1
     left = light = 0.0
     for i in which:
-        near = index[start[i]:start[i + 1]]
-        cy, cx = math.floor(spots[i, 0] + 0.5), math.floor(spots[i, 1] + 0.5)
+        others = neighbours_of(near, i)
+        cy, cx = math.floor(spots[i, Y] + 0.5), math.floor(spots[i, X] + 0.5)
         for y in range(max(cy - n, 0), min(cy + n + 1, image.shape[0])):
             for x in range(max(cx - n, 0), min(cx + n + 1, image.shape[1])):
-                r = math.sqrt((y - spots[i, 0]) ** 2 + (x - spots[i, 1]) ** 2)
+                r = math.sqrt((y - spots[i, Y]) ** 2 + (x - spots[i, X]) ** 2)
                 if r < radius:
-                    above = image[y, x] - spots[i, 4] - _others(spots, near, table, y, x)
-                    rest = above - spots[i, 2] * _light(table, r)
+                    above = image[y, x] - spots[i, BACKGROUND] - _light_of_others(spots, others, table, y, x)
+                    rest = above - spots[i, AMPLITUDE] * _light(table, r)
                     left += rest * rest - max(offset + gain * image[y, x], floor)
                     light += above * above
     return left, light
 
 
+class NormalEquations(NamedTuple):
+    """Normal equations of one spot, for the unknowns of `gaussians` without the width.
+
+    Parameters
+    ----------
+    matrix : (4, 4) array
+        Sums of products of the columns p, 1, -dp/dy, -dp/dx; its upper triangle.
+    right : (4,) array
+        Sums of the image times these columns.
+    noise : (2,) array
+        Sums of the squared derivatives along y and x times the variance of the pixels.
+    """
+
+    matrix: np.ndarray
+    right: np.ndarray
+    noise: np.ndarray
+
+
 @njit(cache=True, nogil=True)
-def _accumulate(image, spots, i, near, table, radius, offset, gain, floor, m, rhs, noise):
-    """Normal equations of columns (p, 1, dp/dy, dp/dx); `noise[0..1]` = sums of squared derivatives times variance."""
+def _accumulate(image, spots, i, others, profile, noise_model, equations):
+    """`equations`, a `NormalEquations`, of spot i filled."""
+    table, radius = profile
+    offset, gain, floor = noise_model
+    m, rhs, noise = equations
     m[:] = 0.0
     rhs[:] = 0.0
     noise[:] = 0.0
     n = int(radius) + 1
     column = np.zeros(4)
-    cy, cx = math.floor(spots[i, 0] + 0.5), math.floor(spots[i, 1] + 0.5)
+    cy, cx = math.floor(spots[i, Y] + 0.5), math.floor(spots[i, X] + 0.5)
     for y in range(max(cy - n, 0), min(cy + n + 1, image.shape[0])):
         for x in range(max(cx - n, 0), min(cx + n + 1, image.shape[1])):
-            dy, dx = y - spots[i, 0], x - spots[i, 1]
+            dy, dx = y - spots[i, Y], x - spots[i, X]
             r = math.sqrt(dy * dy + dx * dx)
             if r >= radius:
                 continue
             t = r * FINE
             k = min(int(t), table.shape[0] - 2)
-            column[0] = table[k, 0] + (t - k) * (table[k + 1, 0] - table[k, 0])
-            slope = table[k, 1] + (t - k) * (table[k + 1, 1] - table[k, 1])
-            column[1] = 1.0
-            column[2] = -slope * dy / r if r > 0 else 0.0
-            column[3] = -slope * dx / r if r > 0 else 0.0
-            value = image[y, x] - _others(spots, near, table, y, x)
+            column[P_AMPLITUDE] = table[k, BRIGHTNESS] + (t - k) * (table[k + 1, BRIGHTNESS] - table[k, BRIGHTNESS])
+            slope = table[k, SLOPE] + (t - k) * (table[k + 1, SLOPE] - table[k, SLOPE])
+            column[P_BACKGROUND] = 1.0
+            column[P_Y] = -slope * dy / r if r > 0 else 0.0
+            column[P_X] = -slope * dx / r if r > 0 else 0.0
+            value = image[y, x] - _light_of_others(spots, others, table, y, x)
             variance = max(offset + gain * image[y, x], floor)
-            noise[0] += column[2] ** 2 * variance
-            noise[1] += column[3] ** 2 * variance
+            noise[Y] += column[P_Y] ** 2 * variance
+            noise[X] += column[P_X] ** 2 * variance
             for a in range(4):
                 rhs[a] += column[a] * value
                 for b in range(a, 4):
@@ -198,44 +237,44 @@ def _inverse_solve(m, rhs, inverse):
     for k in range(4):
         for q in range(4):
             solution[k] += inverse[k, q] * rhs[q]
-    return solution, inverse[2, 2], inverse[3, 3]
+    return solution, inverse[P_Y, P_Y], inverse[P_X, P_X]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def fit(image, spots, which, start, index, table, radius, noise_model, most, tolerance, errors):
-    """Spots `which` take turns until none moves more than `tolerance` [px]; `errors` (N, 3) as in `information`."""
-    m, inverse, rhs, noise = np.zeros((4, 4)), np.zeros((4, 4)), np.zeros(4), np.zeros(2)
-    offset, gain, floor = noise_model
+def fit(image, spots, near, profile, noise_model, most, tolerance, errors):
+    """All spots take turns until none moves more than `tolerance` [px], `most` rounds at most; `errors` are filled."""
+    equations, inverse = NormalEquations(np.zeros((4, 4)), np.zeros(4), np.zeros(2)), np.zeros((4, 4))
+    m, rhs, noise = equations
     for _ in range(most):
         moving = False
-        for i in which:
-            near = index[start[i]:start[i + 1]]
-            awake = spots[i, 5] >= tolerance
-            for j in near:
-                awake = awake or spots[j, 5] >= tolerance
-            if not awake:
+        for i in range(spots.shape[0]):
+            others = neighbours_of(near, i)
+            unsettled = spots[i, MOVE] >= tolerance
+            for j in others:
+                unsettled = unsettled or spots[j, MOVE] >= tolerance
+            if not unsettled:
                 continue
-            _accumulate(image, spots, i, near, table, radius, offset, gain, floor, m, rhs, noise)
-            size_y, size_x = m[2, 2], m[3, 3]
+            _accumulate(image, spots, i, others, profile, noise_model, equations)
+            size_y, size_x = m[P_Y, P_Y], m[P_X, P_X]
             solution, inverse_y, inverse_x = _inverse_solve(m, rhs, inverse)
-            amplitude = solution[0]
-            dy, dx = solution[2] / amplitude, solution[3] / amplitude
+            amplitude = solution[P_AMPLITUDE]
+            dy, dx = solution[P_Y] / amplitude, solution[P_X] / amplitude
             far = math.sqrt(dy * dy + dx * dx)
-            inside = 0 <= spots[i, 0] < image.shape[0] and 0 <= spots[i, 1] < image.shape[1]
+            inside = 0 <= spots[i, Y] < image.shape[0] and 0 <= spots[i, X] < image.shape[1]
             if not (amplitude > 0.0 and far < np.inf and inside):           # it has no light of its own
-                spots[i, 2], spots[i, 5] = 0.0, 0.0
+                spots[i, AMPLITUDE], spots[i, MOVE] = 0.0, 0.0
                 errors[i] = np.inf
                 continue
-            spots[i, 2], spots[i, 4] = amplitude, solution[1]
+            spots[i, AMPLITUDE], spots[i, BACKGROUND] = amplitude, solution[P_BACKGROUND]
             if far > 1.0:
                 dy, dx = dy / far, dx / far
-            spots[i, 0] += dy
-            spots[i, 1] += dx
-            spots[i, 5] = far
+            spots[i, Y] += dy
+            spots[i, X] += dx
+            spots[i, MOVE] = far
             moving = moving or far >= tolerance
-            vy, vx = noise[0] / size_y, noise[1] / size_x
-            errors[i, 0] = math.sqrt(inverse_y * vy) / amplitude
-            errors[i, 1] = math.sqrt(inverse_x * vx) / amplitude
-            errors[i, 2] = math.sqrt(0.5 * (vy + vx))
+            vy, vx = noise[Y] / size_y, noise[X] / size_x
+            errors[i, Y] = math.sqrt(inverse_y * vy) / amplitude
+            errors[i, X] = math.sqrt(inverse_x * vx) / amplitude
+            errors[i, PIXEL_NOISE] = math.sqrt(0.5 * (vy + vx))
         if not moving:
             return

@@ -9,10 +9,49 @@ where a dense method costs n³. The worst case remains; `budget` bounds it.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 
-NOBODY = -1
+UNPAIRED = -1
+
+
+class Choices(NamedTuple):
+    """What every row may take, as `assign` has it: columns ``column[start[i]:start[i + 1]]`` at `cost`, or none."""
+
+    start: np.ndarray
+    column: np.ndarray
+    cost: np.ndarray
+    alone: np.ndarray
+
+
+class Matching(NamedTuple):
+    """Pairs so far, and the node potentials that prove them the cheapest.
+
+    `pair` (rows,) is the column of each row and `holder` (columns,) the row of each column, `UNPAIRED` for none;
+    cost - row_price - column_price >= 0 for every choice, 0 for pairs.
+    """
+
+    pair: np.ndarray
+    holder: np.ndarray
+    row_price: np.ndarray
+    column_price: np.ndarray
+
+
+class Search(NamedTuple):
+    """Memory of a search for the cheapest chain of changes, by column, left as it was found.
+
+    `distance` is the least reduced cost of a chain to the column (inf: not reached), `origin` the row it comes from,
+    `settled` whether that is final; `heap` and `keys` hold the queue, `reached` the columns that have a distance.
+    """
+
+    distance: np.ndarray
+    origin: np.ndarray
+    settled: np.ndarray
+    heap: np.ndarray
+    keys: np.ndarray
+    reached: np.ndarray
 
 
 @njit(cache=True, nogil=True)
@@ -51,107 +90,107 @@ def assign(start: np.ndarray, column: np.ndarray, cost: np.ndarray, alone: np.nd
     [1, 0]
     """
     n = len(start) - 1
-    pair, holder = np.full(n, NOBODY, np.int64), np.full(n_columns, NOBODY, np.int64)
-    row_price, column_price = np.empty(n), np.zeros(n_columns)
+    choices = Choices(start, column, cost, alone)
+    matching = Matching(np.full(n, UNPAIRED, np.int64), np.full(n_columns, UNPAIRED, np.int64), np.empty(n),
+                        np.zeros(n_columns))
+    pair, holder, row_price, _ = matching
     waiting, n_waiting = np.empty(n, np.int64), 0
     for i in range(n):                              # every row takes its cheapest choice if that is free
-        best, choice = alone[i], NOBODY
+        best, choice = alone[i], UNPAIRED
         for k in range(start[i], start[i + 1]):
             if cost[k] < best:
                 best, choice = cost[k], column[k]
         row_price[i] = best
-        if choice != NOBODY:
-            if holder[choice] == NOBODY:
+        if choice != UNPAIRED:
+            if holder[choice] == UNPAIRED:
                 pair[i], holder[choice] = choice, i
             else:
                 waiting[n_waiting] = i
                 n_waiting += 1
-    distance, origin = np.full(n_columns, np.inf), np.empty(n_columns, np.int64)
-    settled, heap = np.zeros(n_columns, np.bool_), np.empty(len(column) + 1, np.int64)
-    keys, seen = np.empty(len(column) + 1), np.empty(n_columns, np.int64)
+    search = Search(np.full(n_columns, np.inf), np.empty(n_columns, np.int64), np.zeros(n_columns, np.bool_),
+                    np.empty(len(column) + 1, np.int64), np.empty(len(column) + 1), np.empty(n_columns, np.int64))
     work = unsettled = 0
     for w in range(n_waiting):
         i = waiting[w]
         if work > budget:
             unsettled += 1
-            _take_free(i, start, column, cost, alone, pair, holder)
+            _take_free(i, choices, pair, holder)
         else:
-            work += _augment(i, start, column, cost, alone, pair, holder, row_price, column_price, distance, origin,
-                             settled, heap, keys, seen)
+            work += _augment(i, choices, matching, search)
     return pair, work, unsettled
 
 
 @njit(cache=True, nogil=True)
-def _take_free(i: int, start: np.ndarray, column: np.ndarray, cost: np.ndarray, alone: np.ndarray, pair: np.ndarray,
-               holder: np.ndarray) -> None:
+def _take_free(i: int, choices: Choices, pair: np.ndarray, holder: np.ndarray) -> None:
+    start, column, cost, alone = choices
     best = alone[i]
     for k in range(start[i], start[i + 1]):
-        if cost[k] < best and holder[column[k]] == NOBODY:
+        if cost[k] < best and holder[column[k]] == UNPAIRED:
             best, pair[i] = cost[k], column[k]
-    if pair[i] != NOBODY:
+    if pair[i] != UNPAIRED:
         holder[pair[i]] = i
 
 
 @njit(cache=True, nogil=True)
-def _augment(first: int, start: np.ndarray, column: np.ndarray, cost: np.ndarray, alone: np.ndarray,
-             pair: np.ndarray, holder: np.ndarray, row_price: np.ndarray, column_price: np.ndarray,
-             distance: np.ndarray, origin: np.ndarray, settled: np.ndarray, heap: np.ndarray, keys: np.ndarray,
-             seen: np.ndarray) -> int:
+def _augment(first: int, choices: Choices, matching: Matching, search: Search) -> int:
     """Give row `first` a place along the cheapest chain of changes; how many pairs were looked at.
 
     Dijkstra on reduced costs cost - row_price - column_price >= 0. A chain ends at a free column, or at a row that
-    gives up its column and stays alone. The scratch arrays are left as they were found.
+    gives up its column and stays alone.
     """
-    i, reached, size, n_seen, work = first, 0.0, 0, 0, 0
-    end_column, end_row, best = NOBODY, NOBODY, np.inf
+    start, column, cost, alone = choices
+    pair, holder, row_price, column_price = matching
+    distance, origin, settled, heap, keys, reached = search
+    i, here, size, n_reached, work = first, 0.0, 0, 0, 0
+    end_column, end_row, best = UNPAIRED, UNPAIRED, np.inf
     while True:
-        to_alone = reached + alone[i] - row_price[i]
+        to_alone = here + alone[i] - row_price[i]
         if to_alone < best:
-            best, end_row, end_column = to_alone, i, NOBODY
+            best, end_row, end_column = to_alone, i, UNPAIRED
         for k in range(start[i], start[i + 1]):
             work += 1
             j = column[k]
             if settled[j]:
                 continue
-            through = reached + cost[k] - row_price[i] - column_price[j]
+            through = here + cost[k] - row_price[i] - column_price[j]
             if through < distance[j] and through < best:
                 if distance[j] == np.inf:
-                    seen[n_seen] = j
-                    n_seen += 1
+                    reached[n_reached] = j
+                    n_reached += 1
                 distance[j], origin[j] = through, i
-                if holder[j] == NOBODY:
+                if holder[j] == UNPAIRED:
                     best, end_row, end_column = through, i, j
                 else:
                     size = _push(heap, keys, size, through, j)
-        j = NOBODY
-        while size > 0 and j == NOBODY:
+        j = UNPAIRED
+        while size > 0 and j == UNPAIRED:
             key, top = keys[0], heap[0]
             size = _pop(heap, keys, size)
             if not settled[top] and key == distance[top]:
                 j = top
-        if j == NOBODY or distance[j] >= best:
+        if j == UNPAIRED or distance[j] >= best:
             break
         settled[j] = True
-        reached, i = distance[j], holder[j]
+        here, i = distance[j], holder[j]
     row_price[first] += best
-    for s in range(n_seen):                         # prices that keep every reduced cost >= 0, and pairs at 0
-        j = seen[s]
+    for s in range(n_reached):                         # prices that keep every reduced cost >= 0, and pairs at 0
+        j = reached[s]
         if settled[j]:
             row_price[holder[j]] += best - distance[j]
             column_price[j] -= best - distance[j]
-    _shift(first, end_row, end_column, pair, holder, origin)
-    for s in range(n_seen):
-        distance[seen[s]], settled[seen[s]] = np.inf, False
+    _apply_chain(first, end_row, end_column, pair, holder, origin)
+    for s in range(n_reached):
+        distance[reached[s]], settled[reached[s]] = np.inf, False
     return work
 
 
 @njit(cache=True, nogil=True)
-def _shift(first: int, row: int, place: int, pair: np.ndarray, holder: np.ndarray, origin: np.ndarray) -> None:
+def _apply_chain(first: int, row: int, place: int, pair: np.ndarray, holder: np.ndarray, origin: np.ndarray) -> None:
     """Every row along the chain takes over the column that the next one leaves; the last takes `place`."""
     while True:
         left = pair[row]
         pair[row] = place
-        if place != NOBODY:
+        if place != UNPAIRED:
             holder[place] = row
         if row == first:
             return

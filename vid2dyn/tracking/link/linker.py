@@ -13,9 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 
 from vid2dyn.core.errors import ConfigError, DataError
+from vid2dyn.tracking.columns import POSITION, STD
 from vid2dyn.tracking.link.assignment import assign
-from vid2dyn.tracking.link.candidates import MOST, candidates
-from vid2dyn.tracking.link.predict import PREDICTORS, Seen, Still, velocity_after
+from vid2dyn.tracking.link.candidates import MAX_CANDIDATES, candidates
+from vid2dyn.tracking.link.predict import PREDICTORS, OpenTracks, Stationary, velocity_after
 from vid2dyn.tracking.settings import Track
 
 BUDGET = 200_000_000
@@ -98,9 +99,9 @@ class LinkStream:
 
     def __init__(self, settings: Track, budget: int = BUDGET) -> None:
         self.settings, self.budget = settings, budget
-        self.seen = Seen.nobody()
+        self.open = OpenTracks.none()
         self.predictor = PREDICTORS[settings.predictor]()
-        self.born = 0                                  # numbers given so far
+        self.n_particles = 0                                  # numbers given so far
         self.last = -1                                 # frame
         self.motion = (settings.search_range / 3) ** 2     # variance of a displacement along an axis [px²]
         self.cut_frames: list[int] = []
@@ -117,35 +118,35 @@ class LinkStream:
             When `link_cost` needs standard errors and the table has none.
         """
         position, variance = self._checked(number, features)
-        seen = self.seen
+        tracks = self.open
         linked, feature = self._links(number, position, variance)
         ids = np.full(len(position), -1, np.int64)
-        ids[feature] = seen.particle[linked]
+        ids[feature] = tracks.particle[linked]
         fresh = np.flatnonzero(ids < 0)
-        ids[fresh] = self.born + np.arange(len(fresh))
-        self.born += len(fresh)
+        ids[fresh] = self.n_particles + np.arange(len(fresh))
+        self.n_particles += len(fresh)
         velocity = np.full_like(position, np.nan)
         if self.settings.predictor == "velocity":
-            before = seen.only(linked)
+            before = tracks.rows(linked)
             velocity[feature] = velocity_after(before, number, position[feature] - before.position)
-        here = Seen(ids, np.full(len(position), number, np.int64), position, variance, velocity)
+        here = OpenTracks(ids, np.full(len(position), number, np.int64), position, variance, velocity)
         if self.settings.memory:
-            lost = np.ones(len(seen.particle), bool)
+            lost = np.ones(len(tracks.particle), bool)
             lost[linked] = False
-            lost &= seen.frame >= number - self.settings.memory
-            here = here.and_then(seen.only(lost))
-        self.seen, self.last = here, number
+            lost &= tracks.frame >= number - self.settings.memory
+            here = here.joined(tracks.rows(lost))
+        self.open, self.last = here, number
         return ids
 
     def _links(self, number: int, position: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of `seen` and of the features that belong together."""
-        seen, predictor = self.seen, self.predictor
+        """Rows of the open tracks and of the features that belong together."""
+        tracks, predictor = self.open, self.predictor
         expected, pair = self._assign(number, position, variance)
         if predictor.rounds > 1:
             expected, pair = self._best_start(number, position, variance, expected, pair)
         linked = np.flatnonzero(pair >= 0)
         for _ in range(predictor.rounds - 1):
-            predictor.learn(seen.only(linked), number, position[pair[linked]] - seen.position[linked])
+            predictor.learn(tracks.rows(linked), number, position[pair[linked]] - tracks.position[linked])
             before = pair
             expected, pair = self._assign(number, position, variance)
             linked = np.flatnonzero(pair >= 0)
@@ -153,7 +154,7 @@ class LinkStream:
                 break
         feature = pair[linked]
         if len(linked) and self.settings.link_cost == "likelihood":
-            self._measure(position[feature] - expected[linked], variance[feature] + seen.variance[linked])
+            self._update_motion(position[feature] - expected[linked], variance[feature] + tracks.variance[linked])
         return linked, feature
 
     def _best_start(self, number: int, position: np.ndarray, variance: np.ndarray, expected: np.ndarray,
@@ -163,7 +164,7 @@ class LinkStream:
         if not len(pair) or not len(position) or least < _POOR * self.settings.search_range**2:
             return expected, pair
         best = self.predictor.state()
-        for guess in self.predictor.guesses(self.seen, self.settings.search_range):
+        for guess in self.predictor.guesses(self.open, self.settings.search_range):
             self.predictor.restore(guess)
             place, found = self._assign(number, position, variance)
             if self._misfit(place, position, found) < least:
@@ -180,12 +181,12 @@ class LinkStream:
 
     def _assign(self, number: int, position: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where every particle that is looked for is expected, (n, 2), and its feature, -1 for none."""
-        settings, seen = self.settings, self.seen
-        expected = seen.position
-        if not isinstance(self.predictor, Still):
-            expected = expected + self.predictor.shift(seen, number)
+        settings, tracks = self.settings, self.open
+        expected = tracks.position
+        if not isinstance(self.predictor, Stationary):
+            expected = expected + self.predictor.shift(tracks, number)
         reach = np.full(len(expected), settings.search_range)
-        growth = (number - seen.frame) ** settings.range_growth if settings.range_growth else np.ones(len(expected))
+        growth = (number - tracks.frame) ** settings.range_growth if settings.range_growth else np.ones(len(expected))
         start, column, cost, cut = candidates(expected, reach * growth, position)
         if settings.link_cost == "likelihood":
             cost = self._likelihood(expected, position, variance, growth, start, column)
@@ -204,10 +205,10 @@ class LinkStream:
         """Cost of every candidate pair [px²]: see the class."""
         row = np.repeat(np.arange(len(expected)), np.diff(start))
         square = (position[column] - expected[row]) ** 2
-        ratio = (growth[row] ** 2)[:, None] + (variance[column] + self.seen.variance[row]) / self.motion
+        ratio = (growth[row] ** 2)[:, None] + (variance[column] + self.open.variance[row]) / self.motion
         return (square / ratio + self.motion * np.log(ratio)).sum(axis=1)
 
-    def _measure(self, displacement: np.ndarray, noise: np.ndarray) -> None:
+    def _update_motion(self, displacement: np.ndarray, noise: np.ndarray) -> None:
         """Follow the mean squared displacement, less what the noise of the positions adds."""
         now = max(float((displacement**2 - noise).mean()), (_LEAST_MOTION * self.settings.search_range) ** 2)
         self.motion = _MEMORY_OF_MOTION * self.motion + (1 - _MEMORY_OF_MOTION) * now
@@ -216,25 +217,25 @@ class LinkStream:
         features = np.asarray(features, dtype=float)
         if number <= self.last:
             raise DataError(f"Linking: frame {number} comes after frame {self.last}; give the frames in order.")
-        position = np.ascontiguousarray(features[:, :2])
+        position = np.ascontiguousarray(features[:, POSITION])
         if not np.isfinite(position).all():
             raise DataError(f"Linking frame {number}: a position is NaN or infinite; drop such rows.")
         if self.settings.link_cost == "distance":
             return position, np.zeros_like(position)
-        if features.shape[1] < 4:
+        if features.shape[1] < STD.stop:
             raise ConfigError('link_cost = "likelihood" needs the columns y_std and x_std; use "distance".')
-        return position, features[:, 2:4] ** 2
+        return position, features[:, STD] ** 2
 
     def state(self) -> dict[str, np.ndarray]:
         """All that is needed to go on after the last frame, as plain arrays."""
-        numbers = {"born": self.born, "last": self.last, "motion": self.motion, "cut": self.cut_frames,
+        numbers = {"born": self.n_particles, "last": self.last, "motion": self.motion, "cut": self.cut_frames,
                    "unsettled": self.unsettled_frames, "predictor": self.predictor.state()}
-        return {**vars(self.seen), **{name: np.asarray(value) for name, value in numbers.items()}}
+        return {**vars(self.open), **{name: np.asarray(value) for name, value in numbers.items()}}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Go on from `state`, which a stream with the same settings returned."""
-        self.seen = Seen(*(np.asarray(state[name]) for name in vars(self.seen)))
-        self.born, self.last, self.motion = int(state["born"]), int(state["last"]), float(state["motion"])
+        self.open = OpenTracks(*(np.asarray(state[name]) for name in vars(self.open)))
+        self.n_particles, self.last, self.motion = int(state["born"]), int(state["last"]), float(state["motion"])
         self.cut_frames = np.asarray(state["cut"], dtype=int).tolist()
         self.unsettled_frames = np.asarray(state["unsettled"], dtype=int).tolist()
         self.predictor.restore(np.asarray(state["predictor"]))
@@ -242,12 +243,13 @@ class LinkStream:
     def notes(self) -> list[str]:
         """What a user should know about the links so far."""
         cure = "Use a smaller search_range (at most about half the distance of neighbours) or a higher frame rate."
-        said = []
+        messages = []
         if self.cut_frames:
-            said.append(f"In {len(self.cut_frames)} frames (first: {self.cut_frames[0]}) a particle had more than "
-                        f"{MOST} features within its search range; only the {MOST} nearest were considered. {cure}")
+            messages.append(f"In {len(self.cut_frames)} frames (first: {self.cut_frames[0]}) a particle had more than "
+                            f"{MAX_CANDIDATES} features within its search range; only the {MAX_CANDIDATES} nearest "
+                            f"were considered. {cure}")
         if self.unsettled_frames:
-            said.append(f"In {len(self.unsettled_frames)} frames (first: {self.unsettled_frames[0]}) so many particles "
-                        "were within reach of each other that the best links could not be found in reasonable time; "
-                        f"some were made in turn to the nearest free feature. {cure}")
-        return said
+            messages.append(f"In {len(self.unsettled_frames)} frames (first: {self.unsettled_frames[0]}) so many "
+                            "particles were within reach of each other that the best links could not be found in "
+                            f"reasonable time; some were made in turn to the nearest free feature. {cure}")
+        return messages

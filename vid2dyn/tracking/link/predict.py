@@ -1,6 +1,6 @@
 """Where a particle is expected in the next frame: linking then searches around that place.
 
-`Still` expects it where it was (Brownian particles), `OwnVelocity` where its own motion carries it (directed
+`Stationary` expects it where it was (Brownian particles), `OwnVelocity` where its own motion carries it (directed
 particles), `Affine` where one common flow v(x) = v0 + A x carries it (shear, extension, rotation, drift of the stage).
 """
 
@@ -19,7 +19,7 @@ _GRADIENTS = ([[0, 1], [0, 0]], [[0, 0], [1, 0]], [[0, 1], [-1, 0]], [[1, 0], [0
 
 
 @dataclass
-class Seen:
+class OpenTracks:
     """The particles a linker still looks for, one row each.
 
     Parameters
@@ -39,17 +39,17 @@ class Seen:
     velocity: np.ndarray
 
     @classmethod
-    def nobody(cls) -> Seen:
+    def none(cls) -> OpenTracks:
         """Before the first frame."""
         return cls(np.empty(0, np.int64), np.empty(0, np.int64), *(np.empty((0, 2)) for _ in range(3)))
 
-    def only(self, mask: np.ndarray) -> Seen:
+    def rows(self, mask: np.ndarray) -> OpenTracks:
         """The rows where `mask` is True."""
-        return Seen(*(values[mask] for values in vars(self).values()))
+        return OpenTracks(*(values[mask] for values in vars(self).values()))
 
-    def and_then(self, others: Seen) -> Seen:
+    def joined(self, others: OpenTracks) -> OpenTracks:
         """These rows and those of `others` after them."""
-        return Seen(*(np.concatenate(pair) for pair in zip(vars(self).values(), vars(others).values())))
+        return OpenTracks(*(np.concatenate(pair) for pair in zip(vars(self).values(), vars(others).values())))
 
 
 class Predictor(ABC):
@@ -61,14 +61,14 @@ class Predictor(ABC):
     rounds: int = 1
 
     @abstractmethod
-    def shift(self, seen: Seen, frame: int) -> np.ndarray:
-        """(n, 2) expected displacements [px] of `seen` until `frame`."""
+    def shift(self, tracks: OpenTracks, frame: int) -> np.ndarray:
+        """(n, 2) expected displacements [px] of `tracks` until `frame`."""
 
     @abstractmethod
-    def learn(self, seen: Seen, frame: int, displacement: np.ndarray) -> None:
+    def learn(self, tracks: OpenTracks, frame: int, displacement: np.ndarray) -> None:
         """Take in the links of `frame`: (n, 2) displacements of linked particles [px]."""
 
-    def guesses(self, seen: Seen, search_range: float) -> list[np.ndarray]:
+    def guesses(self, tracks: OpenTracks, search_range: float) -> list[np.ndarray]:
         """States worth trying where the present one links badly."""
         return []
 
@@ -81,27 +81,27 @@ class Predictor(ABC):
         del state
 
 
-class Still(Predictor):
+class Stationary(Predictor):
     """Expects every particle where it was last seen."""
 
-    def shift(self, seen: Seen, frame: int) -> np.ndarray:
+    def shift(self, tracks: OpenTracks, frame: int) -> np.ndarray:
         """No displacement."""
-        return np.zeros_like(seen.position)
+        return np.zeros_like(tracks.position)
 
-    def learn(self, seen: Seen, frame: int, displacement: np.ndarray) -> None:
+    def learn(self, tracks: OpenTracks, frame: int, displacement: np.ndarray) -> None:
         """Nothing to learn."""
 
 
 class OwnVelocity(Predictor):
     """Expects every particle to go on as it did; one seen once, to move as the median of the others."""
 
-    def shift(self, seen: Seen, frame: int) -> np.ndarray:
+    def shift(self, tracks: OpenTracks, frame: int) -> np.ndarray:
         """Velocity times the frames since it was seen."""
-        known = np.isfinite(seen.velocity[:, 0])
-        common = np.median(seen.velocity[known], axis=0) if known.any() else np.zeros(2)
-        return np.where(known[:, None], seen.velocity, common) * (frame - seen.frame)[:, None]
+        known = np.isfinite(tracks.velocity[:, 0])
+        common = np.median(tracks.velocity[known], axis=0) if known.any() else np.zeros(2)
+        return np.where(known[:, None], tracks.velocity, common) * (frame - tracks.frame)[:, None]
 
-    def learn(self, seen: Seen, frame: int, displacement: np.ndarray) -> None:
+    def learn(self, tracks: OpenTracks, frame: int, displacement: np.ndarray) -> None:
         """Nothing in common: velocities are kept with the particles, see `velocity_after`."""
 
 
@@ -117,10 +117,10 @@ class Affine(Predictor):
     Examples
     --------
     >>> y, x = (a.ravel() for a in np.mgrid[:5, :5] * 10.0)
-    >>> seen = Seen(np.arange(25), np.zeros(25, int), np.stack([y, x], 1), np.zeros((25, 2)), np.zeros((25, 2)))
+    >>> tracks = OpenTracks(np.arange(25), np.zeros(25, int), np.stack([y, x], 1), np.zeros((25, 2)), np.zeros((25, 2)))
     >>> flow = Affine()
-    >>> flow.learn(seen, 1, np.stack([0 * y, 0.3 * y], 1))
-    >>> flow.shift(seen, 2)[-1].round(6).tolist()
+    >>> flow.learn(tracks, 1, np.stack([0 * y, 0.3 * y], 1))
+    >>> flow.shift(tracks, 2)[-1].round(6).tolist()
     [0.0, 24.0]
     """
 
@@ -129,17 +129,17 @@ class Affine(Predictor):
     def __init__(self) -> None:
         self.flow = np.zeros((3, 2))
 
-    def shift(self, seen: Seen, frame: int) -> np.ndarray:
+    def shift(self, tracks: OpenTracks, frame: int) -> np.ndarray:
         """The flow at the particle times the frames since it was seen."""
-        return (self.flow[0] + seen.position @ self.flow[1:]) * (frame - seen.frame)[:, None]
+        return (self.flow[0] + tracks.position @ self.flow[1:]) * (frame - tracks.frame)[:, None]
 
-    def learn(self, seen: Seen, frame: int, displacement: np.ndarray) -> None:
+    def learn(self, tracks: OpenTracks, frame: int, displacement: np.ndarray) -> None:
         """Fit the flow to these displacements; without links it stays as it was."""
         if not len(displacement):
             return
-        velocity = displacement / (frame - seen.frame)[:, None]
-        centre = seen.position.mean(axis=0)
-        design = np.column_stack([np.ones(len(velocity)), seen.position - centre])
+        velocity = displacement / (frame - tracks.frame)[:, None]
+        centre = tracks.position.mean(axis=0)
+        design = np.column_stack([np.ones(len(velocity)), tracks.position - centre])
         if len(velocity) < _FEW:
             design = design[:, :1]
         weight = np.ones(len(velocity))
@@ -152,10 +152,10 @@ class Affine(Predictor):
         self.flow[: len(found)] = found
         self.flow[0] -= centre @ self.flow[1:]
 
-    def guesses(self, seen: Seen, search_range: float) -> list[np.ndarray]:
+    def guesses(self, tracks: OpenTracks, search_range: float) -> list[np.ndarray]:
         """The reversed flow and simple flows of every sign and strength."""
-        centre = seen.position.mean(axis=0)
-        half = max(float(np.abs(seen.position - centre).max()), 1e-9)
+        centre = tracks.position.mean(axis=0)
+        half = max(float(np.abs(tracks.position - centre).max()), 1e-9)
         found = [-self.flow, np.zeros((3, 2))]
         for strength in search_range * np.concatenate([np.arange(1, _STRENGTHS + 1), -np.arange(1, _STRENGTHS + 1)]):
             for velocity in np.eye(2):
@@ -174,11 +174,11 @@ class Affine(Predictor):
         self.flow = state.copy()
 
 
-def velocity_after(seen: Seen, frame: int, displacement: np.ndarray) -> np.ndarray:
+def velocity_after(tracks: OpenTracks, frame: int, displacement: np.ndarray) -> np.ndarray:
     """(n, 2) velocities [px per frame] of particles that moved by `displacement`: the mean of old and new."""
-    new = displacement / (frame - seen.frame)[:, None]
-    return np.where(np.isfinite(seen.velocity), (1 - _NEW) * seen.velocity + _NEW * new, new)
+    new = displacement / (frame - tracks.frame)[:, None]
+    return np.where(np.isfinite(tracks.velocity), (1 - _NEW) * tracks.velocity + _NEW * new, new)
 
 
-PREDICTORS: dict[str, type[Predictor]] = {"none": Still, "velocity": OwnVelocity, "affine": Affine}
+PREDICTORS: dict[str, type[Predictor]] = {"none": Stationary, "velocity": OwnVelocity, "affine": Affine}
 """What the setting `predictor` names."""

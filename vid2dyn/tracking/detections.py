@@ -22,8 +22,9 @@ from vid2dyn.core.errors import DataError
 from vid2dyn.core.files import atomic
 from vid2dyn.core.progress import Progress, silent
 from vid2dyn.data.video import Video
-from vid2dyn.tracking.detect.base import COLUMNS, Detector, finite
-from vid2dyn.tracking.detect.by_settings import detector
+from vid2dyn.tracking.columns import COLUMNS, POSITION
+from vid2dyn.tracking.detect.base import Detector, finite
+from vid2dyn.tracking.detect.factory import detector
 from vid2dyn.tracking.settings import Track
 
 OVERLAP = 1.3                     # diameters within which a neighbour's light falls into the mask
@@ -107,19 +108,19 @@ def features_of(video: Video, settings: Track, start: int, stop: int) -> Iterato
     # trackpy's detector holds the lock of Python
     threads = 1 if settings.compat == "trackpy" else int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
     frames = video.frames(start, stop)
-    search = _Search(video, detector(settings), start, _ahead(frames) if threads == 1 else frames)
+    search = _Search(video, detector(settings), start, _prefetched(frames) if threads == 1 else frames)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="locate")
-    at_work: deque[Future[None]] = deque()
+    running: deque[Future[None]] = deque()
     try:
         for number in range(start, stop):
             while True:
-                while at_work and at_work[0].done():
-                    at_work.popleft()
-                while len(at_work) + len(search.done) <= threads + 1:
-                    at_work.append(pool.submit(search.next))
+                while running and running[0].done():
+                    running.popleft()
+                while len(running) + len(search.done) <= threads + 1:
+                    running.append(pool.submit(search.next))
                 if number in search.done:
                     break
-                at_work.popleft().result()
+                running.popleft().result()
             found = search.done.pop(number)
             if found is None:
                 return
@@ -136,7 +137,7 @@ class _Search:
     after the last frame."""
 
     def __init__(self, video: Video, find: Detector, start: int, frames: Iterator[np.ndarray]) -> None:
-        self.video, self.find, self.frames, self.coming = video, find, frames, start
+        self.video, self.find, self.frames, self.next_number = video, find, frames, start
         self.turn = threading.Lock()
         self.done: dict[int, np.ndarray | Exception | None] = {}
 
@@ -145,11 +146,11 @@ class _Search:
         found: np.ndarray | Exception | None = None
         try:
             with self.turn:
-                number, self.coming = self.coming, self.coming + 1
+                number, self.next_number = self.next_number, self.next_number + 1
                 frame = next(self.frames, None)
             if frame is not None:
                 found = self.find(checked(frame, number, self.video))
-        except Exception as error:                         # told when the frames before it are through
+        except Exception as error:                         # raised when the frames before it are through
             found = error
         self.done[number] = found
 
@@ -162,14 +163,14 @@ def find_features(video: Video, settings: Track, start: int, stop: int, progress
         progress(number + 1 - start, stop - start, "tracking")
     return Features(start, np.array([len(f) for f in found], dtype=np.int64),
                     np.concatenate(found) if found else np.empty((0, len(COLUMNS))),
-                    sum(crowded(f, settings) for f in found))
+                    sum(count_crowded(f, settings) for f in found))
 
 
-def crowded(features: np.ndarray, settings: Track) -> int:
+def count_crowded(features: np.ndarray, settings: Track) -> int:
     """How many detections of one frame are centroids with a neighbour nearer than 1.3 diameters."""
     if settings.compat != "trackpy" or len(features) < 2:
         return 0
-    nearest = cKDTree(features[:, :2]).query(features[:, :2], k=2)[0][:, 1]
+    nearest = cKDTree(features[:, POSITION]).query(features[:, POSITION], k=2)[0][:, 1]
     return int((nearest < OVERLAP * settings.diameter).sum())
 
 
@@ -186,7 +187,7 @@ def checked(frame: np.ndarray, number: int, video: Video) -> np.ndarray:
     return finite(frame, number, str(video.path))
 
 
-def _ahead(frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+def _prefetched(frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
     """The same frames, each decoded in another thread while the one before is worked on."""
     pool = ThreadPoolExecutor(1, thread_name_prefix="decode")
     try:

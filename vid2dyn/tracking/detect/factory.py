@@ -1,8 +1,9 @@
-"""Which detector the settings ask for."""
+"""The detector that the settings ask for."""
 
 from __future__ import annotations
 
-from vid2dyn.tracking.detect.base import CrockerGrier, Detector
+from vid2dyn.tracking.detect.base import Detector
+from vid2dyn.tracking.detect.crocker_grier import CrockerGrier
 from vid2dyn.tracking.detect.spots import SpotFitter
 from vid2dyn.tracking.settings import Track
 

@@ -7,6 +7,8 @@ import math
 import numpy as np
 from numba import njit
 
+from vid2dyn.tracking.columns import ECC, MASS, RAW_MASS, SIGNAL, SIZE, X, Y
+
 
 @njit(cache=True, nogil=True)
 def _tables(radius):
@@ -25,8 +27,8 @@ def _tables(radius):
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def looks(image, filtered, positions, radius, threshold):
-    """(N, 5): mass, size [px], ecc, signal, raw_mass over the round mask at each position's pixel.
+def measure_appearance(image, filtered, positions, radius, threshold):
+    """(N, 5) table of appearances, see `vid2dyn.tracking.columns`: over the round mask at each position's pixel.
 
     Pixels of `filtered` below `threshold` count as dark. The part of the mask beyond the frame counts nothing. With
     b the brightness of a pixel at distance r and angle t from the mask's centre: mass = sum b,
@@ -38,7 +40,7 @@ def looks(image, filtered, positions, radius, threshold):
     low = np.float32(threshold)
     zero = np.float32(0.0)
     for i in range(positions.shape[0]):
-        cy, cx = math.floor(positions[i, 0] + 0.5), math.floor(positions[i, 1] + 0.5)
+        cy, cx = math.floor(positions[i, Y] + 0.5), math.floor(positions[i, X] + 0.5)
         left, right = max(-radius, -cx), min(tables.shape[2] - 1 - radius, width - 1 - cx)
         mass = second = c = s = raw = signal = zero
         for a in range(max(-radius, -cy), min(radius, height - 1 - cy) + 1):
@@ -60,8 +62,8 @@ def looks(image, filtered, positions, radius, threshold):
         centre = zero
         if 0 <= cy < height and 0 <= cx < width and filtered[cy, cx] >= low:
             centre = filtered[cy, cx]
-        out[i, 0], out[i, 3], out[i, 4] = mass, signal, raw
+        out[i, MASS], out[i, SIGNAL], out[i, RAW_MASS] = mass, signal, raw
         if mass > 0.0:
-            out[i, 1] = math.sqrt(second / mass)
-            out[i, 2] = math.sqrt(c * c + s * s) / (mass - centre + 1e-6)
+            out[i, SIZE] = math.sqrt(second / mass)
+            out[i, ECC] = math.sqrt(c * c + s * s) / (mass - centre + 1e-6)
     return out

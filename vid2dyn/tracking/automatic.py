@@ -17,24 +17,25 @@ from vid2dyn.tracking.detect.shape_choice import spot_shape
 from vid2dyn.tracking.detect.spots import SpotFitter
 from vid2dyn.tracking.settings import Track
 
-LOOKED_AT = 5
-"""Frames that are looked at, spread over the movie."""
+N_FRAMES = 5
+"""Frames that settings are chosen from, spread over the movie."""
 _NEAR_KEY = 6                      # frames beyond a key frame, at most
 
 
 def frame_numbers(video: Video, start: int, stop: int) -> list[int]:
-    """Numbers of the frames to look at: spread over start <= frame < stop, in a compressed movie near key frames.
+    """Numbers of the frames that settings are chosen from, spread over start <= frame < stop.
 
-    A frame far from the key frame before it costs the decoding of all between.
+    In a compressed movie they are near key frames: a frame far from the key frame before it costs the
+    decoding of all between.
     """
-    wanted = np.unique(np.linspace(start, stop - 1, LOOKED_AT).round().astype(int))
+    wanted = np.unique(np.linspace(start, stop - 1, N_FRAMES).round().astype(int))
     return sorted({max(start, min(int(k), video.decode_start(int(k)) + _NEAR_KEY)) for k in wanted})
 
 
-def left_open(settings: Track) -> bool:
-    """Whether anything is to be chosen.
+def needs_frames(settings: Track) -> bool:
+    """Whether a setting is automatic, and so has to be chosen from frames of the movie.
 
-    >>> left_open(Track()), left_open(Track(compat="trackpy", minmass=20))
+    >>> needs_frames(Track()), needs_frames(Track(compat="trackpy", minmass=20))
     (True, False)
     """
     found = settings.compat == "trackpy" or (settings.spot != "auto" and (
@@ -55,8 +56,8 @@ def settings_in_force(frames: Sequence[np.ndarray], settings: Track) -> Track:
     Examples
     --------
     >>> from vid2dyn.simulators import Brownian, Renderer, render
-    >>> film = render(Brownian(n_particles=40, frames=2, box_length=25.6), Renderer(spot_sigma=2.0), seed=0)
-    >>> chosen = settings_in_force([film[0], film[1]], Track(diameter=11))
+    >>> video = render(Brownian(n_particles=40, frames=2, box_length=25.6), Renderer(spot_sigma=2.0), seed=0)
+    >>> chosen = settings_in_force([video[0], video[1]], Track(diameter=11))
     >>> chosen.spot, round(chosen.spot_width, 1), chosen.minmass > 0
     ('gaussian', 2.0, True)
     """
@@ -77,6 +78,6 @@ def spot_width(frames: Sequence[np.ndarray], settings: Track) -> float | None:
     Frames in which enough spots stand alone count before others, whose widths are less certain.
     """
     find = SpotFitter(dataclasses.replace(settings, minmass=settings.minmass or 0.0))
-    known = [found for frame in frames if (found := find.width(frame)) is not None]
-    widths = [width for width, sure in known if sure] or [width for width, _ in known]
+    measured = [found for frame in frames if (found := find.width(frame)) is not None]
+    widths = [width for width, known in measured if known] or [width for width, _ in measured]
     return float(np.median(widths)) if widths else None
