@@ -90,7 +90,7 @@ def functions(model: Any, held_out: vd.Trajectories) -> dict[str, float]:
     row: dict[str, float] = {}
     for name, truth in (("temperature", VORTEX.temperature(S, V)), ("pressure", VORTEX.pressure(S, V))):
         error = getattr(model, name)(moved, V) / truth - 1
-        low, high = model.band(name, moved[:, ::6], V[:, ::6])
+        low, high = model.band(name, (moved[:, ::6], V[:, ::6]))
         row |= {name: float(np.sqrt((error**2).mean())), f"{name} bias": float(error.mean()),
                 f"{name} covered": float(((low < truth[:, ::6]) & (truth[:, ::6] < high)).mean())}
     for name, truth in (("shear_viscosity", VORTEX.shear_viscosity), ("bulk_viscosity", VORTEX.bulk_viscosity),
@@ -197,7 +197,7 @@ def page(model: Any, held_out: vd.Trajectories, curves: dict[str, Any], out: Pat
     middle = float(np.median(S)), float(np.median(V))
 
     def learned(ax: Any, name: str, x: np.ndarray, at: tuple[Any, ...], truth: np.ndarray, seen: np.ndarray) -> None:
-        low, high = model.band(name, *at)
+        low, high = model.band(name, at if len(at) > 1 else at[0])
         ax.axvspan(*np.quantile(seen, [0.025, 0.975]), color="0.93", lw=0)
         ax.fill_between(x, low, high, alpha=0.35, lw=0, label="95 % band")
         ax.plot(x, getattr(model, name)(*at), label="learned")

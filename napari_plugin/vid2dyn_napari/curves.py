@@ -131,7 +131,7 @@ def _fluid_functions(model: Any, truth: Mapping[str, Any], data: Any) -> list[Le
     for name, letter, unit in (("temperature", "T", "energy/kB"), ("pressure", "P", f"energy/µm{power}")):
         for axis, at, x, label in (("S", (S, np.full_like(S, middle_V)), S, "entropy S (kB)"),
                                    ("V", (np.full_like(V, middle_S), V), V, f"volume V (µm{power})")):
-            below, above = model.band(name, *at)
+            below, above = model.band(name, at)
             known = simulator is not None and origin is not None and hasattr(simulator, name)
             true = getattr(simulator, name)(at[0] + origin, at[1]) if known else None
             found.append(Learned(f"{name}, along {axis}", label, f"{letter} ({unit})", x, getattr(model, name)(*at),

@@ -203,7 +203,7 @@ def test_fluids_stop_and_go_on_to_the_same_bytes(fluid: Any, compare: Any, tmp_p
         rounds = part.report["stopped_early"]["rounds"]
         assert "Stopped early" in part.report["warnings"][0]
         assert written(part, tmp_path) == written(vd.fit(fluid, recipe, seed=3, stop=rounds), tmp_path)
-        assert np.isfinite(part.band("temperature", *(np.mean(part.support[name]) for name in "SV"))).all()
+        assert np.isfinite(part.band("temperature", tuple(np.mean(part.support[name]) for name in "SV"))).all()
         resumed = vd.fit(fluid, recipe, seed=3, checkpoint=place)
         assert written(resumed, tmp_path) == written(whole, tmp_path)
     with pytest.raises(Cancelled):

@@ -45,13 +45,13 @@ class Known(BrownianModel):
     def localisation_error(self) -> float:
         return 0.0213
 
-    def band(self, name: str, r: np.ndarray | None = None, level: float = 0.95) -> tuple[Any, Any]:
+    def band(self, name: str, x: np.ndarray | None = None, level: float = 0.95) -> tuple[Any, Any]:
         if name == "diffusion":
             return 0.4111, 0.4255
         if name == "localisation_error":
             return 0.0193, 0.0233
-        assert r is not None
-        return self.pair_potential(r) - 0.25, self.pair_potential(r) + 0.25
+        assert x is not None
+        return self.pair_potential(x) - 0.25, self.pair_potential(x) + 0.25
 
 
 @pytest.fixture(scope="module")

@@ -88,6 +88,11 @@ class LearnedFunction:
     y_label: str
     caption: str
 
+    @property
+    def where(self) -> Any:
+        """`at` as `Model.band` takes it: the argument, or the tuple of several."""
+        return self.at[0] if len(self.at) == 1 else self.at
+
 
 @dataclass(frozen=True, eq=False)
 class LearnedFunctions:
@@ -132,12 +137,22 @@ class Model(ABC):
 
     @abstractmethod
     def band(self, name: str, x: Any = None, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-        """(low, high) of a learned quantity at a confidence level; same arguments as the quantity itself.
+        """(low, high) of a learned quantity at a confidence level, at each point by itself.
+
+        Parameters
+        ----------
+        name : str
+            Of the quantity; which, the class says.
+        x : array or tuple of arrays, optional
+            Where: the argument of the quantity, a tuple for one of several arguments
+            (``band("temperature", (S, V))``), nothing for a single number.
+        level : float
+            Probability that the band holds the truth.
 
         Raises
         ------
         ModelError
-            For a name that this model has no band of, or a level that is not between 0 and 1.
+            For a quantity that the model does not have, the wrong number of arguments, or a level outside 0 to 1.
         """
 
     @abstractmethod
@@ -195,3 +210,17 @@ class Model(ABC):
                              "Update vid2dyn, or install the package that brings this dynamics.")
         reader = resolve(known[kind].model)                     # type: ignore[attr-defined]
         return reader(tensors, table["recipe"], Units(**table["units"]), Box.from_dict(table["box"]), table["report"])
+
+
+def checked_level(name: str, level: Any) -> float:
+    """The confidence level of a band.
+
+    >>> checked_level("mobility", 0.95)
+    0.95
+    """
+    if np.ndim(level) or not isinstance(level, int | float | np.number):
+        raise ModelError(f"band({name!r}, ...): the third argument is the confidence level, a number. A quantity of "
+                         f"two arguments takes both as one tuple: band({name!r}, (S, V), level=0.95).")
+    if not 0 < level < 1:
+        raise ModelError(f"level = {level!r}; give a probability between 0 and 1, for example 0.95.")
+    return float(level)

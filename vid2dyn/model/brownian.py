@@ -18,7 +18,7 @@ from vid2dyn.dynamics.brownian import brownian_dynamics
 from vid2dyn.dynamics.terms.friction import StructuredMobility
 from vid2dyn.dynamics.terms.potentials import HarmonicTrap, PairPotential
 from vid2dyn.dynamics.terms.splines import RadialSpline
-from vid2dyn.model.base import LearnedNumber, Model
+from vid2dyn.model.base import LearnedNumber, Model, checked_level
 from vid2dyn.rollout.brownian import FrameTiming, FrozenBrownian, brownian_paths
 
 _KEYS = {"diffusion": "diffusion", "localisation_error": "localisation", "trap_stiffness": "trap",
@@ -152,33 +152,31 @@ class BrownianModel(Model):
                                                         self.arrays["structure_log_diffusion"]))
         return brownian_dynamics(self.diffusion(), self._pair, self._trap)
 
-    def band(self, name: str, r: Any = None, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    def band(self, name: str, x: Any = None, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         """(low, high) of a learned quantity at a confidence level.
 
         Parameters
         ----------
         name : {"pair_potential", "pair_force", "diffusion", "localisation_error", "trap_stiffness"}
-        r : array
+        x : array, optional
             Distances [µm], for functions of distance; values of the structural variable, for "diffusion".
         level : float
-            Probability that the band holds the truth, at each r by itself.
+            Probability that the band holds the truth, at each x by itself.
         """
-        if not 0 < level < 1:
-            raise ModelError(f"level = {level!r}; give a probability between 0 and 1, for example 0.95.")
-        width = float(ndtri(0.5 + 0.5 * level))
+        width = float(ndtri(0.5 + 0.5 * checked_level(name, level)))
         if name in ("pair_potential", "pair_force"):
             pair = self._need_pair()
-            distance = np.asarray(r, dtype=float).ravel()
+            distance = np.asarray(x, dtype=float).ravel()
             basis = pair.spline(distance)[0 if name == "pair_potential" else 1]
             error = np.sqrt(np.maximum(np.einsum("ra,ab,rb->r", basis, self.arrays["covariance"], basis), 0.0))
             value = (pair.value if name == "pair_potential" else pair.force)(distance)
-            shape = np.shape(r)
+            shape = np.shape(x)
             return (value - width * error).reshape(shape), (value + width * error).reshape(shape)
-        if name == "diffusion" and r is not None:
-            hats = self._hats(r)
+        if name == "diffusion" and x is not None:
+            hats = self._hats(x)
             error = np.sqrt(np.einsum("ra,ab,rb->r", hats, self.arrays["structure_covariance"], hats))
             value = hats @ self.arrays["structure_log_diffusion"]
-            low, high = (np.exp(value + side * width * error).reshape(np.shape(r)) for side in (-1, 1))
+            low, high = (np.exp(value + side * width * error).reshape(np.shape(x)) for side in (-1, 1))
             return low, high
         if name not in ("diffusion", "localisation_error", "trap_stiffness") or _KEYS[name] not in self.arrays:
             raise ModelError(f"This model has no band {name!r}; it has pair_potential, pair_force, diffusion, "

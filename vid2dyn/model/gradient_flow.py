@@ -13,7 +13,7 @@ from vid2dyn.core.progress import ProgressLike, showing
 from vid2dyn.data.fields import Fields
 from vid2dyn.dynamics.terms.even_kernels import EvenKernels
 from vid2dyn.dynamics.terms.landscape import DensityFunction, DensityNetwork, DensityShape, Landscape
-from vid2dyn.model.base import LearnedFunction, LearnedFunctions, LearnedNumber, Model
+from vid2dyn.model.base import LearnedFunction, LearnedFunctions, LearnedNumber, Model, checked_level
 from vid2dyn.rollout.fields import flow, fluctuate
 
 _LABELS = {"mobility": "mobility m", "curvature": "f'' (kT)", "free_energy": "free energy f (kT per site)",
@@ -126,8 +126,7 @@ class GradientFlowModel(Model):
         ----------
         name : {"free_energy", "chemical_potential", "curvature", "mobility", "diffusion", "kernel"}
         """
-        if not 0 < level < 1:
-            raise ModelError(f"level = {level!r}; give a probability between 0 and 1, for example 0.95.")
+        level = checked_level(name, level)
         if name not in _NAMES:
             raise ModelError(f"This model has no band {name!r}; it has {', '.join(_NAMES)}.")
         value, slope = getattr(self, name)(x), self._slope(name, x)

@@ -20,7 +20,7 @@ from vid2dyn.dynamics.fluid.numbers import FluidNumbers, Layout
 from vid2dyn.dynamics.terms.gas import gas_state
 from vid2dyn.inference.start import carried_entropy, fit_start
 from vid2dyn.inference.steps import FluidSteps
-from vid2dyn.model.base import LearnedFunction, LearnedFunctions, LearnedNumber, Model
+from vid2dyn.model.base import LearnedFunction, LearnedFunctions, LearnedNumber, Model, checked_level
 from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout, fluid_paths
 
 _OF_STATE = ("temperature", "pressure", "heat_capacity")
@@ -145,11 +145,10 @@ class MetriplecticModel(Model):
             return radial(numbers, r.ravel())[_OF_DISTANCE.index(name)].reshape(r.shape)
         return np.asarray(transport(numbers)[_NUMBERS.index(name)])
 
-    def band(self, name: str, x: Any = None, V: Any = None,  # type: ignore[override]
-             level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-        """(low, high) of a learned quantity at a confidence level, each point by itself; same arguments as it.
+    def band(self, name: str, x: Any = None, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+        """(low, high) of a learned quantity at a confidence level, each point by itself.
 
-        ``model.band("temperature", S, V)``, ``model.band("shear", r)``, ``model.band("shear_viscosity")``. From the
+        ``model.band("temperature", (S, V))``, ``model.band("shear", r)``, ``model.band("shear_viscosity")``. From the
         information of the data (Laplace), widened by the scatter of the score over blocks of time. Beyond `support`
         it only says what the family of functions allows.
 
@@ -157,13 +156,23 @@ class MetriplecticModel(Model):
         ----------
         name : {"temperature", "pressure", "heat_capacity", "shear", "bulk", "shear_viscosity", "bulk_viscosity", \
 "conductivity"}
+        x : tuple (S, V) or array, optional
+            Entropy [kB] and volume [µm^dim] of a function of state; distance [µm] of a function of pairs; nothing for a
+            number.
+        level : float
+            Probability that the band holds the truth.
         """
-        if not 0 < level < 1:
-            raise ModelError(f"level = {level!r}; give a probability between 0 and 1, for example 0.95.")
+        level = checked_level(name, level)
         known = (*_OF_STATE, *_OF_DISTANCE, *_NUMBERS)
         if name not in known:
             raise ModelError(f"This model has no band {name!r}; it has {', '.join(known)}.")
-        at = tuple(t for t in (x, V) if t is not None)
+        if name in _OF_STATE and not (isinstance(x, tuple) and len(x) == 2):
+            raise ModelError(f"{name} is a function of S and V: give both as one tuple, band({name!r}, (S, V)).")
+        if name in _OF_DISTANCE and x is None:
+            raise ModelError(f"{name} is a function of distance: give r [µm], band({name!r}, r).")
+        if name in _NUMBERS and x is not None:
+            raise ModelError(f"{name} is one number: band({name!r}) takes no argument but the level.")
+        at = x if isinstance(x, tuple) else () if x is None else (x,)
         numbers, covariance = self.learned, self.arrays["covariance"]
         theta = numbers.vector
         value = self._of(numbers, name, *at)

@@ -17,7 +17,7 @@ import random
 import tempfile
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -133,16 +133,16 @@ def check_model(model: Model, data: Any) -> None:
     assert loaded.numbers() == model.numbers(), "numbers differ after loading"
     for number in model.numbers():
         assert number.low <= number.value <= number.high, f"{number.label}: the band does not hold the value"
-    found, band = model.functions(), cast(Any, model.band)
+    found = model.functions()
     for function in found.functions if found is not None else ():
         value = np.asarray(getattr(model, function.name)(*function.at))
         assert value.shape == function.x.shape, f"{function.name}: {value.shape} values at {function.x.shape} places"
         assert np.array_equal(getattr(loaded, function.name)(*function.at), value), f"{function.name} after loading"
-        (low, high), (inner_low, inner_high) = (band(function.name, *function.at, level=p) for p in (0.95, 0.5))
+        (low, high), (inner_low, inner_high) = (model.band(function.name, function.where, level=p) for p in (0.95, 0.5))
         assert np.shape(low) == np.shape(high) == value.shape, f"the band of {function.name} has another shape"
         order = np.diff(np.stack([low, inner_low, value, inner_high, high]), axis=0)
         assert (order >= 0).all(), f"bands of {function.name} do not hold each other and the value"
-        _refused(lambda name=function.name, at=function.at: band(name, *at, level=1.5), "a level of 1.5")
+        _refused(lambda name=function.name, at=function.where: model.band(name, at, level=1.5), "a level of 1.5")
     _refused(lambda: model.band("no such quantity"), "the band of an unknown quantity")
     one, two = (model.rollout(data, steps=3, seed=1) for _ in range(2))
     assert type(one) is type(data), f"a rollout is {type(one).__name__}, the data are {type(data).__name__}"

@@ -68,7 +68,7 @@ def test_temperature_and_pressure_are_those_of_the_gas(model, tracks):
     for name, truth in (("temperature", GAS.temperature), ("pressure", GAS.pressure)):
         error = getattr(model, name)(moved, V) / truth(S, V) - 1
         assert np.sqrt((error**2).mean()) < 0.08, name
-        low, high = model.band(name, middle[0] + shift, middle[1], level=0.9999)
+        low, high = model.band(name, (middle[0] + shift, middle[1]), level=0.9999)
         exact = truth(*middle)
         assert ((low < exact * 1.01) & (exact * 0.99 < high)).all(), name
         assert (high - low < 0.5 * exact).all(), "the band says something"
@@ -122,7 +122,7 @@ def test_saved_model_is_the_same(model, tmp_path):
     loaded = vd.load(path)
     S, V = np.array([0.0, 20.0]), np.array([0.002, 0.0019])
     assert np.array_equal(loaded.temperature(S, V), model.temperature(S, V))
-    assert np.array_equal(loaded.band("pressure", S, V)[0], model.band("pressure", S, V)[0])
+    assert np.array_equal(loaded.band("pressure", (S, V))[0], model.band("pressure", (S, V))[0])
     assert loaded.save(tmp_path / "again.vid2dyn").read_bytes() == path.read_bytes()
     assert "η" in repr(loaded)
     assert loaded.recipe["cutoff"] == 0.2
@@ -131,6 +131,14 @@ def test_saved_model_is_the_same(model, tmp_path):
 def test_functions_say_what_they_need(model):
     with pytest.raises(ModelError, match="function of S and V"):
         model.band("temperature", 0.0)
+    with pytest.raises(ModelError, match=r"band\('temperature', \(S, V\), level=0.95\)"):
+        model.band("temperature", np.array([0.0, 1.0]), np.array([0.002, 0.002]))
+    with pytest.raises(ModelError, match=r"one tuple, band\('pressure', \(S, V\)\)"):
+        model.band("pressure", np.array([0.0, 1.0]), 0.002)        # not a band at level 0.002
+    with pytest.raises(ModelError, match="is one number"):
+        model.band("conductivity", 0.1)
+    with pytest.raises(ModelError, match="function of distance"):
+        model.band("shear")
     with pytest.raises(ModelError, match="no band 'diffusion'"):
         model.band("diffusion")
     with pytest.raises(ModelError, match="volumes must be positive"):
@@ -155,7 +163,7 @@ def test_isothermal_fluid_has_no_entropy_to_find():
     # T from noise over friction: 2.5 % error at this size
     S, V = found.arrays["support"][0][2], found.arrays["support"][1][2]
     assert found.temperature(S, V) == found.temperature(S + 50, V)
-    low, high = found.band("temperature", S, V, level=0.9999)
+    low, high = found.band("temperature", (S, V), level=0.9999)
     assert low < 1.0 < high
     assert abs(float(found.temperature(S, V)) - 1) < 0.15
     assert "not identifiable" in repr(found)

@@ -298,7 +298,7 @@ def _parameters(model: MetriplecticModel) -> dict[str, Any]:
     S, V = model.median_state
     out: dict[str, Any] = {"S": S, "V": V}
     for name in ("temperature", "pressure"):
-        low, high = model.band(name, S, V)
+        low, high = model.band(name, (S, V))
         out[name] = [float(getattr(model, name)(S, V)), float(low), float(high)]
     for name in ("shear_viscosity", "bulk_viscosity", "conductivity"):
         low, high = model.band(name)

@@ -36,7 +36,7 @@ def _drawn(content: Content, function: LearnedFunction) -> str:
     """A learned function with its band; the range of the data is shaded, but of fields all that is shown was seen."""
     model: Any = content.model
     x, value = function.x, np.asarray(getattr(model, function.name)(*function.at))
-    band, truth = model.band(function.name, *function.at), content.true_function(function.name, x)
+    band, truth = model.band(function.name, function.where), content.true_function(function.name, x)
     if truth is None and not content.of_fields:
         return figures.learned(x, value, band, function.support, function.x_label, function.y_label)
     if truth is not None and function.name in UP_TO_A_LINE:
