@@ -105,7 +105,7 @@ def working(bench: Bench) -> None:
         say(f"fit, {'compiling' if warm else 'compiled'}", seconds, "s")
         bench.ticks(f"while fitting, {'compiling' if warm else 'compiled'}", None if warm else 50.0)
     sections["Fit"].fit_button.click()
-    bench.until(lambda: bool(sections["Fit"].worth))         # a round is done, so there is a model to keep
+    bench.until(lambda: bool(sections["Fit"].likelihoods))         # a round is done, so there is a model to keep
     sections["Fit"].cancel_button.click()
     say("stop a fit, the best so far kept as a model", bench.until(lambda: not panel.worker.busy), "s", 1.0)
     say("rounds of the model that was kept", float(panel.session.model.report["stopped_early"]["rounds"]), "")

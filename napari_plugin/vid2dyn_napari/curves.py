@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-import vid2dyn as vd
+from vid2dyn.reports.drawing import LearnedCurve
 from vid2dyn_napari.truth import first_entropy, true_limit, true_pair, true_radial, true_simulator
 
 CUTS = {"mass": ("minmass", "low"), "size": ("max_size", "high"), "ecc": ("max_ecc", "high")}
@@ -58,45 +58,13 @@ def counts(tracks: Any) -> tuple[np.ndarray, np.ndarray]:
     return np.arange(frame.min(), frame.max() + 1), np.bincount(frame - frame.min())
 
 
-@dataclass(frozen=True)
-class Spread:
-    """Mean squared displacement [µm²] against lag [s], its error, the line of the estimate and the noise floor."""
-
-    lag: np.ndarray
-    value: np.ndarray
-    stderr: np.ndarray
-    line: np.ndarray
-    floor: float | None
-    diffusion: Any
-
-
-def spread(tracks: Any) -> Spread:
-    """MSD with the diffusion estimate; 2 dim σ² is the floor that localisation noise sets."""
-    found = vd.diffusion(tracks)
-    still = tracks.without_drift(vd.analysis.drift(tracks)) if found.drift_removed and tracks.drift is None else tracks
-    seen = vd.analysis.msd(still)
-    good = np.isfinite(seen.value) & (seen.value > 0)
-    sigma = found.localisation_error
-    noise = sigma if sigma is not None and np.isfinite(sigma) else None
-    lag = seen.lag[good]
-    line = 2 * tracks.dim * (found.D * (lag - 2 * tracks.units.blur * tracks.units.dt) + (noise or 0.0) ** 2)
-    return Spread(lag, seen.value[good], seen.stderr[good], np.where(line > 0, line, np.nan),
-                  None if noise is None else 2 * tracks.dim * noise**2, found)
-
-
-@dataclass(frozen=True)
-class Learned:
-    """One learned function: y(x) with its 95 % band, the range the data support, and the truth where it is known."""
+@dataclass(frozen=True, kw_only=True)
+class Learned(LearnedCurve):
+    """One learned function with the words of its plot."""
 
     title: str
     x_label: str
     y_label: str
-    x: np.ndarray
-    y: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    support: tuple[float, float] | None = None
-    truth: np.ndarray | None = None
 
 
 def learned(model: Any, truth: Mapping[str, Any], data: Any = None) -> list[Learned]:
@@ -131,17 +99,15 @@ def _fluid_functions(model: Any, truth: Mapping[str, Any], data: Any) -> list[Le
     for name, letter, unit in (("temperature", "T", "energy/kB"), ("pressure", "P", f"energy/µm{power}")):
         for axis, at, x, label in (("S", (S, np.full_like(S, middle_V)), S, "entropy S (kB)"),
                                    ("V", (np.full_like(V, middle_S), V), V, f"volume V (µm{power})")):
-            below, above = model.band(name, at)
             known = simulator is not None and origin is not None and hasattr(simulator, name)
             true = getattr(simulator, name)(at[0] + origin, at[1]) if known else None
-            found.append(Learned(f"{name}, along {axis}", label, f"{letter} ({unit})", x, getattr(model, name)(*at),
-                                 below, above, (x[0], x[-1]), true))
+            found.append(Learned(x, getattr(model, name)(*at), model.band(name, at), (x[0], x[-1]), true,
+                                 title=f"{name}, along {axis}", x_label=label, y_label=f"{letter} ({unit})"))
     r = np.linspace(max(r_low, 1e-6), r_high, 60)
     for name, title, label in (("shear", "shear friction of a pair", "A²"), ("bulk", "bulk friction of a pair", "B²")):
-        below, above = model.band(name, r)
         true = true_radial(truth, name, str(model.recipe.get("law")), r)
-        found.append(Learned(title, "distance r (µm)", f"{label}, radial part", r, getattr(model, name)(r), below,
-                             above, (r_low, r_high), true))
+        found.append(Learned(r, getattr(model, name)(r), model.band(name, r), (r_low, r_high), true, title=title,
+                             x_label="distance r (µm)", y_label=f"{label}, radial part"))
     return found
 
 
@@ -153,10 +119,9 @@ def _pair(model: Any, truth: Mapping[str, Any]) -> list[Learned]:
               ("pair_force", "pair force", "F (kT/µm)", "force"))
     found = []
     for name, title, label, of in wanted:
-        below, above = model.band(name, r)
         true = None if potential is None else getattr(potential, of)(r)
-        value = getattr(model, name)(r)
-        found.append(Learned(title, "distance r (µm)", label, r, value, below, above, (low, high), true))
+        found.append(Learned(r, getattr(model, name)(r), model.band(name, r), (low, high), true, title=title,
+                             x_label="distance r (µm)", y_label=label))
     return found
 
 
@@ -178,5 +143,6 @@ def _gradient_flow(model: Any, truth: Mapping[str, Any]) -> list[Learned]:
         if name == "free_energy":
             line = y[len(rho) // 2] + model.chemical_potential(rho[len(rho) // 2]) * (rho - rho[len(rho) // 2])
             y, below, above = y - line, below - line, above - line
-        found.append(Learned(title, "density ρ (per site)", label, rho, y, below, above, (low, high), true))
+        found.append(Learned(rho, y, (below, above), (low, high), true, title=title, x_label="density ρ (per site)",
+                             y_label=label))
     return found

@@ -116,7 +116,7 @@ class Side:
             if here is not None:
                 r = 3.5
                 draw.ellipse([here[1] - r, here[0] - r, here[1] + r, here[0] + r], outline=colour, width=2)
-        self._words(draw, at)
+        self._draw_labels(draw, at)
         return np.asarray(image)
 
     def _back(self, frame: int) -> np.ndarray:
@@ -129,7 +129,7 @@ class Side:
         return np.repeat(np.asarray(large)[..., None], 3, axis=2)
 
     def _tails(self, frame: int) -> Any:
-        """For every particle near `frame`: its way (n, 2) in pixels of the film, and where it is now or None."""
+        """For every particle near `frame`: its path (n, 2) in pixels of the film, and where it is now or None."""
         a, b = np.searchsorted(self.frames, (frame - TAIL, frame + 1))
         rows = np.sort(self.order[a:b])                   # sorted by particle, then frame
         particle = self.tracks.particle[rows]
@@ -142,7 +142,7 @@ class Side:
                 line = line[jumps[-1] + 1:] if len(jumps) else line       # through the edge of a periodic box
                 yield line, where[part[-1]] if now[part[-1]] else None
 
-    def _words(self, draw: ImageDraw.ImageDraw, frame: int) -> None:
+    def _draw_labels(self, draw: ImageDraw.ImageDraw, frame: int) -> None:
         units, font = self.tracks.units, ImageFont.truetype(findfont("DejaVu Sans"), 18)      # it has a µ
         fps = units.frames_per_second
         draw.text((10, 8), self.title, fill=(255, 255, 255), font=font)

@@ -87,7 +87,7 @@ class Panel(QWidget):
                 carried, vd.Video | vd.Trajectories | vd.Fields):
             session.take(carried, origin(layer, carried))
             workspace.ours[layer.name] = layer
-            self.sections["Open"].opened_now(carried)
+            self.sections["Open"].show_opened(carried)
             workspace.show_overlays()
         elif isinstance(carried, vd.Model):
             session.open(layer.metadata["path"])

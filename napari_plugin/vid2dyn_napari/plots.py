@@ -10,13 +10,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+from matplotlib.widgets import AxesWidget, ToolLineHandles
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QSizePolicy
 
+from vid2dyn.reports import drawing
 from vid2dyn_napari import styles
 from vid2dyn_napari.budgets import Budget
-from vid2dyn_napari.curves import Histogram, Learned, Spread
+from vid2dyn_napari.curves import Histogram, Learned
 
 _STYLE: Any = {
     "font.size": 8, "axes.facecolor": styles.BACK, "figure.facecolor": styles.BACK, "axes.edgecolor": styles.FAINT,
@@ -26,6 +29,73 @@ _STYLE: Any = {
     "font.family": "DejaVu Sans", "mathtext.default": "regular", "axes.formatter.useoffset": False,
     "axes.formatter.limits": (-4, 5),
 }
+
+
+PANEL = drawing.Style(data=styles.DATA, model=styles.MODEL, truth=styles.TRUTH, estimate=styles.INK, muted=styles.NOISE,
+                      shade="#343b45", shade_label=None, band=0.3, error=0.3, marker=2.5, width=1.2, thin=1.0,
+                      truth_width=1.2)
+GRAB = 12
+"""Pixels from a cut within which the mouse takes it."""
+
+
+class CutLine(AxesWidget):
+    """A vertical line that can be dragged along x.
+
+    Matplotlib's own `SpanSelector` selects a range with two edges, and `Slider` has axes of its own; a cut is one edge,
+    on the axes of its histogram.
+
+    Parameters
+    ----------
+    axes : Axes
+    place : float
+        Where it stands at first.
+    moved : callable
+        Draws the animated lines again.
+    dropped : callable
+        Gets the place where the line was let go.
+    """
+
+    def __init__(self, axes: Axes, place: float, moved: Callable[[], None], dropped: Callable[[float], None]) -> None:
+        super().__init__(axes)
+        self.handles = ToolLineHandles(axes, [place], "horizontal", line_props={"color": styles.TRUTH, "lw": 1.6})
+        self.handles.set_visible(True)
+        self.moved, self.dropped = moved, dropped
+        self.lock = axes.figure.canvas.widgetlock
+        """Held while the line is dragged."""
+        for event, handler in (("button_press_event", self._press), ("motion_notify_event", self._move),
+                             ("button_release_event", self._release)):
+            self.connect_event(event, handler)           # type: ignore[arg-type]    # its annotation means the name
+
+    @property
+    def line(self) -> Line2D:
+        """What is drawn."""
+        return self.handles.artists[0]
+
+    @property
+    def place(self) -> float:
+        """Where it stands."""
+        return float(self.handles.positions[0])
+
+    def remove(self) -> None:
+        """Hear no more of the mouse."""
+        self.disconnect_events()
+        if self.lock.isowner(self):
+            self.lock.release(self)
+
+    def _press(self, event: Any) -> None:
+        near = event.inaxes is self.ax and self.handles.closest(event.x, event.y)[1] < GRAB
+        if near and not self.ignore(event) and self.lock.available(self):
+            self.lock(self)
+
+    def _move(self, event: Any) -> None:
+        if self.lock.isowner(self) and event.inaxes is self.ax:
+            self.handles.set_data([float(np.clip(event.xdata, *self.ax.get_xlim()))])
+            self.moved()
+
+    def _release(self, _: Any) -> None:
+        if self.lock.isowner(self):
+            self.lock.release(self)
+            self.dropped(self.place)
 
 
 class Canvas(FigureCanvasQTAgg):
@@ -45,15 +115,11 @@ class Canvas(FigureCanvasQTAgg):
         self.row = height
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setFixedHeight(2)
-        self.cursors: list[Any] = []
-        self.cuts: dict[str, Any] = {}
-        self.held: str | None = None
-        self.back: Any = None
-        self.at: float | None = None
+        self.cursors: list[tuple[Axes, Line2D]] = []
+        self.cuts: dict[str, CutLine] = {}
+        self.background: Any = None
+        self.cursor_at: float | None = None
         self.mpl_connect("draw_event", self._drawn)
-        self.mpl_connect("button_press_event", self._press)
-        self.mpl_connect("motion_notify_event", self._move)
-        self.mpl_connect("button_release_event", self._release)
 
     def show_plots(self, draw: Sequence[Sequence[Callable[[Axes], None]]]) -> None:
         """Rows of plots: one axes for each function, which draws on it."""
@@ -76,69 +142,50 @@ class Canvas(FigureCanvasQTAgg):
 
     def clear(self) -> None:
         """Nothing to see."""
+        for cut in self.cuts.values():
+            cut.remove()
         self.figure.clear()
-        self.cursors, self.cuts, self.held, self.back = [], {}, None, None
+        self.cursors, self.cuts, self.background = [], {}, None
         self.setFixedHeight(2)
 
     def wheelEvent(self, event: Any) -> None:
         """The wheel scrolls the panel, not the plot."""
         event.ignore()
 
-    # ---------------------------------------------------------------- cursor
+    # ---------------------------------------------------------------- lines that move
 
     def add_cursor(self, axes: Axes) -> None:
-        """A vertical line that follows `move_cursor`."""
-        self.cursors.append(axes.axvline(0.0, color=styles.TRUTH, lw=1.0, animated=True))
+        """A vertical line that follows `move_cursor`; matplotlib's `Cursor` follows the mouse, this one the slider."""
+        self.cursors.append((axes, axes.axvline(0.0, color=styles.TRUTH, lw=1.0, animated=True)))
 
     def move_cursor(self, x: float) -> None:
         """Move the cursor without drawing the plots again."""
-        self.at = x
-        if self.back is None or not self.cursors:
-            return
-        self.restore_region(self.back)
-        self._animated()
-        self.blit(self.figure.bbox)
-
-    def _drawn(self, _: Any) -> None:
-        self.back = self.copy_from_bbox(self.figure.bbox)
-        self._animated()
-
-    def _animated(self) -> None:
-        if self.at is not None:
-            for line in self.cursors:
-                line.set_xdata([self.at, self.at])
-                line.axes.draw_artist(line)
-        for line in self.cuts.values():
-            line.axes.draw_artist(line)
-
-    # ---------------------------------------------------------------- cuts
+        self.cursor_at = x
+        if self.cursors:
+            self.redraw_lines()
 
     def add_cut(self, axes: Axes, name: str, place: float) -> None:
         """A line that can be dragged along x; `cut` says where it was let go."""
-        self.cuts[name] = axes.axvline(place, color=styles.TRUTH, lw=1.6, animated=True)
+        self.cuts[name] = CutLine(axes, place, self.redraw_lines, lambda x: self.cut.emit(name, x))
 
-    def _press(self, event: Any) -> None:
-        for name, line in self.cuts.items():
-            if event.inaxes is line.axes:
-                here = line.axes.transData.transform((line.get_xdata()[0], 0.0))[0]
-                if abs(event.x - here) < 12:
-                    self.held = name
-
-    def _move(self, event: Any) -> None:
-        if self.held is None or event.xdata is None or event.inaxes is not self.cuts[self.held].axes:
-            return
-        low, high = event.inaxes.get_xlim()
-        place = float(np.clip(event.xdata, low, high))
-        self.cuts[self.held].set_xdata([place, place])
-        if self.back is not None:
-            self.restore_region(self.back)
-            self._animated()
+    def redraw_lines(self) -> None:
+        """Cursors and cuts at their places, on the plots as they were drawn last."""
+        if self.background is not None:
+            self.restore_region(self.background)
+            self._draw_lines()
             self.blit(self.figure.bbox)
 
-    def _release(self, _: Any) -> None:
-        if self.held is not None:
-            name, self.held = self.held, None
-            self.cut.emit(name, float(self.cuts[name].get_xdata()[0]))
+    def _drawn(self, _: Any) -> None:
+        self.background = self.copy_from_bbox(self.figure.bbox)
+        self._draw_lines()
+
+    def _draw_lines(self) -> None:
+        if self.cursor_at is not None:
+            for axes, line in self.cursors:
+                line.set_xdata([self.cursor_at, self.cursor_at])
+                axes.draw_artist(line)
+        for cut in self.cuts.values():
+            cut.ax.draw_artist(cut.line)
 
 
 def in_rows(draw: Sequence[Callable[[Axes], None]], columns: int = 2) -> list[Sequence[Callable[[Axes], None]]]:
@@ -182,14 +229,11 @@ def per_frame(frames: np.ndarray, count: np.ndarray) -> Callable[[Axes], None]:
     return draw
 
 
-def msd(found: Spread) -> Callable[[Axes], None]:
+def msd(found: drawing.EstimatedMSD) -> Callable[[Axes], None]:
     """MSD, the line of the estimate and the floor of the noise, on logarithmic axes."""
     def draw(axes: Axes) -> None:
-        axes.errorbar(found.lag, found.value, found.stderr, fmt="o", ms=2.5, color=styles.DATA, label="data")
-        axes.plot(found.lag, found.line, color=styles.INK, lw=1, label="D, blur, noise")
-        if found.floor:
-            axes.axhline(found.floor, color=styles.NOISE, ls="--", lw=1, label="noise floor")
-        axes.set(xscale="log", yscale="log", xlabel="lag time (s)", ylabel="MSD (µm²)")
+        drawing.msd(axes, found, PANEL, "D, blur, noise", floor=True)
+        axes.set_ylabel("MSD (µm²)")
         low, high = axes.get_ylim()
         axes.set_ylim(low, high * (high / low) ** 0.3)
         axes.legend(loc="upper center", ncols=3)
@@ -200,21 +244,8 @@ def msd(found: Spread) -> Callable[[Axes], None]:
 def function(found: Learned) -> Callable[[Axes], None]:
     """A learned function with its band, shaded where the data support it, and the truth where it is known."""
     def draw(axes: Axes) -> None:
-        inside = np.ones(len(found.x), dtype=bool)
-        if found.support is not None:
-            inside = (found.x >= found.support[0]) & (found.x <= found.support[1])
-            axes.axvspan(*found.support, color="#343b45", lw=0)
-        axes.fill_between(found.x, found.low, found.high, color=styles.MODEL, alpha=0.3, lw=0, label="95 % band")
-        axes.plot(found.x, found.y, color=styles.MODEL, label="learned")
-        shown = [found.y[inside], found.low[inside], found.high[inside]]
-        if found.truth is not None:
-            axes.plot(found.x, found.truth, "--", color=styles.TRUTH, lw=1.2, label="truth")
-            shown.append(found.truth[inside])
-        value = np.concatenate(shown) if inside.any() else found.y
-        value = value[np.isfinite(value)]
-        if value.size:
-            room = 0.12 * max(np.ptp(value), 1e-6)
-            axes.set_ylim(value.min() - room, value.max() + room)
+        drawing.learned(axes, found, PANEL)
+        drawing.keep_in_view(axes, found.visible(), 0.12, 1e-6)
         axes.set(title=found.title, xlabel=found.x_label, ylabel=found.y_label, xlim=(found.x[0], found.x[-1]))
         axes.legend()
     return draw
@@ -223,10 +254,7 @@ def function(found: Learned) -> Callable[[Axes], None]:
 def comparison(curve: Any) -> Callable[[Axes], None]:
     """Data and rollout of one curve, with standard errors as bands."""
     def draw(axes: Axes) -> None:
-        for y, error, colour, label in ((curve.a, curve.a_stderr, styles.DATA, "data"),
-                                        (curve.b, curve.b_stderr, styles.MODEL, "model")):
-            axes.fill_between(curve.x, y - error, y + error, color=colour, alpha=0.3, lw=0)
-            axes.plot(curve.x, y, color=colour, label=label, lw=1.2)
+        drawing.comparison(axes, curve, PANEL, "model")
         axes.set(title=f"{curve.name}: {100 * curve.relative_rmse:.2g} % (noise "
                        f"{100 * curve.relative_rmse_of_noise:.2g} %)",
                  xlabel=curve.x_label.replace("[", "(").replace("]", ")"),

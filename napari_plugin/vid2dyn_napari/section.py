@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from vid2dyn_napari.worker import PATIENCE, Verb, in_words
+from vid2dyn_napari.worker import CANCEL_TIMEOUT, Verb, message_of
 from vid2dyn_napari.workspace import Workspace
 
 _HEADER = ("QPushButton { border: none; border-radius: 3px; padding: 5px 6px; text-align: left; font-weight: bold;"
@@ -67,7 +67,7 @@ class Section(QWidget):
         self.message = sentence("")
         self.message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.message.hide()
-        self._head(False)
+        self._show_title(False)
         self.content.hide()
 
     def finish(self) -> None:
@@ -76,11 +76,11 @@ class Section(QWidget):
         self.body.addWidget(self.message)
         self.header.toggled.connect(self._toggle)
 
-    def _head(self, on: bool) -> None:
+    def _show_title(self, on: bool) -> None:
         self.header.setText(f"{'▾' if on else '▸'}  {self.number}  {self.title}")
 
     def _toggle(self, on: bool) -> None:
-        self._head(on)
+        self._show_title(on)
         self.content.setVisible(on)
         if on:
             self.guarded(self.refresh)
@@ -112,7 +112,7 @@ class Section(QWidget):
 
     def fail(self, error: BaseException) -> None:
         """Show an error: what, where, what to do."""
-        text, details = in_words(error)
+        text, details = message_of(error)
         self.say(text, "error")
         self.message.setToolTip(f"<pre>{details}</pre>" if details else "")
 
@@ -124,7 +124,8 @@ class Section(QWidget):
             self.fail(error)
             return None
 
-    def start(self, verb: Verb, done: Callable[[Any], None], what: str, patience: int = PATIENCE, grace: int = 0,
+    def start(self, verb: Verb, done: Callable[[Any], None], what: str, cancel_timeout: int = CANCEL_TIMEOUT,
+              finish_timeout: int = 0,
               cancelled: str | Callable[[], str] = "Cancelled; everything is as it was.") -> None:
         """Run a verb off the GUI thread with a progress bar and a cancel button in this section."""
         self.say("")
@@ -134,24 +135,24 @@ class Section(QWidget):
         worker = self.workspace.worker
         worker.progressed.connect(self._progress)
 
-        def over() -> None:
+        def end() -> None:
             worker.progressed.disconnect(self._progress)
             self.running.hide()
 
-        def answer(result: Any) -> None:
-            over()
+        def finished(result: Any) -> None:
+            end()
             self.guarded(lambda: done(result))
 
         def failed(error: Exception) -> None:
-            over()
+            end()
             self.fail(error)
 
         def stopped() -> None:
-            over()
-            self.workspace.session.abandon()
+            end()
+            self.workspace.session.drop_running()
             self.say(cancelled if isinstance(cancelled, str) else cancelled(), "note")
 
-        worker.run(verb, answer, failed, stopped, patience, grace)
+        worker.run(verb, finished, failed, stopped, cancel_timeout, finish_timeout)
         self.workspace.refresh_buttons()
 
     def _cancel(self) -> None:

@@ -30,7 +30,7 @@ class Step:
 class Session:
     """What is open, and how it came to be.
 
-    `video`, `tracks`, `fields`, `model`, `future` and `truth` are None until a verb makes them; a verb throws away what
+    `video`, `tracks`, `fields`, `model`, `future` and `truth` are None until a verb makes them; a verb drops what
     depended on what it replaces. `steps` holds the last call of "open" (or "simulate"), "track", "fit" and "rollout".
 
     Examples
@@ -54,8 +54,8 @@ class Session:
         self.truth: dict[str, Any] = {}
         self.version = 0
 
-    def abandon(self) -> None:
-        """Whatever verb still runs is no longer wanted: its result will be dropped."""
+    def drop_running(self) -> None:
+        """The result of a verb that still runs will be dropped."""
         self.version += 1
 
     # ---------------------------------------------------------------- verbs
@@ -88,10 +88,10 @@ class Session:
 
     def take(self, data: Any, step: Step) -> None:
         """Start anew with `data`: a Video, Trajectories or Fields, and the step that made it."""
-        self.abandon()
+        self.drop_running()
         self.video = self.tracks = self.fields = None
         self.truth = {}
-        self.steps = {"open": step, **self._forget()}
+        self.steps = {"open": step, **self._drop_learned()}
         if isinstance(data, vd.Video):
             self.video = data
             return
@@ -110,7 +110,7 @@ class Session:
         if not len(tracks):
             raise vd.DataError(wording.nothing_left(settings))
         used = vd.core.config.build(vd.tracking.Track, tracks.info["parameters"], "Track")
-        self.steps = {"open": self.steps["open"], "track": Step("track", {"settings": used}), **self._forget()}
+        self.steps = {"open": self.steps["open"], "track": Step("track", {"settings": used}), **self._drop_learned()}
         self.tracks = tracks
         return tracks
 
@@ -192,7 +192,7 @@ class Session:
         self.steps["fit"] = step
         return model
 
-    def _forget(self) -> dict[str, Step]:
+    def _drop_learned(self) -> dict[str, Step]:
         """Drop what was learned from data that are replaced; a model from a file stays, and its step is returned."""
         self.future = None
         step = self.steps.get("fit")

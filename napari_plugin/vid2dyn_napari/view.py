@@ -77,7 +77,7 @@ def fill(panel: Any, files: list[Path]) -> None:
     panel.workspace.show_data()
     for name in ("Open",):
         if session.ready("video") or session.ready("data"):
-            panel.sections[name].opened_now(session.video if session.ready("video") else session.data)
+            panel.sections[name].show_opened(session.video if session.ready("video") else session.data)
     if session.ready("model"):
         panel.sections["Open"].unfold(False)
         panel.sections["Learned model"].unfold()

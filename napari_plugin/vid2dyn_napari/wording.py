@@ -1,4 +1,4 @@
-"""A session in words: as a Python script and as an experiment file. Pure text; floats come back as they were."""
+"""A session as a Python script and as an experiment file. Pure text; floats come back as they were."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ out.mkdir(parents=True, exist_ok=True)
 def script(steps: Mapping[str, Any], *, fields: bool, out: str, name: str = "session.py") -> str:
     """The steps of a session as a Python script."""
     if "open" not in steps:
-        raise vd.ConfigError("Nothing was opened yet, so there is nothing to write down.")
+        raise vd.ConfigError("Nothing was opened yet, so there is nothing to write. Open a recording first.")
     data = "fields" if fields else "tracks"
     lines = [*_source(steps["open"], data), *_tracking(steps, data)]
     if "fit" in steps:
@@ -124,21 +124,21 @@ def _literal(value: Any) -> str:
 
 def nothing_left(settings: Any) -> str:
     """Why a table of tracks may be empty, and what to do."""
-    said = "No track is left. "
+    text = "No track is left. "
     if settings.min_length > 1:
-        said += f"None is seen in {settings.min_length} frames (min_length): lower it, or link better with a larger " \
+        text += f"None is seen in {settings.min_length} frames (min_length): lower it, or give a larger " \
                 "search_range or memory. "
-    return said + "If the preview of Detect shows no rings either, lower minmass or change the diameter."
+    return text + "If the preview of Detect shows no rings either, lower minmass or change the diameter."
 
 
 def toml(steps: Mapping[str, Any], *, fields: bool, folder: str | os.PathLike[str] | None) -> str:
     """The steps of a session as an experiment file."""
     if "open" not in steps:
-        raise vd.ConfigError("Nothing was opened yet, so there is nothing to write down.")
+        raise vd.ConfigError("Nothing was opened yet, so there is nothing to write. Open a recording first.")
     source = steps["open"]
     if source.verb == "table":
         raise vd.ConfigError("These tracks come from a layer, not from a file: export them as .parquet, open that "
-                             "file, and write the experiment then.")
+                             "file, and write the experiment file then.")
     if "fit" in steps and steps["fit"].verb == "load":
         raise vd.ConfigError("The model was read from a file; an experiment file fits its own. Write a Python script.")
     tables: dict[str, dict[str, Any]] = {}
@@ -169,8 +169,8 @@ def _path(path: Any, folder: str | os.PathLike[str] | None) -> str:
 def _table(part: Any, kind: bool = True) -> dict[str, Any]:
     for name, value in changed(part).items():
         if value is None:
-            raise vd.ConfigError(f"{type(part).__name__}: {name} = None cannot be said in an experiment file, where "
-                                 "what is not there has its default. Write the session as a Python script.")
+            raise vd.ConfigError(f"{type(part).__name__}: {name} = None cannot be written to an experiment file, where "
+                                 "a key that is absent has its default. Write a Python script instead.")
     return ({"kind": type(part).__name__} if kind else {}) | changed(part)
 
 

@@ -182,7 +182,7 @@ class Workspace(QObject):
     def close(self) -> None:
         """Cancel what runs and let go of the viewer."""
         self.closed = True
-        self.session.abandon()
+        self.session.drop_running()
         self.worker.close()
         self.viewer.dims.events.current_step.disconnect(self._moved)
 

@@ -260,7 +260,7 @@ def test_a_result_that_nobody_wants_any_more_is_dropped(gas: vd.Trajectories) ->
     made = Session()
     made.take(gas, Step("table", {}))
     version = made.version
-    made.abandon()
+    made.drop_running()
     with pytest.raises(vd.Cancelled):
         made._unchanged(version)
     assert made.model is None
@@ -322,8 +322,8 @@ def test_learned_curves_carry_the_truth_of_the_simulator() -> None:
     bent = np.gradient(np.gradient(energy.truth, energy.x), energy.x)
     assert np.allclose(bent[2:-2], exact.curvature[2:-2], rtol=0.02)
     for one in (mobility, curvature):
-        assert np.mean((one.low <= one.truth) & (one.truth <= one.high)) > 0.6
-    assert np.abs(energy.y[len(energy.y) // 2]) < 1e-12
+        assert np.mean((one.band[0] <= one.truth) & (one.truth <= one.band[1])) > 0.6
+    assert np.abs(energy.value[len(energy.value) // 2]) < 1e-12
 
 
 def test_pair_energy_of_two_particles() -> None:

@@ -124,7 +124,7 @@ def test_live_preview_follows_settings_and_slider(panel: Any, qtbot: Any) -> Non
     assert "preview" not in panel.workspace.ours
     type_in(qtbot, detect.form.fields["diameter"], "11")
     detect.form.fields["minmass"].edit.clear()
-    detect.soon()
+    detect.preview_later()
     qtbot.waitUntil(lambda: "preview" in panel.workspace.ours, timeout=LONG)
     detect.unfold(False)
     assert "preview" not in panel.workspace.ours, "no preview behind a closed section"
@@ -248,7 +248,7 @@ def test_stop_keeps_the_best_and_resume_ends_as_if_nothing_had_been(panel: Any, 
 
     monkeypatch.setattr(vd, "fit", patient)
     click(qtbot, fit.fit_button)
-    qtbot.waitUntil(lambda: len(next(iter(fit.worth.values()), ([],))[0]) == 2, timeout=LONG)
+    qtbot.waitUntil(lambda: len(next(iter(fit.likelihoods.values()), ([],))[0]) == 2, timeout=LONG)
     click(qtbot, fit.cancel_button)
     done(qtbot, panel)
     early = panel.session.model.report["stopped_early"]
@@ -342,7 +342,7 @@ def test_dragged_cut_becomes_a_setting(panel: Any, qtbot: Any) -> None:
     tracking = section(panel, "Track and check")
     before = len(panel.session.tracks)
     tracking.canvas.draw()
-    line = tracking.canvas.cuts["mass"]
+    cut = tracking.canvas.cuts["mass"]
     mass = float(np.median(panel.session.tracks.dataframe["mass"]))
     height = tracking.canvas.height()
 
@@ -350,12 +350,12 @@ def test_dragged_cut_becomes_a_setting(panel: Any, qtbot: Any) -> None:
         from qtpy.QtCore import QPoint
 
         ratio = tracking.canvas.device_pixel_ratio
-        px, py = line.axes.transData.transform((x, np.mean(line.axes.get_ylim())))
+        px, py = cut.ax.transData.transform((x, np.mean(cut.ax.get_ylim())))
         return QPoint(round(px / ratio), round(height - py / ratio))
 
     from qtpy.QtCore import Qt
 
-    qtbot.mousePress(tracking.canvas, Qt.MouseButton.LeftButton, pos=at(line.get_xdata()[0]))
+    qtbot.mousePress(tracking.canvas, Qt.MouseButton.LeftButton, pos=at(cut.place))
     qtbot.mouseMove(tracking.canvas, at(mass))
     qtbot.mouseRelease(tracking.canvas, Qt.MouseButton.LeftButton, pos=at(mass))
     assert section(panel, "Detect").form.values()["minmass"] == pytest.approx(mass, rel=0.05)

@@ -1,3 +1,4 @@
+from vid2dyn.reports import drawing as drawing
 from vid2dyn.reports import figures as figures
 from vid2dyn.reports import headline as headline
 from vid2dyn.reports import page as page

@@ -18,7 +18,12 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from vid2dyn.reports import drawing
+from vid2dyn.reports.drawing import EstimatedMSD, LearnedCurve, Style
+
 DATA, MODEL, TRUTH, MUTED = "#1f5fa8", "#d1495b", "#222222", "#8a94a0"
+PAGE = Style(data=DATA, model=MODEL, truth=TRUTH, estimate=TRUTH, muted=MUTED, shade="#dfe9f4",
+             shade_label="seen in the data", band=0.25, error=0.22, marker=3.5, width=1.6, thin=1.2, truth_width=1.3)
 _STYLE: Any = {
     "font.size": 9.5, "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.8,
     "axes.edgecolor": "#5b6570", "axes.labelcolor": "#2b333b", "xtick.color": "#5b6570", "ytick.color": "#5b6570",
@@ -98,12 +103,10 @@ def paths(segments: Sequence[np.ndarray], extent: tuple[float, float] | None, un
     return picture(draw, 5.2, 5.2 * (extent[0] / extent[1] if extent else 1.0), raster=True)
 
 
-def msd(lags: np.ndarray, value: np.ndarray, stderr: np.ndarray, line: np.ndarray) -> str:
+def msd(found: EstimatedMSD) -> str:
     """Mean squared displacement [µm²] against lag time [s] and the line of the estimate, on logarithmic axes."""
     def draw(axes: Axes) -> None:
-        axes.errorbar(lags, value, yerr=stderr, fmt="o", ms=3.5, color=DATA, label="data", capsize=0)
-        axes.plot(lags, line, "-", color=TRUTH, lw=1.2, label="free diffusion with blur and noise")
-        axes.set(xscale="log", yscale="log", xlabel="lag time (s)", ylabel="mean squared displacement (µm²)")
+        drawing.msd(axes, found, PAGE, "free diffusion with blur and noise")
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axis.set_major_formatter("{x:g}")
@@ -118,53 +121,34 @@ def curves(curve: Any) -> str:
     def draw(axes: Axes) -> None:
         if curve.name != "MSD":
             axes.axhline(1.0 if curve.name == "RDF" else 0.0, color=MUTED, lw=0.8, ls=":")
-        sides = ((curve.a, curve.a_stderr, DATA, "data"), (curve.b, curve.b_stderr, MODEL, "model rollout"))
-        for y, error, colour, label in sides:
-            axes.fill_between(curve.x, y - error, y + error, color=colour, alpha=0.22, lw=0)
-            axes.plot(curve.x, y, color=colour, label=label)
+        drawing.comparison(axes, curve, PAGE, "model rollout")
         axes.set(xlabel=curve.x_label, ylabel=curve.y_label)
         axes.legend()
 
     return picture(draw)
 
 
-def potential(r: np.ndarray, energy: np.ndarray, band: tuple[np.ndarray, np.ndarray],
-              support: tuple[float, float], truth: np.ndarray | None) -> str:
+def potential(curve: LearnedCurve) -> str:
     """Pair potential [kT] against distance [µm] with its 95 % band; the sampled range is shaded."""
     def draw(axes: Axes) -> None:
-        inside = (r >= support[0]) & (r <= support[1])
-        axes.axvspan(*support, color="#dfe9f4", lw=0, label="seen in the data")
-        axes.axhline(0.0, color=MUTED, lw=0.8, ls=":")
-        axes.fill_between(r, *band, color=MODEL, alpha=0.25, lw=0, label="95 % band")
-        axes.plot(r, energy, color=MODEL, label="learned")
-        shown = [energy[inside], band[0][inside], band[1][inside]]
-        if truth is not None:
-            axes.plot(r, truth, "--", color=TRUTH, lw=1.3, label="truth")
-            shown.append(truth[inside])
-        seen = np.concatenate(shown) if inside.any() else energy
-        seen = seen[np.isfinite(seen)]
-        room = 0.12 * max(np.ptp(seen), 0.1) if seen.size else 1.0
-        axes.set(xlabel="distance r (µm)", ylabel="pair potential (kT)", xlim=(r[0], r[-1]))
-        if seen.size:
-            axes.set_ylim(seen.min() - room, seen.max() + room)
+        drawing.learned(axes, curve, PAGE, zero=True)
+        axes.set(xlabel="distance r (µm)", ylabel="pair potential (kT)", xlim=(curve.x[0], curve.x[-1]))
+        drawing.keep_in_view(axes, curve.visible(), 0.12, 0.1)
         axes.legend()
 
     return picture(draw)
 
 
-def learned(x: np.ndarray, value: np.ndarray, band: tuple[np.ndarray, np.ndarray], support: tuple[float, float],
-            x_label: str, y_label: str) -> str:
+def learned(curve: LearnedCurve, x_label: str, y_label: str) -> str:
     """A learned function with its 95 % band; where the data were is shaded."""
     def draw(axes: Axes) -> None:
-        axes.axvspan(*support, color="#dfe9f4", lw=0, label="seen in the data")
-        axes.fill_between(x, *band, color=MODEL, alpha=0.25, lw=0, label="95 % band")
-        axes.plot(x, value, color=MODEL, label="learned")
-        inside = (x >= support[0]) & (x <= support[1])
-        if inside.any():
-            low, high = float(np.min(band[0][inside])), float(np.max(band[1][inside]))
-            room = 0.15 * max(high - low, 1e-3 * abs(high), 1e-12)
-            axes.set_ylim(low - room, high + room)
-        axes.set(xlabel=x_label, ylabel=y_label, xlim=(x[0], x[-1]))
+        drawing.learned(axes, curve, PAGE)
+        if curve.support is not None:
+            shown = curve.visible()
+            least = 1e-3 * abs(shown.max()) if shown.size else 0.0
+            drawing.keep_in_view(axes, shown, 0.15, max(least, 1e-12))
+            axes.set_xlim(curve.x[0], curve.x[-1])
+        axes.set(xlabel=x_label, ylabel=y_label)
         axes.legend()
 
     return picture(draw)

@@ -16,7 +16,7 @@ from vid2dyn_napari.section import Section, button, row
 from vid2dyn_napari.worker import Latest
 from vid2dyn_napari.workspace import Workspace
 
-LINKS = ("search_range", "memory", "min_length", "range_growth", "predictor", "link_cost", "start", "stop")
+LINK_SETTINGS = ("search_range", "memory", "min_length", "range_growth", "predictor", "link_cost", "start", "stop")
 """Settings of `Track` that belong to the section Track and check."""
 
 
@@ -24,18 +24,18 @@ class Detect(Section):
     """Form, preview and suggestion."""
 
     title = "Detect"
-    help = "Set the size of a particle's image until every particle on this frame wears one ring."
+    help = "Set the diameter until every particle in this frame has one ring around it."
 
     def __init__(self, workspace: Workspace, number: int) -> None:
         super().__init__(workspace, number)
-        names = [name for name in vd.core.config.settings(vd.tracking.Track) if name not in LINKS]
+        names = [name for name in vd.core.config.settings(vd.tracking.Track) if name not in LINK_SETTINGS]
         self.form: Form = form(vd.tracking.Track, only=names, first=("diameter", "minmass", "invert", "spot"))
         self.body.addWidget(self.form)
         self.live = QCheckBox("live preview on this frame")
         self.live.setToolTip("Search the frame on show whenever a setting or the slider changes.")
         self.live.setChecked(True)
         self.suggest_button = button("Suggest settings", self.suggest,
-                                     "Look at a few frames and propose diameter, brightness and search range.")
+                                     "Propose diameter, minmass and search range from a few frames.")
         self.body.addWidget(row(self.live, self.suggest_button))
         self.verbs = {self.suggest_button: ("video",)}
         self.finish()
@@ -46,13 +46,13 @@ class Detect(Section):
         self.in_force: tuple[Any, Any] | None = None
         self.shown: Any = None
         for signal in (self.form.changed, self.live.toggled, self.opened, workspace.time_changed):
-            signal.connect(self.soon)
+            signal.connect(self.preview_later)
 
     def refresh(self) -> None:
-        """Another recording: look at it."""
+        """Another recording: show its detections."""
         if self.shown is not self.workspace.session.video:
             self.shown, self.in_force = self.workspace.session.video, None
-            self.soon()
+            self.preview_later()
 
     def leave(self) -> None:
         """No preview behind a closed section."""
@@ -60,7 +60,7 @@ class Detect(Section):
         self.latest.close()
         self.workspace.drop("preview")
 
-    def soon(self, *_: Any) -> None:
+    def preview_later(self, *_: Any) -> None:
         """Preview after a pause without changes."""
         if self.workspace.closed:
             return
@@ -83,7 +83,7 @@ class Detect(Section):
         known = self.in_force
 
         def verb(_: Any) -> Any:
-            return look(video, settings, frame, known)
+            return find_in_frame(video, settings, frame, known)
 
         self.latest.ask(verb, lambda found: self._show(settings, frame, found), self._failed)
 
@@ -117,18 +117,19 @@ class Detect(Section):
     def suggest(self) -> None:
         """Fill both forms with proposed settings."""
         video = self.workspace.session.video
-        self.start(lambda progress: vd.suggest(video, progress=progress), self._suggested, "looking")
+        self.start(lambda progress: vd.suggest(video, progress=progress), self._fill_in, "measuring")
 
-    def _suggested(self, found: Any) -> None:
+    def _fill_in(self, found: Any) -> None:
         settings = found.changed()
         self.form.fill(settings)
         self.workspace.sections["Track and check"].form.fill(settings)
         self.say(" ".join(found.warnings) or "Settings filled in, the search range in the next section too.",
                  "note" if found.warnings else "good")
-        self.soon()
+        self.preview_later()
 
 
-def look(video: Any, settings: Any, frame: int, known: tuple[Any, Any] | None) -> tuple[np.ndarray, Any, float]:
+def find_in_frame(video: Any, settings: Any, frame: int,
+                  known: tuple[Any, Any] | None) -> tuple[np.ndarray, Any, float]:
     """Features in one frame, the settings in force, and the seconds of the search.
 
     `known` are settings and those in force for them, from a frame before.

@@ -14,10 +14,10 @@ _OFF = ("tracks.csv", "film.mp4")
 
 
 class Export(Section):
-    """Folder, what to write, go."""
+    """A folder, the files to write, and the button that writes them."""
 
     title = "Export"
-    help = "Take everything with you: files, a report page, and a script that does all of it again without napari."
+    help = "Write files, a report page, and a script that repeats all of it without napari."
 
     def __init__(self, workspace: Workspace, number: int) -> None:
         super().__init__(workspace, number)
@@ -37,7 +37,7 @@ class Export(Section):
         self.finish()
 
     def refresh(self) -> None:
-        """Offer what there is."""
+        """A box for every file that can be written now."""
         possible = saving.choices(self.workspace.session)
         for name in [name for name in self.boxes if name not in possible]:
             self.boxes.pop(name).deleteLater()

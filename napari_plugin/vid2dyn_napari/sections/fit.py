@@ -21,15 +21,15 @@ _FIRST = {"Brownian": ("cutoff", "trap", "stationary"), "Metriplectic": ("cutoff
           "GradientFlow": ("knots", "force_range")}
 
 
-PATIENCE, GRACE = 900, 20_000
-"""Milliseconds for a fit to hear that it is to stop, and to put together the model it keeps."""
+CANCEL_TIMEOUT, FINISH_TIMEOUT = 900, 20_000
+"""Milliseconds for a fit to notice that it is to stop, and to build the model it keeps."""
 
 
 class Fit(Section):
     """Kinds of dynamics from the registry, their form, how the fit converges, the checks."""
 
     title = "Fit"
-    help = "Say what there is to learn; for forces between colloids give the distance beyond which they feel no other."
+    help = "Choose the kind of dynamics to learn; for forces between colloids give the distance where they end."
 
     def __init__(self, workspace: Workspace, number: int) -> None:
         super().__init__(workspace, number)
@@ -44,9 +44,9 @@ class Fit(Section):
         self.body.addWidget(self.about)
         self.form: Form | None = None
         self.place = self.body.count()
-        self.fit_button = button("Fit", self.fit, "Learn the model that the form describes.")
-        self.resume_button = button("Resume", self.resume, "Go on with the fit that was stopped, to the same model as "
-                                    "if it had not been.")
+        self.fit_button = button("Fit", self.fit, "Learn the model with the settings of the form.")
+        self.resume_button = button("Resume", self.resume, "Continue the stopped fit; the final model is the same as "
+                                    "without the stop.")
         self.resume_button.hide()
         self.body.addWidget(row(self.fit_button, self.resume_button))
         self.cancel_button.setText("Stop and keep")
@@ -55,42 +55,42 @@ class Fit(Section):
         self.body.addWidget(self.canvas)
         self.result = sentence("")
         self.body.addWidget(self.result)
-        self.known = vd.core.registry.parts("dynamics")
+        self.kinds = vd.core.registry.parts("dynamics")
         self.verbs = {self.fit_button: ("data",), self.resume_button: ("data",)}
-        self.kind.currentTextChanged.connect(self._chosen)
-        self.seen: Any = None
-        self.course: dict[str, tuple[list[int], list[float]]] = {}
-        self.worth: dict[str, tuple[list[int], list[float], list[float]]] = {}
-        self.level: tuple[str, float] | None = None
+        self.kind.currentTextChanged.connect(self._show_form)
+        self.data_shown: Any = None
+        self.convergence: dict[str, tuple[list[int], list[float]]] = {}
+        self.likelihoods: dict[str, tuple[list[int], list[float], list[float]]] = {}
+        self.baseline: tuple[str, float] | None = None
         self.redraw = QTimer(self)
         self.redraw.setSingleShot(True)
         self.redraw.timeout.connect(self._draw)
-        workspace.worker.converged.connect(self._converged)
-        workspace.worker.judged.connect(self._judged)
+        workspace.worker.converging.connect(self._add_convergence)
+        workspace.worker.likelihood.connect(self._add_likelihood)
         self.folder: tempfile.TemporaryDirectory[str] | None = None
-        self.asked: tuple[Any, int] | None = None
-        self.shown: Any = None
-        self.expected = False
+        self.requested: tuple[Any, int] | None = None
+        self.model_shown: Any = None
+        self.awaiting_model = False
         self.finish()
-        self._offer("trajectories")
+        self._list_kinds("trajectories")
 
-    def _offer(self, data: str) -> None:
+    def _list_kinds(self, data: str) -> None:
         """The kinds that learn from such data."""
-        names = [name for name, cls in self.known.items() if cls.learns_from == data]          # type: ignore[attr-defined]
+        names = [name for name, cls in self.kinds.items() if cls.learns_from == data]          # type: ignore[attr-defined]
         if names != [self.kind.itemText(k) for k in range(self.kind.count())]:
             self.kind.blockSignals(True)
             self.kind.clear()
             self.kind.addItems(names)
             self.kind.blockSignals(False)
-            self._chosen(self.kind.currentText())
+            self._show_form(self.kind.currentText())
 
-    def _chosen(self, name: str) -> None:
+    def _show_form(self, name: str) -> None:
         if self.form is not None:
             self.body.removeWidget(self.form)
             self.form.deleteLater()
             self.form = None
         if name:
-            cls = self.known[name]
+            cls = self.kinds[name]
             self.form = form(cls, first=_FIRST.get(name) or list(vd.core.config.settings(cls))[:5])
             self.body.insertWidget(self.place, self.form)
             self.about.setText((cls.__doc__ or "").strip().partition("\n")[0])
@@ -98,21 +98,21 @@ class Fit(Section):
     def refresh(self) -> None:
         """Other data: other kinds; a model that is gone takes its checks along."""
         session = self.workspace.session
-        self._offer("fields" if session.fields is not None else "trajectories")
-        if session.model is not self.shown:
-            self.shown = session.model
+        self._list_kinds("fields" if session.fields is not None else "trajectories")
+        if session.model is not self.model_shown:
+            self.model_shown = session.model
             self.result.setText("" if session.model is None else report_of(session.model))
-            self._remember({} if session.model is None else session.model.report)
+            self._read_course({} if session.model is None else session.model.report)
         data = session.data if session.ready("data") else None
-        if data is not self.seen:
-            self.seen = data
-            self._forget_the_rest()
-            self.asked = None
+        if data is not self.data_shown:
+            self.data_shown = data
+            self._discard_checkpoint()
+            self.requested = None
             if data is None:
                 return
-            moving = getattr(self.seen, "velocities", None) is not None
+            moving = getattr(self.data_shown, "velocities", None) is not None
             wanted = "Metriplectic" if moving else "Brownian"
-            if session.fields is None and wanted in self.known:
+            if session.fields is None and wanted in self.kinds:
                 self.kind.setCurrentText(wanted)
             self._prefill()
 
@@ -131,94 +131,94 @@ class Fit(Section):
         recipe = None if self.form is None else self.guarded(self.form.build)
         if recipe is None:
             return
-        self._forget_the_rest()
-        self.asked = (recipe, self.seed.value())
+        self._discard_checkpoint()
+        self.requested = (recipe, self.seed.value())
         self.resume()
 
     def resume(self) -> None:
         """Go on with the fit that was asked for last."""
-        if self.asked is None:
+        if self.requested is None:
             return
-        (recipe, seed), session = self.asked, self.workspace.session
+        (recipe, seed), session = self.requested, self.workspace.session
         if self.folder is None:
             self.folder = tempfile.TemporaryDirectory(prefix="vid2dyn")
         place = Path(self.folder.name) / "fit"
-        self.course, self.worth, self.level = {}, {}, None
+        self.convergence, self.likelihoods, self.baseline = {}, {}, None
         self.canvas.clear()
         self.result.setText("")
         self.resume_button.hide()
-        self.expected = True
-        self.start(lambda progress: session.fit(recipe, seed, progress, place), self._fitted, "fitting", PATIENCE,
-                   GRACE, cancelled=self._nothing_kept)
+        self.awaiting_model = True
+        self.start(lambda progress: session.fit(recipe, seed, progress, place), self._show_model, "fitting",
+                   CANCEL_TIMEOUT, FINISH_TIMEOUT, cancelled=self._cancelled_text)
 
-    def _nothing_kept(self) -> str:
-        """Words for a fit that was stopped without a model."""
+    def _cancelled_text(self) -> str:
+        """The message after a fit that was stopped without a model."""
         kept = self.folder is not None and any(Path(self.folder.name).iterdir())
-        self.expected = False
+        self.awaiting_model = False
         self.resume_button.setVisible(kept)
         self.workspace.refresh_buttons()
-        return "Cancelled; what was there before is still there. " + (
-            "Resume goes on from the last round that was finished." if kept else
-            "No round was finished yet, so there was nothing to keep.")
+        return "Cancelled; the model from before is still there. " + (
+            "Resume continues from the last finished round." if kept else
+            "No round was finished yet, so nothing was kept.")
 
-    def _forget_the_rest(self) -> None:
-        """No fit to go on with."""
+    def _discard_checkpoint(self) -> None:
+        """Delete the checkpoint: there is no stopped fit to continue."""
         self.resume_button.hide()
         if self.folder is not None:
             for path in Path(self.folder.name).iterdir():
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
-    def _fitted(self, model: Any) -> None:
+    def _show_model(self, model: Any) -> None:
         self.workspace.changed()
         early = model.report.get("stopped_early")
         if early is None:
-            self._forget_the_rest()
+            self._discard_checkpoint()
         else:
             self.resume_button.show()
-            self.say(f"Stopped after round {early['rounds']} of {early['of']}: this is the best so far. Resume goes on "
-                     "from there.", "note")
+            self.say(f"Stopped after round {early['rounds']} of {early['of']}: this is the best model so far. "
+                     "Resume goes on from there.", "note")
         self.workspace.sections["Learned model"].unfold()
 
     # ---------------------------------------------------------------- live
 
-    def _converged(self, step: int, left: float, what: str) -> None:
-        steps, values = self.course.setdefault(what, ([], []))
+    def _add_convergence(self, step: int, left: float, what: str) -> None:
+        steps, values = self.convergence.setdefault(what, ([], []))
         steps.append(step)
         values.append(left)
-        self._soon()
+        self._redraw_later()
 
-    def _judged(self, step: int, train: float, held_out: float, what: str) -> None:
-        steps, seen, unseen = self.worth.setdefault(what, ([], [], []))
+    def _add_likelihood(self, step: int, train: float, held_out: float, what: str) -> None:
+        steps, seen, unseen = self.likelihoods.setdefault(what, ([], [], []))
         steps.append(step)
         seen.append(train)
         unseen.append(held_out)
-        self._soon()
+        self._redraw_later()
 
-    def _remember(self, report: Mapping[str, Any]) -> None:
-        """The course of the model that is there now, and what it has to beat."""
+    def _read_course(self, report: Mapping[str, Any]) -> None:
+        """Curves from the report of the model that is there now, and free diffusion to compare with."""
         course, left = report.get("course"), report.get("decrements")
         if course:
             rounds = list(range(1, len(course["train"]) + 1))
-            self.worth = {course["what"]: (rounds, course["train"], course["held_out"])}
-        elif not self.expected:
-            self.worth = {}
-        if not self.expected:
+            self.likelihoods = {course["what"]: (rounds, course["train"], course["held_out"])}
+        elif not self.awaiting_model:
+            self.likelihoods = {}
+        if not self.awaiting_model:
             found = [abs(value) for value in left or ()]
-            self.course = {"nats left to gain": (list(range(1, len(found) + 1)), found)} if found else {}
-        self.expected = False
-        beat = report.get("held_out", {}).get("free_diffusion_log_likelihood_per_step")
-        self.level = ("free diffusion", beat) if beat is not None and course and len(course["train"]) > 1 else None
-        self._soon()
+            self.convergence = {"nats left to gain": (list(range(1, len(found) + 1)), found)} if found else {}
+        self.awaiting_model = False
+        free = report.get("held_out", {}).get("free_diffusion_log_likelihood_per_step")
+        self.baseline = ("free diffusion", free) if free is not None and course and len(course["train"]) > 1 else None
+        self._redraw_later()
 
-    def _soon(self) -> None:
+    def _redraw_later(self) -> None:
         if not self.redraw.isActive():
             self.redraw.start(300)
 
     def _draw(self) -> None:
         if self.workspace.closed:
             return
-        self.canvas.show_plots([[plots.likelihoods(self.worth, self.level)] if self.worth else [],
-                                [plots.convergence(self.course)] if self.course else []])
+        self.canvas.show_plots([[plots.likelihoods(self.likelihoods, self.baseline)] if self.likelihoods else [],
+                                [plots.convergence(self.convergence)] if self.convergence else []])
 
 
 def report_of(model: Any) -> str:

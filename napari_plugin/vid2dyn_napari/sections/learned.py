@@ -23,7 +23,7 @@ class Learned(Section):
     """Plots and numbers of the model."""
 
     title = "Learned model"
-    help = "Read the model: believe a curve where its background is lit, as far as its band is narrow."
+    help = "What was learned, with 95 % bands; trust a curve only where its background is shaded, where the data were."
 
     def __init__(self, workspace: Workspace, number: int) -> None:
         super().__init__(workspace, number)
@@ -50,8 +50,8 @@ class Learned(Section):
         self.canvas.show_plots(plots.in_rows([plots.function(one) for one in found]))
         early = "".join(f"<span style='color:#ffd166'>▲ {note}</span><br>" for note in model.report.get("warnings", ())
                         if "stopped_early" in model.report and note.startswith("Stopped early"))
-        said = numbers(model, truth.true_numbers(session.truth)) or repr(model).strip("<>")
-        self.numbers.setText(early + said)
+        text = numbers(model, truth.true_numbers(session.truth)) or repr(model).strip("<>")
+        self.numbers.setText(early + text)
 
 
 def numbers(model: Any, known_truth: Any) -> str:
@@ -66,9 +66,9 @@ def numbers(model: Any, known_truth: Any) -> str:
         true = known_truth.get(name, 0.0)
         known = f"<span style='color:#ffd166'>truth&nbsp;{figure(factor * true, 3)}</span>" if true else ""
         solid = getattr(getattr(model, "layout", None), "dim", 2) == 3
-        said = unit.format(volume="µm³" if solid else "µm²", per="µm/" if solid else "")
+        unit = unit.format(volume="µm³" if solid else "µm²", per="µm/" if solid else "")
         band = f"{figure(factor * low, 3)} – {figure(factor * high, 3)}"
-        cells = (label, f"<b>{figure(factor * value)}</b>", band, said, known)
+        cells = (label, f"<b>{figure(factor * value)}</b>", band, unit, known)
         rows.append("<tr>" + "".join(f"<td>{cell}&nbsp;&nbsp;</td>" for cell in cells) + "</tr>")
     return f"<table>{''.join(rows)}</table>" if rows else ""
 

@@ -21,7 +21,7 @@ class Open(Section):
     """Path, calibration, samples and simulators."""
 
     title = "Open"
-    help = "Choose a recording (or saved tracks, a model, lattice fields) and say once how it was filmed."
+    help = "Choose a recording (or saved tracks, a model, lattice fields) and give its frame rate and pixel size."
 
     def __init__(self, workspace: Workspace, number: int) -> None:
         super().__init__(workspace, number)
@@ -38,14 +38,14 @@ class Open(Section):
         self.body.addWidget(row(self.open_button, self.layer_button))
         self.sample = QComboBox()
         self.sample.addItems(_SAMPLES)
-        self.sample_button = button("Open sample", self.open_sample, "Data whose truth is known, to try everything on.")
+        self.sample_button = button("Open sample", self.open_sample, "Data whose truth is known, to try the panel.")
         self.body.addWidget(row(self.sample, self.sample_button))
         self.body.addWidget(self._simulation())
         self.path.returnPressed.connect(self.open_path)
         self.verbs = {
             self.open_button: (), self.layer_button: (), self.sample_button: (), self.simulate_button: ()}
         self.filled: dict[str, Any] = {}
-        self.at: Path | None = None
+        self.opened_path: Path | None = None
         self.finish()
 
     def _simulation(self) -> QWidget:
@@ -114,7 +114,7 @@ class Open(Section):
         # what an earlier file said about itself is not what the user says about this one
         typed = {key: value for key, value in calibration.items() if self.filled.get(key) != value}
         step = self.workspace.session.steps.get("open")
-        if step is not None and path == self.at:
+        if step is not None and path == self.opened_path:
             before = {k: v for k, v in step.arguments.get("calibration", {}).items() if k in calibration}
             typed = {**before, **typed}
         known = typed if path.suffix not in (".vid2dyn", ".fields") else {}
@@ -175,21 +175,21 @@ class Open(Section):
             self.workspace.sections["Learned model"].unfold()
             return
         self.workspace.show_data()
-        self.opened_now(found)
+        self.show_opened(found)
         nearest = {vd.Video: "Detect", vd.Trajectories: "Track and check", vd.Fields: "Fit"}
         for kind, section in nearest.items():
             if isinstance(found, kind):
                 moving = isinstance(found, vd.Trajectories) and found.velocities is not None
                 self.workspace.sections["Fit" if moving else section].unfold()
 
-    def opened_now(self, found: Any) -> None:
+    def show_opened(self, found: Any) -> None:
         """Say what is open, and show its calibration."""
         self.filled = {k: v for k, v in found.units.to_dict().items() if v is not None} \
             if hasattr(found, "units") else {}
         self.units.fill(self.filled)
-        self.at = self.workspace.session.steps["open"].arguments.get("path")
-        if self.at is not None:
-            self.path.setText(str(self.at))
+        self.opened_path = self.workspace.session.steps["open"].arguments.get("path")
+        if self.opened_path is not None:
+            self.path.setText(str(self.opened_path))
         notes = list(getattr(found, "warnings", ()))
         wanted = {"frames_per_second": "frame rate", "micrometre_per_pixel": "µm per pixel"}
         if isinstance(found, vd.Video):

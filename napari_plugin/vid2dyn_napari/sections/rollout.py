@@ -14,7 +14,7 @@ from vid2dyn_napari.forms import Form, form
 from vid2dyn_napari.section import Section, button, row
 from vid2dyn_napari.workspace import Workspace
 
-LONGEST = 20
+MAX_TIMES = 20
 """Times of the data up to which the true process is simulated again."""
 
 
@@ -22,7 +22,7 @@ class Rollout(Section):
     """Form, layers beside the data, overlays."""
 
     title = "Roll out"
-    help = "Let the model run on its own from the first frame, and see whether it moves like the data."
+    help = "Run the model from the first frame of the data, and compare both."
 
     def __init__(self, workspace: Workspace, number: int) -> None:
         super().__init__(workspace, number)
@@ -46,8 +46,8 @@ class Rollout(Section):
         self.canvas = plots.Canvas(150)
         self.body.addWidget(self.canvas)
         self.verbs = {self.run_button: ("data", "model")}
-        self.colour.currentTextChanged.connect(lambda _: self.guarded(self._colour))
-        self.slider.valueChanged.connect(lambda _: self._profile())
+        self.colour.currentTextChanged.connect(lambda _: self.guarded(self._colour_particles))
+        self.slider.valueChanged.connect(lambda _: self._draw_profiles())
         workspace.time_changed.connect(self.canvas.move_cursor)
         self.lattice: Any = None
         self.seen: Any = None
@@ -64,16 +64,16 @@ class Rollout(Section):
         session = self.workspace.session
         if fields and session.fields is not self.seen:       # four times as long as the data, in even steps
             self.seen = session.fields
-            one = self.forms[vd.runs.experiment.FieldRollout]
+            form_ = self.forms[vd.runs.experiment.FieldRollout]
             steps = int(vd.core.config.settings(vd.runs.experiment.FieldRollout)["steps"][1])
-            one.fields["dt"].show_value(float(f"{4 * session.fields.times[-1] / steps:.1g}"))
+            form_.fields["dt"].show_value(float(f"{4 * session.fields.times[-1] / steps:.1g}"))
         if self.workspace.session.future is None:
             self.canvas.clear()
             self.lattice = None
             self.time_row.hide()
             for name in ("model", "model particles"):
                 self.workspace.drop(name)
-            self._offer()
+            self._list_columns()
 
     # ---------------------------------------------------------------- running
 
@@ -87,27 +87,30 @@ class Rollout(Section):
             return
         if fields:
             simulator = truth.true_simulator(session.truth) if self.truth_box.isChecked() else None
-            self.start(lambda progress: flow(session, settings, simulator, progress), self._flowed, "rolling out")
+            self.start(lambda progress: rollout_of_fields(session, settings, simulator, progress), self._show_fields,
+                       "rolling out")
         else:
-            self.start(lambda progress: beside(session, settings, progress), self._rolled, "rolling out")
+            self.start(lambda progress: rollout_and_compare(session, settings, progress), self._show_rollout,
+                       "rolling out")
 
     def compare(self) -> None:
         """Show a rollout that was read from a file beside the data."""
         session = self.workspace.session
         if session.fields is None:
-            self.start(lambda progress: judged(session, session.future, progress), self._rolled, "comparing")
+            self.start(lambda progress: comparison_of(session, session.future, progress), self._show_rollout,
+                       "comparing")
 
-    def _rolled(self, found: tuple[Any, Any, list[tuple[str, Any, str]]]) -> None:
-        future, comparison, accounts = found
+    def _show_rollout(self, found: tuple[Any, Any, list[tuple[str, Any, str]]]) -> None:
+        future, comparison, found_budgets = found
         session, workspace = self.workspace.session, self.workspace
         place = layers.width(session.tracks, session.video) * (1 + styles.GAP)
         workspace.show_thing(future, "model", place, metadata={"model": session.model})
         self.offset = place
-        self._offer()
-        self._colour()
+        self._list_columns()
+        self._colour_particles()
         draw = []
-        for name in dict.fromkeys(key for _, budget, _ in accounts for key in budget.series):
-            draw.append(plots.series(name, accounts, self.canvas))
+        for name in dict.fromkeys(key for _, budget, _ in found_budgets for key in budget.series):
+            draw.append(plots.series(name, found_budgets, self.canvas))
         draw += [plots.comparison(curve) for curve in comparison.curves]
         self.canvas.show_plots(plots.in_rows(draw))
         self.canvas.move_cursor(workspace.time)
@@ -115,7 +118,7 @@ class Rollout(Section):
         self.say("\n".join(comparison.notes), "note")
         workspace.refresh_buttons()
 
-    def _offer(self) -> None:
+    def _list_columns(self) -> None:
         """Columns to colour by."""
         session = self.workspace.session
         tracks = session.future if session.future is not None else session.tracks
@@ -126,7 +129,7 @@ class Rollout(Section):
             self.colour.addItems(names)
             self.colour.blockSignals(False)
 
-    def _colour(self) -> None:
+    def _colour_particles(self) -> None:
         """Particles of data and model, coloured alike."""
         session, column = self.workspace.session, self.colour.currentText()
         if session.future is None or not hasattr(session.future, "dataframe") or not column:
@@ -144,18 +147,18 @@ class Rollout(Section):
 
     # ---------------------------------------------------------------- lattice
 
-    def _flowed(self, found: Any) -> None:
+    def _show_fields(self, found: Any) -> None:
         self.lattice = found
         session = self.workspace.session
         self.workspace.show_fields()
         self.slider.setRange(0, len(session.future.times) - 1)
         self.slider.setValue(len(session.future.times) // 2)
         self.time_row.show()
-        self._profile()
-        self.say(found["why"], "note")
+        self._draw_profiles()
+        self.say(found["note"], "note")
         self.workspace.refresh_buttons()
 
-    def _profile(self) -> None:
+    def _draw_profiles(self) -> None:
         """Densities at the time of the slider: model, exact, Monte Carlo."""
         if self.lattice is None or self.workspace.session.future is None:
             return
@@ -178,35 +181,35 @@ class Rollout(Section):
         self.canvas.show_plots([[one] for one in draw])
 
 
-def beside(session: Any, settings: Any, progress: Any) -> tuple[Any, Any, list[tuple[str, Any, str]]]:
+def rollout_and_compare(session: Any, settings: Any, progress: Any) -> tuple[Any, Any, list[tuple[str, Any, str]]]:
     """The rollout of particles, the comparison with the data, and the budgets of both."""
-    return judged(session, session.rollout(settings.steps, settings.seed, progress), progress)
+    return comparison_of(session, session.rollout(settings.steps, settings.seed, progress), progress)
 
 
-def judged(session: Any, future: Any, progress: Any) -> tuple[Any, Any, list[tuple[str, Any, str]]]:
+def comparison_of(session: Any, future: Any, progress: Any) -> tuple[Any, Any, list[tuple[str, Any, str]]]:
     """A rollout with what `Rollout` shows of it."""
     comparison = vd.compare(session.tracks, future)
     sides = (("data", session.tracks, styles.DATA), ("model", future, styles.MODEL))
-    accounts = [(name, budgets.budget(tracks, session.model, session.truth, progress=progress), colour)
+    found_budgets = [(name, budgets.budget(tracks, session.model, session.truth, progress=progress), colour)
                for name, tracks, colour in sides]
-    return future, comparison, [side for side in accounts if side[1] is not None]
+    return future, comparison, [side for side in found_budgets if side[1] is not None]
 
 
-def flow(session: Any, settings: Any, simulator: Any, progress: Any,
-         realisations: int = 200) -> dict[str, Any]:
+def rollout_of_fields(session: Any, settings: Any, simulator: Any, progress: Any,
+                      realisations: int = 200) -> dict[str, Any]:
     """The rollout of fields, the exact flow from the same profiles, and fresh realisations of the true process."""
     options = {key: value for key, value in (("dt", settings.dt), ("cells", settings.cells)) if value is not None}
     if settings.noise:
         options["noise"] = True
     future = session.rollout(settings.steps, settings.seed, progress, **options)
-    found: dict[str, Any] = {"exact": None, "carlo": None, "why": ""}
+    found: dict[str, Any] = {"exact": None, "carlo": None, "note": ""}
     if simulator is None or not hasattr(simulator, "limit"):
         return found
     profiles = simulator.profiles() if hasattr(simulator, "profiles") else future.values[:, 0]
     found["exact"] = truth.exact_flow(simulator, profiles, future.times)
-    found["why"] = "" if found["exact"] is not None else "The exact mobility of this process is not known."
-    if future.times[-1] > LONGEST * session.fields.times[-1]:
-        found["why"] = (f"{found['why']} Monte Carlo is left out: it would run more than {LONGEST} times as long as "
+    found["note"] = "" if found["exact"] is not None else "The exact mobility of this process is not known."
+    if future.times[-1] > MAX_TIMES * session.fields.times[-1]:
+        found["note"] = (f"{found['why']} Monte Carlo is left out: it would run more than {MAX_TIMES} times as long as "
                         "the data do.").strip()
         return found
     found["carlo"] = truth.monte_carlo(simulator, future.times, realisations, settings.seed, progress)

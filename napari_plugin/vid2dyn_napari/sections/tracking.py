@@ -11,21 +11,29 @@ import vid2dyn as vd
 from vid2dyn_napari import curves, plots
 from vid2dyn_napari.forms import Form, form
 from vid2dyn_napari.section import Section, button, row, sentence
-from vid2dyn_napari.sections.detect import LINKS
+from vid2dyn_napari.sections.detect import LINK_SETTINGS
 from vid2dyn_napari.workspace import Workspace
 
-KEEP = 5000
-"""Milliseconds that a cancelled tracking may take to finish its frame and keep what it has."""
+CANCEL_TIMEOUT = 5000
+"""Milliseconds that a cancelled tracking may take to finish its frame and link what it has."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Motion:
+    """The diffusion estimate and the mean squared displacement behind it."""
+
+    diffusion: Any
+    msd: Any
 
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """What the plots of this section show; `spread` is None where `why` says so."""
+    """What the plots of this section show; `motion` is None where `why` says so."""
 
     histograms: list[curves.Histogram]
     phase: Any
     counts: Any
-    spread: curves.Spread | None
+    motion: Motion | None
     why: str = ""
 
 
@@ -33,11 +41,11 @@ class Track(Section):
     """Form, progress, histograms with cuts, D with its warnings."""
 
     title = "Track and check"
-    help = "Follow the particles through the movie; drag the yellow lines to cut away what is no particle."
+    help = "Link particles from frame to frame; drag the yellow lines to drop detections that are not particles."
 
     def __init__(self, workspace: Workspace, number: int) -> None:
         super().__init__(workspace, number)
-        self.form: Form = form(vd.tracking.Track, only=LINKS, first=("search_range", "memory", "min_length"))
+        self.form: Form = form(vd.tracking.Track, only=LINK_SETTINGS, first=("search_range", "memory", "min_length"))
         self.body.addWidget(self.form)
         self.track_button = button("Track", self.track, "Find and link all particles with the settings above.")
         self.hint = QLabel("")
@@ -56,7 +64,7 @@ class Track(Section):
         return self.form.build(**self.workspace.sections["Detect"].form.values())
 
     def track(self) -> None:
-        """Track, then check."""
+        """Track, then compute what the plots show."""
         settings = self.guarded(self.settings)
         if settings is None:
             return
@@ -67,9 +75,9 @@ class Track(Section):
             # a cancelled tracking is shown at once; `refresh` checks it afterwards
             return tracks, None if progress.stop.is_set() else check(tracks)
 
-        self.start(verb, lambda found: self._tracked(settings, *found), "tracking", patience=KEEP)
+        self.start(verb, lambda found: self._show_tracks(settings, *found), "tracking", cancel_timeout=CANCEL_TIMEOUT)
 
-    def _tracked(self, wanted: Any, tracks: Any, found: Check | None) -> None:
+    def _show_tracks(self, wanted: Any, tracks: Any, found: Check | None) -> None:
         workspace = self.workspace
         workspace.sections["Detect"].unfold(False)
         self.hint.setText("")
@@ -79,8 +87,8 @@ class Track(Section):
         workspace.changed()
         stop = (tracks.info.get("parameters") or {}).get("stop")
         if stop is not None and stop != wanted.stop:
-            self.say(f"Cancelled: the {tracks.n_frames} frames that were done are kept, and the session is written "
-                     f"down with stop = {stop}. Track again to go through the whole movie.", "note")
+            self.say(f"Cancelled: the {tracks.n_frames} frames that were done are kept; script and experiment "
+                     f"file say stop = {stop}. Press Track again for the whole movie.", "note")
 
     def refresh(self) -> None:
         """Tracks that were opened rather than made are checked too."""
@@ -103,16 +111,16 @@ class Track(Section):
             limit = settings.get(key)
             place = limit if limit is not None else histogram.edges[0 if side == "low" else -1]
             draw.append(plots.histogram(histogram, self.canvas, float(place)))
-        spread = [] if found.spread is None else [plots.msd(found.spread)]
-        self.canvas.show_plots([draw, [plots.phases(*found.phase), plots.per_frame(*found.counts)], spread])
-        self.result.setText(self._words(tracks, found))
+        motion = [] if found.motion is None else [plots.msd(found.motion.msd)]
+        self.canvas.show_plots([draw, [plots.phases(*found.phase), plots.per_frame(*found.counts)], motion])
+        self.result.setText(self._summary(tracks, found))
 
     @staticmethod
-    def _words(tracks: Any, found: Check) -> str:
+    def _summary(tracks: Any, found: Check) -> str:
         text = f"{tracks.n_particles} tracks, {len(tracks)} detections in {tracks.n_frames} frames."
-        if found.spread is None:
+        if found.motion is None:
             return f"{text}<br>{found.why}"
-        D = found.spread.diffusion
+        D = found.motion.diffusion
         text += f"<br><b>D = {vd.reports.headline.with_error(D.D, D.D_stderr, 'µm²/s')}</b> from displacements"
         if D.localisation_error is not None and D.localisation_error > 0:
             text += f", localisation error {1e3 * D.localisation_error:.3g} nm"
@@ -130,9 +138,10 @@ class Track(Section):
 
 def check(tracks: Any) -> Check:
     """Everything the plots need; what cannot be computed says why."""
-    spread, why = None, ""
+    motion, why = None, ""
     try:
-        spread = curves.spread(tracks)
+        estimate = vd.diffusion(tracks)
+        motion = Motion(estimate, vd.reports.drawing.EstimatedMSD.of(tracks, estimate))
     except vd.Vid2DynError as error:
         why = str(error)
-    return Check(curves.histograms(tracks), curves.phase(tracks), curves.counts(tracks), spread, why)
+    return Check(curves.histograms(tracks), curves.phase(tracks), curves.counts(tracks), motion, why)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from vid2dyn.model.base import LearnedFunction
 from vid2dyn.reports import figures
-from vid2dyn.reports.figures import MODEL, TRUTH, picture
+from vid2dyn.reports.drawing import LearnedCurve
 from vid2dyn.reports.sections.base import Content, ReportSection, Section, figure
 
 UP_TO_A_LINE = ("free_energy",)
@@ -37,19 +36,7 @@ def _drawn(content: Content, function: LearnedFunction) -> str:
     model: Any = content.model
     x, value = function.x, np.asarray(getattr(model, function.name)(*function.at))
     band, truth = model.band(function.name, function.where), content.true_function(function.name, x)
-    if truth is None and not content.of_fields:
-        return figures.learned(x, value, band, function.support, function.x_label, function.y_label)
     if truth is not None and function.name in UP_TO_A_LINE:
         truth = truth + np.polyval(np.polyfit(x, value - truth, 1), x)
-
-    def draw(axes: Axes) -> None:
-        if not content.of_fields:
-            axes.axvspan(*function.support, color="#dfe9f4", lw=0, label="seen in the data")
-        axes.fill_between(x, *band, color=MODEL, alpha=0.25, lw=0, label="95 % band")
-        axes.plot(x, value, color=MODEL, label="learned")
-        if truth is not None:
-            axes.plot(x, truth, "--", color=TRUTH, lw=1.3, label="truth")
-        axes.set(xlabel=function.x_label, ylabel=function.y_label)
-        axes.legend()
-
-    return picture(draw)
+    support = None if content.of_fields else function.support
+    return figures.learned(LearnedCurve(x, value, band, support, truth), function.x_label, function.y_label)

@@ -10,6 +10,7 @@ import numpy as np
 from vid2dyn.core.config import build
 from vid2dyn.core.registry import part
 from vid2dyn.reports import figures
+from vid2dyn.reports.drawing import LearnedCurve
 from vid2dyn.reports.sections.base import Content, ReportSection, Section, figure
 
 
@@ -41,7 +42,8 @@ class PairEnergy(ReportSection):
         low, high = model.support
         r = np.linspace(low - 0.05 * (high - low), high + 0.1 * (high - low), 240)
         truth = true_potential(known, r)
-        plot = figures.potential(r, model.pair_potential(r), model.band("pair_potential", r), model.support, truth)
+        curve = LearnedCurve(r, model.pair_potential(r), model.band("pair_potential", r), model.support, truth)
+        plot = figures.potential(curve)
         at = np.linspace(low, high, 7)
         value, band, true = model.pair_potential(at), model.band("pair_potential", at), true_potential(known, at)
         rows = [[f"{at[i]:.2f}", f"{value[i]:.2f}", f"{band[0][i]:.2f} to {band[1][i]:.2f}",
