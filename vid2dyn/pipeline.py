@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from vid2dyn.core import config
 from vid2dyn.core.errors import ConfigError, DataError, Vid2DynError
 from vid2dyn.core.files import existing_file
-from vid2dyn.core.progress import ProgressLike, showing
 from vid2dyn.core.registry import did_you_mean, part, parts
+from vid2dyn.core.showing import ProgressLike, showing
 from vid2dyn.core.signatures import accepts
 from vid2dyn.data.units import Units
 

@@ -14,7 +14,8 @@ from rich.console import Console
 
 import vid2dyn as vd
 from vid2dyn.core import bars
-from vid2dyn.core.progress import Progress, as_progress, showing, silent
+from vid2dyn.core.progress import Progress, silent
+from vid2dyn.core.showing import as_progress, showing
 
 GAS = vd.simulators.Brownian(n_particles=20, frames=60, box_length=12.0)
 

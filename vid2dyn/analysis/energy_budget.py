@@ -13,7 +13,7 @@ import numpy as np
 
 from vid2dyn.analysis.space import box_at, close_pairs, frames_of, recorded_velocities
 from vid2dyn.core.errors import DataError
-from vid2dyn.core.progress import ProgressLike, showing
+from vid2dyn.core.showing import ProgressLike, showing
 from vid2dyn.data.box import Box
 from vid2dyn.data.trajectories import Trajectories
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from vid2dyn.analysis.pair_counts import pair_counts
 from vid2dyn.core.errors import ConfigError, DataError
-from vid2dyn.core.progress import ProgressLike, showing
+from vid2dyn.core.showing import ProgressLike, showing
 from vid2dyn.data.trajectories import Trajectories
 
 _MARGIN_SHARE = 0.1

@@ -8,7 +8,7 @@ import numpy as np
 
 from vid2dyn.analysis.energy_budget import FluidFunctions, State, states
 from vid2dyn.core.errors import DataError
-from vid2dyn.core.progress import ProgressLike, showing
+from vid2dyn.core.showing import ProgressLike, showing
 from vid2dyn.data.box import LeesEdwards
 from vid2dyn.data.trajectories import Trajectories
 

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 import typer
 
 from vid2dyn.core.errors import Vid2DynError
-from vid2dyn.core.progress import Cancelled, Progress, showing
+from vid2dyn.core.progress import Cancelled, Progress
+from vid2dyn.core.showing import showing
 
 _lines: list[str] = []
 

@@ -20,9 +20,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from vid2dyn.core.errors import ModelError
-from vid2dyn.core.progress import Progress, silent
 from vid2dyn.core.registry import parts, resolve
 from vid2dyn.core.sealed import in_memory_order, read_sealed, write_sealed
+from vid2dyn.core.showing import ProgressLike
 from vid2dyn.data.box import Box, Free
 from vid2dyn.data.units import Units
 
@@ -156,8 +156,11 @@ class Model(ABC):
         """
 
     @abstractmethod
-    def rollout(self, data: Any, *, steps: int = 1000, seed: int = 0, progress: Progress = silent) -> Any:
-        """Let the model run on from the first frame of `data`: the same kind of data again."""
+    def rollout(self, data: Any, *, steps: int = 1000, seed: int = 0, progress: ProgressLike = None) -> Any:
+        """Let the model run on from the first frame of `data`: the same kind of data again.
+
+        `progress` is what a user gives; open it with `vid2dyn.core.showing.showing`.
+        """
 
     # ---------------------------------------------------------------- what it says of itself, for pages and prompts
 

@@ -10,7 +10,7 @@ from scipy.special import ndtri
 
 from vid2dyn.core.describe import with_error
 from vid2dyn.core.errors import DataError, ModelError
-from vid2dyn.core.progress import ProgressLike, showing
+from vid2dyn.core.showing import ProgressLike, showing
 from vid2dyn.data.box import Box, Free, Periodic
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.dynamics.base import Overdamped

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from vid2dyn.core.errors import DataError, ModelError
-from vid2dyn.core.progress import ProgressLike, showing
+from vid2dyn.core.showing import ProgressLike, showing
 from vid2dyn.data.fields import Fields
 from vid2dyn.dynamics.terms.even_kernels import EvenKernels
 from vid2dyn.dynamics.terms.landscape import DensityFunction, DensityNetwork, DensityShape, Landscape

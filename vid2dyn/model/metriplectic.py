@@ -12,7 +12,7 @@ from scipy.special import ndtri
 
 from vid2dyn.core.describe import with_error
 from vid2dyn.core.errors import DataError, ModelError
-from vid2dyn.core.progress import ProgressLike, showing
+from vid2dyn.core.showing import ProgressLike, showing
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.dynamics.fluid.frozen import FrozenFluid
 from vid2dyn.dynamics.fluid.functions import fluid_of, radial, transport

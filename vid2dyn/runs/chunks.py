@@ -34,7 +34,8 @@ from vid2dyn import __version__, pipeline
 from vid2dyn.core.config import recipe, settings
 from vid2dyn.core.errors import ConfigError, DataError, Vid2DynError
 from vid2dyn.core.files import atomic, sha256
-from vid2dyn.core.progress import Progress, as_progress, silent
+from vid2dyn.core.progress import Progress, silent
+from vid2dyn.core.showing import as_progress
 from vid2dyn.core.workers import in_processes
 from vid2dyn.data.units import Units
 from vid2dyn.data.video import Video

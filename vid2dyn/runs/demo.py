@@ -19,7 +19,7 @@ import numpy as np
 from vid2dyn import pipeline
 from vid2dyn.analysis.detection_score import score
 from vid2dyn.core.errors import ConfigError, DataError
-from vid2dyn.core.progress import ProgressLike, showing
+from vid2dyn.core.showing import ProgressLike, showing
 from vid2dyn.reports.headline import estimate
 from vid2dyn.reports.sections.pair_energy import true_potential
 from vid2dyn.runs.experiment import read

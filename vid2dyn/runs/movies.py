@@ -18,7 +18,8 @@ from typing import Any
 
 from vid2dyn.core.errors import ConfigError, Vid2DynError
 from vid2dyn.core.files import atomic
-from vid2dyn.core.progress import Progress, ProgressLike, as_progress, showing, silent
+from vid2dyn.core.progress import Progress, silent
+from vid2dyn.core.showing import ProgressLike, as_progress, showing
 from vid2dyn.core.workers import in_processes
 from vid2dyn.runs.experiment import Experiment, Source, read
 from vid2dyn.runs.one import Outcome, one_movie

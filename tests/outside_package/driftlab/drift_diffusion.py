@@ -11,6 +11,7 @@ from scipy.special import ndtri
 from vid2dyn.core.config import recipe as recipe_of
 from vid2dyn.core.errors import ConfigError, DataError, ModelError
 from vid2dyn.core.progress import Progress, silent
+from vid2dyn.core.showing import ProgressLike, showing
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.dynamics.recipes.base import Recipe
 from vid2dyn.model.base import LearnedFunction, LearnedFunctions, LearnedNumber, Model
@@ -118,14 +119,15 @@ class DriftDiffusionModel(Model):
         return np.asarray(value - width * error), np.asarray(value + width * error)
 
     def rollout(self, tracks: Trajectories, steps: int = 100, seed: int = 0, *,
-                progress: Progress = silent) -> Trajectories:
+                progress: ProgressLike = None) -> Trajectories:
         """`steps` frames from the first one of `tracks` on, without camera noise."""
         if steps < 1 or not len(tracks):
             raise DataError("A rollout needs a first frame and makes at least one.")
         start, dt = tracks.positions[tracks.frame == tracks.frame.min()], tracks.units.dt
         noise = np.random.default_rng(seed).normal(size=(steps - 1, *start.shape))
         moved = np.cumsum(self.drift() * dt + np.sqrt(2 * self.diffusion() * dt) * noise, axis=0)
-        progress(steps, steps, "rollout")
+        with showing(progress) as progress:
+            progress(steps, steps, "rollout")
         return Trajectories.from_dense(np.concatenate([start[None], start + moved]), tracks.units, box=tracks.box,
                                        info={"rollout": {"seed": seed, "recipe": self.recipe}})
 

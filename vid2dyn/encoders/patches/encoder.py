@@ -10,7 +10,8 @@ import os
 
 import numpy as np
 
-from vid2dyn.core.progress import Progress, ProgressLike, showing
+from vid2dyn.core.progress import Progress
+from vid2dyn.core.showing import ProgressLike, showing
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.data.video import Video
 from vid2dyn.encoders.patches.images import brightness_and_width, patches_of

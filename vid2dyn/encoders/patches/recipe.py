@@ -17,7 +17,8 @@ import torch
 from vid2dyn.core.checkpoint import ARRAYS, Checkpoint
 from vid2dyn.core.config import recipe as recipe_of
 from vid2dyn.core.errors import ConfigError, DataError
-from vid2dyn.core.progress import Progress, ProgressLike, showing
+from vid2dyn.core.progress import Progress
+from vid2dyn.core.showing import ProgressLike, showing
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.data.video import Video
 from vid2dyn.encoders.patches.images import illumination_varies, outside

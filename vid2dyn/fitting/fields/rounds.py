@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from vid2dyn.core.checkpoint import Checkpoint
-from vid2dyn.core.progress import Progress, as_progress
+from vid2dyn.core.progress import Progress
+from vid2dyn.core.showing import as_progress
 from vid2dyn.dynamics.recipes.gradient_flow import GradientFlow
 from vid2dyn.dynamics.terms.even_kernels import EvenKernels
 from vid2dyn.dynamics.terms.landscape import DensityNetwork, DensityShape, Landscape
