@@ -158,7 +158,7 @@ class Fit(Section):
         self.resume_button.setVisible(kept)
         self.workspace.refresh_buttons()
         return "Cancelled; the model from before is still there. " + (
-            "Resume continues from the last finished round." if kept else
+            "Resume goes on from the last finished round." if kept else
             "No round was finished yet, so nothing was kept.")
 
     def _discard_checkpoint(self) -> None:
