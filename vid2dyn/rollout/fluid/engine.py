@@ -316,27 +316,18 @@ class Engine:
             _body_force(at, *self.waves, self.scratch.body)
 
     def _dissipate(self) -> None:
-        mass, jump, lists, geometry = self.frozen.mass, self.space[JUMP], self.near.pairs, self.on_pairs.geometry
-        exchange, on_pairs, work = self.on_pairs.exchange, self.on_pairs.scratch, self.on_pairs.work
-        residual, change, impulse = self.scratch.residual, self.scratch.mean, self.on_pairs.exchange.impulse
+        mass, lists = self.frozen.mass, self.near.pairs
+        geometry, exchange = self.on_pairs.geometry, self.on_pairs.exchange
         noise = pairs.StepNoise(self.dt, self.kB, self.seed, self.step_number)
         pairs.friction_and_noise(lists, geometry, self.state, self.ids, self.law, noise, *exchange)
-        # the change of velocity, not the velocity, is solved for: a common motion costs no digits
-        pairs.apply_friction(lists, geometry, exchange.friction, self.v, jump, on_pairs)
-        dissipation.subtract(impulse, on_pairs, on_pairs)
-        pairs.gather(lists, on_pairs, self.free, residual)
-        count = dissipation.solve(lists, geometry.e, exchange.friction, self.free, mass, self.settings.tolerance,
-                                  residual, change, self.scratch.direction, self.scratch.image)
+        scratch = self.scratch
+        count = dissipation.exchange_momentum(
+            lists, geometry, exchange, self.v, self.space[JUMP], (mass, self.free), self.settings.tolerance,
+            (scratch.residual, scratch.mean, scratch.direction, scratch.image), self.on_pairs.scratch,
+            self.on_pairs.work)
         if count < 0:
-            stops.did_not_settle(self.moment, "The friction of the step", np.abs(residual).max(axis=1))
+            stops.did_not_settle(self.moment, "The friction of the step", np.abs(scratch.residual).max(axis=1))
         self.solver_iterations += count
-        dissipation.add_to(change, self.v, 1.0)
-        pairs.apply_friction(lists, geometry, exchange.friction, change, jump, on_pairs)
-        dissipation.subtract(impulse, on_pairs, impulse)
-        pairs.gather(lists, impulse, self.free, residual)
-        dissipation.add_to(self.v, residual, 0.5 / mass)            # now the mean of before and after
-        dissipation.pair_work(lists, geometry, impulse, self.v, jump, work)
-        dissipation.add_to(self.v, residual, 0.5 / mass)
         self._take_heat()
         drag, temperature = self.settings.bath_friction, self.settings.bath_temperature
         if drag > 0.0:

@@ -16,7 +16,7 @@ from numba import njit, prange
 
 from vid2dyn.core.conjugate_gradients import conjugate_gradients, unchanged
 from vid2dyn.core.pair_noise import normal, pair_key, step_key
-from vid2dyn.rollout.fluid.pairs import laplacian
+from vid2dyn.rollout.fluid.pairs import apply_friction, gather, laplacian
 from vid2dyn.rollout.fluid.tables import entropy_of
 
 
@@ -103,6 +103,34 @@ def pair_work(lists, geometry, impulse, v, jump, out):  # type: ignore[no-untype
         i, j = first[p], second[p]
         out[p] = -0.5 * (impulse[p, 0] * (v[i, 0] - v[j, 0]) + impulse[p, 1] * (v[i, 1] - v[j, 1] - jump * turns[p])
                          + impulse[p, 2] * (v[i, 2] - v[j, 2]))
+
+
+@njit(cache=True, error_model="numpy")
+def exchange_momentum(lists, geometry, exchange, v, jump, body, tolerance, scratch, on_pairs, work):  # type: ignore[no-untyped-def]
+    """Friction and noise of one step: v after it, `exchange.impulse` and `work`, the heat of each end of a pair.
+
+    body: (mass, free) of the particles; scratch: four (n, 3) arrays; on_pairs: (pairs, 3) scratch. Returns the number
+    of iterations; -1 if the solver gave up, with what it left over in the first array of `scratch`. One function, as a
+    call from Python costs as much as its loop over the pairs of a hundred particles.
+    """
+    mass, free = body
+    residual, change, direction, image = scratch
+    friction, impulse = exchange.friction, exchange.impulse
+    # the change of velocity, not the velocity, is solved for: a common motion costs no digits
+    apply_friction(lists, geometry, friction, v, jump, on_pairs)
+    subtract(impulse, on_pairs, on_pairs)
+    gather(lists, on_pairs, free, residual)
+    count = solve(lists, geometry.e, friction, free, mass, tolerance, residual, change, direction, image)
+    if count < 0:
+        return count
+    add_to(change, v, 1.0)
+    apply_friction(lists, geometry, friction, change, jump, on_pairs)
+    subtract(impulse, on_pairs, impulse)
+    gather(lists, impulse, free, residual)
+    add_to(v, residual, 0.5 / mass)            # now the mean of before and after
+    pair_work(lists, geometry, impulse, v, jump, work)
+    add_to(v, residual, 0.5 / mass)
+    return count
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
