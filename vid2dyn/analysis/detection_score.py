@@ -207,7 +207,7 @@ def joint_bound(points: np.ndarray, width: float, snr: float) -> np.ndarray:
     points : (N, 2) array
         Centres (y, x) [px], a few.
     width : float
-        Of the Gaussians [px].
+        Standard deviation of the Gaussians [px].
     snr : float
         Brightness at the centre over the noise of a pixel.
 

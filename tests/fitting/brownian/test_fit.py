@@ -149,7 +149,7 @@ def test_a_core_steeper_than_the_noise_is_said(monkeypatch):
     """Spheres seen with an error of 80 % of a step: what the noise hides cannot be had back, and the model says so.
 
     The limit is put where this short film is: 1.8 and 0.6 kT over one localisation error."""
-    monkeypatch.setattr("vid2dyn.fitting.brownian.fit.STEEP", 1.2)
+    monkeypatch.setattr("vid2dyn.fitting.brownian.model_warnings.STEEP", 1.2)
     wca = {"n_particles": 100, "frames": 60, "box_length": 15.8, "pair": sims.WCA(epsilon=1.0, diameter=1.2)}
     for sigma, steep in ((0.072, True), (0.01, False)):
         found = vd.fit(sims.Brownian(**wca, localisation_error=sigma).run(seed=0), vd.Brownian(cutoff=1.6))

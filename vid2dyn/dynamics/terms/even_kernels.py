@@ -31,7 +31,7 @@ class EvenKernels:
     count : int
         Number of hats.
     sites : int
-        Of the ring.
+        Number of sites of the ring.
 
     Examples
     --------

@@ -147,7 +147,7 @@ class DensityNetwork(DensityShape):
     first : (width, 2) array
         Weights and biases of the first layer on (2ρ - low - high)/(high - low).
     second : (knots - 1, width + 1) array
-        Of the second; biases last.
+        Weights of the second layer; biases last.
 
     Examples
     --------

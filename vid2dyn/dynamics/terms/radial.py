@@ -118,7 +118,7 @@ class NetRadial(Radial):
     ----------
     cutoff : float
     width, depth : int
-        Of the net.
+        Units in a layer, and number of layers, of the net.
     power : int
         3 for kernels (C2 at the cutoff), 2 for pair coefficients.
 

@@ -35,8 +35,8 @@ def encode(video: Video, tracks: Trajectories, encoder: PatchEncoder | TrainedPa
         A recipe, which is trained here, or an encoder trained before (``PatchEncoder().train(...)``, `vd.load`), which
         is applied: columns of several recordings then mean the same.
     seed : int
-        Of the examples, the start of the net and the augmentations; the same seed gives the same columns (on the same
-        machine with the same number of threads: others round differently).
+        Seed of the examples, the start of the net and the augmentations; the same seed gives the same columns (on
+        the same machine with the same number of threads: others round differently).
     checkpoint : path, optional
         File that keeps the training every few steps; with it there a stopped run goes on to the same result.
     progress : bool or callable, optional

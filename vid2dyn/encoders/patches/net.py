@@ -44,7 +44,7 @@ class PatchNet(nn.Module):
     size : int
         Edge of a patch [px].
     channels : int
-        Of the first layer; doubled at each of the two halvings of the resolution.
+        Channels of the first layer; doubled at each of the two halvings of the resolution.
     outputs : int
         Numbers that are trained to last; `features` gives the layer before them.
     """

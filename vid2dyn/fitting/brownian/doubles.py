@@ -20,7 +20,7 @@ CORE = 20
 WIDTH = 1.25
 """Distance over which the first `CORE` pairs of a core spread, at most."""
 SHARE = 1e-3
-"""Of the detections, at most, that are doubles: more of them are something else."""
+"""Largest share of the detections that can be doubles: more of them are something else."""
 
 
 def without_doubles(tracks: Trajectories, reach: float) -> tuple[Trajectories, list[str]]:

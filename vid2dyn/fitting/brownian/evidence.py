@@ -61,9 +61,9 @@ class StepModel:
     ----------
     pair : PairPotential or None
     stiffness : float
-        Of the trap [kT/µm²], zero without one.
+        Stiffness of the trap [kT/µm²], zero without one.
     centre : (n, dim) array
-        Of the trap each detection is held by [µm].
+        Centre of the trap that holds each detection [µm].
     diffusion, noise_scale : float
         D [µm²/s]; localisation variance over the stated one.
     """

@@ -47,7 +47,7 @@ def fit_brownian(tracks: Trajectories, recipe: Brownian, seed: int = 0, progress
         says so).
     recipe : Brownian
     seed : int
-        Of the simulations that measure the estimator's errors; the same seed gives the same model.
+        Seed of the simulations that measure the estimator's errors; the same seed gives the same model.
     checkpoint, stop, keep_partial
         See `vid2dyn.fit`; for pair forces, whose fit goes in rounds: what is kept is the round that changed the forces
         least, and its bands count that change as an error.

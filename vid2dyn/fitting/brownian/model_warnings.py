@@ -21,14 +21,14 @@ UNSETTLED = ("The correction for noise and blur did not settle: the forces are t
 
 UNCORRECTED = ("No correction for noise, blur and frame rate was made yet: the forces are those of the positions as "
                "seen.")
-"""Of a fit that was stopped after its first round."""
+"""Said of a fit that was stopped after its first round."""
 
 CORRECTED = "The correction for noise, blur and frame rate may still change the forces; the bands allow for it."
-"""Of a fit that was stopped later."""
+"""Said of a fit that was stopped after a later round."""
 
 
 def residual_warnings(model: BrownianModel, evaluation: dict[str, Any]) -> list[str]:
-    """Where the residuals disagree with the model, where it is smoothed, and where it predicts nothing."""
+    """Warnings where residuals disagree with the model, where it is smoothed, and where it predicts nothing."""
     warnings = []
     calibration = evaluation["calibration"]
     if calibration:
@@ -53,7 +53,7 @@ def residual_warnings(model: BrownianModel, evaluation: dict[str, Any]) -> list[
 
 
 def stationarity_warning(recording: Recording, p: Parameters) -> list[str]:
-    """Whether the learned forces do work on the whole: at equilibrium their Stratonovich current has mean zero.
+    """A warning if the learned forces do work on the whole: at equilibrium their Stratonovich current has mean zero.
 
     The work c·J in ten stretches of time is compared with its scatter over the later five (a sample that relaxes does
     so early), and with sqrt(2 D dt c·A c), the spread for particles that never turn back. Beyond 5 and 1.2 of these:
@@ -75,7 +75,7 @@ def stationarity_warning(recording: Recording, p: Parameters) -> list[str]:
 
 
 def resolution_warning(tracks: Trajectories, model: BrownianModel) -> list[str]:
-    """Pairs closer than the tracker's separation merge into one; a potential near there is the tracker's."""
+    """A warning if pairs come closer than the tracker's separation: it merges them, and the potential shows that."""
     settings = tracks.info.get("parameters") or {}
     separation = settings.get("separation") or (settings.get("diameter") or 0) + 1
     shortest = 1.15 * separation * tracks.units.um

@@ -73,7 +73,7 @@ def fit_pair_forces(data: FitData, seed: int, control: RunControl) -> FitResult:
 
 
 def checkpoint_of(path: PathLike | None, data: FitData, seed: int) -> Checkpoint:
-    """Where the rounds are kept; its key is a digest of everything they depend on."""
+    """The checkpoint of the rounds; its key is a digest of everything they depend on."""
     recording = data.recording
     settings = (recipe_of(data.recipe), seed, recording.dt, recording.exposure, recording.box.to_dict(),
                 vid2dyn.__version__)
@@ -112,7 +112,7 @@ def _step_model(recording: Recording, forces: Parameters, rest: Parameters) -> S
 
 
 def _arrays(data: FitData, distances: np.ndarray, found: Refinement) -> dict[str, np.ndarray]:
-    """What the model keeps."""
+    """Arrays of the model, see `BrownianModel`."""
     recording, fitted, p = data.recording, found.fitted, found.fitted.parameters
     spline = p.field.spline
     assert p.pair is not None

@@ -40,7 +40,7 @@ class FitResult:
     Parameters
     ----------
     arrays : dict
-        Of the model, see `BrownianModel`.
+        Arrays of the model, see `BrownianModel`.
     evaluation : dict
         Entries of the report: "held_out", "calibration", "course", ...
     recipe : Brownian

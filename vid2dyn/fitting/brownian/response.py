@@ -38,11 +38,11 @@ class EstimationProblem:
     synthetic : SyntheticRecordings
         Makes recordings of a model.
     seen : ForceMoments
-        Of the data.
+        Moments of the data.
     free : FreeDiffusion
         Auxiliary statistic of the data: D and noise as if there were no forces.
     added_variance : float
-        Of noise that is added to data and synthetic recordings on purpose [µm²].
+        Variance of noise that is added to data and synthetic recordings on purpose [µm²].
     drive : float or None
         D with which the current enters the moments (data away from equilibrium) [µm²/s]; None: it does not.
     noise_scale : float or None
@@ -96,7 +96,7 @@ class AuxiliaryStatistic:
 
 def auxiliary_statistic(problem: EstimationProblem, p: Parameters, replicas: int,
                         on_done: Callable[[], None]) -> AuxiliaryStatistic:
-    """Of a model, from `replicas` recordings of it; `on_done` is called after each."""
+    """The statistic of a model, from `replicas` recordings of it; `on_done` is called after each."""
     def evaluate(recording: SyntheticRecording) -> tuple[FreeDiffusion, FreeDiffusion, float]:
         return (free_diffusion(recording.steps, problem.noise_scale),
                 free_diffusion(recording.free_steps, problem.noise_scale),

@@ -21,7 +21,7 @@ from vid2dyn.fitting.course import Course, RunControl
 
 
 class Stopped(Exception):
-    """As many rounds are done as were asked for."""
+    """Raised when as many rounds are done as were asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class Round:
     smoothness: float
 
     def covariance(self, seen: ForceMoments, penalty: np.ndarray, dt: float) -> np.ndarray:
-        """Of the coefficients, without synthetic recordings.
+        """Covariance of the coefficients, without synthetic recordings.
 
         Scatter over blocks of time, roughness the penalty may have taken away (see `indirect`), and the change of the
         last round as one error.

@@ -148,7 +148,7 @@ def _held_out_evaluation(late: Steps, plain: Mobility, model: Mobility) -> dict[
 
 
 def _arrays(recording: Recording, best: Candidate, fitted: Mobility, cov: np.ndarray) -> dict[str, np.ndarray]:
-    """What the model keeps; D and the noise are means over the detections, with errors carried over linearly."""
+    """Arrays of the model; D and the noise are means over the detections, with errors carried over linearly."""
     k, steps = len(fitted.knots), best.steps
     D = fitted.diffusion(steps.c)
     hats = np.stack([np.interp(steps.c, fitted.knots, row) for row in np.eye(k)], axis=1)

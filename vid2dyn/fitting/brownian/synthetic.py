@@ -73,7 +73,7 @@ class SyntheticRecording:
     free_steps : Recording
         As `steps`, of particles without forces that are moved and seen with the same random numbers.
     number : int
-        Of the replica.
+        Number of the replica.
     """
 
     seen: Recording
@@ -96,7 +96,7 @@ class SyntheticRecordings:
     trap : str
         As in `Field`.
     seed : int
-        Of all simulations.
+        Seed of all simulations.
     stationary : bool
         Whether a simulation runs for a while before it counts.
     """

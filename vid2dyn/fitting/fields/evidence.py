@@ -31,8 +31,11 @@ def information_covariance(design: Design, landscape: Landscape) -> np.ndarray:
 
 
 def log_likelihood(design: Design, landscape: Landscape, count: np.ndarray, D: np.ndarray, DD: np.ndarray) -> float:
-    """Of one number of one increment [nats]: `count` (S,) realisations with means D (S, W, n) of increments and DD
-    (S, W, n, n) of their squares, under a landscape learned from the data of `design` (those or others)."""
+    """Log-likelihood of one number of one increment [nats].
+
+    Of `count` (S,) realisations with means D (S, W, n) of increments and DD (S, W, n, n) of their squares, under a
+    landscape learned from the data of `design` (those or others).
+    """
     modes, total = design.modes, 0.0
     for window in design.windows(landscape):
         s, k = window.start, window.index

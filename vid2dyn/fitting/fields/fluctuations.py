@@ -54,8 +54,10 @@ class Design:
     @classmethod
     def of(cls, data: IncrementMoments, function: DensityShape, kernels: EvenKernels | None = None,
            smooth: float = 1.0, wave: int = 4, near: Design | None = None) -> Design:
-        """Of the mean densities in `data`, with prior precision `smooth` of third differences of the coefficients, of
-        first differences along a kernel."""
+        """Design from the mean densities in `data`.
+
+        `smooth`: prior precision of third differences of the coefficients, of first differences along a kernel.
+        """
         prior = [smooth * function.roughness()]
         if kernels is not None:
             prior.append(LOOSE * np.eye(kernels.count) + smooth * kernels.roughness())
@@ -107,7 +109,7 @@ def learn(design: Design, start: Landscape | None = None, rounds: int = 3) -> La
     start : Landscape, optional
         To begin with (from a fit to almost the same data).
     rounds : int
-        Of drift and covariance in turn, each with the other's last result.
+        How often drift and covariance are fitted in turn, each with the other's last result.
     """
     landscape = start or initial_landscape(design)
     for _ in range(rounds):
@@ -239,8 +241,11 @@ def scores(design: Design, used: list[Window], log_mobility: np.ndarray) -> tupl
 
 def normal_equations(design: Design, followed: list[Window], log_mobility: np.ndarray,
                      curvature: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of the mean increments for the coefficients of f'' (and of the kernel); and, at a `curvature`, how the right-hand
-    side leans on the coefficients of ln m by way of the mean increments alone."""
+    """Normal equations of the mean increments for the coefficients of f'' (and of the kernel).
+
+    And, at a `curvature`, how the right-hand side leans on the coefficients of ln m by way of the mean increments
+    alone.
+    """
     data, prior = design.data, design.prior
     normal, right, lean = prior.copy(), np.zeros(len(prior)), np.zeros_like(prior)
     for window in followed:

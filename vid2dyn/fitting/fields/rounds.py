@@ -23,10 +23,10 @@ from vid2dyn.fitting.fields.features import trained
 from vid2dyn.fitting.fields.fluctuations import Design, improved, initial_landscape
 
 ROUNDS = 3
-"""Of drift and covariance in turn."""
+"""How often drift and covariance are fitted in turn."""
 
 NETWORK = 4
-"""More of them for a network: its features, then three with these."""
+"""Further rounds for a network: one for its features, then three with these."""
 
 
 class FieldRounds:
@@ -40,7 +40,7 @@ class FieldRounds:
     kernels : EvenKernels or None
     recipe : GradientFlow
     seed : int
-        Of a network.
+        Seed of the first weights of a network.
     place : Checkpoint
         What was done is taken up from there, and kept there.
     """
@@ -75,7 +75,7 @@ class FieldRounds:
         return ROUNDS + (NETWORK if self.recipe.shape == "network" else 0)
 
     def covariance(self) -> np.ndarray:
-        """Of all coefficients, before groups are left out: what the data tell, and the change in the last round."""
+        """Covariance of all coefficients before groups are left out: information in the data, last round's change."""
         change = coefficients(self.found) - self.before
         return information_covariance(self.design, self.found) + np.outer(change, change)
 
@@ -86,7 +86,7 @@ class FieldRounds:
                 "realisations": int(self.statistics.count[:, 0].sum())}
 
     def advance(self, progress: Progress) -> None:
-        """One round."""
+        """Do one round."""
         done, steps = self.course.rounds, self.total + self.statistics.groups
         progress(done, steps, "fit")
         before = coefficients(self.found)
@@ -108,7 +108,7 @@ class FieldRounds:
         self._save()
 
     def leave_out(self, progress: Progress) -> None:
-        """The next group, for the error bars."""
+        """Fit once more without the next group of realisations, for the error bars."""
         g = len(self.others)
         progress(self.total + g, self.total + self.statistics.groups, "fit")
         design = Design.of(self.statistics.without(g), self.function, self.kernels, self.recipe.smoothness,

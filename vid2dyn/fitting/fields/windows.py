@@ -167,7 +167,7 @@ class Correlations:
 
 
 def windows(data: IncrementMoments, landscape: Landscape, modes: np.ndarray) -> list[Window]:
-    """Of all starts and windows, as the flow of `landscape` has them."""
+    """All starts and windows, as the flow of `landscape` has them."""
     flow = Flow(landscape, Ring(data, data.elements.points))
     coarse = Flow(landscape, Ring(data, min(data.elements.points, COARSE * data.elements.elements)))
     smooth, gamma = data.smooth(), flow.ring.functions @ modes
