@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import tifffile
 from scipy import ndimage
+from skimage.measure import moments_central
+from skimage.morphology import disk
 
 import vid2dyn as vd
 from vid2dyn.analysis.detection_score import DetectionScore, joint_bound, pair_distance_bias, phase_p
@@ -19,6 +21,8 @@ from vid2dyn.core.errors import ConfigError, DataError
 from vid2dyn.readers import open_video
 from vid2dyn.simulators import Renderer
 from vid2dyn.tracking import COLUMNS, CameraNoise, Track, automatic_minmass, camera_noise, detector
+from vid2dyn.tracking.columns import ECC, MASS, RAW_MASS, SIGNAL, SIZE
+from vid2dyn.tracking.detect.appearance import measure_appearance
 from vid2dyn.tracking.detect.bandpass import band_pass, noise_gain
 from vid2dyn.tracking.detect.shape_choice import spot_shape
 from vid2dyn.tracking.detect.spots import SpotFitter
@@ -62,6 +66,33 @@ def test_band_pass_is_gaussian_minus_boxcar(noise_size: float, boxcar: int) -> N
     np.testing.assert_array_equal(maxima, np.argwhere(peak))
     inside = band_pass(np.random.default_rng(1).normal(0, 1, (600, 600)).astype(np.float32), noise_size, boxcar, 9)[0]
     assert inside[50:-50, 50:-50].std() == pytest.approx(noise_gain(noise_size, boxcar), rel=0.03)
+
+
+def test_appearance_is_that_of_the_moments() -> None:
+    """Mass and size against scikit-image's moments over the mask; pixels below the threshold and beyond it are dark."""
+    rng = np.random.default_rng(2)
+    image, filtered = rng.integers(0, 200, (60, 70)).astype(np.uint8), rng.uniform(0, 50, (60, 70)).astype(np.float32)
+    positions, radius, threshold = rng.uniform(8, 50, (20, 2)), 5, 10.0
+    table = measure_appearance(image, filtered, positions, radius, threshold)
+    mask = disk(radius)
+    for row, (y, x) in zip(table, np.floor(positions + 0.5).astype(int)):
+        part = np.s_[y - radius:y + radius + 1, x - radius:x + radius + 1]
+        light = np.where(filtered[part] >= threshold, filtered[part], 0.0).astype(float) * mask
+        moments = moments_central(light, center=(radius, radius), order=2)
+        assert row[MASS] == pytest.approx(moments[0, 0], rel=1e-5)
+        assert row[SIZE] == pytest.approx(np.sqrt((moments[2, 0] + moments[0, 2]) / moments[0, 0]), rel=1e-5)
+        assert row[ECC] == pytest.approx(np.hypot(*anisotropy(light)) / (light.sum() - light[radius, radius]), rel=1e-4)
+        assert row[SIGNAL] == pytest.approx(light.max())
+        assert row[RAW_MASS] == (image[part] * mask).sum()
+
+
+def anisotropy(light: np.ndarray) -> tuple[float, float]:
+    """Sums of light times cos 2t and sin 2t, t the angle about the middle pixel, which does not count."""
+    r = len(light) // 2
+    y, x = np.mgrid[-r:r + 1, -r:r + 1]
+    angle = 2 * np.arctan2(y, x)
+    rim = np.where((y == 0) & (x == 0), 0.0, light)
+    return float((rim * np.cos(angle)).sum()), float((rim * np.sin(angle)).sum())
 
 
 # ---------------------------------------------------------------- alone

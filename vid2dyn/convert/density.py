@@ -15,9 +15,9 @@ from vid2dyn.data.trajectories import Trajectories
 def to_fields(tracks: Trajectories, *, axis: str = "x", cells: int = 200, lags: Sequence[int] = (1, 2, 4, 8)) -> Fields:
     """Density along one axis, for `vid2dyn.fitting.fields.tracked.diffusion_of_density`.
 
-    The film is cut into segments of max(lags) frames; each is a realisation. Only tracks seen at all lags of a segment
-    are counted in it, so nobody comes or goes. The ring is the periodic box, or twice the extent of the data, beyond
-    which nobody moves.
+    The recording is cut into segments of max(lags) frames; each is a realisation. Only tracks seen at all lags of a
+    segment are counted in it, so that no particle comes or goes. The ring is the periodic box, or twice the extent of
+    the data, beyond which no particle moves.
 
     Parameters
     ----------

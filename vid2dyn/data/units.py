@@ -1,7 +1,7 @@
 """Units: what turns pixels and frames into micrometres and seconds.
 
 vid2dyn computes in µm, s and kT; pixels and frames live only in the table of detections.
-A calibration that nobody gave stays `None`, and the first physical quantity that needs it
+A calibration that was not given stays `None`, and the first physical quantity that needs it
 asks for it by name (`Units.require`).
 """
 
@@ -108,7 +108,7 @@ class Units:
         """Motion-blur coefficient R = t_E/(6 dt), 0 (flash) to 1/6 (shutter always open).
 
         Berglund, Phys. Rev. E 82, 011917 (2010), eq. 6 for a uniform shutter. An exposure that
-        nobody gave counts as 0; analysis warns about that.
+        was not given counts as 0; analysis warns about that.
         """
         return (self.exposure or 0.0) / (6.0 * self.dt)
 

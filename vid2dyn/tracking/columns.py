@@ -14,7 +14,7 @@ Y, X = 0, 1
 AMPLITUDE, WIDTH, BACKGROUND, MOVE, MISFIT = range(2, 7)
 """Further columns of a table of fitted spots, (N, `SPOT_COLUMNS`): brightness at the centre [grey levels], width of the
 Gaussian [px], background [grey levels], last move of the centre or of the width [px], mean squared difference of image
-and model where nobody is near [grey levels²]."""
+and model where no neighbour is near [grey levels²]."""
 SPOT_COLUMNS = 7
 UNSETTLED = 1e3
 """Last move [px] of a spot that has not been fitted yet, or has to be fitted again: far beyond any limit of rest."""

@@ -161,9 +161,9 @@ class Plan:
     def no_particle(self, video: Video) -> str:
         """What to try when no frame held a particle."""
         dark = self.settings.invert
-        side = "dark (you said invert = true)" if dark else "bright (you said invert = false)"
+        side = "dark (invert = true)" if dark else "bright (invert = false)"
         how = "chosen from the noise" if self.settings.minmass is None else "as given"
-        return (f"{video.path}: no particle in any frame. Looked for {side} spots of diameter "
+        return (f"{video.path}: no particle in any frame. The search was for {side} spots of diameter "
                 f"{self.settings.diameter} px with a summed brightness (minmass) above {self.in_force.minmass:.4g}, "
                 f"{how}. Try invert = {str(not dark).lower()}, a diameter that matches the image of one particle, or a "
                 "smaller minmass.")

@@ -236,12 +236,14 @@ def _ambiguous(found: Sequence[tuple[np.ndarray, np.ndarray]], search_range: flo
 def _notes(track: Track, step: float, drift: np.ndarray, spacing: float, ambiguous: float) -> tuple[str, ...]:
     notes = []
     if step > 0.2 * spacing:
-        notes.append(f"Particles move {step:.3g} px a frame along each axis and their neighbours are {spacing:.3g} px "
-                     "away: links are guesses. Record at a higher frame rate, or look at fewer particles.")
+        notes.append(f"Particles move by {step:.3g} px per frame along each axis (standard deviation) and their "
+                     f"nearest neighbours are {spacing:.3g} px away, so that many links will be wrong. Record at a "
+                     "higher frame rate, or fewer particles at a time.")
     elif ambiguous > 0.3:
         notes.append(f"{100 * ambiguous:.0f} % of the particles have more than one candidate within search_range = "
-                     f"{track.search_range:g} px; see how D depends on it.")
+                     f"{track.search_range:g} px, so that some links may be wrong. Compare the diffusion coefficient "
+                     "at a smaller search_range.")
     if np.linalg.norm(drift) > max(2 * step, 1.0):
-        notes.append(f"All particles move together by ({drift[0]:.2g}, {drift[1]:.2g}) px a frame (y, x); "
-                     'predictor = "affine" follows that with a smaller search_range.')
+        notes.append(f"All particles drift by ({drift[0]:.2g}, {drift[1]:.2g}) px per frame along (y, x). With "
+                     'predictor = "affine" a smaller search_range suffices, which makes links safer.')
     return tuple(notes)

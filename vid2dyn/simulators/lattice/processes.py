@@ -4,7 +4,7 @@
 arXiv 2312.05810, §2). `ZeroRange`: a pile of n loses a particle to either side at rate N² d g(n). Both start at local
 equilibrium with a density profile and are stepped exactly (uniformisation, `kernels`).
 
-Their exact limits are in `limits`: the judge knows them, the learner does not.
+Their exact limits are in `limits`, for tests and reports; nothing that learns imports them.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class CrockerGrier(Detector):
     --------
     >>> y, x = np.mgrid[:64, :64]
     >>> frame = (10 + 100 * np.exp(-((y - 30.0) ** 2 + (x - 25.0) ** 2) / 8)).round().astype(np.uint8)
-    >>> CrockerGrier(Track(diameter=11))(frame)[:, :2].round(1).tolist()
+    >>> CrockerGrier(Track(diameter=11))(frame)[:, POSITION].round(1).tolist()
     [[30.0, 25.0]]
     """
 

@@ -1,4 +1,4 @@
-"""How bright a particle must be, when nobody said.
+"""How bright a particle must be, where no limit is given.
 
 Band-passed noise has maxima too, and they look like dim particles. How bright they get is known: a frame without
 particles, with the noise measured on the movie, is made up and searched with the same settings. A particle must be

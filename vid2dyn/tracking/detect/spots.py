@@ -50,7 +50,7 @@ class SpotFitter(Detector):
     Parameters
     ----------
     settings : Track
-        `percentile` is not used; `separation` None drops nobody, `minmass` None counts as 0.
+        `percentile` is not used; a `separation` of None drops no spot, a `minmass` of None counts as 0.
     noise_only : bool
         The frames hold noise and nothing else: no profile is measured there, which would take long and mean nothing.
 
@@ -60,8 +60,9 @@ class SpotFitter(Detector):
     >>> light = 10 + 100 * np.exp(-((y - 30.0) ** 2 + (x - 25.3) ** 2) / 8)
     >>> noise = np.random.default_rng(0).normal(0, 2, y.shape)
     >>> found = SpotFitter(Track(diameter=11, minmass=300))((light + noise).round().astype(np.uint8))
-    >>> found[:, POSITION].round(1).tolist(), bool(0.01 < found[:, STD].min() < 0.03)
-    ([[30.0, 25.3]], True)
+    >>> table = dict(zip(COLUMNS, found.T))
+    >>> table["y"].round(1).tolist(), table["x"].round(1).tolist(), bool(0.01 < table["y_std"][0] < 0.03)
+    ([30.0], [25.3], True)
     """
 
     def __init__(self, settings: Track, noise_only: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""The width of the spots of a crowd, where none stands alone.
+"""The width of the spots of a crowd, where no spot stands alone.
 
 Widths that are free one by one are a start, but run away in a packing, where a wider spot and a brighter background
 look alike, and a part of the packing says little. One width for all is well known: what the fit leaves of the image
@@ -17,8 +17,8 @@ from vid2dyn.tracking.fit.joint import COUPLED, NEAR, fit_jointly
 from vid2dyn.tracking.fit.nearby import neighbours
 
 _COARSE, _FINE = 0.04, 0.01         # ratios of the widths tried, less 1
-_CAREFULLY = (10, 0.02)            # most passes, and rest [widths], of the fits that are compared
-_TOGETHER = (8, 0.02)              # of the one with free widths
+_COMPARED_FIT = (10, 0.02)            # most passes, and rest [widths], of the fits that are compared
+_FREE_WIDTH_FIT = (8, 0.02)              # of the one with free widths
 _FARTHEST = 0.3                    # from the width that it began with [widths]
 
 
@@ -74,7 +74,7 @@ def _free_width(image: np.ndarray, spots: np.ndarray, width: float, bounds: np.n
     spots[:, MOVE] = UNSETTLED
     near = neighbours(spots[:, Y], spots[:, X], NEAR * width)
     gaussians.fit_together(image, spots, np.arange(len(spots)), near, np.ones(len(spots), bool), bounds,
-                           _TOGETHER[0], _TOGETHER[1] * width)
+                           _FREE_WIDTH_FIT[0], _FREE_WIDTH_FIT[1] * width)
     good = (spots[:, AMPLITUDE] > 0.3 * np.median(spots[:, AMPLITUDE])) & (spots[:, WIDTH] > 1.01 * bounds[0])
     good &= spots[:, WIDTH] < 0.99 * bounds[1]
     return float(np.median(spots[good, WIDTH])) if good.any() else width
@@ -85,7 +85,7 @@ def _misfit_at(image: np.ndarray, spots: np.ndarray, width: float) -> float:
     spots = spots.copy()
     spots[:, WIDTH], spots[:, MOVE] = width, UNSETTLED
     near = neighbours(spots[:, Y], spots[:, X], NEAR * width)
-    fit_jointly(image, spots, near, COUPLED * width, np.full(len(spots), _CAREFULLY[1] * width), _CAREFULLY[0],
+    fit_jointly(image, spots, near, COUPLED * width, np.full(len(spots), _COMPARED_FIT[1] * width), _COMPARED_FIT[0],
                 np.zeros(len(spots), bool))
     out = np.zeros(len(spots))
     information.misfit(image, spots, np.arange(len(spots)), near, out)

@@ -3,7 +3,7 @@
 Spots whose neighbours are within `NEAR` widths share their light and are fitted together
 (`vid2dyn.tracking.fit.joint`). Where more is left than the noise explains, the brightest remainder the size of a spot
 becomes a new spot and the fit goes on for its neighbours; a spot that loses its light to another one is dropped.
-How badly spots fit that have nobody near is measured in the same frame, so that real images, which are not quite
+How badly isolated spots fit is measured in the same frame, so that real images, which are not quite
 Gaussian, do not sprout spots: a remainder must stand well above that as well.
 """
 
@@ -36,7 +36,7 @@ from vid2dyn.tracking.fit.nearby import Neighbours, neighbours
 from vid2dyn.tracking.fit.profiles import Profile
 
 _TURNS, _MORE = 3, 8               # of fitting, adding and dropping, at most; where no spot stands alone
-_BRIEFLY, _FINALLY = (3, 0.2), (8, 0.005)      # most passes, and rest [widths], of a fit within a turn; of the last
+_COARSE_FIT, _FINAL_FIT = (3, 0.2), (8, 0.005)   # most passes, and rest [widths], of a fit within a turn; of the last
 _REST = 0.05                       # of a spot that stands alone [widths]: a step leaves about shift/SNR of error
 _CHANGED = 0.02                    # part of the spots that is new or gone when the width is measured again
 _DOUBT = 4.0                       # standard deviations by which a mean square may exceed the noise
@@ -81,8 +81,8 @@ class FittedSpots:
     def unmeasured(cls, spots: np.ndarray) -> FittedSpots:
         """Spots of which nothing else is known."""
         n = len(spots)
-        nobody = Neighbours(np.zeros(n + 1, np.int64), np.empty(0, np.int64), np.full(n, np.inf))
-        return cls(spots, np.zeros(n, bool), np.zeros(n, bool), nobody, np.full((n, ERROR_COLUMNS), np.inf),
+        none = Neighbours(np.zeros(n + 1, np.int64), np.empty(0, np.int64), np.full(n, np.inf))
+        return cls(spots, np.zeros(n, bool), np.zeros(n, bool), none, np.full((n, ERROR_COLUMNS), np.inf),
                    np.zeros(n), np.zeros(n, bool))
 
     def misfit(self) -> np.ndarray:
@@ -111,7 +111,7 @@ def fit_all(image: np.ndarray, spots: np.ndarray, width: float, width_known: boo
     width : float
         Typical width [px].
     width_known : bool
-        Whether that is known from spots that have nobody near. If not, it is measured again where their neighbours'
+        Whether that is known from isolated spots. If not, it is measured again where their neighbours'
         light is taken out.
     bounds : (2,) array
         Least and greatest width [px].
@@ -123,14 +123,14 @@ def fit_all(image: np.ndarray, spots: np.ndarray, width: float, width_known: boo
     turns = _TURNS if width_known else _MORE
     for turn in range(turns):
         _find_neighbours(fitted, width)
-        _fit(image, fitted, width, *_BRIEFLY)
+        _fit(image, fitted, width, *_COARSE_FIT)
         if not width_known and abs(len(fitted.spots) - measured) > _CHANGED * measured:
             measured = len(fitted.spots)
             width = common_width(image, fitted.spots, width, bounds, not turn)
             fitted.fresh[:] = True
             _find_neighbours(fitted, width)
             if not turn:                       # the first guess may have been far off
-                _fit(image, fitted, width, *_BRIEFLY)
+                _fit(image, fitted, width, *_COARSE_FIT)
         _measure(image, fitted, noise)
         keep, new = _revision(image, fitted, width, last=turn == turns - 1)
         if keep.all() and not len(new) and (width_known or turn):
@@ -139,7 +139,7 @@ def fit_all(image: np.ndarray, spots: np.ndarray, width: float, width_known: boo
     else:
         _find_neighbours(fitted, width)
     fitted.fresh[:] = False
-    _fit(image, fitted, width, *_FINALLY)
+    _fit(image, fitted, width, *_FINAL_FIT)
     information.errors_alone(image, fitted.spots, np.flatnonzero(fitted.fresh), noise, fitted.errors)
     close = np.flatnonzero(fitted.near.nearest < COUPLED * width)
     if len(close):
