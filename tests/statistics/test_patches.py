@@ -5,27 +5,20 @@ The larger films and the other looks are slow cases: tests/cases/test_patches_fi
 
 from __future__ import annotations
 
-import importlib
-import sys
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 
 import pytest
 
 import vid2dyn as vd
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 SMALL = {"particles": 50, "frames": 100}
 RECIPE = {"steps": 40, "examples": 2000, "columns": 2}
 
 
 @pytest.fixture(scope="module")
-def bench() -> ModuleType:
-    sys.path.insert(0, str(SCRIPTS))
-    try:
-        return importlib.import_module("reproduce_patches")
-    finally:
-        sys.path.remove(str(SCRIPTS))
+def bench(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("reproduce_patches")
 
 
 @pytest.fixture(scope="module")
