@@ -1,12 +1,17 @@
-"""What all tests share: the switch for slow cases and the way to the real recordings."""
+"""What all tests share: the switch for slow cases, the way to the real recordings and to the scripts."""
 
 from __future__ import annotations
 
+import importlib
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 collect_ignore = ["outside_package"]           # a package to be installed, no tests
+SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 RECORDINGS = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -31,3 +36,17 @@ def recordings() -> Path:
         pytest.skip(f"no real recordings: the folder ../{RECORDINGS.parent.name}/{RECORDINGS.name} "
                     "beside the repository is absent")
     return RECORDINGS
+
+
+@pytest.fixture(scope="session")
+def script() -> Callable[[str], ModuleType]:
+    """A benchmark or reproduction script as a module, so that what is asserted is what it prints."""
+
+    def load(name: str) -> ModuleType:
+        sys.path.insert(0, str(SCRIPTS))
+        try:
+            return importlib.import_module(name)
+        finally:
+            sys.path.remove(str(SCRIPTS))
+
+    return load

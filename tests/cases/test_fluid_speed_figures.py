@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 
 import pytest
@@ -12,15 +11,9 @@ pytestmark = pytest.mark.case
 
 
 @pytest.fixture(scope="module")
-def bench() -> ModuleType:
+def bench(script: Callable[[str], ModuleType]) -> ModuleType:
     """The script as a module."""
-    path = Path(__file__).parents[2] / "scripts" / "bench_fluid_speed.py"
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("bench_fluid_speed")
 
 
 def test_step_in_yardsticks(bench: ModuleType) -> None:

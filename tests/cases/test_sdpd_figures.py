@@ -6,9 +6,7 @@ stated with each.
 
 from __future__ import annotations
 
-import importlib
-import sys
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 
 import numpy as np
@@ -22,13 +20,8 @@ Z = 4.9
 
 
 @pytest.fixture(scope="module")
-def bench() -> ModuleType:
-    folder = str(Path(__file__).resolve().parents[2] / "scripts")
-    sys.path.insert(0, folder)
-    try:
-        return importlib.import_module("bench_sdpd")
-    finally:
-        sys.path.remove(folder)
+def bench(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("bench_sdpd")
 
 
 @pytest.mark.parametrize("factor", [1, 4])

@@ -175,7 +175,7 @@ def test_experiment_file_gives_the_same_numbers(session: Session, tmp_path: Path
 def test_lattice_script_and_experiment_file_give_the_same_bytes(tmp_path: Path,
                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     made = Session()
-    made.simulate(vd.simulators.Arrhenius(kernel=(1.0,), sites=100, realisations=100), seed=3)
+    made.simulate(vd.simulators.Arrhenius(kernel=(1.0,), sites=60, realisations=100), seed=3)
     made.fit(vd.GradientFlow(knots=6), seed=1, stop=3)
     made.rollout(4, 2, dt=0.1 / 30, noise=True)
     names = list(saving.choices(made))

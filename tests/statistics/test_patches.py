@@ -5,27 +5,20 @@ The larger films and the other looks are slow cases: tests/cases/test_patches_fi
 
 from __future__ import annotations
 
-import importlib
-import sys
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 
 import pytest
 
 import vid2dyn as vd
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 SMALL = {"particles": 50, "frames": 100}
 RECIPE = {"steps": 40, "examples": 2000, "columns": 2}
 
 
 @pytest.fixture(scope="module")
-def bench() -> ModuleType:
-    sys.path.insert(0, str(SCRIPTS))
-    try:
-        return importlib.import_module("reproduce_patches")
-    finally:
-        sys.path.remove(str(SCRIPTS))
+def bench(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("reproduce_patches")
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +33,8 @@ def test_the_hidden_state_is_found_without_labels_and_predicts_the_motion(bench:
     """AUC above 0.95 where the fixed yardsticks stay below 0.9, and more than 3 standard errors of likelihood.
 
     The same encoder, on the film it was not trained on: the columns are of the particles, not of one recording.
+    The film is one and the same, whose gain is 5.0 standard errors with any of the encoders tried (seeds 3 and 4: 5.04
+    and 4.96), so that what a machine makes of rounding does not matter; of other films one in 40 would stay below 3.
     """
     _, found = bench.watch("defocus", 4, trained, **SMALL)
     assert found.auc > 0.95
@@ -49,7 +44,10 @@ def test_the_hidden_state_is_found_without_labels_and_predicts_the_motion(bench:
 
 
 def test_a_state_that_only_shows_brings_no_gain(bench: ModuleType, trained) -> None:
-    """The same looks, one mobility for all: no gain beyond 3 standard errors, and the model says so."""
+    """The same looks, one mobility for all: no gain beyond 3 standard errors, and the model says so.
+
+    False alarm 1.3e-3 for a film (seeds 3 and 4 of the encoder: -0.1 and -2.4); more films are in tests/cases.
+    """
     film, found = bench.watch("control", 5, trained, **SMALL)
     assert found.significance < 3
     assert any("does not set the mobility" in said for said in film.model.report["warnings"])
