@@ -114,6 +114,12 @@ def test_paths_and_modules_of_the_page_exist() -> None:
     assert not missing
 
 
+def test_classes_of_the_page_exist() -> None:
+    source = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "vid2dyn").rglob("*.py"))
+    named = set(re.findall(r"`([A-Z]\w+)`", PAGE)) - {"None"}
+    assert not [name for name in named if not re.search(rf"^class {name}\b", source, flags=re.MULTILINE)]
+
+
 def test_every_room_is_on_the_tour() -> None:
     tour = PAGE[PAGE.index("## A tour"):PAGE.index("## How to add")]
     rooms = {path.name for path in (ROOT / "vid2dyn").iterdir() if (path / "__init__.py").is_file()}

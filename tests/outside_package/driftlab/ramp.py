@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vid2dyn.simulators import PairPotential
+from vid2dyn.simulators import AnalyticPairPotential
 
 
 @dataclass(frozen=True)
-class Ramp(PairPotential):
+class Ramp(AnalyticPairPotential):
     """A linear ramp.
 
     Parameters
