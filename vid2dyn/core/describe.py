@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 import re
 import types
 import typing
 from typing import Any
-
-import numpy as np
 
 from vid2dyn.core.config import settings
 
@@ -100,9 +99,9 @@ def with_error(value: float, stderr: float | None, unit: str = "") -> str:
     >>> with_error(18.2, None, "nm")
     '18.2 nm'
     """
-    if stderr is None or not np.isfinite(stderr) or stderr <= 0:
+    if stderr is None or not math.isfinite(stderr) or stderr <= 0:
         return f"{value:.3g} {unit}".strip()
-    digits = max(0, 1 - int(np.floor(np.log10(stderr))))
+    digits = max(0, 1 - math.floor(math.log10(stderr)))
     return f"{value:.{digits}f} ± {stderr:.{digits}f} {unit}".strip()
 
 
