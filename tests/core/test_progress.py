@@ -184,7 +184,7 @@ def test_bars_in_a_notebook() -> None:
         kernel.wait_for_ready(timeout=60)
         reply = kernel.execute_interactive(textwrap.dedent("""
             import sys
-            from vid2dyn.core.progress import showing
+            from vid2dyn.core.showing import showing
             with showing(True) as progress:
                 for k in range(1, 4):
                     progress(k, 3, "linking")
