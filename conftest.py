@@ -42,7 +42,8 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 def pytest_cmdline_main(config: pytest.Config) -> None:
     option = config.option
     everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not option.collectonly
-    alone = option.cases or option.usepdb or option.capture == "no" or WORKER      # a worker has none of its own
+    alone = getattr(option, "cases", False) or option.usepdb or option.capture == "no" or WORKER
+    # a worker has no workers of its own
     if config.pluginmanager.hasplugin("xdist") and option.numprocesses is None and everything and not alone:
         workers = min(_cores(), MOST)
         option.numprocesses = workers if workers > 1 else None

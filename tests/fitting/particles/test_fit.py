@@ -107,11 +107,18 @@ def test_report_says_what_entropy_brings(model):
 
 
 def test_rollout_starts_as_the_data_and_moves_like_them(model, other):
+    """Mean squared velocity after 60 steps, of six rollouts: 9 % above these data, with a scatter of 6 % each.
+
+    25 % lie 7 standard errors beyond that, false alarm below 1e-6; rollouts that are faster by a third are seen.
+    """
     future = model.rollout(other, steps=60, seed=4)
     assert future.n_frames == 61
     assert np.allclose(future.positions[future.frame == 0], other.positions[other.frame == 0])
-    v2 = [(t.velocities[t.frame == 60] ** 2).sum(axis=1).mean() for t in (future, other)]
-    assert abs(v2[0] / v2[1] - 1) < 0.25
+    more = [future, *(model.rollout(other, steps=60, seed=seed) for seed in range(5, 10))]
+    v2 = [(t.velocities[t.frame == 60] ** 2).sum(axis=1).mean() for t in (*more, other)]
+    ratio = np.mean(v2[:-1]) / v2[-1]
+    assert abs(ratio - 1) < 0.25
+    assert abs(4 / 3 * ratio - 1) > 0.25
     again = model.rollout(other, steps=3, seed=4)
     assert np.array_equal(again.positions, future.between(0, 4).positions)
     assert not np.array_equal(model.rollout(other, steps=3, seed=5).velocities, again.velocities)
