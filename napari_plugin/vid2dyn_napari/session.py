@@ -128,7 +128,7 @@ class Session:
     def rollout(self, steps: int | None = None, seed: int = 1, progress: Any = None, **options: Any) -> Any:
         """Run the model from the first frame on; as many frames as the data have if `steps` is None."""
         data, model = self.data, self._need("model", "Fit a model first, or open one: there is nothing to roll out.")
-        of_fields = hasattr(model, "free_energy")
+        of_fields = model.learned_from == "fields"
         if of_fields != isinstance(data, vd.Fields):
             raise vd.ModelError("The model is one of fields, and these are tracks of particles. Fit a model to them, "
                                 "or open the fields that it was learned from." if of_fields else

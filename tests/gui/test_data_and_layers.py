@@ -418,3 +418,36 @@ def test_true_friction_is_what_a_model_calls_it(coefficients: str, law: str) -> 
             assert np.allclose(true, model, rtol=1e-6)
         else:                                             # the same shape, at one temperature and density
             assert np.ptp(true / model) < 1e-6 * (true / model)[0]
+
+
+def test_model_of_another_package_is_shown_by_what_it_lists() -> None:
+    from vid2dyn.model.base import LearnedFunction, LearnedFunctions, LearnedNumber
+    from vid2dyn_napari import curves
+    from vid2dyn_napari.sections.learned import numbers
+
+    class Pull(vd.Model):
+        """A force that grows with height."""
+
+        def pull(self, height: np.ndarray) -> np.ndarray:
+            return 2.0 * height
+
+        def band(self, name: str, x: Any = None, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+            return self.pull(x) - 0.1, self.pull(x) + 0.1
+
+        def rollout(self, data: Any, *, steps: int = 1000, seed: int = 0, progress: Any = None) -> Any:
+            return data
+
+        def numbers(self) -> tuple[LearnedNumber, ...]:
+            return (LearnedNumber("slope", 2.0, 1.9, 2.1, "kT/µm²"),)
+
+        def functions(self) -> LearnedFunctions:
+            x = np.linspace(0.0, 1.0, 5)
+            one = LearnedFunction("pull", x, (x,), (0.2, 0.8), "height (µm)", "F (kT/µm)", "The pull.")
+            return LearnedFunctions("Pull", "It grows.", (one,))
+
+    model = Pull({}, {"kind": "Pull"})
+    (shown,) = curves.learned(model, {})
+    assert (shown.title, shown.x_label, shown.support) == ("pull", "height (µm)", (0.2, 0.8))
+    assert np.allclose(shown.band[1] - shown.value, 0.1)
+    assert "slope" in numbers(model, {})
+    assert "1.9 – 2.1" in numbers(model, {})

@@ -12,14 +12,11 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QComboBox, QSpinBox
 
 import vid2dyn as vd
+from vid2dyn.dynamics.recipes.base import DEFAULT_DYNAMICS
 from vid2dyn_napari import plots, truth
 from vid2dyn_napari.forms import Form, form
 from vid2dyn_napari.section import Section, button, row, sentence
 from vid2dyn_napari.workspace import Workspace
-
-_FIRST = {"Brownian": ("cutoff", "trap", "stationary"), "Metriplectic": ("cutoff", "mass", "law"),
-          "GradientFlow": ("knots", "force_range")}
-
 
 CANCEL_TIMEOUT, FINISH_TIMEOUT = 900, 20_000
 """Milliseconds for a fit to notice that it is to stop, and to build the model it keeps."""
@@ -55,7 +52,7 @@ class Fit(Section):
         self.body.addWidget(self.canvas)
         self.result = sentence("")
         self.body.addWidget(self.result)
-        self.kinds = vd.core.registry.parts("dynamics")
+        self.kinds: dict[str, Any] = vd.core.registry.parts("dynamics")
         self.verbs = {self.fit_button: ("data",), self.resume_button: ("data",)}
         self.kind.currentTextChanged.connect(self._show_form)
         self.data_shown: Any = None
@@ -76,7 +73,7 @@ class Fit(Section):
 
     def _list_kinds(self, data: str) -> None:
         """The kinds that learn from such data."""
-        names = [name for name, cls in self.kinds.items() if cls.learns_from == data]          # type: ignore[attr-defined]
+        names = [name for name, cls in self.kinds.items() if cls.learns_from == data]
         if names != [self.kind.itemText(k) for k in range(self.kind.count())]:
             self.kind.blockSignals(True)
             self.kind.clear()
@@ -91,7 +88,7 @@ class Fit(Section):
             self.form = None
         if name:
             cls = self.kinds[name]
-            self.form = form(cls, first=_FIRST.get(name) or list(vd.core.config.settings(cls))[:5])
+            self.form = form(cls, first=cls.shown_first or list(vd.core.config.settings(cls))[:5])
             self.body.insertWidget(self.place, self.form)
             self.about.setText((cls.__doc__ or "").strip().partition("\n")[0])
 
@@ -111,9 +108,9 @@ class Fit(Section):
             if data is None:
                 return
             moving = getattr(self.data_shown, "velocities", None) is not None
-            wanted = "Metriplectic" if moving else "Brownian"
-            if session.fields is None and wanted in self.kinds:
-                self.kind.setCurrentText(wanted)
+            wanted = [name for name, cls in self.kinds.items() if moving and cls.needs_velocities]
+            if session.fields is None:
+                self.kind.setCurrentText(wanted[0] if wanted else DEFAULT_DYNAMICS["trajectories"])
             self._prefill()
 
     def _prefill(self) -> None:
@@ -121,7 +118,7 @@ class Fit(Section):
         simulator = truth.true_simulator(self.workspace.session.truth)
         for name in ("cutoff", "mass"):
             field = None if self.form is None else self.form.fields.get(name)
-            if field is not None and self.kind.currentText() == "Metriplectic" and hasattr(simulator, name):
+            if field is not None and self.kinds[self.kind.currentText()].needs_velocities and hasattr(simulator, name):
                 field.show_value(float(getattr(simulator, name)))
 
     # ---------------------------------------------------------------- fitting

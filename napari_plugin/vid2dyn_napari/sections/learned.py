@@ -69,8 +69,12 @@ def numbers(model: Any, known_truth: Any) -> str:
         unit = unit.format(volume="µm³" if solid else "µm²", per="µm/" if solid else "")
         band = f"{figure(factor * low, 3)} – {figure(factor * high, 3)}"
         cells = (label, f"<b>{figure(factor * value)}</b>", band, unit, known)
-        rows.append("<tr>" + "".join(f"<td>{cell}&nbsp;&nbsp;</td>" for cell in cells) + "</tr>")
-    return f"<table>{''.join(rows)}</table>" if rows else ""
+        rows.append(cells)
+    if not rows:                                     # a dynamics of another package: what its model lists of itself
+        rows = [(one.label, f"<b>{figure(one.value)}</b>", f"{figure(one.low, 3)} – {figure(one.high, 3)}",
+                 one.unit, "") for one in model.numbers()]
+    lines = ("<tr>" + "".join(f"<td>{cell}&nbsp;&nbsp;</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table>{''.join(lines)}</table>" if rows else ""
 
 
 def figure(value: float, digits: int = 4) -> str:

@@ -24,6 +24,10 @@ class Recipe(ABC):
     """"module:name" of the class of fitted models, a subclass of `vid2dyn.model.Model`."""
     learns_from: ClassVar[Literal["trajectories", "fields"]] = "trajectories"
     """What kind of data it takes, so that a form offers it only where it fits."""
+    needs_velocities: ClassVar[bool] = False
+    """Whether it learns from recorded velocities; a form offers such a recipe first where the data have them."""
+    shown_first: ClassVar[tuple[str, ...]] = ()
+    """Settings that a form shows before the others; empty: the first five."""
 
     @property
     @abstractmethod

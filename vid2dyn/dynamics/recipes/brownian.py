@@ -46,6 +46,7 @@ class Brownian(Recipe):
 
     estimator: ClassVar[str] = "vid2dyn.fitting.brownian.fit:fit_brownian"
     model: ClassVar[str] = "vid2dyn.model.brownian:BrownianModel"
+    shown_first: ClassVar[tuple[str, ...]] = ("cutoff", "trap", "stationary")
 
     cutoff: float | None = None
     knots: int = 24

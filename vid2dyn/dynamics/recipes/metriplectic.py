@@ -68,6 +68,8 @@ class Metriplectic(Recipe):
 
     estimator: ClassVar[str] = "vid2dyn.fitting.particles.fit:fit_metriplectic"
     model: ClassVar[str] = "vid2dyn.model.metriplectic:MetriplecticModel"
+    needs_velocities: ClassVar[bool] = True
+    shown_first: ClassVar[tuple[str, ...]] = ("cutoff", "mass", "law")
 
     cutoff: float
     mass: float = 1.0
