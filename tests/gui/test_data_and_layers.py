@@ -7,7 +7,7 @@ import dataclasses
 import runpy
 import sys
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
