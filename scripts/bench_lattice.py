@@ -73,10 +73,10 @@ def loop(simulator: Any) -> Callable[[], Any]:
     accept = thresholds(simulator.acceptance())
 
     def work() -> None:
-        occupied, felt = start.copy(), np.zeros(N, np.int32)
+        occupied, neighbours = start.copy(), np.zeros(N, np.int32)
         if simulator._counted:
-            _recount(occupied, simulator.reach, felt)
-        _exclusion(occupied, felt, simulator._counted, simulator.reach, accept, TRIALS, np.uint64(5))
+            _recount(occupied, simulator.reach, neighbours)
+        _exclusion(occupied, neighbours, simulator._counted, simulator.reach, accept, TRIALS, np.uint64(5))
 
     return work
 

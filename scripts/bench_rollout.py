@@ -80,14 +80,14 @@ def part_laws(steps: int = 10_000) -> dict[str, float]:
     for name, mode, dt in (("exact", "exact", DT), ("verlet", "verlet", DT)):
         stepper = FluidStepper(fluid, dt=dt, conservative=mode, seed=1)          # type: ignore[arg-type]
         state = begin(stepper, start)
-        energy, momentum, told = state.energy(gas.mass), state.velocity.sum(0), time.perf_counter()
+        energy, momentum, started = state.energy(gas.mass), state.velocity.sum(0), time.perf_counter()
         worst = 0.0
         last = state
         for last in stepper.run(state, steps, every=max(1, steps // 100)):
             worst = max(worst, abs(last.energy(gas.mass) - energy))
         out[f"energy_{name}"] = worst / (gas.n_particles * gas.kT)
         out[f"momentum_{name}"] = float((last.velocity.sum(0) - momentum).abs().max()) / gas.n_particles
-        out[f"ms_per_step_{name}"] = 1e3 * (time.perf_counter() - told) / steps
+        out[f"ms_per_step_{name}"] = 1e3 * (time.perf_counter() - started) / steps
     out["energy_ratio_dt_halved"] = _order(fluid, start, gas)
     out.update(_second_law(gas, start, max(20, steps // 50)))
     print(f"laws, {steps} noisy torch steps of dt = {DT:g}, N = {gas.n_particles}")

@@ -20,7 +20,7 @@ README = {"3_track": "track.png", "6_rollout": "rollout.png"}
 KILOBYTES = 300
 
 
-class Studio:
+class Screenshots:
     """A viewer with the panel, and a folder for its pictures."""
 
     def __init__(self, folder: Path) -> None:
@@ -84,89 +84,89 @@ class Studio:
         self.settle(0.2)
 
 
-def video(studio: Studio) -> Iterator[Path]:
+def video(screenshots: Screenshots) -> Iterator[Path]:
     """From the sample recording to its model, every section."""
-    panel = studio.panel
-    studio.only("Open").sample_button.click()
-    studio.idle()
+    panel = screenshots.panel
+    screenshots.only("Open").sample_button.click()
+    screenshots.idle()
     panel.sections["Open"].path.setText("sample_data/clip.tif")
     panel.sections["Detect"].unfold(False)
-    yield studio.picture("1_open")
-    detect = studio.only("Detect")
+    yield screenshots.picture("1_open")
+    detect = screenshots.only("Detect")
     detect.form.fill({"diameter": 9})
     detect.preview_later()
-    studio.wait(lambda: "preview" in panel.workspace.ours)
-    yield studio.picture("2_detect")
-    track = studio.only("Track and check")
+    screenshots.wait(lambda: "preview" in panel.workspace.ours)
+    yield screenshots.picture("2_detect")
+    track = screenshots.only("Track and check")
     track.form.fill({"search_range": 5.0, "memory": 2, "min_length": 5})
     track.track_button.click()
-    studio.idle()
+    screenshots.idle()
     panel.viewer.dims.set_current_step(0, 60)
-    yield studio.picture("3_track")
-    fit = studio.only("Fit")
+    yield screenshots.picture("3_track")
+    fit = screenshots.only("Fit")
     fit.form.fill({"cutoff": 3.0})
     fit.fit_button.click()
-    studio.wait(lambda: len(fit.canvas.figure.axes) == 2 or not panel.worker.busy)
-    yield studio.picture("4_fitting")
-    studio.idle()
+    screenshots.wait(lambda: len(fit.canvas.figure.axes) == 2 or not panel.worker.busy)
+    yield screenshots.picture("4_fitting")
+    screenshots.idle()
     panel.sections["Learned model"].unfold(False)
-    yield studio.picture("4_fit")
-    studio.only("Learned model")
-    yield studio.picture("5_learned")
-    roll = studio.only("Roll out")
+    yield screenshots.picture("4_fit")
+    screenshots.only("Learned model")
+    yield screenshots.picture("5_learned")
+    roll = screenshots.only("Roll out")
     roll.run_button.click()
-    studio.idle()
+    screenshots.idle()
     panel.viewer.dims.set_current_step(0, 80)
-    yield studio.picture("6_rollout")
-    export = studio.only("Export")
+    yield screenshots.picture("6_rollout")
+    export = screenshots.only("Export")
     with tempfile.TemporaryDirectory() as folder:
         export.folder.setText(folder)
         export.export_button.click()
-        studio.idle()
+        screenshots.idle()
         export.folder.setText("results")
         export.say(export.message.text().replace(folder, "results"), "good")
-        yield studio.picture("7_export")
+        yield screenshots.picture("7_export")
 
 
-def gas(studio: Studio) -> Iterator[Path]:
+def gas(screenshots: Screenshots) -> Iterator[Path]:
     """The simulated gas: particles coloured by their entropy, the fluid that is learned, and its budgets."""
-    opening = studio.only("Open")
+    opening = screenshots.only("Open")
     opening.sample.setCurrentIndex(1)
     opening.sample_button.click()
-    studio.idle()
-    studio.panel.viewer.dims.set_current_step(0, 60)
-    yield studio.picture("8_gas")
-    fit = studio.only("Fit")
+    screenshots.idle()
+    screenshots.panel.viewer.dims.set_current_step(0, 60)
+    yield screenshots.picture("8_gas")
+    fit = screenshots.only("Fit")
     fit.form.fill({**fit.form.values(), "compare": (), "bend": False, "cold": False})
     fit.fit_button.click()
-    studio.wait(lambda: len(fit.likelihoods.get("fluid", ([],))[0]) >= 3 or not studio.panel.worker.busy)
-    studio.settle(0.5)
-    yield studio.picture("8_gas_fitting")
-    studio.idle()
-    studio.only("Learned model")
-    yield studio.picture("8_gas_learned")
-    studio.only("Roll out").run_button.click()
-    studio.idle()
-    studio.panel.viewer.dims.set_current_step(0, 60)
-    yield studio.picture("8_gas_rollout")
+    screenshots.wait(lambda: len(fit.likelihoods.get("fluid", ([],))[0]) >= 3 or not screenshots.panel.worker.busy)
+    screenshots.settle(0.5)
+    yield screenshots.picture("8_gas_fitting")
+    screenshots.idle()
+    screenshots.only("Learned model")
+    yield screenshots.picture("8_gas_learned")
+    screenshots.only("Roll out").run_button.click()
+    screenshots.idle()
+    screenshots.panel.viewer.dims.set_current_step(0, 60)
+    yield screenshots.picture("8_gas_rollout")
 
 
-def lattice(studio: Studio) -> Iterator[Path]:
+def lattice(screenshots: Screenshots) -> Iterator[Path]:
     """Lattice fields: f and m beside the exact ones, profiles in time."""
-    opening = studio.only("Open")
+    opening = screenshots.only("Open")
     opening.sample.setCurrentIndex(2)
     opening.sample_button.click()
-    studio.idle()
-    yield studio.picture("9_lattice")
-    studio.only("Fit").fit_button.click()
-    studio.idle()
-    studio.panel.sections["Learned model"].unfold(False)
-    yield studio.picture("9_lattice_fit")
-    studio.only("Learned model")
-    yield studio.picture("9_lattice_learned")
-    studio.only("Roll out").run_button.click()
-    studio.idle()
-    yield studio.picture("9_lattice_rollout")
+    screenshots.idle()
+    yield screenshots.picture("9_lattice")
+    screenshots.only("Fit").fit_button.click()
+    screenshots.idle()
+    screenshots.panel.sections["Learned model"].unfold(False)
+    yield screenshots.picture("9_lattice_fit")
+    screenshots.only("Learned model")
+    yield screenshots.picture("9_lattice_learned")
+    screenshots.only("Roll out").run_button.click()
+    screenshots.idle()
+    yield screenshots.picture("9_lattice_rollout")
 
 
 def small(source: Path, target: Path) -> None:
@@ -194,11 +194,11 @@ def main() -> None:
     options.folder.mkdir(parents=True, exist_ok=True)
     for story in (video, gas, lattice):
         if options.only in (None, story.__name__):
-            studio = Studio(options.folder)
-            for path in story(studio):
+            screenshots = Screenshots(options.folder)
+            for path in story(screenshots):
                 if options.readme and path.stem in README:
                     small(path, IMAGES / README[path.stem])
-            studio.close()
+            screenshots.close()
 
 
 if __name__ == "__main__":

@@ -307,12 +307,12 @@ def main() -> None:
         return
     arguments.out.mkdir(parents=True, exist_ok=True)
 
-    def told(done: int, total: int, what: str) -> None:
+    def report_progress(done: int, total: int, what: str) -> None:
         if total < 100 or done % 100 == 0:
             print(f"{what} {done}/{total}", file=sys.stderr)
 
     say(reproduce(arguments.out, arguments.repeats, with_fisher=arguments.fisher, steps=arguments.steps,
-                  progress=told))
+                  progress=report_progress))
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ YARDSTICK, TRACKER = ("patch_brightness", "patch_width"), ("mass", "size", "sign
 
 
 @dataclass(frozen=True)
-class Film:
+class EncodedRecording:
     """A movie, its tracks with columns, the model, and the true state of every detection (NaN: no truth near)."""
 
     video: Any
@@ -116,8 +116,8 @@ def auc(column: np.ndarray, state: np.ndarray) -> float:
     return float(max(area, 1 - area))
 
 
-def watch(case: str, seed: int, encoder: Any = None, **size: int) -> tuple[Film, Result]:
-    """Film, track, encode, fit, and compare with the truth. `encoder`: a recipe or a trained one."""
+def watch(case: str, seed: int, encoder: Any = None, **size: int) -> tuple[EncodedRecording, Result]:
+    """EncodedRecording, track, encode, fit, and compare with the truth. `encoder`: a recipe or a trained one."""
     video = movie(case, seed, **size)
     clock = [time.process_time()]
     tracks = vd.track(video, diameter=13, search_range=7, memory=1, min_length=5)
@@ -126,7 +126,7 @@ def watch(case: str, seed: int, encoder: Any = None, **size: int) -> tuple[Film,
     clock.append(time.process_time())
     model = vd.fit(encoded, vd.Brownian(structure="latent"))
     clock.append(time.process_time())
-    film = Film(video, encoded, model, labels(video, encoded))
+    film = EncodedRecording(video, encoded, model, labels(video, encoded))
     table, by = encoded.dataframe, model.report["structure"]
 
     def best(names: tuple[str, ...]) -> float:
@@ -141,7 +141,7 @@ def watch(case: str, seed: int, encoder: Any = None, **size: int) -> tuple[Film,
         (clock[1] - clock[0], clock[2] - clock[1], clock[3] - clock[2]))
 
 
-def untrained(film: Film, seed: int) -> float:
+def untrained(film: EncodedRecording, seed: int) -> float:
     """AUC of the column chosen in the same way with the net as it was drawn: what its training brings."""
     recipe = vd.PatchEncoder(steps=1, learning_rate=1e-9)
     encoded = vd.encode(film.video, film.tracks, recipe, seed=seed)
@@ -167,7 +167,7 @@ def table_of(results: list[Result]) -> str:
     return "\n".join(lines)
 
 
-def draw(films: dict[str, Film], path: Path) -> None:
+def draw(films: dict[str, EncodedRecording], path: Path) -> None:
     """One row a case: mean picture at both ends of the variable, histogram by true state, mobility against it."""
     from matplotlib.figure import Figure
 
@@ -198,7 +198,7 @@ def draw(films: dict[str, Film], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def _mean_picture(film: Film, which: np.ndarray) -> np.ndarray:
+def _mean_picture(film: EncodedRecording, which: np.ndarray) -> np.ndarray:
     """Mean of the pictures of some detections [grey levels]."""
     size = film.tracks.info["encoder"]["recipe"]["size"]
     rows = np.flatnonzero(which)
