@@ -38,6 +38,13 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
             pluginmanager.unregister(plugin)
 
 
+def pytest_configure() -> None:
+    if WORKER:                                               # libraries that a plugin imported before the lines above
+        import threadpoolctl
+
+        threadpoolctl.threadpool_limits(_share)
+
+
 @pytest.hookimpl(tryfirst=True)                              # before pytest-xdist reads the number of its workers
 def pytest_cmdline_main(config: pytest.Config) -> None:
     option = config.option

@@ -18,6 +18,7 @@ import math
 import numpy as np
 from scipy.sparse import csc_matrix, identity
 from scipy.sparse.linalg import splu
+from threadpoolctl import threadpool_limits
 
 from vid2dyn.core.errors import ModelError
 from vid2dyn.dynamics.terms.landscape import Landscape
@@ -84,6 +85,9 @@ class Tables:
         return float((self.m[:, None] * np.abs(self.second[:, None] + away @ self.pull)).max())
 
 
+# many small systems: threads of the linear algebra cost more than they give, and beside another process they wait for
+# each other (two rollouts at once on two cores: 440 s each in place of 8)
+@threadpool_limits.wrap(limits=1, user_api="blas")
 def flow(landscape: Landscape, rho: np.ndarray, times: np.ndarray, *, step: float | None = None) -> np.ndarray:
     """Densities (times, cells) of the deterministic flow from `rho` (cells,) at time 0.
 

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 import vid2dyn
 from vid2dyn.core.checkpoint import Checkpoint, PathLike, digest_of, key_of
@@ -26,6 +27,7 @@ GROUPS = 10
 """Groups of realisations left out in turn for error bars."""
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")         # small systems: see `vid2dyn.rollout.fields.flow`
 def fit_gradient_flow(fields: Fields, recipe: GradientFlow, seed: int = 0, progress: Progress = silent, *,
                       checkpoint: PathLike | None = None, stop: int | None = None,
                       keep_partial: bool = False) -> GradientFlowModel:
