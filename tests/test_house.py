@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import os
 import pkgutil
 import re
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import vid2dyn as vd
-from vid2dyn.core.registry import parts
+from vid2dyn.core.registry import parts, resolve
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = {"torch", "pandas", "numba", "scipy", "cv2", "av", "matplotlib", "trackpy", "skimage", "pyarrow"}
@@ -139,3 +140,40 @@ def test_map_names_every_room() -> None:
     diagram = [line.strip() for line in (vd.__doc__ or "").splitlines() if line.startswith("    ")]
     named = {word.strip(",") for line in diagram for word in re.split(r"\s{2,}", line)[0].split()}
     assert named == rooms
+
+
+CONTRACT = {
+    "Trajectories": ("dataframe", "units", "box", "from_dataframe", "save", "load"),
+    "Model": ("band", "rollout", "save", "load"),
+    "model.brownian:BrownianModel": ("pair_potential", "pair_force", "diffusion"),
+    "model.gradient_flow:GradientFlowModel": ("free_energy", "mobility"),
+    "model.metriplectic:MetriplecticModel": ("temperature", "pressure"),
+}
+"""Names of classes that are used from outside: they stay."""
+
+KEYWORDS = {
+    "open": ("frames_per_second", "micrometre_per_pixel", "exposure"),
+    "track": ("diameter", "search_range", "memory"),
+    "fit": ("seed",), "simulate": ("seed",), "report": ("tracks", "model", "rollout", "video"),
+    "Brownian": ("cutoff",), "Metriplectic": ("cutoff",), "GradientFlow": (),
+    "diffusion": (), "compare": (), "load": (),
+}
+"""Calls that are used from outside, with the keywords that stay."""
+
+
+@pytest.mark.parametrize("owner", CONTRACT)
+def test_classes_keep_the_names_that_are_used_from_outside(owner: str) -> None:
+    cls = resolve(f"vid2dyn.{owner}") if ":" in owner else getattr(vd, owner)
+    fields = getattr(cls, "__dataclass_fields__", {})
+    assert not [name for name in CONTRACT[owner] if not hasattr(cls, name) and name not in fields]
+
+
+@pytest.mark.parametrize("call", KEYWORDS)
+def test_calls_keep_the_keywords_that_are_used_from_outside(call: str) -> None:
+    assert set(KEYWORDS[call]) <= set(inspect.signature(getattr(vd, call)).parameters)
+
+
+def test_every_band_has_the_same_signature() -> None:
+    models = [resolve(kind.model) for kind in parts("dynamics").values()]              # type: ignore[attr-defined]
+    assert len(models) >= 3
+    assert {tuple(inspect.signature(model.band).parameters)[1:] for model in models} == {("name", "x", "level")}
