@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_limits
 
 import vid2dyn as vd
 from vid2dyn.core.errors import ConfigError, DataError, ModelError
@@ -219,3 +220,16 @@ def test_settings_out_of_range():
     for wrong in ({"elements": 2}, {"degree": 3}, {"knots": 3}, {"smoothness": -1.0}):
         with pytest.raises(ConfigError):
             vd.GradientFlow(**wrong)
+
+
+def test_threads_of_the_linear_algebra_do_not_change_a_bit() -> None:
+    """The estimator without its limit of one thread gives other last digits on one thread and on two (OpenBLAS)."""
+    fields = vd.simulate(vd.simulators.Arrhenius(kernel=(1.0,), sites=100, realisations=100), seed=1)
+
+    def learned(threads: int) -> dict[str, bytes]:
+        with threadpool_limits(threads, user_api="blas"):
+            model = vd.fit(fields, vd.GradientFlow(), seed=0)
+            later = model.rollout(fields, steps=3, dt=0.01)
+        return {**{name: value.tobytes() for name, value in model.arrays.items()}, "rollout": later.values.tobytes()}
+
+    assert learned(1) == learned(2)
