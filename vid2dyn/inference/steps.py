@@ -39,7 +39,10 @@ class StepPairs:
 
 @dataclass(frozen=True, eq=False)
 class FluidSteps:
-    """One trajectory: position, velocity (T + 1, n, dim) [µm, µm/s], dt [s], space, cutoff [µm]."""
+    """One trajectory: position, velocity (T + 1, n, dim) [µm, µm/s], dt [s], space, cutoff [µm].
+
+    species: (n,) int, number of the species of every particle; names: (n,) int, the particles in the table.
+    """
 
     position: np.ndarray
     velocity: np.ndarray
@@ -47,6 +50,8 @@ class FluidSteps:
     box: Box
     cutoff: float
     first_frame: int = 0
+    species: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    names: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     _kept: dict[int, StepPairs] = field(default_factory=dict, repr=False)
 
     @property
@@ -101,12 +106,13 @@ class FluidSteps:
             t, k = bad[0]
             raise DataError(f"The velocity of particle {particles[k]} in frame {frames[t]} is not a number ({len(bad)} "
                             "such rows): columns vy, vx must be finite in every row. Remove those frames.")
-        return cls(position, velocity, tracks.units.dt, tracks.box, float(cutoff), int(frames[0]))
+        return cls(position, velocity, tracks.units.dt, tracks.box, float(cutoff), int(frames[0]),
+                   np.zeros(len(particles), np.int64), np.asarray(particles, np.int64))
 
     def between(self, start: int, stop: int) -> FluidSteps:
         """Steps start <= step < stop."""
         return FluidSteps(self.position[start:stop + 1], self.velocity[start:stop + 1], self.dt, self.box, self.cutoff,
-                          self.first_frame + start)
+                          self.first_frame + start, self.species, self.names)
 
     def pairs(self, t: int) -> StepPairs:
         """Pairs of step t, each once.

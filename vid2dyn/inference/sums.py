@@ -90,7 +90,7 @@ def _by_diagonal(operator, residual, out):  # type: ignore[no-untyped-def]
 
 
 @njit(error_model="numpy")
-def _dot(a, b):  # type: ignore[no-untyped-def]
+def dot(a, b):  # type: ignore[no-untyped-def]
     total = 0.0
     for i in range(a.shape[0]):
         for c in range(a.shape[1]):
@@ -99,7 +99,7 @@ def _dot(a, b):  # type: ignore[no-untyped-def]
 
 
 @njit(error_model="numpy")
-def _advance(step, direction, image, x, residual):  # type: ignore[no-untyped-def]
+def advance(step, direction, image, x, residual):  # type: ignore[no-untyped-def]
     for i in range(x.shape[0]):
         for c in range(x.shape[1]):
             x[i, c] += step * direction[i, c]
@@ -107,7 +107,7 @@ def _advance(step, direction, image, x, residual):  # type: ignore[no-untyped-de
 
 
 @njit(error_model="numpy")
-def _turn(factor, z, direction):  # type: ignore[no-untyped-def]
+def turn(factor, z, direction):  # type: ignore[no-untyped-def]
     for i in range(z.shape[0]):
         for c in range(z.shape[1]):
             direction[i, c] = z[i, c] + factor * direction[i, c]
@@ -131,7 +131,7 @@ def solve(first, second, e, across, along, slope, variance, right, tolerance):  
     x = np.empty((n, dim))
     vectors = right.copy(), x, np.empty((n, dim)), np.empty((n, dim)), np.empty((n, dim))
     operator = first, second, e, across, along, slope, variance, np.empty(variance.shape[0]), inverse
-    conjugate_gradients(_apply_covariance, _by_diagonal, _dot, _advance, _turn, operator, vectors, tolerance, 400)
+    conjugate_gradients(_apply_covariance, _by_diagonal, dot, advance, turn, operator, vectors, tolerance, 400)
     return x
 
 

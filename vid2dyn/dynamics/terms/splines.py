@@ -84,6 +84,34 @@ class RadialSpline:
         out[1, inside] += out[2, inside] * d
         return out[0], out[1], out[2]
 
+    def local(self, r: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The four functions that live at each r, for sums over many pairs: their numbers, B_a(r) and dB_a/dr, (n, 4) each.
+
+        Where fewer than four live, the rest have the number 0 and the value 0.
+
+        >>> spline = RadialSpline(inner=0.8, cutoff=3.0, knots=12)
+        >>> which, value, slope = spline.local(np.array([1.3]))
+        >>> bool(np.allclose(value[0], spline(np.array([1.3]))[0][0, which[0]]))
+        True
+        """
+        r = np.asarray(r, dtype=float)
+        at = np.clip(r, self.inner, self.cutoff)
+        u, du, ddu = self.coordinate(at)
+        s = u * self.knots
+        first = np.clip(s.astype(np.int64), 0, self.knots - 1)
+        b, db, ddb = (np.stack(part, axis=1) for part in bspline(s - first))
+        which = first[:, None] + np.arange(4)
+        here = (which < self.knots) & (r < self.cutoff)[:, None]
+        rate = (du * self.knots)[:, None]
+        value, slope = b, db * rate
+        inside = r < self.inner
+        if inside.any():
+            d = (r - self.inner)[inside, None]
+            bend = ddb[inside] * rate[inside] ** 2 + db[inside] * (ddu[inside] * self.knots)[:, None]
+            value[inside] += slope[inside] * d + 0.5 * bend * d**2
+            slope[inside] += bend * d
+        return np.where(here, which, 0), np.where(here, value, 0.0), np.where(here, slope, 0.0)
+
     def roughness(self) -> np.ndarray:
         """(knots, knots) matrix P: c·P c is the summed squared third difference of the coefficients.
 
