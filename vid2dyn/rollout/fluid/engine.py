@@ -1,4 +1,4 @@
-"""The compiled fluid as one object: its arrays, its neighbour list, one step. Drives the kernels of this room.
+"""The compiled model as one object: its arrays, its neighbour list, one step. Drives the kernels of this room.
 
 One step from t to t + dt:
 
@@ -23,7 +23,7 @@ from vid2dyn.rollout.fluid import exact, pairs, stops
 from vid2dyn.rollout.fluid import friction as dissipation
 from vid2dyn.rollout.fluid.lists import JUMP, Pairs, as_space, neighbour_pairs, sort_by_cell
 from vid2dyn.rollout.fluid.state import FluidFrame, FluidRollout
-from vid2dyn.rollout.fluid.tables import tables_of
+from vid2dyn.rollout.fluid.tables import Tables, tables_of
 
 
 @njit(cache=True, error_model="numpy")
@@ -80,34 +80,43 @@ class PairArrays:
 
 
 class PairStorage:
-    """Room for the arrays of the pairs, kept as long as it is large enough.
+    """Room for the arrays of the pairs, kept as long as it is large enough; parts that are not needed have none.
 
     Parameters
     ----------
+    tables : Tables
+        What the model has.
     exact_energy : bool
         Whether the arrays of the exact step are needed.
     """
 
-    def __init__(self, exact_energy: bool) -> None:
-        self.exact_energy = exact_energy
-        self.vectors, self.numbers, self.frictions = self._allocate(0)
+    def __init__(self, tables: Tables, exact_energy: bool) -> None:
+        self.fluid, self.bound, self.exact_energy = len(tables.radial) > 0, len(tables.pairs) > 0, exact_energy
+        self.capacity = -1
+        self.arrays(0)
 
-    def _allocate(self, capacity: int) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
-        vectors, numbers = (6 if self.exact_energy else 4), (7 if self.exact_energy else 6)
-        return ([np.empty((capacity, 3)) for _ in range(vectors)], [np.empty(capacity) for _ in range(numbers)],
-                np.empty((capacity, 2)))
+    def _allocate(self, capacity: int) -> None:
+        def rows(*shape: int, when: bool = True) -> np.ndarray:
+            return np.empty((capacity if when else 0, *shape))
+
+        fluid, bound, exact_energy = self.fluid, self.bound, self.exact_energy
+        self.capacity, work = capacity, rows()
+        self.all = PairArrays(
+            pairs.Geometry(rows(3), rows(), rows(when=fluid), rows(3, when=fluid), rows(), rows(when=bound),
+                           rows(2, when=bound)),
+            pairs.Exchange(rows(2), rows(3), rows(), rows()),
+            exact.Secants(rows(3, when=exact_energy), rows(3, when=exact_energy), rows(when=exact_energy and fluid),
+                          work, rows(when=exact_energy and bound)), rows(3), work)
 
     def arrays(self, count: int) -> PairArrays:
         """Arrays of `count` pairs; those given out before are no longer valid."""
-        if count > len(self.frictions):
-            self.vectors, self.numbers, self.frictions = self._allocate(count + count // 8)
-        e, radial, impulse, scratch, *exact_vectors = (a[:count] for a in self.vectors)
-        value, slope, turns, conduction, heat, work, *exact_numbers = (a[:count] for a in self.numbers)
-        before, middle = exact_vectors or (np.empty((0, 3)), np.empty((0, 3)))
-        (chord,) = exact_numbers or (np.empty(0),)
-        return PairArrays(pairs.Geometry(e, value, slope, radial, turns),
-                          pairs.Exchange(self.frictions[:count], impulse, conduction, heat),
-                          exact.Secants(before, middle, chord, work), scratch, work)
+        if count > self.capacity:
+            self._allocate(count + count // 8)
+        whole = self.all
+        return PairArrays(pairs.Geometry(*(a[:count] for a in whole.geometry)),
+                          pairs.Exchange(*(a[:count] for a in whole.exchange)),
+                          exact.Secants(*(a[:count] for a in whole.secants)), whole.scratch[:count],
+                          whole.work[:count])
 
 
 @dataclass(frozen=True)
@@ -143,17 +152,20 @@ class Engine:
         self.waves = _waves_of(settings, dim)
         self.tables = tables_of(frozen)
         self.law = pairs.FrictionLaw(frozen.temperature_power, frozen.volume_power, dim)
-        self.conducts = bool((frozen.heat != 0.0).any())
+        self.conducts = frozen.heat is not None and bool((frozen.heat != 0.0).any())
         self.x, self.v = np.zeros((n, 3)), np.zeros((n, 3))
         self.x[:, :dim], self.v[:, :dim] = start.position, start.velocity
         self.row, self.ids = np.arange(n), np.array(start.ids, dtype=np.int64)
+        self.species = np.zeros(n, np.int64) if start.species is None else np.array(start.species, dtype=np.int64)
+        self.mass = frozen.masses[self.species]
+        self.bath = _bath_of(frozen, settings, self.kB)
         self.held = settings.held
         self.free = np.ones(n) if self.held is None else 1.0 - np.asarray(self.held.rows, dtype=float)
-        self.state = pairs.ParticleState(np.empty(n), np.array(start.entropy, dtype=float),
+        self.state = pairs.ParticleState(np.zeros(n), np.array(start.entropy, dtype=float),
                                           *(np.empty(n) for _ in range(4)))
         self.shear_rate = start.box.shear_rate if isinstance(start.box, LeesEdwards) else 0.0
         self.strain = start.box.strain if isinstance(start.box, LeesEdwards) else 0.0
-        self.scratch, self.storage = Scratch.of(n), PairStorage(self.exact_energy)
+        self.scratch, self.storage = Scratch.of(n), PairStorage(self.tables, self.exact_energy)
         self.iterations = self.solver_iterations = self.renewals = 0
         self.near = self._renewed()
         self.on_pairs = self.storage.arrays(len(self.near.pairs.first))
@@ -171,6 +183,19 @@ class Engine:
     def moment(self) -> stops.Moment:
         """For messages."""
         return stops.Moment(self.step_number, self.dt, self.ids)
+
+    def energy(self) -> tuple[float, float]:
+        """(kinetic, internal): internal is all that is not kinetic."""
+        v = self.v[np.argsort(self.row)]
+        if len(set(self.frozen.masses)) == 1:
+            kinetic = 0.5 * float(self.frozen.masses[0]) * float((v[:, :self.dim]**2).sum())
+        else:
+            kinetic = 0.5 * float((self.mass[np.argsort(self.row)] * (v**2).sum(axis=1)).sum())
+        internal = float(np.sort(self.state.U).sum())
+        if len(self.tables.pairs):
+            lists = self.near.pairs
+            internal += float(np.sort(pairs.pair_energies(self.x, self.species, self.space, lists, self.tables)).sum())
+        return kinetic, internal
 
     # ---------------------------------------------------------------- neighbours
 
@@ -196,8 +221,9 @@ class Engine:
         skin = float(np.clip(24.0 * path, 0.05 * cutoff, 0.4 * cutoff))
         skin = min(max(skin, 4.5 * path), widest)
         order, cells, start, count = sort_by_cell(self.x, space, cutoff + skin)
-        self.x, self.v, self.ids, self.row, self.free = (
-            np.ascontiguousarray(a[order]) for a in (self.x, self.v, self.ids, self.row, self.free))
+        self.x, self.v, self.ids, self.row, self.free, self.species, self.mass = (
+            np.ascontiguousarray(a[order])
+            for a in (self.x, self.v, self.ids, self.row, self.free, self.species, self.mass))
         self.state = self.state._replace(S=np.ascontiguousarray(self.state.S[order]))
         self.renewals += 1
         return NeighbourList(neighbour_pairs(self.x, self.ids, space, cutoff + skin, cells[order], start, count),
@@ -206,18 +232,25 @@ class Engine:
     def _update_geometry(self) -> None:
         """Geometry and densities at the present positions."""
         geometry = self.on_pairs.geometry
-        pairs.update_geometry(self.x, self.space, self.near.pairs, self.tables, *geometry)
-        pairs.densities(self.near.pairs, geometry.value, self.tables.radial[0, 0], self.state.density)
+        pairs.update_geometry(self.x, self.species, self.space, self.near.pairs, self.tables, *geometry)
+        if len(self.tables.radial):
+            pairs.densities(self.near.pairs, geometry.value, self.tables.radial[0, 0], self.state.density)
+        if self.frozen.temperature is not None:
+            self._check_apart()
 
     def _evaluate_state(self) -> None:
         """Equation of state at the present densities and entropies; stops where a state has left the table."""
         pairs.equation_of_state(self.tables, *self.state)
         broken = pairs.first_broken(self.state.push)
         if broken >= 0:
-            same = np.flatnonzero(np.isnan(self.on_pairs.geometry.value))
-            if same.size:
-                stops.coincide(self.moment, self.near.pairs.first[same[0]], self.near.pairs.second[same[0]])
+            self._check_apart()
             stops.left_the_table(self.moment, broken, self.state, self.frozen)
+
+    def _check_apart(self) -> None:
+        """Stops where two particles are in one place, or positions are not finite."""
+        p = pairs.first_broken(self.on_pairs.geometry.value)
+        if p >= 0:
+            stops.coincide(self.moment, self.near.pairs.first[p], self.near.pairs.second[p])
 
     def _stop_too_fast(self) -> None:
         flow = self.v.copy()
@@ -264,8 +297,8 @@ class Engine:
 
     def _kick(self, v: np.ndarray) -> None:
         """Half a step of the forces, on velocities v."""
-        pairs.kick(self.near.pairs, self.on_pairs.geometry, self.state.push, self.scratch.body,
-                   0.5 * self.dt / self.frozen.mass, v)
+        pairs.kick(self.near.pairs, self.on_pairs.geometry, self.state.push, self.scratch.body, 0.5 * self.dt,
+                   self.mass, v)
 
     def _move_exactly(self) -> None:
         secants, mean, image = self.on_pairs.secants, self.scratch.mean, self.scratch.image
@@ -279,9 +312,8 @@ class Engine:
         if target is not None:
             mean[held] = (target[0] - self.x[held]) / self.dt
         self.strain += self.shear_rate * self.dt
-        motion = exact.Motion(self.x, self.v, mean, self.scratch.body, self.free)
-        count, change = exact.exact_move(motion, self.state, secants, self.near.pairs, self.space, self.tables, self.dt,
-                                         self.frozen.mass)
+        motion = exact.Motion(self.x, self.v, mean, self.scratch.body, self.free, self.mass, self.species)
+        count, change = exact.exact_move(motion, self.state, secants, self.near.pairs, self.space, self.tables, self.dt)
         self.strain -= self.shear_rate * self.dt
         if count < 0:
             stops.did_not_settle(self.moment, "The exact conservative step", change)
@@ -316,24 +348,21 @@ class Engine:
             _body_force(at, *self.waves, self.scratch.body)
 
     def _dissipate(self) -> None:
-        mass, lists = self.frozen.mass, self.near.pairs
+        lists = self.near.pairs
         geometry, exchange = self.on_pairs.geometry, self.on_pairs.exchange
         noise = pairs.StepNoise(self.dt, self.kB, self.seed, self.step_number)
         pairs.friction_and_noise(lists, geometry, self.state, self.ids, self.law, noise, *exchange)
         scratch = self.scratch
         count = dissipation.exchange_momentum(
-            lists, geometry, exchange, self.v, self.space[JUMP], (mass, self.free), self.settings.tolerance,
+            lists, geometry, exchange, self.v, self.space[JUMP], (self.mass, self.free), self.settings.tolerance,
             (scratch.residual, scratch.mean, scratch.direction, scratch.image), self.on_pairs.scratch,
             self.on_pairs.work)
         if count < 0:
             stops.did_not_settle(self.moment, "The friction of the step", np.abs(scratch.residual).max(axis=1))
         self.solver_iterations += count
         self._take_heat()
-        drag, temperature = self.settings.bath_friction, self.settings.bath_temperature
-        if drag > 0.0:
-            keep = np.exp(-drag * self.dt / mass)
-            kick = np.sqrt(self.kB * temperature / mass * (1.0 - keep * keep))
-            dissipation.bath(self.v, self.ids, self.free, self.dim, keep, kick, noise)
+        if self.bath is not None:
+            dissipation.bath(self.v, self.ids, self.species, self.free, self.dim, *self.bath, noise)
 
     def _take_heat(self) -> None:
         """Heat of friction and conduction into the particles."""
@@ -352,6 +381,24 @@ class Engine:
         if broken >= 0:
             stops.no_entropy(self.moment, broken, state, self.frozen)
         self._evaluate_state()
+
+
+def _bath_of(frozen: FrozenFluid, settings: FluidRollout, kB: float) -> tuple[np.ndarray, np.ndarray] | None:
+    """(keep, kick), (species,) each: v = keep v + kick ξ is one step in the model's own bath and that of the settings.
+
+    Two baths are one: their frictions add, and so does the strength γ T of their noises.
+    """
+    keep, kick = np.ones(frozen.species), np.zeros(frozen.species)
+    own = np.zeros(frozen.species) if frozen.drag is None else np.asarray(frozen.drag, dtype=float)
+    own_temperature = frozen.drag_temperature if frozen.drag_temperature is not None else (frozen.temperature or 0.0)
+    for k, mass in enumerate(frozen.masses):
+        drag, temperature = settings.bath_friction, settings.bath_temperature
+        if own[k] > 0.0:
+            temperature = (drag * temperature + own[k] * own_temperature) / (drag + own[k])
+            drag += own[k]
+        keep[k] = np.exp(-drag * settings.dt / mass)
+        kick[k] = np.sqrt(kB * temperature / mass * (1.0 - keep[k] * keep[k]))
+    return (keep, kick) if (keep < 1.0).any() else None
 
 
 def _waves_of(settings: FluidRollout, dim: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

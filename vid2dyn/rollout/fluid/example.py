@@ -78,3 +78,48 @@ def lattice(n: int, dim: int = 3, *, volume: float = 1 / 500, kT_per_mass: float
     x = (grid + 0.5 + 0.1 * rng.standard_normal((n, dim))) / side * edge
     v = math.sqrt(kT_per_mass) * rng.standard_normal((n, dim))
     return x, v - v.mean(axis=0), edge
+
+
+@dataclass(frozen=True)
+class SoftParticleTables:
+    """Soft spheres at one temperature (dissipative particle dynamics): φ = a (c - r)²/2c, γ_along = gamma (1 - r/c)².
+
+    Groot & Warren, J. Chem. Phys. 107, 4423 (1997), with a part of the friction across the line of centres and more
+    species: with several numbers of `repulsion` there is one for each kind of pair (`pair_kind`).
+
+    Parameters
+    ----------
+    dim : int
+    cutoff, temperature : float
+        c and T.
+    mass : tuple of floats
+        Of each species.
+    repulsion : tuple of floats
+        a of each kind of pair.
+    friction, across : float
+        gamma, and the friction across the line of centres at r = 0.
+    rows : int
+        Length of the tables.
+    """
+
+    dim: int = 3
+    cutoff: float = 1.0
+    temperature: float = 1.0
+    mass: tuple[float, ...] = (1.0,)
+    repulsion: tuple[float, ...] = (25.0,)
+    friction: float = 4.5
+    across: float = 0.0
+    rows: int = 513
+
+    def freeze(self, **parts: Any) -> FrozenFluid:
+        """The tables, with more parts of `FrozenFluid` if wanted."""
+        c = self.cutoff
+        r = np.linspace(0.0, c, self.rows)
+        one = 1.0 - r / c
+        a = np.array(self.repulsion)[:, None, None]
+        energy = a * np.stack([0.5 * c * one**2, -one], axis=1)
+        weight = np.stack([one**2, -2.0 * one / c], axis=1)
+        friction = np.concatenate([self.across * weight, self.friction * weight], axis=1)
+        return FrozenFluid(self.dim, self.mass if len(self.mass) > 1 else self.mass[0], c,
+                           **{"temperature": self.temperature, "species": len(self.mass), "pair_energy": energy,
+                              "pair_friction": np.broadcast_to(friction, (len(a), *friction.shape)), **parts})

@@ -141,12 +141,11 @@ def fluid_paths(frozen: FrozenFluid, start: FluidFrame, settings: FluidRollout, 
 
 
 def fluid_energy(frozen: FrozenFluid, state: FluidFrame) -> tuple[float, float]:
-    """(kinetic, internal) energy of a state, from the tables.
+    """(kinetic, internal) energy of a state, from the tables; internal: all that is not kinetic.
 
     Of a sheared fluid the kinetic energy is that of laboratory velocities, so it depends on which image each is in.
     """
-    engine = _engine(frozen, state, FluidRollout(dt=1e-12), 0, 1)
-    return 0.5 * frozen.mass * float((state.velocity**2).sum()), float(np.sort(engine.state.U).sum())
+    return _engine(frozen, state, FluidRollout(dt=1e-12), 0, 1).energy()
 
 
 def _engine(frozen: FrozenFluid, state: FluidFrame, settings: FluidRollout, seed: int, threads: int | None) -> Engine:
@@ -154,6 +153,7 @@ def _engine(frozen: FrozenFluid, state: FluidFrame, settings: FluidRollout, seed
     dim = state.position.shape[1]
     if dim != frozen.dim:
         raise ConfigError(f"The state has {dim} dimensions and the frozen fluid {frozen.dim}.")
+    _supported(frozen)
     if state.box.lengths is not None:
         if len(state.box.lengths) != dim:
             raise ConfigError(f"The box has {len(state.box.lengths)} axes and the state {dim}.")
@@ -163,6 +163,11 @@ def _engine(frozen: FrozenFluid, state: FluidFrame, settings: FluidRollout, seed
         if frozen.cutoff > 0.5 * min(state.box.lengths):
             raise ConfigError(f"cutoff = {frozen.cutoff:g} is more than half of the box edge {min(state.box.lengths):g}"
                               "; a particle would meet its own image. Choose a larger box or a shorter cutoff.")
+    if state.species is None and frozen.species > 1:
+        raise ConfigError(f"The model has {frozen.species} species; give every particle's species with the state.")
+    if state.species is not None and state.species.max() >= frozen.species:
+        raise ConfigError(f"The state has a particle of species {state.species.max()}; the model knows species 0 to "
+                          f"{frozen.species - 1}.")
     if not 0 <= seed < 2**63:
         raise ConfigError(f"seed = {seed!r} must be a whole number from 0 to 2^63 - 1.")
     held = settings.held
@@ -185,7 +190,14 @@ def _state(engine: Engine, start: FluidFrame) -> FluidFrame:
     if isinstance(box, LeesEdwards):
         box = LeesEdwards(box.lengths, box.shear_rate, engine.strain)
     return FluidFrame(engine.x[row, :engine.dim], engine.v[row, :engine.dim], engine.state.S[row], box, start.ids,
-                      engine.step_number)
+                      engine.step_number, start.species)
+
+
+def _supported(frozen: FrozenFluid) -> None:
+    for name, there in (("external", frozen.external is not None), ("traps", frozen.traps is not None),
+                        ("memory", bool(frozen.memory))):
+        if there:
+            raise ConfigError(f"FrozenFluid: {name} is not rolled out yet.")
 
 
 @contextmanager

@@ -32,6 +32,8 @@ class FluidFrame:
         Names of the particles, unique and >= 0: the noise is keyed on them. Default: row numbers.
     step : int
         Steps made so far: the noise is keyed on it, so a run continued from its last state is the same run.
+    species : (n,) int array, optional
+        Sort of every particle, 0, 1, ...; default: all 0.
 
     Raises
     ------
@@ -45,6 +47,7 @@ class FluidFrame:
     box: Box = field(default_factory=Free)
     ids: np.ndarray | None = None
     step: int = 0
+    species: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         n = len(self.position)
@@ -64,6 +67,11 @@ class FluidFrame:
         if ids.shape != (n,) or len(np.unique(ids)) != n or (ids < 0).any():
             raise DataError("FluidFrame: ids must be whole numbers >= 0, one for each particle, none twice: pairs of "
                             "equal names would share their noise.")
+        if self.species is not None:
+            species = np.asarray(self.species)
+            if species.shape != (n,) or not np.issubdtype(species.dtype, np.integer) or (species < 0).any():
+                raise DataError(f"FluidFrame: species must be whole numbers >= 0, one for each of the {n} particles.")
+            object.__setattr__(self, "species", species)
 
 
 @dataclass(frozen=True)
