@@ -11,6 +11,7 @@ Because sums follow the ids and pairs beyond the cutoff add exact zeros, the mom
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -19,9 +20,10 @@ from numba import njit, prange
 
 from vid2dyn.data.box import LeesEdwards
 from vid2dyn.dynamics.fluid.frozen import FrozenFluid
-from vid2dyn.rollout.fluid import exact, pairs, stops
+from vid2dyn.rollout.fluid import exact, one_body, pairs, stops
 from vid2dyn.rollout.fluid import friction as dissipation
 from vid2dyn.rollout.fluid.lists import JUMP, Pairs, as_space, neighbour_pairs, sort_by_cell
+from vid2dyn.rollout.fluid.one_body import one_body_of
 from vid2dyn.rollout.fluid.state import FluidFrame, FluidRollout
 from vid2dyn.rollout.fluid.tables import Tables, tables_of
 
@@ -149,7 +151,7 @@ class Engine:
         self.dt, self.exact_energy = settings.dt, settings.conservative == "exact"
         self.kB = frozen.kB if settings.noise else 0.0
         self.step_number = start.step
-        self.waves = _waves_of(settings, dim)
+        self.waves, self.one_body = _waves_of(settings, dim), one_body_of(frozen)
         self.tables = tables_of(frozen)
         self.law = pairs.FrictionLaw(frozen.temperature_power, frozen.volume_power, dim)
         self.conducts = frozen.heat is not None and bool((frozen.heat != 0.0).any())
@@ -195,6 +197,8 @@ class Engine:
         if len(self.tables.pairs):
             lists = self.near.pairs
             internal += float(np.sort(pairs.pair_energies(self.x, self.species, self.space, lists, self.tables)).sum())
+        if self.one_body is not None:
+            internal += float(np.sort(one_body.energies(self.x, self.ids, self.one_body)).sum())
         return kinetic, internal
 
     # ---------------------------------------------------------------- neighbours
@@ -307,13 +311,13 @@ class Engine:
         self._update_body_force(self.x)
         self._kick(mean)
         exact.drift(self.x, self.v, 0.5 * self.dt, image)
-        self._update_body_force(image)
         held, target = self.free == 0, self._target()
         if target is not None:
             mean[held] = (target[0] - self.x[held]) / self.dt
         self.strain += self.shear_rate * self.dt
         motion = exact.Motion(self.x, self.v, mean, self.scratch.body, self.free, self.mass, self.species)
-        count, change = exact.exact_move(motion, self.state, secants, self.near.pairs, self.space, self.tables, self.dt)
+        count, change = exact.exact_move(motion, self.state, secants, self.near.pairs, self.space, self.tables, self.dt,
+                                         self._body_force_between(image))
         self.strain -= self.shear_rate * self.dt
         if count < 0:
             stops.did_not_settle(self.moment, "The exact conservative step", change)
@@ -343,9 +347,32 @@ class Engine:
         self._evaluate_state()
 
     def _update_body_force(self, at: np.ndarray) -> None:
-        """Body force at positions (n, 3)."""
+        """Force on single particles at positions (n, 3)."""
+        body = self.scratch.body
         if len(self.waves[2]):
-            _body_force(at, *self.waves, self.scratch.body)
+            _body_force(at, *self.waves, body)
+        if self.one_body is not None:
+            if not len(self.waves[2]):
+                body[:] = 0.0
+            one_body.add_force(at, self.ids, self.one_body, body)
+
+    def _body_force_between(self, middle: np.ndarray) -> Callable[[np.ndarray], None] | None:
+        """Sets the body force to that of the waves half-way, and returns what adds the mean of the potentials to it.
+
+        The function takes the positions after the step; None: there are no potentials of single particles.
+        """
+        body, parts = self.scratch.body, self.one_body
+        if len(self.waves[2]):
+            _body_force(middle, *self.waves, body)
+        if parts is None:
+            return None
+        waves = body.copy() if len(self.waves[2]) else np.zeros_like(body)
+
+        def update(after: np.ndarray) -> None:
+            body[:] = waves
+            one_body.add_mean_force(self.x, after, self.ids, parts, body)
+
+        return update
 
     def _dissipate(self) -> None:
         lists = self.near.pairs

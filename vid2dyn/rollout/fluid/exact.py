@@ -11,6 +11,7 @@ as well (Gonzalez, J. Nonlinear Sci. 6, 449, 1996, §4). Solved by fixed-point i
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -186,16 +187,18 @@ def drift(x, v, dt, out):  # type: ignore[no-untyped-def]
 
 
 def exact_move(motion: Motion, state: ParticleState, secants: Secants, lists: Pairs, space: np.ndarray, tables: Tables,
-               dt: float) -> tuple[int, np.ndarray]:
+               dt: float, update_body: Callable[[np.ndarray], None] | None = None) -> tuple[int, np.ndarray]:
     """Solve for `motion.mean` = v̄, which starts as a guess; (number of iterations or -1, last changes of v̄ (n,)).
 
     `secants.before` are the pair vectors and `state` what holds at the start, `space` the box at the end of the step;
-    `state.push` is overwritten.
+    `state.push` is overwritten. `update_body`, given the positions after the step, sets `motion.body`.
     """
     last = np.inf
     after, density, change = np.empty_like(motion.x), np.empty_like(state.density), np.empty_like(state.density)
     for iteration in range(1, 61):
         drift(motion.x, motion.mean, dt, after)
+        if update_body is not None:
+            update_body(after)
         _secants(after, motion.species, space, lists, tables, *secants)
         if len(tables.radial):
             densities(lists, secants.value, tables.radial[0, 0], density)

@@ -154,6 +154,7 @@ def _engine(frozen: FrozenFluid, state: FluidFrame, settings: FluidRollout, seed
     if dim != frozen.dim:
         raise ConfigError(f"The state has {dim} dimensions and the frozen fluid {frozen.dim}.")
     _supported(frozen)
+    _check_one_body(frozen, state)
     if state.box.lengths is not None:
         if len(state.box.lengths) != dim:
             raise ConfigError(f"The box has {len(state.box.lengths)} axes and the state {dim}.")
@@ -193,9 +194,24 @@ def _state(engine: Engine, start: FluidFrame) -> FluidFrame:
                       engine.step_number, start.species)
 
 
+def _check_one_body(frozen: FrozenFluid, state: FluidFrame) -> None:
+    """A centre for every particle; a periodic potential that fits into the box."""
+    traps, external, lengths = frozen.traps, frozen.external, state.box.lengths
+    assert state.ids is not None
+    if traps is not None and traps.centre.ndim == 2 and state.ids.max() >= len(traps.centre):
+        raise ConfigError(f"The traps have {len(traps.centre)} centres and there is a particle with id "
+                          f"{state.ids.max()}; row i of the centres is that of id i.")
+    if external is None or lengths is None:
+        return
+    for axis, count, spacing, closed in zip(external.axes, external.values.shape, external.spacing, external.periodic):
+        periods = lengths[axis] / (count * spacing)
+        if closed and lengths[axis] > 0 and (abs(periods - round(periods)) > 1e-6 or periods < 0.5):
+            raise ConfigError(f"The external potential has period {count * spacing:g} on axis {axis}, which does not "
+                              f"fit a whole number of times into the box edge {lengths[axis]:g}.")
+
+
 def _supported(frozen: FrozenFluid) -> None:
-    for name, there in (("external", frozen.external is not None), ("traps", frozen.traps is not None),
-                        ("memory", bool(frozen.memory))):
+    for name, there in (("memory", bool(frozen.memory)),):
         if there:
             raise ConfigError(f"FrozenFluid: {name} is not rolled out yet.")
 
