@@ -3,7 +3,8 @@
 One step from t to t + dt:
 
     conservative   Verlet (kick, drift, kick) or the exact discrete gradient, entropies fixed
-    dissipative    friction and noise by Crank-Nicolson, conduction, entropies from the energies; then the bath
+    dissipative    friction, noise and memory of pairs by Crank-Nicolson, conduction, entropies from the energies; then
+                   the bath
 
 The list holds pairs up to cutoff + skin and is renewed before a step that could carry a particle over half the skin.
 Because sums follow the ids and pairs beyond the cutoff add exact zeros, the moment of renewal changes no bit.
@@ -20,11 +21,11 @@ from numba import njit, prange
 
 from vid2dyn.data.box import LeesEdwards
 from vid2dyn.dynamics.fluid.frozen import FrozenFluid
-from vid2dyn.rollout.fluid import exact, one_body, pairs, stops
+from vid2dyn.rollout.fluid import exact, memory, one_body, pairs, stops
 from vid2dyn.rollout.fluid import friction as dissipation
 from vid2dyn.rollout.fluid.lists import JUMP, Pairs, as_space, neighbour_pairs, sort_by_cell
 from vid2dyn.rollout.fluid.one_body import one_body_of
-from vid2dyn.rollout.fluid.state import FluidFrame, FluidRollout
+from vid2dyn.rollout.fluid.state import FluidFrame, FluidRollout, PairMemory
 from vid2dyn.rollout.fluid.tables import Tables, tables_of
 
 
@@ -170,9 +171,9 @@ class Engine:
         self.scratch, self.storage = Scratch.of(n), PairStorage(self.tables, self.exact_energy)
         self.iterations = self.solver_iterations = self.renewals = 0
         self.near = self._renewed()
-        self.on_pairs = self.storage.arrays(len(self.near.pairs.first))
-        self._update_geometry()
-        self._evaluate_state()
+        self.modes = memory.modes_of(frozen, self.tables.kind, self.dt)
+        self.vectors = memory.vectors_of(start.memory, self.near.pairs, self.ids, len(frozen.memory))
+        self._compute_anew()
 
     @property
     def space(self) -> np.ndarray:
@@ -197,6 +198,8 @@ class Engine:
         if len(self.tables.pairs):
             lists = self.near.pairs
             internal += float(np.sort(pairs.pair_energies(self.x, self.species, self.space, lists, self.tables)).sum())
+        if self.modes is not None:
+            internal += 0.5 * float(np.sort((self.vectors.xi**2).sum(axis=(1, 2))).sum())
         if self.one_body is not None:
             internal += float(np.sort(one_body.energies(self.x, self.ids, self.one_body)).sum())
         return kinetic, internal
@@ -205,8 +208,20 @@ class Engine:
 
     def renew_list(self) -> None:
         """A new neighbour list at the present positions, particles sorted anew, everything at them computed."""
+        old, before = self.near, self.row
         self.near = self._renewed()
-        self.on_pairs = self.storage.arrays(len(self.near.pairs.first))
+        if self.modes is not None:
+            known, lists = self.vectors, self.near.pairs
+            self.vectors = memory.PairVectors.none(len(lists.first), len(self.frozen.memory))
+            memory.carry_over(old.pairs, np.argsort(before), known.xi, known.together, lists, self.row, *self.vectors)
+        self._compute_anew()
+
+    def _compute_anew(self) -> None:
+        """Arrays for the present list, filled at the present positions."""
+        pairs_listed = len(self.near.pairs.first)
+        self.on_pairs = self.storage.arrays(pairs_listed)
+        if self.modes is not None:
+            self.grip = memory.Grip(np.zeros((pairs_listed, len(self.frozen.memory), 2)), np.zeros(pairs_listed))
         self._update_geometry()
         self._evaluate_state()
 
@@ -379,6 +394,7 @@ class Engine:
         geometry, exchange = self.on_pairs.geometry, self.on_pairs.exchange
         noise = pairs.StepNoise(self.dt, self.kB, self.seed, self.step_number)
         pairs.friction_and_noise(lists, geometry, self.state, self.ids, self.law, noise, *exchange)
+        before = self._take_hold(noise)
         scratch = self.scratch
         count = dissipation.exchange_momentum(
             lists, geometry, exchange, self.v, self.space[JUMP], (self.mass, self.free), self.settings.tolerance,
@@ -387,9 +403,32 @@ class Engine:
         if count < 0:
             stops.did_not_settle(self.moment, "The friction of the step", np.abs(scratch.residual).max(axis=1))
         self.solver_iterations += count
+        self._move_memory_on(before, noise)
         self._take_heat()
         if self.bath is not None:
             dissipation.bath(self.v, self.ids, self.species, self.free, self.dim, *self.bath, noise)
+
+    def _take_hold(self, noise: pairs.StepNoise) -> np.ndarray:
+        """Memory of the pairs put into friction and impulses of the step; returns the velocities before it."""
+        if self.modes is None:
+            return self.v
+        exchange, vectors = self.on_pairs.exchange, self.vectors
+        memory.take_hold(self.near.pairs, self.x, self.space, self.species, self.ids, self.dim, self.modes, noise,
+                         vectors.together, vectors.xi, *self.grip, exchange.friction, exchange.impulse)
+        return self.v.copy()
+
+    def _move_memory_on(self, before: np.ndarray, noise: pairs.StepNoise) -> None:
+        """Memory of the pairs after the step, from the velocities before it and now."""
+        if self.modes is not None:
+            memory.move_on(self.near.pairs, self.on_pairs.geometry, self.ids, before, self.v, self.space[JUMP],
+                           self.dim, self.modes, noise, *self.grip, self.vectors.together, self.vectors.xi,
+                           self.on_pairs.work)
+
+    def remembered(self) -> PairMemory | None:
+        """What the pairs remember; None in a model without memory."""
+        if self.modes is None:
+            return None
+        return memory.remembered(self.vectors, self.near.pairs, self.ids, self.dim)
 
     def _take_heat(self) -> None:
         """Heat of friction and conduction into the particles."""

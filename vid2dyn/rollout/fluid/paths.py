@@ -42,10 +42,10 @@ from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.data.units import Units
 from vid2dyn.dynamics.fluid.frozen import FrozenFluid
 from vid2dyn.rollout.fluid.engine import Engine
-from vid2dyn.rollout.fluid.state import FluidFrame, FluidRollout, Held, Wave
+from vid2dyn.rollout.fluid.state import FluidFrame, FluidRollout, Held, PairMemory, Wave
 
-__all__ = ["SMALL", "FluidFrame", "FluidRollout", "FluidTrajectories", "Held", "Wave", "fluid_energy", "fluid_frames",
-           "fluid_paths"]
+__all__ = ["SMALL", "FluidFrame", "FluidRollout", "FluidTrajectories", "Held", "PairMemory", "Wave", "fluid_energy",
+           "fluid_frames", "fluid_paths"]
 
 SMALL = 8000
 """Particles below which one thread is used unless more are asked for."""
@@ -153,7 +153,6 @@ def _engine(frozen: FrozenFluid, state: FluidFrame, settings: FluidRollout, seed
     dim = state.position.shape[1]
     if dim != frozen.dim:
         raise ConfigError(f"The state has {dim} dimensions and the frozen fluid {frozen.dim}.")
-    _supported(frozen)
     _check_one_body(frozen, state)
     if state.box.lengths is not None:
         if len(state.box.lengths) != dim:
@@ -169,6 +168,7 @@ def _engine(frozen: FrozenFluid, state: FluidFrame, settings: FluidRollout, seed
     if state.species is not None and state.species.max() >= frozen.species:
         raise ConfigError(f"The state has a particle of species {state.species.max()}; the model knows species 0 to "
                           f"{frozen.species - 1}.")
+    _check_memory(frozen, state)
     if not 0 <= seed < 2**63:
         raise ConfigError(f"seed = {seed!r} must be a whole number from 0 to 2^63 - 1.")
     held = settings.held
@@ -191,7 +191,20 @@ def _state(engine: Engine, start: FluidFrame) -> FluidFrame:
     if isinstance(box, LeesEdwards):
         box = LeesEdwards(box.lengths, box.shear_rate, engine.strain)
     return FluidFrame(engine.x[row, :engine.dim], engine.v[row, :engine.dim], engine.state.S[row], box, start.ids,
-                      engine.step_number, start.species)
+                      engine.step_number, start.species, engine.remembered())
+
+
+def _check_memory(frozen: FrozenFluid, state: FluidFrame) -> None:
+    """What a state remembers belongs to this model and these particles."""
+    memory = state.memory
+    if memory is None:
+        return
+    modes, dim = memory.vectors.shape[1:]
+    if modes != len(frozen.memory) or dim != frozen.dim:
+        raise ConfigError(f"The state remembers {modes} modes in {dim} dimensions; the model has {len(frozen.memory)} "
+                          f"modes in {frozen.dim}. Start without memory, or from a state of this model.")
+    if not np.isin(memory.pairs, state.ids).all():
+        raise ConfigError("The state remembers pairs of particles that are not in it; leave them out of its memory.")
 
 
 def _check_one_body(frozen: FrozenFluid, state: FluidFrame) -> None:
@@ -208,12 +221,6 @@ def _check_one_body(frozen: FrozenFluid, state: FluidFrame) -> None:
         if closed and lengths[axis] > 0 and (abs(periods - round(periods)) > 1e-6 or periods < 0.5):
             raise ConfigError(f"The external potential has period {count * spacing:g} on axis {axis}, which does not "
                               f"fit a whole number of times into the box edge {lengths[axis]:g}.")
-
-
-def _supported(frozen: FrozenFluid) -> None:
-    for name, there in (("memory", bool(frozen.memory)),):
-        if there:
-            raise ConfigError(f"FrozenFluid: {name} is not rolled out yet.")
 
 
 @contextmanager

@@ -54,7 +54,7 @@ def radial_table(frozen: FrozenFluid) -> np.ndarray:
         return np.empty((0, 16))
     along = shear * (1.0 - 1.0 / frozen.dim) + bulk / frozen.dim
     parts = (kernel, 0.5 * shear, along, heat)
-    return np.concatenate([_cubics(part, frozen.cutoff / (len(kernel) - 1)) for part in parts], axis=1)
+    return np.concatenate([cubics(part, frozen.cutoff / (len(kernel) - 1)) for part in parts], axis=1)
 
 
 def pair_table(frozen: FrozenFluid) -> np.ndarray:
@@ -64,7 +64,7 @@ def pair_table(frozen: FrozenFluid) -> np.ndarray:
     for k in range(frozen.kinds if energy is not None or friction is not None else 0):
         parts = same_rows([None if energy is None else energy[k], None if friction is None else friction[k, :, :2],
                            None if friction is None else friction[k, :, 2:]], frozen.cutoff)
-        kinds.append(np.concatenate([_cubics(part, frozen.cutoff / (len(part) - 1)) for part in parts], axis=1))
+        kinds.append(np.concatenate([cubics(part, frozen.cutoff / (len(part) - 1)) for part in parts], axis=1))
     return np.stack(kinds) if kinds else np.empty((0, 0, 12))
 
 
@@ -81,7 +81,7 @@ def same_rows(tables: Sequence[np.ndarray | None], cutoff: float) -> list[np.nda
     return [read(table) for table in tables]
 
 
-def _cubics(table: np.ndarray, h: float) -> np.ndarray:
+def cubics(table: np.ndarray, h: float) -> np.ndarray:
     """(intervals, 4) coefficients of the Hermite polynomials through rows of (value, slope), h apart."""
     low, high, left, right = table[:-1, 0], table[1:, 0], h * table[:-1, 1], h * table[1:, 1]
     return np.stack([low, left, 3 * (high - low) - 2 * left - right, 2 * (low - high) + left + right], axis=1)
@@ -104,7 +104,7 @@ def density_table(frozen: FrozenFluid) -> tuple[np.ndarray, np.ndarray]:
     if table is None or span is None:
         return np.empty((0, 4)), np.zeros(2)
     h = (span[1] - span[0]) / (len(table) - 1)
-    return _cubics(table, h), np.array([span[0], 1.0 / h])
+    return cubics(table, h), np.array([span[0], 1.0 / h])
 
 
 @njit(cache=True, error_model="numpy", inline="always")
