@@ -199,6 +199,7 @@ def _check_memory(frozen: FrozenFluid, state: FluidFrame) -> None:
     memory = state.memory
     if memory is None:
         return
+    assert state.ids is not None
     modes, dim = memory.vectors.shape[1:]
     if modes != len(frozen.memory) or dim != frozen.dim:
         raise ConfigError(f"The state remembers {modes} modes in {dim} dimensions; the model has {len(frozen.memory)} "
