@@ -105,7 +105,7 @@ def dense_force(frozen: FrozenFluid, frame: FluidFrame) -> np.ndarray:
 
 def with_memory(frozen: FrozenFluid, start: FluidFrame, seed: int = 7) -> FluidFrame:
     """The start with ξ drawn for all pairs within the cutoff."""
-    n, dim = start.position.shape
+    dim = start.position.shape[1]
     away = start.box.displacement(start.position[:, None], start.position[None])
     pairs = np.argwhere(np.triu(np.linalg.norm(away, axis=-1) < frozen.cutoff, 1))
     vectors = np.random.default_rng(seed).standard_normal((len(pairs), len(frozen.memory), dim))
