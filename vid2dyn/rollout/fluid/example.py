@@ -145,10 +145,10 @@ class SoftParticleTables:
         d = np.linspace(kernel[0, 0], 4.0 * kernel[0, 0], 129)
         energy = 0.05 / kernel[0, 0] * np.stack([d**2, 2.0 * d], axis=1)
         values = self.temperature * np.random.default_rng(seed).standard_normal((6, 5))
-        parts: dict[str, Any] = dict(
-            kernel=kernel, shear=0.8 * weight, bulk=0.5 * weight, heat=3.0 * weight, temperature_power=1,
-            density_energy=energy, density_range=(d[0], d[-1]),
-            memory=(self.memory(0.05, 8.0), self.memory(0.4, -2.0, across=-0.5)))
+        parts: dict[str, Any] = {
+            "kernel": kernel, "shear": 0.8 * weight, "bulk": 0.5 * weight, "heat": 3.0 * weight, "temperature_power": 1,
+            "density_energy": energy, "density_range": (d[0], d[-1]),
+            "memory": (self.memory(0.05, 8.0), self.memory(0.4, -2.0, across=-0.5))}
         if single:
             parts["external"] = ExternalTable(values, (0.3, -0.2), (edge / 6, edge / 5), (1, 0), (True, True))
             parts["traps"] = HarmonicTraps(0.5, np.full(self.dim, 0.5 * edge))
