@@ -107,7 +107,7 @@ class PairStorage:
         self.all = PairArrays(
             pairs.Geometry(rows(3), rows(), rows(when=fluid), rows(3, when=fluid), rows(), rows(when=bound),
                            rows(2, when=bound)),
-            pairs.Exchange(rows(2), rows(3), rows(), rows()),
+            pairs.Exchange(rows(2), rows(3), np.zeros(capacity), np.zeros(capacity)),
             exact.Secants(rows(3, when=exact_energy), rows(3, when=exact_energy), rows(when=exact_energy and fluid),
                           work, rows(when=exact_energy and bound)), rows(3), work)
 
@@ -403,7 +403,7 @@ class Engine:
         lists = self.near.pairs
         geometry, exchange = self.on_pairs.geometry, self.on_pairs.exchange
         noise = pairs.StepNoise(self.dt, self.kB, self.seed, self.step_number)
-        pairs.friction_and_noise(lists, geometry, self.state, self.ids, self.law, noise, *exchange)
+        self.update_exchange(noise)
         before = self._take_hold(noise)
         scratch = self.scratch
         count = dissipation.exchange_momentum(
@@ -417,6 +417,17 @@ class Engine:
         self._take_heat()
         if self.bath is not None:
             dissipation.bath(self.v, self.ids, self.species, self.free, self.dim, *self.bath, noise)
+
+    def update_exchange(self, noise: pairs.StepNoise) -> None:
+        """Friction and noise of all pairs; nothing where the model has neither."""
+        lists, geometry, exchange = self.near.pairs, self.on_pairs.geometry, self.on_pairs.exchange
+        if len(geometry.radial):
+            pairs.friction_and_noise(lists, geometry, self.state, self.ids, self.law, noise, *exchange)
+        if self.storage.bound:
+            pairs.own_friction_and_noise(lists, geometry, self.state, self.ids, self.dim, noise, exchange.friction,
+                                         exchange.impulse)
+        elif not len(geometry.radial):
+            exchange.friction[:] = exchange.impulse[:] = 0.0
 
     def _take_hold(self, noise: pairs.StepNoise) -> np.ndarray:
         """Memory of the pairs put into friction and impulses of the step; returns the velocities before it."""

@@ -161,17 +161,18 @@ def _mean_velocity(lists, secants, push, motion, dt, mean, moved):  # type: igno
         if free[i] == 0.0:
             moved[i] = 0.0
             continue
-        for k in range(arrive[i], arrive[i + 1]):
+        for k in range(arrive[i], arrive[i + 1] if fluid else arrive[i]):
             p = incoming[k]
-            s = (mine + push[first[p]]) * chord[p] if fluid else 0.0
-            if bound:
-                s += own[p]
+            s = (mine + push[first[p]]) * chord[p]
             fx, fy, fz = fx + s * middle[p, 0], fy + s * middle[p, 1], fz + s * middle[p, 2]
-        for p in range(row[i], row[i + 1]):
-            s = (mine + push[second[p]]) * chord[p] if fluid else 0.0
-            if bound:
-                s += own[p]
+        for p in range(row[i], row[i + 1] if fluid else row[i]):
+            s = (mine + push[second[p]]) * chord[p]
             fx, fy, fz = fx - s * middle[p, 0], fy - s * middle[p, 1], fz - s * middle[p, 2]
+        for k in range(arrive[i], arrive[i + 1] if bound else arrive[i]):
+            p = incoming[k]
+            fx, fy, fz = fx + own[p] * middle[p, 0], fy + own[p] * middle[p, 1], fz + own[p] * middle[p, 2]
+        for p in range(row[i], row[i + 1] if bound else row[i]):
+            fx, fy, fz = fx - own[p] * middle[p, 0], fy - own[p] * middle[p, 1], fz - own[p] * middle[p, 2]
         half = 0.5 * dt / mass[i]
         a, b, c = v[i, 0] + half * fx, v[i, 1] + half * fy, v[i, 2] + half * fz
         moved[i] = max(abs(a - mean[i, 0]), abs(b - mean[i, 1]), abs(c - mean[i, 2]))

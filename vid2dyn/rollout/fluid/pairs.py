@@ -179,17 +179,18 @@ def kick(lists, geometry, push, body, time, mass, v):  # type: ignore[no-untyped
     row, first, second, arrive, incoming = lists.row, lists.first, lists.second, lists.arrive, lists.incoming
     for i in prange(len(v)):
         fx, fy, fz, mine = body[i, 0], body[i, 1], body[i, 2], push[i]
-        for k in range(arrive[i], arrive[i + 1]):
+        for k in range(arrive[i], arrive[i + 1] if fluid else arrive[i]):
             p = incoming[k]
-            s = (mine + push[first[p]]) * slope[p] if fluid else 0.0
-            if bound:
-                s += pull[p]
+            s = (mine + push[first[p]]) * slope[p]
             fx, fy, fz = fx + s * e[p, 0], fy + s * e[p, 1], fz + s * e[p, 2]
-        for p in range(row[i], row[i + 1]):
-            s = (mine + push[second[p]]) * slope[p] if fluid else 0.0
-            if bound:
-                s += pull[p]
+        for p in range(row[i], row[i + 1] if fluid else row[i]):
+            s = (mine + push[second[p]]) * slope[p]
             fx, fy, fz = fx - s * e[p, 0], fy - s * e[p, 1], fz - s * e[p, 2]
+        for k in range(arrive[i], arrive[i + 1] if bound else arrive[i]):
+            p = incoming[k]
+            fx, fy, fz = fx + pull[p] * e[p, 0], fy + pull[p] * e[p, 1], fz + pull[p] * e[p, 2]
+        for p in range(row[i], row[i + 1] if bound else row[i]):
+            fx, fy, fz = fx - pull[p] * e[p, 0], fy - pull[p] * e[p, 1], fz - pull[p] * e[p, 2]
         factor = time / mass[i]
         v[i, 0] += factor * fx
         v[i, 1] += factor * fy
@@ -206,8 +207,7 @@ def _inverse_temperature(T, other, softness, power):  # type: ignore[no-untyped-
 def friction_and_noise(lists, geometry, state, ids, law, noise,
                        friction, impulse, conduction, heat_noise):  # type: ignore[no-untyped-def]
     """`Exchange` of one step, at the temperatures of its start."""
-    first, second, e, radial, rough = lists.first, lists.second, geometry.e, geometry.radial, geometry.rough
-    fluid, bound = len(radial) > 0, len(rough) > 0
+    first, second, e, radial = lists.first, lists.second, geometry.e, geometry.radial
     density, T, softness = state.density, state.T, state.softness
     dt, kB, seed, step = noise
     shared = step_key(seed, step)
@@ -215,9 +215,7 @@ def friction_and_noise(lists, geometry, state, ids, law, noise,
     root = math.sqrt(2.0 * kB * dt)
     for p in prange(len(first)):
         i, j = first[p], second[p]
-        across = along = heat = 0.0
-        if fluid:
-            across, along, heat = radial[p, 0], radial[p, 1], radial[p, 2]
+        across, along, heat = radial[p, 0], radial[p, 1], radial[p, 2]
         if p_V == 1:
             volumes = 1.0 / (density[i] * density[j])
             across, along, heat = across * volumes, along * volumes, heat * volumes
@@ -228,14 +226,6 @@ def friction_and_noise(lists, geometry, state, ids, law, noise,
                            + _inverse_temperature(T[j], T[i], kB * softness[j], p_T))
         friction[p, 0], friction[p, 1] = rate * across, rate * (along - across)
         conduction[p] = dt * heat
-        if bound:
-            mean = 2.0 * T[i] * T[j] / (T[i] + T[j])
-            rate = 0.5 * dt * (_inverse_temperature(T[i], T[j], kB * softness[i], 1)
-                               + _inverse_temperature(T[j], T[i], kB * softness[j], 1))
-            sideways, forward = mean * rough[p, 0], mean * rough[p, 1]
-            friction[p, 0] += rate * sideways
-            friction[p, 1] += rate * (forward - sideways)
-            across, along = across + sideways, along + forward
         impulse[p, 0] = impulse[p, 1] = impulse[p, 2] = heat_noise[p] = 0.0
         if kB > 0.0 and across + along + heat > 0.0:
             key = pair_key(shared, ids[i], ids[j])
@@ -249,6 +239,44 @@ def friction_and_noise(lists, geometry, state, ids, law, noise,
             impulse[p, 2] = sideways * c + ahead * e[p, 2]
             if heat > 0.0:
                 heat_noise[p] = normal(key, dim)
+
+
+OWN = 8
+"""First channel of a pair's noise that belongs to the pair friction; the friction and heat of a fluid have 0 to dim."""
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
+def own_friction_and_noise(lists, geometry, state, ids, dim, noise, friction, impulse):  # type: ignore[no-untyped-def]
+    """Friction γ and its noise added to those of the fluid; alone they are all there is.
+
+    K = γ T_ij, so that friction is γ times dt whatever the temperatures, but for the terms of kB ∇·M.
+    """
+    first, second, e, rough, fluid = lists.first, lists.second, geometry.e, geometry.rough, len(geometry.radial) > 0
+    T, softness = state.T, state.softness
+    dt, kB, seed, step = noise
+    shared = step_key(seed, step)
+    for p in prange(len(first)):
+        i, j = first[p], second[p]
+        if not fluid:
+            friction[p, 0] = friction[p, 1] = impulse[p, 0] = impulse[p, 1] = impulse[p, 2] = 0.0
+        across, along = rough[p, 0], rough[p, 1]
+        if across + along > 0.0:
+            mean = 2.0 * T[i] * T[j] / (T[i] + T[j])
+            rate = 0.5 * dt * mean * (_inverse_temperature(T[i], T[j], kB * softness[i], 1)
+                                      + _inverse_temperature(T[j], T[i], kB * softness[j], 1))
+            friction[p, 0] += rate * across
+            friction[p, 1] += rate * (along - across)
+            if kB > 0.0:
+                key = pair_key(shared, ids[i], ids[j])
+                a, b, c = normal(key, OWN), normal(key, OWN + 1), 0.0
+                if dim == 3:
+                    c = normal(key, OWN + 2)
+                root = math.sqrt(2.0 * kB * dt * mean)
+                sideways, forward = root * math.sqrt(across), root * math.sqrt(along)
+                ahead = (forward - sideways) * (a * e[p, 0] + b * e[p, 1] + c * e[p, 2])
+                impulse[p, 0] += sideways * a + ahead * e[p, 0]
+                impulse[p, 1] += sideways * b + ahead * e[p, 1]
+                impulse[p, 2] += sideways * c + ahead * e[p, 2]
 
 
 @njit(cache=True, parallel=True, error_model="numpy")

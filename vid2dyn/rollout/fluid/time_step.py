@@ -101,7 +101,7 @@ def _rates(engine: Engine) -> tuple[float, float]:
     """Largest rate of friction, and largest frequency of the coupling to memory (Gershgorin's bound over the pairs)."""
     lists, exchange = engine.near.pairs, engine.on_pairs.exchange
     noise = pairs.StepNoise(1.0, 0.0, 0, 0)
-    pairs.friction_and_noise(lists, engine.on_pairs.geometry, engine.state, engine.ids, engine.law, noise, *exchange)
+    engine.update_exchange(noise)
     friction = exchange.friction
     drag = np.full(len(engine.x), engine.settings.bath_friction)
     if engine.frozen.drag is not None:
