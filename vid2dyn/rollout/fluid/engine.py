@@ -1,9 +1,10 @@
-"""The compiled fluid as one object: its arrays, its neighbour list, one step. Drives the kernels of this room.
+"""The compiled model as one object: its arrays, its neighbour list, one step. Drives the kernels of this room.
 
 One step from t to t + dt:
 
     conservative   Verlet (kick, drift, kick) or the exact discrete gradient, entropies fixed
-    dissipative    friction and noise by Crank-Nicolson, conduction, entropies from the energies; then the bath
+    dissipative    friction, noise and memory of pairs by Crank-Nicolson, conduction, entropies from the energies; then
+                   the bath
 
 The list holds pairs up to cutoff + skin and is renewed before a step that could carry a particle over half the skin.
 Because sums follow the ids and pairs beyond the cutoff add exact zeros, the moment of renewal changes no bit.
@@ -11,6 +12,7 @@ Because sums follow the ids and pairs beyond the cutoff add exact zeros, the mom
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -19,11 +21,12 @@ from numba import njit, prange
 
 from vid2dyn.data.box import LeesEdwards
 from vid2dyn.dynamics.fluid.frozen import FrozenFluid
-from vid2dyn.rollout.fluid import exact, pairs, stops
+from vid2dyn.rollout.fluid import exact, memory, one_body, pairs, stops
 from vid2dyn.rollout.fluid import friction as dissipation
 from vid2dyn.rollout.fluid.lists import JUMP, Pairs, as_space, neighbour_pairs, sort_by_cell
-from vid2dyn.rollout.fluid.state import FluidFrame, FluidRollout
-from vid2dyn.rollout.fluid.tables import tables_of
+from vid2dyn.rollout.fluid.one_body import one_body_of
+from vid2dyn.rollout.fluid.state import FluidFrame, FluidRollout, PairMemory
+from vid2dyn.rollout.fluid.tables import Tables, tables_of
 
 
 @njit(cache=True, error_model="numpy")
@@ -80,34 +83,43 @@ class PairArrays:
 
 
 class PairStorage:
-    """Room for the arrays of the pairs, kept as long as it is large enough.
+    """Room for the arrays of the pairs, kept as long as it is large enough; parts that are not needed have none.
 
     Parameters
     ----------
+    tables : Tables
+        What the model has.
     exact_energy : bool
         Whether the arrays of the exact step are needed.
     """
 
-    def __init__(self, exact_energy: bool) -> None:
-        self.exact_energy = exact_energy
-        self.vectors, self.numbers, self.frictions = self._allocate(0)
+    def __init__(self, tables: Tables, exact_energy: bool) -> None:
+        self.fluid, self.bound, self.exact_energy = len(tables.radial) > 0, len(tables.pairs) > 0, exact_energy
+        self.capacity = -1
+        self.arrays(0)
 
-    def _allocate(self, capacity: int) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
-        vectors, numbers = (6 if self.exact_energy else 4), (7 if self.exact_energy else 6)
-        return ([np.empty((capacity, 3)) for _ in range(vectors)], [np.empty(capacity) for _ in range(numbers)],
-                np.empty((capacity, 2)))
+    def _allocate(self, capacity: int) -> None:
+        def rows(*shape: int, when: bool = True) -> np.ndarray:
+            return np.empty((capacity if when else 0, *shape))
+
+        fluid, bound, exact_energy = self.fluid, self.bound, self.exact_energy
+        self.capacity, work = capacity, rows()
+        self.all = PairArrays(
+            pairs.Geometry(rows(3), rows(), rows(when=fluid), rows(3, when=fluid), rows(), rows(when=bound),
+                           rows(2, when=bound)),
+            pairs.Exchange(rows(2), rows(3), np.zeros(capacity), np.zeros(capacity)),
+            exact.Secants(rows(3, when=exact_energy), rows(3, when=exact_energy), rows(when=exact_energy and fluid),
+                          work, rows(when=exact_energy and bound)), rows(3), work)
 
     def arrays(self, count: int) -> PairArrays:
         """Arrays of `count` pairs; those given out before are no longer valid."""
-        if count > len(self.frictions):
-            self.vectors, self.numbers, self.frictions = self._allocate(count + count // 8)
-        e, radial, impulse, scratch, *exact_vectors = (a[:count] for a in self.vectors)
-        value, slope, turns, conduction, heat, work, *exact_numbers = (a[:count] for a in self.numbers)
-        before, middle = exact_vectors or (np.empty((0, 3)), np.empty((0, 3)))
-        (chord,) = exact_numbers or (np.empty(0),)
-        return PairArrays(pairs.Geometry(e, value, slope, radial, turns),
-                          pairs.Exchange(self.frictions[:count], impulse, conduction, heat),
-                          exact.Secants(before, middle, chord, work), scratch, work)
+        if count > self.capacity:
+            self._allocate(count + count // 8)
+        whole = self.all
+        return PairArrays(pairs.Geometry(*(a[:count] for a in whole.geometry)),
+                          pairs.Exchange(*(a[:count] for a in whole.exchange)),
+                          exact.Secants(*(a[:count] for a in whole.secants)), whole.scratch[:count],
+                          whole.work[:count])
 
 
 @dataclass(frozen=True)
@@ -140,25 +152,28 @@ class Engine:
         self.dt, self.exact_energy = settings.dt, settings.conservative == "exact"
         self.kB = frozen.kB if settings.noise else 0.0
         self.step_number = start.step
-        self.waves = _waves_of(settings, dim)
+        self.waves, self.one_body = _waves_of(settings, dim), one_body_of(frozen)
         self.tables = tables_of(frozen)
         self.law = pairs.FrictionLaw(frozen.temperature_power, frozen.volume_power, dim)
-        self.conducts = bool((frozen.heat != 0.0).any())
+        self.conducts = frozen.heat is not None and bool((frozen.heat != 0.0).any())
         self.x, self.v = np.zeros((n, 3)), np.zeros((n, 3))
         self.x[:, :dim], self.v[:, :dim] = start.position, start.velocity
         self.row, self.ids = np.arange(n), np.array(start.ids, dtype=np.int64)
+        self.species = np.zeros(n, np.int64) if start.species is None else np.array(start.species, dtype=np.int64)
+        self.mass = frozen.masses[self.species]
+        self.bath = _bath_of(frozen, settings, self.kB)
         self.held = settings.held
         self.free = np.ones(n) if self.held is None else 1.0 - np.asarray(self.held.rows, dtype=float)
-        self.state = pairs.ParticleState(np.empty(n), np.array(start.entropy, dtype=float),
+        self.state = pairs.ParticleState(np.zeros(n), np.array(start.entropy, dtype=float),
                                           *(np.empty(n) for _ in range(4)))
         self.shear_rate = start.box.shear_rate if isinstance(start.box, LeesEdwards) else 0.0
         self.strain = start.box.strain if isinstance(start.box, LeesEdwards) else 0.0
-        self.scratch, self.storage = Scratch.of(n), PairStorage(self.exact_energy)
+        self.scratch, self.storage = Scratch.of(n), PairStorage(self.tables, self.exact_energy)
         self.iterations = self.solver_iterations = self.renewals = 0
         self.near = self._renewed()
-        self.on_pairs = self.storage.arrays(len(self.near.pairs.first))
-        self._update_geometry()
-        self._evaluate_state()
+        self.modes = memory.modes_of(frozen, self.tables.kind, self.dt)
+        self.vectors = memory.vectors_of(start.memory, self.near.pairs, self.ids, len(frozen.memory))
+        self._compute_anew()
 
     @property
     def space(self) -> np.ndarray:
@@ -172,12 +187,41 @@ class Engine:
         """For messages."""
         return stops.Moment(self.step_number, self.dt, self.ids)
 
+    def energy(self) -> tuple[float, float]:
+        """(kinetic, internal): internal is all that is not kinetic."""
+        v = self.v[np.argsort(self.row)]
+        if len(set(self.frozen.masses)) == 1:
+            kinetic = 0.5 * float(self.frozen.masses[0]) * float((v[:, :self.dim]**2).sum())
+        else:
+            kinetic = 0.5 * float((self.mass[np.argsort(self.row)] * (v**2).sum(axis=1)).sum())
+        internal = float(np.sort(self.state.U).sum())
+        if len(self.tables.pairs):
+            lists = self.near.pairs
+            internal += float(np.sort(pairs.pair_energies(self.x, self.species, self.space, lists, self.tables)).sum())
+        if self.modes is not None:
+            internal += 0.5 * float(np.sort((self.vectors.xi**2).sum(axis=(1, 2))).sum())
+        if self.one_body is not None:
+            internal += float(np.sort(one_body.energies(self.x, self.ids, self.one_body)).sum())
+        return kinetic, internal
+
     # ---------------------------------------------------------------- neighbours
 
     def renew_list(self) -> None:
         """A new neighbour list at the present positions, particles sorted anew, everything at them computed."""
+        old, before = self.near, self.row
         self.near = self._renewed()
-        self.on_pairs = self.storage.arrays(len(self.near.pairs.first))
+        if self.modes is not None:
+            known, lists = self.vectors, self.near.pairs
+            self.vectors = memory.PairVectors.none(len(lists.first), len(self.frozen.memory))
+            memory.carry_over(old.pairs, np.argsort(before), known.xi, known.together, lists, self.row, *self.vectors)
+        self._compute_anew()
+
+    def _compute_anew(self) -> None:
+        """Arrays for the present list, filled at the present positions."""
+        pairs_listed = len(self.near.pairs.first)
+        self.on_pairs = self.storage.arrays(pairs_listed)
+        if self.modes is not None:
+            self.grip = memory.Grip(np.zeros((pairs_listed, len(self.frozen.memory), 2)), np.zeros(pairs_listed))
         self._update_geometry()
         self._evaluate_state()
 
@@ -196,8 +240,9 @@ class Engine:
         skin = float(np.clip(24.0 * path, 0.05 * cutoff, 0.4 * cutoff))
         skin = min(max(skin, 4.5 * path), widest)
         order, cells, start, count = sort_by_cell(self.x, space, cutoff + skin)
-        self.x, self.v, self.ids, self.row, self.free = (
-            np.ascontiguousarray(a[order]) for a in (self.x, self.v, self.ids, self.row, self.free))
+        self.x, self.v, self.ids, self.row, self.free, self.species, self.mass = (
+            np.ascontiguousarray(a[order])
+            for a in (self.x, self.v, self.ids, self.row, self.free, self.species, self.mass))
         self.state = self.state._replace(S=np.ascontiguousarray(self.state.S[order]))
         self.renewals += 1
         return NeighbourList(neighbour_pairs(self.x, self.ids, space, cutoff + skin, cells[order], start, count),
@@ -206,18 +251,25 @@ class Engine:
     def _update_geometry(self) -> None:
         """Geometry and densities at the present positions."""
         geometry = self.on_pairs.geometry
-        pairs.update_geometry(self.x, self.space, self.near.pairs, self.tables, *geometry)
-        pairs.densities(self.near.pairs, geometry.value, self.tables.radial[0, 0], self.state.density)
+        pairs.update_geometry(self.x, self.species, self.space, self.near.pairs, self.tables, *geometry)
+        if len(self.tables.radial):
+            pairs.densities(self.near.pairs, geometry.value, self.tables.radial[0, 0], self.state.density)
+        if self.frozen.temperature is not None:
+            self._check_apart()
 
     def _evaluate_state(self) -> None:
         """Equation of state at the present densities and entropies; stops where a state has left the table."""
         pairs.equation_of_state(self.tables, *self.state)
         broken = pairs.first_broken(self.state.push)
         if broken >= 0:
-            same = np.flatnonzero(np.isnan(self.on_pairs.geometry.value))
-            if same.size:
-                stops.coincide(self.moment, self.near.pairs.first[same[0]], self.near.pairs.second[same[0]])
+            self._check_apart()
             stops.left_the_table(self.moment, broken, self.state, self.frozen)
+
+    def _check_apart(self) -> None:
+        """Stops where two particles are in one place, or positions are not finite."""
+        p = pairs.first_broken(self.on_pairs.geometry.value)
+        if p >= 0:
+            stops.coincide(self.moment, self.near.pairs.first[p], self.near.pairs.second[p])
 
     def _stop_too_fast(self) -> None:
         flow = self.v.copy()
@@ -264,8 +316,18 @@ class Engine:
 
     def _kick(self, v: np.ndarray) -> None:
         """Half a step of the forces, on velocities v."""
-        pairs.kick(self.near.pairs, self.on_pairs.geometry, self.state.push, self.scratch.body,
-                   0.5 * self.dt / self.frozen.mass, v)
+        pairs.kick(self.near.pairs, self.on_pairs.geometry, self.state.push, self.scratch.body, 0.5 * self.dt,
+                   self.mass, v)
+
+    def acceleration(self, x: np.ndarray) -> np.ndarray:
+        """Conservative forces over masses at positions x (n, 3), to which all particles are moved."""
+        self.x = x
+        self._update_geometry()
+        self._evaluate_state()
+        self._update_body_force(x)
+        out = np.zeros_like(x)
+        pairs.kick(self.near.pairs, self.on_pairs.geometry, self.state.push, self.scratch.body, 1.0, self.mass, out)
+        return out
 
     def _move_exactly(self) -> None:
         secants, mean, image = self.on_pairs.secants, self.scratch.mean, self.scratch.image
@@ -274,14 +336,13 @@ class Engine:
         self._update_body_force(self.x)
         self._kick(mean)
         exact.drift(self.x, self.v, 0.5 * self.dt, image)
-        self._update_body_force(image)
         held, target = self.free == 0, self._target()
         if target is not None:
             mean[held] = (target[0] - self.x[held]) / self.dt
         self.strain += self.shear_rate * self.dt
-        motion = exact.Motion(self.x, self.v, mean, self.scratch.body, self.free)
+        motion = exact.Motion(self.x, self.v, mean, self.scratch.body, self.free, self.mass, self.species)
         count, change = exact.exact_move(motion, self.state, secants, self.near.pairs, self.space, self.tables, self.dt,
-                                         self.frozen.mass)
+                                         self._body_force_between(image))
         self.strain -= self.shear_rate * self.dt
         if count < 0:
             stops.did_not_settle(self.moment, "The exact conservative step", change)
@@ -311,29 +372,84 @@ class Engine:
         self._evaluate_state()
 
     def _update_body_force(self, at: np.ndarray) -> None:
-        """Body force at positions (n, 3)."""
+        """Force on single particles at positions (n, 3)."""
+        body = self.scratch.body
         if len(self.waves[2]):
-            _body_force(at, *self.waves, self.scratch.body)
+            _body_force(at, *self.waves, body)
+        if self.one_body is not None:
+            if not len(self.waves[2]):
+                body[:] = 0.0
+            one_body.add_force(at, self.ids, self.one_body, body)
+
+    def _body_force_between(self, middle: np.ndarray) -> Callable[[np.ndarray], None] | None:
+        """Sets the body force to that of the waves half-way, and returns what adds the mean of the potentials to it.
+
+        The function takes the positions after the step; None: there are no potentials of single particles.
+        """
+        body, parts = self.scratch.body, self.one_body
+        if len(self.waves[2]):
+            _body_force(middle, *self.waves, body)
+        if parts is None:
+            return None
+        waves = body.copy() if len(self.waves[2]) else np.zeros_like(body)
+
+        def update(after: np.ndarray) -> None:
+            body[:] = waves
+            one_body.add_mean_force(self.x, after, self.ids, parts, body)
+
+        return update
 
     def _dissipate(self) -> None:
-        mass, lists = self.frozen.mass, self.near.pairs
+        lists = self.near.pairs
         geometry, exchange = self.on_pairs.geometry, self.on_pairs.exchange
         noise = pairs.StepNoise(self.dt, self.kB, self.seed, self.step_number)
-        pairs.friction_and_noise(lists, geometry, self.state, self.ids, self.law, noise, *exchange)
+        self.update_exchange(noise)
+        before = self._take_hold(noise)
         scratch = self.scratch
         count = dissipation.exchange_momentum(
-            lists, geometry, exchange, self.v, self.space[JUMP], (mass, self.free), self.settings.tolerance,
+            lists, geometry, exchange, self.v, self.space[JUMP], (self.mass, self.free), self.settings.tolerance,
             (scratch.residual, scratch.mean, scratch.direction, scratch.image), self.on_pairs.scratch,
             self.on_pairs.work)
         if count < 0:
             stops.did_not_settle(self.moment, "The friction of the step", np.abs(scratch.residual).max(axis=1))
         self.solver_iterations += count
+        self._move_memory_on(before, noise)
         self._take_heat()
-        drag, temperature = self.settings.bath_friction, self.settings.bath_temperature
-        if drag > 0.0:
-            keep = np.exp(-drag * self.dt / mass)
-            kick = np.sqrt(self.kB * temperature / mass * (1.0 - keep * keep))
-            dissipation.bath(self.v, self.ids, self.free, self.dim, keep, kick, noise)
+        if self.bath is not None:
+            dissipation.bath(self.v, self.ids, self.species, self.free, self.dim, *self.bath, noise)
+
+    def update_exchange(self, noise: pairs.StepNoise) -> None:
+        """Friction and noise of all pairs; nothing where the model has neither."""
+        lists, geometry, exchange = self.near.pairs, self.on_pairs.geometry, self.on_pairs.exchange
+        if len(geometry.radial):
+            pairs.friction_and_noise(lists, geometry, self.state, self.ids, self.law, noise, *exchange)
+        if self.storage.bound:
+            pairs.own_friction_and_noise(lists, geometry, self.state, self.ids, self.dim, noise, exchange.friction,
+                                         exchange.impulse)
+        elif not len(geometry.radial):
+            exchange.friction[:] = exchange.impulse[:] = 0.0
+
+    def _take_hold(self, noise: pairs.StepNoise) -> np.ndarray:
+        """Memory of the pairs put into friction and impulses of the step; returns the velocities before it."""
+        if self.modes is None:
+            return self.v
+        exchange, vectors = self.on_pairs.exchange, self.vectors
+        memory.take_hold(self.near.pairs, self.x, self.space, self.species, self.ids, self.dim, self.modes, noise,
+                         vectors.together, vectors.xi, *self.grip, exchange.friction, exchange.impulse)
+        return self.v.copy()
+
+    def _move_memory_on(self, before: np.ndarray, noise: pairs.StepNoise) -> None:
+        """Memory of the pairs after the step, from the velocities before it and now."""
+        if self.modes is not None:
+            memory.move_on(self.near.pairs, self.on_pairs.geometry, self.ids, before, self.v, self.space[JUMP],
+                           self.dim, self.modes, noise, *self.grip, self.vectors.together, self.vectors.xi,
+                           self.on_pairs.work)
+
+    def remembered(self) -> PairMemory | None:
+        """What the pairs remember; None in a model without memory."""
+        if self.modes is None:
+            return None
+        return memory.remembered(self.vectors, self.near.pairs, self.ids, self.dim)
 
     def _take_heat(self) -> None:
         """Heat of friction and conduction into the particles."""
@@ -352,6 +468,24 @@ class Engine:
         if broken >= 0:
             stops.no_entropy(self.moment, broken, state, self.frozen)
         self._evaluate_state()
+
+
+def _bath_of(frozen: FrozenFluid, settings: FluidRollout, kB: float) -> tuple[np.ndarray, np.ndarray] | None:
+    """(keep, kick), (species,) each: v = keep v + kick ξ is one step in the model's own bath and that of the settings.
+
+    Two baths are one: their frictions add, and so does the strength γ T of their noises.
+    """
+    keep, kick = np.ones(frozen.species), np.zeros(frozen.species)
+    own = np.zeros(frozen.species) if frozen.drag is None else np.asarray(frozen.drag, dtype=float)
+    own_temperature = frozen.drag_temperature if frozen.drag_temperature is not None else (frozen.temperature or 0.0)
+    for k, mass in enumerate(frozen.masses):
+        drag, temperature = settings.bath_friction, settings.bath_temperature
+        if own[k] > 0.0:
+            temperature = (drag * temperature + own[k] * own_temperature) / (drag + own[k])
+            drag += own[k]
+        keep[k] = np.exp(-drag * settings.dt / mass)
+        kick[k] = np.sqrt(kB * temperature / mass * (1.0 - keep[k] * keep[k]))
+    return (keep, kick) if (keep < 1.0).any() else None
 
 
 def _waves_of(settings: FluidRollout, dim: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

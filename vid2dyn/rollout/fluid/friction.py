@@ -48,8 +48,8 @@ def dot(a, b):  # type: ignore[no-untyped-def]
 
 @njit(error_model="numpy")
 def _apply_friction(operator, x, out):  # type: ignore[no-untyped-def]
-    lists, e, friction, weight, free = operator
-    laplacian(lists, e, friction, weight, free, x, out)
+    lists, e, friction, mass, free = operator
+    laplacian(lists, e, friction, mass, free, x, out)
 
 
 @njit(cache=True, error_model="numpy")
@@ -59,7 +59,7 @@ def solve(lists, e, friction, free, mass, tolerance, residual, change, direction
     `residual` starts as the right-hand side, R - dt L v, which knows nothing of a common velocity. All four arrays are
     (n, 3) and overwritten.
     """
-    operator = lists, e, friction, 2.0 * mass, free
+    operator = lists, e, friction, mass, free
     return conjugate_gradients(_apply_friction, unchanged, dot, _advance, _turn, operator,
                                (residual, change, direction, image, image), tolerance, 1000)
 
@@ -88,6 +88,15 @@ def add_to(out, term, factor):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
+def add_half(v, impulse, mass):  # type: ignore[no-untyped-def]
+    """v_i += impulse_i / 2 m_i, (n, 3)."""
+    for i in prange(len(v)):
+        factor = 0.5 / mass[i]
+        for c in range(3):
+            v[i, c] += factor * impulse[i, c]
+
+
+@njit(cache=True, parallel=True, error_model="numpy")
 def subtract(a, b, out):  # type: ignore[no-untyped-def]
     """out = a - b, (rows, 3); out may be either."""
     for i in prange(len(out)):
@@ -109,9 +118,9 @@ def pair_work(lists, geometry, impulse, v, jump, out):  # type: ignore[no-untype
 def exchange_momentum(lists, geometry, exchange, v, jump, body, tolerance, scratch, on_pairs, work):  # type: ignore[no-untyped-def]
     """Friction and noise of one step: v after it, `exchange.impulse` and `work`, the heat of each end of a pair.
 
-    body: (mass, free) of the particles; scratch: four (n, 3) arrays; on_pairs: (pairs, 3) scratch. Returns the number
-    of iterations; -1 if the solver gave up, with what it left over in the first array of `scratch`. One function, as a
-    call from Python costs as much as its loop over the pairs of a hundred particles.
+    body: (mass, free) of the particles, (n,) each; scratch: four (n, 3) arrays; on_pairs: (pairs, 3) scratch. Returns
+    the number of iterations; -1 if the solver gave up, with what it left over in the first array of `scratch`. One
+    function, as a call from Python costs as much as its loop over the pairs of a hundred particles.
     """
     mass, free = body
     residual, change, direction, image = scratch
@@ -127,9 +136,9 @@ def exchange_momentum(lists, geometry, exchange, v, jump, body, tolerance, scrat
     apply_friction(lists, geometry, friction, change, jump, on_pairs)
     subtract(impulse, on_pairs, impulse)
     gather(lists, impulse, free, residual)
-    add_to(v, residual, 0.5 / mass)            # now the mean of before and after
+    add_half(v, residual, mass)                # now the mean of before and after
     pair_work(lists, geometry, impulse, v, jump, work)
-    add_to(v, residual, 0.5 / mass)
+    add_half(v, residual, mass)
     return count
 
 
@@ -229,7 +238,7 @@ def conduct(lists, conduction, heat, softness, tolerance, columns):  # type: ign
 @njit(cache=True, parallel=True, error_model="numpy")
 def take_heat(lists, tables, work, heat, free, density, U, S):  # type: ignore[no-untyped-def]
     """U and S after every free particle has received the work and heat of its pairs; S = NaN where there is none."""
-    nodes, grid = tables.nodes, tables.grid
+    nodes, grid, one = tables.nodes, tables.grid, tables.temperature
     row, arrive, incoming = lists.row, lists.arrive, lists.incoming
     for i in prange(len(U)):
         total = 0.0
@@ -240,14 +249,20 @@ def take_heat(lists, tables, work, heat, free, density, U, S):  # type: ignore[n
         for p in range(row[i], row[i + 1]):
             total += work[p] + heat[p]
         U[i] += total
-        S[i] = entropy_of(nodes, grid, S[i], -math.log(density[i]), U[i])
+        if one > 0.0:
+            S[i] += total / one
+        else:
+            S[i] = entropy_of(nodes, grid, S[i], -math.log(density[i]), U[i])
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
-def bath(v, ids, free, dim, keep, kick, noise):  # type: ignore[no-untyped-def]
-    """v = keep v + kick ξ, the exact step of a particle with friction against a resting bath; ξ keyed on (id, id)."""
+def bath(v, ids, species, free, dim, keep, kick, noise):  # type: ignore[no-untyped-def]
+    """v = keep v + kick ξ, the exact step of a particle with friction against a resting bath; ξ keyed on (id, id).
+
+    keep, kick: (species,).
+    """
     shared = step_key(noise.seed, noise.step)
     for i in prange(len(v)):
         key = pair_key(shared, ids[i], ids[i])
         for c in range(dim if free[i] > 0.0 else 0):
-            v[i, c] = keep * v[i, c] + kick * normal(key, c)
+            v[i, c] = keep[species[i]] * v[i, c] + kick[species[i]] * normal(key, c)

@@ -42,10 +42,10 @@ from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.data.units import Units
 from vid2dyn.dynamics.fluid.frozen import FrozenFluid
 from vid2dyn.rollout.fluid.engine import Engine
-from vid2dyn.rollout.fluid.state import FluidFrame, FluidRollout, Held, Wave
+from vid2dyn.rollout.fluid.state import FluidFrame, FluidRollout, Held, PairMemory, Wave
 
-__all__ = ["SMALL", "FluidFrame", "FluidRollout", "FluidTrajectories", "Held", "Wave", "fluid_energy", "fluid_frames",
-           "fluid_paths"]
+__all__ = ["SMALL", "FluidFrame", "FluidRollout", "FluidTrajectories", "Held", "PairMemory", "Wave", "fluid_energy",
+           "fluid_frames", "fluid_paths"]
 
 SMALL = 8000
 """Particles below which one thread is used unless more are asked for."""
@@ -141,12 +141,11 @@ def fluid_paths(frozen: FrozenFluid, start: FluidFrame, settings: FluidRollout, 
 
 
 def fluid_energy(frozen: FrozenFluid, state: FluidFrame) -> tuple[float, float]:
-    """(kinetic, internal) energy of a state, from the tables.
+    """(kinetic, internal) energy of a state, from the tables; internal: all that is not kinetic.
 
     Of a sheared fluid the kinetic energy is that of laboratory velocities, so it depends on which image each is in.
     """
-    engine = _engine(frozen, state, FluidRollout(dt=1e-12), 0, 1)
-    return 0.5 * frozen.mass * float((state.velocity**2).sum()), float(np.sort(engine.state.U).sum())
+    return _engine(frozen, state, FluidRollout(dt=1e-12), 0, 1).energy()
 
 
 def _engine(frozen: FrozenFluid, state: FluidFrame, settings: FluidRollout, seed: int, threads: int | None) -> Engine:
@@ -154,6 +153,7 @@ def _engine(frozen: FrozenFluid, state: FluidFrame, settings: FluidRollout, seed
     dim = state.position.shape[1]
     if dim != frozen.dim:
         raise ConfigError(f"The state has {dim} dimensions and the frozen fluid {frozen.dim}.")
+    _check_one_body(frozen, state)
     if state.box.lengths is not None:
         if len(state.box.lengths) != dim:
             raise ConfigError(f"The box has {len(state.box.lengths)} axes and the state {dim}.")
@@ -163,6 +163,12 @@ def _engine(frozen: FrozenFluid, state: FluidFrame, settings: FluidRollout, seed
         if frozen.cutoff > 0.5 * min(state.box.lengths):
             raise ConfigError(f"cutoff = {frozen.cutoff:g} is more than half of the box edge {min(state.box.lengths):g}"
                               "; a particle would meet its own image. Choose a larger box or a shorter cutoff.")
+    if state.species is None and frozen.species > 1:
+        raise ConfigError(f"The model has {frozen.species} species; give every particle's species with the state.")
+    if state.species is not None and state.species.max() >= frozen.species:
+        raise ConfigError(f"The state has a particle of species {state.species.max()}; the model knows species 0 to "
+                          f"{frozen.species - 1}.")
+    _check_memory(frozen, state)
     if not 0 <= seed < 2**63:
         raise ConfigError(f"seed = {seed!r} must be a whole number from 0 to 2^63 - 1.")
     held = settings.held
@@ -185,7 +191,37 @@ def _state(engine: Engine, start: FluidFrame) -> FluidFrame:
     if isinstance(box, LeesEdwards):
         box = LeesEdwards(box.lengths, box.shear_rate, engine.strain)
     return FluidFrame(engine.x[row, :engine.dim], engine.v[row, :engine.dim], engine.state.S[row], box, start.ids,
-                      engine.step_number)
+                      engine.step_number, start.species, engine.remembered())
+
+
+def _check_memory(frozen: FrozenFluid, state: FluidFrame) -> None:
+    """What a state remembers belongs to this model and these particles."""
+    memory = state.memory
+    if memory is None:
+        return
+    assert state.ids is not None
+    modes, dim = memory.vectors.shape[1:]
+    if modes != len(frozen.memory) or dim != frozen.dim:
+        raise ConfigError(f"The state remembers {modes} modes in {dim} dimensions; the model has {len(frozen.memory)} "
+                          f"modes in {frozen.dim}. Start without memory, or from a state of this model.")
+    if not np.isin(memory.pairs, state.ids).all():
+        raise ConfigError("The state remembers pairs of particles that are not in it; leave them out of its memory.")
+
+
+def _check_one_body(frozen: FrozenFluid, state: FluidFrame) -> None:
+    """A centre for every particle; a periodic potential that fits into the box."""
+    traps, external, lengths = frozen.traps, frozen.external, state.box.lengths
+    assert state.ids is not None
+    if traps is not None and traps.centre.ndim == 2 and state.ids.max() >= len(traps.centre):
+        raise ConfigError(f"The traps have {len(traps.centre)} centres and there is a particle with id "
+                          f"{state.ids.max()}; row i of the centres is that of id i.")
+    if external is None or lengths is None:
+        return
+    for axis, count, spacing, closed in zip(external.axes, external.values.shape, external.spacing, external.periodic):
+        periods = lengths[axis] / (count * spacing)
+        if closed and lengths[axis] > 0 and (abs(periods - round(periods)) > 1e-6 or periods < 0.5):
+            raise ConfigError(f"The external potential has period {count * spacing:g} on axis {axis}, which does not "
+                              f"fit a whole number of times into the box edge {lengths[axis]:g}.")
 
 
 @contextmanager

@@ -16,6 +16,39 @@ PrescribedMotion = Callable[[float], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
+class PairMemory:
+    """What pairs within the cutoff remember at one moment.
+
+    Parameters
+    ----------
+    pairs : (pairs, 2) int array
+        Ids of both particles, the smaller one first; each pair once.
+    vectors : (pairs, modes, dim) array
+        ξ of every mode [energy^½].
+
+    Raises
+    ------
+    DataError
+        For wrong shapes or order, or numbers that are not finite.
+    """
+
+    pairs: np.ndarray
+    vectors: np.ndarray
+
+    def __post_init__(self) -> None:
+        pairs, vectors = np.asarray(self.pairs, dtype=np.int64), np.asarray(self.vectors, dtype=float)
+        object.__setattr__(self, "pairs", pairs)
+        object.__setattr__(self, "vectors", vectors)
+        if pairs.ndim != 2 or pairs.shape[1] != 2 or vectors.ndim != 3 or len(vectors) != len(pairs):
+            raise DataError(f"PairMemory: pairs {pairs.shape} must be (pairs, 2) and vectors {vectors.shape} (pairs, "
+                            "modes, dim).")
+        if not np.isfinite(vectors).all():
+            raise DataError("PairMemory: vectors must be finite numbers.")
+        if not (pairs[:, 0] < pairs[:, 1]).all() or len(np.unique(pairs, axis=0)) != len(pairs):
+            raise DataError("PairMemory: name each pair once, the smaller id first.")
+
+
+@dataclass(frozen=True)
 class FluidFrame:
     """A fluid at one moment.
 
@@ -32,6 +65,10 @@ class FluidFrame:
         Names of the particles, unique and >= 0: the noise is keyed on them. Default: row numbers.
     step : int
         Steps made so far: the noise is keyed on it, so a run continued from its last state is the same run.
+    species : (n,) int array, optional
+        Sort of every particle, 0, 1, ...; default: all 0.
+    memory : PairMemory, optional
+        Of a model with pair memory; default: every pair draws from equilibrium in the first step.
 
     Raises
     ------
@@ -45,6 +82,8 @@ class FluidFrame:
     box: Box = field(default_factory=Free)
     ids: np.ndarray | None = None
     step: int = 0
+    species: np.ndarray | None = None
+    memory: PairMemory | None = None
 
     def __post_init__(self) -> None:
         n = len(self.position)
@@ -64,6 +103,11 @@ class FluidFrame:
         if ids.shape != (n,) or len(np.unique(ids)) != n or (ids < 0).any():
             raise DataError("FluidFrame: ids must be whole numbers >= 0, one for each particle, none twice: pairs of "
                             "equal names would share their noise.")
+        if self.species is not None:
+            species = np.asarray(self.species)
+            if species.shape != (n,) or not np.issubdtype(species.dtype, np.integer) or (species < 0).any():
+                raise DataError(f"FluidFrame: species must be whole numbers >= 0, one for each of the {n} particles.")
+            object.__setattr__(self, "species", species)
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,8 @@ def coincide(moment: Moment, first: int, second: int) -> NoReturn:
 
 def left_the_table(moment: Moment, k: int, state: ParticleState, frozen: FrozenFluid) -> NoReturn:
     """Row k has a density or entropy outside the equation of state."""
+    assert frozen.log_volume is not None
+    assert frozen.entropy is not None
     low, high = np.exp(-frozen.log_volume[1]), np.exp(-frozen.log_volume[0])
     raise ModelError(
         f"{moment.of(k)}: density {state.density[k]:.4g}, entropy {state.S[k]:.4g} left the frozen table (density "
@@ -55,6 +57,7 @@ def left_the_table(moment: Moment, k: int, state: ParticleState, frozen: FrozenF
 
 def no_entropy(moment: Moment, k: int, state: ParticleState, frozen: FrozenFluid) -> NoReturn:
     """Row k has an energy that no entropy of the table gives."""
+    assert frozen.entropy is not None
     raise ModelError(
         f"{moment.of(k)}: its energy {state.U[k]:.4g} at density {state.density[k]:.4g} has no entropy in the table "
         f"(S from {frozen.entropy[0]:.4g} to {frozen.entropy[1]:.4g}). It gained or lost too much heat in one step: "

@@ -6,48 +6,82 @@ The same Hermite polynomials as in `vid2dyn.dynamics.fluid.frozen`, so both agre
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-from vid2dyn.dynamics.fluid.frozen import FrozenFluid
+from vid2dyn.dynamics.fluid.frozen import FrozenFluid, pair_kind, read_radial
 
 
 class Tables(NamedTuple):
-    """What the kernels read of a `FrozenFluid`: `radial_table`, `eos_table` and the range of the pairs."""
+    """What the kernels read of a `FrozenFluid`; a part that it does not have is an array of length 0.
+
+    radial (intervals, 16): `radial_table`; pairs (kinds, intervals, 12): `pair_table`; kind (species, species): number
+    of the kind of a pair; nodes, grid: `eos_table`; density (intervals, 4), span (2,): `density_table`; temperature:
+    that of all particles, or 0 where the equation of state has it; cutoff: range of the pairs.
+    """
 
     radial: np.ndarray
+    pairs: np.ndarray
+    kind: np.ndarray
     nodes: np.ndarray
     grid: np.ndarray
+    density: np.ndarray
+    span: np.ndarray
+    temperature: float
     cutoff: float
 
 
 def tables_of(frozen: FrozenFluid) -> Tables:
-    """All tables of a fluid."""
-    return Tables(radial_table(frozen), *eos_table(frozen), float(frozen.cutoff))
+    """All tables of a model."""
+    every = range(frozen.species)
+    kind = np.array([[pair_kind(a, b, frozen.species) for b in every] for a in every], dtype=np.int64)
+    return Tables(radial_table(frozen), pair_table(frozen), kind, *eos_table(frozen), *density_table(frozen),
+                  float(frozen.temperature or 0.0), float(frozen.cutoff))
 
 
 def radial_table(frozen: FrozenFluid) -> np.ndarray:
     """(intervals, 16): coefficients of 1, t, t², t³ of W, across, along and C², t in [0, 1] the place in the interval.
 
     `across` and `along` are the two radial parts of K (docstring of `vid2dyn.dynamics.fluid.frozen`). Tables of fewer
-    rows are read on the grid of the longest one.
+    rows are read on the grid of the longest one; absent ones are zero.
     """
-    rows = max(len(table) for table in (frozen.kernel, frozen.shear, frozen.bulk, frozen.heat))
-    r = np.linspace(0.0, frozen.cutoff, rows)
-
-    def table(name: str) -> np.ndarray:
-        own = getattr(frozen, name)
-        return own if len(own) == rows else np.stack(frozen.radial(name, r), axis=1)
-
-    shear, bulk = table("shear"), table("bulk")
+    given = [frozen.kernel, frozen.shear, frozen.bulk, frozen.heat]
+    kernel, shear, bulk, heat = same_rows(given, frozen.cutoff)
+    if not len(kernel):
+        return np.empty((0, 16))
     along = shear * (1.0 - 1.0 / frozen.dim) + bulk / frozen.dim
-    parts = (table("kernel"), 0.5 * shear, along, table("heat"))
-    return np.concatenate([_cubics(part, frozen.cutoff / (rows - 1)) for part in parts], axis=1)
+    parts = (kernel, 0.5 * shear, along, heat)
+    return np.concatenate([cubics(part, frozen.cutoff / (len(kernel) - 1)) for part in parts], axis=1)
 
 
-def _cubics(table: np.ndarray, h: float) -> np.ndarray:
+def pair_table(frozen: FrozenFluid) -> np.ndarray:
+    """(kinds, intervals, 12): cubics, as in `radial_table`, of φ and of γ across and along."""
+    energy, friction = frozen.pair_energy, frozen.pair_friction
+    kinds = []
+    for k in range(frozen.kinds if energy is not None or friction is not None else 0):
+        parts = same_rows([None if energy is None else energy[k], None if friction is None else friction[k, :, :2],
+                           None if friction is None else friction[k, :, 2:]], frozen.cutoff)
+        kinds.append(np.concatenate([cubics(part, frozen.cutoff / (len(part) - 1)) for part in parts], axis=1))
+    return np.stack(kinds) if kinds else np.empty((0, 0, 12))
+
+
+def same_rows(tables: Sequence[np.ndarray | None], cutoff: float) -> list[np.ndarray]:
+    """Radial tables on the grid of the longest one, zeros in place of absent ones; no rows if all are absent."""
+    rows = max(0 if table is None else len(table) for table in tables)
+    r = np.linspace(0.0, cutoff, rows)
+
+    def read(table: np.ndarray | None) -> np.ndarray:
+        if table is None:
+            return np.zeros((rows, 2))
+        return table if len(table) == rows else np.stack(read_radial(table, cutoff, r), axis=1)
+
+    return [read(table) for table in tables]
+
+
+def cubics(table: np.ndarray, h: float) -> np.ndarray:
     """(intervals, 4) coefficients of the Hermite polynomials through rows of (value, slope), h apart."""
     low, high, left, right = table[:-1, 0], table[1:, 0], h * table[:-1, 1], h * table[1:, 1]
     return np.stack([low, left, 3 * (high - low) - 2 * left - right, 2 * (low - high) + left + right], axis=1)
@@ -55,11 +89,22 @@ def _cubics(table: np.ndarray, h: float) -> np.ndarray:
 
 def eos_table(frozen: FrozenFluid) -> tuple[np.ndarray, np.ndarray]:
     """(nodes, grid): U, hS U_S, hx U_x, hS hx U_Sx at the nodes, and [S_0, 1/hS, x_0, 1/hx] with x = ln V."""
+    if frozen.eos is None or frozen.entropy is None or frozen.log_volume is None:
+        return np.empty((0, 0, 4)), np.empty(0)
     nS, nx = frozen.eos.shape[:2]
     hS = (frozen.entropy[1] - frozen.entropy[0]) / (nS - 1)
     hx = (frozen.log_volume[1] - frozen.log_volume[0]) / (nx - 1)
     nodes = np.ascontiguousarray(frozen.eos * np.array([1.0, hS, hx, hS * hx]), dtype=float)
     return nodes, np.array([frozen.entropy[0], 1.0 / hS, frozen.log_volume[0], 1.0 / hx])
+
+
+def density_table(frozen: FrozenFluid) -> tuple[np.ndarray, np.ndarray]:
+    """(density, span): cubics (intervals, 4) of u(d), and [first density, intervals a density]."""
+    table, span = frozen.density_energy, frozen.density_range
+    if table is None or span is None:
+        return np.empty((0, 4)), np.zeros(2)
+    h = (span[1] - span[0]) / (len(table) - 1)
+    return cubics(table, h), np.array([span[0], 1.0 / h])
 
 
 @njit(cache=True, error_model="numpy", inline="always")
@@ -72,6 +117,16 @@ def cubic(table, k, c, t):  # type: ignore[no-untyped-def]
 def cubic_slope(table, k, c, t):  # type: ignore[no-untyped-def]
     """Its derivative with respect to t."""
     return table[k, c + 1] + t * (2.0 * table[k, c + 2] + 3.0 * t * table[k, c + 3])
+
+
+@njit(cache=True, error_model="numpy")
+def density_energy(table, span, d):  # type: ignore[no-untyped-def]
+    """u and du/dd of one particle at density d; beyond the table u is linear."""
+    u = (d - span[0]) * span[1]
+    inside = min(max(u, 0.0), float(len(table)))
+    k = min(int(inside), len(table) - 1)
+    slope = cubic_slope(table, k, 0, inside - k)
+    return cubic(table, k, 0, inside - k) + slope * (u - inside), slope * span[1]
 
 
 @njit(cache=True, error_model="numpy", inline="always")
