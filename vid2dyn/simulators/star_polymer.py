@@ -13,13 +13,15 @@ import numpy as np
 
 from vid2dyn.core.config import recipe
 from vid2dyn.core.errors import ConfigError
-from vid2dyn.core.lammps_session import lammps_session
-from vid2dyn.core.progress import Cancelled, Progress, silent
+from vid2dyn.core.lammps_session import LammpsError, LammpsSession, lammps_session
+from vid2dyn.core.progress import Progress, silent
 from vid2dyn.data.box import Periodic
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.data.units import Units
 from vid2dyn.simulators.base import Simulator
 
+CONTACT = 2 ** (1 / 6)
+"""Distance from which beads repel each other: the minimum of the Lennard-Jones potential."""
 BOND = 0.97
 """Length of a bond at rest: the minimum of WCA + FENE."""
 STRETCHED = 1.5
@@ -28,6 +30,8 @@ MOST_ARMS = 12
 """Spheres that fit around an equal one."""
 DENSEST = 1.0
 """Beads per volume beyond which these chains are a glass."""
+LONGEST_STEP = 0.01
+"""Time step beyond which bonds break."""
 PUSH_OFF = 20.0
 """Time in which overlapping beads are pushed apart with a soft, rising repulsion."""
 SETTLE = 5.0
@@ -112,14 +116,14 @@ class StarPolymer(Simulator):
         if self.density > DENSEST:
             raise ConfigError(f"StarPolymer(density={self.density:g}): beads of diameter 1 are a glass beyond "
                               f"{DENSEST:g} beads per volume; melts have 0.85, the published stars 0.4.")
-        if self.time_step > 0.02:
+        if self.time_step > LONGEST_STEP:
             raise ConfigError(f"StarPolymer(time_step={self.time_step:g}): bonds between beads swing with a period of "
-                              "about 0.2 s; steps longer than 0.02 do not follow them. The usual one is 0.005.")
+                              f"0.14 s, which steps longer than {LONGEST_STEP:g} s do not follow. Usual is 0.005.")
         if self.box_length < self.diameter:
             least = math.ceil(self.density * self.diameter**3 / self.beads)
-            raise ConfigError(f"StarPolymer(stars={self.stars}, density={self.density:g}): the box, {self.box_length:.3g} "
-                              f"µm wide, is smaller than a stretched star, {self.diameter:.3g} µm, which would meet "
-                              f"itself. Take {least} stars or more, or a lower density.")
+            raise ConfigError(f"StarPolymer(stars={self.stars}, density={self.density:g}): the box, "
+                              f"{self.box_length:.3g} µm wide, is smaller than a star, {self.diameter:.3g} µm, which "
+                              f"would meet itself. Take {least} stars or more, or a lower density.")
 
     @property
     def beads(self) -> int:
@@ -133,8 +137,12 @@ class StarPolymer(Simulator):
 
     @property
     def diameter(self) -> float:
-        """Width of a star with all arms straight, its outermost beads included [µm]."""
-        return 2 * BOND * self.arm_length + 2 ** (1 / 6)
+        """Width of a star, its outermost beads included [µm].
+
+        Arms are taken as straight, or, if that is less, as random walks a quarter longer than those of a melt, which
+        have the mean squared length 1.75 BOND² per bond (Kremer & Grest, 1990).
+        """
+        return BOND * min(2.0 * self.arm_length, 2.5 * math.sqrt(1.75 * self.arm_length)) + CONTACT
 
     @property
     def steps_per_frame(self) -> int:
@@ -158,12 +166,10 @@ class StarPolymer(Simulator):
             try:
                 melt.equilibrate(progress)
                 return self._record(melt, seed, progress)
-            except (Cancelled, ConfigError):
-                raise
-            except Exception as error:                         # LAMMPS raises plain exceptions
+            except LammpsError as error:
                 raise ConfigError(f"StarPolymer(time_step={self.time_step:g}, kT={self.kT:g}): LAMMPS stopped with "
                                   f"\"{error}\". Usually bonds broke because the time step is too long for this "
-                                  "temperature: halve it.") from error
+                                  "temperature: halve it.") from None
 
     def _record(self, melt: _Melt, seed: int, progress: Progress) -> Trajectories:
         frames, stars = self.frames, self.stars
@@ -194,20 +200,19 @@ class StarPolymer(Simulator):
 class _Melt:
     """The beads in LAMMPS. Bead b of star i has the number i · beads + b + 1; bead 0 is the core."""
 
-    def __init__(self, melt: StarPolymer, engine: Any, rng: np.random.Generator) -> None:
+    def __init__(self, melt: StarPolymer, engine: LammpsSession, rng: np.random.Generator) -> None:
         self.settings, self.engine, self.rng = melt, engine, rng
         self.dt = 1.0 / (melt.frames_per_second * melt.steps_per_frame)
-        self._bits = 10 if engine.extract_setting("imageint") == 4 else 21
-        engine.commands_list([
-            "units lj", "atom_style bond", "boundary p p p", "newton on", "special_bonds fene",
-            "comm_modify cutoff 3.0"])                         # a bead must see all those that it is bonded to
+        self._bits = 10 if engine.lammps.extract_setting("imageint") == 4 else 21
+        engine.do("units lj", "atom_style bond", "boundary p p p", "newton on", "special_bonds fene",
+                  "comm_modify cutoff 3.0")                    # a bead must see all those that it is bonded to
         with tempfile.TemporaryDirectory() as folder:          # LAMMPS reads molecules from a file only
             start = Path(folder) / "start.data"
             start.write_text(_data_file(_start(melt, rng), melt))
-            self._do(f'read_data "{start}"')
-        self._do("mass 1 1.0", "neighbor 0.4 bin", "neigh_modify every 1 delay 2 check yes",
-                 "bond_style fene", f"bond_coeff 1 30.0 {STRETCHED} 1.0 1.0", "thermo_style custom step pe ke etotal",
-                 f"timestep {self.dt!r}")
+            self.engine.do(f'read_data "{start}"')
+        self.engine.do("mass 1 1.0", "neighbor 0.4 bin", "neigh_modify every 1 delay 2 check yes",
+                       "bond_style fene", f"bond_coeff 1 30.0 {STRETCHED} 1.0 1.0",
+                       "thermo_style custom step pe ke etotal", f"timestep {self.dt!r}")
 
     # ------------------------------------------------------------------ before the first frame
 
@@ -219,37 +224,37 @@ class _Melt:
         clock = _Clock(PUSH_OFF + 2.0 + s.equilibration + SETTLE, progress)
 
         # 1. A soft repulsion that rises lets beads pass each other; steps are limited, bonds stay whole.
-        self._do("pair_style soft 1.122462048309373", "pair_coeff * * 0.0",
-                 f"variable push equal ramp(0.5,80.0)*{temperature}", "fix push all adapt 1 pair soft a * * v_push",
-                 f"velocity all create {temperature} {self._seed()} mom yes rot no",
-                 "fix move all nve/limit 0.1", bath.format(seed=self._seed()))
+        self.engine.do(f"pair_style soft {CONTACT!r}", "pair_coeff * * 0.0",
+                       f"variable push equal ramp(0.5,80.0)*{temperature}",
+                       "fix push all adapt 1 pair soft a * * v_push",
+                       f"velocity all create {temperature} {self._seed()} mom yes rot no",
+                       "fix move all nve/limit 0.1", bath.format(seed=self._seed()))
         self._run(PUSH_OFF, clock)
         # 2. The true repulsion takes over; what still overlaps is moved apart slowly.
-        self._do("unfix push", "pair_style lj/cut 1.122462048309373", "pair_coeff * * 1.0 1.0", "pair_modify shift yes",
-                 "unfix move", "fix move all nve/limit 0.05")
+        self.engine.do("unfix push", f"pair_style lj/cut {CONTACT!r}", "pair_coeff * * 1.0 1.0",
+                       "pair_modify shift yes", "unfix move", "fix move all nve/limit 0.05")
         self._run(2.0, clock)
-        self._do("unfix move", "fix move all nve")
+        self.engine.do("unfix move", "fix move all nve")
         self._run(s.equilibration - hand_over, clock)
         # 3. A thermostat that keeps momentum. Its energies fluctuate; their mean is what the run without
         #    thermostat gets, or its temperature would be off by a fluctuation, 1/sqrt(3 beads).
-        self._do("unfix bath", "velocity all zero linear",
-                 f"fix bath all temp/csvr {temperature} {temperature} 0.5 {self._seed()}")
+        self.engine.do("unfix bath", "velocity all zero linear",
+                       f"fix bath all temp/csvr {temperature} {temperature} 0.5 {self._seed()}")
         self._run(0.2 * hand_over, clock)
         mean_energy = self._run(0.8 * hand_over, clock)
-        self._do("unfix bath")
+        self.engine.do("unfix bath")
         self._set_energy(mean_energy)
         self._run(SETTLE, clock)
-        self._do("velocity all zero linear", "run 0 post no")  # rounding of the whole equilibration
+        self.engine.do("velocity all zero linear", "run 0 post no")  # rounding of the whole equilibration
 
     def _run(self, time: float, clock: _Clock) -> float:
         """Advance by `time`; returns the mean energy."""
         steps, done, energies = round(time / self.dt), 0, []
+        begin = self.engine.lammps.extract_global("ntimestep")
         while done < steps:
             chunk = min(steps - done, max(1, round(0.25 / self.dt)))
-            # variables of the push-off run from `start` to `stop`, however often the run is interrupted
-            begin = self._first if done else int(self.engine.get_thermo("step"))
-            self._first = begin
-            self._do(f"run {chunk} start {begin} stop {begin + steps} pre {'yes' if not done else 'no'} post no")
+            # the ramp of the push-off goes from `start` to `stop`, however often the run is interrupted
+            self.engine.do(f"run {chunk} start {begin} stop {begin + steps} pre {'no' if done else 'yes'} post no")
             done += chunk
             energies.append(self.energy())
             clock.tick(chunk * self.dt)
@@ -260,19 +265,19 @@ class _Melt:
         kinetic = 0.5 * float(np.square(self.beads_of_stars()[1]).sum())
         wanted = kinetic + energy - self.energy()
         if wanted > 0.5 * kinetic:
-            self._do(f"variable faster equal {math.sqrt(wanted / kinetic)!r}",
-                     *(f"variable v{a} atom v{a}*v_faster" for a in "xyz"), "velocity all set v_vx v_vy v_vz")
+            self.engine.do(f"variable faster equal {math.sqrt(wanted / kinetic)!r}",
+                           *(f"variable v{a} atom v{a}*v_faster" for a in "xyz"), "velocity all set v_vx v_vy v_vz")
 
     # ------------------------------------------------------------------ the recording
 
     def advance(self, steps: int) -> None:
         """Time steps without thermostat."""
-        self._do(f"run {steps} pre no post no")
+        self.engine.do(f"run {steps} pre no post no")
 
     def energy(self) -> float:
         """Total energy of all beads after the last step of a run."""
         n = self.settings.stars * self.settings.beads
-        return float(self.engine.get_thermo("etotal")) * n     # in units of lj, thermo output is per atom
+        return float(self.engine.lammps.get_thermo("etotal")) * n   # in units of lj, thermo output is per atom
 
     def beads_of_stars(self) -> tuple[np.ndarray, np.ndarray]:
         """(stars, beads, 3) positions, as if there were no box, and velocities.
@@ -280,8 +285,8 @@ class _Melt:
         LAMMPS keeps a bead in the box and counts in its image flags how often it went around. Without them, the
         centre of a star that lies across the edge would be an average of beads at opposite sides of the box.
         """
-        melt, n = self.settings, self.engine.extract_setting("nlocal")
-        atoms = self.engine.numpy
+        melt, n = self.settings, self.engine.lammps.extract_setting("nlocal")
+        atoms = self.engine.lammps.numpy
         place = atoms.extract_atom("id")[:n] - 1
         image = image_flags(atoms.extract_atom("image")[:n], self._bits)
         r, v = np.empty((n, 3)), np.empty((n, 3))
@@ -289,10 +294,6 @@ class _Melt:
         v[place] = atoms.extract_atom("v")[:n]
         shape = (melt.stars, melt.beads, 3)
         return r.reshape(shape), v.reshape(shape)
-
-    def _do(self, *commands: str) -> None:
-        for command in commands:
-            self.engine.command(command)
 
     def _seed(self) -> int:
         return int(self.rng.integers(1, 900_000_000))
@@ -329,7 +330,8 @@ def _start(melt: StarPolymer, rng: np.random.Generator) -> np.ndarray:
     """(stars, beads, 3) positions: cores at random places in the cells of a grid, arms as random walks outwards."""
     side = math.ceil(round(melt.stars ** (1 / 3), 9))
     cells = rng.permutation(side**3)[: melt.stars]
-    core = (np.stack(np.unravel_index(cells, (side,) * 3), axis=1) + rng.random((melt.stars, 3))) * melt.box_length / side
+    corner = np.stack(np.unravel_index(cells, (side,) * 3), axis=1)
+    core = (corner + rng.random((melt.stars, 3))) * melt.box_length / side
     outwards = _directions(melt.arms) @ np.linalg.qr(rng.normal(size=(melt.stars, 3, 3)))[0]
     r = np.empty((melt.stars, melt.beads, 3))
     r[:, 0] = core
