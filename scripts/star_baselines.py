@@ -1,7 +1,7 @@
 """What the learned model of reproduce_star_polymers.py is measured against, fitted to the same recording.
 
-dpd            Classical dissipative particle dynamics (Groot & Warren, J. Chem. Phys. 107, 4423, 1997): force a (1 - s),
-               friction gamma (1 - s)², s = r/range. For each range of a grid, a is the least-squares fit of momentum
+dpd            Classical dissipative particle dynamics (Groot & Warren, J. Chem. Phys. 107, 4423, 1997): force a (1-s),
+               friction gamma (1-s)², s = r/range. For each range of a grid, a is the least-squares fit of momentum
                changes over 8 frames to the force summed along the observed path; the range is the one that explains
                most. gamma is the one whose rollout has the VACF nearest to that of the recording. Its range is the
                cutoff of the case: with the shorter one of the force hardly a pair would be close enough to feel it.
@@ -286,8 +286,8 @@ def fit_ibi(target: Target, cutoff: float, frames: int, rounds: int = 15) -> tup
     every = max(1, target.x.shape[1] // 600)
     r, g = radial_distribution(np.ascontiguousarray(target.x[:, ::every].swapaxes(0, 1)), target.edge, bins)
     inside = r < cutoff
-    seen = inside & (g > 0.05)
-    potential = _continued(r, np.where(seen, -target.kT * np.log(np.maximum(g, 1e-9)), np.nan), inside)
+    seen = inside & (np.arange(len(r)) > np.flatnonzero((g <= 0.05) & (r < r[np.argmax(g)]))[-1])
+    potential = _continued(r, np.where(seen, -target.kT * np.log(np.maximum(g, 0.01)), np.nan), inside)
     errors = []
     for k in range(rounds):
         start = PairModel(*_table(r, potential, cutoff), target.mass, target.kT, node_friction=5.0 * target.mass)
@@ -297,7 +297,7 @@ def fit_ibi(target: Target, cutoff: float, frames: int, rounds: int = 15) -> tup
         errors.append(rms(found - g) / rms(g))
         # not corrected where either has hardly a pair: chance, and the logarithm of nothing
         both = seen & (found > 0.05)
-        step = np.where(both, 0.7 * target.kT * np.log(np.maximum(found, 1e-9) / np.maximum(g, 1e-9)), 0.0)
+        step = np.where(both, 0.7 * target.kT * np.log(np.maximum(found, 0.05) / np.maximum(g, 0.05)), 0.0)
         potential = _continued(r, np.where(seen, potential + step, np.nan), inside)
     table = _table(r, potential, cutoff)
 
