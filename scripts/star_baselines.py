@@ -6,8 +6,9 @@ dpd            Classical dissipative particle dynamics (Groot & Warren, J. Chem.
                most. gamma is the one whose rollout has the VACF nearest to that of the recording. Its range is the
                cutoff of the case: with the shorter one of the force hardly a pair would be close enough to feel it.
 ibi            Iterative Boltzmann inversion (Reith, Puetz & Mueller-Plathe, J. Comput. Chem. 24, 1624, 2003): the pair
-               potential is corrected by 0.7 kT ln(g/g_target) until the RDF is met. Each star has its own Langevin
-               friction, again the one with the nearest VACF. Momentum is not kept: it comes from and goes to a solvent.
+               potential is corrected by 0.7 kT ln(g/g_target) ten times, then by 0.3 twenty times, which averages noise
+               out. Each star has its own Langevin friction, again the one with the nearest VACF. Momentum is not kept:
+               it comes from and goes to a solvent.
 unconstrained  Nets without laws (`vid2dyn.dynamics.fluid.unconstrained`), trained on one-frame velocity changes.
 
 The first two are given kT, which cannot be read from their own statistics otherwise.
@@ -280,7 +281,7 @@ def _pushes(target: Target, table: np.ndarray, cutoff: float, start: int) -> np.
     return total
 
 
-def fit_ibi(target: Target, cutoff: float, frames: int, rounds: int = 15) -> tuple[PairModel, dict[str, Any]]:
+def fit_ibi(target: Target, cutoff: float, frames: int, rounds: int = 30) -> tuple[PairModel, dict[str, Any]]:
     """Potential by iterative Boltzmann inversion, then friction by the VACF; see the head of this file."""
     bins = math.ceil(target.edge / 2 / 0.05)
     every = max(1, target.x.shape[1] // 600)
@@ -290,14 +291,16 @@ def fit_ibi(target: Target, cutoff: float, frames: int, rounds: int = 15) -> tup
     potential = _continued(r, np.where(seen, -target.kT * np.log(np.maximum(g, 0.01)), np.nan), inside)
     errors = []
     for k in range(rounds):
-        start = PairModel(*_table(r, potential, cutoff), target.mass, target.kT, node_friction=5.0 * target.mass)
+        # any friction has the same RDF; a small one reaches it soon
+        start = PairModel(*_table(r, potential, cutoff), target.mass, target.kT, node_friction=0.3 * target.mass)
         moved = target.rollout(start, frames, seed=k)
         settled = np.ascontiguousarray(moved.positions[:, frames // 4:: 5].swapaxes(0, 1))
         found = radial_distribution(settled, target.edge, bins)[1]
         errors.append(rms(found - g) / rms(g))
         # not corrected where either has hardly a pair: chance, and the logarithm of nothing
         both = seen & (found > 0.05)
-        step = np.where(both, 0.7 * target.kT * np.log(np.maximum(found, 0.05) / np.maximum(g, 0.05)), 0.0)
+        part = 0.7 if k < 10 else 0.3
+        step = np.where(both, part * target.kT * np.log(np.maximum(found, 0.05) / np.maximum(g, 0.05)), 0.0)
         potential = _continued(r, np.where(seen, potential + step, np.nan), inside)
     table = _table(r, potential, cutoff)
 
