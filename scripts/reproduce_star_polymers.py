@@ -213,26 +213,33 @@ def rolled(rollout: baselines.Rollout, case: Case) -> dict[str, Any]:
 
 def roll_model(model: Any, test: vd.Trajectories, case: Case, progress: Progress, stretch: int = 2000
                ) -> baselines.Rollout:
-    """The learned model from the first frame of `test`, in stretches, each from the last frame of the one before."""
+    """The learned model from the first frame of `test`; in stretches, so that a long one fits into memory.
+
+    A rollout starts from the first frame of a recording, which must have two: each stretch begins with the last but one
+    frame of the stretch before.
+    """
     x, _, edge = dense(test)
     n, keep, frames = len(x), case.melt.frames, case.long
     mass, kT = float(case.melt.beads), case.melt.kT
     xs, vs = np.full((n, keep, 3), np.nan), np.full((n, keep, 3), np.nan)
     temperature, momentum = np.full(frames, np.nan), np.full(frames, np.nan)
-    start, done = test.between(0, 1), 0
+    start, done = test.between(0, 2), 0
     while done < frames:
-        part = model.rollout(start, steps=min(stretch, frames - done), seed=1 + done, progress=progress)
+        try:
+            part = model.rollout(start, steps=min(stretch, frames - done + 1), seed=1 + done, progress=progress)
+        except vd.ModelError as error:
+            print(f"  the rollout of the model stopped after {done} frames: {error}", file=sys.stderr)
+            break
         px, pv, _ = dense(part)
-        new = px.shape[1] - 1                                  # the first frame is the start
-        stop = min(done + new, keep)
-        if stop > done:
-            xs[:, done:stop], vs[:, done:stop] = px[:, : stop - done], pv[:, : stop - done]
+        new = px.shape[1] - 2
+        kept = max(0, min(new, keep - done))
+        xs[:, done:done + kept], vs[:, done:done + kept] = px[:, :kept], pv[:, :kept]
         temperature[done:done + new] = mass * np.square(pv[:, :new]).sum(axis=(0, 2)) / (3 * n) / kT
         total = np.linalg.norm(mass * pv[:, :new].sum(axis=0), axis=1)
         momentum[done:done + new] = total / math.sqrt(3 * n * mass * kT)
         done += new
         last = int(part.frame.max())
-        start = part.between(last, last + 1)
+        start = part.between(last - 1, last + 1)
     return baselines.Rollout(xs, vs, edge, test.units.dt, temperature, momentum)
 
 

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 from scipy.interpolate import CubicSpline
-from star_metrics import Curves, autocorrelation, dense, mean_squared_displacement, radial_distribution, rms
+from star_metrics import BINS, Curves, autocorrelation, dense, mean_squared_displacement, radial_distribution, rms
 
 import vid2dyn as vd
 from vid2dyn.core.neighbours import close_pairs
@@ -86,10 +86,11 @@ class Rollout:
     def curves(self, lags: int, every: int = 10) -> Curves:
         """RDF, MSD and VACF; NaN where the rollout has left the finite numbers."""
         lags = min(lags, self.positions.shape[1] - 1)
-        r, g = radial_distribution(np.ascontiguousarray(self.positions[:, ::every].swapaxes(0, 1)), self.edge)
         lag = np.arange(lags + 1) * self.dt
-        if not np.isfinite(self.positions).all():
-            return Curves(r, np.full_like(g, np.nan), lag, np.full(lags + 1, np.nan), np.full(lags + 1, np.nan))
+        if not (np.isfinite(self.positions).all() and np.isfinite(self.velocities).all()):
+            r = (np.arange(BINS) + 0.5) * 0.5 * self.edge / BINS
+            return Curves(r, np.full(BINS, np.nan), lag, np.full(lags + 1, np.nan), np.full(lags + 1, np.nan))
+        r, g = radial_distribution(np.ascontiguousarray(self.positions[:, ::every].swapaxes(0, 1)), self.edge)
         return Curves(r, g, lag, mean_squared_displacement(self.positions, lags),
                       autocorrelation(self.velocities, lags))
 

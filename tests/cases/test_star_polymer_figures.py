@@ -100,6 +100,50 @@ class TestScript:
         assert again.info["truth"]["kT"] == 1.5
 
 
+class Straight:
+    """A model whose stars fly straight on, as long as `most` frames in all."""
+
+    def __init__(self, most: int = 1000) -> None:
+        self.left = most
+
+    def rollout(self, tracks: vd.Trajectories, steps: int, seed: int, progress: Any) -> vd.Trajectories:
+        self.left -= steps
+        if self.left < 0:
+            raise vd.ModelError("outside")
+        n, frames = tracks.n_particles, tracks.n_frames
+        x, v = (a.reshape(n, frames, 3)[:, 0] for a in (tracks.positions, tracks.velocities))
+        time = np.arange(steps + 1)[:, None, None] * tracks.units.dt
+        return vd.Trajectories.from_dense(x + time * v, tracks.units, velocity=np.broadcast_to(v, (steps + 1, n, 3)),
+                                          box=tracks.box)
+
+
+class TestRolloutInStretches:
+    @pytest.fixture
+    def case(self, stars: Any) -> Any:
+        return dataclasses.replace(stars.CASES["star11"].quick(), long=150)
+
+    @pytest.fixture
+    def start(self, case: Any) -> vd.Trajectories:
+        rng = np.random.default_rng(0)
+        velocity = rng.normal(size=(1, 20, 3)).repeat(3, axis=0)
+        return vd.Trajectories.from_dense(rng.uniform(0, 9, (1, 20, 3)) + velocity * np.arange(3)[:, None, None] / 40,
+                                          vd.Units(1.0, 40.0), velocity=velocity, box=vd.Periodic((9.0,) * 3))
+
+    def test_joins_without_a_gap(self, stars, case, start):
+        found = stars.roll_model(Straight(), start, case, stars.Progress(), stretch=37)
+        assert found.positions.shape == (20, case.melt.frames, 3)
+        x, v, _ = stars.dense(start)
+        time = np.arange(case.melt.frames)[:, None] / 40
+        np.testing.assert_allclose(found.positions, x[:, :1] + time * v[:, :1], atol=1e-12)
+        assert np.isfinite(found.temperature).all()
+        assert found.stability()["steps"] == 150
+
+    def test_a_model_that_stops_is_counted_to_there(self, stars, case, start):
+        found = stars.roll_model(Straight(most=80), start, case, stars.Progress(), stretch=37)
+        assert found.stability()["steps"] == 72
+        assert np.isnan(found.curves(20).vacf).all()
+
+
 class TestBaselines:
     def target(self, stars: Any) -> Any:
         rng = np.random.default_rng(0)
