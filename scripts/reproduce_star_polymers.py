@@ -133,7 +133,7 @@ class Stages:
         begun = time.perf_counter()
         table = {"settings": settings, **make(), "seconds": time.perf_counter() - begun}
         with atomic(place) as scratch:
-            scratch.write_text(json.dumps(table))
+            scratch.write_text(json.dumps(plain(table), allow_nan=False))
         return table
 
     def run(self, name: str) -> vd.Trajectories:
@@ -204,6 +204,15 @@ class Stages:
                                             self.progress)
         return rolled(baselines.roll_unconstrained(found, self.run("test"), case.long, case.melt.frames, 1,
                                                    self.progress), case)
+
+
+def plain(value: Any) -> Any:
+    """For JSON, which knows no NaN: None in its place."""
+    if isinstance(value, dict):
+        return {key: plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def rolled(rollout: baselines.Rollout, case: Case) -> dict[str, Any]:
@@ -292,8 +301,9 @@ def table(name: str, figures: dict[str, Any]) -> str:
              f"{'chance, largest':<17}{errors(figures['chance, largest'], '')}"]
     for method, row in figures["methods"].items():
         kept = row["stability"]
-        lines.append(f"{method:<17}{errors(row['errors'], '+')}{kept['temperature_end']:8.3f}{kept['momentum']:10.1e}"
-                     f"{kept['steps']:8d}{row['seconds']:7.0f}")
+        T, momentum = (math.nan if kept[k] is None else kept[k] for k in ("temperature_end", "momentum"))
+        lines.append(f"{method:<17}{errors(row['errors'], '+')}{T:8.3f}{momentum:10.1e}{kept['steps']:8d}"
+                     f"{row['seconds']:7.0f}")
     lines += [f"{method}: not in this version of vid2dyn ({why})" for method, why in figures["missing"].items()]
     truth, test = figures["truth"], figures["simulations"]["test"]
     peak = int(np.argmax(truth["g"]))
@@ -315,9 +325,9 @@ def reproduce(out: Path, cases: tuple[str, ...] = tuple(CASES), methods: tuple[s
         case = CASES[name].quick() if quick else CASES[name]
         found[name] = judge(Stages(out / name, case), methods)
     text = "\n\n".join(table(name, figures) for name, figures in found.items())
-    for place, content in ((out / "figures.json", json.dumps(found, indent=1)), (out / "table.txt", text + "\n")):
-        with atomic(place) as scratch:
-            scratch.write_text(content, encoding="utf-8")
+    for name, content in (("figures.json", json.dumps(plain(found), indent=1)), ("table.txt", text)):
+        with atomic(out / name) as scratch:
+            scratch.write_text(content + "\n", encoding="utf-8")
     write_page(out / "stars.html", found, text)
     return found
 

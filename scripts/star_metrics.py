@@ -42,7 +42,7 @@ class Curves:
     @classmethod
     def from_dict(cls, table: dict[str, Any]) -> Curves:
         """From `to_dict`."""
-        return cls(**{key: np.array(value) for key, value in table.items()})
+        return cls(**{key: np.array(value, dtype=float) for key, value in table.items()})
 
 
 def rms(values: np.ndarray) -> float:
