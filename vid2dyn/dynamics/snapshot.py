@@ -98,6 +98,8 @@ class Snapshot:
         [kB].
     structure : (n,) tensor or None
         A structural variable, such as a column that `vd.encode` read off the images.
+    species : (n,) int tensor or None
+        Number of the species of each node; None: all alike.
 
     >>> snapshot = Snapshot.of(torch.tensor([[0.0, 0.0], [1.0, 0.0]]), cutoff=2.0)
     >>> snapshot.distance().tolist()
@@ -111,19 +113,21 @@ class Snapshot:
     velocity: torch.Tensor | None = None
     entropy: torch.Tensor | None = None
     structure: torch.Tensor | None = None
+    species: torch.Tensor | None = None
 
     @classmethod
     def of(cls, position: torch.Tensor, cutoff: float | None, box: Box | None = None,
            group: np.ndarray | None = None, index: torch.Tensor | None = None,
            velocity: torch.Tensor | None = None, entropy: torch.Tensor | None = None,
-           structure: torch.Tensor | None = None) -> Snapshot:
+           structure: torch.Tensor | None = None, species: torch.Tensor | None = None) -> Snapshot:
         """Snapshot with the pairs closer than `cutoff` (None: no pairs)."""
         box = box or Free()
         if cutoff is None:
             pairs = np.empty((0, 2), dtype=np.int64)
         else:
             pairs = neighbour_pairs(position.detach().cpu().numpy(), cutoff, box, group)
-        return cls(position, torch.as_tensor(pairs, device=position.device), box, index, velocity, entropy, structure)
+        return cls(position, torch.as_tensor(pairs, device=position.device), box, index, velocity, entropy, structure,
+                   species)
 
     def separation(self) -> torch.Tensor:
         """(p, dim) vectors from the second to the first node of each pair [µm]."""

@@ -251,14 +251,13 @@ class Term(ABC):
         """The same term with a shorter range, or None where its range is not to be learned."""
         return None
 
-    @property
-    def knots_beyond(self) -> int:
-        """Least number of pairs' parameters of a range that is tried; of use where `with_reach` is."""
-        return 0
-
     @abstractmethod
     def parameters(self, scene: Scene) -> Parameters:
         """Its numbers, at these data."""
+
+    @abstractmethod
+    def freeze(self, theta: np.ndarray, tables: Tables) -> None:
+        """Add what the compiled rollout needs of a settled term with numbers `theta`."""
 
     def quantities(self) -> tuple[Quantity, ...]:
         """What can be asked of a settled term."""
@@ -453,3 +452,36 @@ def with_numbers(term: Term, theta: np.ndarray, parameters: Parameters) -> None:
     """`ModelError` unless `theta` are numbers of this term."""
     if len(theta) != parameters.count:
         raise ModelError(f"{type(term).__name__}: {len(theta)} numbers for {parameters.count} parameters.")
+
+
+class Tables:
+    """What terms add to while they are reduced to tables for a compiled rollout; `assembly.freeze` makes one model of it.
+
+    Parameters
+    ----------
+    r : (rows,) array
+        Distances of all radial tables [µm], from 0 to the longest range.
+    kinds, species, dim : int
+        Kinds of pairs, species, space dimensions.
+    """
+
+    def __init__(self, r: np.ndarray, kinds: int, species: int, dim: int) -> None:
+        self.r, self.kinds, self.species, self.dim = r, kinds, species, dim
+        self.others: dict[str, Any] = {}
+        self.memory: list[tuple[float, np.ndarray]] = []
+        self.pair_energy = np.zeros((kinds, len(r), 2))
+        self.pair_friction = np.zeros((kinds, len(r), 4))
+        self.drag = np.zeros(species)
+
+    def set(self, name: str, value: Any) -> None:
+        """A part of which there can be one alone: "external", "traps", "density_energy", "kernel", ...
+
+        Raises
+        ------
+        ModelError
+            When another term has set it.
+        """
+        if name in self.others:
+            raise ModelError(f"Two terms of this model are of the same kind ({name}); the compiled rollout holds one of "
+                             "them. Leave one out, or make one term of both.")
+        self.others[name] = value

@@ -21,6 +21,7 @@ from vid2dyn.dynamics.terms.base import (
     Parameters,
     Quantity,
     Scene,
+    Tables,
     checked_positive,
     checked_reach,
     kinds_of_pairs,
@@ -136,13 +137,10 @@ class PairFriction(Friction):
             basis = np.where((flat < spline.inner)[:, None], 0.0, basis)
         return (c @ basis.T).reshape(2, *r.shape)
 
-    def table(self, theta: np.ndarray, r: np.ndarray) -> np.ndarray:
-        """across, its slope, along, its slope at distances r, (kinds, len(r), 4): for the compiled rollout."""
-        found = []
+    def freeze(self, theta: np.ndarray, tables: Tables) -> None:
         for k in range(len(self.kinds)):
-            value, slope = self.of_kind(theta, r, k), self.of_kind(theta, r, k, 1)
-            found.append(np.stack([value[0], slope[0], value[1], slope[1]], axis=1))
-        return np.stack(found)
+            value, slope = self.of_kind(theta, tables.r, k), self.of_kind(theta, tables.r, k, 1)
+            tables.pair_friction[k] += np.stack([value[0], slope[0], value[1], slope[1]], axis=1)
 
     def quantities(self) -> tuple[Quantity, ...]:
         found = []

@@ -16,6 +16,7 @@ from vid2dyn.dynamics.terms.base import (
     Parameters,
     Quantity,
     Scene,
+    Tables,
     checked_positive,
     checked_reach,
     kinds_of_pairs,
@@ -142,10 +143,10 @@ class PairPotential(PairEnergy):
             out = out + extra * (0.5 * d**2, d, (d < 0).astype(float))[order]
         return out.reshape(r.shape)
 
-    def table(self, theta: np.ndarray, r: np.ndarray) -> np.ndarray:
-        """φ and dφ/dr at distances r, (kinds, len(r), 2): for the compiled rollout."""
-        return np.stack([np.stack([self.of_kind(theta, r, k, order) for order in (0, 1)], axis=1)
-                         for k in range(len(self.kinds))])
+    def freeze(self, theta: np.ndarray, tables: Tables) -> None:
+        for k in range(len(self.kinds)):
+            for order in (0, 1):
+                tables.pair_energy[k, :, order] += self.of_kind(theta, tables.r, k, order)
 
     def quantities(self) -> tuple[Quantity, ...]:
         found = []
