@@ -24,6 +24,7 @@ from vid2dyn.data.fields import Fields as Fields
 from vid2dyn.data.trajectories import Trajectories as Trajectories
 from vid2dyn.data.units import Units as Units
 from vid2dyn.data.video import Video as Video
+from vid2dyn.dynamics import terms as terms
 from vid2dyn.dynamics.recipes.brownian import Brownian as Brownian
 from vid2dyn.dynamics.recipes.gradient_flow import GradientFlow as GradientFlow
 from vid2dyn.dynamics.recipes.metriplectic import Metriplectic as Metriplectic

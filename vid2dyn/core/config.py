@@ -82,6 +82,11 @@ def build(cls: type[T], table: Mapping[str, Any], where: str) -> T:
         nested = _parts_in(hint)
         if nested and isinstance(value, Mapping):
             value = _build_nested(nested, value, f"{where}.{key}")
+            if typing.get_origin(hint) is tuple:
+                value = (value,)
+        elif nested and isinstance(value, list | tuple):
+            value = tuple(_build_nested(nested, one, f"{where}.{key}[{k}]") if isinstance(one, Mapping) else one
+                          for k, one in enumerate(value))
         elif not nested:
             try:
                 value = pydantic.TypeAdapter(hint).validate_python(value)

@@ -36,6 +36,8 @@ class Family:
 
 FAMILIES = {
     "dynamics": Family("vid2dyn.dynamics.recipes", "vid2dyn.dynamics.recipes.base:Recipe", "vid2dyn.dynamics"),
+    "energies": Family("vid2dyn.dynamics.terms", "vid2dyn.dynamics.terms.base:Energy", "vid2dyn.terms"),
+    "frictions": Family("vid2dyn.dynamics.terms", "vid2dyn.dynamics.terms.base:Friction", "vid2dyn.terms"),
     "readers": Family("vid2dyn.readers", "vid2dyn.readers.base:Reader", "vid2dyn.readers"),
     "simulators": Family("vid2dyn.simulators", "vid2dyn.simulators.base:Simulator", "vid2dyn.simulators"),
     "potentials": Family("vid2dyn.simulators.brownian", "vid2dyn.simulators.brownian.pair_base:AnalyticPairPotential",

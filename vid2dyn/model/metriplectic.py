@@ -47,6 +47,13 @@ class MetriplecticModel(Model):
 
     explains_displacements: ClassVar[bool] = False
 
+    @classmethod
+    def class_of(cls, arrays: Mapping[str, np.ndarray]) -> type[Model]:
+        """Of a list of terms: `TermListModel`."""
+        from vid2dyn.model.term_list import TermListModel
+
+        return TermListModel if "mass" in arrays else cls
+
     # ---------------------------------------------------------------- what it says
 
     @property

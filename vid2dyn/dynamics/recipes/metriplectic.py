@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -9,26 +11,47 @@ import numpy as np
 
 from vid2dyn.core.errors import ConfigError
 from vid2dyn.dynamics.recipes.base import Recipe
+from vid2dyn.dynamics.terms.base import Energy, Friction, Term
 
 MEMBERS = ("isothermal", "unconstrained")
 
 
 @dataclass(frozen=True)
 class Metriplectic(Recipe):
-    """Particles with inertia, friction, noise and heat of their own; entropy is inferred, never given.
+    """Particles with inertia: energies and frictions as a list of terms, or a fluid with heat of its own.
 
-    Equations and symbols: `vid2dyn.dynamics.fluid.sdpd`; what is learned of them: `vid2dyn.dynamics.terms.gas`
+    ``Metriplectic(energy=[vd.terms.PairPotential(cutoff=4.75)], friction=[vd.terms.PairFriction(cutoff=4.75)], mass=11.0,
+    entropy=False)`` states a model of one temperature term by term. ``Metriplectic(cutoff=0.2)`` is short for the fluid
+    whose entropy is inferred, never given: an equation of state, shear and bulk friction, conduction.
+
+    Equations and symbols of the fluid: `vid2dyn.dynamics.fluid.sdpd`; what is learned of them: `vid2dyn.dynamics.terms.gas`
     (equation of state), radial splines of A² and B² (shear and bulk friction), one amplitude of C² (conduction). The
     kernel of the density is Lucy's of this cutoff: it says what V and P mean. Units: µm, s, and energies mass ·
     µm²/s²; kB = 1.
 
     Parameters
     ----------
-    cutoff : float
-        Range of all functions of the distance of a pair [µm]. At most half the box; a range that holds 15 to 60
-        neighbours is a good choice.
-    mass : float
-        Mass of a particle. It sets the unit of energy, mass · µm²/s², which velocities alone do not tell.
+    cutoff : float, optional
+        Range of all functions of the distance of a pair of the fluid [µm]. At most half the box; a range that holds 15 to
+        60 neighbours is a good choice. Leave it out where terms are listed: each has a range of its own.
+    mass : float or tuple of float
+        Mass of a particle; one for each species (in the order of their names) where these differ. It sets the unit of
+        energy, mass · µm²/s², which velocities alone do not tell.
+    energy : sequence of energy terms
+        What `vd.terms` has of energies, such as PairPotential.
+    friction : sequence of friction terms
+        What `vd.terms` has of frictions, such as PairFriction.
+    entropy : bool
+        Whether particles have heat of their own. Listed terms need False: one temperature.
+    species : str, optional
+        Column of the table that names the species of every particle. None: all are alike.
+    stationary : bool
+        Whether the recording is at equilibrium, so that velocities tell the temperature as well as friction and noise do.
+        Switch it off for samples that are driven or relax. (Listed terms.)
+    window_frames : int, optional
+        Frames of the windows that are learned from. None: as many as it takes to see all of the friction. (Listed terms.)
+    select : bool
+        Whether ranges become shorter and terms are left out where that predicts as well. (Listed terms.)
     law : {"transport", "radial"}
         How friction and conduction depend on the state. "transport": A², B², C² are multiplied by V_i V_j and
         temperature, so that viscosities and conductivity do not depend on the state. "radial": they are functions of
@@ -71,8 +94,15 @@ class Metriplectic(Recipe):
     needs_velocities: ClassVar[bool] = True
     shown_first: ClassVar[tuple[str, ...]] = ("cutoff", "mass", "law")
 
-    cutoff: float
-    mass: float = 1.0
+    cutoff: float | None = None
+    mass: float | tuple[float, ...] = 1.0
+    energy: tuple[Energy, ...] = ()
+    friction: tuple[Friction, ...] = ()
+    entropy: bool = True
+    species: str | None = None
+    stationary: bool = True
+    window_frames: int | None = None
+    select: bool = True
     law: Literal["transport", "radial"] = "transport"
     knots: int = 4
     bend: bool = True
@@ -87,10 +117,16 @@ class Metriplectic(Recipe):
     checkpoint: str | None = None
 
     def __post_init__(self) -> None:
+        for name in ("energy", "friction"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, tuple(value) if isinstance(value, Sequence) else (value,))
+        if not isinstance(self.mass, int | float):
+            object.__setattr__(self, "mass", tuple(float(m) for m in self.mass))
         for name in ("cutoff", "mass", "tolerance"):
             value = getattr(self, name)
-            if not (np.isfinite(value) and value > 0):
+            if value is not None and not (np.isfinite(value).all() and np.min(value) > 0):
                 raise ConfigError(f"Metriplectic: {name} = {value!r} must be a positive number.")
+        self._check_terms()
         if self.law not in ("transport", "radial"):
             raise ConfigError(f"Metriplectic: law = {self.law!r}; choose 'transport' or 'radial'.")
         if self.start not in ("even", "local"):
@@ -108,7 +144,50 @@ class Metriplectic(Recipe):
             if member not in MEMBERS:
                 raise ConfigError(f"Metriplectic: compare = {member!r}; choose from {', '.join(MEMBERS)}.")
 
+    def _check_terms(self) -> None:
+        for name, base in (("energy", Energy), ("friction", Friction)):
+            for term in getattr(self, name):
+                if not isinstance(term, base):
+                    raise ConfigError(f"Metriplectic: {name} holds {term!r}; give terms such as "
+                                      f"vd.terms.{'PairPotential' if base is Energy else 'PairFriction'}(cutoff=2.0).")
+        if not self.terms:
+            if self.cutoff is None:
+                raise ConfigError("Metriplectic: give the cutoff of a fluid, or terms: "
+                                  "energy=[vd.terms.PairPotential(cutoff=2.0)], friction=[vd.terms.PairFriction(cutoff=2.0)].")
+            if not self.entropy or self.species is not None:
+                raise ConfigError("Metriplectic: a fluid by its cutoff carries entropy and has one species; for entropy=False "
+                                  "or species list its terms (energy=[...], friction=[...]).")
+            if not isinstance(self.mass, int | float):
+                raise ConfigError("Metriplectic: a fluid by its cutoff has one mass.")
+            return
+        if self.cutoff is not None:
+            raise ConfigError("Metriplectic: cutoff belongs to the short form; listed terms have a range each.")
+        if not self.friction:
+            raise ConfigError("Metriplectic: friction is empty: without friction there is no noise to learn from. Give "
+                              "friction=[vd.terms.PairFriction(cutoff=2.0)].")
+        if self.entropy:
+            raise ConfigError("Metriplectic: listed terms have one temperature; give entropy=False. The fluid with heat is "
+                              "Metriplectic(cutoff=...).")
+        if self.window_frames is not None and self.window_frames < 1:
+            raise ConfigError(f"Metriplectic: window_frames = {self.window_frames}; give at least 1 frame.")
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """The listed terms, energies first; empty for the short form of a fluid."""
+        return (*self.energy, *self.friction)
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether one of the frictions acts with a delay."""
+        return any(term.temporal for term in self.friction)
+
+    def settled_as(self, energy: Sequence[Energy], friction: Sequence[Friction]) -> Metriplectic:
+        """The same recipe with other terms."""
+        return dataclasses.replace(self, energy=tuple(energy), friction=tuple(friction))
+
     @property
     def summary(self) -> str:
+        if self.terms:
+            return f"inertial particles, {', '.join(term.title() for term in self.terms)}"
         law = "viscosities independent of the state" if self.law == "transport" else "friction by distance alone"
         return f"metriplectic fluid, pairs up to {self.cutoff:g} µm, {law}"

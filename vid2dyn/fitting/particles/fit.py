@@ -124,6 +124,10 @@ def fit_metriplectic(tracks: Trajectories | Sequence[Trajectories], recipe: Metr
     """
     if checkpoint is not None:
         recipe = dataclasses.replace(recipe, checkpoint=str(checkpoint))
+    if recipe.terms:
+        from vid2dyn.fitting.particles.term_lists import fit_terms
+
+        return fit_terms(tracks, recipe, seed, progress, stop=checked(stop), keep_partial=keep_partial)
     split = _split(tracks, recipe)
     run = FittingRun(split, recipe, seed, progress)
     layout = _layout(split.train, recipe)

@@ -201,7 +201,7 @@ def start_numbers(task: Task) -> Numbers:
     phi, _ = nnls(A * weight[:, None], b * weight)
     guess = theta[P:] * b.mean() / max(float((A @ theta[P:]).mean()), 1e-300)
     theta[P:] = np.maximum(phi, 0.05 * guess)
-    friction = _mean_friction(task, theta)
+    friction = mean_friction(task.windows, theta)
     if not friction > 0:
         raise ModelError("The motion shows no friction within the range of the friction terms: what is left of the momentum "
                          "changes when forces are taken off is zero. Check velocities and cutoff.")
@@ -220,9 +220,9 @@ def _diagonals(mix, count: int, dim: int) -> np.ndarray:  # type: ignore[no-unty
     return out
 
 
-def _mean_friction(task: Task, theta: np.ndarray) -> float:
+def mean_friction(windows: WindowSet, theta: np.ndarray) -> float:
     """Γ of a particle, mean over particles, directions and some windows [mass/s]."""
-    windows, terms = task.windows, task.terms
+    terms = windows.terms
     phi = theta[terms.of_energies:]
     found = []
     for place in windows.seen.only(4).starts:
@@ -313,7 +313,7 @@ def _improved(task: Task, numbers: Numbers, scored: Learned, pace: float) -> tup
     slope, total = scored.scores.sum(axis=0) + pull, scored.information + precision
     low = np.full(len(vector), -np.inf)
     low[terms.of_energies:-2] = 0.0
-    low[-1] = LEAST_NOISE * (_mean_friction(task, numbers.theta) if terms.of_frictions else 0.0)
+    low[-1] = LEAST_NOISE * (mean_friction(task.windows, numbers.theta) if terms.of_frictions else 0.0)
     free, step = np.ones(len(vector), bool), np.zeros(len(vector))
     for _ in range(len(vector)):
         at = np.flatnonzero(free)

@@ -1,0 +1,351 @@
+"""Fit of a list of terms at one temperature: from velocities to forces, friction and kT.
+
+Order: what the data are (species, velocities, temperature of the motion); friction against window, which chooses the window
+(`plateau`); a first fit on few windows; ranges and terms earn their place on windows nobody learned from (`selection`);
+the final fit on many windows; error bars, laws. The likelihood is in `vid2dyn.inference.window_score`, its maximum is found
+in `windowed`.
+
+Temperature: friction and noise tell it by the fluctuation-dissipation theorem, and at equilibrium the velocities do too
+(equipartition), much better. With ``stationary=True`` both count; the report says both, and a warning if they disagree.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import vid2dyn
+from vid2dyn.core.checkpoint import NOWHERE, Checkpoint, key_of
+from vid2dyn.core.config import recipe as recipe_of
+from vid2dyn.core.errors import ConfigError, DataError
+from vid2dyn.core.progress import Progress, silent
+from vid2dyn.data.trajectories import Trajectories
+from vid2dyn.dynamics.recipes.metriplectic import Metriplectic
+from vid2dyn.dynamics.terms.base import Scene
+from vid2dyn.fitting.course import stopped_early
+from vid2dyn.fitting.particles import selection
+from vid2dyn.fitting.particles.laws import laws_of_terms
+from vid2dyn.fitting.particles.motion_checks import motion_temperature, scene_of, velocity_warnings
+from vid2dyn.fitting.particles.plateau import Plateau, friction_against_window, share_shown
+from vid2dyn.fitting.particles.windowed import Learned, Observed, Task, WindowSet, learn, window_starts
+from vid2dyn.inference.species import with_species
+from vid2dyn.inference.steps import FluidSteps
+from vid2dyn.inference.window_score import Numbers
+from vid2dyn.inference.windows import Terms
+from vid2dyn.model.term_list import TermListModel
+
+FEW = 32
+"""Windows of the fits by which ranges and terms are chosen."""
+MANY = 128
+"""Most windows of the final fit."""
+JUDGED = 24
+"""Most windows of the held-out likelihood."""
+LEAST = 16
+"""Frames below which there is nothing to choose windows from."""
+DISAGREE = 5.0
+"""Standard errors by which two temperatures, or a recording, may differ: a false alarm of 6e-7."""
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Recordings learned from (whole, or their first part) and those that judge (whole, or the last part of the only one)."""
+
+    train: tuple[FluidSteps, ...]
+    judge: FluidSteps
+    alone: bool
+    """Whether the judge is the rest of the only recording."""
+
+
+def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplectic, seed: int = 0,
+              progress: Progress = silent, *, stop: int | None = None, keep_partial: bool = False) -> TermListModel:
+    """Learn the numbers of a list of terms; arguments of `vid2dyn.fit`.
+
+    Raises
+    ------
+    DataError
+        For positions without velocities, missing particles, too few frames, a species column that is absent or changes.
+    ConfigError
+        For a range of more than half the box, or a mass for each of more or fewer species.
+    ModelError
+        When the motion shows no friction or the fit diverges.
+    """
+    several = [tracks] if isinstance(tracks, Trajectories) else list(tracks)
+    reach = max((t.reach for t in recipe.terms), default=0.0)
+    parts = _parts(several, reach, recipe)
+    parts, species = with_species(several, parts, recipe.species)
+    mass = _masses(recipe, species)
+    warnings = velocity_warnings(parts)
+    if recipe.species is None:
+        warnings += _ignored_species(several)
+    scene = scene_of(parts, species, mass, reach)
+    split = _split(parts, recipe)
+    terms = Terms(tuple(t.settled(scene) for t in recipe.energy), tuple(t.settled(scene) for t in recipe.friction), mass)
+
+    plateau = friction_against_window(split.train, terms, scene.kT, progress, recipe.window_frames)
+    if (said := plateau.warning()) is not None:
+        warnings.append(said)
+    frames = min(plateau.chosen, max(1, min(part.count for part in (*split.train, split.judge)) // 4))
+    observed = _observed(split, recipe, frames, plateau, mass)
+    settings = repr((recipe_of(dataclasses.replace(recipe, checkpoint=None)), seed, frames))
+
+    def place(what: str) -> Checkpoint:
+        if recipe.checkpoint is None:
+            return NOWHERE
+        data = [a for part in parts for a in (part.position, part.velocity)]
+        return Checkpoint(Path(f"{recipe.checkpoint}.{what}"), key_of(settings + what, *data))
+
+    def fitted(what: str, terms: Terms, most: int, start: Numbers | None = None, **options: Any) -> tuple[Task, Learned]:
+        task = Task(WindowSet(observed.only(most), terms, seed), scene, recipe.iterations, recipe.tolerance, what, **options)
+        return task, learn(task, place(what.replace(" ", "-")), progress, start)
+
+    task, first = fitted("terms, first look", terms, FEW, stop=stop, keep_partial=keep_partial)
+    judge = selection.Judge(WindowSet(dataclasses.replace(
+        observed, recordings=(split.judge,), starts=window_starts((split.judge,), frames, JUDGED)), terms, seed))
+    found: dict[str, Any] = {"ranges": [], "terms": []}
+    final = first
+    if not first.left_off:
+        if recipe.select:
+            terms, start, said_of = _selected(fitted, judge, terms, first, scene, frames * observed.recordings[0].dt, found)
+            warnings += said_of
+        else:
+            start = first.numbers
+        warnings += selection.degenerate_terms(terms, first) if len(terms.slices()) == len(first.numbers.theta) else []
+        task, final = fitted("terms", terms, MANY, start, keep_partial=keep_partial)
+        warnings += selection.degenerate_terms(terms, final)
+        if not split.alone and len(split.train) > 1:
+            found["recordings"], named = _recordings(split, terms, final, observed, seed)
+            warnings += named
+    else:
+        entry, said = stopped_early(final.done, recipe.iterations, "Ranges and terms were not judged.")
+        found["stopped_early"] = entry
+        warnings.insert(0, said)
+    covariance, excess = _covariance(terms, final)
+    lls, chi2 = judge.log_likelihoods(terms, final.numbers), judge.chi2(terms, final.numbers)
+    seconds = frames * observed.recordings[0].dt
+    kinetic, kinetic_error = motion_temperature(parts, mass)
+    share = final.numbers.unexplained / max(_friction(final, terms, observed), 1e-300)
+    warnings += _temperature_warnings(final, observed, kinetic, kinetic_error, recipe)
+    if share > 0.15:
+        warnings.append(f"{100 * share / (1 + share):.0f} % of the noise is explained by no friction of the list: it moves "
+                        "particles one by one. Add SubstrateFriction if there is a solvent or a substrate, or give the frictions "
+                        "a longer range.")
+    used = recipe.settled_as(terms.energies, terms.frictions)
+    arrays = {"theta": final.numbers.theta, "kT": np.array(final.numbers.kT),
+              "unexplained": np.array(final.numbers.unexplained), "covariance": covariance, "mass": mass,
+              "support": _support(parts, terms, scene)}
+    first_tracks = several[0]
+    report = {
+        "held_out": {"log_likelihood_per_second": float(lls.mean()) / seconds, "windows": len(lls),
+                     "trajectory": "the rest of the same one" if split.alone else "another one"},
+        "calibration": {"chi2": float(chi2.mean()), "numbers": int(len(chi2) * split.judge.n * split.judge.dim)},
+        "window": plateau.report() | {"frames": frames, "seconds": seconds, "shown": observed.shown}, **found,
+        "kT": {"fit": final.numbers.kT, "of_velocities": kinetic, "of_velocities_stderr": kinetic * kinetic_error},
+        "unexplained_noise": share, "species": list(species), "excess_scatter": excess, "entropy_identifiable": False, "dim": parts[0].dim,
+        "warnings": warnings, "seed": seed, "decrements": list(final.decrements), "data_sha256": _digest(parts),
+        "versions": {"vid2dyn": vid2dyn.__version__, "numpy": np.__version__, "torch": torch.__version__}}
+    model = TermListModel(arrays, recipe_of(dataclasses.replace(used, checkpoint=None)), first_tracks.units,
+                              first_tracks.box, report)
+    report = report | {"parameters": model.parameters(), "laws": laws_of_terms(model, parts[0])}
+    return dataclasses.replace(model, report=report)
+
+
+# ---------------------------------------------------------------- the data
+
+def _parts(several: Sequence[Trajectories], reach: float, recipe: Metriplectic) -> tuple[FluidSteps, ...]:
+    if not several:
+        raise DataError("No trajectories were given.")
+    for one in several:
+        if not isinstance(one, Trajectories):
+            raise DataError(f"vd.Metriplectic learns from trajectories, not from {type(one).__name__}; for fields give "
+                            "vd.GradientFlow().")
+    parts = tuple(FluidSteps.of(one, reach, least=LEAST) for one in several)
+    for part in parts:
+        if not (np.diff(part.velocity, axis=0) != 0).any():
+            raise DataError("No velocity ever changes: there is neither noise nor force to learn from (temperature "
+                            "zero). Check the velocity columns.")
+        if part.dim != parts[0].dim or abs(part.dt / parts[0].dt - 1) > 1e-9:
+            raise DataError("The trajectories differ in dimensions or frame rate; fit them one by one.")
+    if parts[0].dim not in (2, 3):
+        raise DataError(f"The trajectories have {parts[0].dim} dimension; particles move in 2 or 3.")
+    return parts
+
+
+def _masses(recipe: Metriplectic, species: tuple[str, ...]) -> np.ndarray:
+    mass = np.atleast_1d(np.asarray(recipe.mass, float))
+    if len(mass) not in (1, len(species)):
+        raise ConfigError(f"Metriplectic: mass has {len(mass)} numbers for {len(species)} species "
+                          f"({', '.join(map(repr, species))}); give one number, or one for each in this order.")
+    return np.broadcast_to(mass, (len(species),)).copy()
+
+
+def _ignored_species(several: Sequence[Trajectories]) -> list[str]:
+    for tracks in several:
+        if "species" in tracks.dataframe and tracks.dataframe["species"].nunique() > 1:
+            return [f"The table names {tracks.dataframe['species'].nunique()} species in its column 'species', and all particles "
+                    "were taken to be alike: forces and friction are averages over kinds of pairs. Give species=\"species\"."]
+    return []
+
+
+def _split(parts: tuple[FluidSteps, ...], recipe: Metriplectic) -> Split:
+    if len(parts) > 1:
+        return Split(parts[:-1], parts[-1], False)
+    whole = parts[0]
+    stop = whole.count - max(4, round(recipe.held_out * whole.count))
+    return Split((whole.between(0, stop),), whole.between(stop, whole.count), True)
+
+
+def _observed(split: Split, recipe: Metriplectic, frames: int, plateau: Plateau, mass: np.ndarray) -> Observed:
+    shown = share_shown(frames * split.train[0].dt, plateau.memory) if plateau.found and not recipe.has_memory else 1.0
+    starts = window_starts(split.train, frames, MANY)
+    if not recipe.stationary:
+        return Observed(split.train, starts, frames, shown)
+    kT, error = motion_temperature(split.train, mass)
+    return Observed(split.train, starts, frames, shown, math.log(kT), error)
+
+
+def _digest(parts: Sequence[FluidSteps]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.position.tobytes())
+        digest.update(part.velocity.tobytes())
+    return digest.hexdigest()
+
+
+def _support(parts: Sequence[FluidSteps], terms: Terms, scene: Scene) -> np.ndarray:
+    """Closest distance of each kind of pairs, and the longest range: where functions of distance were seen, (kinds, 2)."""
+    return np.stack([np.where(np.isfinite(scene.closest), scene.closest, 0.0), np.full(len(scene.closest), terms.reach)], axis=1)
+
+
+# ---------------------------------------------------------------- ranges and terms
+
+def _selected(fitted: Any, judge: selection.Judge, terms: Terms, first: Learned, scene: Scene, seconds: float,
+              found: dict[str, Any]) -> tuple[Terms, Numbers, list[str]]:
+    """Terms with the ranges that they earn, without those that add nothing; numbers to go on from; what is to be said."""
+    numbers, said = first.numbers, []
+    ours = judge.log_likelihoods(terms, numbers)
+    candidate = _with(terms, [selection.shorter(t, numbers.theta[s], scene.kT) or t for t, s in terms.slices()])
+    if candidate is not None and any(a.reach != b.reach for (a, _), (b, _) in zip(candidate.slices(), terms.slices(),
+                                                                                   strict=True)):
+        _, shorter = fitted("terms, shorter ranges", candidate, FEW, _mapped(terms, numbers, candidate))
+        theirs = judge.log_likelihoods(candidate, shorter.numbers)
+        adds, error = selection.gain(theirs, ours)
+        kept = adds > -2 * error
+        found["ranges"] = [{"term": new.title(), "from": old.reach, "to": new.reach, "adds": adds / seconds,
+                            "stderr": error / seconds, "kept": bool(kept)}
+                           for (old, _), (new, _) in zip(terms.slices(), candidate.slices(), strict=True)
+                           if old.reach != new.reach]
+        if kept:
+            terms, numbers, ours = candidate, shorter.numbers, theirs
+    entries, dropped = [], []
+    for place, (term, _) in enumerate(terms.slices()):
+        rest = _without(terms, place)
+        if not rest.slices() or (term in terms.frictions and len(terms.frictions) == 1):
+            entries.append((term.title(), term.reach, math.nan, math.nan, True))
+            continue
+        _, other = fitted(f"terms, without number {place}", rest, FEW, _numbers_without(terms, numbers, place))
+        adds, error = selection.gain(ours, judge.log_likelihoods(rest, other.numbers))
+        kept = adds > 2 * error
+        entries.append((term.title(), term.reach, adds / seconds, error / seconds, bool(kept)))
+        if not kept:
+            dropped.append(place)
+            said.append(f"{term.title()} adds nothing to the prediction of motion that was set aside ({adds / seconds:.2g} ± "
+                        f"{error / seconds:.1g} nats per particle and second) and was left out.")
+    found["terms"] = [{"term": name, "range": reach, "adds": None if math.isnan(adds) else adds,
+                       "stderr": None if math.isnan(error) else error, "kept": kept}
+                      for name, reach, adds, error, kept in entries]
+    for place in reversed(dropped):
+        numbers = _numbers_without(terms, numbers, place)
+        terms = _without(terms, place)
+    return terms, numbers, said
+
+
+def _with(terms: Terms, new: Sequence[Any]) -> Terms:
+    count = len(terms.energies)
+    return dataclasses.replace(terms, energies=tuple(new[:count]), frictions=tuple(new[count:]))
+
+
+def _mapped(old: Terms, numbers: Numbers, new: Terms) -> Numbers:
+    before = [t for t, _ in old.slices()]
+    theta = [numbers.theta[s] for _, s in old.slices()]
+    return dataclasses.replace(numbers, theta=np.concatenate(
+        [selection.mapped(before, theta, t, k) for k, (t, _) in enumerate(new.slices())]))
+
+
+def _without(terms: Terms, place: int) -> Terms:
+    count = len(terms.energies)
+    return dataclasses.replace(terms, energies=tuple(t for k, t in enumerate(terms.energies) if k != place),
+                               frictions=tuple(t for k, t in enumerate(terms.frictions) if k + count != place))
+
+
+def _numbers_without(terms: Terms, numbers: Numbers, place: int) -> Numbers:
+    kept = [numbers.theta[s] for k, (_, s) in enumerate(terms.slices()) if k != place]
+    return dataclasses.replace(numbers, theta=np.concatenate([np.zeros(0), *kept]))
+
+
+# ---------------------------------------------------------------- what is said of it
+
+def _covariance(terms: Terms, final: Learned) -> tuple[np.ndarray, float]:
+    """Of all parameters and ln kT, ν; widened by how much more the scores of the windows scatter than they should."""
+    total = final.total
+    size = np.sqrt(np.maximum(np.diag(total), 1e-300))
+    inverse = np.linalg.pinv(total / size[:, None] / size, rcond=1e-10, hermitian=True) / size[:, None] / size
+    count = len(final.scores)
+    values, vectors = np.linalg.eigh(final.information / size[:, None] / size / count)
+    good = values > 1e-4 * values.max()
+    scores = final.scores - final.scores.mean(axis=0)
+    white = (scores / size) @ vectors[:, good] / np.sqrt(values[good])
+    excess = float((white**2).mean()) * count / max(1, count - 1)
+    return inverse * max(1.0, excess), excess
+
+
+def _friction(final: Learned, terms: Terms, observed: Observed) -> float:
+    """Γ of a particle [mass/s]."""
+    from vid2dyn.fitting.particles.windowed import mean_friction
+
+    return mean_friction(WindowSet(observed.only(4), terms), final.numbers.theta)
+
+
+def _temperature_warnings(final: Learned, observed: Observed, kinetic: float, error: float, recipe: Metriplectic) -> list[str]:
+    fit, own = final.numbers.kT, 1.0 / math.sqrt(max(final.information[-2, -2], 1e-300))
+    apart = abs(math.log(fit / kinetic)) / math.hypot(own, error)
+    if recipe.stationary and abs(math.log(fit / kinetic)) > max(DISAGREE * error, 0.05):
+        return [f"Temperatures disagree: velocities have kT = {kinetic:.4g}, friction and noise together {fit:.4g} (energy units "
+                "of mass · µm²/s²). The particles are not at equilibrium (driven, active, cooling), the mass is wrong, or "
+                "the window is too short for the memory of the noise. For a sample that is not at equilibrium give "
+                "stationary=False."]
+    if not recipe.stationary and apart > DISAGREE:
+        return [f"Velocities have kT = {kinetic:.4g}, friction and noise {fit:.4g}: not at equilibrium, or drift in the velocities."]
+    return []
+
+
+def _recordings(split: Split, terms: Terms, final: Learned, observed: Observed,
+                seed: int) -> tuple[list[dict[str, Any]], list[str]]:
+    """χ² and likelihood of every recording under the shared physics; one far from the others is named."""
+    found, chi = [], []
+    everything = (*split.train, split.judge)
+    for k, part in enumerate(everything):
+        one = dataclasses.replace(observed, recordings=(part,), starts=window_starts((part,), observed.frames, JUDGED))
+        judge = selection.Judge(WindowSet(one, terms, seed))
+        lls, chi2 = judge.log_likelihoods(terms, final.numbers), judge.chi2(terms, final.numbers)
+        error = math.sqrt(2.0 / (len(chi2) * part.n * part.dim))
+        found.append({"recording": k + 1, "log_likelihood_per_window": float(lls.mean()), "chi2": float(chi2.mean()),
+                      "chi2_stderr": error, "windows": len(lls)})
+        chi.append((float(chi2.mean()), error))
+    said = []
+    for k, (value, error) in enumerate(chi):
+        others = [c for j, (c, _) in enumerate(chi) if j != k]
+        middle = float(np.median(others))
+        spread = max(error, 1.4826 * float(np.median(np.abs(np.array(others) - middle))) if len(others) > 2 else error)
+        if abs(value - middle) > max(DISAGREE * spread, 0.03):
+            said.append(f"Recording {k + 1} does not belong to the others: its momentum changes are {value:.3g} of what the "
+                        f"shared physics says, those of the others {middle:.3g}. Another temperature, density or sample; "
+                        "fit it by itself or leave it out.")
+    return found, said

@@ -1,0 +1,294 @@
+"""What a fitted list of terms can say and do: every function comes from the term that brought it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy.special import ndtri
+
+from vid2dyn.core.config import build
+from vid2dyn.core.errors import DataError, ModelError
+from vid2dyn.core.registry import did_you_mean
+from vid2dyn.core.showing import ProgressLike, showing
+from vid2dyn.data.trajectories import Trajectories
+from vid2dyn.dynamics.fluid.frozen import FrozenFluid
+from vid2dyn.dynamics.recipes.metriplectic import Metriplectic
+from vid2dyn.dynamics.terms.assembly import freeze
+from vid2dyn.dynamics.terms.base import Energy, Friction, Quantity
+from vid2dyn.inference.species import species_numbers
+from vid2dyn.inference.steps import FluidSteps
+from vid2dyn.model.base import LearnedFunction, LearnedFunctions, LearnedNumber, checked_level
+from vid2dyn.model.metriplectic import MetriplecticModel
+from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout, fluid_paths
+from vid2dyn.rollout.fluid.time_step import stable_step
+
+
+@dataclass(frozen=True, eq=False)
+class TermListModel(MetriplecticModel):
+    """A fitted list of terms at one temperature, made by `vd.fit` and `vd.load`; energies in mass · µm²/s².
+
+    `arrays`: "theta" (numbers of all terms, energies first), "kT", "unexplained" (ν), "covariance" (of θ, ln kT, ν), "mass"
+    of each species, "support" (closest and longest distance of each kind of pairs). The recipe holds the terms as they were
+    settled by the data.
+
+    What the terms have of functions are methods here, by their names: ``model.pair_potential(r)``,
+    ``model.pair_friction_along(r)``; of mixtures with the pair of species, ``model.pair_potential(r, ("A", "B"))``.
+    """
+
+    explains_displacements: ClassVar[bool] = False
+
+    # ---------------------------------------------------------------- what it is made of
+
+    @cached_property
+    def terms_recipe(self) -> Metriplectic:
+        """The recipe with settled terms."""
+        return build(Metriplectic, self.recipe, "model")
+
+    @property
+    def terms(self) -> tuple[Energy | Friction, ...]:
+        """Settled terms, energies first."""
+        return (*self.terms_recipe.energy, *self.terms_recipe.friction)
+
+    @property
+    def species(self) -> tuple[str, ...]:
+        """Names of the species; one empty name where particles are all alike."""
+        return tuple(self.report.get("species", ("",)))
+
+    def numbers_of(self, theta: np.ndarray | None = None) -> list[np.ndarray]:
+        """The parameters of every term."""
+        theta = self.arrays["theta"] if theta is None else theta
+        found, at = [], 0
+        for term in self.terms:
+            found.append(theta[at:at + term.count])         # type: ignore[attr-defined]
+            at += term.count                                # type: ignore[attr-defined]
+        return found
+
+    @cached_property
+    def _quantities(self) -> dict[str, list[tuple[int, Quantity]]]:
+        """Functions by name, with the number of the term that has each."""
+        found: dict[str, list[tuple[int, Quantity]]] = {}
+        for k, term in enumerate(self.terms):
+            for quantity in term.quantities():
+                found.setdefault(quantity.name, []).append((k, quantity))
+        return found
+
+    # ---------------------------------------------------------------- what it says
+
+    def kT(self) -> float:
+        """Temperature [energy]."""
+        return float(np.ravel(self.arrays["kT"])[0])
+
+    @property
+    def mass(self) -> Any:
+        """Of a particle; an array where species differ."""
+        mass = self.arrays["mass"]
+        return float(mass[0]) if len(mass) == 1 else mass
+
+    @property
+    def cutoff(self) -> float:
+        """Longest range of any term [µm]."""
+        return max((term.reach for term in self.terms), default=0.0)
+
+    def __getattr__(self, name: str) -> Callable[..., np.ndarray]:
+        if name.startswith("_") or name not in self._quantities:
+            known = () if name.startswith("_") else tuple(self._quantities)
+            raise AttributeError(f"This model has no {name!r}.{did_you_mean(name, known)}"
+                                 + (f" Its terms have {', '.join(known)}." if known else ""))
+
+        def quantity(x: Any, species: tuple[str, str] | None = None) -> np.ndarray:
+            return self._value(name, np.asarray(x, float), species, self.arrays["theta"])
+
+        quantity.__name__ = name
+        quantity.__doc__ = "; ".join(sorted({f"{q.label} [{q.unit}]" for _, q in self._quantities[name]}))
+        return quantity
+
+    def pair_friction(self, r: Any, species: tuple[str, str] | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Friction of a pair across and along its line of centres [mass/s]; r in µm."""
+        r = np.asarray(r, float)
+        across, along = (self._value(f"pair_friction_{way}", r, species, self.arrays["theta"]) for way in ("across", "along"))
+        return across, along
+
+    def _value(self, name: str, x: np.ndarray, species: tuple[str, str] | None, theta: np.ndarray) -> np.ndarray:
+        """A quantity at some numbers; terms that share a name add up."""
+        numbers = self.numbers_of(theta)
+        kinds = {quantity.species for _, quantity in self._quantities[name]}
+        wanted: tuple[str, ...] = ()
+        if kinds != {()}:
+            if species is None:
+                raise ModelError(f"{name} differs between pairs of species; say which: {name}(r, {sorted(kinds)[0]!r}). "
+                                 f"There are {', '.join(map(str, sorted(kinds)))}.")
+            wanted = tuple(species) if tuple(species) in kinds else tuple(reversed(tuple(species)))
+            if wanted not in kinds:
+                raise ModelError(f"{name}: no pair of species {tuple(species)!r}; there are "
+                                 f"{', '.join(map(str, sorted(kinds)))}.")
+        parts = [quantity.value(numbers[k], x) for k, quantity in self._quantities[name] if quantity.species == wanted]
+        return np.sum(parts, axis=0)
+
+    def band(self, name: str, x: Any = None, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+        """(low, high) of a learned quantity at a confidence level, each point by itself.
+
+        ``model.band("kT")``, ``model.band("pair_potential", r)``, of a mixture ``model.band("pair_potential", (r, ("A",
+        "B")))``. From the information of the data (Laplace), widened by the scatter of the score from window to window. It
+        leaves out what the list of terms cannot say, and the memory correction of the friction.
+        """
+        level = checked_level(name, level)
+        covariance = self.arrays["covariance"]
+        z = float(ndtri(0.5 + 0.5 * level))
+        if name == "kT":
+            error = z * math.sqrt(max(float(covariance[-2, -2]), 0.0))
+            return np.asarray(self.kT() * math.exp(-error)), np.asarray(self.kT() * math.exp(error))
+        if name not in self._quantities:
+            raise ModelError(f"This model has no band {name!r}.{did_you_mean(name, self._quantities)} It has "
+                             f"{', '.join(('kT', *self._quantities))}.")
+        if x is None:
+            raise ModelError(f"{name} is a function: give its argument, band({name!r}, x).")
+        x, species = x if isinstance(x, tuple) else (x, None)
+        x, theta = np.asarray(x, float), self.arrays["theta"]
+        value = self._value(name, x, species, theta)
+        slopes = np.zeros((*value.shape, len(theta)))
+        touched = {k for k, q in self._quantities[name]}
+        at = 0
+        for k, part in enumerate(self.numbers_of()):
+            for j in range(at, at + len(part)) if k in touched else ():
+                step = np.zeros_like(theta)
+                step[j] = 1e-3 * max(math.sqrt(max(float(covariance[j, j]), 0.0)), 1e-9 * abs(float(theta[j])) + 1e-12)
+                slopes[..., j] = (self._value(name, x, species, theta + step)
+                                  - self._value(name, x, species, theta - step)) / (2 * step[j])
+            at += len(part)
+        size = len(theta)
+        error = z * np.sqrt(np.maximum(np.einsum("...a,ab,...b->...", slopes, covariance[:size, :size], slopes), 0.0))
+        return value - error, value + error
+
+    def parameters(self) -> dict[str, Any]:
+        """Numbers for the report, with their bands."""
+        low, high = self.band("kT")
+        return {"kT": [self.kT(), float(low), float(high)]}
+
+    def numbers(self) -> tuple[LearnedNumber, ...]:
+        """Temperature, friction of a particle, memory time."""
+        low, high = (float(edge) for edge in self.band("kT"))
+        found = [LearnedNumber("Temperature kT", self.kT(), low, high, "energy", "energy units of mass · µm²/s²", truth="kT")]
+        window = self.report.get("window")
+        if window:
+            level, error = window["friction"], 1.96 * window["friction_stderr"]
+            detail = (f"plateau of friction against window; windows of {window['frames']} frames show "
+                      f"{100 * window['shown']:.0f} % of it" if window["plateau"] else "no plateau: see the picture")
+            found.append(LearnedNumber("Friction of a particle", level, level - error, level + error, "mass/s", detail))
+        return tuple(found)
+
+    def functions(self) -> LearnedFunctions:
+        """Every function of the terms."""
+        support = self.arrays["support"]
+        drawn = []
+        for name, entries in self._quantities.items():
+            for kind in dict.fromkeys(q.species for _, q in entries):
+                term, quantity = next((self.terms[k], q) for k, q in entries if q.species == kind)
+                number = list(dict.fromkeys(q.species for _, q in entries)).index(kind)
+                low = float(support[min(number, len(support) - 1), 0])
+                r = np.linspace(max(0.97 * low, 0.02 * self.cutoff), max(term.reach, 1.001 * low), 160)
+                of = f" of {kind[0]} and {kind[1]}" if kind else ""
+                drawn.append(LearnedFunction(name, r, (r, kind) if kind else (r,), (low, float(term.reach)), quantity.argument,
+                                             f"{quantity.label}{of} ({quantity.unit})",
+                                             f"{quantity.label.capitalize()}{of}. {quantity.caption} Pairs were seen where it "
+                                             "is shaded."))
+        return LearnedFunctions("What the terms have learned", self._of_terms(), tuple(drawn))
+
+    def _of_terms(self) -> str:
+        """What terms add, in sentences."""
+        entries = [e for e in self.report.get("terms", []) if e["adds"] is not None]
+        said = [f"{e['term']} adds {e['adds']:.3g} ± {e['stderr']:.1g} nats per particle and second on motion that was set aside"
+                + ("" if e["kept"] else " and was left out") for e in entries]
+        ranges = [f"the range of {e['term']} came down from {e['from']:g} to {e['to']:g} µm" for e in
+                  self.report.get("ranges", []) if e["kept"]]
+        return "; ".join([*said, *ranges]).capitalize() + "." if said or ranges else "Learned from positions and velocities."
+
+    def __repr__(self) -> str:
+        return (f"<TermListModel: {', '.join(term.title() for term in self.terms)}; kT = {self.kT():.4g}, friction of a particle "
+                f"{self.report.get('window', {}).get('friction', math.nan):.4g}>")
+
+    @property
+    def has_forces(self) -> bool:
+        """Whether energies are in the list."""
+        return bool(self.terms_recipe.energy)
+
+    # ---------------------------------------------------------------- what it does
+
+    def frozen(self) -> FrozenFluid:
+        """Tables for compiled rollouts and exporters."""
+        dim = len(self.box.lengths) if self.box.lengths is not None else int(self.report.get("dim", 2))
+        return freeze(self.terms, self.numbers_of(), kT=self.kT(), mass=self.arrays["mass"], dim=dim)
+
+    def entropy(self, tracks: Trajectories, *, window: int | None = None) -> np.ndarray:
+        """A model of one temperature has none.
+
+        Raises
+        ------
+        ModelError
+            Always.
+        """
+        raise ModelError("This model has one temperature and carries no entropy; the fluid vd.Metriplectic(cutoff=...) does.")
+
+    def start(self, tracks: Trajectories) -> tuple[FluidSteps, FluidFrame]:
+        """The first frame of tracks as a rollout takes it.
+
+        Raises
+        ------
+        DataError
+            If velocities, particles or species are missing.
+        """
+        data = FluidSteps.of(tracks, self.cutoff, least=1)
+        species = None
+        if self.terms_recipe.species is not None:
+            species = species_numbers(tracks, self.terms_recipe.species, data.names, self.species)
+        box = data.box.after(data.first_frame * data.dt)
+        return data, FluidFrame(data.position[0], data.velocity[0], np.zeros(data.n), box, species=species)
+
+    def rollout(self, tracks: Trajectories, steps: int | None = None, seed: int = 0, *, substeps: int | None = None,
+                noise: bool = True, exact: bool = False, progress: ProgressLike = None) -> Trajectories:
+        """Run the particles from the first frame of `tracks` on, at their frame rate and in their space.
+
+        Parameters
+        ----------
+        tracks : Trajectories
+            The first frame is the start.
+        steps : int, optional
+            Frames to make after the first; default: as many as `tracks` has.
+        substeps : int, optional
+            Time steps to a frame; default: as many as Verlet needs (`vid2dyn.rollout.fluid.time_step`).
+        noise : bool
+            False: kB = 0.
+        exact : bool
+            The discrete gradient, which conserves energy to rounding, in place of Verlet.
+        progress : bool or callable, optional
+            True shows bars with the time left; a function is called with (done, total, what).
+
+        Raises
+        ------
+        DataError
+            If velocities or particles are missing, or `steps` is not positive.
+        ModelError
+            If particles come too close or move too fast for the time step.
+        """
+        data, first = self.start(tracks)
+        steps = data.count if steps is None else steps
+        if steps < 1:
+            raise DataError(f"steps = {steps}: a rollout makes at least one.")
+        frozen = self.frozen()
+        if substeps is None:
+            substeps = max(1, math.ceil(data.dt / stable_step(frozen, first)))
+        settings = FluidRollout(data.dt / substeps, "exact" if exact else "verlet", noise=noise)
+        with showing(progress) as progress:
+            paths = fluid_paths(frozen, first, settings, steps=steps * substeps, every=substeps, seed=seed,
+                                progress=progress)
+        info = {"rollout": {"seed": seed, "substeps": substeps, "recipe": self.recipe}}
+        made = Trajectories.from_dense(paths.position, tracks.units, velocity=paths.velocity, entropy=paths.entropy,
+                                       box=first.box, info=info)
+        if first.species is None:
+            return made
+        column = np.array(self.species, dtype=object)[first.species][made.particle]
+        return made.replace(dataframe=made.dataframe.assign(**{str(self.terms_recipe.species): column}))
