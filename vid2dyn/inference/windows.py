@@ -249,7 +249,8 @@ def mixed(configurations: Sequence[Configuration], weights: Sequence[float], ter
         ends = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, dim)))]
         which, across, along = [np.empty((0, 0), np.int64)], [np.empty((0, 0))], [np.empty((0, 0))]
     empty = np.empty((n, 0))
-    return Mixing(*(np.concatenate(part) for part in zip(*ends, strict=True)),
+    first_ends, second_ends, lines = (np.concatenate(part) for part in zip(*ends, strict=True))
+    return Mixing(first_ends, second_ends, lines,
                   PairColumns(*(np.concatenate(part) for part in (which, across, along))),
                   np.concatenate(node_which, axis=1) if node_which else empty.astype(np.int64),
                   np.concatenate(node_drag, axis=1) if node_drag else empty, float(sum(weights)))

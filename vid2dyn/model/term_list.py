@@ -18,18 +18,17 @@ from vid2dyn.core.showing import ProgressLike, showing
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.dynamics.fluid.frozen import FrozenFluid
 from vid2dyn.dynamics.recipes.metriplectic import Metriplectic
-from vid2dyn.dynamics.terms.assembly import freeze
+from vid2dyn.dynamics.assembly import freeze
 from vid2dyn.dynamics.terms.base import Energy, Friction, Quantity
 from vid2dyn.inference.species import species_numbers
 from vid2dyn.inference.steps import FluidSteps
-from vid2dyn.model.base import LearnedFunction, LearnedFunctions, LearnedNumber, checked_level
-from vid2dyn.model.metriplectic import MetriplecticModel
+from vid2dyn.model.base import LearnedFunction, LearnedFunctions, LearnedNumber, Model, checked_level
 from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout, fluid_paths
 from vid2dyn.rollout.fluid.time_step import stable_step
 
 
 @dataclass(frozen=True, eq=False)
-class TermListModel(MetriplecticModel):
+class TermListModel(Model):
     """A fitted list of terms at one temperature, made by `vd.fit` and `vd.load`; energies in mass · µm²/s².
 
     `arrays`: "theta" (numbers of all terms, energies first), "kT", "unexplained" (ν), "covariance" (of θ, ln kT, ν), "mass"
@@ -64,8 +63,8 @@ class TermListModel(MetriplecticModel):
         theta = self.arrays["theta"] if theta is None else theta
         found, at = [], 0
         for term in self.terms:
-            found.append(theta[at:at + term.count])         # type: ignore[attr-defined]
-            at += term.count                                # type: ignore[attr-defined]
+            found.append(theta[at:at + term.count])
+            at += term.count
         return found
 
     @cached_property
@@ -222,16 +221,6 @@ class TermListModel(MetriplecticModel):
         """Tables for compiled rollouts and exporters."""
         dim = len(self.box.lengths) if self.box.lengths is not None else int(self.report.get("dim", 2))
         return freeze(self.terms, self.numbers_of(), kT=self.kT(), mass=self.arrays["mass"], dim=dim)
-
-    def entropy(self, tracks: Trajectories, *, window: int | None = None) -> np.ndarray:
-        """A model of one temperature has none.
-
-        Raises
-        ------
-        ModelError
-            Always.
-        """
-        raise ModelError("This model has one temperature and carries no entropy; the fluid vd.Metriplectic(cutoff=...) does.")
 
     def start(self, tracks: Trajectories) -> tuple[FluidSteps, FluidFrame]:
         """The first frame of tracks as a rollout takes it.

@@ -172,6 +172,18 @@ class Metriplectic(Recipe):
             raise ConfigError(f"Metriplectic: window_frames = {self.window_frames}; give at least 1 frame.")
 
     @property
+    def fluid_cutoff(self) -> float:
+        """The cutoff of the short form."""
+        assert self.cutoff is not None
+        return self.cutoff
+
+    @property
+    def fluid_mass(self) -> float:
+        """The mass of the short form."""
+        assert isinstance(self.mass, int | float)
+        return float(self.mass)
+
+    @property
     def terms(self) -> tuple[Term, ...]:
         """The listed terms, energies first; empty for the short form of a fluid."""
         return (*self.energy, *self.friction)

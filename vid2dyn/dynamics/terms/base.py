@@ -251,6 +251,11 @@ class Term(ABC):
         """The same term with a shorter range, or None where its range is not to be learned."""
         return None
 
+    @property
+    @abstractmethod
+    def count(self) -> int:
+        """Number of parameters of a settled term."""
+
     @abstractmethod
     def parameters(self, scene: Scene) -> Parameters:
         """Its numbers, at these data."""
@@ -302,11 +307,6 @@ class PairEnergy(Energy):
         spread_along(at.first, at.second, at.e, which, slope, out)
         return out
 
-    @property
-    @abstractmethod
-    def count(self) -> int:
-        """Number of parameters."""
-
 
 @dataclass(frozen=True, eq=False)
 class PairColumns:
@@ -342,11 +342,6 @@ class Friction(Term):
     def node_columns(self, at: Configuration) -> NodeColumns | None:
         """Coefficients of the particles; None: momentum stays among the particles."""
         return None
-
-    @property
-    @abstractmethod
-    def count(self) -> int:
-        """Number of parameters."""
 
     def matrix(self, theta: np.ndarray, mass: np.ndarray | float, kT: float) -> FrictionMatrix:
         """M on velocities and entropies, by its root: what friction takes from the motion warms the particles."""
@@ -455,7 +450,7 @@ def with_numbers(term: Term, theta: np.ndarray, parameters: Parameters) -> None:
 
 
 class Tables:
-    """What terms add to while they are reduced to tables for a compiled rollout; `assembly.freeze` makes one model of it.
+    """What terms add to while they are reduced to tables for a compiled rollout; `vid2dyn.dynamics.assembly.freeze` makes one model of it.
 
     Parameters
     ----------

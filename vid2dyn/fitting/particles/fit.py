@@ -46,6 +46,7 @@ from vid2dyn.fitting.particles.scoring import (
 )
 from vid2dyn.inference.start import fit_start, start_pattern
 from vid2dyn.inference.steps import FluidSteps
+from vid2dyn.model.base import Model
 from vid2dyn.model.metriplectic import MetriplecticModel
 
 ISOTHERMAL = (Thermal.SOFTNESS, Thermal.BEND, Thermal.COLD_PRESSURE, Thermal.CONDUCTION)
@@ -100,7 +101,7 @@ class FittingRun:
 
 def fit_metriplectic(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplectic, seed: int = 0,
                      progress: Progress = silent, *, checkpoint: PathLike | None = None, stop: int | None = None,
-                     keep_partial: bool = False) -> MetriplecticModel:
+                     keep_partial: bool = False) -> Model:
     """Learn a fluid from velocities.
 
     Parameters
@@ -193,7 +194,7 @@ def _split(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplectic) 
                             "vd.GradientFlow().")
     if not several:
         raise DataError("No trajectories were given.")
-    parts = [FluidSteps.of(one, recipe.cutoff, least=recipe.window + 2) for one in several]
+    parts = [FluidSteps.of(one, recipe.fluid_cutoff, least=recipe.window + 2) for one in several]
     for part in parts:
         if not (np.diff(part.velocity, axis=0) != 0).any():
             raise DataError("No velocity ever changes: there is neither noise nor force to learn from (temperature "
@@ -216,7 +217,7 @@ def _layout(data: Sequence[FluidSteps], recipe: Metriplectic) -> Layout:
     part = data[0]
     box = part.box.after(part.first_frame * part.dt)
     x = invariants(part.position[0], part.velocity[0], box, part.cutoff).log_volume
-    layout = Layout(part.dim, recipe.cutoff, recipe.mass, float(np.exp(x).mean()), recipe.knots,
+    layout = Layout(part.dim, recipe.fluid_cutoff, recipe.fluid_mass, float(np.exp(x).mean()), recipe.knots,
                     int(recipe.law == "transport"))
     fixed = {Thermal.START: True, Thermal.BEND: not recipe.bend, Thermal.COLD_PRESSURE: not recipe.cold,
              Thermal.COLD_STIFFNESS: not recipe.cold, Thermal.CONDUCTION: not recipe.conduction}

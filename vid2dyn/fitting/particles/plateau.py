@@ -114,15 +114,16 @@ def friction_against_window(data: Sequence[FluidSteps], terms: Terms, kT: float,
         found.append((k, gamma, error))
         if gamma * k * data[0].dt / mass > DAMPED:
             break
-    frames, friction, error = (np.array(column) for column in zip(*found, strict=True))
+    frames = np.array([k for k, _, _ in found])
+    friction, errors = np.array([g for _, g, _ in found]), np.array([e for _, _, e in found])
     dt = data[0].dt
-    level, level_error, memory = _saturation(frames * dt, friction, error)
+    level, level_error, memory = _saturation(frames * dt, friction, errors)
     shown = np.array([share_shown(k * dt, memory) for k in frames])
     enough = np.flatnonzero(shown >= ENOUGH)
-    rising = len(frames) >= 3 and friction[-1] - friction[-3] > 0.1 * friction[-1] + 2 * math.hypot(error[-1], error[-3])
+    rising = len(frames) >= 3 and friction[-1] - friction[-3] > 0.1 * friction[-1] + 2 * math.hypot(errors[-1], errors[-3])
     settled = bool(len(enough)) and not rising and bool((friction > 0).all())
     chosen = int(frames[enough[0]]) if len(enough) else int(frames[-1])
-    return Plateau(frames, friction, error, dt, wanted or chosen, level, level_error, memory, settled)
+    return Plateau(frames, friction, errors, dt, wanted or chosen, level, level_error, memory, settled)
 
 
 def _friction(data: Sequence[FluidSteps], terms: Terms, k: int, kT: float, mass: float) -> tuple[float, float]:

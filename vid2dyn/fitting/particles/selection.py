@@ -138,13 +138,14 @@ def mapped(old: Sequence[Energy | Friction], theta: Sequence[np.ndarray], new: T
             out.append(np.linalg.lstsq(basis, before.of_kind(numbers, r, k), rcond=1e-8)[0])
         return np.concatenate(out)
     splines = getattr(new, "splines", None)
-    if splines is None or not hasattr(before, "of_kind"):
-        return numbers[:new.count] if len(numbers) >= new.count else np.resize(numbers, new.count)  # type: ignore[attr-defined]
+    of_kind = getattr(before, "of_kind", None)
+    if splines is None or of_kind is None:
+        return numbers[:new.count] if len(numbers) >= new.count else np.resize(numbers, new.count)
     out = []
     for k, spline in enumerate(splines()):
         r = np.linspace(max(spline.inner, 1e-3 * new.reach), new.reach, 200)
         basis = spline(r)[0]
-        for row in before.of_kind(numbers, r, k):
+        for row in of_kind(numbers, r, k):
             out.append(np.maximum(np.linalg.lstsq(basis, row, rcond=1e-8)[0], 0.0))
     return np.concatenate(out)
 

@@ -138,8 +138,8 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
                         "particles one by one. Add SubstrateFriction if there is a solvent or a substrate, or give the frictions "
                         "a longer range.")
     used = recipe.settled_as(terms.energies, terms.frictions)
-    arrays = {"theta": final.numbers.theta, "kT": np.array(final.numbers.kT),
-              "unexplained": np.array(final.numbers.unexplained), "covariance": covariance, "mass": mass,
+    arrays = {"theta": final.numbers.theta, "kT": np.atleast_1d(final.numbers.kT),
+              "unexplained": np.atleast_1d(final.numbers.unexplained), "covariance": covariance, "mass": mass,
               "support": _support(parts, terms, scene)}
     first_tracks = several[0]
     report = {

@@ -244,7 +244,7 @@ def score_all(task: Task, numbers: Numbers, done: int = 0, progress: Progress = 
         wanted = w % every == every // 2
         found = model.scored(rng, information=wanted)
         scores[w], chi2[w] = found.score, found.chi2 / max(1, found.freedom)
-        if wanted:
+        if found.information is not None:
             information += found.information
             counted += 1
     return Learned(numbers, information=information * len(starts) / max(1, counted), scores=scores, chi2=chi2)

@@ -33,7 +33,7 @@ class PairEnergy(ReportSection):
     def applies(self, content: Content) -> bool:
         """Where a model of particles learned a pair potential and saw pairs."""
         model = content.model
-        return (model is not None and hasattr(model, "pair_potential") and model.support is not None
+        return (model is not None and hasattr(model, "pair_potential") and getattr(model, "support", None) is not None
                 and model.recipe.get("cutoff") is not None)
 
     def build(self, content: Content) -> Section:

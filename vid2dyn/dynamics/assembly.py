@@ -20,7 +20,7 @@ ROWS = 2049
 """Rows of the radial tables: cubic pieces of a 2000th of the range, errors below 1e-8 of the function."""
 
 
-def freeze(terms: Sequence[Energy | Friction], numbers: Sequence[np.ndarray], *, kT: float, mass: Sequence[float], dim: int,
+def freeze(terms: Sequence[Energy | Friction], numbers: Sequence[np.ndarray], *, kT: float, mass: Sequence[float] | np.ndarray, dim: int,
            fallback: float = 1.0) -> FrozenFluid:
     """Tables of settled terms at one temperature.
 
