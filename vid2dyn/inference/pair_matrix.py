@@ -94,7 +94,7 @@ class PairMatrix:
         block = self.across[:, None, None] * (np.eye(dim) - line) + self.along[:, None, None] * line
         for a, b, sign in ((self.first, self.first, 1), (self.second, self.second, 1),
                            (self.first, self.second, -1), (self.second, self.first, -1)):
-            np.add.at(out, (a, slice(None), b), sign * block)
+            np.add.at(out, (a, slice(None), b), sign * block)  # type: ignore[arg-type]
         out[np.arange(n), :, np.arange(n)] += self.node[:, None, None] * np.eye(dim)
         return out.reshape(n * dim, n * dim)
 

@@ -62,8 +62,10 @@ class Terms:
 
     def slices(self) -> tuple[tuple[Energy | Friction, slice], ...]:
         """Every term with the place of its parameters in the vector of all."""
-        found, at = [], 0
-        for term in (*self.energies, *self.frictions):
+        found: list[tuple[Energy | Friction, slice]] = []
+        at = 0
+        terms: tuple[Energy | Friction, ...] = (*self.energies, *self.frictions)
+        for term in terms:
             found.append((term, slice(at, at + term.count)))
             at += term.count
         return tuple(found)
@@ -227,8 +229,10 @@ def mixing(data: FluidSteps, start: int, frames: int, terms: Terms, *, single: b
 
 def mixed(configurations: Sequence[Configuration], weights: Sequence[float], terms: Terms) -> Mixing:
     """Friction at some moments, with their weights [s]."""
-    which, across, along, ends = [], [], [], []
-    node_which, node_drag = [], []
+    which: list[np.ndarray] = []
+    across: list[np.ndarray] = []
+    along: list[np.ndarray] = []
+    ends, node_which, node_drag = [], [], []
     for at, weight in zip(configurations, weights, strict=True):
         parts, first = [], 0
         for friction in terms.frictions:
