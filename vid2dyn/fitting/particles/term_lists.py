@@ -56,7 +56,8 @@ DISAGREE = 5.0
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Recordings learned from (whole, or the first part) and the one that judges (whole, or the rest of the only one)."""
+    """Recordings learned from (whole, or the first part), and the one that judges (whole, or the rest of the only one).
+    """
 
     train: tuple[FluidSteps, ...]
     judge: FluidSteps
