@@ -1,6 +1,6 @@
 """Friction of pairs, along and across the line of their centres, as splines of the distance.
 
-    force on i = - sum_j [γ_across (I - e eᵀ) + γ_along e eᵀ] v_ij,   noise of covariance 2 kT γ dt, opposite at its ends
+    force on i = - sum_j [γ_across (I - e eᵀ) + γ_along e eᵀ] v_ij,  noise of covariance 2 kT γ dt, opposite at its ends
 
 (Español & Warren, Europhys. Lett. 30, 191, 1995, for the part along; Español, PRE 52, 1734, 1995, for both.) Momentum
 is conserved, so velocities of the rollout flow as a fluid's do.
@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from vid2dyn.core.errors import ConfigError
+from vid2dyn.core.errors import ConfigError, ModelError
 from vid2dyn.dynamics.terms.base import (
     Configuration,
     Friction,
@@ -44,6 +45,10 @@ class PairFriction(Friction):
         Number of splines, of either direction.
     learn_range : bool
         Whether a shorter range is taken where it predicts held-out motion as well.
+    law : {"radial", "transport"}
+        How friction depends on the state. "radial": on the distance alone. "transport": multiplied by the volumes and
+        the temperature of both particles, so that viscosities do not depend on the state; only where particles have
+        heat of their own (entropy=True).
     inner : tuple of float, optional
         Distance of each pair of species inside which γ is constant [µm]; the data decide it.
     species : tuple of str, optional
@@ -59,13 +64,16 @@ class PairFriction(Friction):
     cutoff: float
     knots: int = 8
     learn_range: bool = True
+    law: Literal["radial", "transport"] = "radial"
     inner: tuple[float, ...] | None = None
     species: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         checked_positive(type(self).__name__, cutoff=self.cutoff)
-        if self.knots < 4:
+        if self.knots < 2:
             raise ConfigError(f"{type(self).__name__}: knots = {self.knots}; use at least 4.")
+        if self.law not in ("radial", "transport"):
+            raise ConfigError(f"{type(self).__name__}: law = {self.law!r}; choose 'radial' or 'transport'.")
         for name in ("inner", "species"):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else tuple(value))
@@ -73,6 +81,10 @@ class PairFriction(Friction):
     @property
     def reach(self) -> float:
         return self.cutoff
+
+    @property
+    def needs_entropy(self) -> bool:
+        return self.law == "transport"
 
     @property
     def kinds(self) -> tuple[tuple[str, str], ...]:
@@ -85,6 +97,8 @@ class PairFriction(Friction):
 
     def settled(self, scene: Scene) -> PairFriction:
         checked_reach(type(self).__name__, self.cutoff, scene.box)
+        if self.knots < 4:          # fewer are enough for the even splines of a fluid with heat alone
+            raise ConfigError(f"{type(self).__name__}: knots = {self.knots}; use at least 4.")
         closest = np.where(np.isfinite(scene.closest), scene.closest, 0.0)
         inner = tuple(float(c) if c > 0.05 * self.cutoff else 0.0 for c in np.minimum(closest, 0.8 * self.cutoff))
         return dataclasses.replace(self, inner=self.inner or inner, species=self.species or scene.species)
@@ -112,6 +126,9 @@ class PairFriction(Friction):
         return Parameters(names, "mass/s", np.tile(fall, blocks), np.kron(np.eye(blocks), rough), positive=True)
 
     def pair_columns(self, at: Configuration) -> PairColumns:
+        if self.needs_entropy:
+            raise ModelError("PairFriction(law=\"transport\") depends on volumes and temperatures, which a list at one "
+                             "temperature has not; use law=\"radial\", or entropy=True.")
         which = np.zeros((len(at.r), 8), np.int64)
         across, along = np.zeros((2, len(at.r), 8))
         for k, spline in enumerate(self.splines()):
