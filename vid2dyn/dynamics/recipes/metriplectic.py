@@ -196,7 +196,8 @@ class Metriplectic(Recipe):
         ranges = {term.reach for term in self.terms}
         if len(ranges) > 1 or self.species is not None or not isinstance(self.mass, int | float):
             several = ", ".join(f"{c:g}" for c in sorted(ranges))
-            raise ConfigError(f"Metriplectic: terms with heat have cutoffs {several} µm, species = {self.species!r} and mass = {self.mass!r}. {can}".rstrip())
+            raise ConfigError(f"Metriplectic: terms with heat have cutoffs {several} µm, species = "
+                              f"{self.species!r} and mass = {self.mass!r}. {can}".rstrip())
 
     @property
     def short_form(self) -> Metriplectic:
