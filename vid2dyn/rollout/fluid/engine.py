@@ -31,14 +31,20 @@ from vid2dyn.rollout.fluid.tables import Tables, tables_of
 
 @njit(cache=True, error_model="numpy")
 def _spread(x, listed, v, rate, time):  # type: ignore[no-untyped-def]
-    """(largest distance from where the list was made, largest speed), both beside the mean flow of a sheared box."""
-    moved, speed = 0.0, 0.0
+    """(largest distance from where the list was made, largest speed), both beside the mean flow of a sheared box.
+
+    Infinite where a number is not finite: comparisons with NaN are false and would pass it over.
+    """
+    moved, speed, total = 0.0, 0.0, 0.0
     for i in range(len(x)):
         dx, dz = x[i, 0] - listed[i, 0], x[i, 2] - listed[i, 2]
         dy = x[i, 1] - listed[i, 1] - rate * time * listed[i, 0]
         moved = max(moved, dx * dx + dy * dy + dz * dz)
         wy = v[i, 1] - rate * x[i, 0]
         speed = max(speed, v[i, 0] * v[i, 0] + wy * wy + v[i, 2] * v[i, 2])
+        total += dx + dy + dz + wy + v[i, 0] + v[i, 2]
+    if not np.isfinite(total):
+        return np.inf, np.inf
     return np.sqrt(moved), np.sqrt(speed)
 
 

@@ -14,8 +14,8 @@ noise of ξ follow exactly, ξ -> a ξ + sqrt(T (1 - a²)) N with a = exp(-dt/τ
 
 At constant velocity this gives ξ̄ = (dt/2) coth(dt/2τ) g v where τ g v is due. g is therefore taken as
 g [(2τ/dt) tanh(dt/2τ)]^½: the friction g² τ of slow motions is right at every dt, and for dt ≫ τ the mode becomes the
-plain friction g² τ with its noise. Correlations of velocities are of second order in dt: the splitting read backwards
-in time is the same steps in the opposite order, which changes the sign of its first-order error.
+plain friction g² τ with its noise. Correlations of velocities, and of positions, are of second order in dt: read backwards
+in time, the splitting is the same steps in the opposite order, and that changes the sign of its first-order error.
 
 A pair within the cutoff at the end of this step's motion that was not in the step before draws ξ from equilibrium; one
 that parted forgets it. All that a pair's ξ gains in energy is taken from the heat of its two particles, half from each,
