@@ -20,8 +20,8 @@ ROWS = 2049
 """Rows of the radial tables: cubic pieces of a 2000th of the range, errors below 1e-8 of the function."""
 
 
-def freeze(terms: Sequence[Energy | Friction], numbers: Sequence[np.ndarray], *, kT: float, mass: Sequence[float] | np.ndarray, dim: int,
-           fallback: float = 1.0) -> FrozenFluid:
+def freeze(terms: Sequence[Energy | Friction], numbers: Sequence[np.ndarray], *, kT: float,
+           mass: Sequence[float] | np.ndarray, dim: int, fallback: float = 1.0) -> FrozenFluid:
     """Tables of settled terms at one temperature.
 
     Parameters
@@ -68,10 +68,11 @@ class _HeatBath(Potential):
         return total
 
 
-def bracket(energies: Sequence[tuple[Energy, np.ndarray]], frictions: Sequence[tuple[Friction, np.ndarray]], *, kT: float,
-            mass: float) -> Bracket:
-    """The metriplectic dynamics of terms with their numbers: the definition that the compiled rollout is tested against."""
+def bracket(energies: Sequence[tuple[Energy, np.ndarray]], frictions: Sequence[tuple[Friction, np.ndarray]], *,
+            kT: float, mass: float) -> Bracket:
+    """The metriplectic dynamics of terms with their numbers: what the compiled rollout is tested against."""
     potentials = [term.potential(theta) for term, theta in energies]
     friction = Sum(*(term.matrix(theta, mass, kT) for term, theta in frictions))
     friction.columns = ("velocity", "entropy")
-    return Bracket(_HeatBath(potentials, np.atleast_1d(np.asarray(mass, float)), kT), TotalEntropy(), Canonical(mass), friction)
+    energy = _HeatBath(potentials, np.atleast_1d(np.asarray(mass, float)), kT)
+    return Bracket(energy, TotalEntropy(), Canonical(mass), friction)

@@ -2,7 +2,8 @@
 
     A = sum over pairs of (d_i - d_j)(d_i - d_j)ᵀ ⊗ [across (I - e eᵀ) + along e eᵀ] + diag(node) ⊗ I
 
-Products, solutions by conjugate gradients, draws with covariance A, and slopes of traces; nothing is stored but the pairs.
+Products, solutions by conjugate gradients, draws with covariance A, and slopes of traces; nothing is stored but the
+pairs.
 """
 
 from __future__ import annotations
@@ -64,8 +65,8 @@ class PairMatrix:
         x, iterations = _solve(self.first[there], self.second[there], self.e[there], self.across[there],
                                self.along[there], self.node, np.ascontiguousarray(right), tolerance)
         if iterations < 0:
-            raise ModelError("The covariance of the momentum changes cannot be inverted: some particles have no friction "
-                             "in the model. Give the friction a longer range, or add SubstrateFriction.")
+            raise ModelError("The covariance of the momentum changes cannot be inverted: some particles have no "
+                             "friction in the model. Give the friction a longer range, or add SubstrateFriction.")
         return x
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
@@ -99,8 +100,8 @@ class PairMatrix:
         return out.reshape(n * dim, n * dim)
 
     def response(self, inverse_mass: np.ndarray) -> tuple[float, float, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """tr X and tr X² of X = mass⁻¹ A, with their slopes: (tr X, tr X², its slopes in across and along (2, pairs) of tr X,
-        of tr X², slopes in node (n,) of tr X, of tr X²).
+        """tr X and tr X² of X = mass⁻¹ A, with their slopes: (tr X, tr X², its slopes in across and along (2, pairs) of
+        tr X, of tr X², slopes in node (n,) of tr X, of tr X²).
 
         Exact where every pair is listed once.
         """

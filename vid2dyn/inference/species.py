@@ -29,8 +29,8 @@ def species_of(tracks: Trajectories, column: str, particles: np.ndarray) -> np.n
     names = linked.groupby("particle")[column].agg(["first", "nunique"])
     changing = names.index[names["nunique"] != 1]
     if len(changing):
-        raise DataError(f"Particle {changing[0]} has {int(names['nunique'][changing[0]])} values of {column!r}: a species is "
-                        "the same in all frames. Correct the column.")
+        raise DataError(f"Particle {changing[0]} has {int(names['nunique'][changing[0]])} values of {column!r}: a "
+                        "species is the same in all frames. Correct the column.")
     return names["first"].reindex(particles).map(_name).to_numpy(dtype=object)
 
 
@@ -57,8 +57,8 @@ def with_species(recordings: Sequence[Trajectories], parts: Sequence[FluidSteps]
     for name in names:
         most = max(int((one == name).sum()) for one in named)
         if most < 2:
-            raise DataError(f"Species {name!r} of column {column!r} has a single member: pairs of its own kind cannot be "
-                            "learned. Leave the particle out, or count it to another species.")
+            raise DataError(f"Species {name!r} of column {column!r} has a single member: pairs of its own kind cannot "
+                            "be learned. Leave the particle out, or count it to another species.")
     found = []
     for part, one in zip(parts, named, strict=True):
         number = {name: k for k, name in enumerate(names)}
@@ -78,6 +78,6 @@ def species_numbers(tracks: Trajectories, column: str, particles: np.ndarray, sp
     number = {name: k for k, name in enumerate(species)}
     unknown = sorted({str(name) for name in names} - set(number))
     if unknown:
-        raise DataError(f"Species {', '.join(map(repr, unknown))} of column {column!r} were not learned; the model knows "
-                        f"{', '.join(map(repr, species))}.")
+        raise DataError(f"Species {', '.join(map(repr, unknown))} of column {column!r} were not learned; the model "
+                        f"knows {', '.join(map(repr, species))}.")
     return np.array([number[str(name)] for name in names], np.int64)

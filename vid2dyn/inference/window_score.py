@@ -5,20 +5,20 @@ For a window (`vid2dyn.inference.windows`) of length T = k dt with A(φ) = ∫ �
     R = impulse - pushes·θ + drags·φ ~ Normal(0, C),     C = 2 kT [c A(φ) + ν T],
     -log p = 1/2 Rᵀ C⁻¹ R + 1/2 log det C - J(φ).
 
-c, at most one, is the share of the noise that a memory shorter than T lets show (`plateau`). ν is noise that no friction of
-the list explains, a number of the fit that ought to come out small against Γ: errors of the integrals, forces that are not
-in the list. It also keeps C regular where a particle has no neighbour.
+c, at most one, is the share of the noise that a memory shorter than T lets show (`plateau`). ν is noise that no
+friction of the list explains, a number of the fit that ought to come out small against Γ: errors of the integrals,
+forces that are not in the list. It also keeps C regular where a particle has no neighbour.
 
-J belongs to R being evaluated along the path that the noise itself has bent: v inside the window holds what R has done to it
-before, so E[∂R/∂φ C⁻¹ R] is not zero. With X = Γ T/m and the mean response of the midpoint rule of k steps,
+J belongs to R being evaluated along the path that the noise itself has bent: v inside the window holds what R has done
+to it before, so E[∂R/∂φ C⁻¹ R] is not zero. With X = Γ T/m and the mean response of the midpoint rule of k steps,
 
     E[∫ v dt Rᵀ] = 2 kT T X [1/2 - X (1/6 + 1/12k²) + ...],      J = [tr X/2 - (1/12 + 1/24k²) tr X²]/c
 
-(for k = 1, tr X/2 - tr X²/8: the Jacobian log det(1 + X/2) of one Crank-Nicolson step, to this order). Left out, kT would
-come out wrong by X/2 of itself.
+(for k = 1, tr X/2 - tr X²/8: the Jacobian log det(1 + X/2) of one Crank-Nicolson step, to this order). Left out, kT
+would come out wrong by X/2 of itself.
 
-The covariance is the full sparse one. With x = C⁻¹ R by conjugate gradients and y the same for draws of the model itself,
-fixed for every window so that the score is a smooth function, the slope in any number is
+The covariance is the full sparse one. With x = C⁻¹ R by conjugate gradients and y the same for draws of the model
+itself, fixed for every window so that the score is a smooth function, the slope in any number is
 
     -x·∂R + [x·∂C x - mean y·∂C y]/2 + ∂J,
 
@@ -76,7 +76,7 @@ class Numbers:
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """What one window gives: score (parameters + 2,), information of the same size or None, R·C⁻¹R and its expectation."""
+    """What one window gives: score (parameters + 2,), information of the same size or None, R·C⁻¹R, its expectation."""
 
     score: np.ndarray
     information: np.ndarray | None
@@ -185,8 +185,8 @@ class WindowModel:
         return x - x.mean(axis=0) if self.closed else x
 
     def log_likelihood(self, rng: np.random.Generator) -> float:
-        """Log-likelihood of the window: exact for small systems, else its determinant by Lanczos from the same random vectors
-        for every model, so that differences between models are much better known than each."""
+        """Log-likelihood of the window: exact for small systems, else its determinant by Lanczos from the same random
+        vectors for every model, so that differences between models are much better known than each."""
         C, R = self.covariance(), self.residual()
         chi2 = float((self._centred(C.solve(R, EXACT)) * R).sum())
         n, dim = R.shape
@@ -229,5 +229,6 @@ def _log_form(C: PairMatrix, root: np.ndarray, q: np.ndarray) -> float:
             break
         beta.append(b)
         before, q = q, z / b
-    values, vectors = np.linalg.eigh(np.diag(alpha) + np.diag(beta[:len(alpha) - 1], 1) + np.diag(beta[:len(alpha) - 1], -1))
+    beside = beta[:len(alpha) - 1]
+    values, vectors = np.linalg.eigh(np.diag(alpha) + np.diag(beside, 1) + np.diag(beside, -1))
     return float((vectors[0] ** 2 * np.log(np.maximum(values, 1e-300))).sum())

@@ -5,10 +5,10 @@ frames known,
 
     R = m (v_end - v_start) - ∫ F dt + ∫ Γ v dt,      R ~ Normal(0, C),      C = 2 kT ∫ Γ dt.
 
-Both integrals run along the observed path (trapezoids over its frames), so R is linear in the parameters of energies and
-frictions: R = impulse - pushes·θ + drags·φ. Why windows, and not steps of one frame: noise of real particles has a memory,
-and over times shorter than that memory its variance does not yet grow as 2 kT Γ t. From frame to frame a star polymer
-shows a quarter of its friction (`vid2dyn.fitting.particles.plateau`).
+Both integrals run along the observed path (trapezoids over its frames), so R is linear in the parameters of energies
+and frictions: R = impulse - pushes·θ + drags·φ. Why windows, and not steps of one frame: noise of real particles has a
+memory, and over times shorter than that memory its variance does not yet grow as 2 kT Γ t. From frame to frame a star
+polymer shows a quarter of its friction (`vid2dyn.fitting.particles.plateau`).
 
 Covariances are those of the friction at up to three moments of the window (Simpson), pairs searched anew.
 """
@@ -94,8 +94,9 @@ class Window:
 
 def configuration(data: FluidSteps, frame: int, reach: float, kinds_among: int) -> Configuration:
     """One frame of a recording with its pairs."""
-    return Configuration.of(np.ascontiguousarray(data.position[frame]), data.box.after((data.first_frame + frame) * data.dt),
-                            reach, data.species, kinds_among=kinds_among, names=data.names)
+    box = data.box.after((data.first_frame + frame) * data.dt)
+    return Configuration.of(np.ascontiguousarray(data.position[frame]), box, reach, data.species,
+                            kinds_among=kinds_among, names=data.names)
 
 
 def window(data: FluidSteps, recording: int, start: int, frames: int, terms: Terms) -> Window:
@@ -118,7 +119,8 @@ def window(data: FluidSteps, recording: int, start: int, frames: int, terms: Ter
     return Window(recording, start, frames, impulse, columns)
 
 
-def add_drags(friction: Friction, at: Configuration, v: np.ndarray, w: np.ndarray, weight: float, out: np.ndarray) -> None:
+def add_drags(friction: Friction, at: Configuration, v: np.ndarray, w: np.ndarray, weight: float,
+              out: np.ndarray) -> None:
     """out[k] += weight times the k-th drag, Γ_k v; w: relative velocities of the pairs; out (count, n, dim)."""
     pairs = friction.pair_columns(at)
     if pairs is not None:
@@ -192,8 +194,8 @@ class Mixing:
         """∂(∫ Γ dt)/∂φ_k x for every amplitude, (count, n, dim)."""
         out = np.zeros((count, *x.shape))
         w = x[self.first] - x[self.second]
-        _pair_drags(self.first, self.second, self.e, self.columns.which, self.columns.across, self.columns.along, w, 1.0,
-                    out)
+        columns = self.columns
+        _pair_drags(self.first, self.second, self.e, columns.which, columns.across, columns.along, w, 1.0, out)
         for m in range(self.node_which.shape[1]):
             np.add.at(out, (self.node_which[:, m], np.arange(len(x))), self.node_drag[:, m, None] * x)
         return out

@@ -16,9 +16,9 @@ from vid2dyn.core.errors import DataError, ModelError
 from vid2dyn.core.registry import did_you_mean
 from vid2dyn.core.showing import ProgressLike, showing
 from vid2dyn.data.trajectories import Trajectories
+from vid2dyn.dynamics.assembly import freeze
 from vid2dyn.dynamics.fluid.frozen import FrozenFluid
 from vid2dyn.dynamics.recipes.metriplectic import Metriplectic
-from vid2dyn.dynamics.assembly import freeze
 from vid2dyn.dynamics.terms.base import Energy, Friction, Quantity
 from vid2dyn.inference.species import species_numbers
 from vid2dyn.inference.steps import FluidSteps
@@ -31,9 +31,9 @@ from vid2dyn.rollout.fluid.time_step import stable_step
 class TermListModel(Model):
     """A fitted list of terms at one temperature, made by `vd.fit` and `vd.load`; energies in mass · µm²/s².
 
-    `arrays`: "theta" (numbers of all terms, energies first), "kT", "unexplained" (ν), "covariance" (of θ, ln kT, ν), "mass"
-    of each species, "support" (closest and longest distance of each kind of pairs). The recipe holds the terms as they were
-    settled by the data.
+    `arrays`: "theta" (numbers of all terms, energies first), "kT", "unexplained" (ν), "covariance" (of θ, ln kT, ν),
+    "mass" of each species, "support" (closest and longest distance of each kind of pairs). The recipe holds the terms
+    as they were settled by the data.
 
     What the terms have of functions are methods here, by their names: ``model.pair_potential(r)``,
     ``model.pair_friction_along(r)``; of mixtures with the pair of species, ``model.pair_potential(r, ("A", "B"))``.
@@ -109,7 +109,8 @@ class TermListModel(Model):
     def pair_friction(self, r: Any, species: tuple[str, str] | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Friction of a pair across and along its line of centres [mass/s]; r in µm."""
         r = np.asarray(r, float)
-        across, along = (self._value(f"pair_friction_{way}", r, species, self.arrays["theta"]) for way in ("across", "along"))
+        theta = self.arrays["theta"]
+        across, along = (self._value(f"pair_friction_{way}", r, species, theta) for way in ("across", "along"))
         return across, along
 
     def _value(self, name: str, x: np.ndarray, species: tuple[str, str] | None, theta: np.ndarray) -> np.ndarray:
@@ -119,8 +120,8 @@ class TermListModel(Model):
         wanted: tuple[str, ...] = ()
         if kinds != {()}:
             if species is None:
-                raise ModelError(f"{name} differs between pairs of species; say which: {name}(r, {sorted(kinds)[0]!r}). "
-                                 f"There are {', '.join(map(str, sorted(kinds)))}.")
+                raise ModelError(f"{name} differs between pairs of species; say which: "
+                                 f"{name}(r, {sorted(kinds)[0]!r}). There are {', '.join(map(str, sorted(kinds)))}.")
             wanted = tuple(species) if tuple(species) in kinds else tuple(reversed(tuple(species)))
             if wanted not in kinds:
                 raise ModelError(f"{name}: no pair of species {tuple(species)!r}; there are "
@@ -132,8 +133,8 @@ class TermListModel(Model):
         """(low, high) of a learned quantity at a confidence level, each point by itself.
 
         ``model.band("kT")``, ``model.band("pair_potential", r)``, of a mixture ``model.band("pair_potential", (r, ("A",
-        "B")))``. From the information of the data (Laplace), widened by the scatter of the score from window to window. It
-        leaves out what the list of terms cannot say, and the memory correction of the friction.
+        "B")))``. From the information of the data (Laplace), widened by the scatter of the score from window to window.
+        It leaves out what the list of terms cannot say, and the memory correction of the friction.
         """
         level = checked_level(name, level)
         covariance = self.arrays["covariance"]
@@ -171,7 +172,8 @@ class TermListModel(Model):
     def numbers(self) -> tuple[LearnedNumber, ...]:
         """Temperature, friction of a particle, memory time."""
         low, high = (float(edge) for edge in self.band("kT"))
-        found = [LearnedNumber("Temperature kT", self.kT(), low, high, "energy", "energy units of mass · µm²/s²", truth="kT")]
+        found = [LearnedNumber("Temperature kT", self.kT(), low, high, "energy", "energy units of mass · µm²/s²",
+                               truth="kT")]
         window = self.report.get("window")
         if window:
             level, error = window["friction"], 1.96 * window["friction_stderr"]
@@ -191,24 +193,26 @@ class TermListModel(Model):
                 low = float(support[min(number, len(support) - 1), 0])
                 r = np.linspace(max(0.97 * low, 0.02 * self.cutoff), max(term.reach, 1.001 * low), 160)
                 of = f" of {kind[0]} and {kind[1]}" if kind else ""
-                drawn.append(LearnedFunction(name, r, (r, kind) if kind else (r,), (low, float(term.reach)), quantity.argument,
-                                             f"{quantity.label}{of} ({quantity.unit})",
-                                             f"{quantity.label.capitalize()}{of}. {quantity.caption} Pairs were seen where it "
-                                             "is shaded."))
+                drawn.append(LearnedFunction(name, r, (r, kind) if kind else (r,), (low, float(term.reach)),
+                                             quantity.argument, f"{quantity.label}{of} ({quantity.unit})",
+                                             f"{quantity.label.capitalize()}{of}. {quantity.caption} Pairs were seen "
+                                             "where it is shaded."))
         return LearnedFunctions("What the terms have learned", self._of_terms(), tuple(drawn))
 
     def _of_terms(self) -> str:
         """What terms add, in sentences."""
         entries = [e for e in self.report.get("terms", []) if e["adds"] is not None]
-        said = [f"{e['term']} adds {e['adds']:.3g} ± {e['stderr']:.1g} nats per particle and second on motion that was set aside"
-                + ("" if e["kept"] else " and was left out") for e in entries]
+        said = [f"{e['term']} adds {e['adds']:.3g} ± {e['stderr']:.1g} nats per particle and second on motion that was "
+                "set aside" + ("" if e["kept"] else " and was left out") for e in entries]
         ranges = [f"the range of {e['term']} came down from {e['from']:g} to {e['to']:g} µm" for e in
                   self.report.get("ranges", []) if e["kept"]]
-        return "; ".join([*said, *ranges]).capitalize() + "." if said or ranges else "Learned from positions and velocities."
+        if not said and not ranges:
+            return "Learned from positions and velocities."
+        return "; ".join([*said, *ranges]).capitalize() + "."
 
     def __repr__(self) -> str:
-        return (f"<TermListModel: {', '.join(term.title() for term in self.terms)}; kT = {self.kT():.4g}, friction of a particle "
-                f"{self.report.get('window', {}).get('friction', math.nan):.4g}>")
+        return (f"<TermListModel: {', '.join(term.title() for term in self.terms)}; kT = {self.kT():.4g}, friction of "
+                f"a particle {self.report.get('window', {}).get('friction', math.nan):.4g}>")
 
     @property
     def has_forces(self) -> bool:

@@ -20,20 +20,20 @@ MEMBERS = ("isothermal", "unconstrained")
 class Metriplectic(Recipe):
     """Particles with inertia: energies and frictions as a list of terms, or a fluid with heat of its own.
 
-    ``Metriplectic(energy=[vd.terms.PairPotential(cutoff=4.75)], friction=[vd.terms.PairFriction(cutoff=4.75)], mass=11.0,
-    entropy=False)`` states a model of one temperature term by term. ``Metriplectic(cutoff=0.2)`` is short for the fluid
-    whose entropy is inferred, never given: an equation of state, shear and bulk friction, conduction.
+    ``Metriplectic(energy=[vd.terms.PairPotential(cutoff=4.75)], friction=[vd.terms.PairFriction(cutoff=4.75)],
+    mass=11.0, entropy=False)`` states a model of one temperature term by term. ``Metriplectic(cutoff=0.2)`` is short
+    for the fluid whose entropy is inferred, never given: an equation of state, shear and bulk friction, conduction.
 
-    Equations and symbols of the fluid: `vid2dyn.dynamics.fluid.sdpd`; what is learned of them: `vid2dyn.dynamics.terms.gas`
-    (equation of state), radial splines of A² and B² (shear and bulk friction), one amplitude of C² (conduction). The
-    kernel of the density is Lucy's of this cutoff: it says what V and P mean. Units: µm, s, and energies mass ·
-    µm²/s²; kB = 1.
+    Equations and symbols of the fluid: `vid2dyn.dynamics.fluid.sdpd`; what is learned of them:
+    `vid2dyn.dynamics.terms.gas` (equation of state), radial splines of A² and B² (shear and bulk friction), one
+    amplitude of C² (conduction). The kernel of the density is Lucy's of this cutoff: it says what V and P mean. Units:
+    µm, s, and energies mass · µm²/s²; kB = 1.
 
     Parameters
     ----------
     cutoff : float, optional
-        Range of all functions of the distance of a pair of the fluid [µm]. At most half the box; a range that holds 15 to
-        60 neighbours is a good choice. Leave it out where terms are listed: each has a range of its own.
+        Range of all functions of the distance of a pair of the fluid [µm]. At most half the box; a range that holds 15
+        to 60 neighbours is a good choice. Leave it out where terms are listed: each has a range of its own.
     mass : float or tuple of float
         Mass of a particle; one for each species (in the order of their names) where these differ. It sets the unit of
         energy, mass · µm²/s², which velocities alone do not tell.
@@ -46,10 +46,11 @@ class Metriplectic(Recipe):
     species : str, optional
         Column of the table that names the species of every particle. None: all are alike.
     stationary : bool
-        Whether the recording is at equilibrium, so that velocities tell the temperature as well as friction and noise do.
-        Switch it off for samples that are driven or relax. (Listed terms.)
+        Whether the recording is at equilibrium, so that velocities tell the temperature as well as friction and noise
+        do. Switch it off for samples that are driven or relax. (Listed terms.)
     window_frames : int, optional
-        Frames of the windows that are learned from. None: as many as it takes to see all of the friction. (Listed terms.)
+        Frames of the windows that are learned from. None: as many as it takes to see all of the friction. (Listed
+        terms.)
     select : bool
         Whether ranges become shorter and terms are left out where that predicts as well. (Listed terms.)
     law : {"transport", "radial"}
@@ -153,10 +154,11 @@ class Metriplectic(Recipe):
         if not self.terms:
             if self.cutoff is None:
                 raise ConfigError("Metriplectic: give the cutoff of a fluid, or terms: "
-                                  "energy=[vd.terms.PairPotential(cutoff=2.0)], friction=[vd.terms.PairFriction(cutoff=2.0)].")
+                                  "energy=[vd.terms.PairPotential(cutoff=2.0)], "
+                                  "friction=[vd.terms.PairFriction(cutoff=2.0)].")
             if not self.entropy or self.species is not None:
-                raise ConfigError("Metriplectic: a fluid by its cutoff carries entropy and has one species; for entropy=False "
-                                  "or species list its terms (energy=[...], friction=[...]).")
+                raise ConfigError("Metriplectic: a fluid by its cutoff carries entropy and has one species; for "
+                                  "entropy=False or species list its terms (energy=[...], friction=[...]).")
             if not isinstance(self.mass, int | float):
                 raise ConfigError("Metriplectic: a fluid by its cutoff has one mass.")
             return
@@ -166,8 +168,8 @@ class Metriplectic(Recipe):
             raise ConfigError("Metriplectic: friction is empty: without friction there is no noise to learn from. Give "
                               "friction=[vd.terms.PairFriction(cutoff=2.0)].")
         if self.entropy:
-            raise ConfigError("Metriplectic: listed terms have one temperature; give entropy=False. The fluid with heat is "
-                              "Metriplectic(cutoff=...).")
+            raise ConfigError("Metriplectic: listed terms have one temperature; give entropy=False. The fluid with "
+                              "heat is Metriplectic(cutoff=...).")
         if self.window_frames is not None and self.window_frames < 1:
             raise ConfigError(f"Metriplectic: window_frames = {self.window_frames}; give at least 1 frame.")
 

@@ -1,7 +1,7 @@
 """Terms: energies and frictions that a model of particles is made of (`base`), one a file, and the functions they use.
 
-``vd.terms.PairPotential(cutoff=4.75)``: a term goes into the lists of a recipe. A new one is one new file in this room, or
-a class of an outside package under the entry point group ``vid2dyn.terms``; it is found by being there.
+``vd.terms.PairPotential(cutoff=4.75)``: a term goes into the lists of a recipe. A new one is one new file in this room,
+or a class of an outside package under the entry point group ``vid2dyn.terms``; it is found by being there.
 """
 
 from typing import Any

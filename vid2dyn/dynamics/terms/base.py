@@ -2,16 +2,16 @@
 
     E = sum of the energies + kinetic energy,      M = sum of G Gᵀ of the frictions
 
-A term is a frozen dataclass: its fields are its settings, which a user writes, TOML holds and a form shows. Settings left
-at None are decided by the data and filled in by `settled`; from then on the term and a vector of numbers, its parameters,
-are all there is to it. It says
+A term is a frozen dataclass: its fields are its settings, which a user writes, TOML holds and a form shows. Settings
+left at None are decided by the data and filled in by `settled`; from then on the term and a vector of numbers, its
+parameters, are all there is to it. It says
 
 - which numbers it has, their units, where they start, and what is believed of them (`parameters`);
 - its energy (`Energy.energy`, in torch: the definition) with the forces in closed form, or its friction coefficients
   (`Friction`), from which its root G follows;
 - what it needs: how far pairs must reach (`reach`), columns of the table (`columns`);
-- its tables for the compiled rollout (`freeze`), and what can be asked of it (`quantities`: functions with names, units and
-  pictures).
+- its tables for the compiled rollout (`freeze`), and what can be asked of it (`quantities`: functions with names, units
+  and pictures).
 
 Forces and friction coefficients are linear in the parameters: what is fitted from motion is then a generalised least
 squares problem with exact slopes, for hundreds of parameters. Everything that knows terms (estimator, rollout, report,
@@ -105,8 +105,8 @@ class Parameters:
     start : (count,) array
         Where a fit begins.
     precision : (count, count) array
-        Gaussian prior about zero: x·precision x/2 is taken off the log-likelihood. It keeps numbers of which the data say
-        nothing near zero and functions smooth.
+        Gaussian prior about zero: x·precision x/2 is taken off the log-likelihood. It keeps numbers of which the data
+        say nothing near zero and functions smooth.
     positive : bool
         Whether all of them are at least zero, as the amplitudes of friction are.
     """
@@ -168,8 +168,9 @@ class Configuration:
         return self.position.shape[1]
 
     @classmethod
-    def of(cls, position: np.ndarray, box: Box, reach: float, species: np.ndarray | None = None, *, kinds_among: int = 1,
-           names: np.ndarray | None = None, columns: Mapping[str, np.ndarray] | None = None) -> Configuration:
+    def of(cls, position: np.ndarray, box: Box, reach: float, species: np.ndarray | None = None, *,
+           kinds_among: int = 1, names: np.ndarray | None = None,
+           columns: Mapping[str, np.ndarray] | None = None) -> Configuration:
         """With all pairs closer than `reach` [µm] (0: none); `kinds_among`: how many species there are."""
         from vid2dyn.dynamics.snapshot import neighbour_pairs
 
@@ -310,8 +311,9 @@ class PairEnergy(Energy):
 
 @dataclass(frozen=True, eq=False)
 class PairColumns:
-    """Friction coefficients of pairs, linear in parameters: of every pair the numbers of m parameters (pairs, m) and what
-    each adds to the friction across and along its line of centres, (pairs, m) [mass/s per unit of the parameter]."""
+    """Friction coefficients of pairs, linear in parameters: of every pair the numbers of m parameters (pairs, m) and
+    what each adds to the friction across and along its line of centres, (pairs, m) [mass/s per unit of the parameter].
+    """
 
     which: np.ndarray
     across: np.ndarray
@@ -385,9 +387,9 @@ class _TermPotential(Potential):
 class _TermFriction(FrictionMatrix):
     """A friction term with its numbers, on velocities and entropies.
 
-    Channels of a pair: dim numbers; with R = sqrt(kT γ) (across and along), the two ends of G are ±R/m on velocities and
-    -vᵀR/2kT on both entropies; of a particle: R/m and -vᵀR/kT. So Gᵀ∇E = 0 for E = kinetic energy + kT S: what friction takes
-    from the motion is heat of the particles.
+    Channels of a pair: dim numbers; with R = sqrt(kT γ) (across and along), the two ends of G are ±R/m on velocities
+    and -vᵀR/2kT on both entropies; of a particle: R/m and -vᵀR/kT. So Gᵀ∇E = 0 for E = kinetic energy + kT S: what
+    friction takes from the motion is heat of the particles.
     """
 
     columns = ("velocity", "entropy")
@@ -450,7 +452,8 @@ def with_numbers(term: Term, theta: np.ndarray, parameters: Parameters) -> None:
 
 
 class Tables:
-    """What terms add to while they are reduced to tables for a compiled rollout; `vid2dyn.dynamics.assembly.freeze` makes one model of it.
+    """What terms add to while they are reduced to tables for a compiled rollout; `vid2dyn.dynamics.assembly.freeze`
+    makes one model of it.
 
     Parameters
     ----------
@@ -477,6 +480,6 @@ class Tables:
             When another term has set it.
         """
         if name in self.others:
-            raise ModelError(f"Two terms of this model are of the same kind ({name}); the compiled rollout holds one of "
-                             "them. Leave one out, or make one term of both.")
+            raise ModelError(f"Two terms of this model are of the same kind ({name}); the compiled rollout holds one "
+                             "of them. Leave one out, or make one term of both.")
         self.others[name] = value

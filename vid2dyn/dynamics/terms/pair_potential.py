@@ -42,8 +42,8 @@ class PairPotential(PairEnergy):
     learn_range : bool
         Whether a shorter range is taken where it predicts held-out motion as well.
     inner : tuple of float, optional
-        Distance of each pair of species inside which no pairs were seen [µm]; the data decide it. Inside, φ goes on as a
-        parabola at least as steep as `core`.
+        Distance of each pair of species inside which no pairs were seen [µm]; the data decide it. Inside, φ goes on as
+        a parabola at least as steep as `core`.
     core : float, optional
         Least curvature inside `inner` [energy/µm²]; the data decide it.
     species : tuple of str, optional

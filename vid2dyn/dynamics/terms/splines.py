@@ -85,7 +85,8 @@ class RadialSpline:
         return out[0], out[1], out[2]
 
     def local(self, r: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The four functions that live at each r, for sums over many pairs: their numbers, B_a(r) and dB_a/dr, (n, 4) each.
+        """The four functions that live at each r, for sums over many pairs: their numbers, B_a(r) and dB_a/dr,
+        (n, 4) each.
 
         Where fewer than four live, the rest have the number 0 and the value 0.
 

@@ -49,7 +49,7 @@ def laws(numbers: FluidNumbers, data: FluidSteps, start: np.ndarray) -> dict[str
 
 
 def laws_of_terms(model: TermListModel, data: FluidSteps) -> dict[str, float]:
-    """The same of a list of terms: energy with the heat of the bath, where nothing goes through walls or a substrate."""
+    """The same of a list of terms: energy with the heat of the bath, if nothing goes through walls or a substrate."""
     frozen = model.frozen()
     kT, mass = model.kT(), float(np.mean(model.arrays["mass"]))
     first = FluidFrame(data.position[0], data.velocity[0], np.zeros(data.n), data.box.after(data.first_frame * data.dt),
@@ -58,8 +58,8 @@ def laws_of_terms(model: TermListModel, data: FluidSteps) -> dict[str, float]:
     found = {}
     *_, last = fluid_frames(frozen, first, FluidRollout(dt, "exact"), steps=STEPS)
     if frozen.drag is None and frozen.external is None and frozen.traps is None:
-        found["momentum_drift"] = float(np.abs((last.velocity - first.velocity).mean(axis=0)).max() * math.sqrt(mass / kT)) \
-            if len(model.arrays["mass"]) == 1 else 0.0
+        change = float(np.abs((last.velocity - first.velocity).mean(axis=0)).max())
+        found["momentum_drift"] = change * math.sqrt(mass / kT) if len(model.arrays["mass"]) == 1 else 0.0
     if frozen.drag is None and data.box.after(1.0) == data.box:
         energy = sum(fluid_energy(frozen, first))
         found["energy_drift"] = float(abs(sum(fluid_energy(frozen, last)) - energy) / (data.n * kT))

@@ -1,4 +1,4 @@
-"""What is checked of recordings before inertial particles are learned from them: velocities, units, temperature, distances."""
+"""Checks of recordings before inertial particles are learned from them: velocities, units, temperature, distances."""
 
 from __future__ import annotations
 
@@ -28,13 +28,15 @@ def velocity_warnings(parts: Sequence[FluidSteps]) -> list[str]:
         ratio = float((moved * mean).sum() / max((mean * mean).sum(), 1e-300))
         size = float(np.median(np.abs(moved)) / max(float(np.median(np.abs(mean))), 1e-300))
         if not 0.8 < size < 1.25:
-            found.append(f"{of}velocities do not fit the positions: particles move {size:.3g} times as fast as their velocity "
-                         "columns say. Give velocities in the unit of the positions per second (pixels per second in the "
-                         "table), and check frames_per_second; temperatures and friction are wrong by such factors.")
+            found.append(f"{of}velocities do not fit the positions: particles move {size:.3g} times as fast as their "
+                         "velocity columns say. Give velocities in the unit of the positions per second (pixels per "
+                         "second in the table), and check frames_per_second; temperatures and friction are wrong by "
+                         "such factors.")
         elif not 0.8 < ratio < 1.25:
             jumps = np.abs(moved - mean) * part.dt
-            found.append(f"{of}positions jump by up to {float(jumps.max()):.3g} µm where velocities say otherwise: they may be "
-                         "wrapped into a box that the table does not name. Give box=vd.Periodic(...), or unwrap them.")
+            found.append(f"{of}positions jump by up to {float(jumps.max()):.3g} µm where velocities say otherwise: "
+                         "they may be wrapped into a box that the table does not name. Give box=vd.Periodic(...), or "
+                         "unwrap them.")
     return found
 
 
@@ -74,4 +76,5 @@ def scene_of(parts: Sequence[FluidSteps], species: tuple[str, ...], mass: np.nda
             closest[kind] = r[min(len(r) - 1, max(3, int(CLOSEST * len(r))))]
     low = np.min([part.position.min(axis=(0, 1)) for part in parts], axis=0)
     high = np.max([part.position.max(axis=(0, 1)) for part in parts], axis=0)
-    return Scene(parts[0].dim, parts[0].box, species, motion_temperature(parts, mass)[0], parts[0].dt, closest, low, high)
+    kT, _ = motion_temperature(parts, mass)
+    return Scene(parts[0].dim, parts[0].box, species, kT, parts[0].dt, closest, low, high)

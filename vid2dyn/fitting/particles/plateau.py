@@ -1,7 +1,7 @@
 """How much friction the motion shows over windows of k frames, and from which window on it shows all of it.
 
-Noise of real particles remembers: over times t below its memory time τ the variance of the momentum it gives does not yet
-grow as 2 kT Γ t. Seen over a window T = k dt, with forces taken off,
+Noise of real particles remembers: over times t below its memory time τ the variance of the momentum it gives does not
+yet grow as 2 kT Γ t. Seen over a window T = k dt, with forces taken off,
 
     2 M kT (1 - e^(-x)) = <(M Δv - ∫F dt)²>,      x = Γ(k) T/M,        (the friction itself damps it inside the window)
 
@@ -9,8 +9,9 @@ grow as 2 kT Γ t. Seen over a window T = k dt, with forces taken off,
 
     Γ(k) = Γ [1 - τ/T (1 - e^(-T/τ))],
 
-of which the part c in brackets is what a window shows. A fit uses the shortest window that shows at least `ENOUGH` of it and
-divides by c. Frames too far apart for x small, or a Γ(k) that still rises at the longest window, are said in words.
+of which the part c in brackets is what a window shows. A fit uses the shortest window that shows at least `ENOUGH` of
+it and divides by c. Frames too far apart for x small, or a Γ(k) that still rises at the longest window, are said in
+words.
 """
 
 from __future__ import annotations
@@ -85,10 +86,10 @@ class Plateau:
         if self.found:
             return None
         longest = self.frames[-1] * self.interval
-        return (f"No plateau of friction: seen over windows of {self.frames[0] * self.interval:.3g} to {longest:.3g} s it "
-                f"goes from {self.friction[0]:.3g} to {self.friction[-1]:.3g} mass/s without settling, so friction and the "
-                "long-time motion are not identifiable from these frames alone. Film faster if velocities turn around "
-                "between frames, record longer otherwise, or add the term PairMemory.")
+        return (f"No plateau of friction: seen over windows of {self.frames[0] * self.interval:.3g} to {longest:.3g} s "
+                f"it goes from {self.friction[0]:.3g} to {self.friction[-1]:.3g} mass/s without settling, so friction "
+                "and the long-time motion are not identifiable from these frames alone. Film faster if velocities turn "
+                "around between frames, record longer otherwise, or add the term PairMemory.")
 
 
 def share_shown(T: float, memory: float) -> float:
@@ -120,7 +121,8 @@ def friction_against_window(data: Sequence[FluidSteps], terms: Terms, kT: float,
     level, level_error, memory = _saturation(frames * dt, friction, errors)
     shown = np.array([share_shown(k * dt, memory) for k in frames])
     enough = np.flatnonzero(shown >= ENOUGH)
-    rising = len(frames) >= 3 and friction[-1] - friction[-3] > 0.1 * friction[-1] + 2 * math.hypot(errors[-1], errors[-3])
+    rising = len(frames) >= 3 and (friction[-1] - friction[-3]
+                                   > 0.1 * friction[-1] + 2 * math.hypot(errors[-1], errors[-3]))
     settled = bool(len(enough)) and not rising and bool((friction > 0).all())
     chosen = int(frames[enough[0]]) if len(enough) else int(frames[-1])
     return Plateau(frames, friction, errors, dt, wanted or chosen, level, level_error, memory, settled)

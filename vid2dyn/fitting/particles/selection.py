@@ -103,8 +103,8 @@ def degenerate_terms(terms: Terms, learned: Learned) -> list[str]:
             rho = _canonical(learned.information, here, there)
             if 1.0 - rho * rho < DEGENERATE:
                 found.append(f"{one.title()} and {other.title()} cannot be told apart in these data: their canonical "
-                             f"correlation is {rho:.6f}. What one adds the other can take away; only the sum along that "
-                             "combination is known. Leave one of them out, or give them different ranges.")
+                             f"correlation is {rho:.6f}. What one adds the other can take away; only the sum along "
+                             "that combination is known. Leave one of them out, or give them different ranges.")
     return found
 
 

@@ -1,9 +1,9 @@
 """Fit of a list of terms at one temperature: from velocities to forces, friction and kT.
 
-Order: what the data are (species, velocities, temperature of the motion); friction against window, which chooses the window
-(`plateau`); a first fit on few windows; ranges and terms earn their place on windows nobody learned from (`selection`);
-the final fit on many windows; error bars, laws. The likelihood is in `vid2dyn.inference.window_score`, its maximum is found
-in `windowed`.
+Order: what the data are (species, velocities, temperature of the motion); friction against window, which chooses the
+window (`plateau`); a first fit on few windows; ranges and terms earn their place on windows nobody learned from
+(`selection`); the final fit on many windows; error bars, laws. The likelihood is in `vid2dyn.inference.window_score`,
+its maximum is found in `windowed`.
 
 Temperature: friction and noise tell it by the fluctuation-dissipation theorem, and at equilibrium the velocities do too
 (equipartition), much better. With ``stationary=True`` both count; the report says both, and a warning if they disagree.
@@ -56,7 +56,8 @@ DISAGREE = 5.0
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Recordings learned from (whole, or their first part) and those that judge (whole, or the last part of the only one)."""
+    """Recordings learned from (whole, or the first part), and the one that judges (whole, or the rest of the only one).
+    """
 
     train: tuple[FluidSteps, ...]
     judge: FluidSteps
@@ -87,7 +88,8 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
         warnings += _ignored_species(several)
     scene = scene_of(parts, species, mass, reach)
     split = _split(parts, recipe)
-    terms = Terms(tuple(t.settled(scene) for t in recipe.energy), tuple(t.settled(scene) for t in recipe.friction), mass)
+    terms = Terms(tuple(t.settled(scene) for t in recipe.energy),
+                  tuple(t.settled(scene) for t in recipe.friction), mass)
 
     plateau = friction_against_window(split.train, terms, scene.kT, progress, recipe.window_frames)
     if (said := plateau.warning()) is not None:
@@ -102,23 +104,26 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
         data = [a for part in parts for a in (part.position, part.velocity)]
         return Checkpoint(Path(f"{recipe.checkpoint}.{what}"), key_of(settings + what, *data))
 
-    def fitted(what: str, terms: Terms, most: int, start: Numbers | None = None, **options: Any) -> tuple[Task, Learned]:
-        task = Task(WindowSet(observed.only(most), terms, seed), scene, recipe.iterations, recipe.tolerance, what, **options)
+    def fitted(what: str, terms: Terms, most: int, start: Numbers | None = None,
+               **options: Any) -> tuple[Task, Learned]:
+        windows = WindowSet(observed.only(most), terms, seed)
+        task = Task(windows, scene, recipe.iterations, recipe.tolerance, what, **options)
         return task, learn(task, place(what.replace(" ", "-")), progress, start)
 
-    task, first = fitted("terms, first look", terms, FEW, stop=stop, keep_partial=keep_partial)
+    _, first = fitted("terms, first look", terms, FEW, stop=stop, keep_partial=keep_partial)
     judge = selection.Judge(WindowSet(dataclasses.replace(
         observed, recordings=(split.judge,), starts=window_starts((split.judge,), frames, JUDGED)), terms, seed))
     found: dict[str, Any] = {"ranges": [], "terms": []}
     final = first
     if not first.left_off:
         if recipe.select:
-            terms, start, said_of = _selected(fitted, judge, terms, first, scene, frames * observed.recordings[0].dt, found)
+            seconds = frames * observed.recordings[0].dt
+            terms, start, said_of = _selected(fitted, judge, terms, first, scene, seconds, found)
             warnings += said_of
         else:
             start = first.numbers
         warnings += selection.degenerate_terms(terms, first) if len(terms.slices()) == len(first.numbers.theta) else []
-        task, final = fitted("terms", terms, MANY, start, keep_partial=keep_partial)
+        _, final = fitted("terms", terms, MANY, start, keep_partial=keep_partial)
         warnings += selection.degenerate_terms(terms, final)
         if not split.alone and len(split.train) > 1:
             found["recordings"], named = _recordings(split, terms, final, observed, seed)
@@ -134,9 +139,9 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
     share = final.numbers.unexplained / max(_friction(final, terms, observed), 1e-300)
     warnings += _temperature_warnings(final, observed, kinetic, kinetic_error, recipe)
     if share > 0.15:
-        warnings.append(f"{100 * share / (1 + share):.0f} % of the noise is explained by no friction of the list: it moves "
-                        "particles one by one. Add SubstrateFriction if there is a solvent or a substrate, or give the frictions "
-                        "a longer range.")
+        warnings.append(f"{100 * share / (1 + share):.0f} % of the noise is explained by no friction of the list: it "
+                        "moves particles one by one. Add SubstrateFriction if there is a solvent or a substrate, or "
+                        "give the frictions a longer range.")
     used = recipe.settled_as(terms.energies, terms.frictions)
     arrays = {"theta": final.numbers.theta, "kT": np.atleast_1d(final.numbers.kT),
               "unexplained": np.atleast_1d(final.numbers.unexplained), "covariance": covariance, "mass": mass,
@@ -148,7 +153,8 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
         "calibration": {"chi2": float(chi2.mean()), "numbers": int(len(chi2) * split.judge.n * split.judge.dim)},
         "window": plateau.report() | {"frames": frames, "seconds": seconds, "shown": observed.shown}, **found,
         "kT": {"fit": final.numbers.kT, "of_velocities": kinetic, "of_velocities_stderr": kinetic * kinetic_error},
-        "unexplained_noise": share, "species": list(species), "excess_scatter": excess, "entropy_identifiable": False, "dim": parts[0].dim,
+        "unexplained_noise": share, "species": list(species), "excess_scatter": excess,
+        "entropy_identifiable": False, "dim": parts[0].dim,
         "warnings": warnings, "seed": seed, "decrements": list(final.decrements), "data_sha256": _digest(parts),
         "versions": {"vid2dyn": vid2dyn.__version__, "numpy": np.__version__, "torch": torch.__version__}}
     model = TermListModel(arrays, recipe_of(dataclasses.replace(used, checkpoint=None)), first_tracks.units,
@@ -189,8 +195,9 @@ def _masses(recipe: Metriplectic, species: tuple[str, ...]) -> np.ndarray:
 def _ignored_species(several: Sequence[Trajectories]) -> list[str]:
     for tracks in several:
         if "species" in tracks.dataframe and tracks.dataframe["species"].nunique() > 1:
-            return [f"The table names {tracks.dataframe['species'].nunique()} species in its column 'species', and all particles "
-                    "were taken to be alike: forces and friction are averages over kinds of pairs. Give species=\"species\"."]
+            return [f"The table names {tracks.dataframe['species'].nunique()} species in its column 'species', and all "
+                    "particles were taken to be alike: forces and friction are averages over kinds of pairs. Give "
+                    "species=\"species\"."]
     return []
 
 
@@ -220,15 +227,17 @@ def _digest(parts: Sequence[FluidSteps]) -> str:
 
 
 def _support(parts: Sequence[FluidSteps], terms: Terms, scene: Scene) -> np.ndarray:
-    """Closest distance of each kind of pairs, and the longest range: where functions of distance were seen, (kinds, 2)."""
-    return np.stack([np.where(np.isfinite(scene.closest), scene.closest, 0.0), np.full(len(scene.closest), terms.reach)], axis=1)
+    """Closest distance of each kind of pairs and the longest range: where functions of r were seen, (kinds, 2)."""
+    closest = np.where(np.isfinite(scene.closest), scene.closest, 0.0)
+    return np.stack([closest, np.full(len(closest), terms.reach)], axis=1)
 
 
 # ---------------------------------------------------------------- ranges and terms
 
 def _selected(fitted: Any, judge: selection.Judge, terms: Terms, first: Learned, scene: Scene, seconds: float,
               found: dict[str, Any]) -> tuple[Terms, Numbers, list[str]]:
-    """Terms with the ranges that they earn, without those that add nothing; numbers to go on from; what is to be said."""
+    """Terms with the ranges that they earn, without those that add nothing; numbers to go on from; what is to be said.
+    """
     numbers, said = first.numbers, []
     ours = judge.log_likelihoods(terms, numbers)
     candidate = _with(terms, [selection.shorter(t, numbers.theta[s], scene.kT) or t for t, s in terms.slices()])
@@ -256,8 +265,9 @@ def _selected(fitted: Any, judge: selection.Judge, terms: Terms, first: Learned,
         entries.append((term.title(), term.reach, adds / seconds, error / seconds, bool(kept)))
         if not kept:
             dropped.append(place)
-            said.append(f"{term.title()} adds nothing to the prediction of motion that was set aside ({adds / seconds:.2g} ± "
-                        f"{error / seconds:.1g} nats per particle and second) and was left out.")
+            said.append(f"{term.title()} adds nothing to the prediction of motion that was set aside "
+                        f"({adds / seconds:.2g} ± {error / seconds:.1g} nats per particle and second) and was left "
+                        "out.")
     found["terms"] = [{"term": name, "range": reach, "adds": None if math.isnan(adds) else adds,
                        "stderr": None if math.isnan(error) else error, "kept": kept}
                       for name, reach, adds, error, kept in entries]
@@ -313,16 +323,18 @@ def _friction(final: Learned, terms: Terms, observed: Observed) -> float:
     return mean_friction(WindowSet(observed.only(4), terms), final.numbers.theta)
 
 
-def _temperature_warnings(final: Learned, observed: Observed, kinetic: float, error: float, recipe: Metriplectic) -> list[str]:
+def _temperature_warnings(final: Learned, observed: Observed, kinetic: float, error: float,
+                          recipe: Metriplectic) -> list[str]:
     fit, own = final.numbers.kT, 1.0 / math.sqrt(max(final.information[-2, -2], 1e-300))
     apart = abs(math.log(fit / kinetic)) / math.hypot(own, error)
     if recipe.stationary and abs(math.log(fit / kinetic)) > max(DISAGREE * error, 0.05):
-        return [f"Temperatures disagree: velocities have kT = {kinetic:.4g}, friction and noise together {fit:.4g} (energy units "
-                "of mass · µm²/s²). The particles are not at equilibrium (driven, active, cooling), the mass is wrong, or "
-                "the window is too short for the memory of the noise. For a sample that is not at equilibrium give "
-                "stationary=False."]
+        return [f"Temperatures disagree: velocities have kT = {kinetic:.4g}, friction and noise together {fit:.4g} "
+                "(energy units of mass · µm²/s²). The particles are not at equilibrium (driven, active, cooling), the "
+                "mass is wrong, or the window is too short for the memory of the noise. For a sample that is not at "
+                "equilibrium give stationary=False."]
     if not recipe.stationary and apart > DISAGREE:
-        return [f"Velocities have kT = {kinetic:.4g}, friction and noise {fit:.4g}: not at equilibrium, or drift in the velocities."]
+        return [f"Velocities have kT = {kinetic:.4g}, friction and noise {fit:.4g}: not at equilibrium, or drift "
+                "in the velocities."]
     return []
 
 
@@ -345,7 +357,7 @@ def _recordings(split: Split, terms: Terms, final: Learned, observed: Observed,
         middle = float(np.median(others))
         spread = max(error, 1.4826 * float(np.median(np.abs(np.array(others) - middle))) if len(others) > 2 else error)
         if abs(value - middle) > max(DISAGREE * spread, 0.03):
-            said.append(f"Recording {k + 1} does not belong to the others: its momentum changes are {value:.3g} of what the "
-                        f"shared physics says, those of the others {middle:.3g}. Another temperature, density or sample; "
-                        "fit it by itself or leave it out.")
+            said.append(f"Recording {k + 1} does not belong to the others: its momentum changes are {value:.3g} of "
+                        f"what the shared physics says, those of the others {middle:.3g}. Another temperature, density "
+                        "or sample; fit it by itself or leave it out.")
     return found, said

@@ -1,8 +1,9 @@
 """Fisher scoring of a list of terms on windows of motion, from a checkpoint bit for bit.
 
-Start: forces by least squares, friction amplitudes so that the mean noise is right. Then steps of Fisher scoring with exact
-scores (`vid2dyn.inference.window_score`), friction at least zero. The information, which changes slowly, comes from every
-few windows. Nothing is random but the probes, which are keyed on seed, recording and first frame of the window.
+Start: forces by least squares, friction amplitudes so that the mean noise is right. Then steps of Fisher scoring with
+exact scores (`vid2dyn.inference.window_score`), friction at least zero. The information, which changes slowly, comes
+from every few windows. Nothing is random but the probes, which are keyed on seed, recording and first frame of the
+window.
 """
 
 from __future__ import annotations
@@ -171,7 +172,9 @@ class Task:
 
 
 def start_numbers(task: Task) -> Numbers:
-    """Forces by least squares; friction amplitudes from the noise of every particle, by least squares that keep them >= 0."""
+    """Forces by least squares; friction amplitudes from the noise of every particle, by least squares that keeps them
+    positive.
+    """
     windows, terms = task.windows, task.terms
     P, F = terms.of_energies, terms.of_frictions
     known = task.parameters()
@@ -203,8 +206,8 @@ def start_numbers(task: Task) -> Numbers:
     theta[P:] = np.maximum(phi, 0.05 * guess)
     friction = mean_friction(task.windows, theta)
     if not friction > 0:
-        raise ModelError("The motion shows no friction within the range of the friction terms: what is left of the momentum "
-                         "changes when forces are taken off is zero. Check velocities and cutoff.")
+        raise ModelError("The motion shows no friction within the range of the friction terms: what is left of the "
+                         "momentum changes when forces are taken off is zero. Check velocities and cutoff.")
     return Numbers(theta, kT, 0.03 * friction)
 
 
@@ -265,7 +268,8 @@ def prior(task: Task, numbers: Numbers) -> tuple[np.ndarray, np.ndarray]:
     return precision, slope
 
 
-def learn(task: Task, place: Checkpoint = NOWHERE, progress: Progress = silent, start: Numbers | None = None) -> Learned:
+def learn(task: Task, place: Checkpoint = NOWHERE, progress: Progress = silent,
+          start: Numbers | None = None) -> Learned:
     """Scoring until nothing is left to be gained; a checkpoint after every iteration.
 
     Raises
@@ -275,7 +279,8 @@ def learn(task: Task, place: Checkpoint = NOWHERE, progress: Progress = silent, 
     """
     kept = place.load()
     if kept is not None:
-        state = Learned(Numbers.of(kept["vector"]), int(kept["done"]), tuple(np.atleast_1d(kept["decrements"]).tolist()))
+        state = Learned(Numbers.of(kept["vector"]), int(kept["done"]),
+                        tuple(np.atleast_1d(kept["decrements"]).tolist()))
     else:
         state = Learned(start or start_numbers(task))
     pace = 1.0
@@ -293,11 +298,13 @@ def learn(task: Task, place: Checkpoint = NOWHERE, progress: Progress = silent, 
                 return replace(scored, done=state.done, decrements=state.decrements, total=total,
                                left_off=stopped and not finished)
             if not np.isfinite(new.vector).all():
-                raise ModelError("The fit diverged: a number is not finite. The velocities may not be those of particles "
-                                 "of this mass and frame rate; check both.")
+                raise ModelError("The fit diverged: a number is not finite. The velocities may not be those of "
+                                 "particles of this mass and frame rate; check both.")
             if state.decrements:
-                pace = max(0.5 * pace, 0.1) if abs(decrement) > 0.9 * abs(state.decrements[-1]) else min(1.3 * pace, 1.0)
-            state = replace(scored, numbers=new, done=state.done + 1, decrements=(*state.decrements, decrement), total=total)
+                stuck = abs(decrement) > 0.9 * abs(state.decrements[-1])
+                pace = max(0.5 * pace, 0.1) if stuck else min(1.3 * pace, 1.0)
+            state = replace(scored, numbers=new, done=state.done + 1, decrements=(*state.decrements, decrement),
+                            total=total)
             progress.converging(state.done, abs(decrement), f"{task.what}: nats left to gain")
             place.save({"vector": new.vector, "done": state.done, "decrements": np.array(state.decrements)})
     except Cancelled:
