@@ -58,7 +58,12 @@ def attach(package: str, file: str, others: Callable[[str], Any] | None = None) 
         if name in homes:
             home, attribute = homes[name]
             module = importlib.import_module(home)
-            value = getattr(module, attribute) if attribute else module
+            if not attribute:
+                value = module
+            elif hasattr(module, attribute):
+                value = getattr(module, attribute)
+            else:
+                value = importlib.import_module(f"{home}.{attribute}")      # a room of a room
         elif others is not None and not name.startswith("_"):
             value = others(name)
         else:

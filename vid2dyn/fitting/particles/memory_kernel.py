@@ -137,7 +137,8 @@ def kernel_of(shares: Shares, modes: int) -> Kernel:
         if misfit < best and level > 0:
             best = misfit
             kept = amplitude[1:] > 1e-3 * level
-            found = Kernel(tuple(float(t) for t in chosen[kept]), tuple(float(a / level) for a in amplitude[1:][kept]), level)
+            weights = amplitude[1:][kept] / level
+            found = Kernel(tuple(float(t) for t in chosen[kept]), tuple(float(w) for w in weights), level)
     return found
 
 
@@ -155,8 +156,8 @@ def chosen_kernel(shares: Shares, judged: Shares, most: int = MODES) -> tuple[Ke
         model = kernel.level * np.array([kernel.shown(t) for t in judged.seconds[common]])
         misfit = float((((judged.share[common] - model) / judged.error[common]) ** 2).sum())
         better = modes == 0 or misfit < before - 4.0
-        tried.append({"modes": modes, "misfit_held_out": misfit, "times": list(kernel.times), "weights": list(kernel.weights),
-                      "kept": bool(better)})
+        tried.append({"modes": modes, "misfit_held_out": misfit, "times": list(kernel.times),
+                      "weights": list(kernel.weights), "kept": bool(better)})
         if not better:
             break
         best, before = kernel, misfit

@@ -33,6 +33,7 @@ from vid2dyn.dynamics.terms.base import Scene
 from vid2dyn.fitting.course import stopped_early
 from vid2dyn.fitting.particles import selection
 from vid2dyn.fitting.particles.laws import laws_of_terms
+from vid2dyn.fitting.particles.memory_kernel import Kernel, Shares, chosen_kernel, noise_shares
 from vid2dyn.fitting.particles.motion_checks import motion_temperature, scene_of, velocity_warnings
 from vid2dyn.fitting.particles.plateau import Plateau, friction_against_window, share_shown
 from vid2dyn.fitting.particles.windowed import Learned, Observed, Task, WindowSet, learn, window_starts
@@ -96,6 +97,7 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
         warnings.append(said)
     frames = min(plateau.chosen, max(1, min(part.count for part in (*split.train, split.judge)) // 4))
     observed = _observed(split, recipe, frames, plateau, mass)
+    terms = _remembering(terms, Kernel((plateau.memory,), (1.0,)) if plateau.memory > 0 else Kernel())
     settings = repr((recipe_of(dataclasses.replace(recipe, checkpoint=None)), seed, frames))
 
     def place(what: str) -> Checkpoint:
@@ -122,7 +124,11 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
             warnings += said_of
         else:
             start = first.numbers
-        warnings += selection.degenerate_terms(terms, first) if len(terms.slices()) == len(first.numbers.theta) else []
+        shares = noise_shares(split.train, terms, start, progress)
+        kernel, tried = chosen_kernel(shares, noise_shares((split.judge,), terms, start, progress), recipe.memory_modes)
+        terms = _remembering(terms, kernel)
+        observed = dataclasses.replace(observed, shown=kernel.shown(frames * observed.recordings[0].dt))
+        found["window"] = _of_window(plateau, shares, kernel) | {"modes_tried": tried}
         _, final = fitted("terms", terms, MANY, start, keep_partial=keep_partial)
         warnings += selection.degenerate_terms(terms, final)
         if not split.alone and len(split.train) > 1:
@@ -136,7 +142,8 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
     lls, chi2 = judge.log_likelihoods(terms, final.numbers), judge.chi2(terms, final.numbers)
     seconds = frames * observed.recordings[0].dt
     kinetic, kinetic_error = motion_temperature(parts, mass)
-    share = final.numbers.unexplained / max(_friction(final, terms, observed), 1e-300)
+    friction = _friction(final, terms, observed)
+    share = final.numbers.unexplained / max(friction, 1e-300)
     warnings += _temperature_warnings(final, observed, kinetic, kinetic_error, recipe)
     if share > 0.15:
         warnings.append(f"{100 * share / (1 + share):.0f} % of the noise is explained by no friction of the list: it "
@@ -151,7 +158,9 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
         "held_out": {"log_likelihood_per_second": float(lls.mean()) / seconds, "windows": len(lls),
                      "trajectory": "the rest of the same one" if split.alone else "another one"},
         "calibration": {"chi2": float(chi2.mean()), "numbers": int(len(chi2) * split.judge.n * split.judge.dim)},
-        "window": plateau.report() | {"frames": frames, "seconds": seconds, "shown": observed.shown}, **found,
+        **found, "window": found.get("window", plateau.report()) | {
+            "frames": frames, "seconds": seconds, "shown": observed.shown, "friction": friction,
+            "friction_stderr": friction * _relative_error(terms, final, covariance)},
         "kT": {"fit": final.numbers.kT, "of_velocities": kinetic, "of_velocities_stderr": kinetic * kinetic_error},
         "unexplained_noise": share, "species": list(species), "excess_scatter": excess,
         "entropy_identifiable": False, "dim": parts[0].dim,
@@ -210,7 +219,7 @@ def _split(parts: tuple[FluidSteps, ...], recipe: Metriplectic) -> Split:
 
 
 def _observed(split: Split, recipe: Metriplectic, frames: int, plateau: Plateau, mass: np.ndarray) -> Observed:
-    shown = share_shown(frames * split.train[0].dt, plateau.memory) if plateau.found and not recipe.has_memory else 1.0
+    shown = share_shown(frames * split.train[0].dt, plateau.memory) if plateau.found else 1.0
     starts = window_starts(split.train, frames, MANY)
     if not recipe.stationary:
         return Observed(split.train, starts, frames, shown)
@@ -314,6 +323,28 @@ def _covariance(terms: Terms, final: Learned) -> tuple[np.ndarray, float]:
     white = (scores / size) @ vectors[:, good] / np.sqrt(values[good])
     excess = float((white**2).mean()) * count / max(1, count - 1)
     return inverse * max(1.0, excess), excess
+
+
+def _remembering(terms: Terms, kernel: Kernel) -> Terms:
+    """Terms that act with a delay get their memory times."""
+    return dataclasses.replace(terms, frictions=tuple(
+        t.remembering(kernel.times, kernel.weights) if t.temporal else t for t in terms.frictions))
+
+
+def _of_window(plateau: Plateau, shares: Shares, kernel: Kernel) -> dict[str, Any]:
+    """Friction against window, with what a fitted model takes off, and the memory that it shows."""
+    rows = zip(shares.frames, shares.seconds, shares.share * shares.friction, shares.error * shares.friction, strict=True)
+    return plateau.report() | {
+        "friction_against_window": [[int(k), float(t), float(g), float(e)] for k, t, g, e in rows],
+        "memory_time": sum(w * t for w, t in zip(kernel.weights, kernel.times, strict=True)),
+        "memory_times": list(kernel.times), "memory_weights": list(kernel.weights)}
+
+
+def _relative_error(terms: Terms, final: Learned, covariance: np.ndarray) -> float:
+    """Standard error of the mean friction over the friction, from the amplitudes and their covariance."""
+    of = slice(terms.of_energies, len(final.numbers.theta))
+    phi = final.numbers.theta[of]
+    return math.sqrt(max(float(phi @ covariance[of, of] @ phi), 0.0)) / max(float(phi @ phi), 1e-300)
 
 
 def _friction(final: Learned, terms: Terms, observed: Observed) -> float:
