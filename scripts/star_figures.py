@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from vid2dyn.core.files import atomic
 from vid2dyn.reports.figures import DATA, MODEL, MUTED, TRUTH, picture
 
-COLOURS = {"model": MODEL, "dpd": "#2a9d8f", "ibi": "#e09f3e", "unconstrained": "#7b5ea7"}
+COLOURS = {"model": MODEL, "memory": "#8d99ae", "dpd": "#2a9d8f", "ibi": "#e09f3e", "unconstrained": "#7b5ea7"}
 
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Star polymers</title>
 <style>body{{font:15px/1.5 sans-serif;max-width:1180px;margin:2em auto;padding:0 1em;color:#222}}
@@ -44,17 +44,26 @@ def pictures(figures: dict[str, Any]) -> list[tuple[str, str]]:
              (picture(lambda axes: structure(axes, figures)), "Radial distribution function of the centres."),
              (picture(lambda axes: potentials(axes, figures)),
               "Pair potentials. That of the model with its 95 % band.")]
-    learned = figures["methods"].get("model", {}).get("learned")
+    learned = _first_learned(figures)
     if learned:
         drawn.append((picture(lambda axes: frictions(axes, figures)),
                       "Pair friction along (solid) and across (dashed) the line of centres."))
-    window = figures["methods"].get("model", {}).get("report", {}).get("window")
-    if isinstance(window, dict) and {"tried", "friction"} <= set(window):
+    window = next((figures["methods"][name]["report"]["window"] for name in ("model", "memory")
+                   if name in figures["methods"]), None)
+    if isinstance(window, dict):
         drawn.append((picture(lambda axes: friction_by_window(axes, window)),
                       "Friction of the model against the frames of the window it was read from."))
-    if learned and "memory_lag" in learned:
+    if learned is not None and "memory_lag" in learned:
         drawn.append((picture(lambda axes: memory(axes, learned)), "Memory kernel of the pair friction."))
     return drawn
+
+
+def _first_learned(figures: dict[str, Any]) -> dict[str, Any] | None:
+    """Functions of the first list of terms among the methods."""
+    for name in ("model", "memory"):
+        if name in figures["methods"]:
+            return figures["methods"][name]["learned"]
+    return None
 
 
 def methods(figures: dict[str, Any]) -> list[tuple[str, dict[str, np.ndarray], str]]:
@@ -95,7 +104,7 @@ def structure(axes: Axes, figures: dict[str, Any]) -> None:
 
 def potentials(axes: Axes, figures: dict[str, Any]) -> None:
     found = figures["methods"]
-    learned = found.get("model", {}).get("learned")
+    learned = _first_learned(figures)
     if learned:
         r = np.array(learned["r"])
         if "pair_potential band" in learned:
@@ -113,7 +122,8 @@ def potentials(axes: Axes, figures: dict[str, Any]) -> None:
 
 
 def frictions(axes: Axes, figures: dict[str, Any]) -> None:
-    learned = figures["methods"]["model"]["learned"]
+    learned = _first_learned(figures)
+    assert learned is not None
     axes.plot(learned["r"], learned["along"], color=MODEL, label="model, along")
     axes.plot(learned["r"], learned["across"], color=MODEL, ls="--", label="model, across")
     if "dpd" in figures["methods"]:
@@ -125,11 +135,12 @@ def frictions(axes: Axes, figures: dict[str, Any]) -> None:
 
 
 def friction_by_window(axes: Axes, window: dict[str, Any]) -> None:
-    """`window` has the frames that were `tried`, the `friction` found with each, and `frames`, the one chosen."""
-    axes.plot(window["tried"], window["friction"], "o-", color=MODEL)
-    if "frames" in window:
-        axes.axvline(window["frames"], color=MUTED, ls=":")
-    axes.set(xlabel="frames of the window", ylabel="friction (mass/s)", xscale="log")
+    """Γ(k), the one chosen, and the level of the fit."""
+    frames, _, friction, error = np.array(window["friction_against_window"]).T
+    axes.errorbar(frames, friction, yerr=1.96 * error, fmt="o", ms=4, color=MODEL)
+    axes.axvline(window["frames"], color=MUTED, ls=":")
+    axes.axhline(window["friction"], color=MUTED, lw=0.8)
+    axes.set(xlabel="frames of the window", ylabel="friction of a particle (mass/s)", xscale="log")
 
 
 def memory(axes: Axes, learned: dict[str, Any]) -> None:

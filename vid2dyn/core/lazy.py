@@ -62,8 +62,8 @@ def attach(package: str, file: str, others: Callable[[str], Any] | None = None) 
                 value = module
             elif hasattr(module, attribute):
                 value = getattr(module, attribute)
-            else:                                       # a room inside a room that nobody has imported yet
-                value = importlib.import_module(f"{home}.{attribute}")
+            else:
+                value = importlib.import_module(f"{home}.{attribute}")      # a room of a room
         elif others is not None and not name.startswith("_"):
             value = others(name)
         else:

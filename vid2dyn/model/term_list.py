@@ -108,11 +108,11 @@ class TermListModel(Model):
         return quantity
 
     def pair_friction(self, r: Any, species: tuple[str, str] | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Friction of a pair across and along its line of centres [mass/s]; r in µm."""
+        """Friction of a pair along and across its line of centres [mass/s]; r in µm."""
         r = np.asarray(r, float)
         theta = self.arrays["theta"]
-        across, along = (self._value(f"pair_friction_{way}", r, species, theta) for way in ("across", "along"))
-        return across, along
+        along, across = (self._value(f"pair_friction_{way}", r, species, theta) for way in ("along", "across"))
+        return along, across
 
     def _argument(self, name: str, x: Any) -> np.ndarray | None:
         """The argument of a quantity, or None of a number."""

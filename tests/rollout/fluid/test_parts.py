@@ -16,7 +16,7 @@ from vid2dyn.dynamics.fluid.frozen import FrozenFluid, pair_kind
 from vid2dyn.dynamics.fluid.frozen_parts import ExternalTable, FrozenMemory, HarmonicTraps
 from vid2dyn.rollout.fluid import one_body
 from vid2dyn.rollout.fluid.example import SoftParticleTables, ideal_gas, lattice
-from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout, PairMemory, fluid_energy, fluid_paths
+from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout, Held, PairMemory, fluid_energy, fluid_paths
 from vid2dyn.rollout.fluid.tables import density_energy, density_table
 from vid2dyn.rollout.fluid.time_step import stable_step
 
@@ -211,6 +211,33 @@ def test_a_pair_that_parts_forgets_and_gives_its_energy_back() -> None:
     assert len(last.memory.pairs) == 0
     assert last.entropy == pytest.approx([6.25, 6.25], abs=1e-3)
     assert sum(fluid_energy(frozen, last)) == pytest.approx(sum(fluid_energy(frozen, start)), abs=1e-13)
+
+
+@pytest.mark.parametrize("conservative", ["verlet", "exact"])
+def test_particles_moved_by_hand_with_all_parts(conservative: str) -> None:
+    """They go where they are sent and take no heat; the others feel them."""
+    start = start_of(27)
+    rows = np.arange(27) % 5 == 0
+    frozen = SoftParticleTables().everything(3.0, single=False)
+
+    def path(time: float) -> tuple[np.ndarray, np.ndarray]:
+        return start.position + 2.0 * time, np.full_like(start.position, 2.0)
+
+    settings = FluidRollout(0.01, conservative, held=Held(rows, path))  # type: ignore[arg-type]
+    last = fluid_paths(frozen, start, settings, steps=20, seed=1).last
+    assert last.position[rows] == pytest.approx(start.position[rows] + 0.4, abs=1e-12)
+    assert (last.entropy[rows] == 0).all()
+    assert (last.entropy[~rows] != 0).all()
+    free = fluid_paths(frozen, start, dataclasses.replace(settings, held=None), steps=20, seed=1).last
+    assert np.abs(last.velocity[~rows] - free.velocity[~rows]).max() > 0.1
+
+
+def test_numbers_that_run_away_stop_the_run() -> None:
+    """Without an equation of state nothing else would see that a lone particle is nowhere."""
+    start = FluidFrame(np.zeros((1, 3)), np.zeros((1, 3)), np.zeros(1))
+    far = ExternalTable(np.array([0.0, 0.0, 0.0, 1e308]), (-2.0,), (1.0,), (0,))
+    with np.errstate(over="ignore"), pytest.raises(ModelError, match=r"Step \d+, particle 0: speed"):
+        fluid_paths(soft(external=far), start, FluidRollout(0.01), steps=30)
 
 
 def test_entropy_of_an_isothermal_model_has_no_limits() -> None:

@@ -244,9 +244,9 @@ class Metriplectic(Recipe):
         return (*self.energy, *self.friction)
 
     @property
-    def has_memory(self) -> bool:
-        """Whether one of the frictions acts with a delay."""
-        return any(term.temporal for term in self.friction)
+    def memory_modes(self) -> int:
+        """Most memory times that are tried: those of a term that acts with a delay, else one, for the correction."""
+        return max((int(getattr(term, "modes", 1)) for term in self.friction if term.temporal), default=1)
 
     def settled_as(self, energy: Sequence[Energy], friction: Sequence[Friction]) -> Metriplectic:
         """The same recipe with other terms."""

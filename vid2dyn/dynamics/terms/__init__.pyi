@@ -8,6 +8,7 @@ from vid2dyn.dynamics.terms.equation_of_state import EquationOfState as Equation
 from vid2dyn.dynamics.terms.external_potential import ExternalPotential as ExternalPotential
 from vid2dyn.dynamics.terms.harmonic_trap import HarmonicTrap as HarmonicTrap
 from vid2dyn.dynamics.terms.pair_friction import PairFriction as PairFriction
+from vid2dyn.dynamics.terms.pair_memory import PairMemory as PairMemory
 from vid2dyn.dynamics.terms.pair_potential import PairPotential as PairPotential
 from vid2dyn.dynamics.terms.substrate_friction import SubstrateFriction as SubstrateFriction
 

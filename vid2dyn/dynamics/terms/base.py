@@ -377,6 +377,10 @@ class Friction(Term):
     temporal: ClassVar[bool] = False
     """Whether it acts with a delay (`PairMemory`)."""
 
+    def remembering(self, times: tuple[float, ...], weights: tuple[float, ...]) -> Friction:
+        """The same term with memory times, where `temporal`."""
+        return self
+
     def pair_columns(self, at: Configuration) -> PairColumns | None:
         """Coefficients of the pairs; None: it is not a friction of pairs."""
         return None

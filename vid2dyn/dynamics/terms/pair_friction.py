@@ -1,6 +1,6 @@
 """Friction of pairs, along and across the line of their centres, as splines of the distance.
 
-    force on i = - sum_j [γ_across (I - e eᵀ) + γ_along e eᵀ] v_ij,  noise of covariance 2 kT γ dt, opposite at its ends
+    force on i = - sum_j [γ_across (I - e eᵀ) + γ_along e eᵀ] v_ij,   noise of covariance 2 kT γ dt, opposite at its ends
 
 (Español & Warren, Europhys. Lett. 30, 191, 1995, for the part along; Español, PRE 52, 1734, 1995, for both.) Momentum
 is conserved, so velocities of the rollout flow as a fluid's do.
@@ -8,33 +8,18 @@ is conserved, so velocities of the rollout flow as a fluid's do.
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from vid2dyn.core.errors import ConfigError, ModelError
-from vid2dyn.dynamics.terms.base import (
-    Configuration,
-    Friction,
-    PairColumns,
-    Parameters,
-    Quantity,
-    Scene,
-    Tables,
-    checked_positive,
-    checked_reach,
-    kinds_of_pairs,
-)
-from vid2dyn.dynamics.terms.splines import RadialSpline
-
-WIGGLE = 0.5
-"""Standard deviation of the second differences of the amplitudes in the prior, relative to their mean at the start."""
+from vid2dyn.dynamics.terms.base import Configuration, PairColumns, Tables
+from vid2dyn.dynamics.terms.radial_friction import RadialFriction
 
 
 @dataclass(frozen=True)
-class PairFriction(Friction):
+class PairFriction(RadialFriction):
     """Friction γ(r) of every pair, along and across its line of centres; it ends smoothly at the cutoff.
 
     Parameters
@@ -45,14 +30,14 @@ class PairFriction(Friction):
         Number of splines, of either direction.
     learn_range : bool
         Whether a shorter range is taken where it predicts held-out motion as well.
-    law : {"radial", "transport"}
-        How friction depends on the state. "radial": on the distance alone. "transport": multiplied by the volumes and
-        the temperature of both particles, so that viscosities do not depend on the state; only where particles have
-        heat of their own (entropy=True).
     inner : tuple of float, optional
         Distance of each pair of species inside which γ is constant [µm]; the data decide it.
     species : tuple of str, optional
         Names of the species; the data decide it.
+    law : {"radial", "transport"}
+        How friction depends on the state. "radial": on the distance alone. "transport": multiplied by the volumes and
+        the temperature of both particles, so that viscosities do not depend on the state; only where particles have
+        heat of their own (entropy=True).
 
     Examples
     --------
@@ -61,112 +46,24 @@ class PairFriction(Friction):
     8
     """
 
-    cutoff: float
-    knots: int = 8
-    learn_range: bool = True
     law: Literal["radial", "transport"] = "radial"
-    inner: tuple[float, ...] | None = None
-    species: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        checked_positive(type(self).__name__, cutoff=self.cutoff)
-        if self.knots < 2:
-            raise ConfigError(f"{type(self).__name__}: knots = {self.knots}; use at least 4.")
+        super().__post_init__()
         if self.law not in ("radial", "transport"):
-            raise ConfigError(f"{type(self).__name__}: law = {self.law!r}; choose 'radial' or 'transport'.")
-        for name in ("inner", "species"):
-            value = getattr(self, name)
-            object.__setattr__(self, name, None if value is None else tuple(value))
-
-    @property
-    def reach(self) -> float:
-        return self.cutoff
+            raise ConfigError(f"PairFriction: law = {self.law!r}; choose 'radial' or 'transport'.")
 
     @property
     def needs_entropy(self) -> bool:
         return self.law == "transport"
 
-    @property
-    def kinds(self) -> tuple[tuple[str, str], ...]:
-        """Pairs of species."""
-        return kinds_of_pairs(self.species or ("",))
-
-    @property
-    def count(self) -> int:
-        return 2 * self.knots * len(self.kinds)
-
-    def settled(self, scene: Scene) -> PairFriction:
-        checked_reach(type(self).__name__, self.cutoff, scene.box)
-        if self.knots < 4:          # fewer are enough for the even splines of a fluid with heat alone
-            raise ConfigError(f"{type(self).__name__}: knots = {self.knots}; use at least 4.")
-        closest = np.where(np.isfinite(scene.closest), scene.closest, 0.0)
-        inner = tuple(float(c) if c > 0.05 * self.cutoff else 0.0 for c in np.minimum(closest, 0.8 * self.cutoff))
-        return dataclasses.replace(self, inner=self.inner or inner, species=self.species or scene.species)
-
-    def with_reach(self, reach: float) -> PairFriction | None:
-        if not self.learn_range:
-            return None
-        inner = None if self.inner is None else tuple(min(c, 0.8 * reach) for c in self.inner)
-        return dataclasses.replace(self, cutoff=reach, inner=inner)
-
-    def splines(self) -> tuple[RadialSpline, ...]:
-        """The basis of every kind of pairs."""
-        inner = self.inner or (0.0,) * len(self.kinds)
-        return tuple(RadialSpline(c, self.cutoff, self.knots) for c in inner)
-
-    def parameters(self, scene: Scene) -> Parameters:
-        label = "gamma"
-        names = tuple(f"{label}_{way}[{a}-{b}]_{k}" if len(self.kinds) > 1 else f"{label}_{way}_{k}"
-                      for a, b in self.kinds for way in ("across", "along") for k in range(self.knots))
-        # the first guess decays like the amplitudes of dissipative particle dynamics, (1 - s)²
-        fall = (1.0 - (np.arange(self.knots) + 0.5) / (self.knots + 2)) ** 2
-        bend = np.diff(np.eye(self.knots), 2, axis=0)
-        rough = bend.T @ bend / WIGGLE**2 + 1e-4 * np.eye(self.knots)
-        blocks = 2 * len(self.kinds)
-        return Parameters(names, "mass/s", np.tile(fall, blocks), np.kron(np.eye(blocks), rough), positive=True)
-
     def pair_columns(self, at: Configuration) -> PairColumns:
         if self.needs_entropy:
             raise ModelError("PairFriction(law=\"transport\") depends on volumes and temperatures, which a list at one "
                              "temperature has not; use law=\"radial\", or entropy=True.")
-        which = np.zeros((len(at.r), 8), np.int64)
-        across, along = np.zeros((2, len(at.r), 8))
-        for k, spline in enumerate(self.splines()):
-            rows = at.kind == k if len(self.kinds) > 1 else slice(None)
-            # constant inside: nobody was there
-            numbers, value, _ = spline.local(np.maximum(at.r[rows], spline.inner))
-            first = 2 * k * self.knots
-            which[rows] = np.concatenate([numbers + first, numbers + first + self.knots], axis=1)
-            zero = np.zeros_like(value)
-            across[rows], along[rows] = np.concatenate([value, zero], axis=1), np.concatenate([zero, value], axis=1)
-        return PairColumns(which, across, along)
-
-    # ---------------------------------------------------------------- the function itself
-
-    def of_kind(self, theta: np.ndarray, r: np.ndarray, kind: int, order: int = 0) -> np.ndarray:
-        """γ across and along (order 0) or their slopes (1) of one kind of pairs, (2, ...)."""
-        spline = self.splines()[kind]
-        c = np.asarray(theta, float)[2 * kind * self.knots:2 * (kind + 1) * self.knots].reshape(2, self.knots)
-        r = np.asarray(r, dtype=float)
-        flat = r.ravel()
-        basis = spline(np.maximum(flat, spline.inner))[order]
-        if order:
-            basis = np.where((flat < spline.inner)[:, None], 0.0, basis)
-        return (c @ basis.T).reshape(2, *r.shape)
+        return super().pair_columns(at)
 
     def freeze(self, theta: np.ndarray, tables: Tables) -> None:
         for k in range(len(self.kinds)):
             value, slope = self.of_kind(theta, tables.r, k), self.of_kind(theta, tables.r, k, 1)
             tables.pair_friction[k] += np.stack([value[0], slope[0], value[1], slope[1]], axis=1)
-
-    def quantities(self) -> tuple[Quantity, ...]:
-        found = []
-        for k, kind in enumerate(self.kinds):
-            for row, way in enumerate(("across", "along")):
-                def friction(theta: np.ndarray, r: np.ndarray, k: int = k, row: int = row) -> np.ndarray:
-                    return self.of_kind(theta, r, k)[row]
-
-                found.append(Quantity(f"pair_friction_{way}", f"pair friction {way}", "mass/s", friction,
-                                      species=kind if len(self.kinds) > 1 else (),
-                                      caption=f"Friction {way} the line of centres."))
-        return tuple(found)

@@ -5,8 +5,9 @@ window (`plateau`); a first fit on few windows; ranges and terms earn their plac
 (`selection`); the final fit on many windows; error bars, laws. The likelihood is in `vid2dyn.inference.window_score`,
 its maximum is found in `windowed`.
 
-Temperature: friction and noise tell it by the fluctuation-dissipation theorem, and at equilibrium the velocities do too
-(equipartition), much better. With ``stationary=True`` both count; the report says both, and a warning if they disagree.
+Temperature: with ``stationary=True`` it is that of the velocities (equipartition), and friction with its noise, which tell it
+by the fluctuation-dissipation theorem, have to agree; the report says both, and a warning if they do not. With
+``stationary=False`` friction and noise alone tell it.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from vid2dyn.dynamics.terms.base import Scene
 from vid2dyn.fitting.course import stopped_early
 from vid2dyn.fitting.particles import selection
 from vid2dyn.fitting.particles.laws import laws_of_terms
+from vid2dyn.fitting.particles.memory_kernel import Kernel, Shares, chosen_kernel, noise_shares
 from vid2dyn.fitting.particles.motion_checks import motion_temperature, scene_of, velocity_warnings
 from vid2dyn.fitting.particles.plateau import Plateau, friction_against_window, share_shown
 from vid2dyn.fitting.particles.windowed import Learned, Observed, Task, WindowSet, learn, window_starts
@@ -50,6 +52,8 @@ JUDGED = 24
 """Most windows of the held-out likelihood."""
 LEAST = 16
 """Frames below which there is nothing to choose windows from."""
+HELD = 1e-4
+"""Error of ln kT in the scoring where velocities give it: what friction and noise say is a check, not a correction."""
 DISAGREE = 5.0
 """Standard errors by which two temperatures, or a recording, may differ: a false alarm of 6e-7."""
 
@@ -96,6 +100,7 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
         warnings.append(said)
     frames = min(plateau.chosen, max(1, min(part.count for part in (*split.train, split.judge)) // 4))
     observed = _observed(split, recipe, frames, plateau, mass)
+    terms = _remembering(terms, Kernel((plateau.memory,), (1.0,)) if plateau.memory > 0 else Kernel())
     settings = repr((recipe_of(dataclasses.replace(recipe, checkpoint=None)), seed, frames))
 
     def place(what: str) -> Checkpoint:
@@ -122,7 +127,11 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
             warnings += said_of
         else:
             start = first.numbers
-        warnings += selection.degenerate_terms(terms, first) if len(terms.slices()) == len(first.numbers.theta) else []
+        shares = noise_shares(split.train, terms, start, progress)
+        kernel, tried = chosen_kernel(shares, noise_shares((split.judge,), terms, start, progress), recipe.memory_modes)
+        terms = _remembering(terms, kernel)
+        observed = dataclasses.replace(observed, shown=kernel.shown(frames * observed.recordings[0].dt))
+        found["window"] = _of_window(plateau, shares, kernel) | {"modes_tried": tried}
         _, final = fitted("terms", terms, MANY, start, keep_partial=keep_partial)
         warnings += selection.degenerate_terms(terms, final)
         if not split.alone and len(split.train) > 1:
@@ -132,12 +141,14 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
         entry, said = stopped_early(final.done, recipe.iterations, "Ranges and terms were not judged.")
         found["stopped_early"] = entry
         warnings.insert(0, said)
-    covariance, excess = _covariance(terms, final)
+    kinetic, kinetic_error = motion_temperature(parts, mass)
+    covariance, excess = _covariance(final, kinetic_error if recipe.stationary else math.inf)
+    of_noise, of_noise_error = _temperature_of_noise(final, excess, recipe.stationary)
     lls, chi2 = judge.log_likelihoods(terms, final.numbers), judge.chi2(terms, final.numbers)
     seconds = frames * observed.recordings[0].dt
-    kinetic, kinetic_error = motion_temperature(parts, mass)
-    share = final.numbers.unexplained / max(_friction(final, terms, observed), 1e-300)
-    warnings += _temperature_warnings(final, observed, kinetic, kinetic_error, recipe)
+    friction = _friction(final, terms, observed)
+    share = final.numbers.unexplained / max(friction, 1e-300)
+    warnings += _temperature_warnings(of_noise, of_noise_error, kinetic, kinetic_error, recipe)
     if share > 0.15:
         warnings.append(f"{100 * share / (1 + share):.0f} % of the noise is explained by no friction of the list: it "
                         "moves particles one by one. Add SubstrateFriction if there is a solvent or a substrate, or "
@@ -151,8 +162,11 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
         "held_out": {"log_likelihood_per_second": float(lls.mean()) / seconds, "windows": len(lls),
                      "trajectory": "the rest of the same one" if split.alone else "another one"},
         "calibration": {"chi2": float(chi2.mean()), "numbers": int(len(chi2) * split.judge.n * split.judge.dim)},
-        "window": plateau.report() | {"frames": frames, "seconds": seconds, "shown": observed.shown}, **found,
-        "kT": {"fit": final.numbers.kT, "of_velocities": kinetic, "of_velocities_stderr": kinetic * kinetic_error},
+        **found, "window": found.get("window", plateau.report()) | {
+            "frames": frames, "seconds": seconds, "shown": observed.shown, "friction": friction,
+            "friction_stderr": friction * _relative_error(terms, final, covariance)},
+        "kT": {"fit": final.numbers.kT, "of_velocities": kinetic, "of_velocities_stderr": kinetic * kinetic_error,
+               "of_friction_and_noise": of_noise, "of_friction_and_noise_stderr": of_noise * of_noise_error},
         "unexplained_noise": share, "species": list(species), "excess_scatter": excess,
         "entropy_identifiable": False, "dim": parts[0].dim,
         "warnings": warnings, "seed": seed, "decrements": list(final.decrements), "data_sha256": _digest(parts),
@@ -210,12 +224,12 @@ def _split(parts: tuple[FluidSteps, ...], recipe: Metriplectic) -> Split:
 
 
 def _observed(split: Split, recipe: Metriplectic, frames: int, plateau: Plateau, mass: np.ndarray) -> Observed:
-    shown = share_shown(frames * split.train[0].dt, plateau.memory) if plateau.found and not recipe.has_memory else 1.0
+    shown = share_shown(frames * split.train[0].dt, plateau.memory) if plateau.found else 1.0
     starts = window_starts(split.train, frames, MANY)
     if not recipe.stationary:
         return Observed(split.train, starts, frames, shown)
-    kT, error = motion_temperature(split.train, mass)
-    return Observed(split.train, starts, frames, shown, math.log(kT), error)
+    kT, _ = motion_temperature(split.train, mass)
+    return Observed(split.train, starts, frames, shown, math.log(kT), HELD)
 
 
 def _digest(parts: Sequence[FluidSteps]) -> str:
@@ -302,9 +316,11 @@ def _numbers_without(terms: Terms, numbers: Numbers, place: int) -> Numbers:
 
 # ---------------------------------------------------------------- what is said of it
 
-def _covariance(terms: Terms, final: Learned) -> tuple[np.ndarray, float]:
+def _covariance(final: Learned, kinetic_error: float) -> tuple[np.ndarray, float]:
     """Of all parameters and ln kT, ν; widened by how much more the scores of the windows scatter than they should."""
-    total = final.total
+    total = final.total.copy()
+    if math.isfinite(kinetic_error):
+        total[-2, -2] += kinetic_error**-2 - HELD**-2
     size = np.sqrt(np.maximum(np.diag(total), 1e-300))
     inverse = np.linalg.pinv(total / size[:, None] / size, rcond=1e-10, hermitian=True) / size[:, None] / size
     count = len(final.scores)
@@ -316,6 +332,28 @@ def _covariance(terms: Terms, final: Learned) -> tuple[np.ndarray, float]:
     return inverse * max(1.0, excess), excess
 
 
+def _remembering(terms: Terms, kernel: Kernel) -> Terms:
+    """Terms that act with a delay get their memory times."""
+    return dataclasses.replace(terms, frictions=tuple(
+        t.remembering(kernel.times, kernel.weights) if t.temporal else t for t in terms.frictions))
+
+
+def _of_window(plateau: Plateau, shares: Shares, kernel: Kernel) -> dict[str, Any]:
+    """Friction against window, with what a fitted model takes off, and the memory that it shows."""
+    rows = zip(shares.frames, shares.seconds, shares.share * shares.friction, shares.error * shares.friction, strict=True)
+    return plateau.report() | {
+        "friction_against_window": [[int(k), float(t), float(g), float(e)] for k, t, g, e in rows],
+        "memory_time": sum(w * t for w, t in zip(kernel.weights, kernel.times, strict=True)),
+        "memory_times": list(kernel.times), "memory_weights": list(kernel.weights)}
+
+
+def _relative_error(terms: Terms, final: Learned, covariance: np.ndarray) -> float:
+    """Standard error of the mean friction over the friction, from the amplitudes and their covariance."""
+    of = slice(terms.of_energies, len(final.numbers.theta))
+    phi = final.numbers.theta[of]
+    return math.sqrt(max(float(phi @ covariance[of, of] @ phi), 0.0)) / max(float(phi @ phi), 1e-300)
+
+
 def _friction(final: Learned, terms: Terms, observed: Observed) -> float:
     """Γ of a particle [mass/s]."""
     from vid2dyn.fitting.particles.windowed import mean_friction
@@ -323,19 +361,30 @@ def _friction(final: Learned, terms: Terms, observed: Observed) -> float:
     return mean_friction(WindowSet(observed.only(4), terms), final.numbers.theta)
 
 
-def _temperature_warnings(final: Learned, observed: Observed, kinetic: float, error: float,
-                          recipe: Metriplectic) -> list[str]:
-    fit, own = final.numbers.kT, 1.0 / math.sqrt(max(final.information[-2, -2], 1e-300))
-    apart = abs(math.log(fit / kinetic)) / math.hypot(own, error)
-    if recipe.stationary and abs(math.log(fit / kinetic)) > max(DISAGREE * error, 0.05):
-        return [f"Temperatures disagree: velocities have kT = {kinetic:.4g}, friction and noise together {fit:.4g} "
-                "(energy units of mass · µm²/s²). The particles are not at equilibrium (driven, active, cooling), the "
-                "mass is wrong, or the window is too short for the memory of the noise. For a sample that is not at "
-                "equilibrium give stationary=False."]
-    if not recipe.stationary and apart > DISAGREE:
-        return [f"Velocities have kT = {kinetic:.4g}, friction and noise {fit:.4g}: not at equilibrium, or drift "
-                "in the velocities."]
-    return []
+def _temperature_of_noise(final: Learned, excess: float, held: bool) -> tuple[float, float]:
+    """kT by friction and noise alone, and its relative error: where held fast, one step of the score from there."""
+    total = final.total.copy()
+    if held:
+        total[-2, -2] -= HELD**-2
+    size = np.sqrt(np.maximum(np.diag(total), 1e-300))
+    inverse = np.linalg.pinv(total / size[:, None] / size, rcond=1e-10, hermitian=True) / size[:, None] / size
+    # at the maximum every other slope is zero, and that of ln kT is what held it
+    step = float(inverse[-2, -2] * final.scores.sum(axis=0)[-2]) if held else 0.0
+    error = math.sqrt(max(float(inverse[-2, -2]) * max(1.0, excess), 0.0))
+    return final.numbers.kT * math.exp(max(-1.0, min(1.0, step))), error
+
+
+def _temperature_warnings(fit: float, own: float, kinetic: float, error: float, recipe: Metriplectic) -> list[str]:
+    apart = abs(math.log(fit / kinetic))
+    if apart <= max(DISAGREE * math.hypot(own, error), 0.1):
+        return []
+    said = (f"Temperatures disagree: velocities have kT = {kinetic:.4g}, friction and its noise {fit:.4g} (energy in mass · "
+            "µm²/s²).")
+    if recipe.stationary:
+        return [said + " The particles are not at equilibrium (driven, active, cooling), velocities carry noise of their "
+                "own, or windows are too short for the memory of the noise. For a sample that is not at equilibrium give "
+                "stationary=False."]
+    return [said + " The particles are not at equilibrium, or velocities carry noise of their own."]
 
 
 def _recordings(split: Split, terms: Terms, final: Learned, observed: Observed,

@@ -31,14 +31,20 @@ from vid2dyn.rollout.fluid.tables import Tables, tables_of
 
 @njit(cache=True, error_model="numpy")
 def _spread(x, listed, v, rate, time):  # type: ignore[no-untyped-def]
-    """(largest distance from where the list was made, largest speed), both beside the mean flow of a sheared box."""
-    moved, speed = 0.0, 0.0
+    """(largest distance from where the list was made, largest speed), both beside the mean flow of a sheared box.
+
+    Infinite where a number is not finite: comparisons with NaN are false and would pass it over.
+    """
+    moved, speed, total = 0.0, 0.0, 0.0
     for i in range(len(x)):
         dx, dz = x[i, 0] - listed[i, 0], x[i, 2] - listed[i, 2]
         dy = x[i, 1] - listed[i, 1] - rate * time * listed[i, 0]
         moved = max(moved, dx * dx + dy * dy + dz * dz)
         wy = v[i, 1] - rate * x[i, 0]
         speed = max(speed, v[i, 0] * v[i, 0] + wy * wy + v[i, 2] * v[i, 2])
+        total += dx + dy + dz + wy + v[i, 0] + v[i, 2]
+    if not np.isfinite(total):
+        return np.inf, np.inf
     return np.sqrt(moved), np.sqrt(speed)
 
 
@@ -199,7 +205,7 @@ class Engine:
             lists = self.near.pairs
             internal += float(np.sort(pairs.pair_energies(self.x, self.species, self.space, lists, self.tables)).sum())
         if self.modes is not None:
-            internal += 0.5 * float(np.sort((self.vectors.xi**2).sum(axis=(1, 2))).sum())
+            internal += 0.5 * float(np.sort((self.vectors.xi[self.vectors.together]**2).sum(axis=(1, 2))).sum())
         if self.one_body is not None:
             internal += float(np.sort(one_body.energies(self.x, self.ids, self.one_body)).sum())
         return kinetic, internal
@@ -278,22 +284,21 @@ class Engine:
 
     def _check_list(self) -> None:
         """Stops if a particle moved so far in this step that the list may miss a neighbour."""
-        near = self.near
-        moved, _ = _spread(self.x, near.listed, self.v, self.shear_rate, near.time)
-        sheared = 0.5 * abs(self.shear_rate) * near.time * (self.frozen.cutoff + near.skin)
-        if not moved + sheared <= 0.5 * near.skin:
+        if not self._list_holds(self.x, self.near.time):
             self._stop_too_fast()
+
+    def _list_holds(self, x: np.ndarray, time: float) -> bool:
+        """Whether the list has all neighbours of particles at x, `time` after it was made."""
+        near = self.near
+        moved, _ = _spread(x, near.listed, self.v, self.shear_rate, time)
+        sheared = 0.5 * abs(self.shear_rate) * time * (self.frozen.cutoff + near.skin)
+        return bool(moved + sheared <= 0.5 * near.skin)
 
     # ---------------------------------------------------------------- one step
 
     def step(self) -> None:
         """From t to t + dt."""
         self.step_number += 1
-        near = self.near
-        moved, speed = _spread(self.x, near.listed, self.v, self.shear_rate, near.time)
-        sheared = 0.5 * abs(self.shear_rate) * (near.time + self.dt) * (self.frozen.cutoff + near.skin)
-        if not moved + sheared + 2.0 * self.dt * speed < 0.5 * near.skin:
-            self.renew_list()
         if self.exact_energy:
             self._move_exactly()
         else:
@@ -304,6 +309,10 @@ class Engine:
     def _verlet(self) -> None:
         self._update_body_force(self.x)
         self._kick(self.v)
+        # where this step ends is known before it is made: the list need not be safe for more than that
+        exact.drift(self.x, self.v, self.dt, self.scratch.image)
+        if not self._list_holds(self.scratch.image, self.near.time + self.dt):
+            self.renew_list()
         exact.drift(self.x, self.v, self.dt, self.x)
         target = self._target()
         if target is not None:
@@ -330,6 +339,11 @@ class Engine:
         return out
 
     def _move_exactly(self) -> None:
+        near = self.near
+        moved, speed = _spread(self.x, near.listed, self.v, self.shear_rate, near.time)
+        sheared = 0.5 * abs(self.shear_rate) * (near.time + self.dt) * (self.frozen.cutoff + near.skin)
+        if not moved + sheared + 2.0 * self.dt * speed < 0.5 * near.skin:
+            self.renew_list()
         secants, mean, image = self.on_pairs.secants, self.scratch.mean, self.scratch.image
         exact.stretch(self.x, self.space, self.near.pairs, secants.before)
         mean[:] = self.v
@@ -434,8 +448,9 @@ class Engine:
         if self.modes is None:
             return self.v
         exchange, vectors = self.on_pairs.exchange, self.vectors
-        memory.take_hold(self.near.pairs, self.x, self.space, self.species, self.ids, self.dim, self.modes, noise,
-                         vectors.together, vectors.xi, *self.grip, exchange.friction, exchange.impulse)
+        memory.take_hold(self.near.pairs, self.on_pairs.geometry.e, self.x, self.space, self.species, self.ids,
+                         self.dim, self.modes, noise, vectors.together, vectors.xi, *self.grip, exchange.friction,
+                         exchange.impulse)
         return self.v.copy()
 
     def _move_memory_on(self, before: np.ndarray, noise: pairs.StepNoise) -> None:

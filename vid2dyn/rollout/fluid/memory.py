@@ -14,8 +14,9 @@ noise of ξ follow exactly, ξ -> a ξ + sqrt(T (1 - a²)) N with a = exp(-dt/τ
 
 At constant velocity this gives ξ̄ = (dt/2) coth(dt/2τ) g v where τ g v is due. g is therefore taken as
 g [(2τ/dt) tanh(dt/2τ)]^½: the friction g² τ of slow motions is right at every dt, and for dt ≫ τ the mode becomes the
-plain friction g² τ with its noise. Correlations of velocities are of second order in dt: the splitting read backwards
-in time is the same steps in the opposite order, which changes the sign of its first-order error.
+plain friction g² τ with its noise. Correlations of velocities, and of positions, are of second order in dt: read
+backwards in time, the splitting is the same steps in the opposite order, which changes the sign of its error of first
+order.
 
 A pair within the cutoff at the end of this step's motion that was not in the step before draws ξ from equilibrium; one
 that parted forgets it. All that a pair's ξ gains in energy is taken from the heat of its two particles, half from each,
@@ -71,7 +72,10 @@ def modes_of(frozen: FrozenFluid, kind: np.ndarray, dt: float) -> Modes | None:
 
 
 class PairVectors(NamedTuple):
-    """Of every pair of a neighbour list: ξ (pairs, modes, 3) and whether it was together at the last step (pairs,)."""
+    """Of every pair of a neighbour list: ξ (pairs, modes, 3) and whether it was together at the last step (pairs,).
+
+    ξ means nothing where it was not.
+    """
 
     xi: np.ndarray
     together: np.ndarray
@@ -90,11 +94,15 @@ class Grip(NamedTuple):
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
-def take_hold(lists, x, space, species, ids, dim, modes, noise,
+def take_hold(lists, e, x, space, species, ids, dim, modes, noise,
               together, xi, g, before, friction, impulse):  # type: ignore[no-untyped-def]
-    """`Grip` of every pair at positions x, ξ of pairs that meet; friction += dt²/2 g², impulse -= dt g ξ."""
+    """`Grip` of every pair at positions x, ξ of pairs that meet; friction += dt²/2 g², impulse -= dt g ξ.
+
+    e (pairs, 3): unit vectors, 0 beyond the cutoff.
+    """
     first, second = lists.first, lists.second
-    table, cutoff = modes.table, modes.cutoff
+    table = modes.table
+    per_length = table.shape[2] / modes.cutoff
     dt, kB, seed, step = noise
     shared = step_key(seed, step)
     width = math.sqrt(kB * modes.temperature)
@@ -104,11 +112,10 @@ def take_hold(lists, x, space, species, ids, dim, modes, noise,
         if together[p]:
             for m in range(len(table)):
                 before[p] += xi[p, m, 0] ** 2 + xi[p, m, 1] ** 2 + xi[p, m, 2] ** 2
-        ex, ey, ez, _ = separation(x, i, j, space)
-        r = math.sqrt(ex * ex + ey * ey + ez * ez)
-        if r < cutoff:
-            ex, ey, ez = ex / r, ey / r, ez / r
-            kind, place = modes.kind[species[i], species[j]], r * table.shape[2] / cutoff
+        ex, ey, ez = e[p, 0], e[p, 1], e[p, 2]
+        if ex != 0.0 or ey != 0.0 or ez != 0.0:
+            dx, dy, dz, _ = separation(x, i, j, space)
+            kind, place = modes.kind[species[i], species[j]], math.sqrt(dx * dx + dy * dy + dz * dz) * per_length
             k = min(int(place), table.shape[2] - 1)
             key = pair_key(shared, ids[i], ids[j])
             for m in range(len(table)):
@@ -153,9 +160,6 @@ def move_on(lists, geometry, ids, v_before, v, jump, dim, modes, noise, g, befor
                 for c in range(dim):
                     xi[p, m, c] += width * normal(key, CHANNEL + 6 * m + c)
                     after += xi[p, m, c] ** 2
-        else:
-            for m in range(len(modes.keep)):
-                xi[p, m, 0] = xi[p, m, 1] = xi[p, m, 2] = 0.0
         work[p] -= 0.25 * (after - before[p])
 
 

@@ -1,14 +1,17 @@
-"""Compiled rollout of a metriplectic fluid: tables in, trajectories out, numba threads, no torch.
+"""Compiled rollout of a metriplectic model: tables in, trajectories out, numba threads, no torch.
 
-The state is positions, velocities and entropies (x, v, S), pairs are those closer than the cutoff. One step of dt:
+One loop runs any list of terms: what a model does not have is an empty table (`vid2dyn.dynamics.fluid.frozen`). The
+state is positions, velocities and entropies (x, v, S), pairs are those closer than the cutoff. One step of dt:
 
-1. Conservative flow at fixed S, F_i = -sum_j (P_i/d_i² + P_j/d_j²) W'(r_ij) e_ij. "verlet": second order, reversible,
-   energy error of order dt². "exact": secant discrete gradient, energy to rounding, about three times the cost.
+1. Conservative flow at fixed S, F_i = -sum_j [(P_i/d_i² + P_j/d_j²) W'(r_ij) + φ'(r_ij)] e_ij - ∇Φ(x_i), with pair
+   energies φ and potentials Φ of single particles. "verlet": second order, reversible, energy error of order dt².
+   "exact": secant discrete gradient, energy to rounding, about three times the cost.
 2. Friction and noise at frozen T: (2 m + dt L) v̄ = 2 m v + R by conjugate gradients, Cov R_ij = 2 kB K_ij dt; the
    stationary variance of the velocities is right at every dt. The impulses warm their two particles,
-   dU_i = -1/2 sum_j dp_ij · v̄_ij, so energy and momentum are exact whatever the solver's tolerance.
+   dU_i = -1/2 sum_j dp_ij · v̄_ij, so energy and momentum are exact whatever the solver's tolerance. Memory of pairs
+   is coupled in the same solution (`vid2dyn.rollout.fluid.memory`).
 3. Conduction, Crank-Nicolson with an exponential limit: no temperature ever overshoots those of its neighbours.
-4. S from U(S, V) by Newton, then the bath if there is one.
+4. S from U(S, V) by Newton, or S += heat/T at one temperature for all; then the baths of drag, if there are any.
 
 The reference measure is dx dv dS: the stationary density is exp(sum S/kB) at given energy and momentum. The terms of
 kB ∇·M that belong to it, from dT/dS = T/c, multiply the 1/T of friction by 1 - kB/c (1 - p T_j/(T_i + T_j)) and that

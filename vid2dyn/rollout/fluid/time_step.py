@@ -111,8 +111,8 @@ def _rates(engine: Engine) -> tuple[float, float]:
         return rate, 0.0
     unused = np.zeros_like(friction), np.zeros((len(friction), 3))
     together, xi = engine.vectors.together.copy(), engine.vectors.xi.copy()
-    memory.take_hold(lists, engine.x, engine.space, engine.species, engine.ids, engine.dim, engine.modes, noise,
-                     together, xi, *engine.grip, *unused)
+    memory.take_hold(lists, engine.on_pairs.geometry.e, engine.x, engine.space, engine.species, engine.ids, engine.dim,
+                     engine.modes, noise, together, xi, *engine.grip, *unused)
     g = engine.grip.g
     square = np.maximum(g[..., 0] ** 2, (g[..., 0] + g[..., 1]) ** 2).sum(axis=1) * together
     return rate, math.sqrt(_most(engine, square, np.zeros_like(drag)))

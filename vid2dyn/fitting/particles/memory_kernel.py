@@ -1,0 +1,164 @@
+"""How the noise of pairs remembers, from how much of it windows of different lengths show.
+
+For friction with the kernel Γ [w_0 2 δ(t) + sum_m w_m exp(-t/τ_m)/τ_m], sum w = 1, fluctuation-dissipation gives the noise of
+a window of length T the variance 2 kT Γ T c(T) with
+
+    c(T) = 1 - sum_m w_m (τ_m/T) (1 - e^(-T/τ_m)).
+
+c is measured window by window as |R|² over 2 kT tr A, with R the momentum change of which forces and friction of a fitted
+model have been taken off (`vid2dyn.inference.windows`), for windows of 1, 2, 3, ... frames: no damping correction is needed.
+Weights are found by least squares that keep them positive, on a grid of times; the level, by which the friction of the fitted
+model is to be multiplied, is found with them. Modes are added as long as they are worth more likelihood on held-out windows
+than their error.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import nnls
+
+from vid2dyn.core.progress import Progress, silent
+from vid2dyn.inference.steps import FluidSteps
+from vid2dyn.inference.window_score import Numbers
+from vid2dyn.inference.windows import Terms, configuration, mixed, window
+
+LENGTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96)
+ROOM = 6
+"""Least number of windows of a length that the recordings must hold."""
+WINDOWS = 20
+"""Windows of each length that are looked at."""
+MOMENTS = 9
+"""Most moments of a window at which its friction is evaluated."""
+DAMPED = 0.6
+"""Largest mean Γ T/m of a window."""
+TIMES = 24
+"""Times on the grid of memory times."""
+MODES = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Shares:
+    """c of windows of several lengths.
+
+    Parameters
+    ----------
+    frames : (lengths,) int array
+    seconds : (lengths,) array
+    share, error : (lengths,) arrays
+        |R|² over 2 kT tr A, and its standard error from window to window.
+    friction : float
+        Γ of a particle in the fitted model [mass/s].
+    """
+
+    frames: np.ndarray
+    seconds: np.ndarray
+    share: np.ndarray
+    error: np.ndarray
+    friction: float
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Weights and times of memory modes, and the level of friction that goes with them.
+
+    Parameters
+    ----------
+    times, weights : tuples of float
+        τ_m [s] and w_m; what is missing to one in the weights acts at once.
+    level : float
+        Friction of the plateau over that of the fitted model.
+    """
+
+    times: tuple[float, ...] = ()
+    weights: tuple[float, ...] = ()
+    level: float = 1.0
+
+    def shown(self, T: float) -> float:
+        """c of a window of length T.
+
+        >>> Kernel().shown(1.0), round(Kernel((0.1,), (1.0,)).shown(1.0), 3)
+        (1.0, 0.9)
+        """
+        return 1.0 - sum(w * t / T * (1.0 - math.exp(-T / t)) for t, w in zip(self.times, self.weights, strict=True))
+
+
+def noise_shares(recordings: Sequence[FluidSteps], terms: Terms, numbers: Numbers, progress: Progress = silent) -> Shares:
+    """c of windows of all lengths that the recordings have room for."""
+    phi = numbers.theta[terms.of_energies:]
+    dt = recordings[0].dt
+    frames, share, error, frictions = [], [], [], []
+    lengths = [k for k in LENGTHS if sum(part.count // k for part in recordings) >= ROOM] or [1]
+    for at, k in enumerate(lengths):
+        progress(at, len(lengths), "friction against window")
+        ratios = []
+        places = [(part, int(start)) for part in recordings
+                  for start in np.linspace(0, part.count - k, max(1, min(WINDOWS // len(recordings), part.count // k)))
+                  if part.count >= k]
+        for part, start in places:
+            one = window(part, 0, start, k, terms)
+            left = one.impulse + np.tensordot(numbers.theta, one.columns, axes=1)
+            moments = np.unique(np.linspace(0, k, min(MOMENTS, k + 1)).round().astype(int))
+            weights = np.gradient(moments.astype(float)) if len(moments) > 2 else np.full(len(moments), k / len(moments))
+            weights[[0, -1]] = np.diff(moments)[[0, -1]] / 2 if len(moments) > 1 else weights[0]
+            mix = mixed([configuration(part, start + int(m), terms.friction_reach, len(terms.mass)) for m in moments],
+                        list(weights * dt), terms)
+            size = 2.0 * numbers.kT * float(mix.matrix(phi, numbers.unexplained * mix.length).diagonal().mean())
+            ratios.append(float((left**2).mean()) / size)
+            frictions.append(size / (2.0 * numbers.kT * mix.length))
+        frames.append(k)
+        share.append(float(np.mean(ratios)))
+        error.append(float(np.std(ratios, ddof=1) / math.sqrt(len(ratios))) if len(ratios) > 1 else float(np.mean(ratios)))
+        mass = float(np.mean(terms.mass))
+        if np.mean(frictions) * k * dt / mass > DAMPED:
+            break
+    found = np.array(frames)
+    return Shares(found, found * dt, np.array(share), np.maximum(np.array(error), 0.005 * np.array(share)),
+                  float(np.mean(frictions)))
+
+
+def kernel_of(shares: Shares, modes: int) -> Kernel:
+    """The best kernel with at most so many modes: level and weights by least squares for every choice of times."""
+    T = shares.seconds
+    grid = np.geomspace(0.3 * T[0], max(0.5 * T[-1], 1.01 * 0.3 * T[0]), TIMES)
+    instant = np.ones((len(T), 1))
+    best, found = math.inf, Kernel(level=1.0)
+    for times in itertools.combinations(range(TIMES), modes):
+        chosen = grid[list(times)]
+        shape = 1.0 - chosen / T[:, None] * (1.0 - np.exp(-T[:, None] / chosen))
+        columns = np.concatenate([instant, shape], axis=1) / shares.error[:, None]
+        amplitude, misfit = nnls(columns, shares.share / shares.error)
+        level = float(amplitude.sum())
+        if misfit < best and level > 0:
+            best = misfit
+            kept = amplitude[1:] > 1e-3 * level
+            weights = amplitude[1:][kept] / level
+            found = Kernel(tuple(float(t) for t in chosen[kept]), tuple(float(w) for w in weights), level)
+    return found
+
+
+def chosen_kernel(shares: Shares, judged: Shares, most: int = MODES) -> tuple[Kernel, list[dict[str, Any]]]:
+    """The kernel with the number of modes that held-out windows want, and what each number of modes gains on them.
+
+    Gains are in squared misfits of c on windows that the kernel was not fitted to; a mode must gain more than 4, which
+    chance alone gives once in twenty.
+    """
+    common = np.isin(judged.frames, shares.frames)
+    tried, best = [], Kernel()
+    before = math.inf
+    for modes in range(0, most + 1):
+        kernel = kernel_of(shares, modes)
+        model = kernel.level * np.array([kernel.shown(t) for t in judged.seconds[common]])
+        misfit = float((((judged.share[common] - model) / judged.error[common]) ** 2).sum())
+        better = modes == 0 or misfit < before - 4.0
+        tried.append({"modes": modes, "misfit_held_out": misfit, "times": list(kernel.times),
+                      "weights": list(kernel.weights), "kept": bool(better)})
+        if not better:
+            break
+        best, before = kernel, misfit
+    return best, tried
