@@ -15,7 +15,12 @@ to it before, so E[∂R/∂φ C⁻¹ R] is not zero. With X = Γ T/m and the mea
     E[∫ v dt Rᵀ] = 2 kT T X [1/2 - X (1/6 + 1/12k²) + ...],      J = [tr X/2 - (1/12 + 1/24k²) tr X²]/c
 
 (for k = 1, tr X/2 - tr X²/8: the Jacobian log det(1 + X/2) of one Crank-Nicolson step, to this order). Left out, kT
-would come out wrong by X/2 of itself.
+would come out wrong by X/2 of itself. Positions are bent too, by E[δx(t) Rᵀ] = 2 kT Γ t²/2m, and forces answer:
+E[∂R/∂θ C⁻¹ R] = ∂ tr Y (1 + 1/2k²)/6 with Y = M⁻¹K T² and the second derivative K of the energy, so
+
+    J gains tr Y (1 + 1/2k²)/6      (left out: tr XY/24 and tr Y²/240, so windows should not be longer than Y ~ 1).
+
+Without it forces of stiff particles come out weak, by a third where the motion in a well turns around in a window.
 
 The covariance is the full sparse one. With x = C⁻¹ R by conjugate gradients and y the same for draws of the model
 itself, fixed for every window so that the score is a smooth function, the slope in any number is
@@ -133,15 +138,17 @@ class WindowModel:
         return R - R.mean(axis=0) if self.closed else R
 
     def response(self) -> tuple[float, np.ndarray]:
-        """J and its slopes in the amplitudes of friction."""
+        """J and its slopes in the parameters of all terms."""
         count = self.terms.of_frictions
         phi, k = self.numbers.theta[self.terms.of_energies:], self.window.frames
         bend = 1 / 12 + 1 / (24 * k**2)
         trace, square, *slopes = self.middle.matrix(phi).response(self.inverse_mass)
         on_pairs = 0.5 * slopes[0] - bend * slopes[1]
         on_nodes = 0.5 * slopes[2] - bend * slopes[3]
-        return ((0.5 * trace - bend * square) / self.shown,
-                self.middle.slopes(on_pairs, on_nodes, count) / self.shown)
+        on_energies = self.window.stiffness * (self.mixing.length**2 * (1 + 1 / (2 * k**2)) / 6)
+        theta = self.numbers.theta[:self.terms.of_energies]
+        return ((0.5 * trace - bend * square) / self.shown + float(on_energies @ theta),
+                np.concatenate([on_energies, self.middle.slopes(on_pairs, on_nodes, count) / self.shown]))
 
     def scored(self, rng: np.random.Generator, *, information: bool) -> Scored:
         """Score, and information if wanted."""
@@ -154,12 +161,15 @@ class WindowModel:
         score = np.zeros(total + 2)
         score[:total] = -np.tensordot(self.window.columns, x, axes=2)
         noise = self._noise_slopes(C, x, count)
-        noise -= np.mean([self._noise_slopes(C, y, count) for y in drawn], axis=0)
+        # all slopes of C together, times their numbers, make C, of which the trace is known: draws of that size have no
+        # error in the direction in which kT rises as friction falls, where the noise tells nothing
+        expected = [self._noise_slopes(C, y, count) for y in drawn]
+        noise -= np.mean([slopes * (self.freedom / slopes[count]) for slopes in expected], axis=0)
         score[energies:] += 0.5 * noise
         # of the log determinant in ln kT the mean is known
         chi2 = float((x * R).sum())
         score[total] = 0.5 * (chi2 - self.freedom)
-        score[energies:total] += self.response()[1]
+        score[:total] += self.response()[1]
         found = None
         if information:
             found = np.zeros((total + 2, total + 2))

@@ -83,6 +83,8 @@ class Window:
         m (v_end - v_start).
     columns : (parameters, n, dim) array
         Slopes of R: minus the pushes of the energies, then the drags of the frictions.
+    stiffness : (parameters of energies,) array
+        Slopes of tr M⁻¹ K, K the second derivative of the energy in the middle of the window [1/s² per unit].
     """
 
     recording: int
@@ -90,6 +92,7 @@ class Window:
     frames: int
     impulse: np.ndarray
     columns: np.ndarray
+    stiffness: np.ndarray
 
 
 def configuration(data: FluidSteps, frame: int, reach: float, kinds_among: int) -> Configuration:
@@ -116,7 +119,16 @@ def window(data: FluidSteps, recording: int, start: int, frames: int, terms: Ter
         for friction in terms.frictions:
             add_drags(friction, at, v, w, weight, columns[first:first + friction.count])
             first += friction.count
-    return Window(recording, start, frames, impulse, columns)
+    return Window(recording, start, frames, impulse, columns, stiffness(data, start + frames // 2, terms))
+
+
+def stiffness(data: FluidSteps, frame: int, terms: Terms) -> np.ndarray:
+    """Slopes of tr M⁻¹ K at a frame in the parameters of the energies."""
+    if not terms.energies:
+        return np.zeros(0)
+    at = configuration(data, frame, max(energy.reach for energy in terms.energies), len(terms.mass))
+    inverse = 1.0 / terms.mass[data.species]
+    return np.concatenate([energy.stiffness_slopes(at, inverse) for energy in terms.energies])
 
 
 def add_drags(friction: Friction, at: Configuration, v: np.ndarray, w: np.ndarray, weight: float,

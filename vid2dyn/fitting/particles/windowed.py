@@ -334,4 +334,9 @@ def _improved(task: Task, numbers: Numbers, scored: Learned, pace: float) -> tup
         free &= ~out
     decrement = float(slope @ step - 0.5 * step @ total @ step)
     shrink = min(pace, BOLDEST / max(abs(float(step[-2])), 1e-300))
-    return Numbers.of(np.maximum(vector + shrink * step, low)), decrement, total
+    new, change = vector + shrink * step, shrink * float(step[-2])
+    # noise shows kT times friction: a step in that product and in ln kT is the same to first order, and does not let kT
+    # run away while friction goes to zero
+    noisy = np.r_[terms.of_energies:len(vector) - 2, len(vector) - 1]
+    new[noisy] = math.exp(-change) * (new[noisy] + change * vector[noisy])
+    return Numbers.of(np.maximum(new, low)), decrement, total
