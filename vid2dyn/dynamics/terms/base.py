@@ -343,16 +343,17 @@ class Energy(Term):
     def stiffness_slopes(self, at: Configuration, inverse_mass: np.ndarray) -> np.ndarray:
         """Slopes of tr M⁻¹ K, K = ∇∇E, (count,) [1/s² per unit of the parameter]; inverse_mass (n,).
 
-        From forces at both sides along random vectors of signs (Hutchinson, Commun. Stat. Simul. 19, 433, 1990), the same
-        for the same number of particles: unbiased, each within about 1/√(n dim) of the trace. A term that knows its second
-        derivative says it exactly.
+        From forces at both sides along random vectors of signs (Hutchinson, Commun. Stat. Simul. 19, 433, 1990), the
+        same for the same number of particles: unbiased, each within about 1/√(n dim) of the trace. A term that knows
+        its second derivative says it exactly.
         """
         out = np.zeros(self.count)
         rng = np.random.default_rng(at.n)
         step = 1e-5 * (self.reach or float(np.ptp(at.position)) or 1.0)
         for _ in range(PROBES):
             z = rng.choice([-1.0, 1.0], at.position.shape)
-            after, before = (np.tensordot(self.force_slopes(at.moved(side * step * z)), z * inverse_mass[:, None], axes=2)
+            weight = z * inverse_mass[:, None]
+            after, before = (np.tensordot(self.force_slopes(at.moved(side * step * z)), weight, axes=2)
                              for side in (1, -1))
             out += (before - after) / (2 * step * PROBES)
         return out

@@ -42,7 +42,7 @@ def velocity_warnings(parts: Sequence[FluidSteps]) -> list[str]:
 
 
 def motion_temperature(parts: Sequence[FluidSteps], mass: np.ndarray) -> tuple[float, float]:
-    """kT of the velocities about their mean [energy], and its error relative to it, by how long kinetic energy remembers."""
+    """kT of the velocities about their mean [energy], and its relative error, by how long kinetic energy remembers."""
     series = []
     for part in parts:
         m = mass[part.species][None, :, None]
@@ -62,8 +62,8 @@ def error_of_mean(series: np.ndarray) -> float:
     """Standard error of the mean of a series that remembers: √(2 τ/N) of its spread.
 
     τ is its autocorrelation summed up to W = 5 τ (Sokal, in Functional Integration, 1997, sect. 3): wide enough not to
-    miss the slow part, short enough not to add noise. It is at least half a frame. A mean that was taken off makes it too
-    small by (2 W + 1)/N of itself (the same, eq. 3.14), which is put back.
+    miss the slow part, short enough not to add noise. It is at least half a frame. A mean that was taken off makes it
+    too small by (2 W + 1)/N of itself (the same, eq. 3.14), which is put back.
 
     >>> draws = np.random.default_rng(0).normal(size=4000)
     >>> round(error_of_mean(draws) * 4000**0.5, 1), round(error_of_mean(np.repeat(draws, 8)) * 4000**0.5, 1)
