@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from vid2dyn.dynamics.terms.base import Configuration, Scene, kinds_of_pairs
+from vid2dyn.fitting.particles.windowed import WindowSet
 from vid2dyn.inference.steps import FluidSteps
+from vid2dyn.inference.window_score import Numbers
 
 SAMPLED = 40
 """Frames looked at for distances."""
 CLOSEST = 5e-4
 """Share of the pairs that lie below the closest distance that is resolved."""
+LOOKED = 64
+"""Windows in which the noise of single particles is looked at."""
+UNLIKE = 0.05
+"""Least spread of the noise between particles that is said."""
 SHOWN = 8
 """Frames that terms are shown when they settle themselves."""
 
@@ -105,3 +112,35 @@ def scene_of(parts: Sequence[FluidSteps], species: tuple[str, ...], mass: np.nda
     kT, _ = motion_temperature(parts, mass)
     return Scene(parts[0].dim, parts[0].box, species, kT, parts[0].dt, closest, low, high,
                  tuple(sampled[::max(1, len(sampled) // SHOWN)]))
+
+
+def unlike_particles(windows: WindowSet, numbers: Numbers, by_species: bool) -> list[str]:
+    """A warning where the noise of some particles is larger than that of others, beyond chance and more than `UNLIKE`.
+
+    Of every particle the mean of |R|² over its expectation, in the windows of the first recording. For particles that
+    are alike they are χ² of W dim numbers over that number: their spread is known, and tested at a false alarm of 1e-6.
+    """
+    part = windows.seen.recordings[0]
+    mine = [place for place in windows.seen.starts if place[0] == 0]
+    few = replace(windows, seen=replace(windows.seen, starts=tuple(mine)).only(LOOKED))
+    ratios = np.array([(model.residual()**2).mean(axis=1) / model.covariance().diagonal()
+                       for _, model, _ in few.models(numbers)])
+    count = len(ratios) * part.dim
+    if len(ratios) < 8 or part.n < 10:
+        return []
+    of = ratios.mean(axis=0)
+    for kind in np.unique(part.species):
+        of[part.species == kind] /= of[part.species == kind].mean()
+    chance = 2.0 / count
+    spread = float(((of - 1.0) ** 2).mean())
+    # fourth moment of χ²: (of - 1)² has the variance (2 + 12/count) chance²
+    limit = chance * (1.0 + 4.9 * math.sqrt((2.0 + 12.0 / count) / part.n))
+    more = math.sqrt(max(spread - chance, 0.0))
+    if spread < limit or more < UNLIKE:
+        return []
+    within = " of the same species" if by_species else ""
+    return [f"Particles{within} are not alike: their squared momentum changes are by {100 * more:.0f} % (standard "
+            "deviation, chance taken off) larger or smaller than the model says. A mixture of species or sizes, some that "
+            "stick, or a place where friction differs; forces and friction are averages over them. If the table can name "
+            "the species, give species=\"column\"; otherwise look at what the particles with the largest changes have in "
+            "common."]
