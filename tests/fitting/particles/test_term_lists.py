@@ -8,6 +8,7 @@ Data come from the compiled rollout of the terms themselves, which is tested aga
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,7 @@ def test_mixture_comes_back_for_every_pair_of_species() -> None:
     """
     potential, friction = pair_terms(2)
     forces, rubs = shaped(potential, (6.0, 3.0, 1.5)), shaped(friction, (2.0, 4.0, 4.0, 6.0, 2.0, 3.0))
-    mix = simulated([(potential, forces), (friction, rubs)], mass=(1.0, 2.5), n=120)
+    mix = simulated([(potential, forces), (friction, rubs)], mass=(1.0, 2.5), frames=120)
     model: Any = vd.fit(mix, listed(potential, friction, mass=(1.0, 2.5), species="species", window_frames=2,
                                     stationary=False), seed=0)
     assert np.abs(deviations(model, [(potential, forces), (friction, rubs)], 1.0, species=2)).max() < 5.7
@@ -140,7 +141,7 @@ def test_mixture_comes_back_for_every_pair_of_species() -> None:
     assert set(future.dataframe["species"]) == {"A", "B"}
     for words, table in (("names 2 species in its column 'species'", mix),
                          ("are not alike", mix.replace(dataframe=mix.dataframe.drop(columns="species")))):
-        alike = vd.fit(table, listed(*pair_terms(), mass=1.75, window_frames=2, iterations=4), seed=0)
+        alike = vd.fit(table, listed(*pair_terms(), mass=1.75, window_frames=2, iterations=2), seed=0)
         assert any(words in said for said in alike.report["warnings"]), words
 
 
@@ -280,12 +281,12 @@ def test_command_line_lists_terms() -> None:
 # ------------------------------------------------------------------ the fluid by its cutoff as a list
 
 def test_fluid_as_a_list_is_the_same_fit(tmp_path: Path) -> None:
-    gas = vd.simulators.SDPD(n_particles=49, dim=2, box_length=0.52, frames=25, flow="taylor_green", flow_speed=15.0,
+    gas = vd.simulators.SDPD(n_particles=64, dim=2, box_length=0.6, frames=25, flow="taylor_green", flow_speed=15.0,
                              equilibration=2, substeps=4)
     data = gas.run(seed=3)
-    short = vd.Metriplectic(cutoff=0.2, mass=0.5, knots=2, compare=(), window=8, iterations=2, conduction=False)
+    short = vd.Metriplectic(cutoff=0.2, mass=0.5, knots=2, compare=(), window=8, iterations=1, conduction=False)
     energy, friction = short.as_terms
-    long = vd.Metriplectic(energy=energy, friction=friction, mass=0.5, compare=(), window=8, iterations=2)
+    long = vd.Metriplectic(energy=energy, friction=friction, mass=0.5, compare=(), window=8, iterations=1)
     assert [t.title() for t in (*energy, *friction)] == ["EquationOfState", "PairFriction"]
     one, two = (vd.fit(data, chosen, seed=0).save(tmp_path / f"{k}.vid2dyn") for k, chosen in enumerate((short, long)))
     assert one.read_bytes() == two.read_bytes()
@@ -340,7 +341,8 @@ def test_species_columns(tracks: vd.Trajectories) -> None:
 def test_velocities_in_another_unit_are_said(tracks: vd.Trajectories) -> None:
     table = tracks.dataframe.assign(vy=tracks.dataframe["vy"] * 50, vx=tracks.dataframe["vx"] * 50)
     model = vd.fit(tracks.replace(dataframe=table), listed(*pair_terms(), window_frames=1, iterations=1), seed=0)
-    assert any("particles move 0.02 times as fast" in w for w in model.report["warnings"]), model.report["warnings"]
+    assert any(re.match(r"velocities do not fit the positions: particles move 0\.0(199|2|201) times as fast", said)
+               for said in model.report["warnings"])
 
 
 def test_what_no_fit_can_learn_from(tracks: vd.Trajectories) -> None:
