@@ -44,13 +44,14 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield site
     for name in [name for name in sys.modules if name.partition(".")[0] == "my_lab"]:
         del sys.modules[name]
-    for name in ("Jumps", "Ramp"):
+    for name in ("Jumps", "Ramp", "SoftCore", "GasDrag"):
         vars(vd.simulators).pop(name, None)
+        vars(vd.terms).pop(name, None)
 
 
 def test_every_part_of_the_page_is_found(installed: Path) -> None:
     kinds = {"Jumps": "simulators", "Ramp": "potentials", "NumpyMovie": "readers", "FreeDiffusion": "dynamics",
-             "StepLengths": "sections"}
+             "StepLengths": "sections", "SoftCore": "energies", "GasDrag": "frictions"}
     assert set(kinds.values()) == set(FAMILIES), "the page shows how to add each kind of part"
     for name, family in kinds.items():
         kind: Any = part(family, name)
@@ -70,20 +71,22 @@ def test_reader_of_the_page(installed: Path, tmp_path: Path) -> None:
 def test_scripts_of_the_page(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                              capsys: pytest.CaptureFixture) -> None:
     monkeypatch.chdir(tmp_path)
-    fit, column, contracts = SCRIPTS
+    fit, terms, column, contracts = SCRIPTS
     exec(compile(fit, "contributing.md", "exec"), {})
     D = float(re.match(r"[\d.]+", capsys.readouterr().out)[0])                       # type: ignore[index]
     assert abs(D / 0.5 - 1) < 5 * (2 * 2 / (2 * 100 * 58)) ** 0.5, "5 standard errors of the mean of squares: 9 %"
     page = (tmp_path / "free.html").read_text(encoding="utf-8")
     assert 'id="step-lengths"' in page
     assert "truth 0.5 µm²/s" in page
+    exec(compile(terms, "contributing.md", "exec"), {})
+    assert "TermListModel: SoftCore, PairFriction" in capsys.readouterr().out
     exec(compile(column, "contributing.md", "exec"), {})
     assert "gain_per_step" in capsys.readouterr().out
     names: dict[str, Any] = {}
     exec(compile(contracts, "contributing.md", "exec"), names)
-    tests = [(kind(), name) for kind in (names["TestJumps"], names["TestFreeDiffusion"])
+    tests = [(kind(), name) for kind in (names["TestJumps"], names["TestFreeDiffusion"], names["TestSoftCore"])
              for name in dir(kind) if name.startswith("test")]
-    assert len(tests) == 4
+    assert len(tests) == 6
     for one, name in tests:
         getattr(one, name)()
 

@@ -26,12 +26,12 @@ from vid2dyn.cli.commands import app
 from vid2dyn.core.errors import ConfigError, ModelError
 from vid2dyn.core.registry import FAMILIES, part, parts
 from vid2dyn.simulators import Brownian
-from vid2dyn.testing import DynamicsContract, ReaderContract, SimulatorContract
+from vid2dyn.testing import DynamicsContract, ReaderContract, SimulatorContract, TermContract
 
 SOURCE = Path(__file__).parent / "outside_package"
 CLIP = Path(__file__).resolve().parents[1] / "sample_data" / "clip.tif"
 BROUGHT = {"simulators": "Settling", "readers": "GreyDump", "dynamics": "DriftDiffusion", "potentials": "Ramp",
-           "sections": "NetMotion"}
+           "sections": "NetMotion", "energies": "GaussianPair", "frictions": "SoftFriction"}
 
 
 def install(target: Path) -> None:
@@ -59,6 +59,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         del sys.modules[name]
     for name in BROUGHT.values():
         vars(vd.simulators).pop(name, None)
+        vars(vd.terms).pop(name, None)
 
 
 pytestmark = pytest.mark.usefixtures("installed")
@@ -93,6 +94,16 @@ class TestDriftDiffusion(DynamicsContract):
 
     def data(self) -> vd.Trajectories:
         return vd.simulate(settling(n_particles=20, frames=40), seed=0)
+
+
+class TestGaussianPair(TermContract):
+    def part(self) -> Any:
+        return vd.terms.GaussianPair(cutoff=1.6)
+
+
+class TestSoftFriction(TermContract):
+    def part(self) -> Any:
+        return vd.terms.SoftFriction(cutoff=1.4)
 
 
 def dump(path: Path, frames: np.ndarray) -> np.ndarray:
@@ -176,6 +187,31 @@ def test_experiment_file_of_a_simulation(tmp_path: Path) -> None:
         vd.run(tmp_path / "bad.toml")
 
 
+PAIRS = ('[simulate]\nkind = "DPD"\ndim = 2\nn_particles = 80\nbox_length = 5.0\nframes = 80\nequilibration = 80\n'
+         'frames_per_second = 100\n[dynamics]\nkind = "Metriplectic"\nentropy = false\nselect = false\n'
+         'window_frames = 2\n[[dynamics.energy]]\nkind = "GaussianPair"\ncutoff = 1.1\nwidth = 0.4\n'
+         '[[dynamics.energy]]\nkind = "HarmonicTrap"\n[[dynamics.friction]]\nkind = "SoftFriction"\ncutoff = 1.0\n'
+         '[rollout]\nsteps = 5\n')
+
+
+def test_terms_from_settings_to_page(tmp_path: Path) -> None:
+    """An energy and a friction of another package, beside one of vid2dyn: fitted, saved, rolled out, drawn."""
+    (tmp_path / "e.toml").write_text(PAIRS)
+    outcome, = vd.run(tmp_path / "e.toml")
+    assert not outcome.error
+    model = vd.load(outcome.folder / "model.vid2dyn")
+    assert [type(term).__name__ for term in model.terms] == ["GaussianPair", "HarmonicTrap", "SoftFriction"]
+    low, high = model.band("gaussian_height")
+    assert 0 < low < model.gaussian_height() < high
+    assert model.soft_friction(0.5) > 0
+    page = outcome.report.read_text()
+    for words in ("Height of the Gaussian", "Gaussian pair energy", "Soft friction", "SoftFriction", "Trap stiffness"):
+        assert words in page, words
+    (tmp_path / "bad.toml").write_text(PAIRS.replace('"GaussianPair"', '"GausianPair"'))
+    with pytest.raises(ConfigError, match="Did you mean 'GaussianPair'"):
+        vd.run(tmp_path / "bad.toml")
+
+
 def test_experiment_file_of_two_movies_in_processes(tmp_path: Path) -> None:
     """Recordings that only the new reader opens, tracked and fitted by processes of their own."""
     frames = tifffile.imread(CLIP)[:24]
@@ -220,7 +256,7 @@ def test_package_that_cannot_be_imported_is_left_out_with_a_warning(tmp_path: Pa
 
 @pytest.mark.parametrize(("family", "file"), [
     ("simulators", "settling"), ("readers", "grey_dump"), ("dynamics", "drift_diffusion"), ("potentials", "ramp"),
-    ("sections", "net_motion")])
+    ("sections", "net_motion"), ("energies", "gaussian_pair"), ("frictions", "soft_friction")])
 def test_file_in_the_room_is_enough(tmp_path: Path, family: str, file: str) -> None:
     """The same file, laid into the room of its family (a folder that the room also looks into), and no other."""
     name = BROUGHT[family]
@@ -244,6 +280,8 @@ def test_file_in_the_room_is_enough(tmp_path: Path, family: str, file: str) -> N
             if family == "sections":
                 page = vd.report(tmp_path / "p.html", tracks=vd.simulate(settling(), seed=0)).read_text()
                 assert 'id="net-motion"' in page
+            if family in ("energies", "frictions"):
+                assert found().reach == 1.5
             assert command("list", family).count(f"\n  {name} ") == 1
         finally:
             sys.modules.pop(f"{room.__name__}.{file}", None)

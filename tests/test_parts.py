@@ -24,6 +24,7 @@ from vid2dyn.testing import (
     check_bad_files,
     check_settings,
     check_simulator,
+    check_term,
 )
 from vid2dyn.tracking import Track
 
@@ -52,6 +53,16 @@ def test_every_simulator_is_tried() -> None:
     assert {type(one).__name__ for one in SMALL} == set(parts("simulators"))
 
 
+TERMS = [vd.terms.PairPotential(cutoff=1.8), vd.terms.HarmonicTrap(), vd.terms.ExternalPotential(axes=(0,)),
+         vd.terms.ExternalPotential(axes=(1, 0), knots=5), vd.terms.DensityEnergy(cutoff=1.7),
+         vd.terms.PairFriction(cutoff=1.6), vd.terms.SubstrateFriction()]
+
+
+@pytest.mark.parametrize("term", TERMS, ids=lambda one: type(one).__name__)
+def test_term(term: Any) -> None:
+    check_term(term)
+
+
 class TestNewSimulatorsNeedOnlyThis(SimulatorContract):
     def part(self) -> Any:
         return SMALL[0]
@@ -63,6 +74,8 @@ def test_settings_of_every_part(family: str, name: str) -> None:
     """Found by name, made again from plain data, every setting explained."""
     kind = parts(family)[name]
     needed = [key for key, (_, default) in settings(kind).items() if default is dataclasses.MISSING]
+    if name == "Metriplectic":
+        needed = ["cutoff"]                                         # that, or lists of terms
     check_settings(kind(**dict.fromkeys(needed, 0.2)), family)
 
 

@@ -197,7 +197,7 @@ class TermListModel(Model):
                 one = next(q for _, q in entries if q.species == kind)
                 value = float(self._value(name, None, kind or None, self.arrays["theta"]))
                 low, high = (float(edge) for edge in self.band(name, (None, kind) if kind else None))
-                found.append(LearnedNumber(f"{one.label.capitalize()}{_of(kind)}", value, low, high, one.unit,
+                found.append(LearnedNumber(f"{_begun(one.label)}{_of(kind)}", value, low, high, one.unit,
                                            one.caption))
         return tuple(found)
 
@@ -211,7 +211,7 @@ class TermListModel(Model):
                     drawn.append(LearnedFunction(
                         name, cut.x, (cut.at, kind) if kind else (cut.at,), cut.support, cut.along,
                         f"{one.label}{_of(kind)} ({one.unit})",
-                        f"{one.label.capitalize()}{_of(kind)}. {one.caption} It was seen where it is shaded."))
+                        f"{_begun(one.label)}{_of(kind)}. {one.caption} It was seen where it is shaded."))
         return LearnedFunctions("What the terms have learned", self._of_terms(), tuple(drawn))
 
     def _of_distance(self, one: Quantity, reach: float, kind: int) -> Cut:
@@ -230,7 +230,7 @@ class TermListModel(Model):
                   self.report.get("ranges", []) if e["kept"]]
         if not said and not ranges:
             return "Learned from positions and velocities."
-        return "; ".join([*said, *ranges]).capitalize() + "."
+        return _begun("; ".join([*said, *ranges])) + "."
 
     def __repr__(self) -> str:
         return (f"<TermListModel: {', '.join(term.title() for term in self.terms)}; kT = {self.kT():.4g}, friction of "
@@ -316,3 +316,12 @@ def _of(kind: tuple[str, ...]) -> str:
     (' of A and B', '')
     """
     return f" of {' and '.join(kind)}" if kind else ""
+
+
+def _begun(words: str) -> str:
+    """With a capital at the beginning, and the others as they are.
+
+    >>> _begun("height of the Gaussian")
+    'Height of the Gaussian'
+    """
+    return words[:1].upper() + words[1:]

@@ -1,7 +1,7 @@
 """Checks that a new part inherits.
 
 `brackets` holds the laws of friction matrices, potentials and dynamics, `fluids` those of fluids of particles, `parts`
-the contracts of simulators, readers and dynamics as parts of vid2dyn.
+the contracts of simulators, readers and dynamics as parts of vid2dyn, `terms` that of energies and frictions.
 """
 
 from vid2dyn.testing.brackets import (
@@ -26,8 +26,9 @@ from vid2dyn.testing.parts import (
     check_settings,
     check_simulator,
 )
+from vid2dyn.testing.terms import TermContract, check_term
 
-__all__ = ["DynamicsContract", "FrictionLaws", "PotentialLaws", "ReaderContract", "SimulatorContract",
+__all__ = ["DynamicsContract", "FrictionLaws", "PotentialLaws", "ReaderContract", "SimulatorContract", "TermContract",
            "check_bad_files", "check_divergence", "check_friction", "check_model", "check_overdamped",
-           "check_potential", "check_reader", "check_recipe", "check_settings", "check_simulator", "random_snapshot",
-           "standard_states", "whitened_noise_pvalue"]
+           "check_potential", "check_reader", "check_recipe", "check_settings", "check_simulator", "check_term",
+           "random_snapshot", "standard_states", "whitened_noise_pvalue"]
