@@ -150,7 +150,7 @@ class WindowModel:
         total = energies + count
         x = self._centred(C.solve(R, EXACT))
         scale = 2.0 * self.numbers.kT
-        drawn = [self._centred(C.solve(self._centred(C.draw(rng)), EXACT)) for _ in range(PROBES)]
+        drawn = [self._probe(C, rng) for _ in range(PROBES)]
         score = np.zeros(total + 2)
         score[:total] = -np.tensordot(self.window.columns, x, axes=2)
         noise = self._noise_slopes(C, x, count)
@@ -180,6 +180,13 @@ class WindowModel:
         on_pairs, on_nodes = C.forms(x, x)
         return np.concatenate([scale * self.shown * self.mixing.slopes(on_pairs, on_nodes, count),
                                [float((x * C.times(x)).sum())], [scale * self.mixing.length * float((x * x).sum())]])
+
+    def _probe(self, C: PairMatrix, rng: np.random.Generator) -> np.ndarray:
+        """y, scaled so that y·C y is what it is on average: the slope of the determinant in the scale of all noise is then
+        exact. Its scatter, sqrt(2/numbers) of the noise a window, is more than what tells friction from noise, Γ T/2m.
+        """
+        y = self._centred(C.solve(self._centred(C.draw(rng)), EXACT))
+        return y * math.sqrt(self.freedom / float((y * C.times(y)).sum()))
 
     def _centred(self, x: np.ndarray) -> np.ndarray:
         return x - x.mean(axis=0) if self.closed else x
