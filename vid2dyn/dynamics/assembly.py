@@ -11,7 +11,7 @@ from vid2dyn.dynamics.base import Potential
 from vid2dyn.dynamics.bracket import Bracket, Canonical
 from vid2dyn.dynamics.fluid.friction import TotalEntropy
 from vid2dyn.dynamics.fluid.frozen import FrozenFluid
-from vid2dyn.dynamics.fluid.frozen_parts import FrozenMemory
+from vid2dyn.dynamics.fluid.frozen_parts import ExternalTable, FrozenMemory, HarmonicTraps
 from vid2dyn.dynamics.snapshot import Snapshot
 from vid2dyn.dynamics.terms.base import Energy, Friction, Tables
 from vid2dyn.dynamics.terms.friction import Sum
@@ -44,12 +44,16 @@ def freeze(terms: Sequence[Energy | Friction], numbers: Sequence[np.ndarray], *,
     for table in (tables.pair_energy, tables.pair_friction):
         table[:, -1] = 0.0
     tables.pair_friction[..., ::2] = np.maximum(tables.pair_friction[..., ::2], 0.0)
+    others = dict(tables.others)
+    for name, kind in (("external", ExternalTable), ("traps", HarmonicTraps)):
+        if name in others:
+            others[name] = kind(**others[name])
     return FrozenFluid(
         dim, float(mass[0]) if species == 1 else tuple(float(m) for m in mass), cutoff, temperature=kT, species=species,
         pair_energy=tables.pair_energy if tables.pair_energy.any() else None,
         pair_friction=tables.pair_friction if tables.pair_friction.any() else None,
         drag=tables.drag if tables.drag.any() else None,
-        memory=tuple(FrozenMemory(tau, table) for tau, table in tables.memory), **tables.others)
+        memory=tuple(FrozenMemory(tau, table) for tau, table in tables.memory), **others)
 
 
 class _HeatBath(Potential):

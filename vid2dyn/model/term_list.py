@@ -19,7 +19,7 @@ from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.dynamics.assembly import freeze
 from vid2dyn.dynamics.fluid.frozen import FrozenFluid
 from vid2dyn.dynamics.recipes.metriplectic import Metriplectic
-from vid2dyn.dynamics.terms.base import Energy, Friction, Quantity
+from vid2dyn.dynamics.terms.base import Cut, Energy, Friction, Quantity
 from vid2dyn.inference.species import species_numbers
 from vid2dyn.inference.steps import FluidSteps
 from vid2dyn.model.base import LearnedFunction, LearnedFunctions, LearnedNumber, Model, checked_level
@@ -99,8 +99,9 @@ class TermListModel(Model):
             raise AttributeError(f"This model has no {name!r}.{did_you_mean(name, known)}"
                                  + (f" Its terms have {', '.join(known)}." if known else ""))
 
-        def quantity(x: Any, species: tuple[str, str] | None = None) -> np.ndarray:
-            return self._value(name, np.asarray(x, float), species, self.arrays["theta"])
+        def quantity(x: Any = None, species: tuple[str, ...] | str | None = None) -> Any:
+            value = self._value(name, self._argument(name, x), species, self.arrays["theta"])
+            return float(value) if x is None else value
 
         quantity.__name__ = name
         quantity.__doc__ = "; ".join(sorted({f"{q.label} [{q.unit}]" for _, q in self._quantities[name]}))
@@ -113,12 +114,24 @@ class TermListModel(Model):
         along, across = (self._value(f"pair_friction_{way}", r, species, theta) for way in ("along", "across"))
         return along, across
 
-    def _value(self, name: str, x: np.ndarray, species: tuple[str, str] | None, theta: np.ndarray) -> np.ndarray:
+    def _argument(self, name: str, x: Any) -> np.ndarray | None:
+        """The argument of a quantity, or None of a number."""
+        if self._quantities[name][0][1].is_number:
+            if x is not None:
+                raise ModelError(f"{name} is a number: call {name}() without an argument, or with species=...")
+            return None
+        if x is None:
+            raise ModelError(f"{name} is a function of {self._quantities[name][0][1].argument}: give its argument.")
+        return np.asarray(x, float)
+
+    def _value(self, name: str, x: np.ndarray | None, species: tuple[str, ...] | str | None,
+               theta: np.ndarray) -> np.ndarray:
         """A quantity at some numbers; terms that share a name add up."""
         numbers = self.numbers_of(theta)
-        kinds = {quantity.species for _, quantity in self._quantities[name]}
+        kinds = {quantity.species for _, quantity in self._quantities[name]} - {()}
         wanted: tuple[str, ...] = ()
-        if kinds != {()}:
+        if kinds:
+            species = (species,) if isinstance(species, str) else species
             if species is None:
                 raise ModelError(f"{name} differs between pairs of species; say which: "
                                  f"{name}(r, {sorted(kinds)[0]!r}). There are {', '.join(map(str, sorted(kinds)))}.")
@@ -126,7 +139,8 @@ class TermListModel(Model):
             if wanted not in kinds:
                 raise ModelError(f"{name}: no pair of species {tuple(species)!r}; there are "
                                  f"{', '.join(map(str, sorted(kinds)))}.")
-        parts = [quantity.value(numbers[k], x) for k, quantity in self._quantities[name] if quantity.species == wanted]
+        parts = [quantity.value(numbers[k], x) for k, quantity in self._quantities[name]
+                 if quantity.species in (wanted, ())]
         return np.sum(parts, axis=0)
 
     def band(self, name: str, x: Any = None, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
@@ -145,10 +159,8 @@ class TermListModel(Model):
         if name not in self._quantities:
             raise ModelError(f"This model has no band {name!r}.{did_you_mean(name, self._quantities)} It has "
                              f"{', '.join(('kT', *self._quantities))}.")
-        if x is None:
-            raise ModelError(f"{name} is a function: give its argument, band({name!r}, x).")
         x, species = x if isinstance(x, tuple) else (x, None)
-        x, theta = np.asarray(x, float), self.arrays["theta"]
+        x, theta = self._argument(name, x), self.arrays["theta"]
         value = self._value(name, x, species, theta)
         slopes = np.zeros((*value.shape, len(theta)))
         touched = {k for k, q in self._quantities[name]}
@@ -180,24 +192,34 @@ class TermListModel(Model):
             detail = (f"plateau of friction against window; windows of {window['frames']} frames show "
                       f"{100 * window['shown']:.0f} % of it" if window["plateau"] else "no plateau: see the picture")
             found.append(LearnedNumber("Friction of a particle", level, level - error, level + error, "mass/s", detail))
+        for name, entries in self._quantities.items():
+            for kind in dict.fromkeys(q.species for _, q in entries if q.is_number):
+                one = next(q for _, q in entries if q.species == kind)
+                value = float(self._value(name, None, kind or None, self.arrays["theta"]))
+                low, high = (float(edge) for edge in self.band(name, (None, kind) if kind else None))
+                found.append(LearnedNumber(f"{one.label.capitalize()}{_of(kind)}", value, low, high, one.unit,
+                                           one.caption))
         return tuple(found)
 
     def functions(self) -> LearnedFunctions:
         """Every function of the terms."""
-        support = self.arrays["support"]
         drawn = []
         for name, entries in self._quantities.items():
-            for kind in dict.fromkeys(q.species for _, q in entries):
-                term, quantity = next((self.terms[k], q) for k, q in entries if q.species == kind)
-                number = list(dict.fromkeys(q.species for _, q in entries)).index(kind)
-                low = float(support[min(number, len(support) - 1), 0])
-                r = np.linspace(max(0.97 * low, 0.02 * self.cutoff), max(term.reach, 1.001 * low), 160)
-                of = f" of {kind[0]} and {kind[1]}" if kind else ""
-                drawn.append(LearnedFunction(name, r, (r, kind) if kind else (r,), (low, float(term.reach)),
-                                             quantity.argument, f"{quantity.label}{of} ({quantity.unit})",
-                                             f"{quantity.label.capitalize()}{of}. {quantity.caption} Pairs were seen "
-                                             "where it is shaded."))
+            for number, kind in enumerate(dict.fromkeys(q.species for _, q in entries if not q.is_number)):
+                term, one = next((self.terms[k], q) for k, q in entries if q.species == kind)
+                for cut in one.cuts or (self._of_distance(one, term.reach, number),):
+                    drawn.append(LearnedFunction(
+                        name, cut.x, (cut.at, kind) if kind else (cut.at,), cut.support, cut.along,
+                        f"{one.label}{_of(kind)} ({one.unit})",
+                        f"{one.label.capitalize()}{_of(kind)}. {one.caption} It was seen where it is shaded."))
         return LearnedFunctions("What the terms have learned", self._of_terms(), tuple(drawn))
+
+    def _of_distance(self, one: Quantity, reach: float, kind: int) -> Cut:
+        """Distances at which a function of them is drawn: from the closest that was seen to the range."""
+        support = self.arrays["support"]
+        low = float(support[min(kind, len(support) - 1), 0])
+        r = np.linspace(max(0.97 * low, 0.02 * self.cutoff), max(reach, 1.001 * low), 160)
+        return Cut(one.argument, r, r, (low, float(reach)))
 
     def _of_terms(self) -> str:
         """What terms add, in sentences."""
@@ -285,3 +307,12 @@ class TermListModel(Model):
             return made
         column = np.array(self.species, dtype=object)[first.species][made.particle]
         return made.replace(dataframe=made.dataframe.assign(**{str(self.terms_recipe.species): column}))
+
+
+def _of(kind: tuple[str, ...]) -> str:
+    """' of A and B', or nothing.
+
+    >>> _of(("A", "B")), _of(())
+    (' of A and B', '')
+    """
+    return f" of {' and '.join(kind)}" if kind else ""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vid2dyn.core.errors import ModelError
+from vid2dyn.dynamics.terms.grid_splines import spline_weights
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,8 @@ class ExternalTable:
     def __call__(self, position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Energy (n,) and its gradient (n, dim) at positions (n, dim); plain numpy, for plots and tests."""
         x = np.asarray(position, dtype=float)
-        weights = [_weights(x[:, axis], *rest) for axis, *rest in zip(self.axes, self.origin, self.spacing,
-                                                                      self.values.shape, self.periodic)]
+        weights = [spline_weights(x[:, axis], *rest) for axis, *rest in zip(self.axes, self.origin, self.spacing,
+                                                                            self.values.shape, self.periodic)]
         energy, gradient = np.zeros(len(x)), np.zeros_like(x)
         for corner in np.ndindex(*(4,) * self.values.ndim):
             c = self.values[tuple(index[:, k] for (index, _, _), k in zip(weights, corner))]
@@ -142,19 +143,3 @@ class FrozenMemory:
     def __post_init__(self) -> None:
         if not (np.isfinite(self.tau) and self.tau > 0):
             raise ModelError(f"FrozenMemory: tau = {self.tau!r} must be a positive number.")
-
-
-def _weights(x: np.ndarray, origin: float, spacing: float, count: int,
-             periodic: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Indices (n, 4) of the coefficients at x along one axis, their weights and the slopes of these."""
-    u = (x - origin) / spacing
-    inside = u if periodic else np.clip(u, 0.0, count - 3.0)
-    k = np.floor(inside).astype(int)
-    if not periodic:
-        k = np.minimum(k, count - 4)
-    t = (inside - k)[:, None]
-    one = 1.0 - t
-    w = np.concatenate([one**3, (3 * t - 6) * t**2 + 4, ((3 - 3 * t) * t + 3) * t + 1, t**3], axis=1) / 6
-    s = np.concatenate([-one**2, (3 * t - 4) * t, (2 - 3 * t) * t + 1, t**2], axis=1) / 2
-    w = w + s * (u - inside)[:, None]
-    return (k[:, None] + np.arange(4)) % count, w, s / spacing

@@ -12,6 +12,9 @@ import numpy as np
 from vid2dyn.core.errors import ConfigError
 from vid2dyn.dynamics.recipes.base import Recipe
 from vid2dyn.dynamics.terms.base import Energy, Friction, Term
+from vid2dyn.dynamics.terms.conduction import Conduction
+from vid2dyn.dynamics.terms.equation_of_state import EquationOfState
+from vid2dyn.dynamics.terms.pair_friction import PairFriction
 
 MEMBERS = ("isothermal", "unconstrained")
 
@@ -42,7 +45,8 @@ class Metriplectic(Recipe):
     friction : sequence of friction terms
         What `vd.terms` has of frictions, such as PairFriction.
     entropy : bool
-        Whether particles have heat of their own. Listed terms need False: one temperature.
+        Whether particles have heat of their own: then the terms are EquationOfState, PairFriction and, if heat is
+        conducted, Conduction. All other lists need False: one temperature.
     species : str, optional
         Column of the table that names the species of every particle. None: all are alike.
     stationary : bool
@@ -168,10 +172,59 @@ class Metriplectic(Recipe):
             raise ConfigError("Metriplectic: friction is empty: without friction there is no noise to learn from. Give "
                               "friction=[vd.terms.PairFriction(cutoff=2.0)].")
         if self.entropy:
-            raise ConfigError("Metriplectic: listed terms have one temperature; give entropy=False. The fluid with "
-                              "heat is Metriplectic(cutoff=...).")
+            self._check_fluid()
+        else:
+            for term in self.terms:
+                if term.needs_entropy:
+                    raise ConfigError(f"Metriplectic: {term.title()} belongs to particles with heat of their own, and "
+                                      "entropy=False is one temperature for all. Give entropy=True with "
+                                      "EquationOfState, PairFriction and Conduction; or leave it out.")
         if self.window_frames is not None and self.window_frames < 1:
             raise ConfigError(f"Metriplectic: window_frames = {self.window_frames}; give at least 1 frame.")
+
+    def _check_fluid(self) -> None:
+        """Stops at a list with entropy that the estimator of the fluid cannot learn."""
+        energies, frictions = [t.title() for t in self.energy], sorted(t.title() for t in self.friction)
+        can = ("With entropy=True it can be learned from energy=[EquationOfState(cutoff)] and "
+               "friction=[PairFriction(cutoff), Conduction(cutoff)] (Conduction may be left out) of one species, one "
+               "mass and one cutoff, which is what Metriplectic(cutoff=...) is short for. ")
+        if energies != ["EquationOfState"] or frictions not in (["PairFriction"], ["Conduction", "PairFriction"]):
+            raise ConfigError(f"Metriplectic: {', '.join([*energies, *frictions])} cannot be learned with heat of the "
+                              f"particles. {can}For these terms at one temperature give entropy=False"
+                              + (" and leave out " + " and ".join(t.title() for t in self.terms if t.needs_entropy)
+                                 if any(t.needs_entropy for t in self.terms) else "") + ".")
+        ranges = {term.reach for term in self.terms}
+        if len(ranges) > 1 or self.species is not None or not isinstance(self.mass, int | float):
+            several = ", ".join(f"{c:g}" for c in sorted(ranges))
+            raise ConfigError(f"Metriplectic: terms with heat have cutoffs {several} µm, species = "
+                              f"{self.species!r} and mass = {self.mass!r}. {can}".rstrip())
+
+    @property
+    def short_form(self) -> Metriplectic:
+        """The same recipe as a fluid by its cutoff, where the list is one; else itself."""
+        if not (self.entropy and self.terms):
+            return self
+        (state,), friction = self.energy, next(t for t in self.friction if isinstance(t, PairFriction))
+        assert isinstance(state, EquationOfState)
+        return dataclasses.replace(
+            self, cutoff=state.cutoff, energy=(), friction=(), bend=state.bend, cold=state.cold, law=friction.law,
+            knots=friction.knots, conduction=any(isinstance(t, Conduction) for t in self.friction))
+
+    @property
+    def as_terms(self) -> tuple[tuple[Energy, ...], tuple[Friction, ...]]:
+        """Energies and frictions; of a fluid by its cutoff those that it is short for.
+
+        >>> energy, friction = Metriplectic(cutoff=2.5).as_terms
+        >>> Metriplectic(energy=energy, friction=friction).short_form == Metriplectic(cutoff=2.5)
+        True
+        """
+        if self.terms:
+            return self.energy, self.friction
+        cutoff = self.fluid_cutoff
+        frictions: tuple[Friction, ...] = (PairFriction(cutoff, knots=self.knots, law=self.law),)
+        if self.conduction:
+            frictions = (*frictions, Conduction(cutoff))
+        return (EquationOfState(cutoff, bend=self.bend, cold=self.cold),), frictions
 
     @property
     def fluid_cutoff(self) -> float:

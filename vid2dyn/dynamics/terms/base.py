@@ -23,7 +23,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 import numpy as np
 import torch
@@ -57,6 +57,8 @@ class Scene:
         Shortest distance at which pairs of each kind were seen with some statistics [µm]; infinite: never.
     low, high : (dim,) arrays
         Where particles were [µm].
+    sampled : tuple of Configuration
+        A few frames with their pairs, for terms that ask for more.
     """
 
     dim: int
@@ -67,6 +69,7 @@ class Scene:
     closest: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    sampled: tuple[Configuration, ...] = ()
 
     @property
     def kinds(self) -> tuple[tuple[str, str], ...]:
@@ -203,8 +206,33 @@ class Configuration:
 
 
 @dataclass(frozen=True, eq=False)
+class Cut:
+    """A line through the arguments of a quantity along which it is drawn.
+
+    Parameters
+    ----------
+    along : str
+        Name and unit of the coordinate along it, for the axis.
+    x : (n,) array
+        That coordinate.
+    at : (n, ...) array
+        The arguments.
+    support : (low, high)
+        Where along it there were data.
+    """
+
+    along: str
+    x: np.ndarray
+    at: np.ndarray
+    support: tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
 class Quantity:
-    """Something that can be asked of a term: a function of its parameters and of up to two arguments, or a number.
+    """Something that can be asked of a term: a function of its parameters and of an argument, or a number.
+
+    Most are functions of the distance of a pair, and drawn between the closest distance that was seen and the range of
+    the term. Those of another argument say along which lines they are drawn (`cuts`).
 
     Parameters
     ----------
@@ -212,25 +240,32 @@ class Quantity:
         Method of the model and name of its band.
     label, unit : str
         For axes and tables.
+    value : callable
+        (parameters, x) -> values, x an array of distances or places; linear in the parameters or not. Of a number:
+        (parameters, None) -> array without axes.
     argument : str
         Name and unit of the argument, for axes; empty: a number.
-    value : callable
-        (parameters, x) -> values, x an array of distances or places; linear in the parameters or not.
-    grid : callable
-        Support in the data (low, high) -> x at which it is drawn.
     caption : str
-        A sentence for the picture.
+        A sentence for the picture, or beside the number.
     species : tuple of str
         Pair of species (or species) that it belongs to; empty where all particles are alike.
+    cuts : tuple of Cut
+        Where it is drawn, if not against distance.
     """
 
     name: str
     label: str
     unit: str
-    value: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    value: Callable[[np.ndarray, Any], np.ndarray]
     argument: str = "r [µm]"
     caption: str = ""
     species: tuple[str, ...] = ()
+    cuts: tuple[Cut, ...] = ()
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it has no argument."""
+        return not self.argument
 
 
 class Term(ABC):
@@ -238,6 +273,11 @@ class Term(ABC):
 
     columns: ClassVar[tuple[str, ...]] = ()
     """Columns of the table that it reads, beside positions."""
+
+    @property
+    def needs_entropy(self) -> bool:
+        """Whether it has a meaning only where particles have heat of their own."""
+        return False
 
     @property
     def reach(self) -> float:
@@ -435,6 +475,13 @@ class _TermFriction(FrictionMatrix):
         return len(getattr(self.term, "species", None) or ("",))
 
 
+def refuse_one_temperature(name: str) -> NoReturn:
+    """`ModelError`: a term that needs entropy was used in a list at one temperature."""
+    raise ModelError(f"{name} belongs to a fluid whose particles have heat of their own: its numbers are learned "
+                     "together with their entropies and not as a term at one temperature. Give Metriplectic(..., "
+                     "entropy=True), or use PairPotential, DensityEnergy and PairFriction at one temperature.")
+
+
 def checked_positive(who: str, **values: Any) -> None:
     """`ConfigError` unless every value that is given is a finite positive number."""
     for name, value in values.items():
@@ -476,7 +523,8 @@ class Tables:
         self.drag = np.zeros(species)
 
     def set(self, name: str, value: Any) -> None:
-        """A part of which there can be one alone: "external", "traps", "density_energy", "kernel", ...
+        """A part of which there can be one alone: "density_energy", "density_range" and "kernel" as a `FrozenFluid` has
+        them, "external" and "traps" as mappings of the arguments of its `ExternalTable` and `HarmonicTraps`.
 
         Raises
         ------

@@ -9,10 +9,12 @@ is conserved, so velocities of the rollout flow as a fluid's do.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from vid2dyn.dynamics.terms.base import Tables
+from vid2dyn.core.errors import ConfigError, ModelError
+from vid2dyn.dynamics.terms.base import Configuration, PairColumns, Tables
 from vid2dyn.dynamics.terms.radial_friction import RadialFriction
 
 
@@ -32,6 +34,10 @@ class PairFriction(RadialFriction):
         Distance of each pair of species inside which γ is constant [µm]; the data decide it.
     species : tuple of str, optional
         Names of the species; the data decide it.
+    law : {"radial", "transport"}
+        How friction depends on the state. "radial": on the distance alone. "transport": multiplied by the volumes and
+        the temperature of both particles, so that viscosities do not depend on the state; only where particles have
+        heat of their own (entropy=True).
 
     Examples
     --------
@@ -39,6 +45,23 @@ class PairFriction(RadialFriction):
     >>> term.count
     8
     """
+
+    law: Literal["radial", "transport"] = "radial"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.law not in ("radial", "transport"):
+            raise ConfigError(f"PairFriction: law = {self.law!r}; choose 'radial' or 'transport'.")
+
+    @property
+    def needs_entropy(self) -> bool:
+        return self.law == "transport"
+
+    def pair_columns(self, at: Configuration) -> PairColumns:
+        if self.needs_entropy:
+            raise ModelError("PairFriction(law=\"transport\") depends on volumes and temperatures, which a list at one "
+                             "temperature has not; use law=\"radial\", or entropy=True.")
+        return super().pair_columns(at)
 
     def freeze(self, theta: np.ndarray, tables: Tables) -> None:
         for k in range(len(self.kinds)):

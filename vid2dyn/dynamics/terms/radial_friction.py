@@ -40,7 +40,7 @@ class RadialFriction(Friction):
 
     def __post_init__(self) -> None:
         checked_positive(type(self).__name__, cutoff=self.cutoff)
-        if self.knots < 4:
+        if self.knots < 2:
             raise ConfigError(f"{type(self).__name__}: knots = {self.knots}; use at least 4.")
         for name in ("inner", "species"):
             value = getattr(self, name)
@@ -61,6 +61,8 @@ class RadialFriction(Friction):
 
     def settled(self, scene: Scene) -> Self:
         checked_reach(type(self).__name__, self.cutoff, scene.box)
+        if self.knots < 4:          # fewer are enough for the even splines of a fluid with heat alone
+            raise ConfigError(f"{type(self).__name__}: knots = {self.knots}; use at least 4.")
         closest = np.where(np.isfinite(scene.closest), scene.closest, 0.0)
         inner = tuple(float(c) if c > 0.05 * self.cutoff else 0.0 for c in np.minimum(closest, 0.8 * self.cutoff))
         return dataclasses.replace(self, inner=self.inner or inner, species=self.species or scene.species)

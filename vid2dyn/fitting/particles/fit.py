@@ -125,6 +125,7 @@ def fit_metriplectic(tracks: Trajectories | Sequence[Trajectories], recipe: Metr
     """
     if checkpoint is not None:
         recipe = dataclasses.replace(recipe, checkpoint=str(checkpoint))
+    recipe = recipe.short_form
     if recipe.terms:
         from vid2dyn.fitting.particles.term_lists import fit_terms
 

@@ -15,6 +15,8 @@ SAMPLED = 40
 CLOSEST = 5e-4
 """Share of the pairs that lie below the closest distance that is resolved."""
 BLOCKS = 16
+SHOWN = 8
+"""Frames that terms are shown when they settle themselves."""
 
 
 def velocity_warnings(parts: Sequence[FluidSteps]) -> list[str]:
@@ -63,10 +65,12 @@ def scene_of(parts: Sequence[FluidSteps], species: tuple[str, ...], mass: np.nda
     """What terms settle themselves by."""
     kinds = len(kinds_of_pairs(species))
     seen: list[list[np.ndarray]] = [[] for _ in range(kinds)]
+    sampled = []
     for part in parts:
         for frame in np.unique(np.linspace(0, part.count, max(2, SAMPLED // len(parts))).astype(int)):
             at = Configuration.of(part.position[frame], part.box.after((part.first_frame + frame) * part.dt), reach,
                                   part.species, kinds_among=len(species))
+            sampled.append(at)
             for kind in range(kinds):
                 seen[kind].append(at.r[at.kind == kind])
     closest = np.full(kinds, np.inf)
@@ -77,4 +81,5 @@ def scene_of(parts: Sequence[FluidSteps], species: tuple[str, ...], mass: np.nda
     low = np.min([part.position.min(axis=(0, 1)) for part in parts], axis=0)
     high = np.max([part.position.max(axis=(0, 1)) for part in parts], axis=0)
     kT, _ = motion_temperature(parts, mass)
-    return Scene(parts[0].dim, parts[0].box, species, kT, parts[0].dt, closest, low, high)
+    return Scene(parts[0].dim, parts[0].box, species, kT, parts[0].dt, closest, low, high,
+                 tuple(sampled[::max(1, len(sampled) // SHOWN)]))
