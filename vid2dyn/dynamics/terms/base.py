@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NoReturn, TypeVar
 
 import numpy as np
@@ -188,6 +188,14 @@ class Configuration:
         kind = kind_number(species[first], species[second], kinds_among)
         return cls(position, first, second, e, r, kind, species, box, np.arange(n) if names is None else names,
                    dict(columns or {}))
+
+    def moved(self, by: np.ndarray) -> Configuration:
+        """The same pairs after a small move `by` (n, dim) [µm]."""
+        apart = self.r[:, None] * self.e + by[self.first] - by[self.second]
+        r = np.sqrt((apart**2).sum(axis=1))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            e = np.where(r[:, None] > 0, apart / r[:, None], 0.0)
+        return replace(self, position=self.position + by, e=e, r=r)
 
     @classmethod
     def of_snapshot(cls, snapshot: Snapshot, species: int = 1) -> Configuration:
