@@ -52,7 +52,7 @@ def prepared_recordings(tracks: Sequence[Trajectories], recipe: Brownian) -> tup
 
 def recording_names(tracks: Sequence[Trajectories]) -> list[str]:
     """Names by which recordings are told apart: that of the file where it is known and its own, else their number."""
-    sources = [Path(str(one.info.get("source", ""))).name for one in tracks]
+    sources = [Path(str(one.info.get("recording", one.info.get("source", "")))).name for one in tracks]
     return [source if source and sources.count(source) == 1 else f"recording {r + 1}"
             for r, source in enumerate(sources)]
 

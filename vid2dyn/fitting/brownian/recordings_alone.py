@@ -17,7 +17,7 @@ from scipy.special import stdtr, stdtrit
 from vid2dyn.fitting.brownian.joint import JointParameters
 from vid2dyn.fitting.brownian.likelihood import FreeSteps
 from vid2dyn.fitting.brownian.recording import Recording
-from vid2dyn.fitting.brownian.response import EstimationProblem, Response
+from vid2dyn.fitting.brownian.response import EstimationProblem, Response, force_parts, force_strengths
 
 BLOCKS = 8
 """Recordings from which on error bars are the scatter between recordings; with fewer they are the sum of the errors
@@ -39,7 +39,8 @@ class Compared:
     Parameters
     ----------
     name : str
-        "diffusion", "force_strength" or "trap_stiffness"; of a mixture with the species.
+        "diffusion", "force_strength", "pair_strength", "trap_strength" or "trap_stiffness"; of a mixture "... of
+        species 0" or "... of pair 0", places in the lists of species and of `species_pairs`.
     value, stderr, freedom : (recordings,) arrays
         nan where a recording says nothing; `freedom`: degrees of freedom of the error.
     """
@@ -132,7 +133,7 @@ def recordings_alone(problem: EstimationProblem, response: Response, p: JointPar
         within = [part.diffusions[:, s].std(ddof=1) / part.slowing[s] / np.sqrt(one.synthetic.share)
                   for part, one in zip(response.auxiliary, problem.recordings)]
         errors[s] = shared_stderr(values, weights[:, s], np.array(within), p.diffusion[s])
-    compared.append(_strengths(problem, response, p))
+    compared += _strengths(problem, response, p)
     return RecordingsAlone(tuple(compared), errors)
 
 
@@ -149,27 +150,31 @@ def shared_stderr(values: np.ndarray, weights: np.ndarray, within: np.ndarray, m
     return float(np.sqrt(scatter.sum() * n / (n - 1) * (n - 1) / (n - 3)))
 
 
-def _strengths(problem: EstimationProblem, response: Response, p: JointParameters) -> Compared:
-    """c·b/c·A c of each recording over the mean of its synthetic ones.
+def _strengths(problem: EstimationProblem, response: Response, p: JointParameters) -> list[Compared]:
+    """The strength of the forces and of every part of them in each recording, over the mean of its synthetic ones.
 
-    The error is the scatter of the synthetic ones. Over all recordings its square goes as the noise of b,
+    The error is the scatter of the synthetic ones. Over all recordings its square goes as the noise of b per force,
     1/(D dt c·A c); what a few replicas of one recording scatter beyond that is believed, less is not.
     """
     strengths, share = response.strengths, np.array([one.synthetic.share for one in problem.recordings])
-    seen, size = [], []
+    count, replicas, parts = strengths.shape
+    seen = np.array([force_strengths(p.of(r), one.seen) for r, one in enumerate(problem.recordings)])
+    size = np.empty((count, parts))
     for r, one in enumerate(problem.recordings):
-        c = p.of(r).coefficients
-        force = float(c @ one.seen.A @ c)
-        seen.append(float(c @ one.seen.B) / force if force > 0 else np.nan)
-        size.append(1 / (one.data.dt * force) if force > 0 else np.nan)
-    replicas = strengths.shape[1]
-    mean = strengths.mean(axis=1)
-    own = (strengths.std(axis=1, ddof=1) / mean) ** 2 / share
-    common = float(np.nanmean(own / np.array(size))) * np.array(size)
-    variance = np.maximum(own, common) * (1 + share / replicas)
-    value = np.array(seen) / mean
-    return Compared("force_strength", value, value * np.sqrt(variance),
-                    np.full(len(value), float(len(value) * (replicas - 1))))
+        c = np.column_stack([p.of(r).coefficients, force_parts(p.of(r))])[:, :parts]
+        size[r] = 1 / (one.data.dt * np.maximum(np.einsum("ap,ab,bp->p", c, one.seen.A, c), 1e-300))
+    mean, out = strengths.mean(axis=1), []
+    kinds = len(p.field.splines)
+    names = ["force_strength", *(["pair_strength"] if kinds == 1 else [f"pair_strength of pair {k}" for k in range(kinds)]),
+             "trap_strength"]
+    for k in range(parts):
+        own = (strengths[:, :, k].std(axis=1, ddof=1) / mean[:, k]) ** 2 / share
+        variance = np.maximum(own, float((own / size[:, k]).mean()) * size[:, k]) * (1 + share / replicas)
+        value = seen[:, k] / mean[:, k]
+        told = (strengths[:, :, k].std(axis=1) > 0) & (mean[:, k] > 0)
+        out.append(Compared(names[k], np.where(told, value, np.nan), np.where(told, np.abs(value) * np.sqrt(variance), np.nan),
+                            np.full(count, float(count * (replicas - 1)))))
+    return out
 
 
 def scatter_of_log_diffusion(recording: Recording, diffusion: float, noise_scale: float,

@@ -11,15 +11,18 @@ import numpy as np
 from vid2dyn.core.checkpoint import digest_of
 from vid2dyn.core.describe import with_error
 from vid2dyn.data.trajectories import Trajectories
+from vid2dyn.dynamics.brownian import species_pairs
 from vid2dyn.dynamics.terms.potentials import PairPotential
 from vid2dyn.fitting.brownian.evidence import StepModel, held_out_steps, trusted_steps
 from vid2dyn.fitting.brownian.recordings_alone import Compared, RecordingsAlone, Stranger, strangers
 from vid2dyn.fitting.brownian.records import FitData, FitResult
 from vid2dyn.model.brownian import BrownianModel
 
-UNITS = {"diffusion": "µm²/s", "trap_stiffness": "kT/µm²", "force_strength": ""}
+UNITS = {"diffusion": "µm²/s", "trap_stiffness": "kT/µm²"}
 WORDS = {"diffusion": "D", "trap_stiffness": "the stiffness of its traps",
-         "force_strength": "the strength of its forces (1: as learned from all)"}
+         "force_strength": "the strength of its forces (1: as learned from all)",
+         "pair_strength": "the strength of its pair forces (1: as learned from all)",
+         "trap_strength": "the stiffness of its traps (1: as learned from all)"}
 
 
 def recordings_report(data: tuple[FitData, ...], tracks: Sequence[Trajectories], found: FitResult,
@@ -86,34 +89,48 @@ def _held_out(one: FitData, found: FitResult, r: int) -> dict[str, Any]:
 def _own_model(one: FitData, shared: StepModel, alone: RecordingsAlone, r: int) -> StepModel | None:
     """The shared model with D, stiffness and strength of the forces as the recording says them."""
     values = {quantity.name: float(quantity.value[r]) for quantity in alone.compared}
-    strength = values.get("force_strength", 1.0)
-    ratio = values["trap_stiffness"] / shared.stiffness if "trap_stiffness" in values else strength
-    pairs = tuple(PairPotential(pair.spline, strength * pair.coefficients, pair.core_stiffness) for pair in shared.pairs)
+    overall = values.get("force_strength", 1.0)
+    strengths = [values.get("pair_strength", values.get(f"pair_strength of pair {k}", overall))
+                 for k in range(len(shared.pairs))]
+    stiffness = values.get("trap_stiffness", values.get("trap_strength", 1.0) * shared.stiffness)
+    pairs = tuple(PairPotential(pair.spline, strength * pair.coefficients, pair.core_stiffness)
+                  for pair, strength in zip(shared.pairs, strengths))
     if one.recording.species is None:
         D: float | np.ndarray = values["diffusion"]
     else:
         each = np.array([values[f"diffusion of species {s}"] for s in range(len(one.species))])
         D = each[one.recording.species]
-    if not (np.isfinite(D).all() and np.isfinite(strength)):
+    if not (np.isfinite(D).all() and np.isfinite(strengths).all() and np.isfinite(stiffness)):
         return None
-    return dataclasses.replace(shared, pairs=pairs, stiffness=ratio * shared.stiffness, diffusion=D)
+    return dataclasses.replace(shared, pairs=pairs, stiffness=stiffness, diffusion=D)
 
 
 def _key(name: str, species: tuple[str, ...]) -> str:
-    """Entry of the report for a quantity; "diffusion of species 1" names the species."""
-    quantity, _, number = name.partition(" of species ")
-    return f"{quantity}_{species[int(number)]}" if number else quantity
+    """Entry of the report for a quantity: "diffusion of species 1" is diffusion_B."""
+    quantity, whose = _whose(name, species)
+    return "_".join([quantity, *whose])
+
+
+def _whose(name: str, species: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """Quantity, and the names of the species that it is of."""
+    quantity, _, of = name.partition(" of ")
+    if not of:
+        return quantity, ()
+    kind, number = of.split()
+    which = (int(number),) if kind == "species" else species_pairs(len(species))[int(number)]
+    return quantity, tuple(species[s] for s in which)
 
 
 def _said(stranger: Stranger, data: tuple[FitData, ...], entries: list[dict[str, Any]], left: int) -> str:
     """The warning that names a recording that does not belong."""
     one, entry = data[stranger.recording], entries[stranger.recording]
-    quantity, _, number = stranger.quantity.partition(" of species ")
-    what = WORDS[quantity] + (f" of {one.species[int(number)]}" if number else "")
-    here = with_error(stranger.value, stranger.stderr, UNITS[quantity])
-    there = with_error(stranger.others, stranger.others_stderr, UNITS[quantity])
+    quantity, whose = _whose(stranger.quantity, one.species)
+    what = WORDS[quantity] + (f" between {' and '.join(whose)}" if len(whose) == 2 else f" of {whose[0]}" if whose else "")
+    unit = UNITS.get(quantity, "")
+    here = with_error(stranger.value, stranger.stderr, unit)
+    there = with_error(stranger.others, stranger.others_stderr, unit)
     gain = ""
-    if "gain_of_its_own_per_step" in entry:
+    if entry.get("gain_of_its_own_per_step", 0.0) > 2 * entry.get("gain_of_its_own_per_step_stderr", 0.0):
         nats = with_error(entry["gain_of_its_own_per_step"], entry["gain_of_its_own_per_step_stderr"], "nats")
         gain = f" Its own values would make each of its held-out steps {nats} more likely."
     verdict = ("does not belong to the others" if left > 2 else

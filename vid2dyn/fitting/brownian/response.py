@@ -203,7 +203,7 @@ class Response:
     """What the procedure makes of recordings of a model, and what to do about it.
 
     `distortion` @ c + `shift` is the mean naive estimate when the penalised estimate from clean positions is c.
-    `auxiliary` and `strengths` (recordings, replicas): c·b over c·A c, one list or row for each recording.
+    `auxiliary` and `strengths` (recordings, replicas, parts of the forces), see `force_strengths`: of each recording.
     """
 
     distortion: np.ndarray
@@ -248,16 +248,33 @@ def measure_response(problem: EstimationProblem, p: JointParameters, naive: Solu
     auxiliary = [AuxiliaryStatistic.of(p.of(r), one.seen, [m.free for m in each[r]],
                                        one.synthetic.share * float(np.mean([m.squared_force for m in each[r]])))
                  for r, one in enumerate(problem.recordings)]
-    strengths = np.array([[_strength(p.of(r).coefficients, m.scattered) for m in each[r]] for r in range(len(each))])
+    strengths = np.array([[force_strengths(p.of(r), m.scattered) for m in each[r]] for r in range(len(each))])
     distortion, shift, found, smoothing, sampling = zip(*combined)
     return Response(np.mean(distortion, 0), np.mean(shift, 0), np.array(found), np.mean(smoothing, 0),
                     np.mean(sampling, 0), auxiliary, strengths)
 
 
-def _strength(c: np.ndarray, seen: ForceMoments) -> float:
-    """How strong the forces c are in a recording, over what c says: c·b/c·A c."""
-    force = float(c @ seen.A @ c)
-    return float(c @ seen.B) / force if force > 0 else 1.0
+def force_parts(p: Parameters) -> np.ndarray:
+    """(unknowns, parts) the learned forces cut into parts: of each pair of species, and of the traps."""
+    field, parts = p.field, []
+    for which in [*(field.part(kind) for kind in range(len(field.splines))),
+                  *([] if field.trap == "none" else [slice(field.knots, field.size)])]:
+        part = np.zeros(field.size)
+        part[which] = p.coefficients[which]
+        parts.append(part)
+    return np.array(parts).T
+
+
+def force_strengths(p: Parameters, seen: ForceMoments) -> np.ndarray:
+    """How strong the forces are in a recording, over what p says: least squares of A c u = b with one u for all forces,
+    then, where there are several parts, with one for each; (1,) or (1 + parts,). One where nothing tells.
+    """
+    found = []
+    for columns in (p.coefficients[:, None], force_parts(p)):
+        normal = columns.T @ seen.A @ columns
+        regular = np.linalg.matrix_rank(normal) == len(normal)
+        found.append(np.linalg.solve(normal, columns.T @ seen.B) if regular else np.ones(len(normal)))
+    return found[0] if len(found[1]) == 1 else np.concatenate(found)
 
 
 def _evaluated(one: RecordingProblem, p: Parameters, recording: SyntheticRecording, *, noise_scale: float | None,
