@@ -29,8 +29,10 @@ from vid2dyn.dynamics.recipes.brownian import Brownian
 from vid2dyn.fitting.brownian.evidence import laws
 from vid2dyn.fitting.brownian.free_or_trapped import fit_free_or_trapped
 from vid2dyn.fitting.brownian.model_warnings import residual_warnings, resolution_warning
-from vid2dyn.fitting.brownian.pair_forces import checkpoint_of, fit_pair_forces
+from vid2dyn.fitting.brownian.pair_forces import checkpoint_of, fit_pair_forces, view_of
+from vid2dyn.fitting.brownian.populations import population_warnings
 from vid2dyn.fitting.brownian.preparation import prepared_recordings, recording_names
+from vid2dyn.fitting.brownian.reach import widest_cutoff, with_chosen_cutoff
 from vid2dyn.fitting.brownian.recordings_report import recordings_report
 from vid2dyn.fitting.brownian.records import FitData, FitResult
 from vid2dyn.fitting.brownian.structure import fit_structure
@@ -67,7 +69,7 @@ def fit_brownian(tracks: Trajectories | Sequence[Trajectories], recipe: Brownian
             raise DataError(f"{'These' if len(several) == 1 else f'{name}: these'} trajectories are not linked (particle "
                             "= -1 everywhere), so nothing is known of how particles move. Track the video with "
                             "vd.track, or give the table a column 'particle'.")
-    data, warnings = prepared_recordings(several, recipe)
+    data, warnings, reach = _prepared(several, recipe, seed, progress, checkpoint)
     found = _estimated(data, seed, progress, checkpoint, stop, keep_partial)
     first = data[0]
     model = BrownianModel(found.arrays, recipe_of(found.recipe), first.tracks.units, first.tracks.box)
@@ -78,6 +80,8 @@ def fit_brownian(tracks: Trajectories | Sequence[Trajectories], recipe: Brownian
     report = {**found.evaluation, "laws": measured, "parameters": _parameters(model), "warnings": warnings,
               "seed": seed, "data_sha256": _digest([one.tracks for one in data]),
               "versions": {"vid2dyn": vid2dyn.__version__, "numpy": np.__version__}}
+    if reach is not None:
+        report["range"] = reach
     if len(data) > 1:
         report["recordings"], said = recordings_report(data, several, found, model)
         warnings += said
@@ -92,6 +96,18 @@ def _recordings(tracks: Any) -> list[Trajectories]:
         raise DataError(f"vd.Brownian learns from trajectories, one or a list of them, not from "
                         f"{wrong[0] if wrong else 'an empty list'}; for fields give vd.GradientFlow().")
     return list(tracks)
+
+
+def _prepared(tracks: list[Trajectories], recipe: Brownian, seed: int, progress: Progress,
+              checkpoint: PathLike | None) -> tuple[tuple[FitData, ...], list[str], dict[str, Any] | None]:
+    """The data as the fit uses them, warnings, and, where the range was to be found, what each range adds."""
+    if recipe.cutoff != "auto":
+        return *prepared_recordings(tracks, recipe), None
+    seen, _ = prepared_recordings(tracks, dataclasses.replace(recipe, cutoff=None))
+    widest = widest_cutoff([one.recording for one in seen], [view_of(one) for one in seen])
+    data, warnings = prepared_recordings(tracks, dataclasses.replace(recipe, cutoff=widest))
+    data, reach, said = with_chosen_cutoff(data, seed, progress, checkpoint)
+    return data, [*warnings, *said], reach
 
 
 def _estimated(data: tuple[FitData, ...], seed: int, progress: Progress, checkpoint: PathLike | None, stop: int | None,
@@ -110,7 +126,8 @@ def _all_warnings(of_data: list[str], found: FitResult, model: BrownianModel, da
     """That the fit was stopped comes first, then what is said of the data, the fit and the model."""
     resolution = [text for one in data for text in resolution_warning(one.tracks, model)]
     return [*([found.stopped] if found.stopped else []), *of_data, *found.warnings,
-            *residual_warnings(model, found.evaluation), *dict.fromkeys(resolution)]
+            *residual_warnings(model, found.evaluation), *dict.fromkeys(resolution),
+            *(population_warnings(data, found.models) if found.models else [])]
 
 
 def _parameters(model: BrownianModel) -> dict[str, Any]:

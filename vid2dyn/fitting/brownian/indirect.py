@@ -303,7 +303,17 @@ def _scatter(problem: EstimationProblem, r: Response, p: JointParameters, naive:
     alone = recordings_alone(problem, r, p)
     if len(problem.recordings) >= BLOCKS:
         scatter = _scatter_between(problem, naive, p, scatter)
-    return FittedForces(p, undo @ (scatter + prior) @ undo.T, alone.diffusion_stderr, noise_stderr, recordings=alone)
+    covariance = undo @ (scatter + prior) @ undo.T
+    slowing = np.mean([one.slowing for one in r.auxiliary], axis=0)
+    stderr = np.hypot(alone.diffusion_stderr, p.diffusion * (1 / slowing - 1) * _strength_error(problem, p, covariance))
+    return FittedForces(p, covariance, stderr, noise_stderr, recordings=alone)
+
+
+def _strength_error(problem: EstimationProblem, p: JointParameters, covariance: np.ndarray) -> float:
+    """Relative error of the strength of the forces; what they slow is known no better, in all recordings alike."""
+    pull = problem.seen.A @ p.coefficients
+    force = float(p.coefficients @ pull)
+    return float(np.sqrt(max(pull @ covariance @ pull, 0.0))) / force if force > 0 else 0.0
 
 
 def _std(values: np.ndarray) -> np.ndarray:

@@ -123,20 +123,16 @@ def weights_of(moments: Sequence[ForceMoments], intervals: Sequence[float], pena
 
 def added(moments: Sequence[ForceMoments], shapes: Sequence[RecordingShape], weights: np.ndarray,
           share: float = 1.0) -> ForceMoments:
-    """The equations of all recordings, block after block, for the shared unknowns.
+    """The equations of all recordings for the shared unknowns; the first blocks of all are the first block, and so on.
 
     `share`: part of the blocks of each recording that is taken, the first ones.
     """
-    size = unknowns(shapes)
-    a, b = [], []
-    for one, shape, weight in zip(moments, shapes, weights, strict=True):
-        count = max(1, round(share * len(one.a)))
-        A, B = np.zeros((count, size, size)), np.zeros((count, size))
-        A[:, shape.columns[:, None], shape.columns] = weight * one.a[:count]
-        B[:, shape.columns] = weight * one.b[:count]
-        a.append(A)
-        b.append(B)
-    return ForceMoments(np.concatenate(a), np.concatenate(b))
+    size, counts = unknowns(shapes), [max(1, round(share * len(one.a))) for one in moments]
+    a, b = np.zeros((max(counts), size, size)), np.zeros((max(counts), size))
+    for one, shape, weight, count in zip(moments, shapes, weights, counts, strict=True):
+        a[:count, shape.columns[:, None], shape.columns] += weight * one.a[:count]
+        b[:count, shape.columns] += weight * one.b[:count]
+    return ForceMoments(a, b)
 
 
 def embedded(matrix: np.ndarray, shape: RecordingShape, size: int) -> np.ndarray:

@@ -54,12 +54,12 @@ def fit_pair_forces(data: tuple[FitData, ...], seed: int, control: RunControl, r
     recipe, recordings = data[0].recipe, [one.recording for one in data]
     assert isinstance(recipe.cutoff, float)
     distances = pair_distances(data, recipe.cutoff)
-    first = starting_parameters(data, distances, recipe.cutoff)
+    first = _starting_parameters(data, distances, recipe.cutoff)
 
     def likelihoods(p: JointParameters) -> tuple[float, float]:
         return step_likelihoods(recordings, step_models(recordings, p, p))
 
-    synthetic = [SyntheticRecordings(one.recording, _view(one), recipe.trap, seed=[seed] if r == 0 else [seed, 7, r],
+    synthetic = [SyntheticRecordings(one.recording, view_of(one), recipe.trap, seed=[seed] if r == 0 else [seed, 7, r],
                                      stationary=recipe.stationary) for r, one in enumerate(data)]
     replicas = replicas or (REPLICAS if len(data) < BLOCKS else REPLICAS_OF_MANY)
     found = refine(synthetic, first, likelihoods,
@@ -109,7 +109,7 @@ def _with_errors_of_data(data: tuple[FitData, ...], found: Refinement):  # type:
     return dataclasses.replace(found.fitted, diffusion_stderr=together, noise_stderr=noise)
 
 
-def starting_parameters(data: tuple[FitData, ...], distances: Sequence[np.ndarray], cutoff: float) -> JointParameters:
+def _starting_parameters(data: tuple[FitData, ...], distances: Sequence[np.ndarray], cutoff: float) -> JointParameters:
     """Which functions are fitted, and the centres of own traps (means of the tracks)."""
     recipe, splines = data[0].recipe, []
     for mine in distances:
@@ -134,7 +134,7 @@ def _track_means(recording: Recording) -> np.ndarray:
                      for c in range(recording.dim)], axis=1)
 
 
-def _view(data: FitData) -> np.ndarray | None:
+def view_of(data: FitData) -> np.ndarray | None:
     """(dim,) field of view [µm] of tracks in free space; None where it is unknown or the box is periodic."""
     if data.tracks.field_of_view is None or data.tracks.box.lengths is not None:
         return None

@@ -89,7 +89,7 @@ class Recording:
                                         tracks.units.um)
             weight, slope = _without_missing_neighbours(tracks, weight, slope, cutoff)
         return cls(position, frame, track, variance, weight, slope, tracks.box, tracks.units.dt,
-                   tracks.units.exposure or 0.0, _steps(track, frame), species)
+                   tracks.units.exposure or 0.0, steps_of(track, frame), species)
 
     @classmethod
     def simulated(cls, path: np.ndarray, variance: np.ndarray, box: Box, dt: float, exposure: float,
@@ -101,7 +101,7 @@ class Recording:
         track = np.repeat(np.arange(n), frames)
         flat = np.broadcast_to(variance, path.shape).transpose(1, 0, 2).reshape(-1, dim)
         return cls(position, frame, track, flat, np.ones(n * frames), np.zeros((n * frames, dim)), box, dt,
-                   exposure, _steps(track, frame), None if species is None else np.repeat(species, frames))
+                   exposure, steps_of(track, frame), None if species is None else np.repeat(species, frames))
 
     def blocks(self, count: int) -> list[np.ndarray]:
         """Rows of `count` consecutive stretches of time, about equal in detections."""
@@ -157,5 +157,6 @@ def _without_missing_neighbours(tracks: Trajectories, weight: np.ndarray, slope:
     return weight * whole, slope * whole[:, None]
 
 
-def _steps(track: np.ndarray, frame: np.ndarray) -> np.ndarray:
+def steps_of(track: np.ndarray, frame: np.ndarray) -> np.ndarray:
+    """(m,) rows whose particle is seen again in the next frame, at the next row; rows sorted by (track, frame)."""
     return np.flatnonzero((track[1:] == track[:-1]) & (track[1:] >= 0) & (frame[1:] == frame[:-1] + 1))
