@@ -221,8 +221,8 @@ def fit(data: Trajectories | Fields | PathLike | Sequence[Trajectories | Fields 
     Parameters
     ----------
     data : Trajectories, Fields or path, or a list of them
-        Several recordings share the physics. For `Brownian` each has its own noise, drift, field of view, frame rate and
-        calibration, and one that does not belong is named in the warnings; ``model.report["recordings"]`` says what
+        Several recordings share the physics. For `Brownian` each has its own noise, drift, field of view, frame rate
+        and calibration, and one that does not belong is named in the warnings; ``model.report["recordings"]`` says what
         each says alone. For `GradientFlow` they have one lattice and the same windows. For `Metriplectic` the last one
         is not learned from, it judges.
     recipe : Brownian, GradientFlow, Metriplectic or another recipe, optional

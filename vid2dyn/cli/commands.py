@@ -144,7 +144,7 @@ def encode(movie: Annotated[Path, typer.Argument(help="The recording that was tr
 
 @verb(calibration=Units)
 def fit(tracks: Annotated[list[Path], typer.Argument(
-            help="Tracks (.parquet, or a table .csv/.xml), or fields (.fields). Of several files one model is learned.")],
+            help="Tracks (.parquet, or a table .csv/.xml), or fields (.fields). Several files: one model of all.")],
         out: Annotated[Path | None, Out] = None,
         dynamics: Annotated[str | None, typer.Option(
             help="Kind of model, see vid2dyn list dynamics; by default "

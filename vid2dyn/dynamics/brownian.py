@@ -48,7 +48,7 @@ def species_count(pairs: int) -> int:
 
 
 class MixturePotential(Potential):
-    """Pair potentials of a mixture: one for every pair of species; the `structure` of a node is the number of its species.
+    """Pair potentials of a mixture, one for every pair of species; `structure` of a node is the number of its species.
 
     Parameters
     ----------
@@ -61,7 +61,8 @@ class MixturePotential(Potential):
     >>> like, unlike = (PairPotential(RadialSpline(0.5, 2.0, 8), c * np.linspace(3, 0, 8)) for c in (1.0, 0.0))
     >>> snapshot = Snapshot.of(torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), 1.2,
     ...                        structure=torch.tensor([0.0, 0.0, 1.0]))
-    >>> bool(torch.isclose(MixturePotential((like, unlike, like)).energy(snapshot), torch.tensor(like.value(1.0).item())))
+    >>> energy = MixturePotential((like, unlike, like)).energy(snapshot)
+    >>> bool(torch.isclose(energy, torch.tensor(like.value(1.0).item())))
     True
     """
 

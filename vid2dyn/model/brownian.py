@@ -132,13 +132,13 @@ class BrownianModel(Model):
             raise ModelError("This model has no pair force. Fit one: vd.fit(tracks, vd.Brownian(cutoff=3.0)).")
         if not names:
             if species is not None:
-                raise ModelError(f"species = {species!r}: this model knows one kind of particles; leave out species, or "
-                                 'fit a mixture: vd.fit(tracks, vd.Brownian(cutoff=3.0, species="species")).')
+                raise ModelError(f"species = {species!r}: this model knows one kind of particles; leave out species, "
+                                 'or fit a mixture: vd.fit(tracks, vd.Brownian(cutoff=3.0, species="species")).')
             return 0
         known = ", ".join(f"({names[a]!r}, {names[b]!r})" for a, b in species_pairs(len(names)))
         if species is None or isinstance(species, str) or len(tuple(species)) != 2:
-            raise ModelError(f"species = {species!r}: a mixture has a potential for every pair of species; say of which: "
-                             f"species = one of {known}.")
+            raise ModelError(f"species = {species!r}: a mixture has a potential for every pair of species; say of "
+                             f"which: species = one of {known}.")
         return int(pair_kinds(len(names))[tuple(self._species(one) for one in species)])
 
     def _species(self, species: Any) -> int:
@@ -298,8 +298,8 @@ class BrownianModel(Model):
             r = np.linspace(support[0], support[1] + 0.1 * (support[1] - support[0]), 160)
             found.append(LearnedFunction("pair_potential", r, (r, both), support, "r (µm)", "U (kT)",
                                          f"Pair potential of {both[0]} and {both[1]}. Trust it where it is shaded."))
-        return LearnedFunctions("How the particles interact", "The energy of two particles at distance r, for every pair "
-                                "of species, learned without assuming a formula.", tuple(found))
+        return LearnedFunctions("How the particles interact", "The energy of two particles at distance r, for every "
+                                "pair of species, learned without assuming a formula.", tuple(found))
 
     def remarks(self) -> tuple[str, ...]:
         """What a structural variable adds to the prediction, or that free particles have no forces."""
@@ -477,6 +477,6 @@ class BrownianModel(Model):
         if "centre_recordings" not in self.arrays:
             return np.arange(len(self.arrays["centre_tracks"]))
         if recording is None:
-            raise DataError("Each trap of this model is that of one particle of one recording, and these tracks are none "
-                            "of the recordings it was fitted to. Start from one of them, as it was given to vd.fit.")
+            raise DataError("Each trap of this model is that of one particle of one recording, and these tracks are "
+                            "none of the recordings it was fitted to. Start from one of them, as given to vd.fit.")
         return np.flatnonzero(self.arrays["centre_recordings"] == recording)

@@ -130,7 +130,8 @@ class ForceMoments:
         return self.b.sum(axis=0)
 
 
-def moments(recording: Recording, field: Field, *, diffusion: float | np.ndarray | None = None, blocks: int = 10) -> ForceMoments:
+def moments(recording: Recording, field: Field, *, diffusion: float | np.ndarray | None = None,
+            blocks: int = 10) -> ForceMoments:
     """A and b of a recording; with `diffusion` [µm²/s] b includes the current J (data away from equilibrium)."""
     return mean_moments([recording], field, diffusion=diffusion, blocks=blocks)
 

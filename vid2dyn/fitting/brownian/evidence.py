@@ -150,8 +150,8 @@ def free_model(recording: Recording) -> StepModel:
 
 def joined(parts: Sequence[Residuals]) -> Residuals:
     """Residuals of several recordings as one."""
-    return Residuals(np.concatenate([one.white for one in parts]), np.concatenate([one.log_likelihood for one in parts]),
-                     np.concatenate([one.follows for one in parts]))
+    return Residuals(*(np.concatenate([getattr(one, name) for one in parts])
+                       for name in ("white", "log_likelihood", "follows")))
 
 
 def step_likelihoods(recordings: Sequence[Recording], fitted: Sequence[StepModel]) -> tuple[float, float]:

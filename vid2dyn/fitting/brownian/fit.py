@@ -66,16 +66,18 @@ def fit_brownian(tracks: Trajectories | Sequence[Trajectories], recipe: Brownian
     several = [tracks] if isinstance(tracks, Trajectories) else _recordings(tracks)
     for one, name in zip(several, recording_names(several), strict=True):
         if not one.n_particles:
-            raise DataError(f"{'These' if len(several) == 1 else f'{name}: these'} trajectories are not linked (particle "
-                            "= -1 everywhere), so nothing is known of how particles move. Track the video with "
-                            "vd.track, or give the table a column 'particle'.")
+            raise DataError(f"{'These' if len(several) == 1 else f'{name}: these'} trajectories are not linked "
+                            "(particle = -1 everywhere), so nothing is known of how particles move. Track the video "
+                            "with vd.track, or give the table a column 'particle'.")
     data, warnings, reach = _prepared(several, recipe, seed, progress, checkpoint)
     found = _estimated(data, seed, progress, checkpoint, stop, keep_partial)
     first = data[0]
     model = BrownianModel(found.arrays, recipe_of(found.recipe), first.tracks.units, first.tracks.box)
     column = None if found.recipe.structure is None else first.tracks.dataframe[found.recipe.structure].to_numpy()
     column = first.recording.species if first.recording.species is not None else column
-    measured = laws(model.dynamics(), first.recording, found.recipe.cutoff, column)
+    cutoff = found.recipe.cutoff
+    assert not isinstance(cutoff, str)
+    measured = laws(model.dynamics(), first.recording, cutoff, column)
     warnings = _all_warnings(warnings, found, model, data)
     report = {**found.evaluation, "laws": measured, "parameters": _parameters(model), "warnings": warnings,
               "seed": seed, "data_sha256": _digest([one.tracks for one in data]),

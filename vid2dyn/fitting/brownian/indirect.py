@@ -184,7 +184,9 @@ def estimation_problem(synthetic: Sequence[SyntheticRecordings], first: JointPar
         apart = replace(first.of(r), diffusion=np.array([f.diffusion if f else 1.0 for f in free]),
                         noise_scale=np.array([f.noise_scale if f else 1.0 for f in free]))
         added_variance = noise_to_add(data, apart)
-        drive = None if settings.stationary else apart.diffusion if data.species is not None else float(apart.diffusion[0])
+        drive: float | np.ndarray | None = apart.diffusion if data.species is not None else float(apart.diffusion[0])
+        if settings.stationary:
+            drive = None
         seen = moments_with_added_noise(data, field, added_variance, drive, [*one.seed, 1])
         parts.append(RecordingProblem(one, seen, free, added_variance, drive))
     weights = weights_of([one.seen for one in parts], [one.data.dt for one in parts],

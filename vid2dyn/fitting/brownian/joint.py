@@ -106,7 +106,8 @@ def unknowns(shapes: Sequence[RecordingShape]) -> int:
     return max(int(shape.columns.max(initial=-1)) for shape in shapes) + 1
 
 
-def weights_of(moments: Sequence[ForceMoments], intervals: Sequence[float], penalties: Sequence[np.ndarray]) -> np.ndarray:
+def weights_of(moments: Sequence[ForceMoments], intervals: Sequence[float],
+               penalties: Sequence[np.ndarray]) -> np.ndarray:
     """(recordings,) weight of each recording's equations, 1 in the mean; all 1 where frame intervals are alike.
 
     The noise of b, from its scatter over blocks of time, per unit of A: frames close in time tell the same twice.
@@ -115,7 +116,8 @@ def weights_of(moments: Sequence[ForceMoments], intervals: Sequence[float], pena
         return np.ones(len(moments))
     noise = []
     for one, penalty in zip(moments, penalties, strict=True):
-        A = regularised(one.A, penalty, 1e-3 * np.trace(one.A) / max(np.trace(penalty), 1e-300) if penalty.any() else 0.0)
+        smoothness = 1e-3 * np.trace(one.A) / np.trace(penalty) if penalty.any() else 0.0
+        A = regularised(one.A, penalty, smoothness)
         noise.append(float(np.trace(np.linalg.solve(A, sandwich(one, np.linalg.solve(A, one.B))))))
     weight = 1 / np.array(noise)
     return weight / weight.mean()

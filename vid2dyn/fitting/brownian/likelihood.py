@@ -286,8 +286,7 @@ def residuals(recording: Recording, force: np.ndarray, stiffness: np.ndarray, di
         follows = follows & np.concatenate([[False], steps[:-1]])
         dx, follows, i = dx[steps], follows[steps], i[steps]
     values, vectors = np.linalg.eigh(stiffness[i])
-    tau = diffusion * recording.dt if np.ndim(diffusion) == 0 else (diffusion * recording.dt)[i, None]
-    scale = (noise_scale, noise_scale) if np.ndim(noise_scale) == 0 else (noise_scale[i, None], noise_scale[i + 1, None])
+    tau = _at(diffusion, i) * recording.dt
     x = np.clip(tau * values, -1.0, 50.0)
     relax = np.where(np.abs(x) > 1e-8, -np.expm1(-x) / np.where(x == 0, 1, x), 1.0)       # (1 - e^-x)/x
     spread = np.where(np.abs(x) > 1e-8, -np.expm1(-2 * x) / np.where(x == 0, 1, 2 * x), 1.0)
@@ -297,9 +296,15 @@ def residuals(recording: Recording, force: np.ndarray, stiffness: np.ndarray, di
 
     jump = np.einsum("nij,nj->ni", function(tau * relax), force[i])
     white, log_likelihood = _sweep(dx - jump, follows, function(np.exp(-x)), function(2 * tau * spread),
-                                   scale[0] * recording.variance[i], scale[1] * recording.variance[i + 1],
+                                   _at(noise_scale, i) * recording.variance[i],
+                                   _at(noise_scale, i + 1) * recording.variance[i + 1],
                                    recording.blur)
     return Residuals(white, log_likelihood, follows)
+
+
+def _at(value: float | np.ndarray, rows: np.ndarray) -> float | np.ndarray:
+    """A number as it is, or (rows, 1) what an array says of some detections."""
+    return value[rows, None] if isinstance(value, np.ndarray) and value.ndim else value
 
 
 @numba.njit(cache=True)

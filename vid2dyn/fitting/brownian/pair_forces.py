@@ -17,12 +17,13 @@ from vid2dyn.core.config import recipe as recipe_of
 from vid2dyn.core.errors import ModelError
 from vid2dyn.dynamics.brownian import species_pairs
 from vid2dyn.dynamics.snapshot import neighbour_pairs
+from vid2dyn.dynamics.terms.potentials import HarmonicTrap
 from vid2dyn.dynamics.terms.splines import RadialSpline
 from vid2dyn.fitting.brownian.arrays import Noise, common_arrays, recording_arrays
 from vid2dyn.fitting.brownian.design import Field, kinds_of_pairs
 from vid2dyn.fitting.brownian.evidence import HELD_OUT, StepModel, held_out_evidence, step_likelihoods
 from vid2dyn.fitting.brownian.free_or_trapped import jackknife, linked_tracks
-from vid2dyn.fitting.brownian.indirect import Refinement, RefinementSettings, refine
+from vid2dyn.fitting.brownian.indirect import FittedForces, Refinement, RefinementSettings, refine
 from vid2dyn.fitting.brownian.joint import JointParameters, joint_shapes, unknowns
 from vid2dyn.fitting.brownian.model_warnings import CORRECTED, UNCORRECTED, UNSETTLED, stationarity_warning
 from vid2dyn.fitting.brownian.recording import Recording
@@ -43,7 +44,8 @@ REPLICAS, REPLICAS_OF_MANY = 8, 4
 """Synthetic recordings of each recording in the last round; of many recordings each needs fewer."""
 
 
-def fit_pair_forces(data: tuple[FitData, ...], seed: int, control: RunControl, replicas: int | None = None) -> FitResult:
+def fit_pair_forces(data: tuple[FitData, ...], seed: int, control: RunControl,
+                    replicas: int | None = None) -> FitResult:
     """The pair potentials, D, noise and trap, evaluated on frames that a second fit has not seen.
 
     Raises
@@ -95,12 +97,12 @@ def checkpoint_of(path: PathLike | None, data: tuple[FitData, ...], seed: int) -
     return Checkpoint(path, key_of(" and ".join(settings), *arrays))
 
 
-def _with_errors_of_data(data: tuple[FitData, ...], found: Refinement):  # type: ignore[no-untyped-def]
+def _with_errors_of_data(data: tuple[FitData, ...], found: Refinement) -> FittedForces:
     """Errors of D and the noise from leaving out particles (of several recordings: in each, as independent)."""
-    noise = np.full(found.fitted.noise_stderr.shape, np.nan)
-    D = np.full(noise.shape, np.nan)
+    noise = np.full((len(data), max(1, len(data[0].species))), np.nan)
+    D = np.full_like(noise, np.nan)
     for r, one in enumerate(data):
-        for s in range(noise.shape[1]):
+        for s in range(len(noise[r])):
             some = one.recording.of_species(s)
             if len(some.steps) >= 10:
                 errors = jackknife(some, one.noise_scale, groups=8)
@@ -208,13 +210,13 @@ def _too_few(species: tuple[str, ...], kind: int, count: int, cutoff: float) -> 
     """Raise what says that there is too little for a pair potential."""
     if not species:
         raise ModelError(f"Only {count} pairs of particles come within cutoff = {cutoff:g} µm of each "
-                         f"other; a pair force needs at least {FEWEST_PAIRS}. Film more frames or denser samples, raise "
-                         "the cutoff, or fit without pair force: vd.Brownian().")
+                         f"other; a pair force needs at least {FEWEST_PAIRS}. Film more frames or denser samples, "
+                         "raise the cutoff, or fit without pair force: vd.Brownian().")
     a, b = species_pairs(len(species))[kind]
-    raise ModelError(f"Only {count} pairs of {species[a]!r} and {species[b]!r} come within cutoff = {cutoff:g} µm of each "
-                     f"other; a pair potential of its own needs at least {FEWEST_PAIRS}. Film more frames or denser "
-                     "samples, raise the cutoff, give several recordings (vd.fit([a, b], ...)), or put the two species "
-                     "under one name.")
+    raise ModelError(f"Only {count} pairs of {species[a]!r} and {species[b]!r} come within cutoff = {cutoff:g} µm of "
+                     f"each other; a pair potential of its own needs at least {FEWEST_PAIRS}. Film more frames or "
+                     "denser samples, raise the cutoff, give several recordings (vd.fit([a, b], ...)), or put the two "
+                     "species under one name.")
 
 
 def _support(distances: np.ndarray, cutoff: float) -> tuple[float, float]:
@@ -224,7 +226,7 @@ def _support(distances: np.ndarray, cutoff: float) -> tuple[float, float]:
     return (float(edges[full[0]]), float(edges[full[-1] + 1])) if full.size else (float(distances[0]), cutoff)
 
 
-def _centres(recording: Recording, trap) -> np.ndarray:  # type: ignore[no-untyped-def]
+def _centres(recording: Recording, trap: HarmonicTrap | None) -> np.ndarray:
     """(n, dim) centre of the trap of each detection (zeros where there is none)."""
     if trap is None:
         return np.zeros_like(recording.position)

@@ -21,7 +21,6 @@ from scipy.optimize import brentq
 from scipy.special import gammainc, gammaincc, ndtri
 from scipy.stats import gamma
 
-from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.fitting.brownian.evidence import StepModel, force_and_stiffness, trusted_steps
 from vid2dyn.fitting.brownian.likelihood import residuals
 from vid2dyn.fitting.brownian.recording import Recording, steps_of
@@ -72,8 +71,8 @@ def population_warnings(data: Sequence[FitData], models: Sequence[StepModel]) ->
                 f"populations or more, or over a wide distribution of sizes, or some particles stick: {remedy}, or fit "
                 "each kind alone."]
     if named:
-        return [f"The table tells {' and '.join(named)} apart in its column 'species', and this fit takes all particles "
-                f"for alike. For a D of each, and a pair potential of every pair, {remedy}."]
+        return [f"The table tells {' and '.join(named)} apart in its column 'species', and this fit takes all "
+                f"particles for alike. For a D of each, and a pair potential of every pair, {remedy}."]
     return []
 
 

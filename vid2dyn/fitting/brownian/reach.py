@@ -2,8 +2,8 @@
 
 A longer range describes more and costs more pairs, so it must earn its place: models of several ranges are fitted to
 the first frames, and the log-likelihoods of the same held-out steps are compared. The shortest range that is not worse
-than the best one by more than the error of the difference is taken (the one-standard-error rule of Breiman et al., CART,
-1984, §3.4.3). The report lists what each range adds.
+than the best one by more than the error of the difference is taken (the one-standard-error rule of Breiman et al.,
+CART, 1984, §3.4.3). The report lists what each range adds.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def widest_cutoff(recordings: list[Recording], views: list[np.ndarray | None]) -
             limits.append(float(view.min()) / 3)
         each = len(recording.position) / len(np.unique(recording.frame))
         if each < 2:
-            raise ModelError("cutoff = 'auto': there are fewer than two particles in a frame, so none meet. Fit without "
-                             "pair force: vd.Brownian().")
+            raise ModelError("cutoff = 'auto': there are fewer than two particles in a frame, so none meet. Fit "
+                             "without pair force: vd.Brownian().")
         limits.append(FARTHEST * float((np.prod(size) / each) ** (1 / recording.dim)))
     return min(limits)
 
@@ -88,7 +88,8 @@ def with_chosen_cutoff(data: tuple[FitData, ...], seed: int, progress: Progress,
     masks = [held_out_steps(one.recording) & trusted_steps(one.recording) for one in data]
     frames = np.concatenate([one.recording.frame[one.recording.steps[mask]] + (r << 32)
                              for r, (one, mask) in enumerate(zip(data, masks))])
-    place = Checkpoint(None if checkpoint is None else f"{checkpoint}.range", checkpoint_of(None, data, seed).key, ARRAYS)
+    path = None if checkpoint is None else f"{checkpoint}.range"
+    place = Checkpoint(path, checkpoint_of(None, data, seed).key, ARRAYS)
     done = place.load() or {}
     found, failed = [], []
     for k, cutoff in enumerate(np.geomspace(lowest, widest, CANDIDATES).tolist()):
@@ -114,8 +115,8 @@ def with_chosen_cutoff(data: tuple[FitData, ...], seed: int, progress: Progress,
     entry["not_fitted"] = failed
     warnings = []
     if chosen == found[-1].cutoff and len(found) > 1:
-        warnings.append(f"The longest range that was tried, {chosen:.3g} µm, was needed: the forces may reach farther than "
-                        "this box or field of view can show. Look at a larger part of the sample.")
+        warnings.append(f"The longest range that was tried, {chosen:.3g} µm, was needed: the forces may reach farther "
+                        "than this box or field of view can show. Look at a larger part of the sample.")
     return with_cutoff(data, chosen), entry, warnings
 
 

@@ -165,14 +165,15 @@ def _strengths(problem: EstimationProblem, response: Response, p: JointParameter
         size[r] = 1 / (one.data.dt * np.maximum(np.einsum("ap,ab,bp->p", c, one.seen.A, c), 1e-300))
     mean, out = strengths.mean(axis=1), []
     kinds = len(p.field.splines)
-    names = ["force_strength", *(["pair_strength"] if kinds == 1 else [f"pair_strength of pair {k}" for k in range(kinds)]),
-             "trap_strength"]
+    of_pairs = ["pair_strength"] if kinds == 1 else [f"pair_strength of pair {k}" for k in range(kinds)]
+    names = ["force_strength", *of_pairs, "trap_strength"]
     for k in range(parts):
         own = (strengths[:, :, k].std(axis=1, ddof=1) / mean[:, k]) ** 2 / share
         variance = np.maximum(own, float((own / size[:, k]).mean()) * size[:, k]) * (1 + share / replicas)
         value = seen[:, k] / mean[:, k]
         told = (strengths[:, :, k].std(axis=1) > 0) & (mean[:, k] > 0)
-        out.append(Compared(names[k], np.where(told, value, np.nan), np.where(told, np.abs(value) * np.sqrt(variance), np.nan),
+        out.append(Compared(names[k], np.where(told, value, np.nan),
+                            np.where(told, np.abs(value) * np.sqrt(variance), np.nan),
                             np.full(count, float(count * (replicas - 1)))))
     return out
 

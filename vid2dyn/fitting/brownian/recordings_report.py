@@ -14,7 +14,7 @@ from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.dynamics.brownian import species_pairs
 from vid2dyn.dynamics.terms.potentials import PairPotential
 from vid2dyn.fitting.brownian.evidence import StepModel, held_out_steps, trusted_steps
-from vid2dyn.fitting.brownian.recordings_alone import Compared, RecordingsAlone, Stranger, strangers
+from vid2dyn.fitting.brownian.recordings_alone import RecordingsAlone, Stranger, strangers
 from vid2dyn.fitting.brownian.records import FitData, FitResult
 from vid2dyn.model.brownian import BrownianModel
 
@@ -125,7 +125,7 @@ def _said(stranger: Stranger, data: tuple[FitData, ...], entries: list[dict[str,
     """The warning that names a recording that does not belong."""
     one, entry = data[stranger.recording], entries[stranger.recording]
     quantity, whose = _whose(stranger.quantity, one.species)
-    what = WORDS[quantity] + (f" between {' and '.join(whose)}" if len(whose) == 2 else f" of {whose[0]}" if whose else "")
+    what = WORDS[quantity] + (f" {'between' if len(whose) == 2 else 'of'} {' and '.join(whose)}" if whose else "")
     unit = UNITS.get(quantity, "")
     here = with_error(stranger.value, stranger.stderr, unit)
     there = with_error(stranger.others, stranger.others_stderr, unit)
@@ -136,5 +136,5 @@ def _said(stranger: Stranger, data: tuple[FitData, ...], entries: list[dict[str,
     verdict = ("does not belong to the others" if left > 2 else
                "and the other recording do not agree (which of the two is off, they cannot say)")
     return (f"{one.name} {verdict}: {what} is {here} there and {there} in the rest, {abs(stranger.score):.1f} standard "
-            f"errors apart.{gain} Another temperature, viscosity, sample or calibration: check it, and fit without it or "
-            "alone.")
+            f"errors apart.{gain} Another temperature, viscosity, sample or calibration: check it, and fit without it "
+            "or alone.")

@@ -134,7 +134,7 @@ class EstimationProblem:
 
 @dataclass(frozen=True, eq=False)
 class AuxiliaryStatistic:
-    """How forces change what `free_diffusion` finds in one recording: factor on D, shift of the noise scale; its scatter.
+    """How forces change what `free_diffusion` finds in one recording: factor on D, shift of the noise; its scatter.
 
     `slowing`, `noise_shift` (species,); `diffusions`, `noises` (replicas, species).
     """

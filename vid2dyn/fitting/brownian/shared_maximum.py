@@ -83,7 +83,8 @@ def shared_maximum(losses: Sequence[Loss], shared: np.ndarray, own: Sequence[np.
         step = -np.linalg.pinv(whole) @ np.sum([one.slope for one in found], axis=0)
         moves = [-one.inverse @ (one.own_slope + one.cross.T @ step) for one in found]
         covariance = np.linalg.pinv(whole)
-        own_covariance = [one.inverse + one.inverse @ one.cross.T @ covariance @ one.cross @ one.inverse for one in found]
+        own_covariance = [one.inverse + one.inverse @ one.cross.T @ covariance @ one.cross @ one.inverse
+                          for one in found]
         if iteration == iterations or not np.isfinite(step).all():
             break
         size = 1.0

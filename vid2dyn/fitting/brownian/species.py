@@ -86,9 +86,9 @@ def _members(tracks: Trajectories, column: str) -> dict[str, int]:
     if changed.size:
         first = int(pairs[changed[0], 0])
         both = [names[k] for k in np.unique(which[particle == first])]
-        raise DataError(f"species = {column!r}: {np.unique(pairs[changed, 0]).size} particles change their species, the "
-                        f"first is particle {first} ({' and '.join(map(repr, both))}). A species is for life: take the "
-                        "most frequent value of each particle, or learn a mobility from a column that changes: "
+        raise DataError(f"species = {column!r}: {np.unique(pairs[changed, 0]).size} particles change their species, "
+                        f"the first is particle {first} ({' and '.join(map(repr, both))}). A species is for life: take "
+                        "the most frequent value of each particle, or learn a mobility from a column that changes: "
                         "vd.Brownian(structure=...).")
     count = np.bincount(pairs[:, 1], minlength=len(names))
     return {name: int(n) for name, n in zip(names, count) if n}

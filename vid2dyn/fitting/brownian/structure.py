@@ -58,8 +58,8 @@ def fit_structure(recordings: tuple[FitData, ...], progress: Progress) -> FitRes
         When there is no such column, or it is constant or has values that are not numbers; for several recordings.
     """
     if len(recordings) > 1:
-        raise ModelError(f"structure = {recordings[0].recipe.structure!r}: a mobility that depends on a column is learned "
-                         "from one recording. Fit each alone, or without structure.")
+        raise ModelError(f"structure = {recordings[0].recipe.structure!r}: a mobility that depends on a column is "
+                         "learned from one recording. Fit each alone, or without structure.")
     (data,) = recordings
     recording, fixed, late = data.recording, data.noise_scale, held_out_steps(data.recording)
     candidates = {name: _candidate(data, name, late) for name in columns_named(data.tracks, str(data.recipe.structure))}

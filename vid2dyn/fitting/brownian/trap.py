@@ -100,7 +100,8 @@ def fit_shared_traps(recordings: Sequence[Recording], *, shared: bool, noise_sca
     def loss_of(r: int) -> Loss:
         def loss(both: np.ndarray, mine: np.ndarray) -> float:
             noise = noise_scale if noise_scale is not None else math.exp(min(float(mine[0]), 60.0))
-            return data[r].loss(*np.exp(np.clip(both, -60, 60)), noise, spreads[r])
+            k, D = np.exp(np.clip(both, -60, 60)).tolist()
+            return data[r].loss(k, D, noise, spreads[r])
         return loss
 
     known = np.array([[np.log(fit.stiffness), np.log(fit.diffusion)] for fit in alone])

@@ -30,8 +30,8 @@ GROUPS = 10
 
 
 @threadpool_limits.wrap(limits=1, user_api="blas")         # small systems: see `vid2dyn.rollout.fields.flow`
-def fit_gradient_flow(fields: Fields | Sequence[Fields], recipe: GradientFlow, seed: int = 0, progress: Progress = silent, *,
-                      checkpoint: PathLike | None = None, stop: int | None = None,
+def fit_gradient_flow(fields: Fields | Sequence[Fields], recipe: GradientFlow, seed: int = 0,
+                      progress: Progress = silent, *, checkpoint: PathLike | None = None, stop: int | None = None,
                       keep_partial: bool = False) -> GradientFlowModel:
     """Learn mobility and free energy; `seed` draws the first weights of a network, splines need none.
 

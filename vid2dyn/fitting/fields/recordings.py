@@ -121,9 +121,9 @@ def _strangers(names: Sequence[str], strengths: np.ndarray, entries: list[dict[s
         what = ("mobility", "drift")[k]
         verdict = ("does not belong to the others" if left.sum() > 2 else
                    "and the other recording do not agree (which of the two is off, they cannot say)")
-        said.append(f"{names[r]} {verdict}: its {what} is {with_error(*strengths[r, k])} times that of the shared model, "
-                    f"that of the rest {with_error(mean, error)} times, {abs(score):.1f} standard errors apart. Another "
-                    "temperature, process or unit of time: check it, and fit without it or alone.")
+        said.append(f"{names[r]} {verdict}: its {what} is {with_error(*strengths[r, k])} times that of the shared "
+                    f"model, that of the rest {with_error(mean, error)} times, {abs(score):.1f} standard errors apart. "
+                    "Another temperature, process or unit of time: check it, and fit without it or alone.")
         entries[r]["belongs"] = False
         left[r] = False
     return said

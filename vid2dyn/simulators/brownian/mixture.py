@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numba import njit
@@ -97,8 +96,8 @@ class BrownianMixture(Simulator):
             if not (math.isfinite(value) and (value > 0 or (zero and value == 0))):
                 raise ConfigError(f"BrownianMixture({key}={value!r}): it must be {'zero or ' if zero else ''}positive.")
         if self.exposure * self.frames_per_second > 1 + 1e-9:
-            raise ConfigError(f"BrownianMixture(exposure={self.exposure:g}): the shutter cannot be open longer than one "
-                              f"frame, 1/frames_per_second = {1 / self.frames_per_second:g} s.")
+            raise ConfigError(f"BrownianMixture(exposure={self.exposure:g}): the shutter cannot be open longer than "
+                              f"one frame, 1/frames_per_second = {1 / self.frames_per_second:g} s.")
         spacing = lattice(self.n_a + self.n_b, 2, self.box_length)[1]
         for key in ("pair_aa", "pair_ab", "pair_bb"):
             pair = getattr(self, key)
