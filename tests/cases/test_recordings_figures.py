@@ -47,7 +47,7 @@ def test_bands_of_several_recordings_cover(count: int) -> None:
         half.append(share(model, YUKAWA.energy(R), R, width=0.3))
         pulls.append((model.diffusion() - 0.405) / model.standard_error("diffusion"))
         assert not any("belong" in text for text in model.report["warnings"])
-    print(f"{count} recordings: 95 % bands of the potential hold the truth in {np.mean(wide):.1%}, three tenths as wide in "
+    print(f"{count} recordings: 95 % bands of the potential hold the truth in {np.mean(wide):.1%}, .3 times as wide in "
           f"{np.mean(half):.1%}; D over its error {np.std(pulls):.2f}")
     assert short_of(wide) < Z < short_of(half)
     assert np.mean(np.square(pulls)) < 1 + Z * np.sqrt(2 / 24)

@@ -236,7 +236,7 @@ def test_two_that_differ_do_not_say_which():
 
 
 def test_from_eight_recordings_on_the_scatter_between_them_is_the_error():
-    """D that scatters by 10 % between recordings: the error of the mean is 10 %/sqrt(9), not what films are known to."""
+    """D that scatters by 10 % between recordings: the error of the mean is 10 %/sqrt(9), not what is known of films."""
     rng = np.random.default_rng(1)
     data = [free(k, diffusion=D * (1 + 0.1 * rng.standard_normal())) for k in range(BLOCKS + 1)]
     many, few = vd.fit(data, vd.Brownian()), vd.fit(data[:BLOCKS - 1], vd.Brownian())
