@@ -296,8 +296,9 @@ class BrownianModel(Model):
             both = self.species[a], self.species[b]
             support = self.pair_support(both)
             r = np.linspace(support[0], support[1] + 0.1 * (support[1] - support[0]), 160)
-            found.append(LearnedFunction("pair_potential", r, (r, both), support, "r (µm)", "U (kT)",
-                                         f"Pair potential of {both[0]} and {both[1]}. Trust it where it is shaded."))
+            found.append(LearnedFunction(
+                "pair_potential", r, (r, both), support, "r (µm)", f"U {both[0]}-{both[1]} (kT)",
+                f"Pair potential of {both[0]} and {both[1]}. Trust it where it is shaded."))
         return LearnedFunctions("How the particles interact", "The energy of two particles at distance r, for every "
                                 "pair of species, learned without assuming a formula.", tuple(found))
 

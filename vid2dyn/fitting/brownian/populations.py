@@ -169,7 +169,7 @@ def limit_of_products(number: float, alpha: float = ALPHA) -> float:
     Σ x y = G - G', two gamma variables of shape n/2: P(G - G' > s) is a mean over G', taken at its quantiles.
 
     >>> round(limit_of_products(1e5), 1), round(limit_of_products(30), 1)
-    (4.8, 5.5)
+    (4.8, 5.4)
     """
     shape = 0.5 * number
     if shape > 400:                                  # normal but for its kurtosis (Cornish-Fisher)
