@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numba
 import numpy as np
 import torch
 
@@ -53,14 +54,28 @@ def force_and_stiffness(recording: Recording, pair: PairPotential | tuple[PairPo
             for kind in range(1, len(potentials)):
                 mine = kinds == kind
                 f[mine], along[mine] = np.interp(r[mine], grid, tables[kind]), np.interp(r[mine], grid, slopes[kind])
-        across = -f / r
-        h = across[:, None, None] * np.eye(dim) + (along - across)[:, None, None] * e[:, :, None] * e[:, None, :]
-        for side, sign in ((i, 1.0), (j, -1.0)):
-            for a in range(dim):
-                force[:, a] += np.bincount(side, sign * f * e[:, a], minlength=n)
-                for b in range(dim):
-                    hessian[:, a, b] += np.bincount(side, h[:, a, b], minlength=n)
+        _add_pairs(i, j, e, f, along, -f / r, force, hessian)
     return force, hessian
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_pairs(i, j, e, f, along, across, force, hessian):  # type: ignore[no-untyped-def]
+    """Adds force f along e, and its stiffness along and across e, to both particles of every pair.
+
+    First what the pairs add to their first particles, then what they add to their second ones.
+    """
+    dim = e.shape[1]
+    for side in range(2):
+        rows, sign = (i, 1.0) if side == 0 else (j, -1.0)
+        some, stiff = np.zeros_like(force), np.zeros_like(hessian)
+        for p in range(len(rows)):
+            k = rows[p]
+            for a in range(dim):
+                some[k, a] += sign * f[p] * e[p, a]
+                for b in range(dim):
+                    stiff[k, a, b] += (across[p] if a == b else 0.0) + (along[p] - across[p]) * e[p, a] * e[p, b]
+        force += some
+        hessian += stiff
 
 
 @dataclass(frozen=True, eq=False)

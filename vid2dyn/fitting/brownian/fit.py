@@ -50,7 +50,8 @@ def fit_brownian(tracks: Trajectories | Sequence[Trajectories], recipe: Brownian
     tracks : Trajectories, or several
         Linked, with micrometre_per_pixel and frames_per_second; the exposure counts as 0 if unknown (a warning
         says so). Several recordings share the physics (pair potentials, D, stiffness of traps), each has its own noise
-        scale, drift, field of view, frame rate, exposure and centres of traps.
+        scale, drift, field of view, frame rate, exposure and centres of traps. From 8 recordings on error bars are the
+        scatter between them; with fewer, recordings are taken to differ by chance alone.
     recipe : Brownian
     seed : int
         Seed of the simulations that measure the estimator's errors; the same seed gives the same model.

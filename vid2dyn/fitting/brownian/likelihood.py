@@ -308,6 +308,14 @@ def _at(value: float | np.ndarray, rows: np.ndarray) -> float | np.ndarray:
 
 
 @numba.njit(cache=True)
+def _lowest_eigenvalue(S):  # type: ignore[no-untyped-def]
+    """Of a symmetric matrix; spelt out in two dimensions, where it is a third of the time of the sweep."""
+    if S.shape[0] == 2:
+        return 0.5 * (S[0, 0] + S[1, 1]) - math.sqrt(0.25 * (S[0, 0] - S[1, 1]) ** 2 + S[1, 0] ** 2)
+    return np.linalg.eigvalsh(S).min()
+
+
+@numba.njit(cache=True)
 def _sweep(r, follows, J, V, before, after, R):  # type: ignore[no-untyped-def]
     """Block Cholesky along every stretch: whitened residuals and log-likelihood of each step."""
     m, dim = r.shape
@@ -330,7 +338,7 @@ def _sweep(r, follows, J, V, before, after, R):  # type: ignore[no-untyped-def]
             S = S - W.T @ W
             e = e - W.T @ white[k - 1]
         # a force linearised at a noisy point can make S indefinite; fall back to the step alone
-        if np.linalg.eigvalsh(S).min() <= 1e-9 * np.trace(V[k]):
+        if _lowest_eigenvalue(S) <= 1e-9 * np.trace(V[k]):
             S = (1 - 2 * R) * V[k] + np.diag(before[k] + after[k])
             e = r[k].copy()
         last = np.linalg.cholesky(S)

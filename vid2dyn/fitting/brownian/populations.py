@@ -9,6 +9,10 @@ forces (the score in a factor on the forces, over its own size). If particles di
 
 has mean zero and variance 1 where all are alike, and is a difference of two gamma variables (Σ x y of n pairs is
 (χ²_n - χ'²_n)/2), from which the limit is taken: one false alarm in 1e6 (`ALPHA`) for each of the two numbers.
+
+T is about sqrt(n) times the squared relative difference times the information of half a track: for n particles of k
+steps in a plane sqrt(n) h² k/2 for a relative difference h in the mean-square steps, so that 100 particles of 60 frames
+show 13 %. Forces show less: 80 particles with charges 4:1 need some 350 frames.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ from vid2dyn.fitting.brownian.records import FitData
 from vid2dyn.fitting.brownian.species import several_species
 
 ALPHA = 1e-6
-MOST = 40_000
+MOST = 30_000
 """Detections that are looked at, the first ones; bounds the time."""
 FEWEST = 20
 """Steps in half a track, and particles, below which nothing is said."""
@@ -135,8 +139,8 @@ def _halves(recording: Recording, model: StepModel) -> tuple[_Pairs, _Pairs | No
     of_steps = _Pairs(x, y, *(np.sqrt(0.5 * n) for n in steps))
     if not model.pairs:
         return of_steps, None
-    h = 0.05
-    score = (found(1 + h).log_likelihood - found(1 - h).log_likelihood) / (2 * h)
+    h = 0.01     # one-sided: the error, h/2 of the information, is small against its root
+    score = (found(1 + h).log_likelihood - middle.log_likelihood) / h
     score = score - score.mean()
     sums, sizes = both(score), [np.sqrt(np.maximum(total, 1e-300)) for total in both(score**2)]
     return of_steps, _Pairs(sums[0] / sizes[0], sums[1] / sizes[1], *sizes)
