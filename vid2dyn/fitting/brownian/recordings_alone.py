@@ -6,9 +6,9 @@ traps. Under one physics their differences from what the others say are Student'
 D or forces differ by more than chance allows once in 1e6 fits (`ALPHA`, shared among all comparisons) is named, the
 worst first; the others are then compared among themselves.
 
-Measured on sets of three films of 80 particles and 80 frames: of free particles a D that is 20 % larger is named in 12 of
-12 sets, 15 % in 2; with pair forces a D 40 % larger in 6 of 6, 25 % in 4; forces .62 times as strong in 5 of 6, .44 times
-in 6. Under one physics the scores of 30 sets of nine films have a standard deviation of 1.03 (D) and 1.02 (forces).
+Measured on sets of three films of 80 particles and 80 frames: of free particles a D that is 20 % larger is named in 12
+of 12 sets, 15 % in 2; with pair forces a D 40 % larger in 6 of 6, 25 % in 4; forces .62 times as strong in 5 of 6, .44
+times in 6. Under one physics the scores of 30 sets of nine films have a standard deviation of 1.03 (D), 1.02 (forces).
 """
 
 from __future__ import annotations
