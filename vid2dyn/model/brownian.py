@@ -74,7 +74,7 @@ class BrownianModel(Model):
     @property
     def species(self) -> tuple[str, ...]:
         """Names of the species of a mixture; empty where all particles are alike."""
-        if "species" not in self.arrays:
+        if self.recipe.get("species") is None:
             return ()
         return tuple(json.loads(bytes(self.arrays["species"]).decode("utf-8")))
 
