@@ -16,8 +16,9 @@ to it before, so E[∂R/∂φ C⁻¹ R] is not zero. With X = Γ T/m and the mea
 
 (for k = 1, tr X/2 - tr X²/8: the Jacobian log det(1 + X/2) of one Crank-Nicolson step, to this order). Left out, kT
 would come out wrong by X/2 of itself. Forces along the path answer to the noise too, by trapezoids of k steps
-E[∫ F dt Rᵀ] = 2 kT Γ T³ (1/6 + 1/12k²) m⁻¹ ∂F/∂r, which adds -T² (1/6 + 1/12k²) tr m⁻¹ ∂F/∂r to J c: left out, forces
-would come out too weak by a part of the order of (frequency of the pair times T)²/6.
+E[∫ F dt Rᵀ] = 2 kT Γ T³ (1/6 + 1/12k²) m⁻¹ ∂F/∂r: a slope of -T² (1/6 + 1/12k²) tr m⁻¹ ∂F/∂r /c in the parameters of the
+forces, which without it come out too weak by a part of the order of (frequency of a pair times T)²/6. It is linear in
+them and has no bound, so it is not part of what is maximised but one step afterwards (`windowed.unbent`).
 
 The covariance is the full sparse one. With x = C⁻¹ R by conjugate gradients and y the same for draws of the model
 itself, fixed for every window so that the score is a smooth function, the slope in any number is
@@ -146,7 +147,7 @@ class WindowModel:
                 self.middle.slopes(on_pairs, on_nodes, count) / self.shown)
 
     def force_response(self) -> np.ndarray:
-        """Slopes of J in the parameters of the energies, in which it is linear."""
+        """What the answer of the forces to the noise adds to the score of the energies."""
         T, k = self.mixing.length, self.window.frames
         return -(T**2) * (1 / 6 + 1 / (12 * k**2)) / self.shown * self.window.divergence
 
@@ -167,7 +168,6 @@ class WindowModel:
         chi2 = float((x * R).sum())
         score[total] = 0.5 * (chi2 - self.freedom)
         score[energies:total] += self.response()[1]
-        score[:energies] += self.force_response()
         found = None
         if information:
             found = np.zeros((total + 2, total + 2))
@@ -206,8 +206,7 @@ class WindowModel:
         chi2 = float((self._centred(C.solve(R, EXACT)) * R).sum())
         n, dim = R.shape
         logdet = dense_log_determinant(C, self.closed) if n * dim <= DENSE else log_determinant(C, rng)
-        jacobian = self.response()[0] + float(self.force_response() @ self.numbers.theta[:self.terms.of_energies])
-        return -0.5 * chi2 - 0.5 * logdet + jacobian - 0.5 * self.freedom * math.log(2 * math.pi)
+        return -0.5 * chi2 - 0.5 * logdet + self.response()[0] - 0.5 * self.freedom * math.log(2 * math.pi)
 
 
 def dense_log_determinant(C: PairMatrix, closed: bool) -> float:

@@ -5,8 +5,8 @@ window (`plateau`); a first fit on few windows; ranges and terms earn their plac
 (`selection`); the final fit on many windows; error bars, laws. The likelihood is in `vid2dyn.inference.window_score`,
 its maximum is found in `windowed`.
 
-Temperature: with ``stationary=True`` it is that of the velocities (equipartition), and friction with its noise, which tell it
-by the fluctuation-dissipation theorem, have to agree; the report says both, and a warning if they do not. With
+Temperature: with ``stationary=True`` it is that of the velocities (equipartition), and friction with its noise, which tell
+it by the fluctuation-dissipation theorem, have to agree; the report says both, and a warning if they do not. With
 ``stationary=False`` friction and noise alone tell it.
 """
 
@@ -34,10 +34,10 @@ from vid2dyn.dynamics.terms.base import Scene
 from vid2dyn.fitting.course import stopped_early
 from vid2dyn.fitting.particles import selection
 from vid2dyn.fitting.particles.laws import laws_of_terms
-from vid2dyn.fitting.particles.memory_kernel import Kernel, Shares, chosen_kernel, noise_shares
+from vid2dyn.fitting.particles.memory_kernel import Kernel, Shares, chosen_kernel, noise_shares, share_of
 from vid2dyn.fitting.particles.motion_checks import motion_temperature, scene_of, velocity_warnings
 from vid2dyn.fitting.particles.plateau import Plateau, friction_against_window, share_shown
-from vid2dyn.fitting.particles.windowed import Learned, Observed, Task, WindowSet, learn, window_starts
+from vid2dyn.fitting.particles.windowed import Learned, Observed, Task, WindowSet, learn, unbent, window_starts
 from vid2dyn.inference.species import with_species
 from vid2dyn.inference.steps import FluidSteps
 from vid2dyn.inference.window_score import Numbers
@@ -130,9 +130,10 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
         shares = noise_shares(split.train, terms, start, progress)
         kernel, tried = chosen_kernel(shares, noise_shares((split.judge,), terms, start, progress), recipe.memory_modes)
         terms = _remembering(terms, kernel)
-        observed = dataclasses.replace(observed, shown=kernel.shown(frames * observed.recordings[0].dt))
+        observed = dataclasses.replace(observed, shown=share_of(shares, kernel, frames))
         found["window"] = _of_window(plateau, shares, kernel) | {"modes_tried": tried}
-        _, final = fitted("terms", terms, MANY, start, keep_partial=keep_partial)
+        task, final = fitted("terms", terms, MANY, start, keep_partial=keep_partial)
+        final = dataclasses.replace(final, numbers=unbent(task, final))
         warnings += selection.degenerate_terms(terms, final)
         if not split.alone and len(split.train) > 1:
             found["recordings"], named = _recordings(split, terms, final, observed, seed)
