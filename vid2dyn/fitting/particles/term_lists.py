@@ -100,7 +100,6 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
         warnings.append(said)
     frames = min(plateau.chosen, max(1, min(part.count for part in (*split.train, split.judge)) // 4))
     observed = _observed(split, recipe, frames, plateau, mass)
-    terms = _remembering(terms, Kernel((plateau.memory,), (1.0,)) if plateau.memory > 0 else Kernel())
     settings = repr((recipe_of(dataclasses.replace(recipe, checkpoint=None)), seed, frames))
 
     def place(what: str) -> Checkpoint:
@@ -139,6 +138,7 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
             found["recordings"], named = _recordings(split, terms, final, observed, seed)
             warnings += named
     else:
+        terms = _remembering(terms, Kernel((plateau.memory,), (1.0,)) if plateau.memory > 0 else Kernel())
         entry, said = stopped_early(final.done, recipe.iterations, "Ranges and terms were not judged.")
         found["stopped_early"] = entry
         warnings.insert(0, said)
