@@ -15,10 +15,12 @@ to it before, so E[∂R/∂φ C⁻¹ R] is not zero. With X = Γ T/m and the mea
     E[∫ v dt Rᵀ] = 2 kT T X [1/2 - X (1/6 + 1/12k²) + ...],      J = [tr X/2 - (1/12 + 1/24k²) tr X²]/c
 
 (for k = 1, tr X/2 - tr X²/8: the Jacobian log det(1 + X/2) of one Crank-Nicolson step, to this order). Left out, kT
-would come out wrong by X/2 of itself. Forces along the path answer to the noise too, by trapezoids of k steps
-E[∫ F dt Rᵀ] = 2 kT Γ T³ (1/6 + 1/12k²) m⁻¹ ∂F/∂r: a slope of -T² (1/6 + 1/12k²) tr m⁻¹ ∂F/∂r /c in the parameters of the
-forces, which without it come out too weak by a part of the order of (frequency of a pair times T)²/6. It is linear in
-them and has no bound, so it is not part of what is maximised but one step afterwards (`windowed.unbent`).
+would come out wrong by X/2 of itself. Positions are bent too, by E[δx(t) Rᵀ] = 2 kT Γ t²/2m, and forces answer:
+E[∂R/∂θ C⁻¹ R] = ∂ tr Y (1 + 1/2k²)/6 with Y = M⁻¹K T² and the second derivative K of the energy, so
+
+    J gains tr Y (1 + 1/2k²)/6      (left out: tr XY/24 and tr Y²/240, so windows should not be longer than Y ~ 1).
+
+Without it forces of stiff particles come out weak, by a third where the motion in a well turns around in a window.
 
 The covariance is the full sparse one. With x = C⁻¹ R by conjugate gradients and y the same for draws of the model
 itself, fixed for every window so that the score is a smooth function, the slope in any number is
@@ -136,20 +138,17 @@ class WindowModel:
         return R - R.mean(axis=0) if self.closed else R
 
     def response(self) -> tuple[float, np.ndarray]:
-        """J and its slopes in the amplitudes of friction."""
+        """J and its slopes in the parameters of all terms."""
         count = self.terms.of_frictions
         phi, k = self.numbers.theta[self.terms.of_energies:], self.window.frames
         bend = 1 / 12 + 1 / (24 * k**2)
         trace, square, *slopes = self.middle.matrix(phi).response(self.inverse_mass)
         on_pairs = 0.5 * slopes[0] - bend * slopes[1]
         on_nodes = 0.5 * slopes[2] - bend * slopes[3]
-        return ((0.5 * trace - bend * square) / self.shown,
-                self.middle.slopes(on_pairs, on_nodes, count) / self.shown)
-
-    def force_response(self) -> np.ndarray:
-        """What the answer of the forces to the noise adds to the score of the energies."""
-        T, k = self.mixing.length, self.window.frames
-        return -(T**2) * (1 / 6 + 1 / (12 * k**2)) / self.shown * self.window.divergence
+        on_energies = self.window.stiffness * (self.mixing.length**2 * (1 + 1 / (2 * k**2)) / 6)
+        theta = self.numbers.theta[:self.terms.of_energies]
+        return ((0.5 * trace - bend * square) / self.shown + float(on_energies @ theta),
+                np.concatenate([on_energies, self.middle.slopes(on_pairs, on_nodes, count) / self.shown]))
 
     def scored(self, rng: np.random.Generator, *, information: bool) -> Scored:
         """Score, and information if wanted."""
@@ -158,16 +157,19 @@ class WindowModel:
         total = energies + count
         x = self._centred(C.solve(R, EXACT))
         scale = 2.0 * self.numbers.kT
-        drawn = [self._probe(C, rng) for _ in range(PROBES)]
+        drawn = [self._centred(C.solve(self._centred(C.draw(rng)), EXACT)) for _ in range(PROBES)]
         score = np.zeros(total + 2)
         score[:total] = -np.tensordot(self.window.columns, x, axes=2)
         noise = self._noise_slopes(C, x, count)
-        noise -= np.mean([self._noise_slopes(C, y, count) for y in drawn], axis=0)
+        # all slopes of C together, times their numbers, make C, of which the trace is known: draws of that size have no
+        # error in the direction in which kT rises as friction falls, where the noise tells nothing
+        expected = [self._noise_slopes(C, y, count) for y in drawn]
+        noise -= np.mean([slopes * (self.freedom / slopes[count]) for slopes in expected], axis=0)
         score[energies:] += 0.5 * noise
         # of the log determinant in ln kT the mean is known
         chi2 = float((x * R).sum())
         score[total] = 0.5 * (chi2 - self.freedom)
-        score[energies:total] += self.response()[1]
+        score[:total] += self.response()[1]
         found = None
         if information:
             found = np.zeros((total + 2, total + 2))
@@ -188,13 +190,6 @@ class WindowModel:
         on_pairs, on_nodes = C.forms(x, x)
         return np.concatenate([scale * self.shown * self.mixing.slopes(on_pairs, on_nodes, count),
                                [float((x * C.times(x)).sum())], [scale * self.mixing.length * float((x * x).sum())]])
-
-    def _probe(self, C: PairMatrix, rng: np.random.Generator) -> np.ndarray:
-        """y, scaled so that y·C y is what it is on average: the slope of the determinant in the scale of all noise is then
-        exact. Its scatter, sqrt(2/numbers) of the noise a window, is more than what tells friction from noise, Γ T/2m.
-        """
-        y = self._centred(C.solve(self._centred(C.draw(rng)), EXACT))
-        return y * math.sqrt(self.freedom / float((y * C.times(y)).sum()))
 
     def _centred(self, x: np.ndarray) -> np.ndarray:
         return x - x.mean(axis=0) if self.closed else x

@@ -83,8 +83,8 @@ class Window:
         m (v_end - v_start).
     columns : (parameters, n, dim) array
         Slopes of R: minus the pushes of the energies, then the drags of the frictions.
-    divergence : (parameters of energies,) array
-        tr m⁻¹ ∂F/∂r of every one in the middle of the window [1/s² per unit of the parameter], see `window_score`.
+    stiffness : (parameters of energies,) array
+        Slopes of tr M⁻¹ K, K the second derivative of the energy in the middle of the window [1/s² per unit].
     """
 
     recording: int
@@ -92,7 +92,7 @@ class Window:
     frames: int
     impulse: np.ndarray
     columns: np.ndarray
-    divergence: np.ndarray
+    stiffness: np.ndarray
 
 
 def configuration(data: FluidSteps, frame: int, reach: float, kinds_among: int) -> Configuration:
@@ -119,20 +119,16 @@ def window(data: FluidSteps, recording: int, start: int, frames: int, terms: Ter
         for friction in terms.frictions:
             add_drags(friction, at, v, w, weight, columns[first:first + friction.count])
             first += friction.count
-    middle = configuration(data, start + frames // 2, terms.reach, len(terms.mass))
-    divergence = force_divergence(middle, terms, mass, np.random.default_rng([recording, start]))
-    return Window(recording, start, frames, impulse, columns, divergence)
+    return Window(recording, start, frames, impulse, columns, stiffness(data, start + frames // 2, terms))
 
 
-def force_divergence(at: Configuration, terms: Terms, mass: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """tr m⁻¹ ∂F_k/∂r of every parameter of the energies: one random vector of signs z, z·m⁻¹ ∂F_k/∂r z (Hutchinson 1990)."""
-    z = rng.choice([-1.0, 1.0], at.position.shape)
-    step = 1e-5 * (terms.reach or 1.0)
-    found = [np.zeros(0)]
-    for energy in terms.energies:
-        change = energy.force_slopes(at.moved(step * z)) - energy.force_slopes(at.moved(-step * z))
-        found.append(np.tensordot(change, z / mass, axes=2) / (2.0 * step))
-    return np.concatenate(found)
+def stiffness(data: FluidSteps, frame: int, terms: Terms) -> np.ndarray:
+    """Slopes of tr M⁻¹ K at a frame in the parameters of the energies."""
+    if not terms.energies:
+        return np.zeros(0)
+    at = configuration(data, frame, max(energy.reach for energy in terms.energies), len(terms.mass))
+    inverse = 1.0 / terms.mass[data.species]
+    return np.concatenate([energy.stiffness_slopes(at, inverse) for energy in terms.energies])
 
 
 def add_drags(friction: Friction, at: Configuration, v: np.ndarray, w: np.ndarray, weight: float,

@@ -35,6 +35,8 @@ from vid2dyn.dynamics.base import FrictionMatrix, Potential, Root
 from vid2dyn.dynamics.snapshot import Snapshot
 
 T = TypeVar("T", bound="Term")
+PROBES = 4
+"""Random vectors for the trace of a second derivative."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,13 +191,14 @@ class Configuration:
         return cls(position, first, second, e, r, kind, species, box, np.arange(n) if names is None else names,
                    dict(columns or {}))
 
-    def moved(self, by: np.ndarray) -> Configuration:
-        """The same pairs after a small move `by` (n, dim) [µm]."""
-        apart = self.r[:, None] * self.e + by[self.first] - by[self.second]
+    def moved(self, step: np.ndarray) -> Configuration:
+        """The same pairs after a small step (n, dim) of the particles [µm]."""
+        x = self.position + step
+        apart = self.box.displacement(x[self.first], x[self.second])
         r = np.sqrt((apart**2).sum(axis=1))
         with np.errstate(divide="ignore", invalid="ignore"):
             e = np.where(r[:, None] > 0, apart / r[:, None], 0.0)
-        return replace(self, position=self.position + by, e=e, r=r)
+        return replace(self, position=x, e=e, r=r)
 
     @classmethod
     def of_snapshot(cls, snapshot: Snapshot, species: int = 1) -> Configuration:
@@ -337,6 +340,24 @@ class Energy(Term):
         """-∇E, (n, dim) [energy/µm]."""
         return np.tensordot(theta, self.force_slopes(at), axes=1)
 
+    def stiffness_slopes(self, at: Configuration, inverse_mass: np.ndarray) -> np.ndarray:
+        """Slopes of tr M⁻¹ K, K = ∇∇E, (count,) [1/s² per unit of the parameter]; inverse_mass (n,).
+
+        From forces at both sides along random vectors of signs (Hutchinson, Commun. Stat. Simul. 19, 433, 1990), the
+        same for the same number of particles: unbiased, each within about 1/√(n dim) of the trace. A term that knows
+        its second derivative says it exactly.
+        """
+        out = np.zeros(self.count)
+        rng = np.random.default_rng(at.n)
+        step = 1e-5 * (self.reach or float(np.ptp(at.position)) or 1.0)
+        for _ in range(PROBES):
+            z = rng.choice([-1.0, 1.0], at.position.shape)
+            weight = z * inverse_mass[:, None]
+            after, before = (np.tensordot(self.force_slopes(at.moved(side * step * z)), weight, axes=2)
+                             for side in (1, -1))
+            out += (before - after) / (2 * step * PROBES)
+        return out
+
     def potential(self, theta: np.ndarray) -> Potential:
         """The energy as a `Potential` of torch."""
         return _TermPotential(self, np.asarray(theta, float))
@@ -354,6 +375,17 @@ class PairEnergy(Energy):
         which, slope = self.pair_slopes(at.r, at.kind)
         out = np.zeros((self.count, at.n, at.dim))
         spread_along(at.first, at.second, at.e, which, slope, out)
+        return out
+
+    def stiffness_slopes(self, at: Configuration, inverse_mass: np.ndarray) -> np.ndarray:
+        """Of a pair (1/m_i + 1/m_j) [φ'' + (dim - 1) φ'/r], φ'' from differences of the force."""
+        out = np.zeros(self.count)
+        weight = inverse_mass[at.first] + inverse_mass[at.second]
+        step = 1e-5 * self.reach
+        # -φ'(r ± step) each have parameters of their own, where r is close to a knot
+        for r, factor in ((at.r, -(at.dim - 1) / at.r), (at.r + step, -0.5 / step), (at.r - step, 0.5 / step)):
+            which, slope = self.pair_slopes(r, at.kind)
+            out += np.bincount(which.ravel(), (slope * (weight * factor)[:, None]).ravel(), self.count)
         return out
 
 

@@ -1,6 +1,7 @@
 """Friction of pairs, along and across the line of their centres, as splines of the distance.
 
-    force on i = - sum_j [γ_across (I - e eᵀ) + γ_along e eᵀ] v_ij,   noise of covariance 2 kT γ dt, opposite at its ends
+    force on i = - sum_j [γ_across (I - e eᵀ) + γ_along e eᵀ] v_ij,   noise of covariance 2 kT γ dt, opposite at its
+    ends
 
 (Español & Warren, Europhys. Lett. 30, 191, 1995, for the part along; Español, PRE 52, 1734, 1995, for both.) Momentum
 is conserved, so velocities of the rollout flow as a fluid's do.

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from vid2dyn.dynamics.terms.base import Configuration, Scene, kinds_of_pairs
+from vid2dyn.fitting.particles.windowed import WindowSet
 from vid2dyn.inference.steps import FluidSteps
+from vid2dyn.inference.window_score import Numbers
 
 SAMPLED = 40
 """Frames looked at for distances."""
 CLOSEST = 5e-4
 """Share of the pairs that lie below the closest distance that is resolved."""
-BLOCKS = 16
+LOOKED = 64
+"""Windows in which the noise of single particles is looked at."""
+UNLIKE = 0.05
+"""Least spread of the noise between particles that is said."""
 SHOWN = 8
 """Frames that terms are shown when they settle themselves."""
 
@@ -43,22 +49,45 @@ def velocity_warnings(parts: Sequence[FluidSteps]) -> list[str]:
 
 
 def motion_temperature(parts: Sequence[FluidSteps], mass: np.ndarray) -> tuple[float, float]:
-    """kT of the velocities about their mean [energy], and its error relative to it, from blocks of time."""
+    """kT of the velocities about their mean [energy], and its relative error, by how long kinetic energy remembers."""
     series = []
     for part in parts:
-        v = part.velocity - part.velocity.mean(axis=1, keepdims=True)
+        m = mass[part.species][None, :, None]
+        v = part.velocity.copy()
         rate = getattr(part.box, "shear_rate", 0.0)
         if rate:
-            y = part.position[:, :, 0]
-            v = part.velocity.copy()
-            v[:, :, 1] -= rate * y
-            v -= v.mean(axis=1, keepdims=True)
-        of = (mass[part.species][None, :, None] * v * v).sum(axis=(1, 2)) / ((part.n - 1) * part.dim)
-        series.append(of)
-    kT = float(np.average([s.mean() for s in series], weights=[len(s) for s in series]))
-    blocks = [b.mean() for s in series for b in np.array_split(s, min(BLOCKS, max(2, len(s) // 4)))]
-    error = float(np.std(blocks, ddof=1) / math.sqrt(len(blocks))) if len(blocks) > 1 else kT
+            v[:, :, 1] -= rate * part.position[:, :, 0]
+        v -= (m * v).sum(axis=1, keepdims=True) / m.sum()
+        series.append((m * v * v).sum(axis=(1, 2)) / ((part.n - 1) * part.dim))
+    weights = np.array([len(s) for s in series], float)
+    kT = float(np.average([s.mean() for s in series], weights=weights))
+    error = math.sqrt(sum((w * error_of_mean(s)) ** 2 for w, s in zip(weights, series, strict=True))) / weights.sum()
     return kT, max(error / kT, 1e-3)
+
+
+def error_of_mean(series: np.ndarray) -> float:
+    """Standard error of the mean of a series that remembers: √(2 τ/N) of its spread.
+
+    τ is its autocorrelation, summed up to where the sum is largest in the first quarter of lags: at least what a window
+    chosen by τ itself would give (Sokal, in Functional Integration, 1997, sect. 3), which misses slow parts of short
+    series; for one that forgets at once up to 1.5 times too large an error. A mean that was taken off makes τ too small by
+    (2 W + 1)/N of itself for W lags (eq. 3.14 there), which is put back.
+
+    >>> draws = np.random.default_rng(0).normal(size=4000)
+    >>> [bool(1.0 < error_of_mean(np.repeat(draws, k)) * 4000**0.5 < 1.6) for k in (1, 8)]
+    [True, True]
+    """
+    n = len(series)
+    x = series - series.mean()
+    size = float((x * x).mean())
+    if n < 2 or size == 0.0:
+        return abs(float(series.mean())) if n < 2 else 0.0
+    power = np.abs(np.fft.rfft(x, 2 * n)) ** 2
+    rho = np.fft.irfft(power)[:n] / (n * size)
+    tau = 0.5 + np.cumsum(rho[1:max(2, n // 4)])
+    last = int(np.argmax(tau))
+    found = max(float(tau[last]), 0.5) * (1.0 + (2 * last + 1) / n)
+    return math.sqrt(size * 2.0 * found / n)
 
 
 def scene_of(parts: Sequence[FluidSteps], species: tuple[str, ...], mass: np.ndarray, reach: float) -> Scene:
@@ -83,3 +112,35 @@ def scene_of(parts: Sequence[FluidSteps], species: tuple[str, ...], mass: np.nda
     kT, _ = motion_temperature(parts, mass)
     return Scene(parts[0].dim, parts[0].box, species, kT, parts[0].dt, closest, low, high,
                  tuple(sampled[::max(1, len(sampled) // SHOWN)]))
+
+
+def unlike_particles(windows: WindowSet, numbers: Numbers, by_species: bool) -> list[str]:
+    """A warning where the noise of some particles is larger than that of others, beyond chance and more than `UNLIKE`.
+
+    Of every particle the mean of |R|² over its expectation, in the windows of the first recording. For particles that
+    are alike they are χ² of W dim numbers over that number: their spread is known, and tested at a false alarm of 1e-6.
+    """
+    part = windows.seen.recordings[0]
+    mine = [place for place in windows.seen.starts if place[0] == 0]
+    few = replace(windows, seen=replace(windows.seen, starts=tuple(mine)).only(LOOKED))
+    ratios = np.array([(model.residual()**2).mean(axis=1) / model.covariance().diagonal()
+                       for _, model, _ in few.models(numbers)])
+    count = len(ratios) * part.dim
+    if len(ratios) < 8 or part.n < 10:
+        return []
+    of = ratios.mean(axis=0)
+    for kind in np.unique(part.species):
+        of[part.species == kind] /= of[part.species == kind].mean()
+    chance = 2.0 / count
+    spread = float(((of - 1.0) ** 2).mean())
+    # fourth moment of χ²: (of - 1)² has the variance (2 + 12/count) chance²
+    limit = chance * (1.0 + 4.9 * math.sqrt((2.0 + 12.0 / count) / part.n))
+    more = math.sqrt(max(spread - chance, 0.0))
+    if spread < limit or more < UNLIKE:
+        return []
+    within = " of the same species" if by_species else ""
+    return [f"Particles{within} are not alike: their squared momentum changes are by {100 * more:.0f} % (standard "
+            "deviation, chance taken off) larger or smaller than the model says. A mixture of species or sizes, some that "
+            "stick, or a place where friction differs; forces and friction are averages over them. If the table can name "
+            "the species, give species=\"column\"; otherwise look at what the particles with the largest changes have in "
+            "common."]

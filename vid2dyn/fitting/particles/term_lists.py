@@ -35,9 +35,14 @@ from vid2dyn.fitting.course import stopped_early
 from vid2dyn.fitting.particles import selection
 from vid2dyn.fitting.particles.laws import laws_of_terms
 from vid2dyn.fitting.particles.memory_kernel import Kernel, Shares, chosen_kernel, noise_shares, share_of
-from vid2dyn.fitting.particles.motion_checks import motion_temperature, scene_of, velocity_warnings
+from vid2dyn.fitting.particles.motion_checks import (
+    motion_temperature,
+    scene_of,
+    unlike_particles,
+    velocity_warnings,
+)
 from vid2dyn.fitting.particles.plateau import Plateau, friction_against_window, share_shown
-from vid2dyn.fitting.particles.windowed import Learned, Observed, Task, WindowSet, learn, unbent, window_starts
+from vid2dyn.fitting.particles.windowed import Learned, Observed, Task, WindowSet, learn, window_starts
 from vid2dyn.inference.species import with_species
 from vid2dyn.inference.steps import FluidSteps
 from vid2dyn.inference.window_score import Numbers
@@ -131,9 +136,9 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
         terms = _remembering(terms, kernel)
         observed = dataclasses.replace(observed, shown=share_of(shares, kernel, frames))
         found["window"] = _of_window(plateau, shares, kernel) | {"modes_tried": tried}
-        task, final = fitted("terms", terms, MANY, start, keep_partial=keep_partial)
-        final = dataclasses.replace(final, numbers=unbent(task, final))
+        _, final = fitted("terms", terms, MANY, start, keep_partial=keep_partial)
         warnings += selection.degenerate_terms(terms, final)
+        warnings += unlike_particles(WindowSet(observed, terms, seed), final.numbers, recipe.species is not None)
         if not split.alone and len(split.train) > 1:
             found["recordings"], named = _recordings(split, terms, final, observed, seed)
             warnings += named

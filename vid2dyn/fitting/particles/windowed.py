@@ -334,21 +334,9 @@ def _improved(task: Task, numbers: Numbers, scored: Learned, pace: float) -> tup
         free &= ~out
     decrement = float(slope @ step - 0.5 * step @ total @ step)
     shrink = min(pace, BOLDEST / max(abs(float(step[-2])), 1e-300))
-    return Numbers.of(np.maximum(vector + shrink * step, low)), decrement, total
-
-
-def unbent(task: Task, learned: Learned) -> Numbers:
-    """Numbers with the forces that the paths of the windows, bent by the noise, have made too weak.
-
-    One step of the score with covariances as they are; see the head of `vid2dyn.inference.window_score`.
-    """
-    P = task.terms.of_energies
-    if not P:
-        return learned.numbers
-    slope = np.sum([model.force_response() for _, model, _ in task.windows.models(learned.numbers)], axis=0)
-    total = learned.total[:P, :P]
-    size = np.sqrt(np.maximum(np.diag(total), 1e-300))
-    step = np.linalg.lstsq(total / size[:, None] / size, slope / size, rcond=1e-10)[0] / size
-    theta = learned.numbers.theta.copy()
-    theta[:P] += step
-    return replace(learned.numbers, theta=theta)
+    new, change = vector + shrink * step, shrink * float(step[-2])
+    # noise shows kT times friction: a step in that product and in ln kT is the same to first order, and does not let kT
+    # run away while friction goes to zero
+    noisy = np.r_[terms.of_energies:len(vector) - 2, len(vector) - 1]
+    new[noisy] = math.exp(-change) * (new[noisy] + change * vector[noisy])
+    return Numbers.of(np.maximum(new, low)), decrement, total
