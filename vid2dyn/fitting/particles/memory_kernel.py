@@ -6,8 +6,8 @@ noise of a window of length T the variance 2 kT Γ T c(T) with
     c(T) = 1 - sum_m w_m (τ_m/T) (1 - e^(-T/τ_m)).
 
 c is measured window by window as |R|² over 2 kT tr A, with R the momentum change of which forces and friction of a
-fitted model have been taken off (`vid2dyn.inference.windows`), for windows of 1, 2, 3, ... frames: no damping correction
-is needed. Weights are found by least squares that keep them positive, on a grid of times. Modes are added as long as
+fitted model have been taken off (`vid2dyn.inference.windows`), for windows of 1, 2, 3, ... frames: no damping
+correction is needed. Weights are found by least squares that keep them positive, on a grid of times. Modes are added as long as
 they are worth more on held-out windows than chance gives. The level of the plateau, by which the friction of the fitted
 model is to be multiplied, is the measured one where there is a plateau: real kernels are not sums of few exponentials,
 and their fit runs on to a level that is 4-6 % too high (star polymers).
@@ -176,7 +176,7 @@ def plateau_share(shares: Shares, kernel: Kernel) -> float:
 
 
 def share_of(shares: Shares, kernel: Kernel, frames: int) -> float:
-    """Part of the plateau that windows of so many frames show: measured, or of the kernel where they were not measured."""
+    """Part of the plateau that windows of so many frames show: measured, or of the kernel where not measured."""
     at = np.flatnonzero(shares.frames == frames)
     if not len(at) or not kernel.times:
         return kernel.shown(frames * float(shares.seconds[0] / shares.frames[0]))

@@ -70,8 +70,8 @@ def error_of_mean(series: np.ndarray) -> float:
 
     τ is its autocorrelation, summed up to where the sum is largest in the first quarter of lags: at least what a window
     chosen by τ itself would give (Sokal, in Functional Integration, 1997, sect. 3), which misses slow parts of short
-    series; for one that forgets at once up to 1.5 times too large an error. A mean that was taken off makes τ too small by
-    (2 W + 1)/N of itself for W lags (eq. 3.14 there), which is put back.
+    series; for one that forgets at once up to 1.5 times too large an error. A mean that was taken off makes τ too small
+    by (2 W + 1)/N of itself for W lags (eq. 3.14 there), which is put back.
 
     >>> draws = np.random.default_rng(0).normal(size=4000)
     >>> [bool(1.0 < error_of_mean(np.repeat(draws, k)) * 4000**0.5 < 1.6) for k in (1, 8)]
@@ -140,7 +140,7 @@ def unlike_particles(windows: WindowSet, numbers: Numbers, by_species: bool) -> 
         return []
     within = " of the same species" if by_species else ""
     return [f"Particles{within} are not alike: their squared momentum changes are by {100 * more:.0f} % (standard "
-            "deviation, chance taken off) larger or smaller than the model says. A mixture of species or sizes, some that "
-            "stick, or a place where friction differs; forces and friction are averages over them. If the table can name "
-            "the species, give species=\"column\"; otherwise look at what the particles with the largest changes have in "
-            "common."]
+            "deviation, chance taken off) larger or smaller than the model says. A mixture of species or sizes, some "
+            "that stick, or a place where friction differs; forces and friction are averages over them. If the table can "
+            "name the species, give species=\"column\"; otherwise look at what the particles with the largest changes "
+            "have in common."]

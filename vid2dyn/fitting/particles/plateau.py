@@ -34,8 +34,8 @@ ENOUGH = 0.85
 DAMPED = 0.3
 """Largest Γ T/M of a window: beyond, the velocity at its start is forgotten before its end."""
 BENT = 0.8
-"""Largest mean Y = T² K/m of a window, K the second derivative of the energy: beyond, what forces answer to the noise of
-the window is no longer small (`vid2dyn.inference.window_score`)."""
+"""Largest mean Y = T² K/m of a window, K the second derivative of the energy: beyond, what forces answer to the noise
+of the window is no longer small (`vid2dyn.inference.window_score`)."""
 ROOM = 8
 """Least number of windows of a length that a recording must hold."""
 
@@ -136,7 +136,7 @@ def friction_against_window(data: Sequence[FluidSteps], terms: Terms, kT: float,
 
 def _friction(data: Sequence[FluidSteps], terms: Terms, k: int, kT: float,
               mass: float) -> tuple[float, float, float]:
-    """Γ(k), its error, and tr K/m of a coordinate [1/s²]: forces fitted by least squares, what is left over is noise."""
+    """Γ(k), its error, and K/m of a coordinate [1/s²]: forces fitted by least squares, what is left over is noise."""
     P = terms.of_energies
     alone = Terms(terms.energies, (), terms.mass)
     windows = [window(part, w, int(start), k, alone) for w, part in enumerate(data)

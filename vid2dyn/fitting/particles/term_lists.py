@@ -5,8 +5,8 @@ window (`plateau`); a first fit on few windows; ranges and terms earn their plac
 (`selection`); the final fit on many windows; error bars, laws. The likelihood is in `vid2dyn.inference.window_score`,
 its maximum is found in `windowed`.
 
-Temperature: with ``stationary=True`` it is that of the velocities (equipartition), and friction with its noise, which tell
-it by the fluctuation-dissipation theorem, have to agree; the report says both, and a warning if they do not. With
+Temperature: with ``stationary=True`` it is that of the velocities (equipartition), and friction with its noise, which
+tell it by the fluctuation-dissipation theorem, have to agree; the report says both, and a warning if they do not. With
 ``stationary=False`` friction and noise alone tell it.
 """
 
@@ -346,7 +346,8 @@ def _remembering(terms: Terms, kernel: Kernel) -> Terms:
 
 def _of_window(plateau: Plateau, shares: Shares, kernel: Kernel) -> dict[str, Any]:
     """Friction against window, with what a fitted model takes off, and the memory that it shows."""
-    rows = zip(shares.frames, shares.seconds, shares.share * shares.friction, shares.error * shares.friction, strict=True)
+    friction, error = shares.share * shares.friction, shares.error * shares.friction
+    rows = zip(shares.frames, shares.seconds, friction, error, strict=True)
     return plateau.report() | {
         "friction_against_window": [[int(k), float(t), float(g), float(e)] for k, t, g, e in rows],
         "memory_time": sum(w * t for w, t in zip(kernel.weights, kernel.times, strict=True)),
@@ -384,12 +385,12 @@ def _temperature_warnings(fit: float, own: float, kinetic: float, error: float, 
     apart = abs(math.log(fit / kinetic))
     if apart <= max(DISAGREE * math.hypot(own, error), 0.1):
         return []
-    said = (f"Temperatures disagree: velocities have kT = {kinetic:.4g}, friction and its noise {fit:.4g} (energy in mass · "
-            "µm²/s²).")
+    said = (f"Temperatures disagree: velocities have kT = {kinetic:.4g}, friction and its noise {fit:.4g} (energy in "
+            "mass · µm²/s²).")
     if recipe.stationary:
-        return [said + " The particles are not at equilibrium (driven, active, cooling), velocities carry noise of their "
-                "own, or windows are too short for the memory of the noise. For a sample that is not at equilibrium give "
-                "stationary=False."]
+        return [said + " The particles are not at equilibrium (driven, active, cooling), velocities carry noise of "
+                "their own, or windows are too short for the memory of the noise. For a sample that is not at "
+                "equilibrium give stationary=False."]
     return [said + " The particles are not at equilibrium, or velocities carry noise of their own."]
 
 
