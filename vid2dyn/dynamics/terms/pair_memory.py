@@ -7,8 +7,8 @@ Metriplectic by construction: every pair within the range carries one vector ξ 
     dξ = [g v_ij - ξ/τ] dt + sqrt(2 kT/τ) dW,       force on i: -g ξ,   on j: +g ξ,       g² = w γ/τ.
 
 The coupling ±g is antisymmetric (it moves energy between ξ and the motion, and momentum is exact), the damping 1/τ is
-friction with its noise, and a pair that comes into the range draws ξ from equilibrium. γ is the friction of slow motion:
-what `PairFriction` calls γ. All modes share its dependence on distance.
+friction with its noise, and a pair that comes into the range draws ξ from equilibrium. γ is the friction of slow
+motion: what `PairFriction` calls γ. All modes share its dependence on distance.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ class PairMemory(RadialFriction):
             raise ConfigError("PairMemory: give as many weights as times, or neither.")
         weights = self.weights or ()
         if not all(v > 0 for v in (*(self.times or ()), *weights)) or sum(weights) > 1 + 1e-9:
-            raise ConfigError(f"PairMemory: times {self.times} and weights {self.weights} must be positive, and weights "
-                              "at most one together.")
+            raise ConfigError(f"PairMemory: times {self.times} and weights {self.weights} must be positive, and "
+                              "weights at most one together.")
 
     def remembering(self, times: tuple[float, ...], weights: tuple[float, ...]) -> PairMemory:
         """The same term with memory times; one whose times were given stays as it is."""

@@ -7,10 +7,10 @@ noise of a window of length T the variance 2 kT Γ T c(T) with
 
 c is measured window by window as |R|² over 2 kT tr A, with R the momentum change of which forces and friction of a
 fitted model have been taken off (`vid2dyn.inference.windows`), for windows of 1, 2, 3, ... frames: no damping
-correction is needed. Weights are found by least squares that keep them positive, on a grid of times. Modes are added as long as
-they are worth more on held-out windows than chance gives. The level of the plateau, by which the friction of the fitted
-model is to be multiplied, is the measured one where there is a plateau: real kernels are not sums of few exponentials,
-and their fit runs on to a level that is 4-6 % too high (star polymers).
+correction is needed. Weights are found by least squares that keep them positive, on a grid of times. Modes are added as
+long as they are worth more on held-out windows than chance gives. The level of the plateau, by which the friction of
+the fitted model is to be multiplied, is the measured one where there is a plateau: real kernels are not sums of few
+exponentials, and their fit runs on to a level that is 4-6 % too high (star polymers).
 """
 
 from __future__ import annotations
