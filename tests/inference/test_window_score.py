@@ -144,3 +144,19 @@ def test_stiffness_is_the_trace_of_the_second_derivative(term: Any) -> None:
     assert abs(got - np.trace(K) / mass) < room / mass + 1e-7 * np.abs(K).sum()
     assert np.array_equal(stiffness(data, 2, Terms((one,), (), np.array([mass]))),
                           one.stiffness_slopes(Configuration.of(x, BOX, one.reach), np.full(N, 1 / mass)))
+
+
+@pytest.mark.parametrize("substrate", [False, True])
+def test_likelihood_of_the_relative_motion(substrate: bool) -> None:
+    """Of models that keep momentum and of others: from dense matrices projected on what is orthogonal to the mean."""
+    one, _ = model(4, substrate=substrate)
+    basis = np.linalg.svd(CENTRE)[0][:, : (N - 1) * DIM]
+    C = basis.T @ one.covariance().dense() @ basis
+    R = one.window.impulse + np.tensordot(one.numbers.theta, one.window.columns, axes=1)
+    y = basis.T @ R.ravel()
+    want = (one.response()[0] - 0.5 * y @ np.linalg.solve(C, y) - 0.5 * np.linalg.slogdet(C)[1]
+            - 0.5 * len(y) * np.log(2 * np.pi))
+    rng = np.random.default_rng(0)
+    assert abs(one.log_likelihood(rng, "relative") - want) < 1e-8 * abs(want)
+    whole, own = one.log_likelihood(rng, "whole"), one.log_likelihood(rng)
+    assert abs(own - (whole if substrate else want)) < 1e-8 * abs(want)

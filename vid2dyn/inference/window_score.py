@@ -34,6 +34,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -194,20 +195,36 @@ class WindowModel:
     def _centred(self, x: np.ndarray) -> np.ndarray:
         return x - x.mean(axis=0) if self.closed else x
 
-    def log_likelihood(self, rng: np.random.Generator) -> float:
+    def log_likelihood(self, rng: np.random.Generator, frame: Literal["own", "whole", "relative"] = "own") -> float:
         """Log-likelihood of the window: exact for small systems, else its determinant by Lanczos from the same random
-        vectors for every model, so that differences between models are much better known than each."""
-        C, R = self.covariance(), self.residual()
-        chi2 = float((self._centred(C.solve(R, EXACT)) * R).sum())
-        n, dim = R.shape
-        logdet = dense_log_determinant(C, self.closed) if n * dim <= DENSE else log_determinant(C, rng)
-        return -0.5 * chi2 - 0.5 * logdet + self.response()[0] - 0.5 * self.freedom * math.log(2 * math.pi)
+        vectors for every model, so that differences between models are much better known than each.
+
+        What is learned from is, in a model that keeps the total momentum, the motion relative to the centre of mass
+        ("own"). To compare such a model with one that does not keep it, both are taken of the same numbers: with the
+        centre of mass ("whole"; a model that keeps its momentum leaves it the unexplained noise), or of the relative
+        motion alone ("relative"; of data that keep it to rounding, where the width that a model gives to zero says
+        nothing).
+        """
+        C, n, dim = self.covariance(), *self.window.impulse.shape
+        R = self.window.impulse + np.tensordot(self.numbers.theta, self.window.columns, axes=1)
+        x = C.solve(R, EXACT)
+        found = -0.5 * float((x * R).sum()) + self.response()[0] - 0.5 * n * dim * math.log(2 * math.pi)
+        found -= 0.5 * (dense_log_determinant(C) if n * dim <= DENSE else log_determinant(C, rng))
+        if frame == "whole" or (frame == "own" and not self.closed):
+            return found
+        # less the centre of mass, U the unit vectors along which all move: log p(R) - log p(UᵀC⁻¹R | relative motion)
+        U = np.zeros((dim, n, dim))
+        U[np.arange(dim), :, np.arange(dim)] = n**-0.5
+        back = np.stack([C.solve(u, EXACT) for u in U])
+        S = np.tensordot(back, U, axes=([1, 2], [1, 2]))
+        middle = np.tensordot(U, x, axes=2)
+        return found + 0.5 * float(middle @ np.linalg.solve(S, middle)) - 0.5 * float(np.linalg.slogdet(S)[1]) \
+            + 0.5 * dim * math.log(2 * math.pi)
 
 
-def dense_log_determinant(C: PairMatrix, closed: bool) -> float:
-    """log det C; of a closed system on the motion relative to the centre of mass, where C is ν alone."""
-    logdet = 2.0 * float(np.log(np.diag(np.linalg.cholesky(C.dense()))).sum())
-    return logdet - (C.e.shape[1] * math.log(float(C.node.mean())) if closed else 0.0)
+def dense_log_determinant(C: PairMatrix) -> float:
+    """log det C."""
+    return 2.0 * float(np.log(np.diag(np.linalg.cholesky(C.dense()))).sum())
 
 
 def log_determinant(C: PairMatrix, rng: np.random.Generator, probes: int = 4) -> float:

@@ -12,18 +12,20 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from vid2dyn.dynamics.terms.base import Configuration, Energy, Friction, Scene, Term, pair_coefficients
 from vid2dyn.dynamics.terms.pair_potential import PairPotential
 from vid2dyn.fitting.particles.windowed import Learned, WindowSet
-from vid2dyn.inference.window_score import Numbers
+from vid2dyn.inference.window_score import Numbers, WindowModel
 from vid2dyn.inference.windows import Terms
 
 SMALL_ENERGY, SMALL_FRICTION = 0.01, 0.005
 """Below these, in kT and in parts of the largest value, a function has come down to nothing."""
+KEPT = 1e-6
+"""Change of the mean momentum, relative to the largest of a particle, below which data keep it."""
 DEGENERATE = 1e-5
 """1 - (largest canonical correlation of two terms)² below which they cannot be told apart."""
 
@@ -37,7 +39,8 @@ class Judge:
     def log_likelihoods(self, terms: Terms, numbers: Numbers) -> np.ndarray:
         """Per particle, of every window; the same random vectors for every model."""
         one = dataclasses.replace(self.windows, terms=terms, _kept={})
-        return np.array([model.log_likelihood(rng) / len(model.inverse_mass) for _, model, rng in one.models(numbers)])
+        return np.array([model.log_likelihood(rng, _frame(model)) / len(model.inverse_mass)
+                         for _, model, rng in one.models(numbers)])
 
     def chi2(self, terms: Terms, numbers: Numbers) -> np.ndarray:
         """R·C⁻¹R over its expectation, of every window."""
@@ -47,6 +50,12 @@ class Judge:
             R = model.residual()
             found.append(float((model.covariance().solve(R, 1e-5) * R).sum()) / model.freedom)
         return np.array(found)
+
+
+def _frame(model: WindowModel) -> Literal["whole", "relative"]:
+    """In which models that keep the total momentum are compared with others: by whether the data keep it."""
+    impulse = model.window.impulse
+    return "relative" if float(np.abs(impulse.mean(axis=0)).max()) < KEPT * float(np.abs(impulse).max()) else "whole"
 
 
 def gain(better: np.ndarray, other: np.ndarray) -> tuple[float, float]:

@@ -262,9 +262,11 @@ def prior(task: Task, numbers: Numbers) -> tuple[np.ndarray, np.ndarray]:
     seen, terms = task.windows.seen, task.terms
     size = len(numbers.vector)
     precision, slope = np.zeros((size, size)), np.zeros(size)
+    # a friction that has come down to zero is still a friction, with a prior of finite width
+    least = max(1e-3 * float(numbers.theta[terms.of_energies:].mean()), 1e-100) if terms.of_frictions else 1.0
     for (_, place), known in zip(terms.slices(), task.parameters(), strict=True):
         theta = numbers.theta[place]
-        scale = max(float(theta.mean()), 1e-300) if known.positive else 1.0
+        scale = max(float(theta.mean()), least) if known.positive else 1.0
         precision[place, place] = known.precision / scale**2
         slope[place] = -precision[place, place] @ theta
     precision[-2, -2] = seen.log_kT_error**-2
