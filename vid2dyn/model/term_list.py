@@ -226,7 +226,7 @@ class TermListModel(Model):
         entries = [e for e in self.report.get("terms", []) if e["adds"] is not None]
         said = [f"{e['term']} adds {e['adds']:.3g} ± {e['stderr']:.1g} nats per particle and second on motion that was "
                 "set aside" + ("" if e["kept"] else " and was left out") for e in entries]
-        ranges = [f"the range of {e['term']} came down from {e['from']:g} to {e['to']:g} µm" for e in
+        ranges = [f"the range of {e['term']} went from {e['from']:g} to {e['to']:g} µm" for e in
                   self.report.get("ranges", []) if e["kept"]]
         if not said and not ranges:
             return "Learned from positions and velocities."

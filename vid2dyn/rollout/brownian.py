@@ -28,6 +28,7 @@ from vid2dyn.core.errors import ModelError
 from vid2dyn.core.neighbours import close_pairs, displace
 from vid2dyn.data.box import Box
 from vid2dyn.dynamics.base import Dynamics
+from vid2dyn.dynamics.brownian import pair_kinds, species_count
 from vid2dyn.dynamics.snapshot import Snapshot
 from vid2dyn.dynamics.terms.potentials import HarmonicTrap, PairPotential
 
@@ -54,23 +55,26 @@ class FrozenBrownian:
 
     Parameters
     ----------
-    diffusion : float
-        [µm²/s].
-    force : (TABLE + 1,) array
-        Pair force [kT/µm] at r = 0 ... cutoff, evenly spaced.
+    diffusion : float or (n,) array
+        Of all particles, or of each [µm²/s].
+    force : (TABLE + 1,) or (pairs of species, TABLE + 1) array
+        Pair force [kT/µm] at r = 0 ... cutoff, evenly spaced; of a mixture in the order of `species_pairs`.
     cutoff : float
         [µm]; 0: no pairs.
     stiffness : float
         Of the traps [kT/µm²]; 0: none.
     centre : (n, dim) array
         Trap centres [µm], one row a particle.
+    species : (n,) int array, optional
+        Number of the species of each particle; None: all alike.
     """
 
-    diffusion: float
+    diffusion: float | np.ndarray
     force: np.ndarray
     cutoff: float
     stiffness: float
     centre: np.ndarray
+    species: np.ndarray | None = None
 
     @classmethod
     def freeze(cls, diffusion: float, pair: PairPotential | None, trap: HarmonicTrap | None, n: int,
@@ -81,12 +85,33 @@ class FrozenBrownian:
         centre = np.zeros((n, dim)) if trap is None else np.broadcast_to(trap.centre, (n, dim)).copy()
         return cls(diffusion, force, cutoff, 0.0 if trap is None else trap.stiffness, centre)
 
+    @classmethod
+    def of_mixture(cls, diffusion: np.ndarray, pairs: Sequence[PairPotential], species: np.ndarray,
+                   dim: int) -> FrozenBrownian:
+        """Tables for particles of several species.
+
+        Parameters
+        ----------
+        diffusion : (species,) array
+            [µm²/s].
+        pairs : sequence of PairPotential
+            Of every pair of species, in the order of `species_pairs`; empty: no forces.
+        species : (n,) int array
+            Number of the species of each particle.
+        """
+        cutoff = max((pair.spline.cutoff for pair in pairs), default=0.0)
+        r = np.linspace(0.0, cutoff, TABLE + 1)
+        force = np.stack([pair.force(r) for pair in pairs]) if pairs else np.zeros(2)
+        return cls(np.asarray(diffusion, float)[species], force, cutoff, 0.0, np.zeros((len(species), dim)),
+                   np.asarray(species, np.int64) if pairs else None)
+
     def substeps(self, dt: float, exposure: float = 0.0, accuracy: float = 0.15, limit: int = 400) -> int:
         """Steps a frame so that 2 D h (stiffness of one pair) stays under `accuracy`; at least 8 if shutter is open."""
         stiffest = self.stiffness
         if self.cutoff > 0:
-            stiffest = max(stiffest, float(np.abs(np.diff(self.force)).max()) * (len(self.force) - 1) / self.cutoff)
-        needed = math.ceil(2 * self.diffusion * dt * stiffest / accuracy)
+            intervals = self.force.shape[-1] - 1
+            stiffest = max(stiffest, float(np.abs(np.diff(self.force)).max()) * intervals / self.cutoff)
+        needed = math.ceil(2 * float(np.max(self.diffusion)) * dt * stiffest / accuracy)
         return int(min(max(needed, 8 if exposure > 0 else 2), limit))
 
 
@@ -149,11 +174,15 @@ def brownian_paths(frozen: FrozenBrownian, start: np.ndarray, box: Box, timing: 
     shape = (len(generators), frames, *start.shape)
     out = np.zeros(shape), np.zeros(shape), np.zeros(shape)
 
-    forces = RadialForces(frozen.force, float(frozen.cutoff), float(frozen.stiffness), frozen.centre)
+    tables = np.atleast_2d(frozen.force)
+    species = np.zeros(len(start), np.int64) if frozen.species is None else frozen.species
+    forces = RadialForces(tables, float(frozen.cutoff), float(frozen.stiffness), frozen.centre, species,
+                          pair_kinds(species_count(len(tables))))
+    diffusion = np.broadcast_to(np.asarray(frozen.diffusion, dtype=float), len(start)).copy()
     steps = StepCounts(dt / substeps, substeps, timing.burn, frames, open_steps)
 
     def run(b: int) -> None:
-        _replica(start.copy(), edge, forces, frozen.diffusion, steps, generators[b], out[0][b], out[1][b], out[2][b])
+        _replica(start.copy(), edge, forces, diffusion, steps, generators[b], out[0][b], out[1][b], out[2][b])
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(run, range(len(generators))))
@@ -171,6 +200,8 @@ class RadialForces(NamedTuple):
     cutoff: float
     stiffness: float
     centre: np.ndarray
+    species: np.ndarray
+    kinds: np.ndarray
 
 
 class StepCounts(NamedTuple):
@@ -186,14 +217,15 @@ class StepCounts(NamedTuple):
 @numba.njit(cache=True, error_model="numpy")
 def _forces(x, first, second, edge, forces, e, f):  # type: ignore[no-untyped-def]
     """f = force on every particle [kT/µm] from listed pairs and traps; e is scratch."""
-    force, cutoff, stiffness, centre = forces
+    tables, cutoff, stiffness, centre, species, kinds = forces
     n, dim = x.shape
     for i in range(n):
         for c in range(dim):
             f[i, c] = -stiffness * (x[i, c] - centre[i, c])
     if cutoff <= 0.0:
         return
-    per_length = (len(force) - 1) / cutoff
+    per_length = (tables.shape[1] - 1) / cutoff
+    mixed = tables.shape[0] > 1
     flat = dim == 2                             # the everyday case, spelt out: half the time of the loop over axes
     for p in range(len(first)):
         i, j = first[p], second[p]
@@ -212,7 +244,8 @@ def _forces(x, first, second, edge, forces, e, f):  # type: ignore[no-untyped-de
         r = math.sqrt(r2)
         u = r * per_length
         a = int(u)
-        fr = (force[a] + (u - a) * (force[a + 1] - force[a])) / max(r, 1e-12)
+        kind = kinds[species[i], species[j]] if mixed else 0
+        fr = (tables[kind, a] + (u - a) * (tables[kind, a + 1] - tables[kind, a])) / max(r, 1e-12)
         if flat:
             f[i, 0] += fr * e0
             f[i, 1] += fr * e1
@@ -230,7 +263,8 @@ def _replica(x, edge, forces, diffusion, steps, rng, instant, average, free):  #
     n, dim = x.shape
     h, substeps, burn, frames, open_steps = steps
     cutoff = forces.cutoff
-    kick = math.sqrt(2.0 * diffusion * h)
+    kicks = np.sqrt(2.0 * diffusion * h)
+    kick = kicks.max()
     skin = min(0.3 * cutoff, 0.5) + 12.0 * kick
     e, f, g = np.zeros(dim), np.zeros((n, dim)), np.zeros((n, dim))
     unforced, trial = x.copy(), x.copy()
@@ -263,14 +297,14 @@ def _replica(x, edge, forces, diffusion, steps, rng, instant, average, free):  #
         _forces(x, first, second, edge, forces, e, f)
         for i in range(n):
             for c in range(dim):
-                push = kick * rng.standard_normal()
+                push = kicks[i] * rng.standard_normal()
                 unforced[i, c] += push
                 x[i, c] += push
-                trial[i, c] = x[i, c] + diffusion * h * f[i, c]
+                trial[i, c] = x[i, c] + diffusion[i] * h * f[i, c]
         _forces(trial, first, second, edge, forces, e, g)
         for i in range(n):
             for c in range(dim):
-                x[i, c] += 0.5 * diffusion * h * (f[i, c] + g[i, c])
+                x[i, c] += 0.5 * diffusion[i] * h * (f[i, c] + g[i, c])
         if not np.isfinite(x[0, 0]):
             instant[:] = np.nan
             return

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from vid2dyn.core.errors import ConfigError
 from vid2dyn.dynamics.recipes.base import Recipe
+
+
+def species_name(value: Any) -> str:
+    """A value of the species column as the name of a species: 1, 1.0 and "1" are the same one.
+
+    >>> species_name("A"), species_name(2.0), species_name(np.int64(1)), species_name(True)
+    ('A', '2', '1', 'True')
+    """
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value))
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value))
+    return str(value)
 
 
 @dataclass(frozen=True)
@@ -17,8 +30,9 @@ class Brownian(Recipe):
 
     Parameters
     ----------
-    cutoff : float or None
-        Range of the pair force [µm]. None: particles do not interact.
+    cutoff : float, "auto" or None
+        Range of the pair force [µm]. "auto": the shortest range that predicts motion that was set aside as well as any
+        longer one, within the error; it takes several times as long. None: particles do not interact.
     knots : int
         Number of splines of which the pair potential is made. Its smoothness is chosen from the data, so more of them
         cost only time.
@@ -37,27 +51,36 @@ class Brownian(Recipe):
     structure_delay : int
         How many detections before a step its value of that column is read. With 2 the picture shares neither motion
         blur nor camera noise with the step that it predicts. Give 0 for a column that does not come from pictures.
+    species : str or None
+        A column of the table that names the species of each particle, the same for all of its life. Each pair of
+        species has its own potential, each species its own D. None: all particles are alike.
 
     Examples
     --------
     >>> Brownian(cutoff=3.0).summary
     'Brownian particles, pair force up to 3 µm'
+    >>> Brownian(cutoff=3.0, species="species").summary
+    'Brownian particles, pair force up to 3 µm, for every pair of species'
     """
 
     estimator: ClassVar[str] = "vid2dyn.fitting.brownian.fit:fit_brownian"
     model: ClassVar[str] = "vid2dyn.model.brownian:BrownianModel"
     shown_first: ClassVar[tuple[str, ...]] = ("cutoff", "trap", "stationary")
 
-    cutoff: float | None = None
+    cutoff: float | Literal["auto"] | None = None
     knots: int = 24
     trap: Literal["none", "shared", "each"] = "none"
     stationary: bool = True
     localisation: Literal["learned", "table"] = "learned"
     structure: str | None = None
     structure_delay: int = 2
+    species: str | None = None
 
     def __post_init__(self) -> None:
-        if self.cutoff is not None and not (np.isfinite(self.cutoff) and self.cutoff > 0):
+        if isinstance(self.cutoff, str):
+            if self.cutoff != "auto":
+                raise ConfigError(f"Brownian: cutoff = {self.cutoff!r}; give a length in µm, or 'auto'.")
+        elif self.cutoff is not None and not (np.isfinite(self.cutoff) and self.cutoff > 0):
             raise ConfigError(f"Brownian: cutoff = {self.cutoff!r} must be a positive length in µm, or left out.")
         if self.knots < 6:
             raise ConfigError(f"Brownian: knots = {self.knots}; use at least 6.")
@@ -69,14 +92,19 @@ class Brownian(Recipe):
             raise ConfigError(f"Brownian: structure_delay = {self.structure_delay}; give 0 or more detections.")
         if self.structure is not None and (self.cutoff is not None or self.trap != "none"):
             raise ConfigError("Brownian: structure sets the mobility of free particles; leave out cutoff and trap.")
+        if self.species is not None and (self.structure is not None or self.trap != "none"):
+            raise ConfigError("Brownian: species have pair forces and a D each; leave out structure and trap.")
 
     @property
     def summary(self) -> str:
         parts = ["Brownian particles"]
         if self.cutoff is not None:
-            parts.append(f"pair force up to {self.cutoff:g} µm")
+            parts.append("pair force of a range to be found" if isinstance(self.cutoff, str) else
+                         f"pair force up to {self.cutoff:g} µm")
         if self.trap != "none":
             parts.append("one harmonic trap" if self.trap == "shared" else "a harmonic trap each")
         if self.structure is not None:
             parts.append(f"mobility set by {self.structure}")
+        if self.species is not None:
+            parts.append("for every pair of species" if self.cutoff is not None else "one D for each species")
         return ", ".join(parts)

@@ -1,4 +1,4 @@
-"""Friction of pairs with memory: the force answers to the relative velocity of the recent past, and its noise remembers.
+"""Friction of pairs with memory: the force answers to relative velocities of the recent past, and its noise remembers.
 
     force on i = - sum_j ∫ K(r, t - t') v_ij(t') dt' + noise,       K = γ(r) [2 w_0 δ(t) + sum_m w_m exp(-t/τ_m)/τ_m]
 
@@ -7,8 +7,8 @@ Metriplectic by construction: every pair within the range carries one vector ξ 
     dξ = [g v_ij - ξ/τ] dt + sqrt(2 kT/τ) dW,       force on i: -g ξ,   on j: +g ξ,       g² = w γ/τ.
 
 The coupling ±g is antisymmetric (it moves energy between ξ and the motion, and momentum is exact), the damping 1/τ is
-friction with its noise, and a pair that comes into the range draws ξ from equilibrium. γ is the friction of slow motion: what
-`PairFriction` calls γ. All modes share its dependence on distance.
+friction with its noise, and a pair that comes into the range draws ξ from equilibrium. γ is the friction of slow
+motion: what `PairFriction` calls γ. All modes share its dependence on distance.
 """
 
 from __future__ import annotations
@@ -74,11 +74,10 @@ class PairMemory(RadialFriction):
             object.__setattr__(self, name, None if value is None else tuple(float(v) for v in value))
         if (self.times is None) != (self.weights is None) or len(self.times or ()) != len(self.weights or ()):
             raise ConfigError("PairMemory: give as many weights as times, or neither.")
-        if self.times is not None and self.weights is not None:
-            if not all(t > 0 for t in self.times) or not all(w > 0 for w in self.weights) \
-                    or sum(self.weights) > 1 + 1e-9:
-                raise ConfigError(f"PairMemory: times {self.times} and weights {self.weights} must be positive, and weights "
-                                  "at most one together.")
+        weights = self.weights or ()
+        if not all(v > 0 for v in (*(self.times or ()), *weights)) or sum(weights) > 1 + 1e-9:
+            raise ConfigError(f"PairMemory: times {self.times} and weights {self.weights} must be positive, and "
+                              "weights at most one together.")
 
     def remembering(self, times: tuple[float, ...], weights: tuple[float, ...]) -> PairMemory:
         """The same term with memory times; one whose times were given stays as it is."""

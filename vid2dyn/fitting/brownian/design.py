@@ -25,6 +25,7 @@ from typing import Literal
 import numba
 import numpy as np
 
+from vid2dyn.dynamics.brownian import pair_kinds, species_count
 from vid2dyn.dynamics.snapshot import neighbour_pairs
 from vid2dyn.dynamics.terms.splines import RadialSpline
 from vid2dyn.fitting.brownian.recording import Recording
@@ -40,27 +41,49 @@ class Field:
     Parameters
     ----------
     spline : RadialSpline or None
-        Basis of the pair potential.
+        Basis of the pair potential; of a mixture that of the first pair of species.
     trap : {"none", "shared", "each"}
     origin : (dim,) array
         Where the shared trap's displacement is counted from [µm].
+    others : tuple of RadialSpline
+        Of a mixture: the bases of the other pairs of species, in the order of `species_pairs`.
     """
 
     spline: RadialSpline | None
     trap: Literal["none", "shared", "each"]
     origin: np.ndarray
+    others: tuple[RadialSpline, ...] = ()
+
+    @property
+    def splines(self) -> tuple[RadialSpline, ...]:
+        """The basis of every pair of species."""
+        return () if self.spline is None else (self.spline, *self.others)
+
+    @property
+    def reach(self) -> float:
+        """Longest range of the pair forces [µm]."""
+        return max((spline.cutoff for spline in self.splines), default=0.0)
+
+    @property
+    def knots(self) -> int:
+        """Number of spline coefficients."""
+        return sum(spline.knots for spline in self.splines)
+
+    def part(self, kind: int) -> slice:
+        """Which of the unknowns are the coefficients of a pair of species."""
+        first = sum(spline.knots for spline in self.splines[:kind])
+        return slice(first, first + self.splines[kind].knots)
 
     @property
     def size(self) -> int:
         """Number of unknowns: spline coefficients, then trap stiffness, then (shared) stiffness × centre."""
-        knots = 0 if self.spline is None else self.spline.knots
-        return knots + {"none": 0, "shared": 1 + len(self.origin), "each": 1}[self.trap]
+        return self.knots + {"none": 0, "shared": 1 + len(self.origin), "each": 1}[self.trap]
 
     def penalty(self) -> np.ndarray:
-        """(size, size) roughness of the pair potential; traps are not penalised."""
+        """(size, size) roughness of the pair potentials; traps are not penalised."""
         out = np.zeros((self.size, self.size))
-        if self.spline is not None:
-            out[: self.spline.knots, : self.spline.knots] = self.spline.roughness()
+        for kind, spline in enumerate(self.splines):
+            out[self.part(kind), self.part(kind)] = spline.roughness()
         return out
 
     def evaluate(self, recording: Recording, rows: np.ndarray,
@@ -72,14 +95,17 @@ class Field:
         x = recording.position[rows]
         dim = x.shape[1]
         g, div = np.zeros((len(rows), dim, self.size)), np.zeros((len(rows), self.size))
-        knots = 0
-        if self.spline is not None:
-            knots = self.spline.knots
+        knots = self.knots
+        if self.splines:
             if pairs is None:
-                pairs = neighbour_pairs(x, self.spline.cutoff, recording.box, recording.frame[rows])
+                pairs = neighbour_pairs(x, self.reach, recording.box, recording.frame[rows])
             edge = np.zeros(dim) if recording.box.lengths is None else np.asarray(recording.box.lengths)
-            _pair_field(np.ascontiguousarray(x), pairs, edge, self.spline.inner, self.spline.cutoff, knots,
-                        self.spline.stretch, g, div)
+            x_in_order = np.ascontiguousarray(x)
+            kinds = kinds_of_pairs(recording, rows, pairs, len(self.splines)) if self.others else None
+            for kind, spline in enumerate(self.splines):
+                some = pairs if kinds is None else pairs[kinds == kind]
+                _pair_field(x_in_order, some, edge, spline.inner, spline.cutoff, spline.knots, spline.stretch, g, div,
+                            self.part(kind).start)
         if self.trap != "none":
             g[:, :, knots] = -(x - self.origin)
             div[:, knots] = -dim
@@ -104,14 +130,18 @@ class ForceMoments:
         return self.b.sum(axis=0)
 
 
-def moments(recording: Recording, field: Field, *, diffusion: float | None = None, blocks: int = 10) -> ForceMoments:
+def moments(recording: Recording, field: Field, *, diffusion: float | np.ndarray | None = None,
+            blocks: int = 10) -> ForceMoments:
     """A and b of a recording; with `diffusion` [µm²/s] b includes the current J (data away from equilibrium)."""
     return mean_moments([recording], field, diffusion=diffusion, blocks=blocks)
 
 
-def mean_moments(takes: list[Recording], field: Field, *, diffusion: float | None = None,
+def mean_moments(takes: list[Recording], field: Field, *, diffusion: float | np.ndarray | None = None,
                  blocks: int = 10) -> ForceMoments:
-    """A and b averaged over takes: the same detections, each time with other noise added to the positions."""
+    """A and b averaged over takes: the same detections, each time with other noise added to the positions.
+
+    `diffusion` [µm²/s]: of all particles, or (species,) of each species.
+    """
     if field.trap == "each":
         parts = [_centred_moments(take, field, blocks) for take in takes]
         return ForceMoments(np.mean([m.a for m in parts], axis=0), np.mean([m.b for m in parts], axis=0))
@@ -126,7 +156,7 @@ def mean_moments(takes: list[Recording], field: Field, *, diffusion: float | Non
                 A += (g * w[:, None, None]).reshape(-1, field.size).T @ g.reshape(-1, field.size)
                 B -= w @ div + np.einsum("nd,nda->a", take.weight_slope[rows], g)
                 if diffusion is not None:
-                    B += _current(take, rows, g) / (diffusion * take.dt)
+                    B += _current(take, rows, g, diffusion)
         a.append(A / len(takes))
         b.append(B / len(takes))
     return ForceMoments(np.array(a), np.array(b))
@@ -182,15 +212,22 @@ def synthetic_moments(recordings: list[Recording], field: Field, blocks: int = 1
 
 def _common_pairs(recordings: list[Recording], rows: np.ndarray, field: Field) -> np.ndarray | None:
     """Pairs that are close in any of the recordings, found once: the recordings differ by noise only."""
-    if field.spline is None:
+    if not field.splines:
         return None
     true = recordings[-1].position[rows]
     apart = max((float(np.sqrt(((one.position[rows] - true) ** 2).sum(axis=1).max())) for one in recordings[:-1]),
                 default=0.0)
-    reach = field.spline.cutoff + 2 * apart
+    reach = field.reach + 2 * apart
     if recordings[-1].box.lengths is not None and reach > 0.5 * min(recordings[-1].box.lengths):
         return None
     return neighbour_pairs(true, reach, recordings[-1].box, recordings[-1].frame[rows])
+
+
+def kinds_of_pairs(recording: Recording, rows: np.ndarray, pairs: np.ndarray, count: int) -> np.ndarray:
+    """(pairs,) place of each pair among the `count` `species_pairs`; `pairs` number the `rows`."""
+    assert recording.species is not None
+    species = recording.species[rows]
+    return pair_kinds(species_count(count))[species[pairs[:, 0]], species[pairs[:, 1]]]
 
 
 def _chunks(recording: Recording, block: np.ndarray) -> Iterator[np.ndarray]:
@@ -202,8 +239,8 @@ def _chunks(recording: Recording, block: np.ndarray) -> Iterator[np.ndarray]:
         yield np.sort(rows)
 
 
-def _current(recording: Recording, rows: np.ndarray, g: np.ndarray) -> np.ndarray:
-    """Stratonovich sum of g · Δx over the steps that lie within a chunk (the few across chunks are left out)."""
+def _current(recording: Recording, rows: np.ndarray, g: np.ndarray, diffusion: float | np.ndarray) -> np.ndarray:
+    """Stratonovich sum of g · Δx/(D dt) over the steps that lie within a chunk (the few across chunks are left out)."""
     place = np.full(len(recording.position) + 1, -1)
     place[rows] = np.arange(len(rows))
     i, j = place[recording.steps], place[recording.steps + 1]
@@ -211,7 +248,10 @@ def _current(recording: Recording, rows: np.ndarray, g: np.ndarray) -> np.ndarra
     i, j = i[inside], j[inside]
     dx = recording.box.displacement(recording.position[rows[j]], recording.position[rows[i]])
     w = 0.5 * (recording.weight[rows[i]] + recording.weight[rows[j]])
-    return np.einsum("nda,nd->a", 0.5 * (g[i] + g[j]), dx * w[:, None])
+    if np.ndim(diffusion) and recording.species is not None:
+        w = w / np.asarray(diffusion)[recording.species[rows[i]]]
+        diffusion = 1.0
+    return np.einsum("nda,nd->a", 0.5 * (g[i] + g[j]), dx * w[:, None]) / (diffusion * recording.dt)
 
 
 def _centre(g: np.ndarray, track: np.ndarray) -> np.ndarray:
@@ -237,8 +277,8 @@ def _centred_moments(recording: Recording, field: Field, blocks: int) -> ForceMo
 
 
 @numba.njit(cache=True, nogil=True)
-def _pair_field(x, pairs, edge, inner, cutoff, knots, stretch, g, div):  # type: ignore[no-untyped-def]
-    """Adds the pair part of g and ∇·g; the same splines as `RadialSpline`, pair by pair."""
+def _pair_field(x, pairs, edge, inner, cutoff, knots, stretch, g, div, at):  # type: ignore[no-untyped-def]
+    """Adds the pair part of g and ∇·g, from column `at` on; the same splines as `RadialSpline`, pair by pair."""
     dim = x.shape[1]
     e = np.zeros(dim)
     span = inner**-stretch - cutoff**-stretch if stretch > 0.0 else cutoff - inner
@@ -254,13 +294,13 @@ def _pair_field(x, pairs, edge, inner, cutoff, knots, stretch, g, div):  # type:
         r = math.sqrt(r2)
         if r >= cutoff or r == 0.0:
             continue
-        at = max(r, inner)
+        outside = max(r, inner)
         if stretch > 0.0:
-            u = (inner**-stretch - at**-stretch) / span
-            du = stretch * at ** (-stretch - 1) / span
-            ddu = -stretch * (stretch + 1) * at ** (-stretch - 2) / span
+            u = (inner**-stretch - outside**-stretch) / span
+            du = stretch * outside ** (-stretch - 1) / span
+            ddu = -stretch * (stretch + 1) * outside ** (-stretch - 2) / span
         else:
-            u, du, ddu = (at - inner) / span, 1.0 / span, 0.0
+            u, du, ddu = (outside - inner) / span, 1.0 / span, 0.0
         s = u * knots
         k = min(int(s), knots - 1)
         w = s - k
@@ -276,8 +316,8 @@ def _pair_field(x, pairs, edge, inner, cutoff, knots, stretch, g, div):  # type:
             if r < inner:
                 slope += curve * (r - inner)
             for c in range(dim):
-                g[i, c, a] -= slope * e[c] / r
-                g[j, c, a] += slope * e[c] / r
+                g[i, c, at + a] -= slope * e[c] / r
+                g[j, c, at + a] += slope * e[c] / r
             lap = curve + (dim - 1) * slope / r
-            div[i, a] -= lap
-            div[j, a] -= lap
+            div[i, at + a] -= lap
+            div[j, at + a] -= lap

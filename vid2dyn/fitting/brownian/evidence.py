@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numba
 import numpy as np
 import torch
 
 from vid2dyn.dynamics.base import Overdamped
 from vid2dyn.dynamics.snapshot import Snapshot, neighbour_pairs
 from vid2dyn.dynamics.terms.potentials import PairPotential
+from vid2dyn.fitting.brownian.design import kinds_of_pairs
 from vid2dyn.fitting.brownian.likelihood import Residuals, free_diffusion, residuals
 from vid2dyn.fitting.brownian.recording import Recording
 
@@ -21,36 +24,58 @@ TABLE = 4096
 """Distances at which the pair force is tabulated."""
 
 
-def force_and_stiffness(recording: Recording, pair: PairPotential | None, stiffness: float,
+def force_and_stiffness(recording: Recording, pair: PairPotential | tuple[PairPotential, ...] | None, stiffness: float,
                         centre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """F_i [kT/µm] (n, dim) and -∂F_i/∂x_i [kT/µm²] (n, dim, dim) at every detection.
 
-    `centre` (n, dim): of the trap each detection is held by, if `stiffness` is not zero.
+    `pair`: the pair potential, or that of every pair of species. `centre` (n, dim): of the trap each detection is held
+    by, if `stiffness` is not zero.
     """
+    potentials = pair if isinstance(pair, tuple) else () if pair is None else (pair,)
     n, dim = recording.position.shape
     force = -stiffness * (recording.position - centre)
     hessian = np.broadcast_to(stiffness * np.eye(dim), (n, dim, dim)).copy()
-    if pair is None:
+    if not potentials:
         return force, hessian
-    grid = np.linspace(0.0, pair.spline.cutoff, TABLE + 1)
-    table = pair.force(grid)
-    slope = -np.gradient(table, grid)
+    reach = max(one.spline.cutoff for one in potentials)
+    grid = np.linspace(0.0, reach, TABLE + 1)
+    tables = [one.force(grid) for one in potentials]
+    slopes = [-np.gradient(table, grid) for table in tables]
     for block in recording.blocks(max(1, n // 20_000)):
         x = recording.position[block]
-        pairs = neighbour_pairs(x, pair.spline.cutoff, recording.box, recording.frame[block])
+        pairs = neighbour_pairs(x, reach, recording.box, recording.frame[block])
         i, j = block[pairs[:, 0]], block[pairs[:, 1]]
         e = recording.box.displacement(recording.position[i], recording.position[j])
         r = np.maximum(np.linalg.norm(e, axis=1), 1e-9)
         e = e / r[:, None]
-        f = np.interp(r, grid, table)
-        along, across = np.interp(r, grid, slope), -f / r
-        h = across[:, None, None] * np.eye(dim) + (along - across)[:, None, None] * e[:, :, None] * e[:, None, :]
-        for side, sign in ((i, 1.0), (j, -1.0)):
-            for a in range(dim):
-                force[:, a] += np.bincount(side, sign * f * e[:, a], minlength=n)
-                for b in range(dim):
-                    hessian[:, a, b] += np.bincount(side, h[:, a, b], minlength=n)
+        f, along = np.interp(r, grid, tables[0]), np.interp(r, grid, slopes[0])
+        if len(potentials) > 1:
+            kinds = kinds_of_pairs(recording, block, pairs, len(potentials))
+            for kind in range(1, len(potentials)):
+                mine = kinds == kind
+                f[mine], along[mine] = np.interp(r[mine], grid, tables[kind]), np.interp(r[mine], grid, slopes[kind])
+        _add_pairs(i, j, e, f, along, -f / r, force, hessian)
     return force, hessian
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_pairs(i, j, e, f, along, across, force, hessian):  # type: ignore[no-untyped-def]
+    """Adds force f along e, and its stiffness along and across e, to both particles of every pair.
+
+    First what the pairs add to their first particles, then what they add to their second ones.
+    """
+    dim = e.shape[1]
+    for side in range(2):
+        rows, sign = (i, 1.0) if side == 0 else (j, -1.0)
+        some, stiff = np.zeros_like(force), np.zeros_like(hessian)
+        for p in range(len(rows)):
+            k = rows[p]
+            for a in range(dim):
+                some[k, a] += sign * f[p] * e[p, a]
+                for b in range(dim):
+                    stiff[k, a, b] += (across[p] if a == b else 0.0) + (along[p] - across[p]) * e[p, a] * e[p, b]
+        force += some
+        hessian += stiff
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,20 +84,34 @@ class StepModel:
 
     Parameters
     ----------
-    pair : PairPotential or None
+    pairs : tuple of PairPotential
+        Of every pair of species; empty without pair forces.
     stiffness : float
         Stiffness of the trap [kT/µm²], zero without one.
     centre : (n, dim) array
         Centre of the trap that holds each detection [µm].
-    diffusion, noise_scale : float
-        D [µm²/s]; localisation variance over the stated one.
+    diffusion, noise_scale : float or (n,) arrays
+        D [µm²/s]; localisation variance over the stated one; of each detection where there are several species.
     """
 
-    pair: PairPotential | None
+    pairs: tuple[PairPotential, ...]
     stiffness: float
     centre: np.ndarray
-    diffusion: float
-    noise_scale: float
+    diffusion: float | np.ndarray
+    noise_scale: float | np.ndarray
+
+    @classmethod
+    def of(cls, recording: Recording, pairs: tuple[PairPotential, ...], stiffness: float, centre: np.ndarray,
+           diffusion: np.ndarray, noise_scale: np.ndarray) -> StepModel:
+        """With D and noise scale (species,) given to the detections of each species."""
+        if recording.species is None:
+            return cls(pairs, stiffness, centre, float(diffusion[0]), float(noise_scale[0]))
+        return cls(pairs, stiffness, centre, diffusion[recording.species], noise_scale[recording.species])
+
+    def residuals(self, recording: Recording, *masks: np.ndarray) -> list[Residuals]:
+        """Residuals of the steps in each mask."""
+        force, hessian = force_and_stiffness(recording, self.pairs, self.stiffness, self.centre)
+        return [residuals(recording, force, hessian, self.diffusion, self.noise_scale, mask) for mask in masks]
 
 
 def held_out_steps(recording: Recording) -> np.ndarray:
@@ -81,44 +120,70 @@ def held_out_steps(recording: Recording) -> np.ndarray:
     return frame >= recording.frame.min() + (1 - HELD_OUT) * (np.ptp(recording.frame) + 1)
 
 
-def held_out_evidence(recording: Recording, held_out: np.ndarray, fitted: StepModel) -> dict[str, Any]:
-    """Held-out log-likelihood of a model fitted without `held_out` (bool per step), and residual calibration.
+def trusted_steps(recording: Recording) -> np.ndarray:
+    """(steps,) bool: those of particles all of whose neighbours are in view."""
+    return recording.weight[recording.steps] > 0.99
 
-    The comparison is free diffusion with its own best D and noise: what the forces bring, in nats per particle-step.
+
+def held_out_evidence(recordings: Sequence[Recording], fitted: Sequence[StepModel]) -> dict[str, Any]:
+    """Log-likelihood of the held-out steps under a model fitted without them, and residual calibration.
+
+    The comparison is free diffusion with its own best D and noise (in each recording): what the forces bring, in nats
+    per particle-step. `fitted`: the model of each recording.
     """
-    trusted = recording.weight[recording.steps] > 0.99
-    force, hessian = force_and_stiffness(recording, fitted.pair, fitted.stiffness, fitted.centre)
-    model = residuals(recording, force, hessian, fitted.diffusion, fitted.noise_scale, held_out & trusted)
-    free = free_diffusion(recording)
-    zero = np.zeros_like(force)
-    null = residuals(recording, zero, np.zeros_like(hessian), free.diffusion, free.noise_scale, held_out & trusted)
-    gain = model.log_likelihood - null.log_likelihood
+    models, nulls = [], []
+    for recording, model in zip(recordings, fitted, strict=True):
+        some = held_out_steps(recording) & trusted_steps(recording)
+        models += model.residuals(recording, some)
+        nulls += free_model(recording).residuals(recording, some)
+    one, null = joined(models), joined(nulls)
+    gain = one.log_likelihood - null.log_likelihood
     n = max(1, gain.size)
     return {
         "held_out": {
-            "log_likelihood_per_step": _mean(model.log_likelihood),
+            "log_likelihood_per_step": _mean(one.log_likelihood),
             "free_diffusion_log_likelihood_per_step": _mean(null.log_likelihood),
             "gain_per_step": _mean(gain),
             "gain_per_step_stderr": float(gain.std() / np.sqrt(n)) if gain.size else float("nan"),
             "steps": int(gain.size),
         },
-        "calibration": calibration(model),
+        "calibration": calibration(one),
     }
 
 
-def step_likelihoods(recording: Recording, held_out: np.ndarray, fitted: StepModel) -> tuple[float, float]:
+def free_model(recording: Recording) -> StepModel:
+    """Free diffusion with its best D and noise, of each species that has enough steps."""
+    count = 1 if recording.species is None else int(recording.species.max()) + 1
+    D, noise = np.ones(count), np.ones(count)
+    for s in range(count):
+        of_species = recording.of_species(s)
+        if count == 1 or len(of_species.steps) >= 10:
+            free = free_diffusion(of_species)
+            D[s], noise[s] = free.diffusion, free.noise_scale
+    return StepModel.of(recording, (), 0.0, np.zeros_like(recording.position), D, noise)
+
+
+def joined(parts: Sequence[Residuals]) -> Residuals:
+    """Residuals of several recordings as one."""
+    return Residuals(*(np.concatenate([getattr(one, name) for one in parts])
+                       for name in ("white", "log_likelihood", "follows")))
+
+
+def step_likelihoods(recordings: Sequence[Recording], fitted: Sequence[StepModel]) -> tuple[float, float]:
     """Mean log-likelihood of a step that was learned from, and of one held out (as in `held_out_evidence`).
 
     Both are nan for forces so stiff that a step has no likelihood, as a round on the way may find them.
     """
-    trusted = recording.weight[recording.steps] > 0.99
-    force, hessian = force_and_stiffness(recording, fitted.pair, fitted.stiffness, fitted.centre)
-    try:
-        train, later = (residuals(recording, force, hessian, fitted.diffusion, fitted.noise_scale,
-                                  some & trusted).log_likelihood for some in (~held_out, held_out))
-    except np.linalg.LinAlgError:
-        return float("nan"), float("nan")
-    return _mean(train), _mean(later)
+    train, later = [], []
+    for recording, model in zip(recordings, fitted, strict=True):
+        held_out, trusted = held_out_steps(recording), trusted_steps(recording)
+        try:
+            one, other = model.residuals(recording, ~held_out & trusted, held_out & trusted)
+        except np.linalg.LinAlgError:
+            return float("nan"), float("nan")
+        train.append(one.log_likelihood)
+        later.append(other.log_likelihood)
+    return _mean(np.concatenate(train)), _mean(np.concatenate(later))
 
 
 def _mean(values: np.ndarray) -> float:

@@ -7,12 +7,14 @@
    `indirect`).
 3. The last fifth of the frames evaluates a model fitted without them: likelihood per step, calibration of the residuals
    (`evidence`).
-4. What a user should know before trusting the model is put into words (`model_warnings`).
+4. What a user should know before trusting the model is put into words (`model_warnings`); of several recordings
+   also what each says alone, and which does not belong (`recordings_alone`, `recordings_report`).
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,24 +29,29 @@ from vid2dyn.dynamics.recipes.brownian import Brownian
 from vid2dyn.fitting.brownian.evidence import laws
 from vid2dyn.fitting.brownian.free_or_trapped import fit_free_or_trapped
 from vid2dyn.fitting.brownian.model_warnings import residual_warnings, resolution_warning
-from vid2dyn.fitting.brownian.pair_forces import checkpoint_of, fit_pair_forces
-from vid2dyn.fitting.brownian.preparation import prepared
-from vid2dyn.fitting.brownian.records import FitResult
+from vid2dyn.fitting.brownian.pair_forces import checkpoint_of, fit_pair_forces, view_of
+from vid2dyn.fitting.brownian.populations import population_warnings
+from vid2dyn.fitting.brownian.preparation import prepared_recordings, recording_names
+from vid2dyn.fitting.brownian.reach import widest_cutoff, with_chosen_cutoff
+from vid2dyn.fitting.brownian.recordings_report import recordings_report
+from vid2dyn.fitting.brownian.records import FitData, FitResult
 from vid2dyn.fitting.brownian.structure import fit_structure
 from vid2dyn.fitting.course import RunControl
 from vid2dyn.model.brownian import BrownianModel
 
 
-def fit_brownian(tracks: Trajectories, recipe: Brownian, seed: int = 0, progress: Progress = silent, *,
-                 checkpoint: PathLike | None = None, stop: int | None = None,
+def fit_brownian(tracks: Trajectories | Sequence[Trajectories], recipe: Brownian, seed: int = 0,
+                 progress: Progress = silent, *, checkpoint: PathLike | None = None, stop: int | None = None,
                  keep_partial: bool = False) -> BrownianModel:
     """Learn Brownian dynamics.
 
     Parameters
     ----------
-    tracks : Trajectories
+    tracks : Trajectories, or several
         Linked, with micrometre_per_pixel and frames_per_second; the exposure counts as 0 if unknown (a warning
-        says so).
+        says so). Several recordings share the physics (pair potentials, D, stiffness of traps), each has its own noise
+        scale, drift, field of view, frame rate, exposure and centres of traps. From 8 recordings on error bars are the
+        scatter between them; with fewer, recordings are taken to differ by chance alone.
     recipe : Brownian
     seed : int
         Seed of the simulations that measure the estimator's errors; the same seed gives the same model.
@@ -57,34 +64,73 @@ def fit_brownian(tracks: Trajectories, recipe: Brownian, seed: int = 0, progress
     UnitsError, DataError, ModelError
         When a calibration is missing, when there is too little data, or when the field of view is too small.
     """
-    if not isinstance(tracks, Trajectories):
-        raise DataError(f"vd.Brownian learns from trajectories, not from {type(tracks).__name__}; for fields give "
-                        "vd.GradientFlow().")
-    if not tracks.n_particles:
-        raise DataError("These trajectories are not linked (particle = -1 everywhere), so nothing is known of how "
-                        "particles move. Track the video with vd.track, or give the table a column 'particle'.")
-    data, warnings = prepared(tracks, recipe)
-    if recipe.structure is not None:
-        found = fit_structure(data, progress)
-    elif recipe.cutoff is not None:
-        control = RunControl(checkpoint_of(checkpoint, data, seed), stop, keep_partial, progress)
-        found = fit_pair_forces(data, seed, control)
-    else:
-        found = fit_free_or_trapped(data, progress)
-    model = BrownianModel(found.arrays, recipe_of(found.recipe), data.tracks.units, data.tracks.box)
-    column = None if found.recipe.structure is None else data.tracks.dataframe[found.recipe.structure].to_numpy()
-    measured = laws(model.dynamics(), data.recording, recipe.cutoff, column)
-    warnings = _all_warnings(warnings, found, model, data.tracks)
+    several = [tracks] if isinstance(tracks, Trajectories) else _recordings(tracks)
+    for one, name in zip(several, recording_names(several), strict=True):
+        if not one.n_particles:
+            raise DataError(f"{'These' if len(several) == 1 else f'{name}: these'} trajectories are not linked "
+                            "(particle = -1 everywhere), so nothing is known of how particles move. Track the video "
+                            "with vd.track, or give the table a column 'particle'.")
+    data, warnings, reach = _prepared(several, recipe, seed, progress, checkpoint)
+    found = _estimated(data, seed, progress, checkpoint, stop, keep_partial)
+    first = data[0]
+    model = BrownianModel(found.arrays, recipe_of(found.recipe), first.tracks.units, first.tracks.box)
+    column = None if found.recipe.structure is None else first.tracks.dataframe[found.recipe.structure].to_numpy()
+    column = first.recording.species if first.recording.species is not None else column
+    cutoff = found.recipe.cutoff
+    assert not isinstance(cutoff, str)
+    measured = laws(model.dynamics(), first.recording, cutoff, column)
+    warnings = _all_warnings(warnings, found, model, data)
     report = {**found.evaluation, "laws": measured, "parameters": _parameters(model), "warnings": warnings,
-              "seed": seed, "data_sha256": _digest(data.tracks),
+              "seed": seed, "data_sha256": _digest([one.tracks for one in data]),
               "versions": {"vid2dyn": vid2dyn.__version__, "numpy": np.__version__}}
+    if reach is not None:
+        report["range"] = reach
+    if len(data) > 1:
+        report["recordings"], said = recordings_report(data, several, found, model)
+        warnings += said
     return dataclasses.replace(model, report=report)
 
 
-def _all_warnings(of_data: list[str], found: FitResult, model: BrownianModel, tracks: Trajectories) -> list[str]:
+def _recordings(tracks: Any) -> list[Trajectories]:
+    """The recordings, at least one and all of them trajectories."""
+    if not isinstance(tracks, list | tuple) or not tracks or not all(isinstance(one, Trajectories) for one in tracks):
+        wrong = [type(one).__name__ for one in tracks if not isinstance(one, Trajectories)] if isinstance(
+            tracks, list | tuple) else [type(tracks).__name__]
+        raise DataError(f"vd.Brownian learns from trajectories, one or a list of them, not from "
+                        f"{wrong[0] if wrong else 'an empty list'}; for fields give vd.GradientFlow().")
+    return list(tracks)
+
+
+def _prepared(tracks: list[Trajectories], recipe: Brownian, seed: int, progress: Progress,
+              checkpoint: PathLike | None) -> tuple[tuple[FitData, ...], list[str], dict[str, Any] | None]:
+    """The data as the fit uses them, warnings, and, where the range was to be found, what each range adds."""
+    if recipe.cutoff != "auto":
+        return *prepared_recordings(tracks, recipe), None
+    seen, _ = prepared_recordings(tracks, dataclasses.replace(recipe, cutoff=None))
+    widest = widest_cutoff([one.recording for one in seen], [view_of(one) for one in seen])
+    data, warnings = prepared_recordings(tracks, dataclasses.replace(recipe, cutoff=widest))
+    data, reach, said = with_chosen_cutoff(data, seed, progress, checkpoint)
+    return data, [*warnings, *said], reach
+
+
+def _estimated(data: tuple[FitData, ...], seed: int, progress: Progress, checkpoint: PathLike | None, stop: int | None,
+               keep_partial: bool) -> FitResult:
+    """What the estimator for this recipe finds."""
+    recipe = data[0].recipe
+    if recipe.structure is not None:
+        return fit_structure(data, progress)
+    if recipe.cutoff is None:
+        return fit_free_or_trapped(data, progress)
+    control = RunControl(checkpoint_of(checkpoint, data, seed), stop, keep_partial, progress)
+    return fit_pair_forces(data, seed, control)
+
+
+def _all_warnings(of_data: list[str], found: FitResult, model: BrownianModel, data: tuple[FitData, ...]) -> list[str]:
     """That the fit was stopped comes first, then what is said of the data, the fit and the model."""
+    resolution = [text for one in data for text in resolution_warning(one.tracks, model)]
     return [*([found.stopped] if found.stopped else []), *of_data, *found.warnings,
-            *residual_warnings(model, found.evaluation), *resolution_warning(tracks, model)]
+            *residual_warnings(model, found.evaluation), *dict.fromkeys(resolution),
+            *(population_warnings(data, found.models) if found.models else [])]
 
 
 def _parameters(model: BrownianModel) -> dict[str, Any]:
@@ -92,11 +138,16 @@ def _parameters(model: BrownianModel) -> dict[str, Any]:
     numbers = {"diffusion": model.diffusion(), "diffusion_stderr": model.standard_error("diffusion"),
                "localisation_error": model.localisation_error(),
                "localisation_error_stderr": model.standard_error("localisation_error")}
+    for name in model.species:
+        low, high = model.band("diffusion", name, 0.682689492137)
+        numbers |= {f"diffusion_{name}": model.diffusion(species=name),
+                    f"diffusion_{name}_stderr": 0.5 * float(high - low)}
     if "trap" in model.arrays:
         numbers |= {"trap_stiffness": model.trap_stiffness(),
                     "trap_stiffness_stderr": model.standard_error("trap_stiffness")}
     return numbers
 
 
-def _digest(tracks: Trajectories) -> str:
-    return digest_of(tracks.frame.tobytes(), np.ascontiguousarray(tracks.positions).tobytes())
+def _digest(tracks: list[Trajectories]) -> str:
+    return digest_of(*(part for one in tracks
+                       for part in (one.frame.tobytes(), np.ascontiguousarray(one.positions).tobytes())))

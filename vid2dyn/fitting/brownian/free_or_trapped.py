@@ -1,4 +1,8 @@
-"""Particles that do not interact: free diffusion and harmonic traps, by maximum likelihood."""
+"""Particles that do not interact: free diffusion and harmonic traps, by maximum likelihood.
+
+Of several recordings the sum of the likelihoods is maximised: one D (of each species) and one stiffness, noise and
+centres of each recording.
+"""
 
 from __future__ import annotations
 
@@ -7,63 +11,113 @@ import dataclasses
 import numpy as np
 
 from vid2dyn.core.progress import Progress
-from vid2dyn.fitting.brownian.evidence import StepModel, held_out_evidence, held_out_steps, step_likelihoods
-from vid2dyn.fitting.brownian.likelihood import FreeDiffusion, free_diffusion
+from vid2dyn.fitting.brownian.arrays import Noise, common_arrays, recording_arrays
+from vid2dyn.fitting.brownian.evidence import StepModel, held_out_evidence, step_likelihoods
+from vid2dyn.fitting.brownian.likelihood import FreeDiffusion, free_diffusion, shared_diffusion
 from vid2dyn.fitting.brownian.recording import Recording
+from vid2dyn.fitting.brownian.recordings_alone import (
+    Compared,
+    RecordingsAlone,
+    scatter_of_log_diffusion,
+    shared_stderr,
+)
 from vid2dyn.fitting.brownian.records import FitData, FitResult
-from vid2dyn.fitting.brownian.trap import fit_traps
+from vid2dyn.fitting.brownian.species import names_array
+from vid2dyn.fitting.brownian.trap import fit_shared_traps, fit_traps
 from vid2dyn.fitting.course import one_round
 from vid2dyn.model.brownian import Measured
 
 
-def fit_free_or_trapped(data: FitData, progress: Progress) -> FitResult:
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Found:
+    """Arrays of the model, what the likelihood of each recording's steps depends on, what the recordings say alone."""
+
+    arrays: dict[str, np.ndarray]
+    models: list[StepModel]
+    alone: RecordingsAlone | None = None
+
+
+def fit_free_or_trapped(data: tuple[FitData, ...], progress: Progress) -> FitResult:
     """D, noise and trap, evaluated on the last frames."""
-    recording, held_out = data.recording, held_out_steps(data.recording)
-    if data.recipe.trap == "none":
-        found = free_diffusion(recording, data.noise_scale)
-        stderr = jackknife(recording, data.noise_scale)
-        arrays = common_arrays(recording, found, stderr)
-        model = StepModel(None, 0.0, np.zeros_like(recording.position), found.diffusion, found.noise_scale)
-    else:
-        arrays, model = _trapped(data)
-    evaluation = held_out_evidence(recording, held_out, model)
+    found = _free(data) if data[0].recipe.trap == "none" else _trapped(data)
+    recordings = [one.recording for one in data]
+    evaluation = held_out_evidence(recordings, found.models)
     evaluation["course"] = one_round(progress, "log-likelihood per particle and step",
-                                     *step_likelihoods(recording, held_out, model))
-    return FitResult(arrays, evaluation, data.recipe)
+                                     *step_likelihoods(recordings, found.models))
+    return FitResult(found.arrays, evaluation, data[0].recipe, recordings=found.alone,
+                     models=tuple(found.models))
 
 
-def _trapped(data: FitData) -> tuple[dict[str, np.ndarray], StepModel]:
+def _free(data: tuple[FitData, ...]) -> _Found:
+    """One D for all, or for each species, and the noise of each recording and species."""
+    species, fixed = max(1, len(data[0].species)), data[0].noise_scale
+    D, D_stderr = np.ones(species), np.zeros(species)
+    noise, noise_stderr = np.ones((len(data), species)), np.zeros((len(data), species))
+    compared = []
+    for s in range(species):
+        parts = [one.recording.of_species(s) for one in data]
+        there = [r for r, part in enumerate(parts) if len(part.steps) >= 10 or len(data) == 1]
+        if len(data) == 1:
+            found, errors = free_diffusion(parts[0], fixed), jackknife(parts[0], fixed)
+            D[s], noise[0, s] = found.diffusion, found.noise_scale
+            D_stderr[s], noise_stderr[0, s] = errors.diffusion, errors.noise_scale
+            continue
+        shared = shared_diffusion([parts[r] for r in there], fixed)
+        D[s], noise[there, s], noise_stderr[there, s] = shared.diffusion, shared.noise_scales, shared.noise_stderr
+        values, stderr, freedom, weights = (np.full(len(data), np.nan) for _ in range(4))
+        weights[:] = 0.0
+        weights[there] = shared.information / shared.information.sum()
+        for r in there:
+            own = free_diffusion(parts[r], fixed)
+            relative, freedom[r] = scatter_of_log_diffusion(parts[r], own.diffusion, own.noise_scale, fixed is not None)
+            values[r], stderr[r] = own.diffusion, relative * own.diffusion
+        D_stderr[s] = shared_stderr(values, weights, stderr, D[s])
+        compared.append(Compared("diffusion" if species == 1 else f"diffusion of species {s}", values, stderr, freedom))
+    scales = Noise(noise, noise_stderr)
+    arrays = {**common_arrays(data, D, D_stderr, scales), **recording_arrays(data, scales)}
+    if data[0].species:
+        arrays["species"] = names_array(data[0].species)
+    models = [StepModel.of(one.recording, (), 0.0, np.zeros_like(one.recording.position), D, noise[r])
+              for r, one in enumerate(data)]
+    return _Found(arrays, models, RecordingsAlone(tuple(compared), D_stderr) if len(data) > 1 else None)
+
+
+def _trapped(data: tuple[FitData, ...]) -> _Found:
     """Arrays of the model, and what the likelihood of its steps depends on."""
-    recording = data.recording
-    trap = fit_traps(recording, shared=data.recipe.trap == "shared", noise_scale=data.noise_scale,
-                     stationary=data.recipe.stationary)
-    stiffness_stderr, diffusion_stderr, noise_stderr = np.sqrt(np.maximum(np.diag(trap.covariance), 0.0)).tolist()
-    arrays = {"trap": Measured(trap.stiffness, stiffness_stderr).array(), "centres": trap.centres,
-              **common_arrays(recording, FreeDiffusion(trap.diffusion, trap.noise_scale),
-                              FreeDiffusion(diffusion_stderr, noise_stderr))}
-    rows = np.zeros(len(recording.position), dtype=int)
-    if data.recipe.trap == "each":
-        arrays["centre_tracks"] = tracks = linked_tracks(recording)
-        rows = np.searchsorted(tracks, np.maximum(recording.track, tracks.min()))
-    return arrays, StepModel(None, trap.stiffness, trap.centres[rows], trap.diffusion, trap.noise_scale)
+    recipe, recordings = data[0].recipe, [one.recording for one in data]
+    shared = recipe.trap == "shared"
+    alone = None
+    if len(data) == 1:
+        traps = [fit_traps(recordings[0], shared=shared, noise_scale=data[0].noise_scale, stationary=recipe.stationary)]
+    else:
+        traps, alone = fit_shared_traps(recordings, shared=shared, noise_scale=data[0].noise_scale,
+                                        stationary=recipe.stationary)
+    first = traps[0]
+    stiffness_stderr, diffusion_stderr, _ = np.sqrt(np.maximum(np.diag(first.covariance), 0.0)).tolist()
+    noise = Noise(np.array([[trap.noise_scale] for trap in traps]),
+                  np.array([[np.sqrt(max(trap.covariance[2, 2], 0.0))] for trap in traps]))
+    arrays = {"trap": Measured(first.stiffness, stiffness_stderr).array(),
+              "centres": np.concatenate([trap.centres for trap in traps]),
+              **common_arrays(data, np.array([first.diffusion]), np.array([diffusion_stderr]), noise),
+              **recording_arrays(data, noise)}
+    models = []
+    if not shared:
+        tracks = [linked_tracks(recording) for recording in recordings]
+        arrays["centre_tracks"] = np.concatenate(tracks)
+        if len(data) > 1:
+            arrays["centre_recordings"] = np.repeat(np.arange(len(data)), [len(one) for one in tracks])
+    for recording, trap in zip(recordings, traps):
+        rows = np.zeros(len(recording.position), dtype=int)
+        if not shared:
+            names = linked_tracks(recording)
+            rows = np.searchsorted(names, np.maximum(recording.track, names.min()))
+        models.append(StepModel((), trap.stiffness, trap.centres[rows], trap.diffusion, trap.noise_scale))
+    return _Found(arrays, models, alone)
 
 
 def linked_tracks(recording: Recording) -> np.ndarray:
     """Names of all tracks, ascending."""
     return np.unique(recording.track[recording.track >= 0])
-
-
-def common_arrays(recording: Recording, found: FreeDiffusion, stderr: FreeDiffusion) -> dict[str, np.ndarray]:
-    """The arrays every model has; the noise also as a typical standard error of a position."""
-    noise_stderr = stderr.noise_scale
-    stated = float(np.sqrt(recording.variance.mean()))
-    scale = max(found.noise_scale, 0.0)
-    sigma = stated * scale**0.5
-    error = stated * noise_stderr / (2 * scale**0.5) if scale * stated > 3 * noise_stderr * stated else \
-        stated * max(noise_stderr, 0.0) ** 0.5
-    return {"diffusion": Measured(found.diffusion, stderr.diffusion).array(),
-            "localisation": Measured(sigma, error).array(),
-            "noise_scale": Measured(found.noise_scale, noise_stderr).array()}
 
 
 def jackknife(recording: Recording, noise_scale: float | None, groups: int = 20) -> FreeDiffusion:

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -32,20 +32,24 @@ import numpy as np
 from vid2dyn.core.errors import ModelError
 from vid2dyn.core.progress import Cancelled, Progress
 from vid2dyn.fitting.brownian.design import ForceMoments
+from vid2dyn.fitting.brownian.joint import JointParameters, added, embedded, weights_of
 from vid2dyn.fitting.brownian.likelihood import free_diffusion
-from vid2dyn.fitting.brownian.recording import Recording
+from vid2dyn.fitting.brownian.recordings_alone import BLOCKS, RecordingsAlone, recordings_alone
 from vid2dyn.fitting.brownian.regression import Solution, cross_validated, regularised, shrunk_covariance
 from vid2dyn.fitting.brownian.response import (
     FEW,
+    FEWEST_STEPS,
     EstimationProblem,
+    RecordingProblem,
     Response,
-    auxiliary_statistic,
+    auxiliary_statistics,
+    corrected,
     measure_response,
     moments_with_added_noise,
     noise_to_add,
 )
-from vid2dyn.fitting.brownian.rounds import Round, Rounds, Stopped, before_correction
-from vid2dyn.fitting.brownian.synthetic import Parameters, SyntheticRecordings
+from vid2dyn.fitting.brownian.rounds import Round, Rounds, Stopped, before_correction, noise_unit
+from vid2dyn.fitting.brownian.synthetic import SyntheticRecordings
 from vid2dyn.fitting.course import Course, RunControl
 
 TRIES = 4
@@ -76,13 +80,18 @@ class RefinementSettings:
 
 @dataclass(frozen=True, eq=False)
 class FittedForces:
-    """Parameters with the scatter of the procedure."""
+    """Parameters with the scatter of the procedure.
 
-    parameters: Parameters
+    `diffusion_stderr` (species,), `noise_stderr` (recordings, species), `recordings`: what the recordings say one by
+    one, where there are several and the fit went to its end.
+    """
+
+    parameters: JointParameters
     covariance: np.ndarray
-    diffusion_stderr: float
-    noise_stderr: float
+    diffusion_stderr: np.ndarray
+    noise_stderr: np.ndarray
     settled: bool = True
+    recordings: RecordingsAlone | None = None
 
 
 class StoppedAfter(NamedTuple):
@@ -101,43 +110,37 @@ class Refinement:
     """
 
     fitted: FittedForces
-    train: Parameters
+    train: JointParameters
     course: Course
     stopped_after: StoppedAfter | None = None
 
 
-def refine(data: Recording, synthetic: SyntheticRecordings, first: Parameters,
-           evaluate: Callable[[Parameters], tuple[float, float]], settings: RefinementSettings,
+def refine(synthetic: Sequence[SyntheticRecordings], first: JointParameters,
+           evaluate: Callable[[JointParameters], tuple[float, float]], settings: RefinementSettings,
            control: RunControl) -> Refinement:
     """Estimates freed from what noise, blur and frame rate did to them, with their covariance.
 
     Parameters
     ----------
-    data : Recording
-    synthetic : SyntheticRecordings
-        Makes recordings of a model as the data were made.
-    first : Parameters
-        Field and starting values; the centres of own traps are kept.
+    synthetic : sequence of SyntheticRecordings
+        The recordings, and what makes recordings of a model as they were made.
+    first : JointParameters
+        Force functions and starting values; the centres of own traps are kept.
     evaluate : callable
         Parameters learned without the held-out blocks -> log-likelihood of a datum, learned from and held out.
     settings : RefinementSettings
     control : RunControl
         Checkpoint, callback, and whether to return the best round when stopped.
     """
-    noise_scale, replicas, held_out = settings.noise_scale, settings.replicas, settings.held_out
-    progress = control.progress
-    free = free_diffusion(data, noise_scale)
-    p = replace(first, diffusion=free.diffusion, noise_scale=free.noise_scale)
-    added_variance = noise_to_add(data, p)
-    drive = None if settings.stationary else free.diffusion
-    seen = moments_with_added_noise(data, p.field, added_variance, drive, [synthetic.seed, 1])
-    penalty = p.field.penalty()
+    replicas, progress = settings.replicas, control.progress
+    problem = estimation_problem(synthetic, first, settings)
+    seen, penalty = problem.seen, first.penalty()
+    p = free_start(problem, first)
     naive = cross_validated(seen, penalty)
     rounds = Rounds(evaluate, first, control)
-    problem = EstimationProblem(synthetic, seen, free, added_variance, drive, noise_scale, replicas, held_out)
     if not rounds.course.rounds:
         plain = replace(p, coefficients=naive.coefficients)
-        rounds.record(before_correction(plain, _training_parameters(seen, held_out, naive, None, plain), naive))
+        rounds.record(before_correction(plain, training_parameters(problem, naive, None, plain), naive))
     try:
         response: Response | None = None
         for attempt in range(TRIES + 1):
@@ -151,23 +154,52 @@ def refine(data: Recording, synthetic: SyntheticRecordings, first: Parameters,
                 if response is not None or attempt == TRIES:
                     break
             naive = _smoother(naive, seen, penalty)
-            p = replace(first, diffusion=free.diffusion, noise_scale=free.noise_scale)
+            p = free_start(problem, first)
         settled = response is not None
         if response is None:
             rounds.check_stop()
-            count = itertools.count(1)
-            p = replace(first, coefficients=naive.coefficients, diffusion=free.diffusion, noise_scale=free.noise_scale)
+            count, all_of_them = itertools.count(1), replicas * len(problem.recordings)
+            p = replace(free_start(problem, first), coefficients=naive.coefficients)
             response = measure_response(problem, p, naive, replicas,
-                                        lambda: progress(next(count), replicas, "fit")).uncorrected()
-            p = response.auxiliary.correct(p, free, noise_scale is not None)
+                                        lambda: progress(next(count), all_of_them, "fit")).uncorrected()
+            p = corrected(p, problem, response.auxiliary)
     except (Cancelled, Stopped) as reason:
         if isinstance(reason, Cancelled) and not control.keep_partial:
             raise
-        return _best_so_far(rounds, seen, penalty, data.dt, synthetic.data.exposure > 0)
-    fitted = _scatter(response, p, data.dt, synthetic.share)
+        return _best_so_far(rounds, seen, penalty, problem.interval, problem.exposed)
+    fitted = _scatter(problem, response, p, naive)
     covariance = fitted.covariance + _smoothing_covariance(seen, naive, response.distortion, penalty)
     return Refinement(replace(fitted, covariance=covariance, settled=settled),
-                      _training_parameters(seen, held_out, naive, response, p), rounds.course)
+                      training_parameters(problem, naive, response, p), rounds.course)
+
+
+def estimation_problem(synthetic: Sequence[SyntheticRecordings], first: JointParameters,
+                       settings: RefinementSettings) -> EstimationProblem:
+    """What of the data the rounds need: moments of every recording, and D and noise as if there were no forces."""
+    noise_scale, parts = settings.noise_scale, []
+    for r, one in enumerate(synthetic):
+        data, field = one.data, first.shapes[r].field
+        free = tuple(free_diffusion(some, noise_scale) if len(some.steps) >= FEWEST_STEPS or len(first.diffusion) == 1
+                     else None for some in map(data.of_species, range(len(first.diffusion))))
+        apart = replace(first.of(r), diffusion=np.array([f.diffusion if f else 1.0 for f in free]),
+                        noise_scale=np.array([f.noise_scale if f else 1.0 for f in free]))
+        added_variance = noise_to_add(data, apart)
+        drive: float | np.ndarray | None = apart.diffusion if data.species is not None else float(apart.diffusion[0])
+        if settings.stationary:
+            drive = None
+        seen = moments_with_added_noise(data, field, added_variance, drive, [*one.seed, 1])
+        parts.append(RecordingProblem(one, seen, free, added_variance, drive))
+    weights = weights_of([one.seen for one in parts], [one.data.dt for one in parts],
+                         [shape.field.penalty() for shape in first.shapes])
+    parts = [replace(one, weight=float(weight)) for one, weight in zip(parts, weights)]
+    return EstimationProblem(tuple(parts), added([one.seen for one in parts], first.shapes, weights), noise_scale,
+                             settings.replicas, settings.held_out)
+
+
+def free_start(problem: EstimationProblem, first: JointParameters) -> JointParameters:
+    """D and noise as if there were no forces."""
+    D, noise, _ = problem.shared(np.ones(first.noise_scales.shape))
+    return replace(first, diffusion=D, noise_scales=noise)
 
 
 def _best_so_far(rounds: Rounds, seen: ForceMoments, penalty: np.ndarray, dt: float, exposed: bool) -> Refinement:
@@ -178,23 +210,23 @@ def _best_so_far(rounds: Rounds, seen: ForceMoments, penalty: np.ndarray, dt: fl
         seen, Solution(np.linalg.solve(regularised(seen.A, penalty, best.smoothness), seen.B), best.smoothness),
         best.distortion, penalty)
     earlier = rounds.course.rounds - len(rounds.corrections)
-    return Refinement(FittedForces(best.parameters, covariance, math.nan, math.nan), best.train, rounds.course,
+    unknown = np.full(best.parameters.noise_scales.shape, math.nan)
+    return Refinement(FittedForces(best.parameters, covariance, unknown[0], unknown), best.train, rounds.course,
                       StoppedAfter(rounds.course.rounds, earlier + 1 + (3 if exposed else 2), rounds.best_round))
 
 
-def _iterate(problem: EstimationProblem, p: Parameters, naive: Solution, rounds: Rounds,
-             progress: Progress) -> tuple[Parameters, Response | None]:
+def _iterate(problem: EstimationProblem, p: JointParameters, naive: Solution, rounds: Rounds,
+             progress: Progress) -> tuple[JointParameters, Response | None]:
     """Simulate, correct, simulate again; no response if the corrections do not settle.
 
     What blur does depends on the forces themselves, so half steps are taken there to keep the iteration from swinging.
     With too little smoothing it swings all the same and the corrections (relative, in the norm of A) grow.
     """
-    fixed, seen = problem.noise_scale is not None, problem.seen
-    exposed = problem.synthetic.data.exposure > 0
+    seen, exposed, recordings = problem.seen, problem.exposed, len(problem.recordings)
     counts = (*(3 if exposed else 2) * (FEW,), problem.replicas)
     corrections = rounds.corrections
-    done = 2 * FEW + sum(counts[:len(corrections)]) if rounds.current is not None else 0
-    count, total = itertools.count(done + 1), 2 * FEW + sum(counts)
+    done = recordings * (2 * FEW + sum(counts[:len(corrections)])) if rounds.current is not None else 0
+    count, total = itertools.count(done + 1), recordings * (2 * FEW + sum(counts))
 
     def on_done() -> None:
         progress(next(count), total, "fit")
@@ -205,7 +237,7 @@ def _iterate(problem: EstimationProblem, p: Parameters, naive: Solution, rounds:
         p = rounds.current
     else:
         for _ in range(2):     # caging looks like noise to `free_diffusion`: settle D and noise before the forces
-            p = auxiliary_statistic(problem, p, FEW, on_done).correct(p, problem.free, fixed)
+            p = corrected(p, problem, auxiliary_statistics(problem, p, FEW, on_done))
     size = float(np.sqrt(naive.coefficients @ seen.A @ naive.coefficients))
     for round_ in range(len(corrections), len(counts)):
         rounds.check_stop()
@@ -216,9 +248,9 @@ def _iterate(problem: EstimationProblem, p: Parameters, naive: Solution, rounds:
         largest = corrections[0] if corrections else correction
         if not np.isfinite(correction) or (round_ and correction > 2 * max(0.15, largest)):
             return p, None
-        p = response.auxiliary.correct(
-            replace(p, coefficients=p.coefficients + (0.5 if exposed else 1.0) * step), problem.free, fixed)
-        train = _training_parameters(seen, problem.held_out, naive, response, p)
+        p = corrected(replace(p, coefficients=p.coefficients + (0.5 if exposed else 1.0) * step), problem,
+                      response.auxiliary)
+        train = training_parameters(problem, naive, response, p)
         rounds.record(Round(p, train, response.distortion, step, correction, naive.smoothness),
                       last=round_ == len(counts) - 1)
     return p, response if correction <= max(0.15, 0.5 * largest) else None
@@ -241,27 +273,64 @@ def _smoothing_covariance(seen: ForceMoments, naive: Solution, distortion: np.nd
     return np.outer(change, change)
 
 
-def _training_parameters(seen: ForceMoments, held_out: float, naive: Solution, response: Response | None,
-                         p: Parameters) -> Parameters:
-    """The same correction (or none) applied to the naive estimate from the first blocks of time."""
-    kept = max(1, round((1 - held_out) * len(seen.a)))
-    share = kept / len(seen.a)
-    system = regularised(seen.a[:kept].sum(axis=0), p.field.penalty(), naive.smoothness * share)
-    found = np.linalg.solve(system, seen.b[:kept].sum(axis=0))
+def training_parameters(problem: EstimationProblem, naive: Solution, response: Response | None,
+                        p: JointParameters) -> JointParameters:
+    """The same correction (or none) applied to the naive estimate from the first blocks of time of each recording."""
+    early = added([one.seen for one in problem.recordings], p.shapes,
+                  np.array([one.weight for one in problem.recordings]), share=1 - problem.held_out)
+    share = len(early.a) / len(problem.seen.a)
+    system = regularised(early.A, p.penalty(), naive.smoothness * share)
+    found = np.linalg.solve(system, early.B)
     return replace(p, coefficients=found if response is None else response.undo(found))
 
 
-def _scatter(r: Response, p: Parameters, dt: float, share: float) -> FittedForces:
+def _scatter(problem: EstimationProblem, r: Response, p: JointParameters, naive: Solution) -> FittedForces:
     """Covariance of the procedure: scatter over replicas, and the roughness the penalty may have taken away.
 
     The penalty λP is the precision of a prior on roughness; λ K P K is the part of the posterior covariance
     K = (A + λP)⁻¹ that no scatter shows because it is bias (Nychka, J. Am. Stat. Assoc. 83, 1134, 1988); both in
     units of the noise of b, 2/(D dt) by Girsanov's formula. Simulations shorter than the data scatter more, by 1/share.
+    From `BLOCKS` recordings on, the scatter is that between recordings.
     """
-    prior = (r.smoothing + r.smoothing.T) / (p.diffusion * dt)
+    share = problem.share
+    prior = (r.smoothing + r.smoothing.T) / noise_unit(p, problem.interval)
     undo = np.linalg.inv(r.distortion)
     scatter = shrunk_covariance(r.naive, r.sampling) / share
+    noise_stderr = np.array([_std(one.noises) / math.sqrt(part.synthetic.share)
+                             for one, part in zip(r.auxiliary, problem.recordings)])
+    if len(problem.recordings) == 1:
+        seen = r.auxiliary[0]
+        diffusion_stderr = _std(seen.diffusions) / seen.slowing / math.sqrt(share)
+        return FittedForces(p, undo @ (scatter + prior) @ undo.T, diffusion_stderr, noise_stderr)
+    alone = recordings_alone(problem, r, p)
+    if len(problem.recordings) >= BLOCKS:
+        scatter = _scatter_between(problem, naive, p, scatter)
     covariance = undo @ (scatter + prior) @ undo.T
-    seen = r.auxiliary
-    return FittedForces(p, covariance, float(seen.diffusions.std(ddof=1)) / seen.slowing / math.sqrt(share),
-                        float(seen.noises.std(ddof=1)) / math.sqrt(share))
+    slowing = np.mean([one.slowing for one in r.auxiliary], axis=0)
+    stderr = np.hypot(alone.diffusion_stderr, p.diffusion * (1 / slowing - 1) * _strength_error(problem, p, covariance))
+    return FittedForces(p, covariance, stderr, noise_stderr, recordings=alone)
+
+
+def _strength_error(problem: EstimationProblem, p: JointParameters, covariance: np.ndarray) -> float:
+    """Relative error of the strength of the forces; what they slow is known no better, in all recordings alike."""
+    pull = problem.seen.A @ p.coefficients
+    force = float(p.coefficients @ pull)
+    return float(np.sqrt(max(pull @ covariance @ pull, 0.0))) / force if force > 0 else 0.0
+
+
+def _std(values: np.ndarray) -> np.ndarray:
+    """Standard deviation over the first of two axes."""
+    return np.array([np.ascontiguousarray(column).std(ddof=1) for column in values.T])
+
+
+def _scatter_between(problem: EstimationProblem, naive: Solution, p: JointParameters,
+                     within: np.ndarray) -> np.ndarray:
+    """Covariance of the naive estimate from what each recording adds to it; `within`: from simulations, for its shape.
+
+    Recording r moves the estimate by x_r = (A + λP)⁻¹ (b_r - A_r c), with sum zero up to the smoothing.
+    """
+    count = len(problem.recordings)
+    system = regularised(problem.seen.A, p.penalty(), naive.smoothness)
+    left = [embedded(one.weight * (one.seen.B - one.seen.A @ naive.coefficients[shape.columns]), shape, len(system))
+            for one, shape in zip(problem.recordings, p.shapes)]
+    return shrunk_covariance(count * np.linalg.solve(system, np.array(left).T).T, within) / count

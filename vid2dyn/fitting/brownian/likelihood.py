@@ -14,6 +14,7 @@ a new stretch. Blocks are dim × dim: a particle's neighbours are taken where th
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numba
@@ -22,6 +23,7 @@ from scipy.optimize import minimize_scalar
 
 from vid2dyn.core.errors import DataError
 from vid2dyn.fitting.brownian.recording import Recording
+from vid2dyn.fitting.brownian.shared_maximum import Loss, shared_maximum
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,136 @@ def free_diffusion(recording: Recording, noise_scale: float | None = None) -> Fr
     return FreeDiffusion(math.exp(float(found.x)) / (2 * recording.dt) / kept, noise_scale)
 
 
+@dataclass(frozen=True, eq=False)
+class FreeSteps:
+    """Steps of particles taken for free, ready for their likelihood in ln V, V = 2 D dt, and in the noise scale.
+
+    Parameters
+    ----------
+    dx, before, after : (m, dim) arrays
+        Displacements [µm] and stated variances at both ends [µm²].
+    follows : (m,) bool array
+        Whether a step continues the one before.
+    rows : (m,) int array
+        Row of the recording at which each begins.
+    blur, dt, kept : float
+        R, frame interval [s], share of the motion that is left when the common drift is taken out.
+    """
+
+    dx: np.ndarray
+    follows: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+    rows: np.ndarray
+    blur: float
+    dt: float
+    kept: float
+
+    @classmethod
+    def of(cls, recording: Recording) -> FreeSteps:
+        """All steps of a recording."""
+        dx, follows, kept = displacements(recording)
+        i = recording.steps
+        return cls(dx, follows, recording.variance[i], recording.variance[i + 1], i, recording.blur, recording.dt, kept)
+
+    def loss(self, log_diffusion: float, noise_scale: float) -> float:
+        """-ln L, but for a constant."""
+        V = 2 * math.exp(log_diffusion) * self.dt * self.kept
+        loss, fitted = _free_sweep(self.dx, self.follows, self.before, self.after, self.blur,
+                                   noise_scale * self.kept / V)
+        if fitted <= 0 or loss > 1e200:
+            return math.inf
+        # `loss` is at the best overall factor; here the factor is V
+        return 0.5 * self.dx.size * (loss - math.log(fitted) - 1 + math.log(V) + fitted / V)
+
+    def log_likelihood(self, log_diffusion: float, noise_scale: float) -> np.ndarray:
+        """(m,) ln L of every step given those before, all axes together."""
+        V = 2 * math.exp(log_diffusion) * self.dt * self.kept
+        return _free_log_likelihood(self.dx, self.follows, self.before, self.after, self.blur, V,
+                                    noise_scale * self.kept)
+
+    def noise_step(self, log_diffusion: float, noise_scale: float) -> float:
+        """A small change of the noise scale."""
+        typical = 2 * math.exp(log_diffusion) * self.dt / float(np.median(self.before))
+        return 1e-3 * max(abs(noise_scale), 0.05 * typical)
+
+
+@dataclass(frozen=True, eq=False)
+class SharedDiffusion:
+    """One D of several recordings and the noise scale of each, by maximum likelihood.
+
+    Parameters
+    ----------
+    diffusion : float
+        [µm²/s].
+    noise_scales : (recordings,) array
+    information : (recordings,) array
+        Of each recording on ln D, its noise scale unknown.
+    noise_stderr : (recordings,) array
+    """
+
+    diffusion: float
+    noise_scales: np.ndarray
+    information: np.ndarray
+    noise_stderr: np.ndarray
+
+
+def shared_diffusion(recordings: Sequence[Recording], noise_scale: float | None = None,
+                     slowing: Sequence[float] | None = None) -> SharedDiffusion:
+    """The maximum of the sum of log-likelihoods over recordings: one D, each its own noise (unless it is given).
+
+    Michalet & Berglund's likelihood (see `free_diffusion`), summed; it starts at the mean of what the recordings say
+    alone.
+
+    Parameters
+    ----------
+    recordings : sequence of Recording
+    noise_scale : float, optional
+        Known noise scale.
+    slowing : sequence of float, optional
+        What each recording shows of D (forces slow apparent diffusion, more where frames are far apart).
+    """
+    shift = np.zeros(len(recordings)) if slowing is None else np.log(np.asarray(slowing, dtype=float))
+    steps = [FreeSteps.of(recording) for recording in recordings]
+    own = [free_diffusion(recording, noise_scale) for recording in recordings]
+    alone = np.log([one.diffusion for one in own]) - shift
+
+    def loss_of(r: int) -> Loss:
+        def loss(shared: np.ndarray, mine: np.ndarray) -> float:
+            return steps[r].loss(float(shared[0]) + shift[r],
+                                 float(mine[0]) if noise_scale is None else noise_scale)
+        return loss
+
+    weight = np.array([one.dx.size for one in steps], dtype=float)
+    start = np.array([alone @ weight / weight.sum()])
+    noise = [np.array([] if noise_scale is not None else [one.noise_scale]) for one in own]
+    small = [np.array([] if noise_scale is not None else [one.noise_step(start[0], o.noise_scale)])
+             for one, o in zip(steps, own)]
+    found = shared_maximum([loss_of(r) for r in range(len(steps))], start, noise, np.array([1e-3]), small)
+    scales = np.array([one[0] if noise_scale is None else noise_scale for one in found.own])
+    errors = np.array([math.sqrt(max(one[0, 0], 0.0)) if noise_scale is None else 0.0 for one in found.own_covariance])
+    return SharedDiffusion(math.exp(found.shared[0]), scales, found.information[:, 0, 0], errors)
+
+
+@numba.njit(cache=True, nogil=True)
+def _free_log_likelihood(dx, follows, before, after, R, V, noise):  # type: ignore[no-untyped-def]
+    """(m,) log-likelihood of every step given those before it."""
+    m, dim = dx.shape
+    out = np.zeros(m)
+    for c in range(dim):
+        s, e = 1.0, 0.0
+        for k in range(m):
+            off = R * V - noise * before[k, c] if follows[k] else 0.0
+            gain = off / s
+            s = V * (1 - 2 * R) + noise * (before[k, c] + after[k, c]) - gain * off
+            if s <= 0.0:
+                out[:] = -np.inf
+                return out
+            e = dx[k, c] - gain * e
+            out[k] -= 0.5 * (e * e / s + math.log(2 * math.pi * s))
+    return out
+
+
 @numba.njit(cache=True, nogil=True)
 def _free_sweep(dx, follows, before, after, R, ratio):  # type: ignore[no-untyped-def]
     """(-2 log L per number at the best overall factor, that factor): variance unit V = 1, Λ = ratio × stated."""
@@ -132,16 +264,16 @@ class Residuals:
                 "lag1": lag, "lag1_stderr": 1 / math.sqrt(max(1, later.size * z.shape[1])), "numbers": float(n)}
 
 
-def residuals(recording: Recording, force: np.ndarray, stiffness: np.ndarray, diffusion: float,
-              noise_scale: float, steps: np.ndarray | None = None) -> Residuals:
+def residuals(recording: Recording, force: np.ndarray, stiffness: np.ndarray, diffusion: float | np.ndarray,
+              noise_scale: float | np.ndarray, steps: np.ndarray | None = None) -> Residuals:
     """Residuals of the steps of a recording under a model.
 
     Parameters
     ----------
     force, stiffness : (n, dim), (n, dim, dim) arrays
         F_i [kT/µm] and -∂F_i/∂x_i [kT/µm²] at every detection.
-    diffusion, noise_scale : float
-        D [µm²/s]; Λ = scale × stated variance.
+    diffusion, noise_scale : float or (n,) arrays
+        D [µm²/s]; Λ = scale × stated variance; of each detection where particles differ.
     steps : (m,) bool array, optional
         Which of `recording.steps` to use (those of held-out frames); a left-out step breaks the stretch.
 
@@ -154,7 +286,7 @@ def residuals(recording: Recording, force: np.ndarray, stiffness: np.ndarray, di
         follows = follows & np.concatenate([[False], steps[:-1]])
         dx, follows, i = dx[steps], follows[steps], i[steps]
     values, vectors = np.linalg.eigh(stiffness[i])
-    tau = diffusion * recording.dt
+    tau = _at(diffusion, i) * recording.dt
     x = np.clip(tau * values, -1.0, 50.0)
     relax = np.where(np.abs(x) > 1e-8, -np.expm1(-x) / np.where(x == 0, 1, x), 1.0)       # (1 - e^-x)/x
     spread = np.where(np.abs(x) > 1e-8, -np.expm1(-2 * x) / np.where(x == 0, 1, 2 * x), 1.0)
@@ -164,9 +296,23 @@ def residuals(recording: Recording, force: np.ndarray, stiffness: np.ndarray, di
 
     jump = np.einsum("nij,nj->ni", function(tau * relax), force[i])
     white, log_likelihood = _sweep(dx - jump, follows, function(np.exp(-x)), function(2 * tau * spread),
-                                   noise_scale * recording.variance[i], noise_scale * recording.variance[i + 1],
+                                   _at(noise_scale, i) * recording.variance[i],
+                                   _at(noise_scale, i + 1) * recording.variance[i + 1],
                                    recording.blur)
     return Residuals(white, log_likelihood, follows)
+
+
+def _at(value: float | np.ndarray, rows: np.ndarray) -> float | np.ndarray:
+    """A number as it is, or (rows, 1) what an array says of some detections."""
+    return value[rows, None] if isinstance(value, np.ndarray) and value.ndim else value
+
+
+@numba.njit(cache=True)
+def _lowest_eigenvalue(S):  # type: ignore[no-untyped-def]
+    """Of a symmetric matrix; spelt out in two dimensions, where it is a third of the time of the sweep."""
+    if S.shape[0] == 2:
+        return 0.5 * (S[0, 0] + S[1, 1]) - math.sqrt(0.25 * (S[0, 0] - S[1, 1]) ** 2 + S[1, 0] ** 2)
+    return np.linalg.eigvalsh(S).min()
 
 
 @numba.njit(cache=True)
@@ -192,7 +338,7 @@ def _sweep(r, follows, J, V, before, after, R):  # type: ignore[no-untyped-def]
             S = S - W.T @ W
             e = e - W.T @ white[k - 1]
         # a force linearised at a noisy point can make S indefinite; fall back to the step alone
-        if np.linalg.eigvalsh(S).min() <= 1e-9 * np.trace(V[k]):
+        if _lowest_eigenvalue(S) <= 1e-9 * np.trace(V[k]):
             S = (1 - 2 * R) * V[k] + np.diag(before[k] + after[k])
             e = r[k].copy()
         last = np.linalg.cholesky(S)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from vid2dyn.data.trajectories import Trajectories
+from vid2dyn.dynamics.brownian import species_pairs
 from vid2dyn.fitting.brownian.design import moments
 from vid2dyn.fitting.brownian.recording import Recording
 from vid2dyn.fitting.brownian.synthetic import Parameters
@@ -38,8 +39,7 @@ def residual_warnings(model: BrownianModel, evaluation: dict[str, Any]) -> list[
                             "whitened residuals): drift, vibration, mixed particle sizes, or forces that change "
                             "within a frame.")
     if model.support is not None:
-        inner = np.linspace(model.support[0], 0.5 * sum(model.support), 50)
-        steepest = float(np.abs(model.pair_force(inner)).max())
+        steepest = max(_steepest(model, both) for both in _pairs(model))
         if model.localisation_error() * steepest > STEEP:
             warnings.append(f"The pair potential changes by 1 kT within {1000 / steepest:.0f} nm, less than the "
                             f"localisation error of {1000 * model.localisation_error():.0f} nm lets be seen: its "
@@ -52,6 +52,18 @@ def residual_warnings(model: BrownianModel, evaluation: dict[str, Any]) -> list[
     return warnings
 
 
+def _pairs(model: BrownianModel) -> list[Any]:
+    """What `pair_force` takes beside r: nothing, or each pair of species."""
+    names = model.species
+    return [(names[a], names[b]) for a, b in species_pairs(len(names))] if names else [None]
+
+
+def _steepest(model: BrownianModel, species: Any) -> float:
+    """Largest force [kT/µm] in the nearer half of the distances seen."""
+    support = model.pair_support(species)
+    return float(np.abs(model.pair_force(np.linspace(support[0], 0.5 * sum(support), 50), species)).max())
+
+
 def stationarity_warning(recording: Recording, p: Parameters) -> list[str]:
     """A warning if the learned forces do work on the whole: at equilibrium their Stratonovich current has mean zero.
 
@@ -61,8 +73,9 @@ def stationarity_warning(recording: Recording, p: Parameters) -> list[str]:
     """
     if p.field.trap == "each":
         return []
-    rest, moved = moments(recording, p.field), moments(recording, p.field, diffusion=p.diffusion)
-    step = p.diffusion * recording.dt
+    drive = float(p.diffusion[0]) if recording.species is None else p.diffusion
+    rest, moved = moments(recording, p.field), moments(recording, p.field, diffusion=drive)
+    step = float(p.diffusion.mean()) * recording.dt
     work = step * (moved.b - rest.b) @ p.coefficients
     if len(work) < 10:
         return []

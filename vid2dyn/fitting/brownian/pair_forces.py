@@ -1,8 +1,13 @@
-"""Pair forces, and traps beside them: a spline potential by score matching, freed of what noise and blur do to it."""
+"""Pair forces, and traps beside them: spline potentials by score matching, freed of what noise and blur do to them.
+
+Of several recordings the potentials, D and the stiffness are shared (`joint`); of a mixture there is a potential for
+every pair of species and a D for each.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -10,56 +15,61 @@ import vid2dyn
 from vid2dyn.core.checkpoint import Checkpoint, PathLike, key_of
 from vid2dyn.core.config import recipe as recipe_of
 from vid2dyn.core.errors import ModelError
+from vid2dyn.dynamics.brownian import species_pairs
 from vid2dyn.dynamics.snapshot import neighbour_pairs
+from vid2dyn.dynamics.terms.potentials import HarmonicTrap
 from vid2dyn.dynamics.terms.splines import RadialSpline
-from vid2dyn.fitting.brownian.design import Field
-from vid2dyn.fitting.brownian.evidence import (
-    HELD_OUT,
-    StepModel,
-    held_out_evidence,
-    held_out_steps,
-    step_likelihoods,
-)
-from vid2dyn.fitting.brownian.free_or_trapped import common_arrays, jackknife, linked_tracks
-from vid2dyn.fitting.brownian.indirect import Refinement, RefinementSettings, refine
-from vid2dyn.fitting.brownian.likelihood import FreeDiffusion
+from vid2dyn.fitting.brownian.arrays import Noise, common_arrays, recording_arrays
+from vid2dyn.fitting.brownian.design import Field, kinds_of_pairs
+from vid2dyn.fitting.brownian.evidence import HELD_OUT, StepModel, held_out_evidence, step_likelihoods
+from vid2dyn.fitting.brownian.free_or_trapped import jackknife, linked_tracks
+from vid2dyn.fitting.brownian.indirect import FittedForces, Refinement, RefinementSettings, refine
+from vid2dyn.fitting.brownian.joint import JointParameters, joint_shapes, unknowns
 from vid2dyn.fitting.brownian.model_warnings import CORRECTED, UNCORRECTED, UNSETTLED, stationarity_warning
 from vid2dyn.fitting.brownian.recording import Recording
+from vid2dyn.fitting.brownian.recordings_alone import BLOCKS
 from vid2dyn.fitting.brownian.records import FitData, FitResult
-from vid2dyn.fitting.brownian.synthetic import Parameters, SyntheticRecordings
+from vid2dyn.fitting.brownian.species import names_array
+from vid2dyn.fitting.brownian.synthetic import SyntheticRecordings
 from vid2dyn.fitting.course import RunControl, stopped_early
 from vid2dyn.model.brownian import Measured, SplineRange
 
 RESOLVED = 50
 """Pairs nearer than the shortest distance that the spline resolves."""
 
+FEWEST_PAIRS = 500
+"""Pairs within the cutoff, of all recordings, without which there is no pair potential."""
 
-def fit_pair_forces(data: FitData, seed: int, control: RunControl) -> FitResult:
-    """The pair potential, D, noise and trap, evaluated on frames that a second fit has not seen.
+REPLICAS, REPLICAS_OF_MANY = 8, 4
+"""Synthetic recordings of each recording in the last round; of many recordings each needs fewer."""
+
+
+def fit_pair_forces(data: tuple[FitData, ...], seed: int, control: RunControl,
+                    replicas: int | None = None) -> FitResult:
+    """The pair potentials, D, noise and trap, evaluated on frames that a second fit has not seen.
 
     Raises
     ------
     DataError, ModelError
         When too few pairs come within the cutoff, or when the field of view is too small.
     """
-    recording, held_out, cutoff = data.recording, held_out_steps(data.recording), data.recipe.cutoff
-    assert cutoff is not None
-    distances = pair_distances(recording, cutoff)
-    first = _starting_parameters(data, distances, cutoff)
+    recipe, recordings = data[0].recipe, [one.recording for one in data]
+    assert isinstance(recipe.cutoff, float)
+    distances = pair_distances(data, recipe.cutoff)
+    first = _starting_parameters(data, distances, recipe.cutoff)
 
-    def likelihoods(p: Parameters) -> tuple[float, float]:
-        return step_likelihoods(recording, held_out, _step_model(recording, p, p))
+    def likelihoods(p: JointParameters) -> tuple[float, float]:
+        return step_likelihoods(recordings, step_models(recordings, p, p))
 
-    synthetic = SyntheticRecordings(recording, _view(data), data.recipe.trap, seed=seed,
-                                    stationary=data.recipe.stationary)
-    found = refine(recording, synthetic, first, likelihoods,
-                   RefinementSettings(data.noise_scale, data.recipe.stationary, held_out=HELD_OUT), control)
+    synthetic = [SyntheticRecordings(one.recording, view_of(one), recipe.trap, seed=[seed] if r == 0 else [seed, 7, r],
+                                     stationary=recipe.stationary) for r, one in enumerate(data)]
+    replicas = replicas or (REPLICAS if len(data) < BLOCKS else REPLICAS_OF_MANY)
+    found = refine(synthetic, first, likelihoods,
+                   RefinementSettings(data[0].noise_scale, recipe.stationary, replicas, HELD_OUT), control)
     if found.stopped_after is not None:     # no simulation says how well D and the noise are known: the data do
-        errors = jackknife(recording, data.noise_scale, groups=8)
-        found = dataclasses.replace(found, fitted=dataclasses.replace(
-            found.fitted, diffusion_stderr=errors.diffusion, noise_stderr=errors.noise_scale))
-    evaluation = held_out_evidence(recording, held_out,
-                                   _step_model(recording, found.train, found.fitted.parameters))
+        found = dataclasses.replace(found, fitted=_with_errors_of_data(data, found))
+    judged = step_models(recordings, found.train, found.fitted.parameters)
+    evaluation = held_out_evidence(recordings, judged)
     evaluation["course"] = found.course.report()
     stopped, warnings = None, []
     if (after := found.stopped_after) is not None:
@@ -67,85 +77,146 @@ def fit_pair_forces(data: FitData, seed: int, control: RunControl) -> FitResult:
             after.rounds, after.of, CORRECTED if after.kept > 1 else UNCORRECTED, after.kept)
     if not found.fitted.settled:
         warnings.append(UNSETTLED)
-    if data.recipe.stationary and after is None:
-        warnings += stationarity_warning(recording, found.fitted.parameters)
-    return FitResult(_arrays(data, distances, found), evaluation, data.recipe, warnings, stopped)
+    if recipe.stationary and after is None:
+        for r, one in enumerate(data):
+            said = stationarity_warning(one.recording, found.fitted.parameters.of(r))
+            warnings += [f"{one.name}: {text}" for text in said] if len(data) > 1 else said
+    return FitResult(_arrays(data, distances, found), evaluation, recipe, warnings, stopped, found.fitted.recordings,
+                     tuple(judged))
 
 
-def checkpoint_of(path: PathLike | None, data: FitData, seed: int) -> Checkpoint:
+def checkpoint_of(path: PathLike | None, data: tuple[FitData, ...], seed: int) -> Checkpoint:
     """The checkpoint of the rounds; its key is a digest of everything they depend on."""
-    recording = data.recording
-    settings = (recipe_of(data.recipe), seed, recording.dt, recording.exposure, recording.box.to_dict(),
-                vid2dyn.__version__)
-    return Checkpoint(path, key_of(repr(settings), recording.position, recording.frame, recording.track,
-                                   recording.variance, recording.weight))
+    settings, arrays = [], []
+    for one in data:
+        recording = one.recording
+        settings.append(repr((recipe_of(one.recipe), seed, recording.dt, recording.exposure, recording.box.to_dict(),
+                              vid2dyn.__version__)))
+        arrays += [recording.position, recording.frame, recording.track, recording.variance, recording.weight,
+                   *([] if recording.species is None else [recording.species])]
+    return Checkpoint(path, key_of(" and ".join(settings), *arrays))
 
 
-def _starting_parameters(data: FitData, distances: np.ndarray, cutoff: float) -> Parameters:
+def _with_errors_of_data(data: tuple[FitData, ...], found: Refinement) -> FittedForces:
+    """Errors of D and the noise from leaving out particles (of several recordings: in each, as independent)."""
+    noise = np.full((len(data), max(1, len(data[0].species))), np.nan)
+    D = np.full_like(noise, np.nan)
+    for r, one in enumerate(data):
+        for s in range(len(noise[r])):
+            some = one.recording.of_species(s)
+            if len(some.steps) >= 10:
+                errors = jackknife(some, one.noise_scale, groups=8)
+                D[r, s], noise[r, s] = errors.diffusion, errors.noise_scale
+    together = D[0] if len(D) == 1 else np.nansum(1 / D**2, axis=0) ** -0.5
+    return dataclasses.replace(found.fitted, diffusion_stderr=together, noise_stderr=noise)
+
+
+def _starting_parameters(data: tuple[FitData, ...], distances: Sequence[np.ndarray], cutoff: float) -> JointParameters:
     """Which functions are fitted, and the centres of own traps (means of the tracks)."""
-    recording = data.recording
-    inner = float(distances[min(RESOLVED, len(distances) - 1)])
-    if inner < 0.1 * cutoff:
-        inner = 0.0
-    field = Field(RadialSpline(inner, cutoff, data.recipe.knots), data.recipe.trap, recording.position.mean(axis=0))
-    centres = None
-    if data.recipe.trap == "each":
-        linked = recording.track >= 0
-        which = np.unique(recording.track[linked], return_inverse=True)[1]
-        count = np.bincount(which)
-        centres = np.stack([np.bincount(which, recording.position[linked][:, c]) / count
-                            for c in range(recording.dim)], axis=1)
-    return Parameters(field, np.zeros(field.size), 1.0, 1.0, centres)
+    recipe, splines = data[0].recipe, []
+    for mine in distances:
+        inner = float(mine[min(RESOLVED, len(mine) - 1)])
+        splines.append(RadialSpline(0.0 if inner < 0.1 * cutoff else inner, cutoff, recipe.knots))
+    fields, centres = [], []
+    for one in data:
+        recording = one.recording
+        fields.append(Field(splines[0], recipe.trap, recording.position.mean(axis=0), tuple(splines[1:])))
+        centres.append(_track_means(recording) if recipe.trap == "each" else None)
+    shapes = joint_shapes(fields, centres)
+    species = max(1, len(data[0].species))
+    return JointParameters(shapes, np.zeros(unknowns(shapes)), np.ones(species), np.ones((len(data), species)))
 
 
-def _view(data: FitData) -> np.ndarray | None:
+def _track_means(recording: Recording) -> np.ndarray:
+    """(tracks, dim) mean position of each track [µm]."""
+    linked = recording.track >= 0
+    which = np.unique(recording.track[linked], return_inverse=True)[1]
+    count = np.bincount(which)
+    return np.stack([np.bincount(which, recording.position[linked][:, c]) / count
+                     for c in range(recording.dim)], axis=1)
+
+
+def view_of(data: FitData) -> np.ndarray | None:
     """(dim,) field of view [µm] of tracks in free space; None where it is unknown or the box is periodic."""
     if data.tracks.field_of_view is None or data.tracks.box.lengths is not None:
         return None
     return np.asarray(data.tracks.field_of_view) * data.tracks.units.um
 
 
-def _step_model(recording: Recording, forces: Parameters, rest: Parameters) -> StepModel:
-    """Pair potential and trap stiffness of `forces`; trap centres, D and noise of `rest`."""
-    return StepModel(forces.pair, 0.0 if forces.trap is None else forces.trap.stiffness,
-                     _centres(recording, rest), rest.diffusion, rest.noise_scale)
+def step_models(recordings: Sequence[Recording], forces: JointParameters, rest: JointParameters) -> list[StepModel]:
+    """Of each recording: pair potentials and trap stiffness of `forces`; trap centres, D and noise of `rest`."""
+    models = []
+    for r, recording in enumerate(recordings):
+        of_forces, other = forces.of(r), rest.of(r)
+        trap = of_forces.trap
+        models.append(StepModel.of(recording, of_forces.pairs, 0.0 if trap is None else trap.stiffness,
+                                   _centres(recording, other.trap), rest.diffusion, rest.noise_scales[r]))
+    return models
 
 
-def _arrays(data: FitData, distances: np.ndarray, found: Refinement) -> dict[str, np.ndarray]:
+def _arrays(data: tuple[FitData, ...], distances: Sequence[np.ndarray], found: Refinement) -> dict[str, np.ndarray]:
     """Arrays of the model, see `BrownianModel`."""
-    recording, fitted, p = data.recording, found.fitted, found.fitted.parameters
-    spline = p.field.spline
-    assert p.pair is not None
-    assert spline is not None
+    fitted, p = found.fitted, found.fitted.parameters
+    first, splines = p.of(0), p.field.splines
+    ranges = np.array([SplineRange(one.inner, one.cutoff, float(one.knots)) for one in splines])
+    support = np.array([_support(mine, one.cutoff) for mine, one in zip(distances, splines)])
+    knots = p.field.knots
+    noise = Noise(p.noise_scales, fitted.noise_stderr)
     arrays = {
-        "spline": np.array(SplineRange(spline.inner, spline.cutoff, float(spline.knots))),
-        "coefficients": p.coefficients[: spline.knots], "covariance": fitted.covariance[: spline.knots, : spline.knots],
-        "core_stiffness": np.array([p.pair.core_stiffness]), "support": np.array(_support(distances, spline.cutoff)),
-        **common_arrays(recording, FreeDiffusion(p.diffusion, p.noise_scale),
-                        FreeDiffusion(fitted.diffusion_stderr, fitted.noise_stderr))}
-    if p.trap is not None:
-        knots = spline.knots
-        arrays["trap"] = Measured(p.trap.stiffness, float(np.sqrt(fitted.covariance[knots, knots]))).array()
-        arrays["centres"] = p.trap.centre
-        if data.recipe.trap == "each":
-            arrays["centre_tracks"] = linked_tracks(recording)
+        "spline": ranges[0] if len(splines) == 1 else ranges,
+        "coefficients": p.coefficients[:knots], "covariance": fitted.covariance[:knots, :knots],
+        "core_stiffness": np.array([pair.core_stiffness for pair in first.pairs]),
+        "support": support[0] if len(splines) == 1 else support,
+        **common_arrays(data, p.diffusion, fitted.diffusion_stderr, noise), **recording_arrays(data, noise)}
+    if data[0].species:
+        arrays["species"] = names_array(data[0].species)
+    if first.trap is not None:
+        arrays["trap"] = Measured(first.trap.stiffness, float(np.sqrt(fitted.covariance[knots, knots]))).array()
+        traps = [p.of(r).trap for r in range(len(data))]
+        arrays["centres"] = np.concatenate([trap.centre for trap in traps if trap is not None])
+        if data[0].recipe.trap == "each":
+            tracks = [linked_tracks(one.recording) for one in data]
+            arrays["centre_tracks"] = np.concatenate(tracks)
+            if len(data) > 1:
+                arrays["centre_recordings"] = np.repeat(np.arange(len(data)), [len(one) for one in tracks])
     return arrays
 
 
-def pair_distances(recording: Recording, cutoff: float) -> np.ndarray:
-    """Sorted distances of all pairs within the cutoff of a trusted detection [µm]."""
-    found = []
-    for block in recording.blocks(max(1, len(recording.position) // 20_000)):
-        x = recording.position[block]
-        pairs = neighbour_pairs(x, cutoff, recording.box, recording.frame[block])
-        pairs = pairs[(recording.weight[block][pairs] > 0).any(axis=1)]
-        found.append(np.linalg.norm(recording.box.displacement(x[pairs[:, 0]], x[pairs[:, 1]]), axis=1))
-    distances = np.sort(np.concatenate(found))
-    if len(distances) < 500:
-        raise ModelError(f"Only {len(distances)} pairs of particles come within cutoff = {cutoff:g} µm of each "
-                         "other; a pair force needs at least 500. Film more frames or denser samples, raise the "
-                         "cutoff, or fit without pair force: vd.Brownian().")
+def pair_distances(data: tuple[FitData, ...], cutoff: float) -> list[np.ndarray]:
+    """For every pair of species: sorted distances of all pairs within the cutoff of a trusted detection [µm]."""
+    kinds = len(species_pairs(max(1, len(data[0].species))))
+    found: list[list[np.ndarray]] = [[] for _ in range(kinds)]
+    for one in data:
+        recording = one.recording
+        for block in recording.blocks(max(1, len(recording.position) // 20_000)):
+            x = recording.position[block]
+            pairs = neighbour_pairs(x, cutoff, recording.box, recording.frame[block])
+            pairs = pairs[(recording.weight[block][pairs] > 0).any(axis=1)]
+            r = np.linalg.norm(recording.box.displacement(x[pairs[:, 0]], x[pairs[:, 1]]), axis=1)
+            if kinds == 1:
+                found[0].append(r)
+                continue
+            which = kinds_of_pairs(recording, block, pairs, kinds)
+            for kind in range(kinds):
+                found[kind].append(r[which == kind])
+    distances = [np.sort(np.concatenate(mine)) for mine in found]
+    for kind, mine in enumerate(distances):
+        if len(mine) < FEWEST_PAIRS:
+            _too_few(data[0].species, kind, len(mine), cutoff)
     return distances
+
+
+def _too_few(species: tuple[str, ...], kind: int, count: int, cutoff: float) -> None:
+    """Raise what says that there is too little for a pair potential."""
+    if not species:
+        raise ModelError(f"Only {count} pairs of particles come within cutoff = {cutoff:g} µm of each "
+                         f"other; a pair force needs at least {FEWEST_PAIRS}. Film more frames or denser samples, "
+                         "raise the cutoff, or fit without pair force: vd.Brownian().")
+    a, b = species_pairs(len(species))[kind]
+    raise ModelError(f"Only {count} pairs of {species[a]!r} and {species[b]!r} come within cutoff = {cutoff:g} µm of "
+                     f"each other; a pair potential of its own needs at least {FEWEST_PAIRS}. Film more frames or "
+                     "denser samples, raise the cutoff, give several recordings (vd.fit([a, b], ...)), or put the two "
+                     "species under one name.")
 
 
 def _support(distances: np.ndarray, cutoff: float) -> tuple[float, float]:
@@ -155,11 +226,11 @@ def _support(distances: np.ndarray, cutoff: float) -> tuple[float, float]:
     return (float(edges[full[0]]), float(edges[full[-1] + 1])) if full.size else (float(distances[0]), cutoff)
 
 
-def _centres(recording: Recording, p: Parameters) -> np.ndarray:
+def _centres(recording: Recording, trap: HarmonicTrap | None) -> np.ndarray:
     """(n, dim) centre of the trap of each detection (zeros where there is none)."""
-    if p.trap is None:
+    if trap is None:
         return np.zeros_like(recording.position)
-    if len(p.trap.centre) == 1:
-        return np.broadcast_to(p.trap.centre, recording.position.shape)
+    if len(trap.centre) == 1:
+        return np.broadcast_to(trap.centre, recording.position.shape)
     tracks = linked_tracks(recording)
-    return p.trap.centre[np.clip(np.searchsorted(tracks, recording.track), 0, len(tracks) - 1)]
+    return trap.centre[np.clip(np.searchsorted(tracks, recording.track), 0, len(tracks) - 1)]

@@ -3,24 +3,61 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from vid2dyn.analysis import diffusion
-from vid2dyn.core.errors import DataError
+from vid2dyn.core.errors import DataError, Vid2DynError
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.dynamics.recipes.brownian import Brownian
 from vid2dyn.fitting.brownian.doubles import without_doubles
 from vid2dyn.fitting.brownian.likelihood import free_diffusion
 from vid2dyn.fitting.brownian.recording import Recording
 from vid2dyn.fitting.brownian.records import FitData
+from vid2dyn.fitting.brownian.species import numbered, species_names
 
 UNINFORMED = 4.0
 """Noise scale beyond which the stated errors say nothing of which position is good: all then count alike. Else a few
 wrong links raise the scale, and the positions with large stated errors are blamed for them (D 3 % low at SNR 50)."""
 
 
-def prepared(tracks: Trajectories, recipe: Brownian) -> tuple[FitData, list[str]]:
+def prepared_recordings(tracks: Sequence[Trajectories], recipe: Brownian) -> tuple[tuple[FitData, ...], list[str]]:
+    """Every recording as the fit uses it, and warnings; of several recordings both they and errors name it.
+
+    Raises
+    ------
+    UnitsError, DataError, ModelError
+        When a calibration is missing, there is too little data, or recordings cannot go together.
+    """
+    several = len(tracks) > 1
+    names = recording_names(tracks)
+    dims = [one.dim for one in tracks]
+    if len(set(dims)) > 1:
+        r = next(r for r, dim in enumerate(dims) if dim != dims[0])
+        raise DataError(f"{names[0]} has {dims[0]} dimensions and {names[r]} has {dims[r]}: one model describes "
+                        "recordings of one dimension. Fit them apart.")
+    species = species_names(tracks, recipe.species) if recipe.species is not None else ()
+    found, warnings = [], []
+    for name, one in zip(names, tracks, strict=True):
+        try:
+            data, said = prepared(one, recipe, species)
+        except Vid2DynError as error:
+            raise (type(error)(f"{name}: {error}") if several else error) from error
+        found.append(dataclasses.replace(data, name=name))
+        warnings += [f"{name}: {text}" for text in said] if several else said
+    return tuple(found), warnings
+
+
+def recording_names(tracks: Sequence[Trajectories]) -> list[str]:
+    """Names by which recordings are told apart: that of the file where it is known and its own, else their number."""
+    sources = [Path(str(one.info.get("recording", one.info.get("source", "")))).name for one in tracks]
+    return [source if source and sources.count(source) == 1 else f"recording {r + 1}"
+            for r, source in enumerate(sources)]
+
+
+def prepared(tracks: Trajectories, recipe: Brownian, species: tuple[str, ...] = ()) -> tuple[FitData, list[str]]:
     """The data as the fit uses them, and warnings that say what was left out or assumed.
 
     Raises
@@ -29,22 +66,40 @@ def prepared(tracks: Trajectories, recipe: Brownian) -> tuple[FitData, list[str]
         When a calibration is missing, or when there is too little data.
     """
     tracks, warnings = trusted_lags(tracks)
-    if recipe.cutoff is not None:
+    cutoff = recipe.cutoff
+    assert not isinstance(cutoff, str)
+    if cutoff is not None:
         tracks.units.require("micrometre_per_pixel", "frames_per_second", for_what="Fitting a Brownian model")
-        tracks, doubled = without_doubles(tracks, recipe.cutoff)
+        tracks, doubled = _without_doubles(tracks, cutoff, recipe.species, species)
         warnings += doubled
-    recording = Recording.of(tracks, recipe.cutoff)
+    kinds = numbered(tracks, recipe.species, species) if recipe.species is not None else None
+    recording = Recording.of(tracks, cutoff, kinds)
     if tracks.units.exposure is None:
         warnings.append("The exposure is unknown and taken as zero; if the shutter was open for long, the localisation "
                         "error is too small by what motion blur adds.")
     if recipe.localisation == "table":
         if tracks.sigma is None:
             raise DataError("localisation = 'table' needs columns y_std and x_std, which these trajectories lack.")
-        return FitData(tracks, recording, recipe, 1.0), warnings
+        return FitData(tracks, recording, recipe, 1.0, species=species), warnings
     if free_diffusion(recording).noise_scale > UNINFORMED:
         even = np.full_like(recording.variance, recording.variance.mean())
         recording = dataclasses.replace(recording, variance=even)
-    return FitData(tracks, recording, recipe, None), warnings
+    return FitData(tracks, recording, recipe, None, species=species), warnings
+
+
+def _without_doubles(tracks: Trajectories, cutoff: float, column: str | None,
+                     species: tuple[str, ...]) -> tuple[Trajectories, list[str]]:
+    """See `without_doubles`; of a mixture within each species, as different ones may have different cores."""
+    if column is None:
+        return without_doubles(tracks, cutoff)
+    which, keep, warnings = numbered(tracks, column, species), np.ones(len(tracks), bool), []
+    for s in range(len(species)):
+        mine = np.flatnonzero(which == s)
+        marked = tracks.rows(which == s)
+        kept, said = without_doubles(marked.replace(dataframe=marked.dataframe.assign(_row=mine)), cutoff)
+        keep[np.setdiff1d(mine, kept.dataframe["_row"].to_numpy())] = False
+        warnings += said
+    return (tracks if keep.all() else tracks.rows(keep)), warnings
 
 
 def trusted_lags(tracks: Trajectories) -> tuple[Trajectories, list[str]]:

@@ -10,7 +10,7 @@ slope of the weight enters score matching (integration by parts), which keeps it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -53,6 +53,8 @@ class Recording:
     exposure: float
     steps: np.ndarray
     """(m,) rows i whose particle is seen again in the next frame, at row i + 1."""
+    species: np.ndarray | None = None
+    """(n,) number of the species of each detection; None: all alike."""
 
     @property
     def blur(self) -> float:
@@ -63,9 +65,16 @@ class Recording:
     def dim(self) -> int:
         return self.position.shape[1]
 
+    def of_species(self, species: int) -> Recording:
+        """The same detections with the steps of one species only."""
+        if self.species is None:
+            return self
+        return replace(self, steps=self.steps[self.species[self.steps] == species])
+
     @classmethod
-    def of(cls, tracks: Trajectories, cutoff: float | None) -> Recording:
-        """From a table. `cutoff` [µm] sets how far from the edge of view a force can be known."""
+    def of(cls, tracks: Trajectories, cutoff: float | None, species: np.ndarray | None = None) -> Recording:
+        """From a table. `cutoff` [µm] sets how far from the edge of view a force can be known; `species` (n,) numbers
+        the species of its rows."""
         tracks.units.require("micrometre_per_pixel", "frames_per_second", for_what="Fitting a Brownian model")
         position = tracks.positions
         sigma = tracks.sigma
@@ -80,18 +89,19 @@ class Recording:
                                         tracks.units.um)
             weight, slope = _without_missing_neighbours(tracks, weight, slope, cutoff)
         return cls(position, frame, track, variance, weight, slope, tracks.box, tracks.units.dt,
-                   tracks.units.exposure or 0.0, _steps(track, frame))
+                   tracks.units.exposure or 0.0, steps_of(track, frame), species)
 
     @classmethod
-    def simulated(cls, path: np.ndarray, variance: np.ndarray, box: Box, dt: float, exposure: float) -> Recording:
-        """From a dense path (frames, n, dim) [µm] in which everything is seen."""
+    def simulated(cls, path: np.ndarray, variance: np.ndarray, box: Box, dt: float, exposure: float,
+                  species: np.ndarray | None = None) -> Recording:
+        """From a dense path (frames, n, dim) [µm] in which everything is seen; `species` (n,) of its particles."""
         frames, n, dim = path.shape
         position = path.transpose(1, 0, 2).reshape(-1, dim)
         frame = np.tile(np.arange(frames), n)
         track = np.repeat(np.arange(n), frames)
         flat = np.broadcast_to(variance, path.shape).transpose(1, 0, 2).reshape(-1, dim)
         return cls(position, frame, track, flat, np.ones(n * frames), np.zeros((n * frames, dim)), box, dt,
-                   exposure, _steps(track, frame))
+                   exposure, steps_of(track, frame), None if species is None else np.repeat(species, frames))
 
     def blocks(self, count: int) -> list[np.ndarray]:
         """Rows of `count` consecutive stretches of time, about equal in detections."""
@@ -147,5 +157,6 @@ def _without_missing_neighbours(tracks: Trajectories, weight: np.ndarray, slope:
     return weight * whole, slope * whole[:, None]
 
 
-def _steps(track: np.ndarray, frame: np.ndarray) -> np.ndarray:
+def steps_of(track: np.ndarray, frame: np.ndarray) -> np.ndarray:
+    """(m,) rows whose particle is seen again in the next frame, at the next row; rows sorted by (track, frame)."""
     return np.flatnonzero((track[1:] == track[:-1]) & (track[1:] >= 0) & (frame[1:] == frame[:-1] + 1))

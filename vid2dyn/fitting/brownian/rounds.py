@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from vid2dyn.dynamics.brownian import species_pairs
 from vid2dyn.fitting.brownian.design import ForceMoments
+from vid2dyn.fitting.brownian.joint import JointParameters
 from vid2dyn.fitting.brownian.regression import Solution, regularised, sandwich
-from vid2dyn.fitting.brownian.synthetic import Parameters
 from vid2dyn.fitting.course import Course, RunControl
 
 
@@ -32,8 +33,8 @@ class Round:
     kept aside.
     """
 
-    parameters: Parameters
-    train: Parameters
+    parameters: JointParameters
+    train: JointParameters
     distortion: np.ndarray
     change: np.ndarray
     size: float
@@ -47,10 +48,21 @@ class Round:
         """
         K = np.linalg.inv(regularised(seen.A, penalty, self.smoothness))
         naive = K @ seen.B
-        roughness = 2 * self.smoothness / (self.parameters.diffusion * dt) * K @ penalty @ K
+        roughness = 2 * self.smoothness / noise_unit(self.parameters, dt) * K @ penalty @ K
         undo = np.linalg.inv(self.distortion)
         scatter = undo @ (K @ sandwich(seen, naive) @ K + roughness) @ undo.T
         return scatter + np.outer(self.change, self.change)
+
+
+def noise_unit(p: JointParameters, dt: float) -> np.ndarray | float:
+    """D dt, by which the noise of b is measured [µm²]; of a mixture (unknowns, unknowns), with D of the two ends."""
+    if len(p.diffusion) == 1:
+        return float(p.diffusion[0]) * dt
+    D = np.full(len(p.coefficients), p.diffusion.mean())
+    for kind, (a, b) in enumerate(species_pairs(len(p.diffusion))):
+        if p.field.splines:
+            D[p.field.part(kind)] = 0.5 * (p.diffusion[a] + p.diffusion[b])
+    return np.sqrt(np.outer(D, D)) * dt
 
 
 class Rounds:
@@ -59,9 +71,9 @@ class Rounds:
     Parameters
     ----------
     evaluate : callable
-        Parameters -> (train, held-out) log-likelihood of a datum.
-    first : Parameters
-        Field and centres, which no round changes.
+        JointParameters -> (train, held-out) log-likelihood of a datum.
+    first : JointParameters
+        Force functions and centres, which no round changes.
     control : RunControl
         Checkpoint, callback, and the rounds after which `check_stop` raises `Stopped`.
 
@@ -75,11 +87,11 @@ class Rounds:
         How often the smoothness was raised.
     corrections : list of float
         Relative size of each correction of this attempt.
-    current : Parameters or None
+    current : JointParameters or None
         Found by the last round of this attempt; None before the first.
     """
 
-    def __init__(self, evaluate: Callable[[Parameters], tuple[float, float]], first: Parameters,
+    def __init__(self, evaluate: Callable[[JointParameters], tuple[float, float]], first: JointParameters,
                  control: RunControl) -> None:
         self.evaluate, self.first, self.control = evaluate, first, control
         self.course = Course("log-likelihood per particle and step")
@@ -87,7 +99,7 @@ class Rounds:
         self.best_round = 0
         self.attempt = 0
         self.corrections: list[float] = []
-        self.current: Parameters | None = None
+        self.current: JointParameters | None = None
         self._resume()
 
     def _resume(self) -> None:
@@ -101,10 +113,8 @@ class Rounds:
         self.best = Round(self._parameters(state, "best"), self._parameters(state, "best_train"), state["distortion"],
                           state["change"], state["size"], state["smoothness"])
 
-    def _parameters(self, state: dict[str, Any], name: str) -> Parameters:
-        diffusion, noise_scale, *coefficients = state[name]
-        return replace(self.first, coefficients=np.array(coefficients), diffusion=float(diffusion),
-                       noise_scale=float(noise_scale))
+    def _parameters(self, state: dict[str, Any], name: str) -> JointParameters:
+        return self.first.with_numbers(np.array(state[name]))
 
     def check_stop(self) -> None:
         """Raise `Stopped` if as many rounds are done as were asked for."""
@@ -135,16 +145,12 @@ class Rounds:
         self.control.place.save({
             "train": self.course.train, "held_out": self.course.held_out, "attempt": self.attempt,
             "corrections": self.corrections, "going": int(current is not None), "best_round": self.best_round,
-            "now": _numbers(current or best.parameters), "best": _numbers(best.parameters),
-            "best_train": _numbers(best.train), "distortion": best.distortion, "change": best.change,
+            "now": (current or best.parameters).numbers(), "best": best.parameters.numbers(),
+            "best_train": best.train.numbers(), "distortion": best.distortion, "change": best.change,
             "size": float(best.size), "smoothness": float(best.smoothness)})
 
 
-def _numbers(p: Parameters) -> np.ndarray:
-    return np.concatenate([[p.diffusion, p.noise_scale], p.coefficients])
-
-
-def before_correction(p: Parameters, train: Parameters, naive: Solution) -> Round:
+def before_correction(p: JointParameters, train: JointParameters, naive: Solution) -> Round:
     """Round 1."""
     size = len(naive.coefficients)
     return Round(p, train, np.eye(size), np.zeros(size), math.inf, naive.smoothness)

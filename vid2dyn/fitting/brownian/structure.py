@@ -46,7 +46,7 @@ class Candidate:
     spread: float
 
 
-def fit_structure(data: FitData, progress: Progress) -> FitResult:
+def fit_structure(recordings: tuple[FitData, ...], progress: Progress) -> FitResult:
     """Mobility as a function of the column that `recipe.structure` names.
 
     Of several columns (latent_0, latent_1, ... for "latent") the one is taken that explains the motion in the early
@@ -55,8 +55,12 @@ def fit_structure(data: FitData, progress: Progress) -> FitResult:
     Raises
     ------
     DataError, ModelError
-        When there is no such column, or it is constant or has values that are not numbers.
+        When there is no such column, or it is constant or has values that are not numbers; for several recordings.
     """
+    if len(recordings) > 1:
+        raise ModelError(f"structure = {recordings[0].recipe.structure!r}: a mobility that depends on a column is "
+                         "learned from one recording. Fit each alone, or without structure.")
+    (data,) = recordings
     recording, fixed, late = data.recording, data.noise_scale, held_out_steps(data.recording)
     candidates = {name: _candidate(data, name, late) for name in columns_named(data.tracks, str(data.recipe.structure))}
     name = max(candidates, key=lambda key: candidates[key].gain)

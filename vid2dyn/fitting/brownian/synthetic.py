@@ -24,30 +24,33 @@ BURN = 40
 
 @dataclass(frozen=True, eq=False)
 class Parameters:
-    """Everything a Brownian model consists of, as numbers."""
+    """Everything a Brownian model of one recording consists of, as numbers.
+
+    `diffusion` (species,) [µm²/s] and `noise_scale` (species,) hold one number where all particles are alike.
+    """
 
     field: Field
     coefficients: np.ndarray
-    diffusion: float
-    noise_scale: float
+    diffusion: np.ndarray
+    noise_scale: np.ndarray
     centres: np.ndarray | None = None
 
     @property
-    def pair(self) -> PairPotential | None:
-        """The pair potential, or None."""
-        if self.field.spline is None:
-            return None
-        inner = self.field.spline.inner
-        # unseen ground inside the spline is made to repel: 5 kT within a third of the shortest distance seen
-        return PairPotential(self.field.spline, self.coefficients[: self.field.spline.knots],
-                             core_stiffness=100.0 / inner**2 if inner > 0 else 0.0)
+    def pairs(self) -> tuple[PairPotential, ...]:
+        """The potential of every pair of species; empty without forces."""
+        found = []
+        for kind, spline in enumerate(self.field.splines):
+            # unseen ground inside the spline is made to repel: 5 kT within a third of the shortest distance seen
+            stiffness = 100.0 / spline.inner**2 if spline.inner > 0 else 0.0
+            found.append(PairPotential(spline, self.coefficients[self.field.part(kind)], core_stiffness=stiffness))
+        return tuple(found)
 
     @property
     def trap(self) -> HarmonicTrap | None:
         """The trap, or None."""
         if self.field.trap == "none":
             return None
-        knots = 0 if self.field.spline is None else self.field.spline.knots
+        knots = self.field.knots
         stiffness = float(self.coefficients[knots])
         if self.field.trap == "each":
             assert self.centres is not None
@@ -95,17 +98,19 @@ class SyntheticRecordings:
         Field of view [µm]: the simulation then runs in a periodic box of that size at the density seen.
     trap : str
         As in `Field`.
-    seed : int
-        Seed of all simulations.
+    seed : list of int
+        Seed of all simulations; each recording of a joint fit has its own.
     stationary : bool
         Whether a simulation runs for a while before it counts.
     """
 
-    def __init__(self, data: Recording, view: np.ndarray | None, trap: str, *, seed: int,
+    def __init__(self, data: Recording, view: np.ndarray | None, trap: str, *, seed: list[int],
                  stationary: bool = True) -> None:
         self.data = data
         self.box: Box = Periodic(tuple(view)) if view is not None and trap == "none" else data.box
-        self.start = _start(data, trap)
+        rows = _start(data, trap)
+        self.start = data.position[rows]
+        self.species = np.zeros(len(rows), np.int64) if data.species is None else data.species[rows]
         self.frames = max(8, min(_length(data, trap), max(100, 200_000 // max(1, len(self.start)))))
         self.share = float(data.weight.sum()) / (self.frames * len(self.start))
         self.seed = seed
@@ -116,37 +121,54 @@ class SyntheticRecordings:
 
         `added_variance` [µm²]: variance of noise that is added to positions on purpose.
         """
-        data = self.data
+        data, species = self.data, self.species
         n, dim = self.start.shape
-        frozen = FrozenBrownian.freeze(p.diffusion, p.pair, p.trap, n, dim)
+        if data.species is None:
+            frozen = FrozenBrownian.freeze(float(p.diffusion[0]), p.pairs[0] if p.pairs else None, p.trap, n, dim)
+        else:
+            frozen = FrozenBrownian.of_mixture(p.diffusion, p.pairs, species, dim)
         motion, camera = np.random.default_rng(self.seed).spawn(2)
         paths = brownian_paths(frozen, self.start, self.box,
                                FrameTiming(data.dt, self.frames, data.exposure, self.burn), motion.spawn(replicas),
                                substeps=frozen.substeps(data.dt, data.exposure, limit=32))
-        blurred = 2 * p.diffusion * data.dt * data.blur
+        blurred = (2 * p.diffusion * data.dt * data.blur)[species][:, None]
+        scale = np.maximum(p.noise_scale, 0.0)[species][:, None]
+        kept = None if data.species is None else species
         for b, rng in enumerate(camera.spawn(replicas)):
             shape = paths.instant[b].shape
-            stated = data.variance[rng.integers(len(data.variance), size=shape[:2])]
-            noise = rng.standard_normal(shape) * np.sqrt(max(p.noise_scale, 0.0) * stated)
+            stated = self._stated_variances(rng, shape)
+            noise = rng.standard_normal(shape) * np.sqrt(scale * stated)
             total = noise + math.sqrt(added_variance) * rng.standard_normal(shape)
-            variance = np.maximum(p.noise_scale, 0.0) * stated + added_variance
+            variance = scale * stated + added_variance
             sharp = total * np.sqrt(np.maximum(variance - blurred, 0.0) / np.where(variance > 0, variance, 1.0))
             seen, blunt, true, steps, free = (
-                Recording.simulated(x, stated, self.box, data.dt, data.exposure) for x in (
+                Recording.simulated(x, stated, self.box, data.dt, data.exposure, kept) for x in (
                     paths.average[b] + total, paths.instant[b] + sharp, paths.instant[b],
                     paths.average[b] + noise, paths.free[b] + noise))
             yield SyntheticRecording(seen, blunt, true, steps, free, b)
 
+    def _stated_variances(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """(frames, n, dim) drawn from those of the data; each particle from those of its species."""
+        data = self.data
+        if data.species is None:
+            return data.variance[rng.integers(len(data.variance), size=shape[:2])]
+        out = np.empty(shape)
+        for s in np.unique(self.species):
+            of_species = data.variance[data.species == s]
+            mine = self.species == s
+            out[:, mine] = of_species[rng.integers(len(of_species), size=(shape[0], int(mine.sum())))]
+        return out
+
 
 def _start(data: Recording, trap: str) -> np.ndarray:
-    """Positions to start from: of the fullest early frame, or of every track's first detection (own traps)."""
+    """Rows to start from: the fullest early frame, or every track's first detection (own traps)."""
     if trap == "each":
-        linked = data.track >= 0
+        linked = np.flatnonzero(data.track >= 0)
         _, first = np.unique(data.track[linked], return_index=True)
-        return data.position[linked][first]
+        return linked[first]
     early = data.frame <= data.frame.min() + 20
     frames, count = np.unique(data.frame[early], return_counts=True)
-    return data.position[data.frame == frames[np.argmax(count)]]
+    return np.flatnonzero(data.frame == frames[np.argmax(count)])
 
 
 def _length(data: Recording, trap: str) -> int:

@@ -15,6 +15,7 @@ makes k too large, by 15 % on tracks of a few relaxation times.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numba
@@ -22,8 +23,16 @@ import numpy as np
 from scipy.optimize import minimize
 
 from vid2dyn.core.errors import DataError, ModelError
-from vid2dyn.fitting.brownian.likelihood import free_diffusion
+from vid2dyn.fitting.brownian.likelihood import FreeDiffusion, free_diffusion
 from vid2dyn.fitting.brownian.recording import Recording
+from vid2dyn.fitting.brownian.recordings_alone import (
+    BLOCKS,
+    TIMES,
+    Compared,
+    RecordingsAlone,
+    shared_stderr,
+)
+from vid2dyn.fitting.brownian.shared_maximum import Loss, shared_maximum
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,31 +63,16 @@ def fit_traps(recording: Recording, *, shared: bool, noise_scale: float | None, 
     ModelError
         When particles spread without bound: no trap is visible.
     """
-    linked = np.flatnonzero(recording.track >= 0)
-    if linked.size < 10:
-        raise DataError(f"{linked.size} linked detections are too few to see a trap; track more frames.")
-    y, variance = recording.position[linked], recording.variance[linked]
-    track, frame = recording.track[linked], recording.frame[linked]
-    follows = np.zeros(len(linked), dtype=np.bool_)
-    follows[1:] = (track[1:] == track[:-1]) & (frame[1:] == frame[:-1] + 1)
-    group = np.zeros(len(linked), dtype=np.int64) if shared else np.unique(track, return_inverse=True)[1]
-    free = free_diffusion(recording, noise_scale)
-    spread = max(float(np.mean([y[group == g].var(axis=0).mean() for g in np.unique(group)])), 1e-12)
+    data = TrappedTracks.of(recording, shared, stationary)
+    start, spread = data.start(free_diffusion(recording, noise_scale), noise_scale)
 
     def unpack(q: np.ndarray) -> tuple[float, float, float]:
         noise = noise_scale if noise_scale is not None else math.exp(q[2])
         return math.exp(q[0]), math.exp(q[1]), noise
 
     def objective(q: np.ndarray) -> float:
-        k, D, noise = unpack(np.clip(q, -60, 60))
-        # below, e^-kDdt rounds to 1 and the centre is lost; above, nothing of the motion is left
-        if not 1e-5 < k * spread < 1e5 or k * D * recording.dt > 300:
-            return 1e300
-        return _restricted(y, follows, group, variance, k, D, noise, recording.dt, recording.exposure, stationary)[0]
+        return data.loss(*unpack(np.clip(q, -60, 60)), spread)
 
-    typical = max(free.noise_scale, 0.05 * spread / float(variance.mean()))
-    start = np.array([-math.log(spread), math.log(free.diffusion), math.log(typical)])
-    start = start[: 2 if noise_scale is not None else 3]
     best = min((minimize(objective, start + shift, method="Nelder-Mead",
                          options={"xatol": 1e-5, "fatol": 1e-5, "maxiter": 2000})
                 for shift in (np.zeros(len(start)), np.array([0.3, 0.3, -2.0])[: len(start)])), key=lambda f: f.fun)
@@ -89,8 +83,100 @@ def fit_traps(recording: Recording, *, shared: bool, noise_scale: float | None, 
     covariance = np.zeros((3, 3))
     scale = np.array([k, D, noise])[: len(start)]
     covariance[: len(start), : len(start)] = np.linalg.pinv(_hessian(objective, best.x)) * np.outer(scale, scale)
-    sums = _restricted(y, follows, group, variance, k, D, noise, recording.dt, recording.exposure, stationary)[1]
-    return TrapFit(k, D, noise, covariance, sums)
+    return TrapFit(k, D, noise, covariance, data.centres(k, D, noise))
+
+
+def fit_shared_traps(recordings: Sequence[Recording], *, shared: bool, noise_scale: float | None,
+                     stationary: bool) -> tuple[list[TrapFit], RecordingsAlone]:
+    """One stiffness and one D of several recordings, each with its own noise and centres, and what each says alone.
+
+    The sum of the restricted likelihoods is maximised, from the weighted mean of what the recordings say alone.
+    """
+    alone = [fit_traps(one, shared=shared, noise_scale=noise_scale, stationary=stationary) for one in recordings]
+    data = [TrappedTracks.of(one, shared, stationary) for one in recordings]
+    spreads = [one.start(FreeDiffusion(fit.diffusion, fit.noise_scale), noise_scale)[1]
+               for one, fit in zip(data, alone)]
+
+    def loss_of(r: int) -> Loss:
+        def loss(both: np.ndarray, mine: np.ndarray) -> float:
+            noise = noise_scale if noise_scale is not None else math.exp(min(float(mine[0]), 60.0))
+            k, D = np.exp(np.clip(both, -60, 60)).tolist()
+            return data[r].loss(k, D, noise, spreads[r])
+        return loss
+
+    known = np.array([[np.log(fit.stiffness), np.log(fit.diffusion)] for fit in alone])
+    errors = np.array([np.sqrt(np.diag(fit.covariance)[:2]) / [fit.stiffness, fit.diffusion] for fit in alone])
+    weight = 1 / np.maximum(errors, 1e-6) ** 2
+    mine = [np.array([] if noise_scale is not None else [math.log(fit.noise_scale)]) for fit in alone]
+    found = shared_maximum([loss_of(r) for r in range(len(data))], (weight * known).sum(axis=0) / weight.sum(axis=0),
+                           mine, np.full(2, 0.01), [np.full(len(one), 0.01) for one in mine])
+    k, D = np.exp(found.shared)
+    freedom = np.array([max(1.0, len(np.unique(one.group)) - 1.0) if not shared else float(TIMES) for one in data])
+    compared = tuple(Compared(name, np.exp(known[:, c]), errors[:, c] * np.exp(known[:, c]), freedom)
+                     for c, name in enumerate(("trap_stiffness", "diffusion")))
+    stderr = [shared_stderr(one.value, weight[:, c] / weight[:, c].sum(), one.stderr, value)
+              for c, (one, value) in enumerate(zip(compared, (k, D)))]
+    covariance = found.covariance * np.outer((k, D), (k, D))
+    if len(recordings) >= BLOCKS:
+        covariance = covariance * np.outer(stderr, stderr) / np.sqrt(np.outer(np.diag(covariance), np.diag(covariance)))
+    fits = []
+    for r, one in enumerate(data):
+        noise = noise_scale if noise_scale is not None else math.exp(float(found.own[r][0]))
+        whole = np.zeros((3, 3))
+        whole[:2, :2] = covariance
+        if noise_scale is None:
+            whole[2, 2] = found.own_covariance[r][0, 0] * noise**2
+        fits.append(TrapFit(float(k), float(D), noise, whole, one.centres(float(k), float(D), noise)))
+    return fits, RecordingsAlone(compared, np.sqrt(np.diag(covariance)[1:2]))
+
+
+@dataclass(frozen=True, eq=False)
+class TrappedTracks:
+    """Linked detections as the likelihood reads them; `group`: which of the centres holds each."""
+
+    position: np.ndarray
+    variance: np.ndarray
+    follows: np.ndarray
+    group: np.ndarray
+    dt: float
+    exposure: float
+    stationary: bool
+
+    @classmethod
+    def of(cls, recording: Recording, shared: bool, stationary: bool) -> TrappedTracks:
+        """Of a recording."""
+        linked = np.flatnonzero(recording.track >= 0)
+        if linked.size < 10:
+            raise DataError(f"{linked.size} linked detections are too few to see a trap; track more frames.")
+        track, frame = recording.track[linked], recording.frame[linked]
+        follows = np.zeros(len(linked), dtype=np.bool_)
+        follows[1:] = (track[1:] == track[:-1]) & (frame[1:] == frame[:-1] + 1)
+        group = np.zeros(len(linked), dtype=np.int64) if shared else np.unique(track, return_inverse=True)[1]
+        return cls(recording.position[linked], recording.variance[linked], follows, group, recording.dt,
+                   recording.exposure, stationary)
+
+    def start(self, free: FreeDiffusion, noise_scale: float | None) -> tuple[np.ndarray, float]:
+        """Logarithms of k, D and noise to begin with, and the variance of positions about the centres [µm²]."""
+        y, group = self.position, self.group
+        spread = max(float(np.mean([y[group == g].var(axis=0).mean() for g in np.unique(group)])), 1e-12)
+        typical = max(free.noise_scale, 0.05 * spread / float(self.variance.mean()))
+        start = np.array([-math.log(spread), math.log(free.diffusion), math.log(typical)])
+        return start[: 2 if noise_scale is not None else 3], spread
+
+    def loss(self, k: float, D: float, noise: float, spread: float) -> float:
+        """-ln of the restricted likelihood; 1e300 where there is none."""
+        # below, e^-kDdt rounds to 1 and the centre is lost; above, nothing of the motion is left
+        if not 1e-5 < k * spread < 1e5 or k * D * self.dt > 300:
+            return 1e300
+        return self._restricted(k, D, noise)[0]
+
+    def centres(self, k: float, D: float, noise: float) -> np.ndarray:
+        """(centres, dim) that are most likely [µm]."""
+        return self._restricted(k, D, noise)[1]
+
+    def _restricted(self, k: float, D: float, noise: float) -> tuple[float, np.ndarray]:
+        return _restricted(self.position, self.follows, self.group, self.variance, k, D, noise, self.dt, self.exposure,
+                           self.stationary)
 
 
 def _hessian(f, x: np.ndarray, step: float = 0.01) -> np.ndarray:  # type: ignore[no-untyped-def]

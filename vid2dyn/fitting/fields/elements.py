@@ -129,6 +129,10 @@ class Statistics:
                     DD[s, :, g] += np.einsum("rwi,rwj->wij", d, d, optimize=True)
         return cls(elements, np.diff(fields.times), count, density, D, DD)
 
+    def of_starts(self, some: np.ndarray) -> Statistics:
+        """Only some of the starts (bool for each)."""
+        return Statistics(self.elements, self.widths, self.count[some], self.density[some], self.D[some], self.DD[some])
+
     @property
     def groups(self) -> int:
         return self.count.shape[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from vid2dyn.dynamics.terms.landscape import DensityFunction, Landscape
 from vid2dyn.fitting.course import checked, stopped_early
 from vid2dyn.fitting.fields.elements import Elements, Statistics
 from vid2dyn.fitting.fields.fluctuations import Design, short_windows, window_scales
+from vid2dyn.fitting.fields.recordings import field_names, recordings_report, together
 from vid2dyn.fitting.fields.rounds import FieldRounds, jackknife, landscape_arrays
 from vid2dyn.model.gradient_flow import DensityRange, GradientFlowModel
 
@@ -28,10 +30,13 @@ GROUPS = 10
 
 
 @threadpool_limits.wrap(limits=1, user_api="blas")         # small systems: see `vid2dyn.rollout.fields.flow`
-def fit_gradient_flow(fields: Fields, recipe: GradientFlow, seed: int = 0, progress: Progress = silent, *,
-                      checkpoint: PathLike | None = None, stop: int | None = None,
+def fit_gradient_flow(fields: Fields | Sequence[Fields], recipe: GradientFlow, seed: int = 0,
+                      progress: Progress = silent, *, checkpoint: PathLike | None = None, stop: int | None = None,
                       keep_partial: bool = False) -> GradientFlowModel:
     """Learn mobility and free energy; `seed` draws the first weights of a network, splines need none.
+
+    Of several recordings on one lattice, with the same windows, the realisations are taken together; the report then
+    says what each says alone, and a warning names one that does not belong (`recordings`).
 
     For `checkpoint`, `stop` and `keep_partial` see `vid2dyn.fit`; error bars of a fit that stopped early are those of
     the information in the data and of the last round's change, without leaving groups out.
@@ -40,13 +45,15 @@ def fit_gradient_flow(fields: Fields, recipe: GradientFlow, seed: int = 0, progr
     ------
     DataError
         When the fields hold one time, too few realisations, densities that hardly vary, or cells that the elements do
-        not divide.
+        not divide; when recordings have different lattices or windows.
     ModelError
         When no mobility explains the fluctuations.
     """
-    if not isinstance(fields, Fields):
+    recordings = [fields] if isinstance(fields, Fields) else fields
+    if not isinstance(recordings, list | tuple):
         raise DataError(f"vd.GradientFlow learns from fields, not from {type(fields).__name__}. Simulate a lattice "
                         "process (vd.simulators.Arrhenius) or build vd.Fields.")
+    fields, of_start = together(recordings)
     elements = Elements(fields.n_cells, recipe.elements or _default_elements(fields.n_cells), recipe.degree)
     statistics = Statistics.of(fields, elements, GROUPS)
     smooth, capacity = statistics.without(None).smooth(), _capacity(fields)
@@ -73,6 +80,10 @@ def fit_gradient_flow(fields: Fields, recipe: GradientFlow, seed: int = 0, progr
     report = {"held_out": rounds.held_out(), "course": rounds.course.report(), "laws": _laws(model), "windows": windows,
               "seed": seed, "data_sha256": digest, "warnings": warnings,
               "versions": {"vid2dyn": vid2dyn.__version__, "numpy": np.__version__}}
+    if len(recordings) > 1:
+        report["recordings"], said = recordings_report(field_names(recordings), of_start, statistics, rounds.design,
+                                                       rounds.found)
+        warnings += said
     if not whole:
         report["stopped_early"], warning = stopped_early(
             rounds.course.rounds, rounds.total, "Mobility and free energy may still change; no groups of realisations "

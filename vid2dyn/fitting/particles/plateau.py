@@ -33,6 +33,9 @@ WINDOWS = 16
 ENOUGH = 0.85
 DAMPED = 0.3
 """Largest Γ T/M of a window: beyond, the velocity at its start is forgotten before its end."""
+BENT = 0.8
+"""Largest mean Y = T² K/m of a window, K the second derivative of the energy: beyond, what forces answer to the noise
+of the window is no longer small (`vid2dyn.inference.window_score`)."""
 ROOM = 8
 """Least number of windows of a length that a recording must hold."""
 
@@ -111,9 +114,12 @@ def friction_against_window(data: Sequence[FluidSteps], terms: Terms, kT: float,
     lengths = [k for k in LADDER if max(part.count for part in data) >= ROOM * k] or [1]
     for at, k in enumerate(lengths):
         progress(at, len(lengths), "friction against window")
-        gamma, error = _friction(data, terms, k, kT, mass)
+        gamma, error, stiffness = _friction(data, terms, k, kT, mass)
+        bent = stiffness * (k * data[0].dt) ** 2 > BENT
+        if bent and found:
+            break
         found.append((k, gamma, error))
-        if gamma * k * data[0].dt / mass > DAMPED:
+        if bent or gamma * k * data[0].dt / mass > DAMPED:
             break
     frames = np.array([k for k, _, _ in found])
     friction, errors = np.array([g for _, g, _ in found]), np.array([e for _, _, e in found])
@@ -128,8 +134,9 @@ def friction_against_window(data: Sequence[FluidSteps], terms: Terms, kT: float,
     return Plateau(frames, friction, errors, dt, wanted or chosen, level, level_error, memory, settled)
 
 
-def _friction(data: Sequence[FluidSteps], terms: Terms, k: int, kT: float, mass: float) -> tuple[float, float]:
-    """Γ(k) and its error: forces fitted by least squares, what is left over is noise."""
+def _friction(data: Sequence[FluidSteps], terms: Terms, k: int, kT: float,
+              mass: float) -> tuple[float, float, float]:
+    """Γ(k), its error, and K/m of a coordinate [1/s²]: forces fitted by least squares, what is left over is noise."""
     P = terms.of_energies
     alone = Terms(terms.energies, (), terms.mass)
     windows = [window(part, w, int(start), k, alone) for w, part in enumerate(data)
@@ -151,7 +158,8 @@ def _friction(data: Sequence[FluidSteps], terms: Terms, k: int, kT: float, mass:
     error = float(np.std(sizes, ddof=1) / math.sqrt(len(sizes))) if len(sizes) > 1 else size
     part = min(size / (2 * mass * kT), 0.95)
     gamma = -math.log1p(-part) * mass / T
-    return gamma, error / (2 * kT * T * (1 - part))
+    stiffness = float(np.mean([one.stiffness @ theta / one.impulse.size for one in windows])) if P else 0.0
+    return gamma, error / (2 * kT * T * (1 - part)), max(0.0, stiffness)
 
 
 def _saturation(T: np.ndarray, friction: np.ndarray, error: np.ndarray) -> tuple[float, float, float]:

@@ -1,8 +1,9 @@
 """Ranges and terms must earn their place: each is judged by the likelihood of motion that nobody learned from.
 
-A range is tried shorter where the function that was learned has come down to nothing; the shorter one is kept unless it
-predicts held-out motion worse by more than twice the error of the difference. A term is left out, the others are fitted
-again, and what that costs is what the term adds.
+A range is tried shorter where the function that was learned has come down to nothing; the shorter one is kept unless
+it predicts held-out motion worse by more than twice the error of the difference. Otherwise a longer one is tried, which
+has to predict better by as much. A term is left out,
+the others are fitted again, and what that costs is what the term adds.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from vid2dyn.dynamics.terms.base import Configuration, Energy, Friction, Term, pair_coefficients
+from vid2dyn.dynamics.terms.base import Configuration, Energy, Friction, Scene, Term, pair_coefficients
 from vid2dyn.dynamics.terms.pair_potential import PairPotential
 from vid2dyn.fitting.particles.windowed import Learned, WindowSet
 from vid2dyn.inference.window_score import Numbers, WindowModel
@@ -68,12 +69,24 @@ def gain(better: np.ndarray, other: np.ndarray) -> tuple[float, float]:
     return float(difference.mean()), error
 
 
-def shorter(term: Energy | Friction, theta: np.ndarray, kT: float) -> Term | None:
+LONGER = 1.2
+"""What a range is multiplied by where a longer one is tried."""
+
+
+def longer(term: Energy | Friction, theta: np.ndarray, scene: Scene) -> Term | None:
+    """The term with a longer range, where the box has room for it: a given range may cut a force off."""
+    reach = LONGER * term.reach
+    if term.reach == 0 or (scene.box.lengths is not None and reach > 0.5 * min(scene.box.lengths)):
+        return None
+    return term.with_reach(round(reach, 4))
+
+
+def shorter(term: Energy | Friction, theta: np.ndarray, scene: Scene) -> Term | None:
     """The term with the range in which its function is more than nothing, or None where that is most of it."""
     r = np.linspace(0.2, 1.0, 401) * term.reach
     if isinstance(term, PairPotential):
         kinds = len(term.kinds)
-        size = np.max([np.abs(term.of_kind(theta, r, k)) for k in range(kinds)], axis=0) / kT
+        size = np.max([np.abs(term.of_kind(theta, r, k)) for k in range(kinds)], axis=0) / scene.kT
         limit = SMALL_ENERGY
     elif isinstance(term, Friction) and term.reach > 0:
         size = _friction_size(term, theta, r)

@@ -5,8 +5,8 @@ window (`plateau`); a first fit on few windows; ranges and terms earn their plac
 (`selection`); the final fit on many windows; error bars, laws. The likelihood is in `vid2dyn.inference.window_score`,
 its maximum is found in `windowed`.
 
-Temperature: with ``stationary=True`` it is that of the velocities (equipartition), and friction with its noise, which tell it
-by the fluctuation-dissipation theorem, have to agree; the report says both, and a warning if they do not. With
+Temperature: with ``stationary=True`` it is that of the velocities (equipartition), and friction with its noise, which
+tell it by the fluctuation-dissipation theorem, have to agree; the report says both, and a warning if they do not. With
 ``stationary=False`` friction and noise alone tell it.
 """
 
@@ -34,7 +34,14 @@ from vid2dyn.dynamics.terms.base import Scene
 from vid2dyn.fitting.course import stopped_early
 from vid2dyn.fitting.particles import selection
 from vid2dyn.fitting.particles.laws import laws_of_terms
-from vid2dyn.fitting.particles.memory_kernel import Kernel, Shares, chosen_kernel, noise_shares
+from vid2dyn.fitting.particles.memory_kernel import (
+    Kernel,
+    Shares,
+    chosen_kernel,
+    noise_shares,
+    share_of,
+    unexplained_rise,
+)
 from vid2dyn.fitting.particles.motion_checks import (
     motion_temperature,
     scene_of,
@@ -42,7 +49,7 @@ from vid2dyn.fitting.particles.motion_checks import (
     velocity_warnings,
 )
 from vid2dyn.fitting.particles.plateau import Plateau, friction_against_window, share_shown
-from vid2dyn.fitting.particles.windowed import Learned, Observed, Task, WindowSet, learn, window_starts
+from vid2dyn.fitting.particles.windowed import Learned, Observed, Task, WindowSet, friction_slopes, learn, window_starts
 from vid2dyn.inference.species import with_species
 from vid2dyn.inference.steps import FluidSteps
 from vid2dyn.inference.window_score import Numbers
@@ -105,7 +112,6 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
         warnings.append(said)
     frames = min(plateau.chosen, max(1, min(part.count for part in (*split.train, split.judge)) // 4))
     observed = _observed(split, recipe, frames, plateau, mass)
-    terms = _remembering(terms, Kernel((plateau.memory,), (1.0,)) if plateau.memory > 0 else Kernel())
     settings = repr((recipe_of(dataclasses.replace(recipe, checkpoint=None)), seed, frames))
 
     def place(what: str) -> Checkpoint:
@@ -134,8 +140,10 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
             start = first.numbers
         shares = noise_shares(split.train, terms, start, progress)
         kernel, tried = chosen_kernel(shares, noise_shares((split.judge,), terms, start, progress), recipe.memory_modes)
+        if (said_of_noise := unexplained_rise(shares, kernel)) is not None:
+            warnings.append(said_of_noise)
         terms = _remembering(terms, kernel)
-        observed = dataclasses.replace(observed, shown=kernel.shown(frames * observed.recordings[0].dt))
+        observed = dataclasses.replace(observed, shown=share_of(shares, kernel, frames))
         found["window"] = _of_window(plateau, shares, kernel) | {"modes_tried": tried}
         _, final = fitted("terms", terms, MANY, start, keep_partial=keep_partial)
         warnings += selection.degenerate_terms(terms, final)
@@ -144,6 +152,7 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
             found["recordings"], named = _recordings(split, terms, final, observed, seed)
             warnings += named
     else:
+        terms = _remembering(terms, Kernel((plateau.memory,), (1.0,)) if plateau.memory > 0 else Kernel())
         entry, said = stopped_early(final.done, recipe.iterations, "Ranges and terms were not judged.")
         found["stopped_early"] = entry
         warnings.insert(0, said)
@@ -152,7 +161,7 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
     of_noise, of_noise_error = _temperature_of_noise(final, excess, recipe.stationary)
     lls, chi2 = judge.log_likelihoods(terms, final.numbers), judge.chi2(terms, final.numbers)
     seconds = frames * observed.recordings[0].dt
-    friction = _friction(final, terms, observed)
+    friction, friction_error = _friction(final, WindowSet(observed, terms), covariance)
     share = final.numbers.unexplained / max(friction, 1e-300)
     warnings += _temperature_warnings(of_noise, of_noise_error, kinetic, kinetic_error, recipe)
     if share > 0.15:
@@ -170,7 +179,7 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
         "calibration": {"chi2": float(chi2.mean()), "numbers": int(len(chi2) * split.judge.n * split.judge.dim)},
         **found, "window": found.get("window", plateau.report()) | {
             "frames": frames, "seconds": seconds, "shown": observed.shown, "friction": friction,
-            "friction_stderr": friction * _relative_error(terms, final, covariance)},
+            "friction_stderr": friction_error},
         "kT": {"fit": final.numbers.kT, "of_velocities": kinetic, "of_velocities_stderr": kinetic * kinetic_error,
                "of_friction_and_noise": of_noise, "of_friction_and_noise_stderr": of_noise * of_noise_error},
         "unexplained_noise": share, "species": list(species), "excess_scatter": excess,
@@ -260,19 +269,22 @@ def _selected(fitted: Any, judge: selection.Judge, terms: Terms, first: Learned,
     """
     numbers, said = first.numbers, []
     ours = judge.log_likelihoods(terms, numbers)
-    candidate = _with(terms, [selection.shorter(t, numbers.theta[s], scene.kT) or t for t, s in terms.slices()])
-    if candidate is not None and any(a.reach != b.reach for (a, _), (b, _) in zip(candidate.slices(), terms.slices(),
-                                                                                   strict=True)):
-        _, shorter = fitted("terms, shorter ranges", candidate, FEW, _mapped(terms, numbers, candidate))
-        theirs = judge.log_likelihoods(candidate, shorter.numbers)
+    for what, reach in (("shorter", selection.shorter), ("longer", selection.longer)):
+        new = [reach(t, numbers.theta[s], scene) or t for t, s in terms.slices()]
+        changed = [(old, t) for (old, _), t in zip(terms.slices(), new, strict=True) if old.reach != t.reach]
+        if not changed:
+            continue
+        candidate = _with(terms, new)
+        _, other = fitted(f"terms, {what} ranges", candidate, FEW, _mapped(terms, numbers, candidate))
+        theirs = judge.log_likelihoods(candidate, other.numbers)
         adds, error = selection.gain(theirs, ours)
-        kept = adds > -2 * error
-        found["ranges"] = [{"term": new.title(), "from": old.reach, "to": new.reach, "adds": adds / seconds,
-                            "stderr": error / seconds, "kept": bool(kept)}
-                           for (old, _), (new, _) in zip(terms.slices(), candidate.slices(), strict=True)
-                           if old.reach != new.reach]
+        # a shorter range has to be as good, a longer one better
+        kept = adds > (-2 * error if what == "shorter" else 2 * error)
+        found["ranges"] += [{"term": t.title(), "from": old.reach, "to": t.reach, "adds": adds / seconds,
+                             "stderr": error / seconds, "kept": bool(kept)} for old, t in changed]
         if kept:
-            terms, numbers, ours = candidate, shorter.numbers, theirs
+            terms, numbers, ours = candidate, other.numbers, theirs
+            break
     entries, dropped = [], []
     for place, (term, _) in enumerate(terms.slices()):
         rest = _without(terms, place)
@@ -346,25 +358,20 @@ def _remembering(terms: Terms, kernel: Kernel) -> Terms:
 
 def _of_window(plateau: Plateau, shares: Shares, kernel: Kernel) -> dict[str, Any]:
     """Friction against window, with what a fitted model takes off, and the memory that it shows."""
-    rows = zip(shares.frames, shares.seconds, shares.share * shares.friction, shares.error * shares.friction, strict=True)
+    friction, error = shares.share * shares.friction, shares.error * shares.friction
+    rows = zip(shares.frames, shares.seconds, friction, error, strict=True)
     return plateau.report() | {
         "friction_against_window": [[int(k), float(t), float(g), float(e)] for k, t, g, e in rows],
         "memory_time": sum(w * t for w, t in zip(kernel.weights, kernel.times, strict=True)),
         "memory_times": list(kernel.times), "memory_weights": list(kernel.weights)}
 
 
-def _relative_error(terms: Terms, final: Learned, covariance: np.ndarray) -> float:
-    """Standard error of the mean friction over the friction, from the amplitudes and their covariance."""
-    of = slice(terms.of_energies, len(final.numbers.theta))
-    phi = final.numbers.theta[of]
-    return math.sqrt(max(float(phi @ covariance[of, of] @ phi), 0.0)) / max(float(phi @ phi), 1e-300)
+def _friction(final: Learned, windows: WindowSet, covariance: np.ndarray) -> tuple[float, float]:
+    """Γ of a particle and its standard error [mass/s]."""
+    of = slice(windows.terms.of_energies, len(final.numbers.theta))
+    slopes = friction_slopes(windows)
+    return float(slopes @ final.numbers.theta[of]), math.sqrt(max(float(slopes @ covariance[of, of] @ slopes), 0.0))
 
-
-def _friction(final: Learned, terms: Terms, observed: Observed) -> float:
-    """Γ of a particle [mass/s]."""
-    from vid2dyn.fitting.particles.windowed import mean_friction
-
-    return mean_friction(WindowSet(observed.only(4), terms), final.numbers.theta)
 
 
 def _temperature_of_noise(final: Learned, excess: float, held: bool) -> tuple[float, float]:
@@ -384,12 +391,12 @@ def _temperature_warnings(fit: float, own: float, kinetic: float, error: float, 
     apart = abs(math.log(fit / kinetic))
     if apart <= max(DISAGREE * math.hypot(own, error), 0.1):
         return []
-    said = (f"Temperatures disagree: velocities have kT = {kinetic:.4g}, friction and its noise {fit:.4g} (energy in mass · "
-            "µm²/s²).")
+    said = (f"Temperatures disagree: velocities have kT = {kinetic:.4g}, friction and its noise {fit:.4g} (energy in "
+            "mass · µm²/s²).")
     if recipe.stationary:
-        return [said + " The particles are not at equilibrium (driven, active, cooling), velocities carry noise of their "
-                "own, or windows are too short for the memory of the noise. For a sample that is not at equilibrium give "
-                "stationary=False."]
+        return [said + " The particles are not at equilibrium (driven, active, cooling), velocities carry noise of "
+                "their own, or windows are too short for the memory of the noise. For a sample that is not at "
+                "equilibrium give stationary=False."]
     return [said + " The particles are not at equilibrium, or velocities carry noise of their own."]
 
 

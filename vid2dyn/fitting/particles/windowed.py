@@ -223,15 +223,19 @@ def _diagonals(mix, count: int, dim: int) -> np.ndarray:  # type: ignore[no-unty
     return out
 
 
-def mean_friction(windows: WindowSet, theta: np.ndarray) -> float:
-    """Γ of a particle, mean over particles, directions and some windows [mass/s]."""
-    terms = windows.terms
-    phi = theta[terms.of_energies:]
-    found = []
+def friction_slopes(windows: WindowSet) -> np.ndarray:
+    """Slopes of Γ of a particle, mean over particles, directions and some windows, in the amplitudes, (amplitudes,)."""
+    terms, found = windows.terms, []
     for place in windows.seen.only(4).starts:
-        mix = mixing(windows.seen.recordings[place[0]], place[1], windows.seen.frames, terms)
-        found.append(float(mix.matrix(phi).diagonal().mean()) / mix.length)
-    return float(np.mean(found))
+        part = windows.seen.recordings[place[0]]
+        mix = mixing(part, place[1], windows.seen.frames, terms)
+        found.append(_diagonals(mix, terms.of_frictions, part.dim).mean(axis=0) / mix.length)
+    return np.mean(found, axis=0)
+
+
+def mean_friction(windows: WindowSet, theta: np.ndarray) -> float:
+    """Γ of a particle [mass/s]; see `friction_slopes`."""
+    return float(friction_slopes(windows) @ theta[windows.terms.of_energies:])
 
 
 def score_all(task: Task, numbers: Numbers, done: int = 0, progress: Progress = silent) -> Learned:

@@ -34,7 +34,7 @@ class PairEnergy(ReportSection):
         """Where a model of particles learned a pair potential and saw pairs."""
         model = content.model
         return (model is not None and hasattr(model, "pair_potential") and getattr(model, "support", None) is not None
-                and model.recipe.get("cutoff") is not None)
+                and model.recipe.get("cutoff") is not None and not getattr(model, "species", ()))
 
     def build(self, content: Content) -> Section:
         """One picture and seven rows."""

@@ -1,0 +1,95 @@
+"""cutoff = "auto": which ranges are tried, which is taken, and what the model says of it."""
+
+import numpy as np
+import pytest
+
+import vid2dyn as vd
+from vid2dyn import simulators as sims
+from vid2dyn.core.errors import ConfigError, ModelError, Vid2DynError
+from vid2dyn.fitting.brownian import reach
+from vid2dyn.fitting.brownian.reach import _Candidate, _compared, widest_cutoff
+from vid2dyn.fitting.brownian.recording import Recording
+
+AUTO = vd.Brownian(cutoff="auto", knots=12)
+
+
+def film(seed=0, **settings):
+    return sims.Brownian(**{"n_particles": 60, "frames": 60, "box_length": 12.0, "localisation_error": 0.02,
+                            "pair": sims.Yukawa(amplitude=10.0, screening_length=0.3), **settings}).run(seed)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return vd.fit(film(), AUTO)
+
+
+def test_the_model_says_what_was_chosen_and_what_each_range_adds(model):
+    """Yukawa of range 0.3 µm at 1 µm diameter: nearer than 1.3 µm cuts off what matters, 4.5 µm is the farthest."""
+    found = model.report["range"]
+    ranges = [one["cutoff"] for one in found["candidates"]]
+    assert model.recipe["cutoff"] == found["cutoff"]
+    assert found["cutoff"] in ranges
+    assert 1.3 < found["cutoff"] < 4.0
+    chosen = found["candidates"][ranges.index(found["cutoff"])]
+    assert chosen["below_best_per_step"] <= chosen["below_best_per_step_stderr"]
+    for shorter in found["candidates"][:ranges.index(found["cutoff"])]:
+        assert shorter["below_best_per_step"] > shorter["below_best_per_step_stderr"]
+    page = vd.reports.page.contents(film(), model)
+    assert any(section.id == "range" for section in page["sections"])
+
+
+def test_it_is_the_fit_with_that_cutoff(model):
+    same = vd.fit(film(), vd.Brownian(cutoff=model.report["range"]["cutoff"], knots=12))
+    assert all(np.array_equal(model.arrays[name], same.arrays[name]) for name in same.arrays)
+
+
+def test_a_stopped_search_goes_on(model, tmp_path, monkeypatch):
+    """Candidates that are done are not fitted again."""
+    place, fits = tmp_path / "fit", []
+    judged = reach._judged
+
+    def counted(*arguments):
+        if len(fits) == 3:
+            raise KeyboardInterrupt
+        fits.append(1)
+        return judged(*arguments)
+
+    monkeypatch.setattr(reach, "_judged", counted)
+    with pytest.raises(KeyboardInterrupt):
+        vd.fit(film(), AUTO, checkpoint=place)
+    monkeypatch.setattr(reach, "_judged", lambda *a: fits.append(1) or judged(*a))
+    resumed = vd.fit(film(), AUTO, checkpoint=place)
+    assert len(fits) == reach.CANDIDATES
+    assert resumed.report == model.report
+
+
+def test_the_shortest_that_is_not_worse_by_its_error():
+    rng, frames = np.random.default_rng(0), np.repeat(np.arange(40), 50)
+    base = rng.normal(size=2000)
+    steps = [_Candidate(c, base + shift + 0.02 * rng.normal(size=2000)) for c, shift in
+             ((1.0, -0.1), (1.5, -0.01), (2.0, 0.0), (3.0, 0.0001))]
+    entry, chosen = _compared(steps, frames, base - 0.2)
+    assert chosen == 2.0
+    adds = [one["adds_per_step"] for one in entry["candidates"]]
+    assert adds[:3] == pytest.approx([0.1, 0.09, 0.01], abs=0.003)
+
+
+def test_ranges_end_where_the_box_or_the_view_does():
+    def widest(view=None, **settings):
+        return widest_cutoff([Recording.of(film(frames=12, **settings), None)], [view])
+
+    assert widest(n_particles=4) == pytest.approx(6.0)                           # half the box
+    assert widest() == pytest.approx(3 * 12 / np.sqrt(60), rel=0.01)             # three mean spacings
+    seen = Recording.of(film(frames=12).replace(box=vd.Free()), None)
+    assert widest_cutoff([seen], [np.array([6.0, 9.0])]) == pytest.approx(2.0)   # a third of the view
+    with pytest.raises(ModelError, match="fewer than two particles"):
+        widest(n_particles=1)
+
+
+def test_what_is_no_range():
+    with pytest.raises(ConfigError, match="give a length in µm, or 'auto'"):
+        vd.Brownian(cutoff="long")
+    with pytest.raises(Vid2DynError, match="half of the box edge"):
+        vd.fit(film(frames=12), vd.Brownian(cutoff=6.1))
+    with pytest.raises(Vid2DynError, match="half of the box edge"):
+        vd.fit([film(frames=12), film(1, frames=12)], vd.Brownian(cutoff=6.1))

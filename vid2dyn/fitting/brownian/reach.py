@@ -1,0 +1,163 @@
+"""The range of the pair force, where it is asked for: cutoff = "auto".
+
+A longer range describes more and costs more pairs, so it must earn its place: models of several ranges are fitted to
+the first frames, and the log-likelihoods of the same held-out steps are compared. The shortest range that is not worse
+than the best one by more than the error of the difference is taken (the one-standard-error rule of Breiman et al.,
+CART, 1984, §3.4.3). The report lists what each range adds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vid2dyn.core.checkpoint import ARRAYS, Checkpoint, PathLike
+from vid2dyn.core.errors import ModelError
+from vid2dyn.core.progress import Progress
+from vid2dyn.core.showing import as_progress
+from vid2dyn.fitting.brownian.evidence import free_model, held_out_steps, trusted_steps
+from vid2dyn.fitting.brownian.pair_forces import FEWEST_PAIRS, RESOLVED, checkpoint_of, fit_pair_forces, pair_distances
+from vid2dyn.fitting.brownian.recording import Recording
+from vid2dyn.fitting.brownian.records import FitData
+from vid2dyn.fitting.brownian.response import FEW
+from vid2dyn.fitting.course import RunControl
+
+CANDIDATES = 8
+"""Ranges that are tried, evenly spaced in the logarithm."""
+FARTHEST = 3.0
+"""Longest of them in mean spacings of the particles: the third shell of neighbours."""
+BEYOND_CONTACT = 1.2
+"""Shortest of them over the distance of the nearest pairs."""
+
+
+def widest_cutoff(recordings: list[Recording], views: list[np.ndarray | None]) -> float:
+    """Longest range that all recordings can show [µm].
+
+    Half the shortest edge of a periodic box, a third of a field of view, three mean spacings.
+
+    Raises
+    ------
+    ModelError
+        When there are too few particles to meet.
+    """
+    limits = []
+    for recording, view in zip(recordings, views, strict=True):
+        size = np.ptp(recording.position, axis=0)
+        if recording.box.lengths is not None:
+            size = np.asarray(recording.box.lengths, dtype=float)
+            limits.append(0.5 * float(size.min()))
+        elif view is not None:
+            size = view
+            limits.append(float(view.min()) / 3)
+        each = len(recording.position) / len(np.unique(recording.frame))
+        if each < 2:
+            raise ModelError("cutoff = 'auto': there are fewer than two particles in a frame, so none meet. Fit "
+                             "without pair force: vd.Brownian().")
+        limits.append(FARTHEST * float((np.prod(size) / each) ** (1 / recording.dim)))
+    return min(limits)
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidate:
+    """One range, and the log-likelihood of every held-out step."""
+
+    cutoff: float
+    log_likelihood: np.ndarray
+
+
+def with_chosen_cutoff(data: tuple[FitData, ...], seed: int, progress: Progress,
+                       checkpoint: PathLike | None) -> tuple[tuple[FitData, ...], dict[str, Any], list[str]]:
+    """The data with the range that was chosen in their recipe, the entry of the report, and warnings.
+
+    Parameters
+    ----------
+    data : tuple of FitData
+        Prepared for the longest range (`widest_cutoff`), which is in their recipe.
+    checkpoint : path, optional
+        Beside it (with the ending ".range") finished candidates are kept.
+    """
+    widest = data[0].recipe.cutoff
+    assert isinstance(widest, float)
+    distances = pair_distances(data, widest)
+    nearest = max(max(float(mine[min(RESOLVED, len(mine) - 1)]) * BEYOND_CONTACT, float(mine[FEWEST_PAIRS - 1]))
+                  for mine in distances)
+    lowest = min(max(nearest, 0.1 * widest), 0.8 * widest)
+    masks = [held_out_steps(one.recording) & trusted_steps(one.recording) for one in data]
+    frames = np.concatenate([one.recording.frame[one.recording.steps[mask]] + (r << 32)
+                             for r, (one, mask) in enumerate(zip(data, masks))])
+    path = None if checkpoint is None else f"{checkpoint}.range"
+    place = Checkpoint(path, checkpoint_of(None, data, seed).key, ARRAYS)
+    done = place.load() or {}
+    found, failed = [], []
+    for k, cutoff in enumerate(np.geomspace(lowest, widest, CANDIDATES).tolist()):
+        progress(k, CANDIDATES, "range")
+        if (name := f"range_{k}") not in done:
+            silent = as_progress(lambda *_, k=k: progress(k, CANDIDATES, "range"))
+            try:
+                done[name] = _judged(with_cutoff(data, cutoff), seed, masks, silent)
+            except (ModelError, np.linalg.LinAlgError):
+                done[name] = np.empty(0)
+            place.save(done)
+        if len(done[name]) == len(frames) and np.isfinite(done[name]).all():
+            found.append(_Candidate(cutoff, done[name]))
+        else:
+            failed.append(cutoff)
+    progress(CANDIDATES, CANDIDATES, "range")
+    if not found:
+        raise ModelError("cutoff = 'auto': no range gave a usable fit; give a number, see the radial distribution "
+                         "(vd.compare), or film more frames.")
+    free = np.concatenate([free_model(one.recording).residuals(one.recording, mask)[0].log_likelihood
+                           for one, mask in zip(data, masks)])
+    entry, chosen = _compared(found, frames, free)
+    entry["not_fitted"] = failed
+    warnings = []
+    if chosen == found[-1].cutoff and len(found) > 1:
+        warnings.append(f"The longest range that was tried, {chosen:.3g} µm, was needed: the forces may reach farther "
+                        "than this box or field of view can show. Look at a larger part of the sample.")
+    return with_cutoff(data, chosen), entry, warnings
+
+
+def with_cutoff(data: tuple[FitData, ...], cutoff: float) -> tuple[FitData, ...]:
+    """The same detections for another range, which is no longer: with weights up to nearer to the edge of view."""
+    out = []
+    for one in data:
+        again = Recording.of(one.tracks, cutoff, one.recording.species)
+        recording = dataclasses.replace(one.recording, weight=again.weight, weight_slope=again.weight_slope)
+        out.append(dataclasses.replace(one, recording=recording, recipe=dataclasses.replace(one.recipe, cutoff=cutoff)))
+    return tuple(out)
+
+
+def _judged(data: tuple[FitData, ...], seed: int, masks: list[np.ndarray], progress: Progress) -> np.ndarray:
+    """Log-likelihood of every held-out step under a model of this range that has not seen them."""
+    models = fit_pair_forces(data, seed, RunControl(progress=progress), replicas=FEW).models
+    return np.concatenate([model.residuals(one.recording, mask)[0].log_likelihood
+                           for one, mask, model in zip(data, masks, models)])
+
+
+def _compared(found: list[_Candidate], frames: np.ndarray, free: np.ndarray) -> tuple[dict[str, Any], float]:
+    """The entry of the report, and the shortest range that is not worse than the best by its error."""
+    best = max(found, key=lambda one: float(one.log_likelihood.mean()))
+    rows, chosen, before = [], None, free
+    for one in found:
+        adds, adds_error = _mean_difference(one.log_likelihood, before, frames)
+        below, error = _mean_difference(best.log_likelihood, one.log_likelihood, frames)
+        rows.append({"cutoff": one.cutoff, "log_likelihood_per_step": float(one.log_likelihood.mean()),
+                     "adds_per_step": adds, "adds_per_step_stderr": adds_error,
+                     "below_best_per_step": below, "below_best_per_step_stderr": error})
+        if chosen is None and below <= error:
+            chosen = one.cutoff
+        before = one.log_likelihood
+    assert chosen is not None
+    return {"cutoff": chosen, "steps": len(frames), "candidates": rows}, chosen
+
+
+def _mean_difference(one: np.ndarray, other: np.ndarray, frames: np.ndarray) -> tuple[float, float]:
+    """Mean difference per step and its standard error, from the scatter between frames."""
+    difference = one - other
+    mean = float(difference.mean())
+    _, which = np.unique(frames, return_inverse=True)
+    sums = np.bincount(which, difference - mean)
+    return mean, float(np.sqrt((sums**2).sum() * len(sums) / max(1, len(sums) - 1)) / len(difference))

@@ -1,0 +1,28 @@
+"""How far the forces reach: what each range adds to the prediction, where the range was to be found."""
+
+from __future__ import annotations
+
+from vid2dyn.core.describe import with_error
+from vid2dyn.reports.sections.base import Content, ReportSection, Section
+
+
+class Reach(ReportSection):
+    """One row for each range that was tried."""
+
+    order = 51.0
+
+    def applies(self, content: Content) -> bool:
+        """Where the model says what each range adds."""
+        return content.model is not None and "range" in content.model.report
+
+    def build(self, content: Content) -> Section:
+        """The table of candidates."""
+        found = content.model.report["range"]
+        rows = [[f"{one['cutoff']:.3g}", with_error(one["adds_per_step"], one["adds_per_step_stderr"]),
+                 with_error(one["below_best_per_step"], one["below_best_per_step_stderr"]),
+                 "chosen" if one["cutoff"] == found["cutoff"] else ""] for one in found["candidates"]]
+        return Section("range", "How far do the forces reach?", f"Log-likelihood of the same {found['steps']} held-out "
+                       "steps under models of several ranges [nats per step]. The shortest range that is not worse "
+                       "than the best by more than the error of the difference was taken.", [],
+                       {"head": ["range (µm)", "adds to the one above (first: to free diffusion)", "below the best",
+                                 ""], "rows": rows})
