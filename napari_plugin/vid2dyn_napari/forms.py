@@ -275,6 +275,7 @@ class PartField(Field):
     def _place(self, kind: str, values: Mapping[str, Any]) -> None:
         if self.form is not None:
             self.column.removeWidget(self.form)
+            self.form.hide()                               # it is deleted later, and would lie over the new one until then
             self.form.deleteLater()
             self.form = None
         if kind in self.known:
@@ -301,6 +302,8 @@ class PartListField(Field):
     """
 
     wide = True
+    added = Signal(object)
+    """The user added this entry."""
 
     def __init__(self, default: Any, known: dict[str, type]) -> None:
         super().__init__(default)
@@ -327,6 +330,7 @@ class PartListField(Field):
     def add(self, kind: str) -> PartEntry:
         """One more of this kind, all of its settings at their defaults."""
         entry = self._place(kind, {})
+        self.added.emit(entry)
         self.changed.emit()
         return entry
 
