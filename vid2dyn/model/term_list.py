@@ -189,7 +189,8 @@ class TermListModel(Model):
         window = self.report.get("window")
         if window:
             level, error = window["friction"], 1.96 * window["friction_stderr"]
-            detail = (f"plateau of friction against window; windows of {window['frames']} frames show "
+            many = f"{window['frames']} frame{'s' * (window['frames'] != 1)}"
+            detail = (f"plateau of friction against window; windows of {many} show "
                       f"{100 * window['shown']:.0f} % of it" if window["plateau"] else "no plateau: see the picture")
             found.append(LearnedNumber("Friction of a particle", level, level - error, level + error, "mass/s", detail))
         for name, entries in self._quantities.items():

@@ -27,6 +27,7 @@ from vid2dyn.dynamics.assembly import freeze
 from vid2dyn.dynamics.terms.base import Friction, kinds_of_pairs
 from vid2dyn.fitting.particles.motion_checks import error_of_mean
 from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout, fluid_paths
+from vid2dyn.testing import check_model
 
 MASS, DT = 1.5, 0.02
 KINDS = {1: ("",), 2: ("A", "B")}
@@ -369,3 +370,45 @@ def test_error_of_a_temperature_knows_memory() -> None:
     errors = np.array([error_of_mean(run) for run in runs])
     assert np.abs(runs.mean(axis=1) / errors).max() < 5
     assert np.abs(runs.mean(axis=1) / (runs.std(axis=1) / runs.shape[1] ** 0.5)).max() > 5
+
+
+# ------------------------------------------------------------------ what the model keeps, what the page says
+
+def test_model_keeps_the_contract_of_models(tracks: vd.Trajectories) -> None:
+    """Of a long list, with functions of places in the plane, of densities and of distance, and numbers."""
+    energies = [terms.PairPotential(cutoff=1.0, knots=6), terms.DensityEnergy(cutoff=1.0, knots=5),
+                terms.ExternalPotential(axes=(0, 1), knots=5)]
+    many: Any = vd.fit(tracks, listed(energies, [terms.PairFriction(cutoff=1.0, knots=4), terms.SubstrateFriction()],
+                                      window_frames=1, iterations=2), seed=0)
+    drawn = many.functions().functions
+    assert {"pair_potential", "density_energy", "external_potential", "pair_friction_along"} <= {f.name for f in drawn}
+    assert sum(f.name == "external_potential" for f in drawn) == 2, "a cut along each axis"
+    assert many.external_potential(np.zeros((3, 2))).shape == (3,)
+    check_model(many, tracks)
+
+
+def test_page_says_when_there_is_no_plateau(model: Any, tracks: vd.Trajectories, tmp_path: Path) -> None:
+    page = vd.report(tmp_path / "a.html", tracks=tracks, model=model).read_text()
+    for words in ("Friction against window", "reaches a plateau", "windows of 4 frames", "not judged", "PairFriction"):
+        assert words in page, words
+    assert "does not settle" not in page
+    window = {**model.report["window"], "plateau": False,
+              "friction_against_window": [[k, k * DT, 1.0 + k, 0.1] for k in (1, 2, 4)]}
+    rising = dataclasses.replace(model, report={**model.report, "window": window})
+    page = vd.report(tmp_path / "b.html", tracks=tracks, model=rising).read_text()
+    assert "There is no plateau" in page
+    assert "goes from 2 to 5 mass/s over windows of 0.02 to 0.08 s and does not settle" in page
+    assert "film faster" in page
+
+
+def test_momentum_that_is_kept_leaves_no_substrate(tracks: vd.Trajectories) -> None:
+    """A drag that the data do not have adds nothing and is left out, as is a trap; what is there stays."""
+    potential, friction = pair_terms()
+    kept = [dataclasses.replace(term, learn_range=False) for term in (potential, friction)]
+    found: Any = vd.fit(tracks, listed([kept[0], terms.HarmonicTrap()], [kept[1], terms.SubstrateFriction()],
+                                       select=True, window_frames=2), seed=0)
+    assert [type(term).__name__ for term in found.terms] == ["PairPotential", "PairFriction"]
+    said = {entry["term"]: entry for entry in found.report["terms"]}
+    assert said["PairFriction"]["adds"] > 5 * said["PairFriction"]["stderr"]
+    assert not said["SubstrateFriction"]["kept"]
+    assert sum("adds nothing to the prediction" in w for w in found.report["warnings"]) == 2

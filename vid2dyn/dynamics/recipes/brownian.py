@@ -9,6 +9,10 @@ import numpy as np
 
 from vid2dyn.core.errors import ConfigError
 from vid2dyn.dynamics.recipes.base import Recipe
+from vid2dyn.dynamics.terms.base import Energy, Friction
+from vid2dyn.dynamics.terms.harmonic_trap import HarmonicTrap
+from vid2dyn.dynamics.terms.pair_potential import PairPotential
+from vid2dyn.dynamics.terms.substrate_friction import SubstrateFriction
 
 
 def species_name(value: Any) -> str:
@@ -94,6 +98,22 @@ class Brownian(Recipe):
             raise ConfigError("Brownian: structure sets the mobility of free particles; leave out cutoff and trap.")
         if self.species is not None and (self.structure is not None or self.trap != "none"):
             raise ConfigError("Brownian: species have pair forces and a D each; leave out structure and trap.")
+
+    @property
+    def as_terms(self) -> tuple[tuple[Energy, ...], tuple[Friction, ...]]:
+        """Energies and frictions that this is short for, to be read: overdamped motion has an estimator of its own.
+
+        Leaves out what is no term: a range that is to be found, a trap for each particle, a mobility by a column.
+
+        >>> [term.title() for part in Brownian(cutoff=3.0, trap="shared").as_terms for term in part]
+        ['PairPotential', 'HarmonicTrap', 'SubstrateFriction']
+        """
+        energies: list[Energy] = []
+        if self.cutoff is not None and not isinstance(self.cutoff, str):
+            energies.append(PairPotential(self.cutoff, knots=self.knots))
+        if self.trap == "shared":
+            energies.append(HarmonicTrap())
+        return tuple(energies), (SubstrateFriction(),)
 
     @property
     def summary(self) -> str:

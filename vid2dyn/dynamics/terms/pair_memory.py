@@ -50,7 +50,7 @@ class PairMemory(RadialFriction):
     Examples
     --------
     >>> term = PairMemory(cutoff=1.0, knots=4, inner=(0.0,), species=("",), times=(0.05,), weights=(0.8,))
-    >>> term.count, round(term.kernel(np.array([0.0]))[0], 3)
+    >>> term.count, round(float(term.kernel(np.array([0.0]))[0]), 3)
     (8, 16.0)
     """
 
