@@ -86,14 +86,16 @@ def learned(model: Any, truth: Mapping[str, Any], data: Any = None) -> list[Lear
         found += _gradient_flow(model, truth)
     if hasattr(model, "temperature") and isinstance(model.support, Mapping):
         found += _fluid_functions(model, truth, data)
-    return found or _listed(model)
+    return found or _listed(model, true_simulator(truth))
 
 
-def _listed(model: Any) -> list[Learned]:
-    """The functions that a model lists of itself: all that the panel knows of a dynamics of another package."""
+def _listed(model: Any, simulator: Any) -> list[Learned]:
+    """The functions that a model lists of itself: those of its terms, and all that the panel knows of a dynamics of
+    another package."""
     listed = model.functions()
     return [] if listed is None else [
         Learned(one.x, np.asarray(getattr(model, one.name)(*one.at)), model.band(one.name, one.where), one.support,
+                None if simulator is None else simulator.true_function(one.name, one.x),
                 title=one.name.replace("_", " "), x_label=one.x_label, y_label=one.y_label)
         for one in listed.functions]
 

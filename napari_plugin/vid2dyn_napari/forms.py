@@ -2,7 +2,7 @@
 
 Names, types, defaults and help come from the class (`vd.core.config.settings`, `vd.core.describe.setting_help`), so
 the form has the keys of the experiment file and nothing else. A field that is left at its default is left out of
-`values()`.
+`values()`. A setting that is a part has a form of its own inside the form, one that is a list of parts a form for each.
 """
 
 from __future__ import annotations
@@ -16,10 +16,23 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QLabel, QLineEdit, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFormLayout,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 import vid2dyn as vd
+from vid2dyn_napari import wording
 
 _UNIT = re.compile(r"\[([^\[\]]{1,24})\]")
 
@@ -64,7 +77,12 @@ class Form(QWidget):
             for widget in (field, label):
                 widget.setToolTip(tip)
             field.changed.connect(self.changed)
-            (top if first is None or name in first else more).addRow(label, field)
+            rows = top if first is None or name in first else more
+            if field.wide:
+                rows.addRow(label)
+                rows.addRow(field)
+            else:
+                rows.addRow(label, field)
             self.fields[name] = field
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -103,7 +121,8 @@ class Form(QWidget):
         return found
 
     def fill(self, values: Mapping[str, Any]) -> None:
-        """Show these values; settings that are not among them go to their defaults. Sends no `changed`."""
+        """Show these values, as a recipe or a table of an experiment file has them; settings that are not among them go
+        to their defaults. Sends no `changed`."""
         for name, field in self.fields.items():
             blocked = field.blockSignals(True)
             field.show_value(values.get(name, field.default))
@@ -115,7 +134,8 @@ class Form(QWidget):
         try:
             return vd.core.config.build(self.cls, {**self.values(), **more}, name)
         except vd.Vid2DynError as error:                   # many settings name their class themselves
-            raise type(error)(str(error).replace(f"{name}: {name}: ", f"{name}: ", 1)) from None
+            said = str(error).removeprefix(f"{name}: ") if str(error).startswith(f"{name}: {name}") else str(error)
+            raise type(error)(said) from None
 
 
 def label_of(name: str, text: str) -> str:
@@ -139,6 +159,8 @@ class Field(QWidget):
     """One setting: `value()` reads it, `show_value` writes it, `changed` says that the user changed it."""
 
     changed = Signal()
+    wide = False
+    """Whether it takes the whole width, below its label."""
 
     def __init__(self, default: Any) -> None:
         super().__init__()
@@ -190,10 +212,9 @@ class TextField(Field):
         return float(value) if float in self.kinds and isinstance(value, int) and not isinstance(value, bool) else value
 
     def show_value(self, value: Any) -> None:
-        if isinstance(value, tuple | list):
-            value = "[" + ", ".join(str(list(v)) if isinstance(v, tuple) else repr(v) for v in value) + "]"
         unset = "" if self.default is None else "none"
-        self.edit.setText(unset if value is None else repr(value) if isinstance(value, float) else str(value))
+        plain = isinstance(value, str | bool)
+        self.edit.setText(unset if value is None else str(value) if plain else wording.toml_value(value))
 
 
 class ChoiceField(Field):
@@ -254,6 +275,7 @@ class PartField(Field):
     def _place(self, kind: str, values: Mapping[str, Any]) -> None:
         if self.form is not None:
             self.column.removeWidget(self.form)
+            self.form.hide()                               # it is deleted later and would lie over the new one
             self.form.deleteLater()
             self.form = None
         if kind in self.known:
@@ -266,16 +288,137 @@ class PartField(Field):
         return None if self.form is None else self.form.build()
 
     def show_value(self, value: Any) -> None:
-        kind = "none" if value is None else type(value).__name__
+        kind, given = kind_and_settings(value)
         blocked = self.box.blockSignals(True)
         self.box.setCurrentIndex(max(self.box.findText(kind), 0))
         self.box.blockSignals(blocked)
-        given = {} if value is None else {name: getattr(value, name) for name in vd.core.config.settings(type(value))}
         self._place(self.box.currentText(), given)
 
 
+class PartListField(Field):
+    """Any number of parts, each with a form of its own and a button to remove it; below them one to add another.
+
+    Settings that the data decide (those without a default) wait under "more settings" of their part.
+    """
+
+    wide = True
+    added = Signal(object)
+    """The user added this entry."""
+
+    def __init__(self, default: Any, known: dict[str, type]) -> None:
+        super().__init__(default)
+        self.known = known
+        self.entries: list[PartEntry] = []
+        self.box = QComboBox()
+        self.box.addItems(list(known))
+        for k, cls in enumerate(known.values()):
+            self.box.setItemData(k, _summary(cls), Qt.ItemDataRole.ToolTipRole)
+        self.add_button = QPushButton("Add")
+        self.add_button.setToolTip("Add one of this kind to the list.")
+        self.add_button.clicked.connect(lambda *_: self.add(self.box.currentText()))
+        self.box.currentTextChanged.connect(self._tell)
+        line = QHBoxLayout()
+        line.addWidget(self.box, 1)
+        line.addWidget(self.add_button)
+        self.column.addLayout(line)
+        self._tell(self.box.currentText())
+        self.show_value(self.default)
+
+    def _tell(self, kind: str) -> None:
+        self.box.setToolTip(_summary(self.known[kind]))
+
+    def add(self, kind: str) -> PartEntry:
+        """One more of this kind, all of its settings at their defaults."""
+        entry = self._place(kind, {})
+        self.added.emit(entry)
+        self.changed.emit()
+        return entry
+
+    def remove(self, entry: PartEntry) -> None:
+        """Without this one."""
+        self._take_away(entry)
+        self.changed.emit()
+
+    def _place(self, kind: str, values: Mapping[str, Any]) -> PartEntry:
+        entry = PartEntry(self.known[kind])
+        entry.form.fill(values)
+        entry.form.changed.connect(self.changed)
+        entry.remove_button.clicked.connect(lambda *_: self.remove(entry))
+        self.column.insertWidget(len(self.entries), entry)
+        self.entries.append(entry)
+        return entry
+
+    def _take_away(self, entry: PartEntry) -> None:
+        self.entries.remove(entry)
+        self.column.removeWidget(entry)
+        entry.hide()
+        entry.deleteLater()
+
+    def value(self) -> Any:
+        found = []
+        for number, entry in enumerate(self.entries, start=1):
+            try:
+                found.append(entry.form.build())
+            except vd.Vid2DynError as error:
+                raise ValueError(f"number {number}: {error}") from None
+        return tuple(found)
+
+    def show_value(self, value: Any) -> None:
+        for entry in list(self.entries):
+            self._take_away(entry)
+        for part in value or ():
+            kind, given = kind_and_settings(part)
+            if kind not in self.known:
+                raise vd.ConfigError(f"unknown kind {kind!r}.{vd.core.registry.did_you_mean(kind, self.known)} "
+                                     f"Known: {', '.join(self.known)}.")
+            self._place(kind, given)
+
+
+class PartEntry(QFrame):
+    """One part of a list: its kind, a button to remove it, its form."""
+
+    def __init__(self, cls: type) -> None:
+        super().__init__()
+        self.setObjectName("part")
+        self.setStyleSheet("QFrame#part { border-left: 2px solid #3f63c8; }")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(8, 2, 0, 4)
+        column.setSpacing(3)
+        heading = QLabel(f"<b>{cls.__name__}</b>")
+        heading.setToolTip(_summary(cls))
+        self.remove_button = QPushButton("Remove")
+        self.remove_button.setToolTip(f"Take this {cls.__name__} out of the list.")
+        line = QHBoxLayout()
+        line.addWidget(heading, 1)
+        line.addWidget(self.remove_button)
+        column.addLayout(line)
+        known = vd.core.config.settings(cls)
+        self.form = form(cls, first=[name for name, (_, default) in known.items() if default is not None])
+        column.addWidget(self.form)
+
+
+def kind_and_settings(part: Any) -> tuple[str, dict[str, Any]]:
+    """Class name and settings of a part: of the object itself, of its table in an experiment file, or of None.
+
+    >>> kind_and_settings(vd.terms.Conduction(cutoff=0.2)) == kind_and_settings({"kind": "Conduction", "cutoff": 0.2})
+    True
+    >>> kind_and_settings(None)
+    ('none', {})
+    """
+    if part is None:
+        return "none", {}
+    if isinstance(part, Mapping):
+        return str(part.get("kind", "")), {name: value for name, value in part.items() if name != "kind"}
+    return type(part).__name__, {name: getattr(part, name) for name in vd.core.config.settings(type(part))}
+
+
+def _summary(cls: type) -> str:
+    """What a class says about itself in a line."""
+    return (inspect.getdoc(cls) or "").partition("\n")[0]
+
+
 def field_of(hint: Any, default: Any) -> Field:
-    """The field for a type: yes or no, a choice, a nested part, or text."""
+    """The field for a type: yes or no, a choice, a nested part, a list of parts, or text."""
     union = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
     kinds = typing.get_args(hint) if union else (hint,)
     plain = tuple(k for k in kinds if k is not type(None))
@@ -284,8 +427,10 @@ def field_of(hint: Any, default: Any) -> Field:
     if len(plain) == 1 and typing.get_origin(plain[0]) is typing.Literal:
         choices = typing.get_args(plain[0])
         return ChoiceField(default, ((None,) if len(plain) < len(kinds) else ()) + choices)
-    parts = [k for k in plain if inspect.isclass(k) and (dataclasses.is_dataclass(k) or inspect.isabstract(k))]
+    parts = vd.core.config.parts_in(hint)
     if parts:
         known = vd.core.registry.kinds_of(parts[0])
+        if typing.get_origin(hint) is tuple:
+            return PartListField(default, known)
         return PartField(default, known, optional=len(plain) < len(kinds))
     return TextField(default, kinds)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QProgressBar,
     QPushButton,
+    QScrollArea,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
@@ -67,6 +68,9 @@ class Section(QWidget):
         self.message = sentence("")
         self.message.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.message.hide()
+        self.reveal = QTimer(self)                       # when the message has found its place
+        self.reveal.setSingleShot(True)
+        self.reveal.timeout.connect(self._scroll_to_message)
         self._show_title(False)
         self.content.hide()
 
@@ -115,6 +119,15 @@ class Section(QWidget):
         text, details = message_of(error)
         self.say(text, "error")
         self.message.setToolTip(f"<pre>{details}</pre>" if details else "")
+        self.reveal.start(0)
+
+    def _scroll_to_message(self) -> None:
+        """Bring the message into view: below a long form it would not be seen."""
+        above = self.parentWidget()
+        while above is not None and not isinstance(above, QScrollArea):
+            above = above.parentWidget()
+        if above is not None and self.message.isVisible():
+            above.ensureWidgetVisible(self.message)
 
     def guarded(self, action: Callable[[], Any]) -> Any:
         """The result of `action`, or None and its error shown."""

@@ -96,15 +96,19 @@ def call(part: Any) -> str:
 
     >>> call(vd.Brownian(cutoff=3.0)), call(vd.simulators.Brownian(pair=vd.simulators.Yukawa()))
     ('vd.Brownian(cutoff=3.0)', 'vd.simulators.Brownian(pair=vd.simulators.Yukawa())')
+    >>> call(vd.terms.PairPotential(cutoff=1.0))
+    'vd.terms.PairPotential(cutoff=1.0)'
     """
     name, module = type(part).__name__, type(part).__module__
-    if module.startswith("vid2dyn.simulators."):
-        home = "vd.simulators"
-    elif name in vd.__all__ and getattr(vd, name) is type(part):
-        home = "vd"
+    if name in vd.__all__ and getattr(vd, name) is type(part):
+        home = f"vd.{name}"
+    elif module.startswith("vid2dyn.simulators."):
+        home = f"vd.simulators.{name}"
+    elif isinstance(part, vd.terms.Energy | vd.terms.Friction):        # those of other packages too
+        home = f"vd.terms.{name}"
     else:
-        home = module.replace("vid2dyn", "vd", 1)
-    return f"{home}.{name}({_arguments(part)})"
+        home = f"{module.replace('vid2dyn', 'vd', 1)}.{name}"
+    return f"{home}({_arguments(part)})"
 
 
 def _arguments(part: Any) -> str:
@@ -154,8 +158,28 @@ def toml(steps: Mapping[str, Any], *, fields: bool, folder: str | os.PathLike[st
         tables["fit"] = {key: value for key, value in steps["fit"].arguments.items() if key != "recipe"}
     if "rollout" in steps:
         tables["rollout"] = dict(steps["rollout"].arguments)
-    return "\n".join(f"[{name}]\n" + "".join(f"{key} = {_toml(value)}\n" for key, value in table.items()
-                                             if value is not None) for name, table in tables.items())
+    return "\n".join(_of_table(name, table) for name, table in tables.items())
+
+
+def _of_table(name: str, table: Mapping[str, Any]) -> str:
+    """A table of the file; lists of parts come last, each part as a table of its own.
+
+    >>> print(_of_table("dynamics", {"energy": (vd.terms.PairPotential(cutoff=1.0),), "mass": 2.0}))
+    [dynamics]
+    mass = 2.0
+    [[dynamics.energy]]
+    kind = "PairPotential"
+    cutoff = 1.0
+    <BLANKLINE>
+    """
+    lines, parts = [f"[{name}]\n"], []
+    for key, value in table.items():
+        if isinstance(value, tuple | list) and any(dataclasses.is_dataclass(item) for item in value):
+            parts += [f"[[{name}.{key}]]\n" + "".join(f"{k} = {toml_value(v)}\n" for k, v in _table(item).items())
+                      for item in value]
+        elif value is not None:
+            lines.append(f"{key} = {toml_value(value)}\n")
+    return "".join([*lines, *parts])
 
 
 def _path(path: Any, folder: str | os.PathLike[str] | None) -> str:
@@ -174,18 +198,18 @@ def _table(part: Any, kind: bool = True) -> dict[str, Any]:
     return ({"kind": type(part).__name__} if kind else {}) | changed(part)
 
 
-def _toml(value: Any) -> str:
+def toml_value(value: Any) -> str:
     """A TOML value; nested parts are inline tables.
 
-    >>> _toml(vd.simulators.Yukawa(amplitude=3.0)), _toml((1, 2.5)), _toml("µm"), _toml(True)
+    >>> toml_value(vd.simulators.Yukawa(amplitude=3.0)), toml_value((1, 2.5)), toml_value("µm"), toml_value(True)
     ('{kind = "Yukawa", amplitude = 3.0}', '[1, 2.5]', '"µm"', 'true')
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in _table(value).items()) + "}"
+        return "{" + ", ".join(f"{key} = {toml_value(item)}" for key, item in _table(value).items()) + "}"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str | os.PathLike):
         return json.dumps(str(value), ensure_ascii=False)
     if isinstance(value, tuple | list):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
     return repr(value.item() if hasattr(value, "item") else value)

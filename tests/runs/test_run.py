@@ -235,3 +235,45 @@ steps = 5
     other, = vd.run(toml, out=tmp_path / "other")
     assert not other.error, other.error
     assert np.array_equal(vd.load(other.folder / "encoded.parquet").dataframe["latent_0"], direct.dataframe["latent_0"])
+
+
+def test_list_of_terms_from_simulation_to_page(tmp_path: Path) -> None:
+    """Energies and frictions as tables of their own; the recipe, the model and the page have each of them."""
+    (tmp_path / "experiment.toml").write_text("""
+[simulate]
+kind = "DPD"
+n_particles = 80
+frames = 60
+box_length = 2.9
+[dynamics]
+kind = "Metriplectic"
+entropy = false
+select = false
+window_frames = 2
+[[dynamics.energy]]
+kind = "PairPotential"
+cutoff = 1.0
+knots = 8
+[[dynamics.friction]]
+kind = "PairFriction"
+cutoff = 1.0
+[[dynamics.friction]]
+kind = "SubstrateFriction"
+[rollout]
+steps = 20
+""")
+    outcome, = vd.run(tmp_path / "experiment.toml")
+    assert not outcome.error
+    assert sorted(p.name for p in outcome.folder.iterdir()) == FILES
+    model, tracks = vd.load(outcome.folder / "model.vid2dyn"), vd.load(outcome.folder / "tracks.parquet")
+    assert [term.title() for term in model.terms] == ["PairPotential", "PairFriction", "SubstrateFriction"]
+    assert model.terms[0].knots == 8
+    by_hand = vd.Metriplectic(energy=[vd.terms.PairPotential(1.0, knots=8)], entropy=False, select=False,
+                              friction=[vd.terms.PairFriction(1.0), vd.terms.SubstrateFriction()], window_frames=2)
+    assert model.kT() == vd.fit(tracks, by_hand, seed=0).kT()
+    assert vd.load(outcome.folder / "rollout.parquet").n_frames == 20
+    page = (outcome.folder / "report.html").read_text()
+    for words in ("Temperature kT", "What the terms have learned", "Pair potential", "Drag"):
+        assert words in page, words
+    again, = vd.run(tmp_path / "experiment.toml")
+    assert "model" in again.skipped or "fit" in again.skipped, again.skipped

@@ -162,6 +162,11 @@ def fit(tracks: Annotated[list[Path], typer.Argument(
     trap=each a harmonic trap for every particle, --dynamics Metriplectic a fluid of particles with velocities. All
     kinds of models and their settings: vid2dyn list dynamics.
 
+    Energies and frictions of Metriplectic are lists of terms. A single one is set as --set entropy=false --set
+    energy.kind=PairPotential --set energy.cutoff=1.0 --set friction.kind=PairFriction --set friction.cutoff=1.0; write
+    several into an experiment file, each as a table [[dynamics.energy]] or [[dynamics.friction]] with its kind and its
+    settings, and start it with vid2dyn run. All terms: vid2dyn list energies, vid2dyn list frictions.
+
     Several files are recordings of one physics: vid2dyn fit a.parquet b.parquet --set cutoff=3.0. Calibration given
     here is that of all of them.
     """

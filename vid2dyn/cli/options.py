@@ -18,10 +18,11 @@ import typer
 
 from vid2dyn import pipeline
 from vid2dyn.cli.terminal import bars, errors, interrupt_after_compilation, printed_at_the_end, say
+from vid2dyn.core.config import parts_in
 from vid2dyn.core.config import settings as settings_of
 from vid2dyn.core.describe import default_text, setting_help, type_name
 from vid2dyn.core.errors import ConfigError, Vid2DynError
-from vid2dyn.core.registry import did_you_mean
+from vid2dyn.core.registry import did_you_mean, family_of
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   context_settings={"help_option_names": ["-h", "--help"]},
@@ -122,6 +123,8 @@ def parse_assignments(assignments: list[str]) -> dict[str, Any]:
 
     >>> parse_assignments(["cutoff=3.5", "pair.kind=Yukawa", "shared=true"])
     {'cutoff': 3.5, 'pair': {'kind': 'Yukawa'}, 'shared': True}
+    >>> parse_assignments(['energy=[{kind="HarmonicTrap"}]'])
+    {'energy': [{'kind': 'HarmonicTrap'}]}
     """
     lines = []
     for item in assignments:
@@ -216,7 +219,17 @@ def show_parts(family: str | None) -> None:
             if family and hasattr(cls, "__dataclass_fields__"):
                 helps = setting_help(cls)
                 for key, (hint, default) in settings_of(cls).items():
-                    say(f"      {key} ({type_name(hint)}, {default_text(default)})  {helps[key]}")
+                    text = f"{helps[key]} {_where_listed(hint)}".strip()
+                    say(f"      {key} ({type_name(hint)}, {default_text(default)})  {text}")
+
+
+def _where_listed(hint: Any) -> str:
+    """What to write for a setting that holds parts, and where these are listed; empty for other settings."""
+    names = [name for name in map(family_of, parts_in(hint)) if name is not None]
+    if not names:
+        return ""
+    several = typing.get_origin(hint) is tuple
+    return f"{'Each' if several else 'It'} has a kind and settings of its own: vid2dyn list {' or '.join(names)}."
 
 
 def families() -> dict[str, Callable[[], dict[str, type]]]:

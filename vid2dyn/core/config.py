@@ -3,7 +3,8 @@
 Every configurable part is a frozen dataclass. Its constructor arguments are the TOML keys, the
 fields of the form in napari and the recipe in the model file; there is no second list of settings.
 pydantic checks types; an unknown key is refused with a suggestion. A nested part (the pair potential
-of a simulator) is a sub-table whose `kind` names the class.
+of a simulator) is a sub-table whose `kind` names the class, a list of parts (the energies of a model) an array of such
+tables.
 
 >>> from dataclasses import dataclass
 >>> @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def build(cls: type[T], table: Mapping[str, Any], where: str) -> T:
                 raise ConfigError(f"{where}: {cls.__name__} needs {key!r}.")
             continue
         value = table[key]
-        nested = _parts_in(hint)
+        nested = parts_in(hint)
         if nested and isinstance(value, Mapping):
             value = _build_nested(nested, value, f"{where}.{key}")
             if typing.get_origin(hint) is tuple:
@@ -108,6 +109,12 @@ def recipe(part: Any) -> dict[str, Any]:
     return table
 
 
+def parts_in(hint: Any) -> list[type]:
+    """The configurable classes a type hint admits: `Pair | None` and `tuple[Pair, ...]` -> [Pair]."""
+    members = typing.get_args(hint) if isinstance(hint, types.UnionType) or typing.get_origin(hint) else (hint,)
+    return [m for m in members if inspect.isclass(m) and (dataclasses.is_dataclass(m) or inspect.isabstract(m))]
+
+
 def read_toml(path: str | Path) -> dict[str, Any]:
     """The tables of a TOML file; `ConfigError` names the file and the line of a syntax error."""
     path = Path(path)
@@ -126,12 +133,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (tuple, list)):
         return [_plain(item) for item in value]
     return value.item() if hasattr(value, "item") else value
-
-
-def _parts_in(hint: Any) -> list[type]:
-    """The configurable classes a type hint admits: `Pair | None` -> [Pair]."""
-    members = typing.get_args(hint) if isinstance(hint, types.UnionType) or typing.get_origin(hint) else (hint,)
-    return [m for m in members if inspect.isclass(m) and (dataclasses.is_dataclass(m) or inspect.isabstract(m))]
 
 
 def _build_nested(bases: list[type], table: Mapping[str, Any], where: str) -> Any:

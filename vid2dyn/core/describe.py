@@ -72,22 +72,28 @@ def type_name(hint: Any) -> str:
 
     >>> type_name(float | None), type_name(tuple[int, ...])
     ('float', 'tuple[int, ...]')
+    >>> type_name(tuple[typing.Literal["a", "b"], ...])
+    'tuple[a | b, ...]'
     """
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
         return " or ".join(type_name(m) for m in typing.get_args(hint) if m is not type(None))
     if typing.get_origin(hint) is typing.Literal:
         return " | ".join(str(a) for a in typing.get_args(hint))
+    if typing.get_origin(hint) is tuple:
+        return f"tuple[{', '.join('...' if m is Ellipsis else type_name(m) for m in typing.get_args(hint))}]"
     return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
 
 
 def default_text(default: Any) -> str:
-    """A default as a user reads it: 'required', 'not set' for None, or the value.
+    """A default as a user reads it: 'required', 'not set' for None, 'empty' for a list of nothing, or the value.
 
-    >>> default_text(3.0), default_text(None), default_text(dataclasses.MISSING)
-    ('3.0', 'not set', 'required')
+    >>> default_text(3.0), default_text(None), default_text(dataclasses.MISSING), default_text(())
+    ('3.0', 'not set', 'required', 'empty')
     """
     if default is dataclasses.MISSING:
         return "required"
+    if default == ():
+        return "empty"
     return "not set" if default is None else str(default)
 
 

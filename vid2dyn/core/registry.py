@@ -105,10 +105,19 @@ def kinds_of(base: type) -> dict[str, type]:
     children: list[type] = base.__subclasses__()
     for child in children:
         found |= kinds_of(child)
-    for name, one in FAMILIES.items():
-        if one.base == f"{base.__module__}:{base.__qualname__}":
-            found |= parts(name)
+    name = family_of(base)
+    if name is not None:
+        found |= parts(name)
     return dict(sorted(found.items()))
+
+
+def family_of(base: type) -> str | None:
+    """Name of the family whose parts inherit `base`, or None.
+
+    >>> family_of(base_of("readers"))
+    'readers'
+    """
+    return next((name for name, one in FAMILIES.items() if one.base == f"{base.__module__}:{base.__qualname__}"), None)
 
 
 def did_you_mean(word: str, known: object) -> str:

@@ -17,6 +17,18 @@
     [rollout]
     steps = 500
 
+Parts of which there may be several, such as the energies and frictions of a model, are one table each::
+
+    [dynamics]
+    kind = "Metriplectic"
+    entropy = false
+    [[dynamics.energy]]
+    kind = "PairPotential"
+    cutoff = 1.0
+    [[dynamics.friction]]
+    kind = "PairFriction"
+    cutoff = 1.0
+
 A simulated lattice needs no more than ``[simulate]`` with ``kind = "Arrhenius"``; its dynamics is a gradient flow, and
 [rollout] then takes what `FieldRollout` does.
 """

@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QComboBox, QSpinBox
 import vid2dyn as vd
 from vid2dyn.dynamics.recipes.base import DEFAULT_DYNAMICS
 from vid2dyn_napari import plots, truth
-from vid2dyn_napari.forms import Form, form
+from vid2dyn_napari.forms import Form, PartEntry, PartListField, TextField, form
 from vid2dyn_napari.section import Section, button, row, sentence
 from vid2dyn_napari.workspace import Workspace
 
@@ -84,11 +84,14 @@ class Fit(Section):
     def _show_form(self, name: str) -> None:
         if self.form is not None:
             self.body.removeWidget(self.form)
+            self.form.hide()                               # it is deleted later and would lie over the new one
             self.form.deleteLater()
             self.form = None
         if name:
             cls = self.kinds[name]
             self.form = form(cls, first=cls.shown_first or list(vd.core.config.settings(cls))[:5])
+            for field in self._lists():
+                field.added.connect(self._give_range)
             self.body.insertWidget(self.place, self.form)
             self.about.setText((cls.__doc__ or "").strip().partition("\n")[0])
 
@@ -118,8 +121,28 @@ class Fit(Section):
         simulator = truth.true_simulator(self.workspace.session.truth)
         for name in ("cutoff", "mass"):
             field = None if self.form is None else self.form.fields.get(name)
-            if field is not None and self.kinds[self.kind.currentText()].needs_velocities and hasattr(simulator, name):
-                field.show_value(float(getattr(simulator, name)))
+            if name == "cutoff" and any(listed.entries for listed in self._lists()):
+                continue                                   # listed terms have a range each
+            known = getattr(simulator, name, None)
+            if field is not None and self.kinds[self.kind.currentText()].needs_velocities and known is not None:
+                field.show_value(float(known) if isinstance(known, int | float) else known)   # of a mixture a tuple
+
+    def _lists(self) -> list[PartListField]:
+        """Fields of the form that are lists of terms."""
+        return [] if self.form is None else [f for f in self.form.fields.values() if isinstance(f, PartListField)]
+
+    def _give_range(self, entry: PartEntry) -> None:
+        """A term that was added begins with the range that is there: the one typed for the short form, which goes away
+        with it, or that of another term."""
+        assert self.form is not None
+        own = self.form.fields.get("cutoff")
+        ranges = [own, *(one.form.fields.get("cutoff") for field in self._lists() for one in field.entries)]
+        known = [field.edit.text() for field in ranges if isinstance(field, TextField) and field.edit.text().strip()]
+        new = entry.form.fields.get("cutoff")
+        if known and isinstance(new, TextField):
+            new.edit.setText(known[0])
+        if isinstance(own, TextField) and own.default is None:
+            own.show_value(None)
 
     # ---------------------------------------------------------------- fitting
 

@@ -57,24 +57,29 @@ class Learned(Section):
 def numbers(model: Any, known_truth: Any) -> str:
     """Single numbers with 95 % bands, and the truth where it is known; HTML."""
     rows = []
-    for name, label, unit, factor in _NUMBERS:
+    listed = hasattr(model, "terms")                 # a list of terms has the numbers of its terms, in their units
+    for name, label, unit, factor in () if listed else _NUMBERS:
         try:
             value = float(getattr(model, name)())
             low, high = (float(np.asarray(edge)) for edge in model.band(name))
         except (AttributeError, TypeError, vd.Vid2DynError):
             continue
-        true = known_truth.get(name, 0.0)
-        known = f"<span style='color:#ffd166'>truth&nbsp;{figure(factor * true, 3)}</span>" if true else ""
+        known = _truth(factor * known_truth.get(name, 0.0))
         solid = getattr(getattr(model, "layout", None), "dim", 2) == 3
         unit = unit.format(volume="µm³" if solid else "µm²", per="µm/" if solid else "")
         band = f"{figure(factor * low, 3)} – {figure(factor * high, 3)}"
         cells = (label, f"<b>{figure(factor * value)}</b>", band, unit, known)
         rows.append(cells)
-    if not rows:                                     # a dynamics of another package: what its model lists of itself
+    if not rows:                                     # also a dynamics of another package: what its model says itself
         rows = [(one.label, f"<b>{figure(one.value)}</b>", f"{figure(one.low, 3)} – {figure(one.high, 3)}",
-                 one.unit, "") for one in model.numbers()]
+                 one.unit, _truth(known_truth.get(one.truth))) for one in model.numbers()]
     lines = ("<tr>" + "".join(f"<td>{cell}&nbsp;&nbsp;</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table>{''.join(lines)}</table>" if rows else ""
+
+
+def _truth(value: float | None) -> str:
+    """The true value beside a number; empty where it is not known, or zero."""
+    return f"<span style='color:#ffd166'>truth&nbsp;{figure(value, 3)}</span>" if value else ""
 
 
 def figure(value: float, digits: int = 4) -> str:

@@ -123,6 +123,9 @@ class Rollout(Section):
         session = self.workspace.session
         tracks = session.future if session.future is not None else session.tracks
         names = [] if tracks is None else layers.columns(tracks)
+        if session.tracks is not None:                     # first what data and model both have
+            both = layers.columns(session.tracks)
+            names.sort(key=lambda name: name not in both)
         if names != [self.colour.itemText(k) for k in range(self.colour.count())]:
             self.colour.blockSignals(True)
             self.colour.clear()

@@ -41,9 +41,9 @@ class Metriplectic(Recipe):
         Mass of a particle; one for each species (in the order of their names) where these differ. It sets the unit of
         energy, mass · µm²/s², which velocities alone do not tell.
     energy : sequence of energy terms
-        What `vd.terms` has of energies, such as PairPotential.
+        Terms of the energy, such as PairPotential (`vd.terms`).
     friction : sequence of friction terms
-        What `vd.terms` has of frictions, such as PairFriction.
+        Terms of friction, such as PairFriction (`vd.terms`).
     entropy : bool
         Whether particles have heat of their own: then the terms are EquationOfState, PairFriction and, if heat is
         conducted, Conduction. All other lists need False: one temperature.
@@ -97,7 +97,7 @@ class Metriplectic(Recipe):
     estimator: ClassVar[str] = "vid2dyn.fitting.particles.fit:fit_metriplectic"
     model: ClassVar[str] = "vid2dyn.model.metriplectic:MetriplecticModel"
     needs_velocities: ClassVar[bool] = True
-    shown_first: ClassVar[tuple[str, ...]] = ("cutoff", "mass", "law")
+    shown_first: ClassVar[tuple[str, ...]] = ("cutoff", "mass", "energy", "friction", "entropy", "law")
 
     cutoff: float | None = None
     mass: float | tuple[float, ...] = 1.0
@@ -167,7 +167,8 @@ class Metriplectic(Recipe):
                 raise ConfigError("Metriplectic: a fluid by its cutoff has one mass.")
             return
         if self.cutoff is not None:
-            raise ConfigError("Metriplectic: cutoff belongs to the short form; listed terms have a range each.")
+            raise ConfigError("Metriplectic: cutoff belongs to the short form; listed terms have a range each. "
+                              "Leave it out, or list no terms.")
         if not self.friction:
             raise ConfigError("Metriplectic: friction is empty: without friction there is no noise to learn from. Give "
                               "friction=[vd.terms.PairFriction(cutoff=2.0)].")

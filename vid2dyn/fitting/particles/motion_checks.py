@@ -140,7 +140,7 @@ def unlike_particles(windows: WindowSet, numbers: Numbers, by_species: bool) -> 
         return []
     within = " of the same species" if by_species else ""
     return [f"Particles{within} are not alike: their squared momentum changes are by {100 * more:.0f} % (standard "
-            "deviation, chance taken off) larger or smaller than the model says. A mixture of species or sizes, some "
-            "that stick, or a place where friction differs; forces and friction are averages over them. If the table "
-            "can name the species, give species=\"column\"; otherwise look at what particles with the largest changes "
-            "have in common."]
+            "deviation, chance taken off) larger or smaller than the model says. A mixture of species or sizes, an "
+            "inner state that lasts, some that stick, or a place where friction differs; forces and friction are "
+            "averages over them. If the table can name the species, give species=\"column\"; otherwise look at what "
+            "particles with the largest changes have in common."]
