@@ -113,7 +113,8 @@ def deviations(model: Any, put_in: list[tuple[Any, np.ndarray]], kT: float, fact
 
 # ------------------------------------------------------------------ recovery
 
-@pytest.mark.parametrize(("frames", "stationary"), [(1, False), (4, True), (8, False)])
+@pytest.mark.parametrize(("frames", "stationary"), [
+    (1, False), (4, True), pytest.param(8, False, marks=pytest.mark.case)])
 def test_what_was_put_in_comes_back(tracks: vd.Trajectories, frames: int, stationary: bool) -> None:
     """kT, force and both frictions at 13 places within 5.5 standard errors: false alarm 1e-6 in all by the normal law.
 
@@ -187,6 +188,7 @@ def test_external_potential_comes_back_up_to_a_constant() -> None:
     assert drawn["external_potential"].x_label == "y [µm]"
 
 
+@pytest.mark.case
 def test_density_energy_comes_back() -> None:
     """u' at the middle of the densities within 5 errors (6e-7); zero must fail."""
     crowd = terms.DensityEnergy(cutoff=1.0, knots=6, densities=(1.5, 7.0))
