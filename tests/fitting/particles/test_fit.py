@@ -332,7 +332,7 @@ def test_readme_example_runs_and_is_right():
     import re
 
     text = (Path(__file__).resolve().parents[3] / "README.md").read_text()
-    (block,) = [b for b in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL) if "vd.Metriplectic" in b]
+    (block,) = [b for b in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL) if "vd.Metriplectic(cutoff" in b]
     names: dict[str, object] = {"vd": vd, "np": np}
     exec(compile(block, "README.md", "exec"), names)
     gas: Any = names["gas"]
