@@ -167,8 +167,8 @@ class Metriplectic(Recipe):
                 raise ConfigError("Metriplectic: a fluid by its cutoff has one mass.")
             return
         if self.cutoff is not None:
-            raise ConfigError("Metriplectic: cutoff belongs to the short form; listed terms have a range each. Leave it "
-                              "out, or list no terms.")
+            raise ConfigError("Metriplectic: cutoff belongs to the short form; listed terms have a range each. Leave "
+                              "it out, or list no terms.")
         if not self.friction:
             raise ConfigError("Metriplectic: friction is empty: without friction there is no noise to learn from. Give "
                               "friction=[vd.terms.PairFriction(cutoff=2.0)].")
