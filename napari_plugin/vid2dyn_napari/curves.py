@@ -28,6 +28,7 @@ class Histogram:
 def histograms(tracks: Any, bins: int = 40) -> list[Histogram]:
     """Mass, size and eccentricity of all detections, as far as the table has them.
 
+    >>> import vid2dyn as vd
     >>> tracks = vd.simulate(vd.simulators.Brownian(n_particles=5, frames=9, box_length=9.0), seed=0)
     >>> histograms(tracks)
     []

@@ -275,7 +275,7 @@ class PartField(Field):
     def _place(self, kind: str, values: Mapping[str, Any]) -> None:
         if self.form is not None:
             self.column.removeWidget(self.form)
-            self.form.hide()                               # it is deleted later and would lie over the new one
+            self.form.hide()                               # deleted later, and in the way of the new one till then
             self.form.deleteLater()
             self.form = None
         if kind in self.known:

@@ -21,6 +21,7 @@ from vid2dyn.cli.options import parse_assignments
 from vid2dyn.core.config import settings
 from vid2dyn.core.errors import ConfigError
 from vid2dyn.core.progress import Cancelled
+from vid2dyn.core.registry import parts
 from vid2dyn.data.units import Units
 from vid2dyn.tracking import Track
 
@@ -152,6 +153,32 @@ def test_list_shows_every_part_with_its_settings(family: str, shown: str) -> Non
     assert family in call("list").output
 
 
+def test_list_shows_terms_and_where_to_find_them() -> None:
+    dynamics = " ".join(call("list", "dynamics").output.split())
+    assert "energy (tuple[Energy, ...], empty)" in dynamics
+    for family in ("energies", "frictions"):
+        assert f"Each has a kind and settings of its own: vid2dyn list {family}." in dynamics
+        listed = call("list", family).output
+        for name, cls in parts(family).items():
+            assert name in listed
+            assert all(f"      {key} (" in listed for key in settings(cls))
+    assert "It has a kind and settings of its own: vid2dyn list potentials." in call("list", "simulators").output
+    assert "[[dynamics.energy]]" in call("fit", "--help").output, "not taken for markup"
+
+
+def test_fit_takes_a_term_of_each_list(tmp_path: Path) -> None:
+    call("simulate", "DPD", "-o", tmp_path / "t.parquet", "--set", "n_particles=40", "--set", "frames=40", "--set",
+         "box_length=2.3")
+    terms = ["energy.kind=PairPotential", "energy.cutoff=1.0", "friction.kind=PairFriction", "friction.cutoff=1.0"]
+    simple = ["entropy=false", "select=false", "window_frames=2", "mass=1"]
+    printed = call("fit", tmp_path / "t.parquet", "--dynamics", "Metriplectic", "-o", tmp_path / "m.vid2dyn",
+                   *(word for item in [*simple, *terms] for word in ("--set", item))).output
+    assert "PairPotential, PairFriction; kT =" in printed
+    recipe = vd.load(tmp_path / "m.vid2dyn").recipe
+    assert [len(recipe[name]) for name in ("energy", "friction")] == [1, 1]
+    assert recipe["window_frames"] == 2
+
+
 def test_simulate_draws_a_movie_with_its_truth(tmp_path: Path) -> None:
     call("simulate", "Brownian", "--set", "n_particles=4", "--set", "frames=3", "--movie", tmp_path / "clip.tif",
          "--movie-set", "height=40", "--movie-set", "width=48", "--out", tmp_path / "sim.parquet")
@@ -168,6 +195,8 @@ def test_simulate_draws_a_movie_with_its_truth(tmp_path: Path) -> None:
     (["simulate", "Brownian", "--set", "diffusion=-1"], "diffusion"),
     (["simulate", "Brownian", "--out", "x.csv"], "name it x.parquet"),
     (["list", "simulator"], "Did you mean 'simulators'"),
+    (["fit", "a.parquet", "--dynamics", "Metriplectic", "--set", "energy.kind=PairPotental"],
+     "energy: unknown kind 'PairPotental'. Did you mean 'PairPotential'"),
     (["compare", "a.parquet", "b.parquet"], "a.parquet: no such file"),
     (["fit", str(CLIP)], "clip.tif: not a file of tracks. If it is a recording, find its particles first: vid2dyn "),
     (["demo", "--out", str(CLIP)], "clip.tif: is a file; the results go to a folder"),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 
+import vid2dyn as vd
 from vid2dyn.core.errors import ConfigError, UnitsError
 from vid2dyn.runs.experiment import read
 
@@ -78,6 +79,46 @@ def test_mistake_is_named_with_its_place_and_cure(folder: Path, old: str, new: s
     with pytest.raises(ConfigError, match=message) as caught:
         read(path)
     assert str(path) in str(caught.value)
+
+
+TERMS = """
+[simulate]
+kind = "DPD"
+[dynamics]
+kind = "Metriplectic"
+entropy = false
+[[dynamics.energy]]
+kind = "PairPotential"
+cutoff = 1.0
+[[dynamics.energy]]
+kind = "HarmonicTrap"
+[[dynamics.friction]]
+kind = "PairFriction"
+cutoff = 1
+"""
+
+
+def test_terms_are_a_table_each(folder: Path) -> None:
+    dynamics = read(write(folder, TERMS)).dynamics
+    assert dynamics == vd.Metriplectic(energy=[vd.terms.PairPotential(1.0), vd.terms.HarmonicTrap()], entropy=False,
+                                       friction=[vd.terms.PairFriction(1.0)])
+
+
+@pytest.mark.parametrize(("old", "new", "message"), [
+    ('"PairPotential"', '"PairPotental"',
+     r"\[dynamics\]\.energy\[0\]: unknown kind 'PairPotental'. Did you mean 'PairPotential'"),
+    ('"HarmonicTrap"', '"PairFriction"', r"\.energy\[1\]: unknown kind 'PairFriction'.*Known: .*PairPotential"),
+    ('kind = "HarmonicTrap"', "centre = [0.0]", r"\.energy\[1\]: say which with kind = one of"),
+    ("cutoff = 1.0", "cutof = 1.0", r"\.energy\[0\]: unknown key 'cutof'. Did you mean 'cutoff'"),
+    ("cutoff = 1.0", "", r"\.energy\[0\]: PairPotential needs 'cutoff'"),
+    ("cutoff = 1\n", "cutoff = -1\n", r"\.friction\[0\]: PairFriction: cutoff = -1.0 must be"),
+    ("entropy = false", "", r"give entropy=False"),
+    ("entropy = false", "entropy = false\ncutoff = 2.0", r"cutoff belongs to the short form.*Leave it out"),
+    ('[[dynamics.friction]]\nkind = "PairFriction"\ncutoff = 1\n', "", r"friction is empty"),
+])
+def test_mistake_in_terms(folder: Path, old: str, new: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read(write(folder, TERMS.replace(old, new, 1)))
 
 
 LATTICE = """

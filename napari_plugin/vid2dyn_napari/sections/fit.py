@@ -84,7 +84,7 @@ class Fit(Section):
     def _show_form(self, name: str) -> None:
         if self.form is not None:
             self.body.removeWidget(self.form)
-            self.form.hide()                               # it is deleted later and would lie over the new one
+            self.form.hide()                               # deleted later, and in the way of the new one till then
             self.form.deleteLater()
             self.form = None
         if name:
