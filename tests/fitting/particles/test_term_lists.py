@@ -425,3 +425,21 @@ def test_momentum_that_is_kept_leaves_no_substrate(tracks: vd.Trajectories) -> N
     assert said["PairFriction"]["adds"] > 5 * said["PairFriction"]["stderr"]
     assert not said["SubstrateFriction"]["kept"]
     assert sum("adds nothing to the prediction" in w for w in found.report["warnings"]) == 2
+
+
+@pytest.mark.parametrize(("spread", "tail", "said"), [
+    (0.0, 0.0, False), (0.0, 0.8, False), (0.3, 0.0, True)])
+def test_particles_that_are_unlike_for_good(spread: float, tail: float, said: bool) -> None:
+    """Friction alone, with noise that is larger for half of the particles for good (`spread`), or for all of them at
+    times (`tail`, log-normal: heavy tails). Only what lasts is said."""
+    n, frames = 100, 240
+    rng = np.random.default_rng(4)
+    size = np.where(np.arange(n) % 2 == 0, 1 + spread, 1 - spread) * np.exp(tail * rng.normal(size=(frames, n)))
+    v = np.zeros((frames, n, 2))
+    for t in range(1, frames):
+        v[t] = 0.95 * v[t - 1] + 0.3 * size[t][:, None] * rng.normal(size=(n, 2))
+    apart = 5.0 * np.stack([np.arange(n), np.zeros(n)], axis=1)
+    made = vd.Trajectories.from_dense(apart + DT * np.cumsum(v, axis=0), vd.Units(1.0, 1 / DT), velocity=v)
+    found: Any = vd.fit(made, listed([], terms.SubstrateFriction(), window_frames=1, iterations=2), seed=0)
+    assert any("are not alike" in w for w in found.report["warnings"]) == said
+

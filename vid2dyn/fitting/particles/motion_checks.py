@@ -115,28 +115,28 @@ def scene_of(parts: Sequence[FluidSteps], species: tuple[str, ...], mass: np.nda
 
 
 def unlike_particles(windows: WindowSet, numbers: Numbers, by_species: bool) -> list[str]:
-    """A warning where the noise of some particles is larger than that of others, beyond chance and more than `UNLIKE`.
+    """A warning where the noise of some particles is larger than that of others, for good and by more than `UNLIKE`.
 
-    Of every particle the mean of |R|² over its expectation, in the windows of the first recording. For particles that
-    are alike they are χ² of W dim numbers over that number: their spread is known, and tested at a false alarm of 1e-6.
+    Of every particle the mean of |R|² over its expectation in the windows of the first recording, once of its first
+    half and once of its second. What particles differ in by chance, and in inner states that pass, is independent in
+    the two; their covariance over the particles is the variance of what lasts. Its error is √(v1 v2/n) whatever the
+    distribution is (heavy tails make many particles look unlike in any one stretch); false alarm 1e-6.
     """
     part = windows.seen.recordings[0]
     mine = [place for place in windows.seen.starts if place[0] == 0]
     few = replace(windows, seen=replace(windows.seen, starts=tuple(mine)).only(LOOKED))
     ratios = np.array([(model.residual()**2).mean(axis=1) / model.covariance().diagonal()
                        for _, model, _ in few.models(numbers)])
-    count = len(ratios) * part.dim
     if len(ratios) < 8 or part.n < 10:
         return []
-    of = ratios.mean(axis=0)
-    for kind in np.unique(part.species):
-        of[part.species == kind] /= of[part.species == kind].mean()
-    chance = 2.0 / count
-    spread = float(((of - 1.0) ** 2).mean())
-    # fourth moment of χ²: (of - 1)² has the variance (2 + 12/count) chance²
-    limit = chance * (1.0 + 4.9 * math.sqrt((2.0 + 12.0 / count) / part.n))
-    more = math.sqrt(max(spread - chance, 0.0))
-    if spread < limit or more < UNLIKE:
+    halves = [half.mean(axis=0) for half in np.array_split(ratios, 2)]
+    for of in halves:
+        for kind in np.unique(part.species):
+            of[part.species == kind] = of[part.species == kind] / of[part.species == kind].mean() - 1.0
+    lasting = float((halves[0] * halves[1]).mean())
+    error = math.sqrt(float((halves[0] ** 2).mean() * (halves[1] ** 2).mean()) / part.n)
+    more = math.sqrt(max(lasting, 0.0))
+    if lasting < 4.9 * error or more < UNLIKE:
         return []
     within = " of the same species" if by_species else ""
     return [f"Particles{within} are not alike: their squared momentum changes are by {100 * more:.0f} % (standard "

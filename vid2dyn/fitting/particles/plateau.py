@@ -143,7 +143,7 @@ def _friction(data: Sequence[FluidSteps], terms: Terms, k: int, kT: float,
                for start in np.linspace(0, part.count - k, max(1, min(WINDOWS // len(data), part.count // k)))]
     normal, right = np.zeros((P, P)), np.zeros(P)
     for one in windows:
-        flat = one.columns.reshape(P, -1)
+        flat = one.columns.reshape(P, one.impulse.size)
         normal += flat @ flat.T
         right += flat @ one.impulse.ravel()
     theta = -np.linalg.lstsq(normal + 1e-9 * np.trace(normal) / max(P, 1) * np.eye(P), right, rcond=None)[0] \

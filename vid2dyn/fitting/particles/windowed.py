@@ -183,7 +183,7 @@ def start_numbers(task: Task) -> Numbers:
     few = windows.seen.only(INFORMATION).starts
     for place in few:
         one = windows.window(place)
-        flat = one.columns[:P].reshape(P, -1)
+        flat = one.columns[:P].reshape(P, one.impulse.size)
         normal += flat @ flat.T
         right += flat @ one.impulse.ravel()
     if P:
