@@ -184,4 +184,4 @@ def limit_of_products(number: float, alpha: float = ALPHA) -> float:
     def excess(s: float) -> float:
         return float(np.log(gammaincc(shape, points + s).mean()) - np.log(alpha))
 
-    return float(brentq(excess, 0.0, 40 * np.sqrt(shape) + 60)) / np.sqrt(number)
+    return float(brentq(excess, 0.0, 40 * np.sqrt(shape) + 60) / np.sqrt(number))
