@@ -146,6 +146,11 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
         observed = dataclasses.replace(observed, shown=share_of(shares, kernel, frames))
         found["window"] = _of_window(plateau, shares, kernel) | {"modes_tried": tried}
         _, final = fitted("terms", terms, MANY, start, keep_partial=keep_partial)
+        if final.decrements and abs(final.decrements[-1]) > 10 * recipe.tolerance:
+            left = abs(final.decrements[-1])
+            warnings.append(f"The fit stopped after {final.done} iterations with about {left:.2g} nats still to be "
+                            "gained: its numbers are not the best ones and their bands too narrow. Raise iterations, "
+                            "take fewer knots, or leave out a term.")
         warnings += selection.degenerate_terms(terms, final)
         warnings += unlike_particles(WindowSet(observed, terms, seed), final.numbers, recipe.species is not None)
         if not split.alone and len(split.train) > 1:
