@@ -60,6 +60,9 @@ FEW = 32
 """Windows of the fits by which ranges and terms are chosen."""
 MANY = 128
 """Most windows of the final fit."""
+WITHOUT = 8
+"""Most iterations of a fit without one of the terms: one that is missed leaves covariances that take long to settle,
+and is missed by far more than that."""
 JUDGED = 24
 """Most windows of the held-out likelihood."""
 LEAST = 16
@@ -120,10 +123,10 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
         data = [a for part in parts for a in (part.position, part.velocity)]
         return Checkpoint(Path(f"{recipe.checkpoint}.{what}"), key_of(settings + what, *data))
 
-    def fitted(what: str, terms: Terms, most: int, start: Numbers | None = None,
+    def fitted(what: str, terms: Terms, most: int, start: Numbers | None = None, iterations: int = recipe.iterations,
                **options: Any) -> tuple[Task, Learned]:
         windows = WindowSet(observed.only(most), terms, seed)
-        task = Task(windows, scene, recipe.iterations, recipe.tolerance, what, **options)
+        task = Task(windows, scene, min(iterations, recipe.iterations), recipe.tolerance, what, **options)
         return task, learn(task, place(what.replace(" ", "-")), progress, start)
 
     _, first = fitted("terms, first look", terms, FEW, stop=stop, keep_partial=keep_partial)
@@ -296,7 +299,8 @@ def _selected(fitted: Any, judge: selection.Judge, terms: Terms, first: Learned,
         if not rest.slices() or (term in terms.frictions and len(terms.frictions) == 1):
             entries.append((term.title(), term.reach, math.nan, math.nan, True))
             continue
-        _, other = fitted(f"terms, without number {place}", rest, FEW, _numbers_without(terms, numbers, place))
+        _, other = fitted(f"terms, without number {place}", rest, FEW, _numbers_without(terms, numbers, place),
+                          WITHOUT)
         adds, error = selection.gain(ours, judge.log_likelihoods(rest, other.numbers))
         kept = adds > 2 * error
         entries.append((term.title(), term.reach, adds / seconds, error / seconds, bool(kept)))
