@@ -205,3 +205,18 @@ def share_of(shares: Shares, kernel: Kernel, frames: int) -> float:
     if not len(at) or not kernel.times:
         return kernel.shown(frames * float(shares.seconds[0] / shares.frames[0]))
     return min(1.0, float(shares.share[at[0]]) / plateau_share(shares, kernel))
+
+
+def share_error(shares: Shares, kernel: Kernel, frames: int) -> float:
+    """Relative error of `share_of`: of the windows, and by how much the level of the kernel is not that of the plateau.
+
+    >>> short = Shares(np.array([1, 2]), np.array([0.1, 0.2]), np.array([1.0, 1.0]), np.array([0.03, 0.04]), 2.0)
+    >>> share_error(short, Kernel(), 1)
+    0.0
+    """
+    at = np.flatnonzero(shares.frames == frames)
+    if not kernel.times or not len(at):
+        return 0.0
+    level = plateau_share(shares, kernel)
+    return math.hypot(float(shares.error[at[0]] / shares.share[at[0]]), (kernel.level - level) / level,
+                      float(shares.error[-1] / shares.share[-1]))

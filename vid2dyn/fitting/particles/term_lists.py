@@ -39,6 +39,7 @@ from vid2dyn.fitting.particles.memory_kernel import (
     Shares,
     chosen_kernel,
     noise_shares,
+    share_error,
     share_of,
     unexplained_rise,
 )
@@ -133,6 +134,7 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
     judge = selection.Judge(WindowSet(dataclasses.replace(
         observed, recordings=(split.judge,), starts=window_starts((split.judge,), frames, JUDGED)), terms, seed))
     found: dict[str, Any] = {"ranges": [], "terms": []}
+    share_doubt = 0.0
     final = first
     if not first.left_off:
         if recipe.select:
@@ -147,6 +149,7 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
             warnings.append(said_of_noise)
         terms = _remembering(terms, kernel)
         observed = dataclasses.replace(observed, shown=share_of(shares, kernel, frames))
+        share_doubt = share_error(shares, kernel, frames)
         found["window"] = _of_window(plateau, shares, kernel) | {"modes_tried": tried}
         _, final = fitted("terms", terms, MANY, start, keep_partial=keep_partial)
         if final.decrements and abs(final.decrements[-1]) > 10 * recipe.tolerance:
@@ -187,7 +190,7 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
         "calibration": {"chi2": float(chi2.mean()), "numbers": int(len(chi2) * split.judge.n * split.judge.dim)},
         **found, "window": found.get("window", plateau.report()) | {
             "frames": frames, "seconds": seconds, "shown": observed.shown, "friction": friction,
-            "friction_stderr": friction_error},
+            "friction_stderr": math.hypot(friction_error, friction * share_doubt)},
         "kT": {"fit": final.numbers.kT, "of_velocities": kinetic, "of_velocities_stderr": kinetic * kinetic_error,
                "of_friction_and_noise": of_noise, "of_friction_and_noise_stderr": of_noise * of_noise_error},
         "unexplained_noise": share, "species": list(species), "excess_scatter": excess,
