@@ -10,6 +10,7 @@ import numpy as np
 from vid2dyn.core.errors import DataError
 from vid2dyn.core.registry import did_you_mean
 from vid2dyn.data.trajectories import Trajectories
+from vid2dyn.dynamics.recipes.brownian import species_name
 from vid2dyn.inference.steps import FluidSteps
 
 
@@ -31,14 +32,7 @@ def species_of(tracks: Trajectories, column: str, particles: np.ndarray) -> np.n
     if len(changing):
         raise DataError(f"Particle {changing[0]} has {int(names['nunique'][changing[0]])} values of {column!r}: a "
                         "species is the same in all frames. Correct the column.")
-    return names["first"].reindex(particles).map(_name).to_numpy(dtype=object)
-
-
-def _name(value: object) -> str:
-    """1, 1.0 and "1" are the same species."""
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return str(int(value))
-    return str(value)
+    return names["first"].reindex(particles).map(species_name).to_numpy(dtype=object)
 
 
 def with_species(recordings: Sequence[Trajectories], parts: Sequence[FluidSteps],

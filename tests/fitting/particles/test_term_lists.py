@@ -239,6 +239,36 @@ def test_stopped_fit_goes_on_to_the_same_bytes(short: vd.Trajectories, tmp_path:
     assert one == two
 
 
+class Impatient(vd.Progress):
+    """Cancels the work once the stage named `what` has begun."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        if what.startswith(self.what) and done:
+            raise vd.Cancelled
+
+
+@pytest.mark.parametrize("stage", ["terms, longer", "terms, without"])
+def test_cancelled_while_terms_are_judged(short: vd.Trajectories, stage: str) -> None:
+    """What the first look found is kept where that is wanted, and called unfinished; else the cancellation goes on."""
+    chosen = dataclasses.replace(listed(*pair_terms(), window_frames=1, iterations=2), select=True)
+    model: Any = vd.fit(short, chosen, seed=3, progress=Impatient(stage), keep_partial=True)
+    assert "stopped_early" in model.report
+    assert model.report["warnings"][0].startswith("Stopped early")
+    assert np.isfinite(model.arrays["theta"]).all()
+    with pytest.raises(vd.Cancelled):
+        vd.fit(short, chosen, seed=3, progress=Impatient(stage))
+
+
+def test_recordings_of_unlike_length_are_learned_from_together(short: vd.Trajectories) -> None:
+    """One recording is shorter than the longest window that the other has room for."""
+    chosen = listed(*pair_terms(), iterations=2)
+    model: Any = vd.fit([short.between(0, 18), short, short], chosen, seed=3)
+    assert len(model.report["recordings"]) == 3
+
+
 def test_wrapped_positions_give_the_same(short: vd.Trajectories) -> None:
     table = short.dataframe.copy()
     assert short.box.lengths is not None

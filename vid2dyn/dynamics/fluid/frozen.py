@@ -44,6 +44,7 @@ import numpy as np
 
 from vid2dyn.core.errors import ModelError
 from vid2dyn.dynamics.fluid.frozen_parts import ExternalTable, FrozenMemory, HarmonicTraps
+from vid2dyn.dynamics.terms.base import kind_number
 
 
 def pair_kind(a: int, b: int, species: int) -> int:
@@ -52,8 +53,7 @@ def pair_kind(a: int, b: int, species: int) -> int:
     >>> [pair_kind(a, b, 3) for a in range(3) for b in range(a, 3)]
     [0, 1, 2, 3, 4, 5]
     """
-    a, b = min(a, b), max(a, b)
-    return a * species - a * (a - 1) // 2 + (b - a)
+    return int(kind_number(np.asarray(a), np.asarray(b), species))
 
 
 @dataclass(frozen=True)

@@ -214,9 +214,27 @@ def share_error(shares: Shares, kernel: Kernel, frames: int) -> float:
     >>> share_error(short, Kernel(), 1)
     0.0
     """
-    at = np.flatnonzero(shares.frames == frames)
-    if not kernel.times or not len(at):
+    if not kernel.times:
         return 0.0
+    at = int(np.argmin(np.abs(shares.frames - frames)))
     level = plateau_share(shares, kernel)
-    return math.hypot(float(shares.error[at[0]] / shares.share[at[0]]), (kernel.level - level) / level,
+    return math.hypot(float(shares.error[at] / shares.share[at]), (kernel.level - level) / level,
                       float(shares.error[-1] / shares.share[-1]))
+
+
+def not_reached(shares: Shares, kernel: Kernel) -> str | None:
+    """What to say where no window shows 95 % of the friction, so that its level is that of a fitted memory.
+
+    >>> times = np.array([0.1, 0.2])
+    >>> both = Shares(np.array([1, 2]), times, np.array([0.5, 0.7]), np.array([0.01, 0.01]), 2.0)
+    >>> not_reached(both, Kernel()) is None, not_reached(both, Kernel((0.1,), (1.0,))) is None
+    (True, False)
+    """
+    shown = kernel.shown(float(shares.seconds[-1]))
+    if shown >= 0.95:
+        return None
+    times = ", ".join(f"{t:.2g}" for t in kernel.times)
+    return (f"The plateau of friction was not reached: the longest window that could be used, {shares.seconds[-1]:.3g} "
+            f"s, shows {100 * shown:.0f} % of what its memory (times {times} s) is thought to go on to. Friction and "
+            "long-time motion are not identifiable from these windows to better than "
+            "the rest; compare a rollout's displacements with the data.")

@@ -140,7 +140,8 @@ def _friction(data: Sequence[FluidSteps], terms: Terms, k: int, kT: float,
     P = terms.of_energies
     alone = Terms(terms.energies, (), terms.mass)
     windows = [window(part, w, int(start), k, alone) for w, part in enumerate(data)
-               for start in np.linspace(0, part.count - k, max(1, min(WINDOWS // len(data), part.count // k)))]
+               for start in np.linspace(0, part.count - k, max(1, min(WINDOWS // len(data), part.count // k)))
+               if part.count >= k]
     normal, right = np.zeros((P, P)), np.zeros(P)
     for one in windows:
         flat = one.columns.reshape(P, one.impulse.size)

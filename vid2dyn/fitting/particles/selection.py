@@ -2,8 +2,8 @@
 
 A range is tried shorter where the function that was learned has come down to nothing; the shorter one is kept unless
 it predicts held-out motion worse by more than twice the error of the difference. Otherwise a longer one is tried, which
-has to predict better by as much. A term is left out,
-the others are fitted again, and what that costs is what the term adds.
+has to predict better by as much. A term is left out, the others are fitted again, and what that costs is what the term
+adds.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -170,9 +170,3 @@ def mapped(old: Sequence[Energy | Friction], theta: Sequence[np.ndarray], new: T
         for row in of_kind(numbers, r, k):
             out.append(np.maximum(np.linalg.lstsq(basis, row, rcond=1e-8)[0], 0.0))
     return np.concatenate(out)
-
-
-def table(entries: Sequence[tuple[str, float, float, float, bool]]) -> list[dict[str, Any]]:
-    """For the report: what each term adds per particle and second, with its error, and whether it was kept."""
-    return [{"term": name, "range": reach, "adds": adds, "stderr": error, "kept": kept}
-            for name, reach, adds, error, kept in entries]

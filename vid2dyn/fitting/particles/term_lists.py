@@ -27,7 +27,7 @@ import vid2dyn
 from vid2dyn.core.checkpoint import NOWHERE, Checkpoint, key_of
 from vid2dyn.core.config import recipe as recipe_of
 from vid2dyn.core.errors import ConfigError, DataError
-from vid2dyn.core.progress import Progress, silent
+from vid2dyn.core.progress import Cancelled, Progress, silent
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.dynamics.recipes.metriplectic import Metriplectic
 from vid2dyn.dynamics.terms.base import Scene
@@ -39,6 +39,7 @@ from vid2dyn.fitting.particles.memory_kernel import (
     Shares,
     chosen_kernel,
     noise_shares,
+    not_reached,
     share_error,
     share_of,
     unexplained_rise,
@@ -115,6 +116,9 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
     if (said := plateau.warning()) is not None:
         warnings.append(said)
     frames = min(plateau.chosen, max(1, min(part.count for part in (*split.train, split.judge)) // 4))
+    if recipe.window_frames is not None and frames < recipe.window_frames:
+        warnings.append(f"window_frames = {recipe.window_frames} is too long for these recordings: windows of {frames} "
+                        "frames were used.")
     observed = _observed(split, recipe, frames, plateau, mass)
     settings = repr((recipe_of(dataclasses.replace(recipe, checkpoint=None)), seed, frames))
 
@@ -137,34 +141,45 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
     share_doubt = 0.0
     final = first
     if not first.left_off:
-        if recipe.select:
-            seconds = frames * observed.recordings[0].dt
-            terms, start, said_of = _selected(fitted, judge, terms, first, scene, seconds, found)
-            warnings += said_of
-        else:
-            start = first.numbers
-        shares = noise_shares(split.train, terms, start, progress)
-        kernel, tried = chosen_kernel(shares, noise_shares((split.judge,), terms, start, progress), recipe.memory_modes)
-        if (said_of_noise := unexplained_rise(shares, kernel)) is not None:
-            warnings.append(said_of_noise)
-        terms = _remembering(terms, kernel)
-        observed = dataclasses.replace(observed, shown=share_of(shares, kernel, frames))
-        share_doubt = share_error(shares, kernel, frames)
-        found["window"] = _of_window(plateau, shares, kernel) | {"modes_tried": tried}
-        _, final = fitted("terms", terms, MANY, start, keep_partial=keep_partial)
-        if final.decrements and abs(final.decrements[-1]) > 10 * recipe.tolerance:
-            left = abs(final.decrements[-1])
-            warnings.append(f"The fit stopped after {final.done} iterations with about {left:.2g} nats still to be "
-                            "gained: its numbers are not the best ones and their bands too narrow. Raise iterations, "
-                            "take fewer knots, or leave out a term.")
-        warnings += selection.degenerate_terms(terms, final)
-        warnings += unlike_particles(WindowSet(observed, terms, seed), final.numbers, recipe.species is not None)
-        if not split.alone and len(split.train) > 1:
-            found["recordings"], named = _recordings(split, terms, final, observed, seed)
-            warnings += named
-    else:
-        terms = _remembering(terms, Kernel((plateau.memory,), (1.0,)) if plateau.memory > 0 else Kernel())
-        entry, said = stopped_early(final.done, recipe.iterations, "Ranges and terms were not judged.")
+        looked = terms
+        try:
+            if recipe.select:
+                seconds = frames * observed.recordings[0].dt
+                terms, start, said_of = _selected(fitted, judge, terms, first, scene, seconds, found)
+                warnings += said_of
+            else:
+                start = first.numbers
+            shares = noise_shares(split.train, terms, start, progress)
+            judged = noise_shares((split.judge,), terms, start, progress)
+            kernel, tried = chosen_kernel(shares, judged, recipe.memory_modes)
+            reached = not_reached(shares, kernel)
+            warnings += [said for said in (unexplained_rise(shares, kernel), reached) if said is not None]
+            terms = _remembering(terms, kernel)
+            observed = dataclasses.replace(observed, shown=share_of(shares, kernel, frames))
+            share_doubt = share_error(shares, kernel, frames)
+            found["window"] = _of_window(plateau, shares, kernel) | {
+                "modes_tried": tried, "plateau": plateau.found and reached is None}
+            _, final = fitted("terms", terms, MANY, start, keep_partial=keep_partial)
+            if final.decrements and abs(final.decrements[-1]) > 10 * recipe.tolerance:
+                left = abs(final.decrements[-1])
+                warnings.append(f"The fit stopped after {final.done} iterations with about {left:.2g} nats still to be "
+                                "gained: its numbers are not the best ones and their bands too narrow. Raise "
+                                "iterations, take fewer knots, or leave out a term.")
+            warnings += selection.degenerate_terms(terms, final)
+            warnings += unlike_particles(WindowSet(observed, terms, seed), final.numbers, recipe.species is not None)
+            if not split.alone and len(split.train) > 1:
+                found["recordings"], named = _recordings(split, terms, final, observed, seed)
+                warnings += named
+        except Cancelled:
+            if not keep_partial:
+                raise
+            # ranges and terms that were being judged are forgotten with what was found of them
+            terms, found, final = looked, {"ranges": [], "terms": []}, dataclasses.replace(first, left_off=True)
+    if final.left_off:
+        if "window" not in found:
+            terms = _remembering(terms, Kernel((plateau.memory,), (1.0,)) if plateau.memory > 0 else Kernel())
+        entry, said = stopped_early(final.done, recipe.iterations, "Its numbers may still change, and ranges and terms "
+                                    "were judged only if the report says so.")
         found["stopped_early"] = entry
         warnings.insert(0, said)
     kinetic, kinetic_error = motion_temperature(parts, mass)
@@ -383,7 +398,6 @@ def _friction(final: Learned, windows: WindowSet, covariance: np.ndarray) -> tup
     of = slice(windows.terms.of_energies, len(final.numbers.theta))
     slopes = friction_slopes(windows)
     return float(slopes @ final.numbers.theta[of]), math.sqrt(max(float(slopes @ covariance[of, of] @ slopes), 0.0))
-
 
 
 def _temperature_of_noise(final: Learned, excess: float, held: bool) -> tuple[float, float]:

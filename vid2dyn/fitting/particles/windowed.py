@@ -314,7 +314,7 @@ def learn(task: Task, place: Checkpoint = NOWHERE, progress: Progress = silent,
             progress.converging(state.done, abs(decrement), f"{task.what}: nats left to gain")
             place.save({"vector": new.vector, "done": state.done, "decrements": np.array(state.decrements)})
     except Cancelled:
-        if not task.keep_partial or not state.done:
+        if not task.keep_partial or not len(state.scores):
             raise
         return replace(state, left_off=True)
 
