@@ -262,6 +262,18 @@ def test_cancelled_while_terms_are_judged(short: vd.Trajectories, stage: str) ->
         vd.fit(short, chosen, seed=3, progress=Impatient(stage))
 
 
+def test_a_recording_that_does_not_belong_is_named() -> None:
+    """Four recordings, one of them half as hot again; without it nothing is said. False alarm: 5 standard errors."""
+    terms_of = list(zip(pair_terms(), PUT_IN, strict=True))
+    alike = [simulated(terms_of, frames=80, seed=seed) for seed in (11, 12, 13)]
+    hot = simulated(terms_of, frames=80, seed=14, kT=1.5)
+    chosen = listed(*pair_terms(), window_frames=1, iterations=8)
+    for several, wanted in (([alike[0], hot, alike[1], alike[2]], ["Recording 2"]), ([*alike, alike[0]], [])):
+        model: Any = vd.fit(several, chosen, seed=3)
+        named = [said[:11] for said in model.report["warnings"] if "does not belong" in said]
+        assert named == wanted, model.report["recordings"]
+
+
 def test_recordings_of_unlike_length_are_learned_from_together(short: vd.Trajectories) -> None:
     """One recording is shorter than the longest window that the other has room for."""
     chosen = listed(*pair_terms(), iterations=2)
