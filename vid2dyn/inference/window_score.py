@@ -156,9 +156,9 @@ class WindowModel:
         C, R = self.covariance(), self.residual()
         energies, count = self.terms.of_energies, self.terms.of_frictions
         total = energies + count
-        x = self._centred(C.solve(R, EXACT))
+        x = self.centred(C.solve(R, EXACT))
         scale = 2.0 * self.numbers.kT
-        drawn = [self._centred(C.solve(self._centred(C.draw(rng)), EXACT)) for _ in range(PROBES)]
+        drawn = [self.centred(C.solve(self.centred(C.draw(rng)), EXACT)) for _ in range(PROBES)]
         score = np.zeros(total + 2)
         score[:total] = -np.tensordot(self.window.columns, x, axes=2)
         noise = self._noise_slopes(C, x, count)
@@ -174,13 +174,13 @@ class WindowModel:
         found = None
         if information:
             found = np.zeros((total + 2, total + 2))
-            solved = np.stack([self._centred(C.solve(self._centred(column), ROUGH)) for column in self.window.columns])
+            solved = np.stack([self.centred(C.solve(self.centred(column), ROUGH)) for column in self.window.columns])
             flat = self.window.columns.reshape(total, -1)
             found[:total, :total] = solved.reshape(total, -1) @ flat.T
             y = drawn[0]
             changes = np.concatenate([scale * self.shown * self.mixing.part(y, count), C.times(y)[None],
                                       scale * self.mixing.length * y[None]])
-            back = np.stack([self._centred(C.solve(self._centred(change), ROUGH)) for change in changes])
+            back = np.stack([self.centred(C.solve(self.centred(change), ROUGH)) for change in changes])
             found[energies:, energies:] += 0.5 * back.reshape(count + 2, -1) @ changes.reshape(count + 2, -1).T
             found = 0.5 * (found + found.T)
         return Scored(score, found, chi2, self.freedom)
@@ -192,7 +192,7 @@ class WindowModel:
         return np.concatenate([scale * self.shown * self.mixing.slopes(on_pairs, on_nodes, count),
                                [float((x * C.times(x)).sum())], [scale * self.mixing.length * float((x * x).sum())]])
 
-    def _centred(self, x: np.ndarray) -> np.ndarray:
+    def centred(self, x: np.ndarray) -> np.ndarray:
         return x - x.mean(axis=0) if self.closed else x
 
     def log_likelihood(self, rng: np.random.Generator, frame: Literal["own", "whole", "relative"] = "own") -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,27 +14,36 @@ from scipy.special import ndtri
 
 from vid2dyn.core.config import build
 from vid2dyn.core.errors import DataError, ModelError
+from vid2dyn.core.progress import Progress, silent
 from vid2dyn.core.registry import did_you_mean
 from vid2dyn.core.showing import ProgressLike, showing
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.dynamics.assembly import freeze
+from vid2dyn.dynamics.fluid.carried_heat import can_carry
 from vid2dyn.dynamics.fluid.frozen import FrozenFluid
 from vid2dyn.dynamics.recipes.metriplectic import Metriplectic
 from vid2dyn.dynamics.terms.base import Cut, Energy, Friction, Quantity
 from vid2dyn.inference.species import species_numbers
 from vid2dyn.inference.steps import FluidSteps
+from vid2dyn.inference.window_score import Numbers
+from vid2dyn.inference.windows import Terms
 from vid2dyn.model.base import LearnedFunction, LearnedFunctions, LearnedNumber, Model, checked_level
+from vid2dyn.model.particle_heat import NUMBERS as OF_HEAT
+from vid2dyn.model.particle_heat import ParticleHeat
 from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout, fluid_paths
 from vid2dyn.rollout.fluid.time_step import stable_step
+
+START_WINDOWS = 40
+"""Most windows at the beginning of a recording that tell the entropies at its first frame."""
 
 
 @dataclass(frozen=True, eq=False)
 class TermListModel(Model):
-    """A fitted list of terms at one temperature, made by `vd.fit` and `vd.load`; energies in mass · µm²/s².
+    """A fitted list of terms, made by `vd.fit` and `vd.load`; energies in mass · µm²/s², entropy in kB.
 
     `arrays`: "theta" (numbers of all terms, energies first), "kT", "unexplained" (ν), "covariance" (of θ, ln kT, ν),
-    "mass" of each species, "support" (closest and longest distance of each kind of pairs). The recipe holds the terms
-    as they were settled by the data.
+    "mass" of each species, "support" (closest and longest distance of each kind of pairs); where particles carry heat
+    of their own those of `vid2dyn.model.particle_heat`. The recipe holds the terms as they were settled by the data.
 
     What the terms have of functions are methods here, by their names: ``model.pair_potential(r)``,
     ``model.pair_friction_along(r)``; of mixtures with the pair of species, ``model.pair_potential(r, ("A", "B"))``.
@@ -87,6 +97,15 @@ class TermListModel(Model):
         """Of a particle; an array where species differ."""
         mass = self.arrays["mass"]
         return float(mass[0]) if len(mass) == 1 else mass
+
+    @cached_property
+    def heat(self) -> ParticleHeat | None:
+        """Heat that particles carry; None: they have one temperature."""
+        return ParticleHeat(self.arrays, int(self.report["window"]["frames"])) if "heat" in self.arrays else None
+
+    def heat_capacity(self) -> float:
+        """C of a particle [kB]; infinite where particles have one temperature."""
+        return math.inf if self.heat is None else self.heat.value("heat_capacity")
 
     @property
     def cutoff(self) -> float:
@@ -146,11 +165,13 @@ class TermListModel(Model):
     def band(self, name: str, x: Any = None, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         """(low, high) of a learned quantity at a confidence level, each point by itself.
 
-        ``model.band("kT")``, ``model.band("pair_potential", r)``, of a mixture ``model.band("pair_potential", (r, ("A",
-        "B")))``. From the information of the data (Laplace), widened by the scatter of the score from window to window.
+        ``model.band("kT")``, ``model.band("heat_capacity")``, ``model.band("pair_potential", r)``, of a mixture
+        ``model.band("pair_potential", (r, ("A", "B")))``. From the information of the data (Laplace), widened by the scatter of the score from window to window.
         It leaves out what the list of terms cannot say, and the memory correction of the friction.
         """
         level = checked_level(name, level)
+        if name in OF_HEAT and self.heat is not None:
+            return self.heat.band(name, level)
         covariance = self.arrays["covariance"]
         z = float(ndtri(0.5 + 0.5 * level))
         if name == "kT":
@@ -186,6 +207,8 @@ class TermListModel(Model):
         low, high = (float(edge) for edge in self.band("kT"))
         found = [LearnedNumber("Temperature kT", self.kT(), low, high, "energy", "energy units of mass · µm²/s²",
                                truth="kT")]
+        if self.heat is not None:
+            found += self.heat.numbers()
         window = self.report.get("window")
         if window:
             level, error = window["friction"], 1.96 * window["friction_stderr"]
@@ -229,6 +252,10 @@ class TermListModel(Model):
                 "set aside" + ("" if e["kept"] else " and was left out") for e in entries]
         ranges = [f"the range of {e['term']} went from {e['from']:g} to {e['to']:g} µm" for e in
                   self.report.get("ranges", []) if e["kept"]]
+        heat = self.report.get("heat", {})
+        if heat.get("identified"):
+            said.append(f"following the heat of the particles adds {heat['adds']:.2g} ± {heat['stderr']:.1g} nats per "
+                        "particle and second on motion that was set aside")
         if not said and not ranges:
             return "Learned from positions and velocities."
         return _begun("; ".join([*said, *ranges])) + "."
@@ -245,12 +272,58 @@ class TermListModel(Model):
     # ---------------------------------------------------------------- what it does
 
     def frozen(self) -> FrozenFluid:
-        """Tables for compiled rollouts and exporters."""
+        """Tables for compiled rollouts and exporters; with the heat of particles where they can have it."""
         dim = len(self.box.lengths) if self.box.lengths is not None else int(self.report.get("dim", 2))
-        return freeze(self.terms, self.numbers_of(), kT=self.kT(), mass=self.arrays["mass"], dim=dim)
+        found = freeze(self.terms, self.numbers_of(), kT=self.kT(), mass=self.arrays["mass"], dim=dim)
+        return found if self.heat is None or not can_carry(found) else self.heat.carried().added_to(found)
+
+    def entropy(self, tracks: Trajectories, progress: ProgressLike = None) -> np.ndarray:
+        """Best estimate of S of every row of `tracks` [kB], (rows,), from motion alone; 0 on average.
+
+        It changes from window to window (``report["window"]["frames"]``) and is interpolated between their middles. The
+        correlation with the true S that such an estimate can have is ``report["heat"]["attainable_correlation"]``.
+
+        Raises
+        ------
+        ModelError
+            If particles carry no heat in this model.
+        DataError
+            For recordings shorter than one window, missing particles or velocities.
+        """
+        data, _ = self.start(tracks)
+        with showing(progress) as shown:
+            z, _ = self._carried(data, 0, shown)
+        if not len(z):
+            raise DataError(f"The recording has {data.count + 1} frames, and the heat of particles shows in windows of "
+                            f"{self.report['window']['frames']} steps: give a longer one.")
+        frames = int(self.report["window"]["frames"])
+        S = self._own_heat().entropy(z)
+        middles = frames * (np.arange(len(S)) + 0.5)
+        at = tracks.frame - data.first_frame
+        upper = np.clip(np.searchsorted(middles, at), 1, max(len(S) - 1, 1))
+        weight = np.clip((at - middles[upper - 1]) / frames, 0.0, 1.0) if len(S) > 1 else np.zeros(len(at))
+        column = np.searchsorted(data.names, tracks.particle)
+        linked = tracks.particle >= 0
+        out = np.full(len(tracks), np.nan)
+        low, high = S[(upper - 1)[linked], column[linked]], S[np.minimum(upper, len(S) - 1)[linked], column[linked]]
+        out[linked] = low + weight[linked] * (high - low)
+        return out
+
+    def _own_heat(self) -> ParticleHeat:
+        if self.heat is None:
+            raise ModelError("In this model particles have one temperature: they carry no heat of their own. Fit with "
+                             "entropy=True; the report says whether the data tell of it.")
+        return self.heat
+
+    def _carried(self, data: FluidSteps, seed: int, progress: Progress) -> tuple[np.ndarray, np.ndarray]:
+        """How hot particles are, window by window, and how much of that is not known; see `ParticleHeat.estimates`."""
+        recipe = self.terms_recipe
+        numbers = Numbers(self.arrays["theta"], self.kT(), float(np.ravel(self.arrays["unexplained"])[0]))
+        return self._own_heat().estimates(data, Terms(recipe.energy, recipe.friction, self.arrays["mass"]), numbers,
+                                          float(self.report["window"]["shown"]), seed, progress)
 
     def start(self, tracks: Trajectories) -> tuple[FluidSteps, FluidFrame]:
-        """The first frame of tracks as a rollout takes it.
+        """The first frame of tracks as a rollout takes it, entropies at zero.
 
         Raises
         ------
@@ -295,6 +368,8 @@ class TermListModel(Model):
         if steps < 1:
             raise DataError(f"steps = {steps}: a rollout makes at least one.")
         frozen = self.frozen()
+        if frozen.eos is not None:
+            first = dataclasses.replace(first, entropy=self._start_entropy(data, seed, noise))
         if substeps is None:
             substeps = max(1, math.ceil(data.dt / stable_step(frozen, first)))
         settings = FluidRollout(data.dt / substeps, "exact" if exact else "verlet", noise=noise)
@@ -308,6 +383,18 @@ class TermListModel(Model):
             return made
         column = np.array(self.species, dtype=object)[first.species][made.particle]
         return made.replace(dataframe=made.dataframe.assign(**{str(self.terms_recipe.species): column}))
+
+
+    def _start_entropy(self, data: FluidSteps, seed: int, noise: bool) -> np.ndarray:
+        """Entropies at the first frame [kB]: what its first frames tell, and a draw of what they leave open."""
+        heat = self._own_heat()
+        few = data.between(0, min(data.count, START_WINDOWS * heat.frames))
+        z, left = self._carried(few, seed, silent)
+        middle, share = (z[0], float(left[0])) if len(z) else (np.zeros(data.n), 1.0)
+        if noise:
+            rng = np.random.default_rng([seed, 0x53])
+            middle = middle + math.sqrt(max(share, 0.0)) * rng.standard_normal(data.n)
+        return heat.entropy(middle)
 
 
 def _of(kind: tuple[str, ...]) -> str:

@@ -24,8 +24,9 @@ class Metriplectic(Recipe):
     """Particles with inertia: energies and frictions as a list of terms, or a fluid with heat of its own.
 
     ``Metriplectic(energy=[vd.terms.PairPotential(cutoff=4.75)], friction=[vd.terms.PairFriction(cutoff=4.75)],
-    mass=11.0, entropy=False)`` states a model of one temperature term by term. ``Metriplectic(cutoff=0.2)`` is short
-    for the fluid whose entropy is inferred, never given: an equation of state, shear and bulk friction, conduction.
+    mass=11.0, entropy=False)`` states a model of one temperature term by term; without ``entropy=False`` heat that the
+    particles carry is looked for. ``Metriplectic(cutoff=0.2)`` is short for the fluid whose entropy is inferred, never
+    given: an equation of state, shear and bulk friction, conduction.
 
     Equations and symbols of the fluid: `vid2dyn.dynamics.fluid.sdpd`; what is learned of them:
     `vid2dyn.dynamics.terms.gas` (equation of state), radial splines of A² and B² (shear and bulk friction), one
@@ -45,8 +46,10 @@ class Metriplectic(Recipe):
     friction : sequence of friction terms
         Terms of friction, such as PairFriction (`vd.terms`).
     entropy : bool
-        Whether particles have heat of their own: then the terms are EquationOfState, PairFriction and, if heat is
-        conducted, Conduction. All other lists need False: one temperature.
+        Whether particles may carry heat of their own. With EquationOfState they are a fluid: its other terms are
+        PairFriction and, if heat is conducted, Conduction. Other lists are learned at one temperature first; then
+        heat is looked for in their motion (`vid2dyn.inference.hidden_heat`), and the report says whether these data
+        tell of it. Conduction says how far it flows, else as far as friction reaches. False: one temperature for all.
     species : str, optional
         Column of the table that names the species of every particle. None: all are alike.
     stationary : bool
@@ -172,8 +175,10 @@ class Metriplectic(Recipe):
         if not self.friction:
             raise ConfigError("Metriplectic: friction is empty: without friction there is no noise to learn from. Give "
                               "friction=[vd.terms.PairFriction(cutoff=2.0)].")
-        if self.entropy:
+        if self.is_fluid:
             self._check_fluid()
+        elif self.entropy:
+            self._check_heat()
         else:
             for term in self.terms:
                 if term.needs_entropy:
@@ -182,6 +187,22 @@ class Metriplectic(Recipe):
                                       "EquationOfState, PairFriction and Conduction; or leave it out.")
         if self.window_frames is not None and self.window_frames < 1:
             raise ConfigError(f"Metriplectic: window_frames = {self.window_frames}; give at least 1 frame.")
+
+    @property
+    def is_fluid(self) -> bool:
+        """Whether it is the fluid with an equation of state, listed or by its cutoff."""
+        return self.entropy and (not self.terms or any(t.needs_entropy and not isinstance(t, Conduction)
+                                                       for t in self.terms))
+
+    def _check_heat(self) -> None:
+        """Stops at a list that cannot carry heat."""
+        if not any(t.reach > 0 and not isinstance(t, Conduction) for t in self.friction):
+            raise ConfigError("Metriplectic: heat of the particles (entropy=True) shows in the noise of pair friction, "
+                              "and the list has none. Give friction=[vd.terms.PairFriction(cutoff=2.0)], or "
+                              "entropy=False.")
+        if self.species is not None or not isinstance(self.mass, int | float):
+            raise ConfigError("Metriplectic: heat of the particles (entropy=True) is learned where all are of one "
+                              "species and one mass. For a mixture give entropy=False.")
 
     def _check_fluid(self) -> None:
         """Stops at a list with entropy that the estimator of the fluid cannot learn."""
@@ -203,7 +224,7 @@ class Metriplectic(Recipe):
     @property
     def short_form(self) -> Metriplectic:
         """The same recipe as a fluid by its cutoff, where the list is one; else itself."""
-        if not (self.entropy and self.terms):
+        if not (self.is_fluid and self.terms):
             return self
         (state,), friction = self.energy, next(t for t in self.friction if isinstance(t, PairFriction))
         assert isinstance(state, EquationOfState)

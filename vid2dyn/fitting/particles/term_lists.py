@@ -1,8 +1,9 @@
-"""Fit of a list of terms at one temperature: from velocities to forces, friction and kT.
+"""Fit of a list of terms: from velocities to forces, friction, kT, and the heat that particles carry.
 
 Order: what the data are (species, velocities, temperature of the motion); friction against window, which chooses the
 window (`plateau`); a first fit on few windows; ranges and terms earn their place on windows nobody learned from
-(`selection`); the final fit on many windows; error bars, laws. The likelihood is in `vid2dyn.inference.window_score`,
+(`selection`); the final fit on many windows; with ``entropy=True`` heat that particles carry (`particle_heat`); error
+bars, laws. The likelihood is in `vid2dyn.inference.window_score`,
 its maximum is found in `windowed`.
 
 Temperature: with ``stationary=True`` it is that of the velocities (equipartition), and friction with its noise, which
@@ -29,8 +30,10 @@ from vid2dyn.core.config import recipe as recipe_of
 from vid2dyn.core.errors import ConfigError, DataError
 from vid2dyn.core.progress import Cancelled, Progress, silent
 from vid2dyn.data.trajectories import Trajectories
+from vid2dyn.dynamics.assembly import freeze
 from vid2dyn.dynamics.recipes.metriplectic import Metriplectic
 from vid2dyn.dynamics.terms.base import Scene
+from vid2dyn.dynamics.terms.conduction import Conduction
 from vid2dyn.fitting.course import stopped_early
 from vid2dyn.fitting.particles import selection
 from vid2dyn.fitting.particles.laws import laws_of_terms
@@ -50,6 +53,7 @@ from vid2dyn.fitting.particles.motion_checks import (
     unlike_particles,
     velocity_warnings,
 )
+from vid2dyn.fitting.particles.particle_heat import Finding, find_heat
 from vid2dyn.fitting.particles.plateau import Plateau, friction_against_window, share_shown
 from vid2dyn.fitting.particles.windowed import Learned, Observed, Task, WindowSet, friction_slopes, learn, window_starts
 from vid2dyn.inference.species import with_species
@@ -109,6 +113,8 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
         warnings += _ignored_species(several)
     scene = scene_of(parts, species, mass, reach)
     split = _split(parts, recipe)
+    conducting = max((t.reach for t in recipe.friction if isinstance(t, Conduction)), default=0.0)
+    recipe = recipe.settled_as(recipe.energy, [t for t in recipe.friction if not isinstance(t, Conduction)])
     terms = Terms(tuple(t.settled(scene) for t in recipe.energy),
                   tuple(t.settled(scene) for t in recipe.friction), mass)
 
@@ -139,6 +145,7 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
         observed, recordings=(split.judge,), starts=window_starts((split.judge,), frames, JUDGED)), terms, seed))
     found: dict[str, Any] = {"ranges": [], "terms": []}
     share_doubt = 0.0
+    heat = Finding({}, {}, [])
     final = first
     if not first.left_off:
         looked = terms
@@ -165,6 +172,8 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
                 warnings.append(f"The fit stopped after {final.done} iterations with about {left:.2g} nats still to be "
                                 "gained: its numbers are not the best ones and their bands too narrow. Raise "
                                 "iterations, take fewer knots, or leave out a term.")
+            if recipe.entropy and not final.left_off:
+                heat = _heat(split, terms, final, observed, mass, conducting, seed, progress)
             warnings += selection.degenerate_terms(terms, final)
             warnings += unlike_particles(WindowSet(observed, terms, seed), final.numbers, recipe.species is not None)
             if not split.alone and len(split.train) > 1:
@@ -194,10 +203,11 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
         warnings.append(f"{100 * share / (1 + share):.0f} % of the noise is explained by no friction of the list: it "
                         "moves particles one by one. Add SubstrateFriction if there is a solvent or a substrate, or "
                         "give the frictions a longer range.")
-    used = recipe.settled_as(terms.energies, terms.frictions)
+    warnings += heat.warnings
+    used = dataclasses.replace(recipe.settled_as(terms.energies, terms.frictions), entropy=heat.identified)
     arrays = {"theta": final.numbers.theta, "kT": np.atleast_1d(final.numbers.kT),
               "unexplained": np.atleast_1d(final.numbers.unexplained), "covariance": covariance, "mass": mass,
-              "support": _support(parts, terms, scene)}
+              "support": _support(parts, terms, scene), **heat.arrays}
     first_tracks = several[0]
     report = {
         "held_out": {"log_likelihood_per_second": float(lls.mean()) / seconds, "windows": len(lls),
@@ -209,7 +219,8 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
         "kT": {"fit": final.numbers.kT, "of_velocities": kinetic, "of_velocities_stderr": kinetic * kinetic_error,
                "of_friction_and_noise": of_noise, "of_friction_and_noise_stderr": of_noise * of_noise_error},
         "unexplained_noise": share, "species": list(species), "excess_scatter": excess,
-        "entropy_identifiable": False, "dim": parts[0].dim,
+        "entropy_identifiable": heat.identified, "dim": parts[0].dim,
+        **({"heat": heat.report} if heat.report else {}),
         "warnings": warnings, "seed": seed, "decrements": list(final.decrements), "data_sha256": _digest(parts),
         "versions": {"vid2dyn": vid2dyn.__version__, "numpy": np.__version__, "torch": torch.__version__}}
     model = TermListModel(arrays, recipe_of(dataclasses.replace(used, checkpoint=None)), first_tracks.units,
@@ -357,6 +368,17 @@ def _without(terms: Terms, place: int) -> Terms:
 def _numbers_without(terms: Terms, numbers: Numbers, place: int) -> Numbers:
     kept = [numbers.theta[s] for k, (_, s) in enumerate(terms.slices()) if k != place]
     return dataclasses.replace(numbers, theta=np.concatenate([np.zeros(0), *kept]))
+
+
+def _heat(split: Split, terms: Terms, final: Learned, observed: Observed, mass: np.ndarray, conducting: float,
+          seed: int, progress: Progress) -> Finding:
+    """Heat that particles carry, at the numbers that were learned; it flows as far as friction reaches, or as asked."""
+    numbers = final.numbers
+    theta = [numbers.theta[place] for _, place in terms.slices()]
+    frozen = freeze([term for term, _ in terms.slices()], theta, kT=numbers.kT, mass=mass, dim=split.judge.dim)
+    reach = min(conducting or terms.friction_reach, frozen.cutoff)
+    return find_heat(split.train, split.judge, terms, numbers, observed.frames, observed.shown, frozen, reach, seed,
+                     progress)
 
 
 # ---------------------------------------------------------------- what is said of it
