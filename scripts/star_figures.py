@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ from matplotlib.axes import Axes
 from vid2dyn.core.files import atomic
 from vid2dyn.reports.figures import DATA, MODEL, MUTED, TRUTH, picture
 
-COLOURS = {"model": MODEL, "memory": "#8d99ae", "dpd": "#2a9d8f", "ibi": "#e09f3e", "unconstrained": "#7b5ea7"}
+COLOURS = {"model": MODEL, "memory": "#8d99ae", "heat": "#d1495b", "dpd": "#2a9d8f", "ibi": "#e09f3e", "unconstrained": "#7b5ea7"}
+
+LISTS = ("model", "memory", "heat")
+"""Methods that are lists of terms."""
 
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Star polymers</title>
 <style>body{{font:15px/1.5 sans-serif;max-width:1180px;margin:2em auto;padding:0 1em;color:#222}}
@@ -48,19 +52,24 @@ def pictures(figures: dict[str, Any]) -> list[tuple[str, str]]:
     if learned:
         drawn.append((picture(lambda axes: frictions(axes, figures)),
                       "Pair friction along (solid) and across (dashed) the line of centres."))
-    window = next((figures["methods"][name]["report"]["window"] for name in ("model", "memory")
+    window = next((figures["methods"][name]["report"]["window"] for name in LISTS
                    if name in figures["methods"]), None)
     if isinstance(window, dict):
         drawn.append((picture(lambda axes: friction_by_window(axes, window)),
                       "Friction of the model against the frames of the window it was read from."))
     if learned is not None and "memory_lag" in learned:
         drawn.append((picture(lambda axes: memory(axes, learned)), "Memory kernel of the pair friction."))
+    heat = figures["methods"].get("heat", {}).get("report", {}).get("heat", {})
+    if "persistence" in heat:
+        drawn += [(picture(partial(persistence, heat=heat, coupling=c)), f"How alike the relative strength of {name} of "
+                   "a star is in two windows some time apart; line: heat of the model.")
+                  for c, name in enumerate(heat["couplings"])]
     return drawn
 
 
 def _first_learned(figures: dict[str, Any]) -> dict[str, Any] | None:
     """Functions of the first list of terms among the methods."""
-    for name in ("model", "memory"):
+    for name in LISTS:
         if name in figures["methods"]:
             return figures["methods"][name]["learned"]
     return None
@@ -141,6 +150,18 @@ def friction_by_window(axes: Axes, window: dict[str, Any]) -> None:
     axes.axvline(window["frames"], color=MUTED, ls=":")
     axes.axhline(window["friction"], color=MUTED, lw=0.8)
     axes.set(xlabel="frames of the window", ylabel="friction of a particle (mass/s)", xscale="log")
+
+
+def persistence(axes: Axes, heat: dict[str, Any], coupling: int) -> None:
+    """What stays alike in the local scores, beyond the memory of the noise."""
+    rows = np.array(heat["persistence"])
+    rows = rows[rows[:, 0] > (heat["first_lag"] - 0.5) * heat["seconds"]]
+    seen, error, fitted = rows[:, 1 + 3 * coupling:4 + 3 * coupling].T
+    axes.errorbar(rows[:, 0], seen, yerr=1.96 * error, fmt="o", ms=4, color=DATA)
+    if heat["identified"]:
+        axes.plot(rows[:, 0], fitted, color=MODEL)
+    axes.axhline(0.0, color=MUTED, lw=0.8)
+    axes.set(xlabel="time between windows (s)", ylabel="covariance")
 
 
 def memory(axes: Axes, learned: dict[str, Any]) -> None:

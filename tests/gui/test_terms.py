@@ -143,7 +143,6 @@ def test_from_added_terms_to_the_rollout(panel: Any, qtbot: Any, tmp_path: Path)
     refused("friction is empty")
     friction = add(qtbot, fit.form.fields["friction"], "PairFriction")
     assert friction.values() == {"cutoff": MELT.cutoff}
-    refused("give entropy=False")
     fit.form.fields["entropy"].box.click()
     type_in(qtbot, friction.fields["cutoff"], "-1")
     refused("friction: number 1: PairFriction: cutoff = -1.0 must be")

@@ -9,12 +9,12 @@ import pytest
 
 from vid2dyn import terms
 from vid2dyn.data.box import Periodic
+from vid2dyn.inference import sums
 from vid2dyn.inference.heat_sums import shares
 from vid2dyn.inference.local_scores import NOISE, STRENGTH, Baseline, force_scores, local_scores, noise_scores
 from vid2dyn.inference.steps import FluidSteps
 from vid2dyn.inference.window_score import Numbers, WindowModel
 from vid2dyn.inference.windows import Terms, mixing, window
-from vid2dyn.inference import sums
 
 N, EDGE, FRAMES = 30, 3.2, 4
 LIST = Terms((terms.PairPotential(cutoff=1.0, knots=8, inner=(0.0,), core=0.0, species=("",)),),

@@ -112,7 +112,7 @@ def test_terms_are_a_table_each(folder: Path) -> None:
     ("cutoff = 1.0", "cutof = 1.0", r"\.energy\[0\]: unknown key 'cutof'. Did you mean 'cutoff'"),
     ("cutoff = 1.0", "", r"\.energy\[0\]: PairPotential needs 'cutoff'"),
     ("cutoff = 1\n", "cutoff = -1\n", r"\.friction\[0\]: PairFriction: cutoff = -1.0 must be"),
-    ("entropy = false", "", r"give entropy=False"),
+    ('"PairPotential"', '"EquationOfState"', r"EquationOfState belongs to particles with heat"),
     ("entropy = false", "entropy = false\ncutoff = 2.0", r"cutoff belongs to the short form.*Leave it out"),
     ('[[dynamics.friction]]\nkind = "PairFriction"\ncutoff = 1\n', "", r"friction is empty"),
 ])

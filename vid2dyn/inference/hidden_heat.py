@@ -145,7 +145,11 @@ class HiddenHeat:
         return mean, left
 
     def attainable(self, count: int) -> float:
-        """Largest correlation of an estimate with what it estimates, in a recording of `count` windows."""
+        """Largest correlation of an estimate with what it estimates, in a recording of `count` windows.
+
+        A bound: what particles tell of each other counts as noise that is known, and heat that they exchange faster
+        than a few windows is not in it.
+        """
         whole, with_it = self._blocks(min(count, SEGMENT))
         seen = np.einsum("kt,kt->t", np.linalg.solve(whole, with_it), with_it)
         return math.sqrt(max(float(seen.mean()), 0.0))
@@ -259,13 +263,27 @@ def estimated(seen: Persistence) -> HeatEstimate:
     turn[:couplings, :couplings] = root
     if loadings[0] < 0:                        # θ and -θ are one and the same
         loadings, turn[:couplings] = -loadings, -turn[:couplings]
-    covariance = turn @ covariance @ turn.T
+    covariance = turn @ covariance @ turn.T + _of_the_sample(seen, loadings, relaxation)
     fade = np.exp(-np.arange(MEMORY) * seen.time / relaxation)
     noise = seen.covariance[:MEMORY] - fade[:, None, None] * np.outer(loadings, loadings)
     heat = HiddenHeat(loadings, relaxation, seen.time, _regular(noise))
     least = math.sqrt(5.0 * float(seen.errors()[MEMORY, 0, 0])
                       / math.sqrt(float(np.exp(2.0 * fade_of[:, 0] / relaxation).sum())))
     return HeatEstimate(heat, gained, covariance, rest, least)
+
+
+def _of_the_sample(seen: Persistence, loadings: np.ndarray, relaxation: float) -> np.ndarray:
+    """Errors that the noise does not make, (couplings + 1, same).
+
+    What so many particles happened to carry in so much time: with n t/τ independent values <θ²> is known to
+    sqrt(2 τ/n t) (Bartlett, J. R. Stat. Soc. Suppl. 8, 27, 1946), twice that for heat that neighbours share.
+    """
+    couplings = len(loadings)
+    shared = relaxation / (seen.counted[0] * seen.time)
+    out = np.zeros((couplings + 1, couplings + 1))
+    out[:couplings, :couplings] = shared * np.outer(loadings, loadings)
+    out[-1, -1] = 4.0 * shared
+    return out
 
 
 def _regular(noise: np.ndarray) -> np.ndarray:

@@ -6,7 +6,6 @@ tests/dynamics/test_carried_heat.py; star polymers, made by another engine, are 
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,10 @@ from vid2dyn.dynamics.assembly import freeze
 from vid2dyn.dynamics.fluid.carried_heat import CarriedHeat
 from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout, fluid_paths
 
-N, EDGE, DT, MASS = 400, 11.5, 0.02, 1.5
+N, EDGE, DT, MASS = 196, 8.05, 0.02, 1.5
 POTENTIAL = terms.PairPotential(cutoff=1.0, knots=6, inner=(0.0,), core=0.0, learn_range=False, species=("",))
 FRICTION = terms.PairFriction(cutoff=1.0, knots=4, inner=(0.0,), learn_range=False, species=("",))
-HEAT = CarriedHeat(3.0, 1.0, 1.0, 1.0, 0.9)
+HEAT = CarriedHeat(6.0, 1.0, 1.5, 1.0, 5.1)
 RECIPE = vd.Metriplectic(energy=[POTENTIAL], friction=[FRICTION], mass=MASS, select=False, window_frames=3)
 
 
@@ -36,50 +35,45 @@ def made(heat: CarriedHeat | None, frames: int = 700, seed: int = 1) -> vd.Traje
     frozen = freeze([POTENTIAL, FRICTION], [4 * sizes[0], np.concatenate([2 * sizes[1], 6 * sizes[1]])], kT=1.0,
                     mass=[MASS], dim=2)
     rng = np.random.default_rng(seed)
-    x = np.stack(np.meshgrid(np.arange(20), np.arange(20)), axis=-1).reshape(-1, 2) * EDGE / 20
+    x = np.stack(np.meshgrid(np.arange(14), np.arange(14)), axis=-1).reshape(-1, 2) * EDGE / 14
     v = rng.normal(size=(N, 2)) * np.sqrt(1 / MASS)
     S = np.zeros(N)
     if heat is not None:
         frozen = heat.added_to(frozen)
         S = heat.heat_capacity * np.log(rng.gamma(heat.heat_capacity, size=N) / heat.heat_capacity)
     first = FluidFrame(x, v - v.mean(axis=0), S, Periodic((EDGE, EDGE)))
-    paths = fluid_paths(frozen, first, FluidRollout(DT), steps=frames + 150, seed=seed)
+    paths = fluid_paths(frozen, first, FluidRollout(DT / 2), steps=2 * (frames + 150), every=2, seed=seed)
     return vd.Trajectories.from_dense(paths.position[150:], vd.Units(1.0, 1 / DT), velocity=paths.velocity[150:],
                                       entropy=paths.entropy[150:], box=first.box)
 
 
 @pytest.fixture(scope="module")
 def hot() -> vd.Trajectories:
-    return made(HEAT)
+    return made(HEAT, 300)
 
 
 @pytest.fixture(scope="module")
 def model(hot: vd.Trajectories) -> Any:
-    return vd.fit(hot, RECIPE, seed=0)
+    """Learned from a table that has no entropies."""
+    return vd.fit(hot.replace(dataframe=hot.dataframe.drop(columns="entropy")), RECIPE, seed=0)
 
 
 def test_put_in_and_got_out(hot: vd.Trajectories, model: Any) -> None:
-    """Bands of five standard errors, widened by a sixth for what first order leaves out; entropies that follow."""
+    """Bands of five standard errors (false alarm 6e-7); entropies that follow the true ones."""
     assert model.report["entropy_identifiable"]
     heat = model.report["heat"]
-    assert heat["adds"] > 5 * heat["stderr"]
-    for name, true in (("heat_capacity", 3.0), ("heat_exponent", 1.0)):
+    assert heat["adds"] > 3 * heat["stderr"]
+    for name, true in (("heat_capacity", 6.0), ("heat_exponent", 1.0)):
         low, high = model.band(name, 1 - 6e-7)
-        assert low / 1.17 < true < high * 1.17, (name, low, high)
+        assert low < true < high, (name, low, high)
         low, high = model.band(name)
-        assert (high - low) / (2 * true) < 0.5
+        assert (high - low) / (2 * true) < 0.6
     S = model.entropy(hot)
     true = hot.dataframe["entropy"].to_numpy()
     seen = float(np.corrcoef(S, true)[0, 1])
-    assert seen == pytest.approx(heat["attainable_correlation"], abs=0.12)
-    assert seen > 0.4
+    # neighbours that exchange heat quickly leave less to be seen than the bound, which takes each by itself
+    assert 0.5 < seen < heat["attainable_correlation"] + 0.05
     assert any(n.label == "Heat capacity" for n in model.numbers())
-
-
-def test_entropy_was_not_read(hot: vd.Trajectories, model: Any) -> None:
-    table = hot.dataframe.drop(columns="entropy")
-    again = vd.fit(hot.replace(dataframe=table), RECIPE, seed=0)
-    np.testing.assert_array_equal(again.arrays["heat"], model.arrays["heat"])
 
 
 def test_model_runs_and_is_kept(hot: vd.Trajectories, model: Any, tmp_path: Path) -> None:
@@ -91,21 +85,22 @@ def test_model_runs_and_is_kept(hot: vd.Trajectories, model: Any, tmp_path: Path
     np.testing.assert_array_equal(ours.positions, theirs.positions)
     first = ours.dataframe[ours.frame == 0].entropy.to_numpy()
     # a draw of what is not known, about what is: as wide as equilibrium, and it follows the truth
-    assert first.std() == pytest.approx(np.sqrt(3.0), rel=0.3)
-    other = model.rollout(hot, 1, seed=4).dataframe.entropy.to_numpy()[:N]
+    assert first.std() == pytest.approx(np.sqrt(6.0), rel=0.3)
+    again = model.rollout(hot, 1, seed=4)
+    other = again.dataframe[again.frame == 0].entropy.to_numpy()
     assert 0.02 < float(np.corrcoef(first, other)[0, 1]) < 0.9
     assert model.rollout(hot.between(0, 2), 2, seed=0).dataframe.entropy.std() > 0.5
 
 
 def test_report_shows_it(hot: vd.Trajectories, model: Any, tmp_path: Path) -> None:
-    vd.report(tmp_path / "page.html", model=model)
+    vd.report(tmp_path / "page.html", tracks=hot, model=model)
     page = (tmp_path / "page.html").read_text()
     assert "Heat that particles carry" in page
     assert "Heat capacity" in page
 
 
 def test_one_temperature_is_said() -> None:
-    cold = vd.fit(made(None, 400), RECIPE, seed=0)
+    cold = vd.fit(made(None, 250), RECIPE, seed=0)
     assert not cold.report["entropy_identifiable"]
     assert "heat" not in cold.arrays
     assert not cold.terms_recipe.entropy
@@ -117,7 +112,7 @@ def test_one_temperature_is_said() -> None:
 
 
 def test_recordings_that_are_too_short(model: Any, hot: vd.Trajectories) -> None:
-    few = vd.fit(hot.between(0, 20), dataclasses.replace(RECIPE, window_frames=3), seed=0)
+    few = vd.fit([hot.between(0, 20), hot.between(30, 50)], RECIPE, seed=0)
     assert any("not looked for" in w for w in few.report["warnings"])
     with pytest.raises(DataError, match="longer"):
         model.entropy(hot.between(0, 1))

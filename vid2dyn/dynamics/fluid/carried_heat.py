@@ -24,8 +24,7 @@ from vid2dyn.core.errors import ModelError
 from vid2dyn.dynamics.fluid.frozen import FrozenFluid
 
 REACH = 10.0
-"""Standard deviations of S that the table covers; a narrower one, down to `LEAST`, where T would not be positive."""
-LEAST = 5.0
+"""Standard deviations of S that the table covers; down to half of them where T would not be positive."""
 NODES = (401, 65)
 ROOM = 20.0
 """W(0) is at least so many times kT and the depth of the pair energy, so that densities stay positive."""
@@ -113,8 +112,7 @@ class CarriedHeat:
         log_volume = (-math.log(own + span[1]), -math.log(max(own + span[0], 0.02 * own)) + 1e-6)
         x = np.linspace(*log_volume, NODES[1])
         d = np.exp(-x)
-        width = REACH * math.sqrt(C)
-        while True:
+        for width in REACH * math.sqrt(C) * 0.9 ** np.arange(8):
             S = np.linspace(-width, width, NODES[0])[:, None]
             hot, coupled = np.exp(S / C), np.exp(beta * S / C)
             above = d[None] - own - 0.5 * self.mean_energy
@@ -124,9 +122,7 @@ class CarriedHeat:
             if beta == 0.0:
                 eos[..., 2:] = 0.0
             if (eos[..., 1] > 0).all():
-                return (-width, width), log_volume, eos
-            width *= 0.9
-            if width < LEAST * math.sqrt(C):
-                raise ModelError(f"CarriedHeat: with a heat capacity of {C:.3g} kB and forces that go as T^{beta:.3g} "
-                                 "particles would have negative temperatures; the data do not tell these numbers well "
-                                 "enough. Give entropy=False.")
+                return (-float(width), float(width)), log_volume, eos
+        raise ModelError(f"CarriedHeat: with a heat capacity of {C:.3g} kB and forces that go as T^{beta:.3g} particles "
+                         "would have negative temperatures; the data do not tell these numbers well enough. Give "
+                         "entropy=False.")

@@ -90,7 +90,7 @@ def find_heat(train: Sequence[FluidSteps], judge: FluidSteps, terms: Terms, numb
     heat = estimate.heat
     arrays = {"heat": np.concatenate([heat.loadings, [heat.relaxation, *_transfer(usable, frozen, heat.heat_capacity,
                                                                                  heat.relaxation, reach)]]),
-              "heat_covariance": estimate.covariance, "heat_noise": heat.noise,
+              "heat_covariance": _with_second_order(estimate), "heat_noise": heat.noise,
               "heat_baseline": np.concatenate([baseline.information, [baseline.middle, baseline.spread],
                                                baseline.cubic.ravel()])}
     warnings = []
@@ -102,6 +102,12 @@ def find_heat(train: Sequence[FluidSteps], judge: FluidSteps, terms: Terms, numb
         warnings.append(f"What particles carry outlives these recordings (relaxation time {heat.relaxation:.3g} s): "
                         "it may be a lasting difference between particles. Record longer.")
     return Finding(arrays, report, warnings)
+
+
+def _with_second_order(estimate: HeatEstimate) -> np.ndarray:
+    """Covariance with what the first order of the scores leaves out, of the size of <θ²>/2 in each loading."""
+    loadings = estimate.heat.loadings
+    return estimate.covariance + np.diag(np.append(0.5 * loadings[0] ** 2 * loadings, 0.0) ** 2)
 
 
 def _transfer(parts: Sequence[FluidSteps], frozen: FrozenFluid, heat_capacity: float, relaxation: float,
@@ -133,7 +139,7 @@ def _report(estimate: HeatEstimate, seen: Persistence, baseline: Baseline, found
     report: dict[str, Any] = {
         "identified": bool(estimate.gained > FINDING and float(gain.mean()) > 2 * gain_error and strong),
         "follows_noise": bool(strong),
-        "chi2_gained": estimate.gained, "chi2_needed": FINDING, "chi2_left": estimate.rest,
+        "chi2_gained": float(estimate.gained), "chi2_needed": FINDING, "chi2_left": float(estimate.rest),
         "adds": float(gain.mean()), "stderr": gain_error,
         "couplings": list(NAMES[:len(heat.loadings)]),
         "information_per_window": [float(h) for h in baseline.information],
