@@ -13,7 +13,8 @@ from matplotlib.axes import Axes
 from vid2dyn.core.files import atomic
 from vid2dyn.reports.figures import DATA, MODEL, MUTED, TRUTH, picture
 
-COLOURS = {"model": MODEL, "memory": "#8d99ae", "heat": "#d1495b", "dpd": "#2a9d8f", "ibi": "#e09f3e", "unconstrained": "#7b5ea7"}
+COLOURS = {"model": MODEL, "memory": "#8d99ae", "heat": "#d1495b", "dpd": "#2a9d8f", "ibi": "#e09f3e",
+           "unconstrained": "#7b5ea7"}
 
 LISTS = ("model", "memory", "heat")
 """Methods that are lists of terms."""
@@ -61,8 +62,8 @@ def pictures(figures: dict[str, Any]) -> list[tuple[str, str]]:
         drawn.append((picture(lambda axes: memory(axes, learned)), "Memory kernel of the pair friction."))
     heat = figures["methods"].get("heat", {}).get("report", {}).get("heat", {})
     if "persistence" in heat:
-        drawn += [(picture(partial(persistence, heat=heat, coupling=c)), f"How alike the relative strength of {name} of "
-                   "a star is in two windows some time apart; line: heat of the model.")
+        drawn += [(picture(partial(persistence, heat=heat, coupling=c)), f"How alike the relative strength of {name} "
+                   "of a star is in two windows some time apart; line: heat of the model.")
                   for c, name in enumerate(heat["couplings"])]
     return drawn
 

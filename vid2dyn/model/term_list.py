@@ -166,8 +166,9 @@ class TermListModel(Model):
         """(low, high) of a learned quantity at a confidence level, each point by itself.
 
         ``model.band("kT")``, ``model.band("heat_capacity")``, ``model.band("pair_potential", r)``, of a mixture
-        ``model.band("pair_potential", (r, ("A", "B")))``. From the information of the data (Laplace), widened by the scatter of the score from window to window.
-        It leaves out what the list of terms cannot say, and the memory correction of the friction.
+        ``model.band("pair_potential", (r, ("A", "B")))``. From the information of the data (Laplace), widened by the
+        scatter of the score from window to window. It leaves out what the list of terms cannot say, and the memory
+        correction of the friction.
         """
         level = checked_level(name, level)
         if name in OF_HEAT and self.heat is not None:
