@@ -66,7 +66,8 @@ class BrownianModel(Model):
     for every pair of species (`species_pairs`), and "species_diffusion", "species_localisation" a row for each species;
     "diffusion", "localisation" and "noise_scale" are then means over the detections. Of several recordings
     "recording_noise_scale" and "recording_localisation" are (recordings, species, 2), "centre_recordings" says where
-    each trap is, and a shared trap has one row of "centres" for each recording.
+    each trap is, and a shared trap has one row of "centres" for each recording. Where a structural variable sets
+    mobility and pair forces the species are classes of it, with "class_edges" between them and their "class_values".
     """
 
     # ---------------------------------------------------------------- what it says
@@ -74,7 +75,7 @@ class BrownianModel(Model):
     @property
     def species(self) -> tuple[str, ...]:
         """Names of the species of a mixture; empty where all particles are alike."""
-        if self.recipe.get("species") is None:
+        if "species" not in self.arrays:
             return ()
         return tuple(json.loads(bytes(self.arrays["species"]).decode("utf-8")))
 
@@ -166,14 +167,22 @@ class BrownianModel(Model):
             return float(self._of_species("species_diffusion", species)[0])
         if structure is None:
             return self._measured("diffusion").value
-        return np.exp(self._hats(structure) @ self.arrays["structure_log_diffusion"]).reshape(np.shape(structure))
+        return np.exp(self._hats(structure) @ self._log_diffusion[0]).reshape(np.shape(structure))
+
+    @property
+    def _log_diffusion(self) -> tuple[np.ndarray, np.ndarray]:
+        """log D at the knots of the structural variable, and its covariance."""
+        if "class_values" not in self.arrays:
+            return self.arrays["structure_log_diffusion"], self.arrays["structure_covariance"]
+        D, error = self.arrays["species_diffusion"].T
+        return np.log(D), np.diag((error / D) ** 2)
 
     def _hats(self, structure: Any) -> np.ndarray:
         """(n, knots) weights of the knots at values of the structural variable."""
-        if "structure_knots" not in self.arrays:
+        knots = self.arrays.get("structure_knots", self.arrays.get("class_values"))
+        if knots is None:
             raise ModelError("This model has one mobility for all. Fit one that depends on a column of the tracks: "
                              'vd.fit(tracks, vd.Brownian(structure="latent")).')
-        knots = self.arrays["structure_knots"]
         c = np.asarray(structure, dtype=float).ravel()
         return np.stack([np.interp(c, knots, row) for row in np.eye(len(knots))], axis=1)
 
@@ -249,13 +258,15 @@ class BrownianModel(Model):
             value = (pair.value if name == "pair_potential" else pair.force)(distance)
             shape = np.shape(r)
             return (value - width * error).reshape(shape), (value + width * error).reshape(shape)
-        if name in ("diffusion", "localisation_error") and x is not None and self.species:
+        of_class = "class_values" in self.arrays and not isinstance(x, str)
+        if name in ("diffusion", "localisation_error") and x is not None and self.species and not of_class:
             middle, error = self._of_species({"diffusion": "species_diffusion"}.get(name, "species_localisation"), x)
             return np.asarray(middle - width * error), np.asarray(middle + width * error)
         if name == "diffusion" and x is not None:
             hats = self._hats(x)
-            error = np.sqrt(np.einsum("ra,ab,rb->r", hats, self.arrays["structure_covariance"], hats))
-            value = hats @ self.arrays["structure_log_diffusion"]
+            log_diffusion, covariance = self._log_diffusion
+            error = np.sqrt(np.einsum("ra,ab,rb->r", hats, covariance, hats))
+            value = hats @ log_diffusion
             low, high = (np.exp(value + side * width * error).reshape(np.shape(x)) for side in (-1, 1))
             return low, high
         if name not in ("diffusion", "localisation_error", "trap_stiffness") or _KEYS[name] not in self.arrays:
@@ -307,6 +318,11 @@ class BrownianModel(Model):
         if "structure" in self.report:
             held, by = self.report["held_out"], self.report["structure"]
             gain = with_error(by["gain_per_step"], by["gain_per_step_stderr"])
+            if "pair_strength" in by:
+                sizes = ", ".join(f"{' with '.join(one['classes'])} {with_error(one['strength'], one['stderr'])}"
+                                  for one in by["pair_strength"])
+                return (f"classes of {by['column']} add {gain} nats per particle and step to the prediction of frames "
+                        f"that were set aside, over one kind of particles; pair potentials over their mean: {sizes}",)
             return (f"held-out log-likelihood per particle and step: {held['log_likelihood_per_step']:.4f} with "
                     f"{by['column']}, {held['free_diffusion_log_likelihood_per_step']:.4f} with one mobility for all; "
                     f"gain {gain}",)
@@ -396,8 +412,11 @@ class BrownianModel(Model):
             "rollout": {"seed": seed, "observed": observed, "recipe": self.recipe}})
         table = future.dataframe
         if species is not None:
-            column = np.asarray(tracks.dataframe[self.recipe["species"]])[tracks.frame == tracks.frame.min()]
-            return future.replace(dataframe=table.assign(**{self.recipe["species"]: column[table["particle"]]}))
+            name = self.recipe["structure"] if "class_edges" in self.arrays else self.recipe["species"]
+            column = np.asarray(tracks.dataframe[name])[tracks.frame == tracks.frame.min()]
+            if "class_edges" in self.arrays:         # of a class, not of the frame that the picture was taken in
+                column = self.arrays["class_values"][species]
+            return future.replace(dataframe=table.assign(**{name: column[table["particle"]]}))
         if structure is None:
             return future
         return future.replace(dataframe=table.assign(**{self.recipe["structure"]: structure[table["particle"]]}))
@@ -423,6 +442,8 @@ class BrownianModel(Model):
         """Numbers of the species of the particles in the first frame; None where all are alike."""
         if not self.species:
             return None
+        if "class_edges" in self.arrays:
+            return self._classes_of(tracks)
         name = str(self.recipe["species"])
         if name not in tracks.dataframe:
             raise DataError(f"This model is of a mixture, and these tracks have no column {name!r} that says which "
@@ -436,16 +457,28 @@ class BrownianModel(Model):
                             f"{', '.join(map(repr, self.species))} only. Fit recordings that hold all of them.")
         return np.array([self.species.index(value) for value in values], dtype=np.int64)
 
-    def _structure(self, tracks: Trajectories) -> np.ndarray | None:
-        """The structural variable of the particles in the first frame; None where the model has none."""
-        if "structure_knots" not in self.arrays:
-            return None
+    def _classes_of(self, tracks: Trajectories) -> np.ndarray:
+        """Class of the particles in the first frame, by the median of the structural variable over the track of each.
+        """
+        table, name = tracks.dataframe, str(self.recipe["structure"])
+        self._check_structure(tracks)
+        first = tracks.frame == tracks.frame.min()
+        medians = table[name].groupby(tracks.particle).transform("median").to_numpy(float)[first]
+        return np.searchsorted(self.arrays["class_edges"], medians, side="right").astype(np.int64)
+
+    def _check_structure(self, tracks: Trajectories) -> None:
         name = self.recipe["structure"]
         if name not in tracks.dataframe:
             raise DataError(f"The model's mobility depends on {name}, which these tracks lack. Encode their recording "
                             "with the encoder of the data it was fitted to: vd.encode(video, tracks, encoder).")
+
+    def _structure(self, tracks: Trajectories) -> np.ndarray | None:
+        """The structural variable of the particles in the first frame; None where the model has none."""
+        if "structure_knots" not in self.arrays:
+            return None
+        self._check_structure(tracks)
         first = tracks.frame == tracks.frame.min()
-        return tracks.dataframe[name].to_numpy(dtype=float)[first]
+        return tracks.dataframe[self.recipe["structure"]].to_numpy(dtype=float)[first]
 
     def _start(self, tracks: Trajectories, recording: int | None) -> tuple[np.ndarray, np.ndarray, Box]:
         """Positions in the first frame, their trap centres, and the box to run in."""

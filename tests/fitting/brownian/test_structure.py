@@ -221,7 +221,7 @@ def test_what_cannot_be_is_refused(switching: Trajectories) -> None:
     with pytest.raises(DataError, match="not numbers, the first in row 3"):
         vd.fit(switching.replace(dataframe=table.assign(c=np.where(np.arange(len(table)) == 3, np.nan, 1.0))),
                vd.Brownian(structure="c"))
-    for other in ({"cutoff": 2.0}, {"trap": "each"}):
+    for other in ({"cutoff": 2.0, "trap": "shared"}, {"trap": "each"}):
         with pytest.raises(ConfigError, match="structure"):
             vd.Brownian(structure="c", **other)
     plain = vd.fit(switching, vd.Brownian())

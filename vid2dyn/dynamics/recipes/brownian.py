@@ -50,8 +50,10 @@ class Brownian(Recipe):
         is learned with D. "table": they are right as they stand; choose it when frames are so far apart that noise and
         diffusion look alike.
     structure : str or None
-        A column of the table that sets the mobility of free particles, D = D(column): its name, or "latent" for the
-        one of latent_0, latent_1, ... (`vd.encode`) that explains the motion best. None: one D for all.
+        A column of the table that sets the mobility, D = D(column): its name, or "latent" for the one of latent_0,
+        latent_1, ... (`vd.encode`) that explains the motion best. With pair forces (`cutoff`) it sets their strength,
+        too: particles are put into classes of the column, each with its D, each pair with its potential. None: one D
+        for all.
     structure_delay : int
         How many detections before a step its value of that column is read. With 2 the picture shares neither motion
         blur nor camera noise with the step that it predicts. Give 0 for a column that does not come from pictures.
@@ -94,8 +96,8 @@ class Brownian(Recipe):
             raise ConfigError(f"Brownian: localisation = {self.localisation!r}; choose 'learned' or 'table'.")
         if self.structure_delay < 0:
             raise ConfigError(f"Brownian: structure_delay = {self.structure_delay}; give 0 or more detections.")
-        if self.structure is not None and (self.cutoff is not None or self.trap != "none"):
-            raise ConfigError("Brownian: structure sets the mobility of free particles; leave out cutoff and trap.")
+        if self.structure is not None and self.trap != "none":
+            raise ConfigError("Brownian: structure sets the mobility of particles without traps; leave out trap.")
         if self.species is not None and (self.structure is not None or self.trap != "none"):
             raise ConfigError("Brownian: species have pair forces and a D each; leave out structure and trap.")
 
@@ -124,7 +126,7 @@ class Brownian(Recipe):
         if self.trap != "none":
             parts.append("one harmonic trap" if self.trap == "shared" else "a harmonic trap each")
         if self.structure is not None:
-            parts.append(f"mobility set by {self.structure}")
+            parts.append(f"mobility {'and forces ' if self.cutoff is not None else ''}set by {self.structure}")
         if self.species is not None:
             parts.append("for every pair of species" if self.cutoff is not None else "one D for each species")
         return ", ".join(parts)

@@ -4,7 +4,7 @@
 2. Without forces or with traps alone the likelihood is exact and is maximised (`free_or_trapped`: `likelihood`,
    `trap`); so it is where a column of the table sets the mobility (`structure`). With pair forces, score matching
    gives the forces and indirect inference takes out what noise, blur and frame rate did (`pair_forces`: `design`,
-   `indirect`).
+   `indirect`); a column then sets both by classes of particles (`structure_classes`).
 3. The last fifth of the frames evaluates a model fitted without them: likelihood per step, calibration of the residuals
    (`evidence`).
 4. What a user should know before trusting the model is put into words (`model_warnings`); of several recordings
@@ -36,6 +36,7 @@ from vid2dyn.fitting.brownian.reach import widest_cutoff, with_chosen_cutoff
 from vid2dyn.fitting.brownian.recordings_report import recordings_report
 from vid2dyn.fitting.brownian.records import FitData, FitResult
 from vid2dyn.fitting.brownian.structure import fit_structure
+from vid2dyn.fitting.brownian.structure_classes import Classes, fit_classes, recipe_of_classes
 from vid2dyn.fitting.course import RunControl
 from vid2dyn.model.brownian import BrownianModel
 
@@ -70,8 +71,12 @@ def fit_brownian(tracks: Trajectories | Sequence[Trajectories], recipe: Brownian
             raise DataError(f"{'These' if len(several) == 1 else f'{name}: these'} trajectories are not linked "
                             "(particle = -1 everywhere), so nothing is known of how particles move. Track the video "
                             "with vd.track, or give the table a column 'particle'.")
+    classes = None
+    if recipe.structure is not None and recipe.cutoff is not None:
+        classes = Classes.of(several, recipe.structure)
+        several, recipe = [classes.named(one) for one in several], recipe_of_classes(recipe, classes)
     data, warnings, reach = _prepared(several, recipe, seed, progress, checkpoint)
-    found = _estimated(data, seed, progress, checkpoint, stop, keep_partial)
+    found = _estimated(data, classes, seed, progress, checkpoint, stop, keep_partial)
     first = data[0]
     model = BrownianModel(found.arrays, recipe_of(found.recipe), first.tracks.units, first.tracks.box)
     column = None if found.recipe.structure is None else first.tracks.dataframe[found.recipe.structure].to_numpy()
@@ -113,8 +118,8 @@ def _prepared(tracks: list[Trajectories], recipe: Brownian, seed: int, progress:
     return data, [*warnings, *said], reach
 
 
-def _estimated(data: tuple[FitData, ...], seed: int, progress: Progress, checkpoint: PathLike | None, stop: int | None,
-               keep_partial: bool) -> FitResult:
+def _estimated(data: tuple[FitData, ...], classes: Classes | None, seed: int, progress: Progress,
+               checkpoint: PathLike | None, stop: int | None, keep_partial: bool) -> FitResult:
     """What the estimator for this recipe finds."""
     recipe = data[0].recipe
     if recipe.structure is not None:
@@ -122,6 +127,8 @@ def _estimated(data: tuple[FitData, ...], seed: int, progress: Progress, checkpo
     if recipe.cutoff is None:
         return fit_free_or_trapped(data, progress)
     control = RunControl(checkpoint_of(checkpoint, data, seed), stop, keep_partial, progress)
+    if classes is not None:
+        return fit_classes(data, classes, seed, control)
     return fit_pair_forces(data, seed, control)
 
 
