@@ -21,8 +21,9 @@ def film(seed=0, telling=True, frames=60):
     """40 particles of each species, a noisy column in place of their names."""
     pair = {name: sims.Yukawa(amplitude=size, screening_length=0.4, diameter=1.0, cutoff=2.6)
             for name, size in SIZES.items()}
-    made = sims.BrownianMixture(n_a=40, n_b=40, frames=frames, diffusion_a=D["A"], diffusion_b=D["B"], pair_aa=pair["A"],
-                                pair_ab=pair["AB"], pair_bb=pair["B"], box_length=13.0, localisation_error=0.027
+    made = sims.BrownianMixture(n_a=40, n_b=40, frames=frames, diffusion_a=D["A"], diffusion_b=D["B"],
+                                pair_aa=pair["A"], pair_ab=pair["AB"], pair_bb=pair["B"], box_length=13.0,
+                                localisation_error=0.027
                                 ).run(seed)
     rng = np.random.default_rng(seed)
     table = made.dataframe
