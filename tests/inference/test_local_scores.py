@@ -11,7 +11,17 @@ from vid2dyn import terms
 from vid2dyn.data.box import Periodic
 from vid2dyn.inference import sums
 from vid2dyn.inference.heat_sums import shares
-from vid2dyn.inference.local_scores import NOISE, STRENGTH, Baseline, force_scores, local_scores, noise_scores
+from vid2dyn.inference.local_scores import (
+    HATS,
+    NOISE,
+    STRENGTH,
+    Baseline,
+    LocalScores,
+    force_scores,
+    lasting_forces,
+    local_scores,
+    noise_scores,
+)
 from vid2dyn.inference.steps import FluidSteps
 from vid2dyn.inference.window_score import Numbers, WindowModel
 from vid2dyn.inference.windows import Terms, mixing, window
@@ -117,6 +127,20 @@ def test_information_is_that_of_the_model_and_the_baseline_takes_what_density_te
     baseline = Baseline.of(found)
     assert baseline.information == pytest.approx(np.concatenate([f.null for f in found], axis=1).var(axis=(1, 2)))
     y = np.concatenate([baseline.observations(f) for f in found], axis=1)
-    size = np.concatenate([f.size for f in found])
+    places = np.concatenate([f.places for f in found]).reshape(-1, 2 * HATS)
     for coupling in (NOISE, STRENGTH):
-        assert abs(np.corrcoef(y[coupling].ravel(), size.ravel())[0, 1]) < 1e-9
+        for feature in places.T:
+            assert abs(np.corrcoef(y[coupling].ravel(), feature)[0, 1]) < 1e-5
+
+
+def test_forces_last_as_long_as_they_do() -> None:
+    """Exponential forces of 4 windows: a tenth is left after 4 ln 10 = 9.2."""
+    rng = np.random.default_rng(0)
+    forces = np.zeros((4000, 50, 2))
+    for t in range(1, len(forces)):
+        forces[t] = np.exp(-0.25) * forces[t - 1] + rng.normal(size=(50, 2))
+    empty = np.zeros((2, 4000, 50))
+    found = LocalScores(empty, empty, np.zeros((4000, 50, 1)), forces, 1, 0.1)
+    assert lasting_forces([found], 3) == pytest.approx(10, abs=1)
+    assert lasting_forces([dataclasses.replace(found, forces=rng.normal(size=forces.shape))], 3) == 3
+    assert lasting_forces([dataclasses.replace(found, forces=np.zeros((4000, 50, 2)))], 3) == 3

@@ -14,10 +14,11 @@ b = (1, β). Then with T the length of a window
 
     <y_a(t) y_b(t + l T)> = b_a b_b/C e^(-l T/τ) + N_ab(l),
 
-where N, what the noise of a window has in common with that of the next ones (its own size at l = 0, memory for a few
-more), is not modelled but measured: it is all that there is at lags below `MEMORY`, and nothing beyond. So the three
-numbers come from the later lags by least squares, and S of every particle from the best linear estimate (Wiener) with
-all of y, of which the variance that remains is known.
+where N, what a window has in common with the next ones for other reasons (its own noise at l = 0, memory of the noise,
+errors of the list of terms, which stay alike as long as the forces), is not modelled but measured: it is all that there
+is at lags below a memory of at least `MEMORY` windows, and nothing beyond. So the three numbers come from the later
+lags by least squares, and S of every particle from the best linear estimate (Wiener) with all of y, of which the
+variance that remains is known.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from scipy.linalg import toeplitz
 from scipy.optimize import least_squares
 
 MEMORY = 3
-"""Windows, after which the noise of one has nothing in common with that of another."""
+"""Windows, after which at the earliest the noise of one has nothing in common with that of another."""
 SPAN = 200
 """Most lags that are looked at [windows]."""
 SEGMENT, OVERLAP = 240, 60
@@ -91,7 +92,7 @@ class HiddenHeat:
         τ [s].
     time : float
         Between windows [s].
-    noise : (MEMORY, couplings, couplings) array
+    noise : (memory, couplings, couplings) array
         N.
     """
 
@@ -216,8 +217,8 @@ def segments(count: int) -> list[tuple[int, int, int, int]]:
     return found
 
 
-def estimated(seen: Persistence) -> HeatEstimate:
-    """Loadings and relaxation time from the lags beyond `MEMORY`.
+def estimated(seen: Persistence, memory: int = MEMORY) -> HeatEstimate:
+    """Loadings and relaxation time from the lags from `memory` on [windows].
 
     Couplings are made uncorrelated first, so that errors of all means are independent.
     """
@@ -225,7 +226,7 @@ def estimated(seen: Persistence) -> HeatEstimate:
     root = np.linalg.cholesky(seen.covariance[0])
     back = np.linalg.inv(root)
     white = back @ seen.covariance @ back.T
-    lags = np.arange(MEMORY, len(white))
+    lags = np.arange(memory, len(white))
     rows, columns = np.tril_indices(couplings)
     # products of one kind have the variance 1/count, means of both mixed ones half of it
     error = np.sqrt(np.where(rows == columns, 1.0, 0.5) / seen.counted[lags][:, None])
@@ -239,7 +240,7 @@ def estimated(seen: Persistence) -> HeatEstimate:
         return ((model(p) - data) / error).ravel()
 
     # what fades within the memory of the noise cannot be told from it
-    shortest, longest = MEMORY * seen.time, 2.0 * len(white) * seen.time
+    shortest, longest = memory * seen.time, 2.0 * len(white) * seen.time
     best = None
     early = data[:max(1, min(4, len(data)))].mean(axis=0)
     size = np.sqrt(np.maximum(early[rows == columns], 1e-12))
@@ -264,10 +265,10 @@ def estimated(seen: Persistence) -> HeatEstimate:
     if loadings[0] < 0:                        # θ and -θ are one and the same
         loadings, turn[:couplings] = -loadings, -turn[:couplings]
     covariance = turn @ covariance @ turn.T + _of_the_sample(seen, loadings, relaxation)
-    fade = np.exp(-np.arange(MEMORY) * seen.time / relaxation)
-    noise = seen.covariance[:MEMORY] - fade[:, None, None] * np.outer(loadings, loadings)
+    fade = np.exp(-np.arange(memory) * seen.time / relaxation)
+    noise = seen.covariance[:memory] - fade[:, None, None] * np.outer(loadings, loadings)
     heat = HiddenHeat(loadings, relaxation, seen.time, _regular(noise))
-    least = math.sqrt(5.0 * float(seen.errors()[MEMORY, 0, 0])
+    least = math.sqrt(5.0 * float(seen.errors()[memory, 0, 0])
                       / math.sqrt(float(np.exp(2.0 * fade_of[:, 0] / relaxation).sum())))
     return HeatEstimate(heat, gained, covariance, rest, least)
 

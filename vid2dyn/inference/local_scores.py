@@ -15,8 +15,13 @@ and y_i = g_i/h, h = Var g_i under the model, is θ_i (or c_i) plus noise of var
 motion can say of a weak effect (the locally most powerful statistic; Cox & Hinkley, Theoretical Statistics, §4.8). A
 score is a function of distances and relative velocities, so numbering, rotation and uniform motion leave it as it is.
 
-The trace is shared out over pairs to first order (`heat_sums.shares`), and what local density alone tells of a score,
-which is where positions say all there is, is taken off as a cubic (`Baseline`).
+The trace is shared out over pairs to first order (`heat_sums.shares`). A list of terms that errs a little, in a force
+or a friction at some distance, makes scores that depend on where the neighbours are, and stay alike as long as these
+stay. So what positions alone tell of a score is taken off, by regression (`Baseline`) on
+
+    sum_j B_k(r_ij),      f_i·g_ik with f_i = sum_j F_ij, g_ik = sum_j B_k(r_ij) e_ij,
+
+B_k hat functions of the distance: to first order in an error of noise, and to second in one of the force.
 """
 
 from __future__ import annotations
@@ -26,7 +31,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vid2dyn.core.progress import Progress, silent
-from vid2dyn.dynamics.terms.base import PairEnergy
+from vid2dyn.dynamics.terms.base import Configuration, PairEnergy
 from vid2dyn.inference import heat_sums, sums
 from vid2dyn.inference.pair_matrix import PairMatrix
 from vid2dyn.inference.steps import FluidSteps
@@ -36,7 +41,10 @@ from vid2dyn.inference.windows import Terms, configuration, mixing, window
 NOISE, STRENGTH = 0, 1
 """Rows of the scores: strength of the noise, strength of the pair forces."""
 NAMES = ("noise", "pair forces")
-_POWERS = np.arange(4)
+HATS = 8
+"""Hat functions of the distance by which positions are described."""
+FORGOTTEN = 0.1
+"""Autocorrelation of forces below which errors that come with them are over: scores hold them twice."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,56 +57,57 @@ class LocalScores:
         g; the row of pair forces is there if the model has any.
     null : array of the same shape
         Those of one draw of the model's own noise in every window.
-    size : (windows, n) array
-        Noise of every particle, its local density for short.
-    first, frames : int
-        First frame of the first window, frames of a window.
+    places : (windows, n, features) array
+        What positions alone could tell, in the middle of every window.
+    forces : (windows, n, dim) array
+        Of all pairs together on every particle, in the middle of every window; zero without any.
+    frames : int
+        Of a window.
     time : float
         Length of a window [s].
     """
 
     scores: np.ndarray
     null: np.ndarray
-    size: np.ndarray
-    first: int
+    places: np.ndarray
+    forces: np.ndarray
     frames: int
     time: float
 
 
 @dataclass(frozen=True, eq=False)
 class Baseline:
-    """What turns scores into observations y: their information and what local density tells of them.
+    """What turns scores into observations y: their information and what positions tell of them.
 
     Parameters
     ----------
     information : (couplings,) array
         h.
-    middle, spread : float
-        Of `LocalScores.size`.
-    cubic : (couplings, 4) array
-        Polynomial in the standardised size that is taken off g.
+    slopes : (couplings, 1 + features) array
+        Constant and slopes in `LocalScores.places` that are taken off g.
     """
 
     information: np.ndarray
-    middle: float
-    spread: float
-    cubic: np.ndarray
+    slopes: np.ndarray
 
     @classmethod
     def of(cls, found: list[LocalScores]) -> Baseline:
         """From recordings."""
-        size = np.concatenate([one.size.ravel() for one in found])
-        middle, spread = float(size.mean()), float(size.std()) or 1.0
-        powers = ((size - middle) / spread)[:, None] ** _POWERS
-        couplings = len(found[0].scores)
-        g = np.stack([np.concatenate([one.scores[c].ravel() for one in found]) for c in range(couplings)])
+        couplings, features = len(found[0].scores), found[0].places.shape[2] + 1
+        normal, right = np.zeros((features, features)), np.zeros((features, couplings))
+        for one in found:
+            for places, g in zip(one.places, one.scores.swapaxes(0, 1), strict=True):
+                known = np.column_stack([np.ones(len(places)), places])
+                normal += known.T @ known
+                right += known.T @ g.T
+        size = np.sqrt(np.maximum(np.diag(normal), 1e-300))
+        slopes = np.linalg.lstsq(normal / size[:, None] / size, right / size[:, None], rcond=1e-10)[0] / size[:, None]
         null = np.stack([np.concatenate([one.null[c].ravel() for one in found]) for c in range(couplings)])
-        return cls(null.var(axis=1), middle, spread, np.linalg.lstsq(powers, g.T, rcond=None)[0].T)
+        return cls(null.var(axis=1), slopes.T)
 
     def observations(self, one: LocalScores) -> np.ndarray:
         """y, (couplings, windows, n)."""
-        powers = ((one.size - self.middle) / self.spread)[..., None] ** _POWERS
-        expected = np.einsum("wnk,ck->cwn", powers, self.cubic)
+        expected = self.slopes[:, :1, None] + np.einsum("wnk,ck->cwn", one.places, self.slopes[:, 1:])
         return (one.scores - expected) / self.information[:, None, None]
 
 
@@ -122,7 +131,8 @@ def local_scores(data: FluidSteps, terms: Terms, numbers: Numbers, frames: int, 
     has_forces = any(isinstance(term, PairEnergy) for term in terms.energies)
     couplings = 1 + has_forces
     scores, null = np.zeros((2, couplings, count, data.n))
-    size = np.zeros((count, data.n))
+    places = np.zeros((count, data.n, HATS * (1 + has_forces)), np.float32)
+    forces = np.zeros((count, data.n, data.dim), np.float32)
     inverse_mass = 1.0 / terms.mass[data.species]
     for w in range(count):
         progress(w, count, "what particles carry")
@@ -133,14 +143,14 @@ def local_scores(data: FluidSteps, terms: Terms, numbers: Numbers, frames: int, 
         rng = np.random.default_rng([seed, w])
         solved = [model.centred(C.solve(model.centred(b), EXACT)) for b in (model.residual(), C.draw(rng))]
         blocks = sums.blocks(*C.ends, C.across, C.along, data.n) + C.node[:, None, None] * np.eye(data.dim)
-        size[w] = np.einsum("naa->n", blocks)
+        places[w], forces[w] = described(data, start + frames // 2, terms, numbers)
         shares = heat_sums.shares(*C.ends, C.across, C.along, np.linalg.inv(blocks))
         for out, x in zip((scores, null), solved, strict=True):
             out[NOISE, w] = noise_scores(C, shares, x)
         if has_forces:
             scores[STRENGTH, w], null[STRENGTH, w] = force_scores(data, start, frames, terms, numbers, solved)
     progress(count, count, "what particles carry")
-    return LocalScores(scores, null, size, data.first_frame, frames, frames * data.dt)
+    return LocalScores(scores, null, places, forces, frames, frames * data.dt)
 
 
 def noise_scores(C: PairMatrix, shares: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -149,19 +159,64 @@ def noise_scores(C: PairMatrix, shares: np.ndarray, x: np.ndarray) -> np.ndarray
     return 0.25 * _both_ends(C.first, C.second, C.across * on_pairs[0] + C.along * on_pairs[1] - shares, len(x))
 
 
+def lasting_forces(found: list[LocalScores], least: int) -> int:
+    """Windows after which the force on a particle has forgotten itself to `FORGOTTEN`, at least `least`.
+
+    So long errors of the list of terms, which come with the forces, may keep scores alike.
+    """
+    longest = max(len(one.forces) for one in found) // 2
+    size = sum(float((one.forces**2).sum()) for one in found) / sum(one.forces.size for one in found)
+    for lag in range(least, longest):
+        late = [(one.forces[lag:] * one.forces[:-lag]).mean() for one in found if len(one.forces) > lag]
+        if not float(np.mean(late)) > FORGOTTEN * size:
+            return lag
+    return max(least, longest)
+
+
+def described(data: FluidSteps, frame: int, terms: Terms, numbers: Numbers) -> tuple[np.ndarray, np.ndarray]:
+    """What positions could tell of a score, (n, features), see the head of this file; and pair forces (n, dim)."""
+    at = configuration(data, frame, terms.reach, len(terms.mass))
+    place = np.clip(at.r / terms.reach * HATS, 0.0, HATS - 1e-9)
+    low = place.astype(np.int64)
+    hats = np.zeros((HATS + 1, len(at.r)))
+    hats[low, np.arange(len(low))] = 1.0 - (place - low)
+    hats[low + 1, np.arange(len(low))] = place - low
+    sums_of = [_both_ends(at.first, at.second, hat, at.n) for hat in hats[:HATS]]
+    force = pair_forces(at, terms, numbers)
+    if force is None:
+        return np.stack(sums_of, axis=1), np.zeros((at.n, at.dim))
+    f = _pushes(at, force)
+    sums_of += [(f * _pushes(at, hat)).sum(axis=1) for hat in hats[:HATS]]
+    return np.stack(sums_of, axis=1), f
+
+
+def _pushes(at: Configuration, size: np.ndarray) -> np.ndarray:
+    """Sums over neighbours of size e, (n, dim)."""
+    along = size[:, None] * at.e
+    return np.stack([np.bincount(at.first, one, at.n) - np.bincount(at.second, one, at.n) for one in along.T], axis=1)
+
+
+def pair_forces(at: Configuration, terms: Terms, numbers: Numbers) -> np.ndarray | None:
+    """Force of every pair along its line of centres, of all energies of pairs together; None without any."""
+    found = None
+    for term, place in terms.slices():
+        if isinstance(term, PairEnergy):
+            which, slope = term.pair_slopes(at.r, at.kind)
+            force = (slope * numbers.theta[place][which]).sum(axis=1)
+            found = force if found is None else found + force
+    return found
+
+
 def force_scores(data: FluidSteps, start: int, frames: int, terms: Terms, numbers: Numbers,
                  solved: list[np.ndarray]) -> list[np.ndarray]:
     """g of the pair forces along the path, (n,) for each x = C⁻¹ R in `solved`."""
     found = [np.zeros(data.n) for _ in solved]
-    energies = [(term, place) for term, place in terms.slices() if isinstance(term, PairEnergy)]
-    reach = max(term.reach for term, _ in energies)
+    reach = max(term.reach for term in terms.energies if isinstance(term, PairEnergy))
     for step in range(frames + 1):
         weight = 0.5 * data.dt * (0.5 if step in (0, frames) else 1.0)
         at = configuration(data, start + step, reach, len(terms.mass))
-        force = np.zeros(len(at.r))
-        for term, place in energies:
-            which, slope = term.pair_slopes(at.r, at.kind)
-            force += (slope * numbers.theta[place][which]).sum(axis=1)
+        force = pair_forces(at, terms, numbers)
+        assert force is not None
         push = (weight * force)[:, None] * at.e
         for out, x in zip(found, solved, strict=True):
             out += _both_ends(at.first, at.second, (push * (x[at.first] - x[at.second])).sum(axis=1), data.n)

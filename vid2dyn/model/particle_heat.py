@@ -33,7 +33,7 @@ class ParticleHeat:
     Parameters
     ----------
     arrays : mapping
-        With "heat", "heat_covariance", "heat_noise", "heat_baseline".
+        With "heat", "heat_covariance", "heat_noise", "heat_information", "heat_baseline".
     frames : int
         Of the windows that show it.
     """
@@ -87,8 +87,7 @@ class ParticleHeat:
         if data.count < self.frames:
             return np.empty((0, data.n)), np.empty(0)
         m = self.couplings
-        flat = self.arrays["heat_baseline"]
-        baseline = Baseline(flat[:m], float(flat[m]), float(flat[m + 1]), flat[m + 2:].reshape(m, -1))
+        baseline = Baseline(self.arrays["heat_information"], self.arrays["heat_baseline"])
         found = local_scores(data, terms, numbers, self.frames, shown, seed, progress)
         heat = HiddenHeat(self.arrays["heat"][:m], self.value("heat_relaxation"), found.time, self.arrays["heat_noise"])
         return heat.smoothed(baseline.observations(found))

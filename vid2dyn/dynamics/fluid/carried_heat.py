@@ -124,5 +124,5 @@ class CarriedHeat:
             if (eos[..., 1] > 0).all():
                 return (-float(width), float(width)), log_volume, eos
         raise ModelError(f"CarriedHeat: with a heat capacity of {C:.3g} kB and forces that go as T^{beta:.3g} "
-                         "particles would have negative temperatures; the data do not tell these numbers well "
-                         "enough. Give entropy=False.")
+                         "particles would have negative temperatures: the data do not tell these numbers well "
+                         "enough.")

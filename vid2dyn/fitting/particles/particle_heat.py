@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from vid2dyn.core.errors import ModelError
 from vid2dyn.core.progress import Progress
-from vid2dyn.dynamics.fluid.carried_heat import can_carry
+from vid2dyn.dynamics.fluid.carried_heat import CarriedHeat, can_carry
 from vid2dyn.dynamics.fluid.frozen import FrozenFluid, read_radial
 from vid2dyn.inference.hidden_heat import MEMORY, HeatEstimate, Persistence, estimated
-from vid2dyn.inference.local_scores import NAMES, Baseline, LocalScores, local_scores
+from vid2dyn.inference.local_scores import NAMES, Baseline, LocalScores, lasting_forces, local_scores
 from vid2dyn.inference.steps import FluidSteps
 from vid2dyn.inference.window_score import Numbers
 from vid2dyn.inference.windows import Terms, configuration
@@ -44,7 +45,7 @@ class Finding:
     ----------
     arrays : mapping
         For the model, empty if there is none: "heat" (loadings, τ, κ, range, <Φ>), "heat_covariance" (of the loadings
-        and ln τ), "heat_noise" and "heat_baseline" (what turns motion into entropies).
+        and ln τ), "heat_noise", "heat_information" and "heat_baseline" (what turns motion into entropies).
     report : mapping
     warnings : list of str
     """
@@ -82,17 +83,26 @@ def find_heat(train: Sequence[FluidSteps], judge: FluidSteps, terms: Terms, numb
     found = [local_scores(part, terms, numbers, frames, shown, seed, progress) for part in usable]
     baseline = Baseline.of(found)
     seen = Persistence.of([baseline.observations(one) for one in found], found[0].time)
-    estimate = estimated(seen)
+    memory = lasting_forces(found, MEMORY)
+    if len(seen.covariance) < memory + LEAST - MEMORY:
+        return Finding({}, {"identified": False}, [
+            f"Heat of the particles was not looked for: forces stay alike for {memory} windows of {frames} frames, and "
+            "heat shows beyond. Give a longer recording. The model has one temperature."])
+    estimate = estimated(seen, memory)
     judged = baseline.observations(local_scores(judge, terms, numbers, frames, shown, seed + 1, progress))
     report = _report(estimate, seen, baseline, found, judged)
     if not report["identified"]:
         return Finding({}, report, [_nothing(report)])
     heat = estimate.heat
-    arrays = {"heat": np.concatenate([heat.loadings, [heat.relaxation, *_transfer(usable, frozen, heat.heat_capacity,
-                                                                                 heat.relaxation, reach)]]),
+    transfer = _transfer(usable, frozen, heat.heat_capacity, heat.relaxation, reach)
+    if can_carry(frozen):
+        try:
+            CarriedHeat(heat.heat_capacity, heat.exponent, *transfer).added_to(frozen)
+        except ModelError as error:
+            return Finding({}, report | {"identified": False}, [f"Entropy not identifiable from these data. {error}"])
+    arrays = {"heat": np.concatenate([heat.loadings, [heat.relaxation, *transfer]]),
               "heat_covariance": _with_second_order(estimate), "heat_noise": heat.noise,
-              "heat_baseline": np.concatenate([baseline.information, [baseline.middle, baseline.spread],
-                                               baseline.cubic.ravel()])}
+              "heat_information": baseline.information, "heat_baseline": baseline.slopes}
     warnings = []
     if not can_carry(frozen):
         warnings.append("Particles carry heat of their own, and rollouts of this model leave it out: it does not run "
@@ -144,7 +154,7 @@ def _report(estimate: HeatEstimate, seen: Persistence, baseline: Baseline, found
         "couplings": list(NAMES[:len(heat.loadings)]),
         "information_per_window": [float(h) for h in baseline.information],
         "windows": int(sum(one.scores.shape[1] for one in found)), "seconds": seen.time,
-        "first_lag": MEMORY, "persistence": persistence,
+        "first_lag": len(heat.noise), "persistence": persistence,
         "largest_unseen_heat_capacity": 1.0 / estimate.least**2,
         "attainable_correlation": heat.attainable(max(one.scores.shape[1] for one in found))}
     return report
