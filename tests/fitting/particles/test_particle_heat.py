@@ -111,6 +111,20 @@ def test_one_temperature_is_said() -> None:
         cold.entropy(made(None, 20))
 
 
+@pytest.mark.case
+@pytest.mark.parametrize("frames", [1, 2])
+def test_dissipative_particle_dynamics_has_one_temperature(frames: int) -> None:
+    """Another source, whose potential the splines describe nearly: scores stay alike as long as the forces do."""
+    recipe = vd.Metriplectic(energy=[terms.PairPotential(1.0, knots=8)], friction=[terms.PairFriction(1.0, knots=4)],
+                             select=False, window_frames=frames)
+    for seed in range(4):
+        tracks = vd.simulators.DPD(n_particles=200, frames=240, box_length=4.0).run(seed)
+        heat = vd.fit(tracks, recipe, seed=seed).report["heat"]
+        assert not heat["identified"]
+        assert heat["chi2_gained"] < 0.6 * heat["chi2_needed"]
+        assert heat["first_lag"] > 3
+
+
 def test_recordings_that_are_too_short(model: Any, hot: vd.Trajectories) -> None:
     few = vd.fit([hot.between(0, 20), hot.between(30, 50)], RECIPE, seed=0)
     assert any("not looked for" in w for w in few.report["warnings"])
