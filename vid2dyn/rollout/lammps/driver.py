@@ -25,6 +25,9 @@ from vid2dyn.core.errors import ConfigError, ModelError
 from vid2dyn.rollout.lammps import control as c
 from vid2dyn.rollout.lammps.grid import processor_grid
 
+AXES = (1, 0, 2)
+"""Axis of vid2dyn, (y, x[, z]), of each axis of LAMMPS, (x, y[, z])."""
+
 
 def address(function: Any) -> int:
     """Where a function of C begins."""
@@ -124,8 +127,8 @@ class Driver:
         self.folder, self.communicator = folder, communicator
         table = json.loads((folder / "run.json").read_text())
         if table.get("schema") != 1:
-            raise ConfigError(f"{folder}: a package of schema {table.get('schema')!r}; this vid2dyn runs schema 1. Export "
-                              "the model again.")
+            raise ConfigError(f"{folder}: a package of schema {table.get('schema')!r}; this vid2dyn runs schema 1. "
+                              "Export the model again.")
         self.model, self.run, self.box = table["model"], table["run"], table["box"]
         self.has_entropy = self.model["temperature"] == 0.0
         self.dim = self.model["dim"]
@@ -165,7 +168,7 @@ class Driver:
             "neigh_modify every 1 delay 0 check yes", f"comm_modify mode single cutoff {self.run['ghost_cutoff']:.17g}",
             f"timestep {self.model['dt']:.17g}", "thermo 1000000000", "thermo_modify lost error",
             f"reset_timestep {int(state['step'])}", "fix move all nve", "run 0 post no"])
-        self._check_grid(grid, low, high)
+        self._check_grid(grid)
         self.control.attach(lmp, self.communicator, b"esph" if self.has_entropy else b"d_S", grid, periodic)
         self.control.block[c.LAST_STEP] = int(state["step"])
         self.control.block[c.LIST] = lmp.find_pair_neighlist("zero")
@@ -177,10 +180,11 @@ class Driver:
         low, high, periodic = [-0.5] * 3, [0.5] * 3, [True] * 3
         for a in range(self.dim):
             if lengths is not None:
-                low[a], high[a] = 0.0, float(lengths[a])
+                low[a], high[a] = 0.0, float(lengths[AXES[a]])
             else:
                 room = 0.01 * self.model["cutoff"]
-                low[a], high[a] = float(position[:, a].min()) - room, float(position[:, a].max()) + room
+                along = position[:, AXES[a]]
+                low[a], high[a] = float(along.min()) - room, float(along.max()) + room
                 periodic[a] = False
         return low, high, (periodic[0], periodic[1], periodic[2])
 
@@ -189,15 +193,16 @@ class Driver:
         """The particles, each on the process that owns it, with their entropies."""
         n = len(state["position"])
         x, v, turns = np.zeros((n, 3)), np.zeros((n, 3)), np.zeros((n, 3), np.int64)
-        x[:, :self.dim], v[:, :self.dim] = state["position"], state["velocity"]
+        axes = AXES[:self.dim]
+        x[:, :self.dim], v[:, :self.dim] = state["position"][:, axes], state["velocity"][:, axes]
         for a in range(self.dim):
             if periodic[a]:
                 edge = high[a] - low[a]
                 turns[:, a] = np.floor((x[:, a] - low[a]) / edge)
                 x[:, a] -= edge * turns[:, a]
         if np.abs(turns).max(initial=0) > 511:
-            raise ConfigError("A particle is more than 511 boxes away from the first one; LAMMPS does not count further. "
-                              "Wrap the positions of the start into the box.")
+            raise ConfigError("A particle is more than 511 boxes away from the first one; LAMMPS does not count "
+                              "further. Wrap the positions of the start into the box.")
         image = (turns + 512) @ np.array([1, 1 << 10, 1 << 20])
         tag, kind = (state["ids"] + 1).astype(np.int32), (state["species"] + 1).astype(np.int32)
         image = image.astype(np.int32)
@@ -227,14 +232,15 @@ class Driver:
             address(self.lmp.lib.lammps_set_fix_external_callback))
         register(self.lmp.lmp, b"model", callback.address, self.control.block.ctypes.data)
 
-    def _check_grid(self, grid: tuple[int, int, int], low: list[float], high: list[float]) -> None:
+    def _check_grid(self, grid: tuple[int, int, int]) -> None:
         """Every process owns the part of the box that the messages take it to own."""
         rank = self.communicator.rank
         place = (rank // (grid[1] * grid[2]), rank // grid[2] % grid[1], rank % grid[2])
         mine = self.lmp.extract_global("sublo"), self.lmp.extract_global("subhi")
         low, high = self.lmp.extract_global("boxlo"), self.lmp.extract_global("boxhi")
-        wrong = any(abs(edge[a] - (low[a] + (high[a] - low[a]) * (place[a] + side) / grid[a])) > 1e-9 * (high[a] - low[a])
-                    for side, edge in enumerate(mine) for a in range(self.dim))
+        edges = [high[a] - low[a] for a in range(3)]
+        wrong = any(abs(corner[a] - low[a] - edges[a] * (place[a] + side) / grid[a]) > 1e-9 * edges[a]
+                    for side, corner in enumerate(mine) for a in range(self.dim))
         if wrong:
             raise ConfigError(f"Process {rank} of LAMMPS owns another part of the box than expected (place {place} in "
                               f"the grid {grid}); this version of LAMMPS orders its processes differently.")
@@ -261,7 +267,7 @@ class Driver:
         for a in range(self.dim if lengths is not None else 0):
             x[:, a] += ((image >> (10 * a) & 1023) - 512) * (high[a] - low[a])
         parts = self.communicator.gather(
-            (self._tags(), x[:, :self.dim], v[:, :self.dim], np.array(self._column()),
+            (self._tags(), x[:, AXES[:self.dim]], v[:, AXES[:self.dim]], np.array(self._column()),
              np.array(lmp.numpy.extract_atom("type")[:n])))
         if parts is None:
             return None
@@ -341,20 +347,24 @@ class Driver:
 def explain(code: int, who: int, who_too: int, step: int, wrong: float, wrong_too: float, *, dt: float) -> str:
     """What stopped the compiled step, in words."""
     at = f"Step {step}, particle {who}"
+    half = f"dt = {dt:.3g} is too large"
     words = {
-        c.LEFT_TABLE: f"{at}: density {wrong:.4g}, entropy {wrong_too:.4g} left the tables of the model. Overlapping "
-                      f"particles or a dt too large ({dt:.3g}) do that; otherwise freeze the model over a wider range.",
-        c.COINCIDE: f"{at}: it coincides with particle {who_too}, so the direction of their force is undefined. Move one "
-                    "of them, or drop the double detection.",
-        c.FRICTION_UNSETTLED: f"Step {step}: the friction of the step did not settle; dt = {dt:.3g} is too large for the "
-                              "forces or the friction. Take half of it.",
-        c.CONDUCTION_UNSETTLED: f"Step {step}: the conduction of the step did not settle; dt = {dt:.3g} is too large. "
-                                "Take half of it.",
-        c.NO_ENTROPY: f"{at}: its energy {wrong_too:.4g} at density {wrong:.4g} has no entropy in the table. It gained or "
-                      f"lost too much heat in one step: take a smaller dt than {dt:.3g}, or freeze the model over a wider "
-                      "range of entropy.",
-        c.NO_OWNER: f"Step {step}: no process owns what a ghost is an image of; particles move too fast, or the box has "
-                    "changed. Take a smaller dt."}
+        c.LEFT_TABLE:
+            f"{at}: density {wrong:.4g}, entropy {wrong_too:.4g} left the tables of the model. Overlapping particles or "
+            f"a dt too large ({dt:.3g}) do that; otherwise freeze the model over a wider range.",
+        c.COINCIDE:
+            f"{at}: it coincides with particle {who_too}, so the direction of their force is undefined. Move one of "
+            "them, or drop the double detection.",
+        c.FRICTION_UNSETTLED:
+            f"Step {step}: the friction of the step did not settle; {half} for the forces or the friction. Take half.",
+        c.CONDUCTION_UNSETTLED:
+            f"Step {step}: the conduction of the step did not settle; {half}. Take half of it.",
+        c.NO_ENTROPY:
+            f"{at}: its energy {wrong_too:.4g} at density {wrong:.4g} has no entropy in the table. It gained or lost "
+            f"too much heat in one step: take a smaller dt than {dt:.3g}, or freeze the model over a wider range.",
+        c.NO_OWNER:
+            f"Step {step}: no process owns what a ghost is an image of; particles move too fast, or the box has "
+            "changed. Take a smaller dt."}
     return words[code]
 
 
@@ -370,7 +380,8 @@ def main() -> None:
         Driver(Path(sys.argv[1]), communicator).go()
     except BaseException as error:
         kind = type(error).__name__
-        print(json.dumps({"error": kind, "message": str(error), "rank": communicator.rank}), file=sys.stderr, flush=True)
+        words = {"error": kind, "message": str(error), "rank": communicator.rank}
+        print(json.dumps(words), file=sys.stderr, flush=True)
         if communicator.size > 1:
             communicator.Abort(1)
         sys.exit(1)

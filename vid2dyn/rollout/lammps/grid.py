@@ -27,7 +27,7 @@ def processor_grid(ranks: int, edges: Sequence[float], least: float) -> tuple[in
     Examples
     --------
     >>> processor_grid(4, (10.0, 10.0, 20.0), 2.0)
-    (1, 2, 2)
+    (1, 1, 4)
     """
     best: tuple[float, tuple[int, int, int]] | None = None
     most = 1
@@ -46,7 +46,8 @@ def processor_grid(ranks: int, edges: Sequence[float], least: float) -> tuple[in
             if best is None or border < best[0] * (1 - 1e-12):
                 best = border, grid
     if best is None:
-        raise ConfigError(f"{ranks} processes do not fit into a box of {' x '.join(f'{e:g}' for e in edges if e > 0)} µm: "
-                          f"none may be narrower than the reach of the forces, {least:g} µm. At most {most} processes "
-                          "(and not every smaller number divides the box); take fewer, or a larger box.")
+        box = " x ".join(f"{edge:g}" for edge in edges if edge > 0)
+        raise ConfigError(f"{ranks} processes do not fit into a box of {box} µm: none may be narrower "
+                          f"than the reach of the forces, {least:g} µm. At most {most} processes (and not every "
+                          "smaller number divides the box); take fewer, or a larger box.")
     return best[1]

@@ -242,7 +242,8 @@ def renew_halo(control, n, m, ids, x):  # type: ignore[no-untyped-def]
                     control[c.CODE], control[c.WHO] = c.NO_OWNER, ids[k] - 1
     source[0] = target[0] = own
     control[c.REBUILDS] += 1
-    receive_start, send_start = word_room(control, c.RECEIVE_START, peers + 1), word_room(control, c.SEND_START, peers + 1)
+    receive_start = word_room(control, c.RECEIVE_START, peers + 1)
+    send_start = word_room(control, c.SEND_START, peers + 1)
     for p in range(peers + 1):
         receive_start[p] = send_start[p] = 0
     if peers == 0:

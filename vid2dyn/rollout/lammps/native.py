@@ -49,25 +49,25 @@ call_word = intrinsic(_call(types.int64, _WORD))
 call_double = intrinsic(_call(types.float64, ir.DoubleType()))
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def doubles(address, rows, columns):  # type: ignore[no-untyped-def]
     """Memory at an address as a (rows, columns) array of float64."""
     return carray(_pointer(address), (rows, columns), np.float64)
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def numbers(address, count):  # type: ignore[no-untyped-def]
     """Memory at an address as an array of float64."""
     return carray(_pointer(address), (count,), np.float64)
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def words(address, count):  # type: ignore[no-untyped-def]
     """Memory at an address as an array of int64."""
     return carray(_pointer(address), (count,), np.int64)
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def integers(address, count):  # type: ignore[no-untyped-def]
     """Memory at an address as an array of int32."""
     return carray(_pointer(address), (count,), np.int32)
@@ -83,19 +83,19 @@ def room(control, slot, size):  # type: ignore[no-untyped-def]
     return control[slot]
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def double_room(control, slot, rows, columns):  # type: ignore[no-untyped-def]
     """The buffer at `slot` as a (rows, columns) array of float64; what it held before is lost."""
     return doubles(room(control, slot, 8 * rows * columns), rows, columns)
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def integer_room(control, slot, count):  # type: ignore[no-untyped-def]
     """The buffer at `slot` as an array of int32."""
     return integers(room(control, slot, 4 * count), count)
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def word_room(control, slot, count):  # type: ignore[no-untyped-def]
     """The buffer at `slot` as an array of int64."""
     return words(room(control, slot, 8 * count), count)

@@ -5,7 +5,7 @@
     run.json     what is run: time step, frames, seed, box
 
 Lengths, times and energies are those of the model: µm, s and mass · µm²/s², in LAMMPS `units lj`, which attaches no
-unit. Axes are those of vid2dyn, (y, x[, z]), and become x, y[, z] of LAMMPS. `vid2dyn.rollout.lammps.driver` runs it.
+unit. Columns are (y, x[, z]) as everywhere in vid2dyn. `vid2dyn.rollout.lammps.driver` runs it.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ def write_package(folder: str | os.PathLike[str], frozen: FrozenFluid, start: Fl
     ghost_cutoff = reach if run.ghost_cutoff is None else run.ghost_cutoff
     if ghost_cutoff < reach * (1 - 1e-12):
         raise ConfigError(f"ghost_cutoff = {ghost_cutoff:g} µm is shorter than cutoff + skin = {cutoff:g} + {skin:g} = "
-                          f"{reach:g} µm: neighbours beyond a border would be missed. Give at least {reach:g}, or leave "
-                          "it out.")
+                          f"{reach:g} µm: neighbours beyond a border would be missed. Give at least {reach:g}, or "
+                          "leave it out.")
     if start.ids is None or start.ids.max() >= 2**31 - 1:
         raise ConfigError("LAMMPS numbers particles up to 2^31 - 2; give smaller ids.")
     folder = Path(folder)

@@ -14,6 +14,8 @@ conjugate gradients run over all processes, with one message to each neighbour a
 iteration. Noise is keyed on ids, so both sides of a border draw the same numbers, and what a pair exchanges is computed
 on both sides from the same values: momentum is exact.
 
+Axes of LAMMPS are (x, y, z), those of vid2dyn (y, x, z): components of noise and one-body tables change places here.
+
 Pairs are kept once a process (`newton off`): of a pair across a border each side has one end. Sums run over the pairs
 in the order of LAMMPS's lists, which is all that differs between one process and several.
 """
@@ -59,14 +61,14 @@ LIMIT = 1000
 _NEIGHBOUR = 0x1FFFFFFF
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def _array(control, slot):  # type: ignore[no-untyped-def]
     """An array of the model with three axes."""
     a, b, d = control[slot + 1], control[slot + 2], control[slot + 3]
     return doubles(control[slot], a, b * d).reshape((a, b, d))
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def _matrix(control, slot):  # type: ignore[no-untyped-def]
     """An array of the model with two axes."""
     return doubles(control[slot], control[slot + 1], control[slot + 2])
@@ -76,9 +78,10 @@ def _matrix(control, slot):  # type: ignore[no-untyped-def]
 def tables_of_model(control, values):  # type: ignore[no-untyped-def]
     """The tables as `vid2dyn.rollout.fluid.lookup` reads them."""
     species = control[c.SPECIES]
-    return Tables(_matrix(control, c.RADIAL), _array(control, c.PAIRS), words(control[c.KIND], species * species).reshape(
-        (species, species)), _array(control, c.NODES), numbers(control[c.EOS_GRID], 4), _matrix(control, c.DENSITY),
-        numbers(control[c.SPAN], 2), values[c.TEMPERATURE], values[c.CUTOFF])
+    kind = words(control[c.KIND], species * species).reshape((species, species))
+    return Tables(_matrix(control, c.RADIAL), _array(control, c.PAIRS), kind, _array(control, c.NODES),
+                  numbers(control[c.EOS_GRID], 4), _matrix(control, c.DENSITY), numbers(control[c.SPAN], 2),
+                  values[c.TEMPERATURE], values[c.CUTOFF])
 
 
 @njit(cache=True)
@@ -225,12 +228,12 @@ def _one_body(control, n, ids, x, image, force):  # type: ignore[no-untyped-def]
             if control[c.PERIODIC + a] != 0:
                 at[a] += (((turns >> (10 * a)) & 1023) - 512) * (high[a] - low[a])
         if len(values) > 0:
-            _, gx, gy, gz = external(values, grid, at[0], at[1], at[2])
+            _, gy, gx, gz = external(values, grid, at[1], at[0], at[2])
             force[i, 0], force[i, 1], force[i, 2] = force[i, 0] - gx, force[i, 1] - gy, force[i, 2] - gz
         if stiffness > 0.0:
             own = ids[i] - 1 if len(centre) > 1 else 0
             for a in range(3):
-                force[i, a] -= stiffness * (at[a] - centre[own, a])
+                force[i, a] -= stiffness * (at[a] - centre[own, 1 - a if a < 2 else a])
 
 
 @njit(cache=True, error_model="numpy")
@@ -265,7 +268,7 @@ def _exchange(control, values, tables, count, ids, pairs, state, exchange, step)
                                    + inverse_temperature(Tj, Ti, cj, powers[0]))
                 friction[p, 0], friction[p, 1] = rate * across, rate * (along - across)
                 if kB > 0.0:
-                    a, b, z = normal(key, 0), normal(key, 1), 0.0
+                    a, b, z = normal(key, 1), normal(key, 0), 0.0
                     if dim == 3:
                         z = normal(key, 2)
                     sideways, forwards = sign * root * math.sqrt(across), sign * root * math.sqrt(along)
@@ -286,7 +289,7 @@ def _exchange(control, values, tables, count, ids, pairs, state, exchange, step)
                 friction[p, 0] += rate * across
                 friction[p, 1] += rate * (along - across)
                 if kB > 0.0:
-                    a, b, z = normal(key, OWN), normal(key, OWN + 1), 0.0
+                    a, b, z = normal(key, OWN + 1), normal(key, OWN), 0.0
                     if dim == 3:
                         z = normal(key, OWN + 2)
                     own_root = sign * math.sqrt(2.0 * kB * dt * mean)
@@ -520,7 +523,8 @@ def _bath(control, n, ids, species, keep, kick, v, step):  # type: ignore[no-unt
     for i in range(n):
         key = pair_key(shared, ids[i] - 1, ids[i] - 1)
         for a in range(control[c.DIM]):
-            v[i, a] = keep[species[i] - 1] * v[i, a] + kick[species[i] - 1] * normal(key, a)
+            channel = 1 - a if a < 2 else a
+            v[i, a] = keep[species[i] - 1] * v[i, a] + kick[species[i] - 1] * normal(key, channel)
 
 
 @njit(cache=True, error_model="numpy")
@@ -546,7 +550,7 @@ def _block(address, m):  # type: ignore[no-untyped-def]
 def _dissipate(control, values, tables, count, n, m, ids, species, pairs, state, force, v, S, U, mass,
                step):  # type: ignore[no-untyped-def]
     """The dissipative half; v (owned, 3) is left as fix nve needs it. Returns False if the run is to stop."""
-    fluid, bound, conducts = len(tables.radial) > 0, len(tables.pairs) > 0, control[c.CONDUCTS] != 0
+    conducts = control[c.CONDUCTS] != 0
     exchange = (double_room(control, c.FRICTION, count, 2), double_room(control, c.IMPULSE, count, 3),
                 numbers(room(control, c.CONDUCTION, 8 * count), count if conducts else 0),
                 numbers(room(control, c.HEAT, 8 * count), count if conducts else 0))
@@ -597,8 +601,8 @@ def _dissipate(control, values, tables, count, n, m, ids, species, pairs, state,
         _take_heat(control, values, tables, count, n, m, ids, pairs, impulse, heat, before, state, U, S)
     if control[c.HAS_BATH] != 0:
         species_count = control[c.SPECIES]
-        _bath(control, n, ids, species, numbers(control[c.KEEP], species_count), numbers(control[c.KICK], species_count),
-              v, step)
+        _bath(control, n, ids, species, numbers(control[c.KEEP], species_count),
+              numbers(control[c.KICK], species_count), v, step)
     return True
 
 
@@ -622,7 +626,8 @@ def _advance(control, step, n, ids_at, x_at, f_at):  # type: ignore[no-untyped-d
     listed = control[c.LISTED]
     fluid, bound = len(tables.radial) > 0, len(tables.pairs) > 0
     pairs = (integer_room(control, c.FIRST, listed), integer_room(control, c.SECOND, listed),
-             double_room(control, c.UNIT, listed, 3), numbers(room(control, c.PULL, 8 * listed if bound else 8), listed),
+             double_room(control, c.UNIT, listed, 3),
+             numbers(room(control, c.PULL, 8 * listed if bound else 8), listed),
              numbers(room(control, c.SLOPE, 8 * listed if fluid else 8), listed),
              doubles(room(control, c.ROUGH, 16 * listed if bound else 8), listed, 2),
              doubles(room(control, c.SPREAD, 24 * listed if fluid else 8), listed, 3))
