@@ -84,9 +84,9 @@ def dump_frames(path: str | os.PathLike[str]) -> Iterator[DumpFrame]:
             body = b"".join(islice(stream, count))
             words = body.split()
             if len(words) != count * len(names):
-                raise DataError(f"{path}: the frame of step {found['step']} breaks off after {len(words) // len(names)} "
-                                f"of {count} particles; was LAMMPS stopped? Remove the last frame, or write the dump "
-                                "again.")
+                whole = len(words) // len(names)
+                raise DataError(f"{path}: the frame of step {found['step']} breaks off after {whole} of {count} "
+                                "particles; was LAMMPS stopped? Remove the last frame, or write the dump again.")
             table = pd.DataFrame({name: _values(words[k::len(names)]) for k, name in enumerate(names)})
             yield DumpFrame(units=units, columns=table, **found)
 

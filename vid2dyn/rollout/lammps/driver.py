@@ -296,7 +296,7 @@ class Driver:
             state = dict(arrays)
         first = np.load(self.folder / "start.npz", allow_pickle=False)["step"]
         done = (int(state["step"]) - int(first)) // every
-        while done < total or (total == 0 and done == 0):
+        while done < total:
             frames = min(stretch - done % stretch, total - done)
             self.load(state)
             self._dump(done, every)
@@ -350,8 +350,8 @@ def explain(code: int, who: int, who_too: int, step: int, wrong: float, wrong_to
     half = f"dt = {dt:.3g} is too large"
     words = {
         c.LEFT_TABLE:
-            f"{at}: density {wrong:.4g}, entropy {wrong_too:.4g} left the tables of the model. Overlapping particles or "
-            f"a dt too large ({dt:.3g}) do that; otherwise freeze the model over a wider range.",
+            f"{at}: density {wrong:.4g}, entropy {wrong_too:.4g} left the tables of the model. Overlapping particles "
+            f"or a dt too large ({dt:.3g}) do that; otherwise freeze the model over a wider range.",
         c.COINCIDE:
             f"{at}: it coincides with particle {who_too}, so the direction of their force is undefined. Move one of "
             "them, or drop the double detection.",

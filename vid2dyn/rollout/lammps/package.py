@@ -10,6 +10,7 @@ unit. Columns are (y, x[, z]) as everywhere in vid2dyn. `vid2dyn.rollout.lammps.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from vid2dyn.core.errors import ConfigError, ModelError
+from vid2dyn.core.errors import ConfigError, DataError, ModelError
 from vid2dyn.core.files import atomic
 from vid2dyn.data.box import LeesEdwards
 from vid2dyn.dynamics.fluid.frozen import FrozenFluid
@@ -71,18 +72,21 @@ class LammpsRun:
             value = getattr(self, name)
             if value is not None and not (np.isfinite(value) and value > 0):
                 raise ConfigError(f"LammpsRun({name}={value!r}): give a positive length in µm.")
+        if self.steps % self.every:
+            raise ConfigError(f"LammpsRun: steps = {self.steps} is no multiple of every = {self.every}, the steps from "
+                              "frame to frame.")
 
 
 def write_package(folder: str | os.PathLike[str], frozen: FrozenFluid, start: FluidFrame, settings: FluidRollout,
                   run: LammpsRun, info: dict[str, Any] | None = None) -> Path:
-    """Write the folder; what stands in it of an earlier run stays, so that the run can go on.
+    """Write the folder. One that holds the same run already, perhaps with fewer steps, stays, so that it can go on.
 
     Raises
     ------
     ModelError
         When the model has a part that this step does not have in LAMMPS.
     ConfigError
-        When the box is too small, sheared, or a length does not fit.
+        When the box is too small, sheared, or a length does not fit; when the folder holds something else.
     """
     refuse(frozen, settings)
     cutoff = float(frozen.cutoff)
@@ -96,19 +100,60 @@ def write_package(folder: str | os.PathLike[str], frozen: FrozenFluid, start: Fl
                           "leave it out.")
     if start.ids is None or start.ids.max() >= 2**31 - 1:
         raise ConfigError("LAMMPS numbers particles up to 2^31 - 2; give smaller ids.")
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     arrays, scalars = _model(frozen, settings)
-    _write_npz(folder / "model.npz", arrays)
     species = np.zeros(len(start.position), np.int64) if start.species is None else start.species
-    _write_npz(folder / "start.npz", {
-        "position": start.position, "velocity": start.velocity, "entropy": start.entropy, "species": species,
-        "ids": start.ids, "step": np.array(start.step)})
-    table = {"schema": SCHEMA, "model": scalars, "run": {**asdict(run), "skin": skin, "ghost_cutoff": ghost_cutoff},
-             "box": start.box.to_dict(), "info": info or {}}
+    state = {"position": start.position, "velocity": start.velocity, "entropy": start.entropy, "species": species,
+             "ids": start.ids, "step": np.array(start.step)}
+    table: dict[str, Any] = {"schema": SCHEMA, "model": scalars, "box": start.box.to_dict(), "info": info or {},
+                             "run": {**asdict(run), "skin": skin, "ghost_cutoff": ghost_cutoff}}
+    table["identity"] = _identity(arrays, state, table)
+    folder = Path(folder)
+    _check_free(folder, table["identity"])
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_npz(folder / "model.npz", arrays)
+    _write_npz(folder / "start.npz", state)
     with atomic(folder / "run.json") as scratch:
         scratch.write_text(json.dumps(table, indent=1, sort_keys=True))
     return folder
+
+
+def open_package(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """`run.json` of a package.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+    """
+    try:
+        return json.loads((Path(folder) / "run.json").read_text())       # type: ignore[no-any-return]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder}: no package for LAMMPS ({error}); make one with vd.export.lammps.") from None
+
+
+def _identity(arrays: dict[str, np.ndarray], state: dict[str, np.ndarray], table: dict[str, Any]) -> str:
+    """A number that is the same for the same run, however many steps of it are made."""
+    digest = hashlib.sha256()
+    for part in (arrays, state):
+        for name in sorted(part):
+            digest.update(name.encode() + np.ascontiguousarray(part[name]).tobytes())
+    run = {name: value for name, value in table["run"].items() if name != "steps"}
+    digest.update(json.dumps([table["model"], table["box"], run], sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _check_free(folder: Path, identity: str) -> None:
+    """The folder is new, empty, or holds this very run."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is a file; give a folder.")
+    if not (folder / "run.json").exists():
+        raise ConfigError(f"{folder} exists and holds something else; give a new folder, so that nothing is "
+                          "overwritten.")
+    if open_package(folder).get("identity") != identity:
+        raise ConfigError(f"{folder} holds another run (model, start, seed or settings differ), so this one cannot go "
+                          "on from it. Give a new folder, or remove that one.")
 
 
 def refuse(frozen: FrozenFluid, settings: FluidRollout | None = None) -> None:

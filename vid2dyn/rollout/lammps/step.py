@@ -647,9 +647,13 @@ def _advance(control, step, n, ids_at, x_at, f_at):  # type: ignore[no-untyped-d
         for i in range(n):
             for a in range(3):
                 v[i, a] -= half / mass[species[i] - 1] * force[i, a]
+    lost = control[c.CODE] != c.FINE or control[c.STOPPED] != 0
     for i in range(n):
         for a in range(3):
-            out[i, a] = force[i, a]
+            # a run that is about to stop keeps finite positions, and LAMMPS does not stop it with its own message
+            out[i, a] = 0.0 if lost else force[i, a]
+            if lost:
+                v[i, a] = 0.0
     values[c.CALLBACK_TIME] += call_double(control[c.WTIME], ()) - clock
 
 
