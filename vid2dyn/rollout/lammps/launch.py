@@ -95,8 +95,8 @@ def launcher(ranks: int) -> list[str]:
     beside = Path(sys.executable).parent / "mpiexec"           # that of the MPI which mpi4py was installed with
     found = str(beside) if beside.exists() else shutil.which("mpiexec")
     if found is None:
-        raise ConfigError(f"ranks = {ranks} needs the program mpiexec, which is not there: {INSTALL}. On a cluster load "
-                          "its MPI module. One process (ranks=1) works without.")
+        raise ConfigError(f"ranks = {ranks} needs the program mpiexec, not there: {INSTALL}. On a cluster load its "
+                          "MPI module. One process (ranks=1) works without.")
     return [found, "-n", str(ranks)]
 
 
@@ -211,8 +211,8 @@ def _complain(said: str, code: int) -> None:
         if kind is not None:
             raise kind(words["message"])
         first = re.sub(r"^'?ERROR[^:]*: | \(src/.*$", "", words["message"].replace("\\n", "\n").splitlines()[0])
-        raise ModelError(f"LAMMPS stopped on process {words['rank']}: {first}. If its particles fly apart, take a smaller "
-                         "time step.")
+        raise ModelError(f"LAMMPS stopped on process {words['rank']}: {first}. If its particles fly apart, take a "
+                         "smaller time step.")
     tail = " ".join(said.split())[-600:]
     raise ModelError(f"LAMMPS ended with code {code}: {tail or 'it said nothing'}")
 

@@ -184,7 +184,8 @@ def _state_of(control, values, tables, n, m, ids, S, U, state):  # type: ignore[
             state[i, PUSH] = PV / density
         else:
             _fail(control, values, c.LEFT_TABLE, ids[i] - 1, density, S[i])
-            state[i, T], state[i, SOFTNESS], state[i, PUSH] = np.nan, np.nan, np.nan
+            # finite, because other processes use it before the next sum tells them to stop
+            state[i, T], state[i, SOFTNESS], state[i, PUSH] = 1.0, 0.0, 0.0
     if one > 0.0 and len(tables.density) == 0:
         for i in range(n, m):
             state[i, T], state[i, SOFTNESS], state[i, PUSH] = one, 0.0, 0.0
