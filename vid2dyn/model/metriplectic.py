@@ -22,7 +22,7 @@ from vid2dyn.dynamics.terms.gas import gas_state
 from vid2dyn.inference.start import carried_entropy, fit_start
 from vid2dyn.inference.steps import FluidSteps
 from vid2dyn.model.base import LearnedFunction, LearnedFunctions, LearnedNumber, Model, checked_level
-from vid2dyn.rollout.engines import checked_engine, paths_in
+from vid2dyn.rollout.engines import Prepared, checked_engine, paths_in
 from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout
 
 _OF_STATE = ("temperature", "pressure", "heat_capacity")
@@ -282,6 +282,25 @@ class MetriplecticModel(Model):
         `vid2dyn.dynamics.fluid.frozen`."""
         return fluid_of(self.learned).freeze(entropy, log_volume)
 
+    def ready(self, tracks: Trajectories, steps: int, *, substeps: int | None = None, noise: bool = True,
+              exact: bool = False) -> Prepared:
+        """What `rollout` runs, before it runs: for exporters and for runs of one's own. Arguments of `rollout`."""
+        data = FluidSteps.of(tracks, self.layout.cutoff, least=2)
+        if steps < 1:
+            raise DataError(f"steps = {steps}: a rollout makes at least one.")
+        S, log_volume = self._first(data)
+        numbers, layout = self.learned, self.layout
+        frozen = self.freeze(*self._ranges(S, log_volume, data, steps))
+        if substeps is None:
+            state = gas_state(numbers.gas, S, np.exp(log_volume), layout.volume)
+            push = np.abs(state.P) * np.exp(log_volume)
+            stiff = push * (1.0 + numbers.molecules * state.softness) + abs(float(numbers.cold_stiffness)) * state.T
+            fastest = math.sqrt(float(stiff.max()) / layout.mass) + float(np.abs(data.velocity[0]).max())
+            substeps = max(1, math.ceil(data.dt * fastest / (0.1 * layout.cutoff)))
+        first = FluidFrame(data.position[0], data.velocity[0], S, data.box.after(data.first_frame * data.dt))
+        settings = FluidRollout(data.dt / substeps, "exact" if exact else "verlet", noise=noise)
+        return Prepared(frozen, first, settings, substeps)
+
     def rollout(self, tracks: Trajectories, steps: int | None = None, seed: int = 0, *, substeps: int | None = None,
                 noise: bool = True, exact: bool = False, engine: str = "vid2dyn", ranks: int = 1,
                 checkpoint: str | os.PathLike[str] | None = None,
@@ -318,21 +337,8 @@ class MetriplecticModel(Model):
             If the rollout leaves the states that the tables cover.
         """
         checked_engine(engine, ranks, checkpoint)
-        data = FluidSteps.of(tracks, self.layout.cutoff, least=2)
-        steps = data.count if steps is None else steps
-        if steps < 1:
-            raise DataError(f"steps = {steps}: a rollout makes at least one.")
-        S, log_volume = self._first(data)
-        numbers, layout = self.learned, self.layout
-        frozen = self.freeze(*self._ranges(S, log_volume, data, steps))
-        if substeps is None:
-            state = gas_state(numbers.gas, S, np.exp(log_volume), layout.volume)
-            push = np.abs(state.P) * np.exp(log_volume)
-            stiff = push * (1.0 + numbers.molecules * state.softness) + abs(float(numbers.cold_stiffness)) * state.T
-            fastest = math.sqrt(float(stiff.max()) / layout.mass) + float(np.abs(data.velocity[0]).max())
-            substeps = max(1, math.ceil(data.dt * fastest / (0.1 * layout.cutoff)))
-        first = FluidFrame(data.position[0], data.velocity[0], S, data.box.after(data.first_frame * data.dt))
-        settings = FluidRollout(data.dt / substeps, "exact" if exact else "verlet", noise=noise)
+        steps = FluidSteps.of(tracks, self.layout.cutoff, least=2).count if steps is None else steps
+        frozen, first, settings, substeps = self.ready(tracks, steps, substeps=substeps, noise=noise, exact=exact)
         with showing(progress) as progress:
             paths = paths_in(engine, frozen, first, settings, steps=steps * substeps, every=substeps, seed=seed,
                              progress=progress, ranks=ranks, checkpoint=checkpoint)

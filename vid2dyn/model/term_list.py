@@ -24,7 +24,7 @@ from vid2dyn.dynamics.terms.base import Cut, Energy, Friction, Quantity
 from vid2dyn.inference.species import species_numbers
 from vid2dyn.inference.steps import FluidSteps
 from vid2dyn.model.base import LearnedFunction, LearnedFunctions, LearnedNumber, Model, checked_level
-from vid2dyn.rollout.engines import checked_engine, paths_in
+from vid2dyn.rollout.engines import Prepared, checked_engine, paths_in
 from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout
 from vid2dyn.rollout.fluid.time_step import stable_step
 
@@ -266,6 +266,22 @@ class TermListModel(Model):
         box = data.box.after(data.first_frame * data.dt)
         return data, FluidFrame(data.position[0], data.velocity[0], np.zeros(data.n), box, species=species)
 
+    def ready(self, tracks: Trajectories, steps: int, *, substeps: int | None = None, noise: bool = True,
+              exact: bool = False) -> Prepared:
+        """What `rollout` runs, before it runs: for exporters and for runs of one's own. Arguments of `rollout`."""
+        data, first = self.start(tracks)
+        if steps < 1:
+            raise DataError(f"steps = {steps}: a rollout makes at least one.")
+        frozen = self.frozen()
+        if substeps is None:
+            substeps = max(1, math.ceil(data.dt / stable_step(frozen, first)))
+        return Prepared(frozen, first, FluidRollout(data.dt / substeps, "exact" if exact else "verlet", noise=noise),
+                        substeps)
+
+    def _frames(self, tracks: Trajectories) -> int:
+        """Steps from the first frame to the last."""
+        return FluidSteps.of(tracks, self.cutoff, least=1).count
+
     def rollout(self, tracks: Trajectories, steps: int | None = None, seed: int = 0, *, substeps: int | None = None,
                 noise: bool = True, exact: bool = False, engine: str = "vid2dyn", ranks: int = 1,
                 checkpoint: str | os.PathLike[str] | None = None,
@@ -302,14 +318,8 @@ class TermListModel(Model):
             If particles come too close or move too fast for the time step.
         """
         checked_engine(engine, ranks, checkpoint)
-        data, first = self.start(tracks)
-        steps = data.count if steps is None else steps
-        if steps < 1:
-            raise DataError(f"steps = {steps}: a rollout makes at least one.")
-        frozen = self.frozen()
-        if substeps is None:
-            substeps = max(1, math.ceil(data.dt / stable_step(frozen, first)))
-        settings = FluidRollout(data.dt / substeps, "exact" if exact else "verlet", noise=noise)
+        steps = self._frames(tracks) if steps is None else steps
+        frozen, first, settings, substeps = self.ready(tracks, steps, substeps=substeps, noise=noise, exact=exact)
         with showing(progress) as progress:
             paths = paths_in(engine, frozen, first, settings, steps=steps * substeps, every=substeps, seed=seed,
                              progress=progress, ranks=ranks, checkpoint=checkpoint)

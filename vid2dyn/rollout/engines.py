@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
 from vid2dyn.core.errors import ConfigError
 from vid2dyn.core.progress import Progress
@@ -11,6 +12,15 @@ from vid2dyn.dynamics.fluid.frozen import FrozenFluid
 from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout, FluidTrajectories, fluid_paths
 
 ENGINES = ("vid2dyn", "lammps")
+
+
+class Prepared(NamedTuple):
+    """A rollout that is ready to run: tables, first state, time step, and time steps to a frame."""
+
+    frozen: FrozenFluid
+    start: FluidFrame
+    settings: FluidRollout
+    substeps: int
 
 
 def checked_engine(engine: str, ranks: int = 1, checkpoint: str | os.PathLike[str] | None = None) -> str:

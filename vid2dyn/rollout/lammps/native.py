@@ -8,6 +8,8 @@ let a callee read as `int` or pointer alike.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from llvmlite import ir
 from numba import carray, njit, types
@@ -19,13 +21,15 @@ from vid2dyn.rollout.lammps.control import REALLOC
 _WORD = ir.IntType(64)
 
 
-@intrinsic
-def _pointer(typing_context, address):  # type: ignore[no-untyped-def]
+def _as_pointer(typing_context, address):  # type: ignore[no-untyped-def]
     """An address as a void pointer."""
     def code(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         return builder.inttoptr(arguments[0], cgutils.voidptr_t)
 
     return types.voidptr(types.int64), code
+
+
+_pointer: Any = intrinsic(_as_pointer)
 
 
 def _call(result, llvm_result):  # type: ignore[no-untyped-def]
@@ -44,9 +48,9 @@ def _call(result, llvm_result):  # type: ignore[no-untyped-def]
     return typed
 
 
-call_int = intrinsic(_call(types.int32, ir.IntType(32)))
-call_word = intrinsic(_call(types.int64, _WORD))
-call_double = intrinsic(_call(types.float64, ir.DoubleType()))
+call_int: Any = intrinsic(_call(types.int32, ir.IntType(32)))
+call_word: Any = intrinsic(_call(types.int64, _WORD))
+call_double: Any = intrinsic(_call(types.float64, ir.DoubleType()))
 
 
 @njit(cache=True)
