@@ -156,7 +156,7 @@ def from_lammps(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     path : path or sequence of paths
         Text dumps (``dump custom``) with columns id and xu yu zu, or x y z, with or without ix iy iz, or scaled.
     dim : 2 or 3, optional
-        Default: 2 if the dump has no z, or all particles have the same.
+        Default: 2 if the dump has no z, or z is 0 throughout.
     **calibration
         Keys of `vid2dyn.Units`; they overrule what the dump says. ``micrometre_per_pixel`` is the length of LAMMPS's
         unit of length in µm.
@@ -189,7 +189,7 @@ def from_lammps(path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     units, said = _units(place, frames, calibration)
     if dim is None:
         flat = "zu" not in frames[0].columns and not {"z", "zs", "zsu"} & set(frames[0].columns)
-        dim = 2 if flat or float(np.ptp(_axis(place, frames[0], 2))) == 0.0 else 3
+        dim = 2 if flat or not any(_axis(place, frame, 2).any() for frame in frames) else 3
     table = pd.concat([_table(place, frame, k, dim) for k, frame in enumerate(frames)], ignore_index=True)
     if all(frames[0].periodic[:dim]) and not _is_unwrapped(frames[0]):
         table = _followed(table, frames[0], dim)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import resource
 import sys
 import time
 from pathlib import Path
@@ -135,7 +136,7 @@ class Driver:
         with np.load(folder / "model.npz", allow_pickle=False) as arrays:
             self.control = ControlBlock(dict(arrays), self.model, self.run)
         self.lmp: Any = None
-        self.seconds = 0.0
+        self.seconds = self.cpu = 0.0
 
     # ---------------------------------------------------------------- one stretch from a state
 
@@ -193,7 +194,7 @@ class Driver:
         """The particles, each on the process that owns it, with their entropies."""
         n = len(state["position"])
         x, v, turns = np.zeros((n, 3)), np.zeros((n, 3)), np.zeros((n, 3), np.int64)
-        axes = AXES[:self.dim]
+        axes = list(AXES[:self.dim])
         x[:, :self.dim], v[:, :self.dim] = state["position"][:, axes], state["velocity"][:, axes]
         for a in range(self.dim):
             if periodic[a]:
@@ -247,9 +248,10 @@ class Driver:
 
     def do(self, command: str) -> None:
         """A command of LAMMPS; afterwards all processes know whether one of them has failed."""
-        begun = time.perf_counter()
+        begun, worked = time.perf_counter(), time.process_time()
         self.lmp.command(command)
         self.seconds += time.perf_counter() - begun
+        self.cpu += time.process_time() - worked
         block, values = self.control.block, self.control.values
         mine = (int(block[c.CODE]), int(block[c.WHO]), int(block[c.WHO_TOO]), int(block[c.LAST_STEP]),
                 float(values[c.WRONG]), float(values[c.WRONG_TOO]))
@@ -267,7 +269,7 @@ class Driver:
         for a in range(self.dim if lengths is not None else 0):
             x[:, a] += ((image >> (10 * a) & 1023) - 512) * (high[a] - low[a])
         parts = self.communicator.gather(
-            (self._tags(), x[:, AXES[:self.dim]], v[:, AXES[:self.dim]], np.array(self._column()),
+            (self._tags(), x[:, list(AXES[:self.dim])], v[:, list(AXES[:self.dim])], np.array(self._column()),
              np.array(lmp.numpy.extract_atom("type")[:n])))
         if parts is None:
             return None
@@ -296,6 +298,7 @@ class Driver:
             state = dict(arrays)
         first = np.load(self.folder / "start.npz", allow_pickle=False)["step"]
         done = (int(state["step"]) - int(first)) // every
+        begun = done
         while done < total:
             frames = min(stretch - done % stretch, total - done)
             self.load(state)
@@ -313,7 +316,7 @@ class Driver:
                 scratch.replace(kept)
             if done < total:
                 state = self.communicator.bcast(found)
-        self._say(timing=self._timing(total * every))
+        self._say(timing=self._timing((total - begun) * every))
         self.close()
 
     def _dump(self, done: int, every: int) -> None:
@@ -332,10 +335,12 @@ class Driver:
     def _timing(self, steps: int) -> dict[str, Any]:
         """Where the time went, of the slowest process."""
         block, values = self.control.block, self.control.values
-        mine = {"seconds": self.seconds, "callback": float(values[c.CALLBACK_TIME]),
-                "communication": float(values[c.COMMUNICATION_TIME]), "bytes_sent": int(block[c.FORWARD_BYTES]),
-                "forwards": int(block[c.FORWARDS]), "sums": int(block[c.REDUCTIONS]),
-                "lists": int(block[c.REBUILDS]), "iterations": int(block[c.ITERATIONS]), "steps": steps}
+        mine = {"seconds": self.seconds, "cpu": self.cpu,
+                "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,     # on Linux it counts in KiB
+                "callback": float(values[c.CALLBACK_TIME]), "communication": float(values[c.COMMUNICATION_TIME]),
+                "bytes_sent": int(block[c.FORWARD_BYTES]), "forwards": int(block[c.FORWARDS]),
+                "sums": int(block[c.REDUCTIONS]), "lists": int(block[c.REBUILDS]),
+                "iterations": int(block[c.ITERATIONS]), "steps": steps}
         every = self.communicator.allgather(mine)
         return {name: max(one[name] for one in every) for name in mine}
 
