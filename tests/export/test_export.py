@@ -15,8 +15,8 @@ from vid2dyn.core.errors import ConfigError, ModelError
 from vid2dyn.core.lammps_session import lammps_session
 from vid2dyn.data.box import Periodic
 from vid2dyn.dynamics.fluid.frozen import FrozenFluid
-from vid2dyn.export.pair_tables import pair_tables
 from vid2dyn.export.stock import write_stock
+from vid2dyn.export.tabulated import pair_tables
 from vid2dyn.model.term_list import TermListModel
 from vid2dyn.rollout.fluid.example import SoftParticleTables, ideal_gas, lattice
 from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout, _engine

@@ -6,6 +6,6 @@ True
 """
 
 from vid2dyn.export.folders import lammps, ready_for
-from vid2dyn.export.pair_tables import pair_tables
+from vid2dyn.export.tabulated import pair_tables
 
 __all__ = ["lammps", "pair_tables", "ready_for"]

@@ -11,15 +11,18 @@ from vid2dyn.core.errors import ConfigError, ModelError
 from vid2dyn.core.files import atomic
 from vid2dyn.data.box import Periodic
 from vid2dyn.data.trajectories import Trajectories
-from vid2dyn.export.pair_tables import pair_tables
 from vid2dyn.export.stock import write_stock
+from vid2dyn.export.tabulated import pair_tables
 from vid2dyn.model import Model
 from vid2dyn.rollout.engines import Prepared
 from vid2dyn.rollout.fluid.state import FluidRollout
 from vid2dyn.rollout.fluid.time_step import stable_step
 from vid2dyn.rollout.lammps.package import LammpsRun, refuse, write_package
-from vid2dyn.rollout.starts import replicated, seeded
+from vid2dyn.rollout.starts import relaxed, replicated, seeded
 
+RELAXED = 50_000
+"""Most particles of a start without data that are brought to rest here; larger boxes do it in LAMMPS
+(scripts/lammps_large.py)."""
 SEEDED = 4000
 """Particles of a box that is filled without data, unless asked otherwise."""
 
@@ -42,7 +45,7 @@ def lammps(model: Model, folder: str | os.PathLike[str], tracks: Trajectories | 
         New or empty.
     tracks : Trajectories, optional
         The first frame is the start. Default: a periodic box at the density of the data is filled with particles at the
-        temperature of the model, which have to come to rest first.
+        temperature of the model, and up to 50,000 of them are brought to rest (`relaxed`).
     steps : int
         Frames to make.
     seed : int
@@ -120,7 +123,7 @@ def refuse_terms(model: Model) -> list[str]:
 
 
 def ready_for(model: Any, tracks: Trajectories | None, steps: int, *, substeps: int | None = None,
-              particles: int | None = None, seed: int = 0) -> Prepared:
+              particles: int | None = None, seed: int = 0, relax: bool = True) -> Prepared:
     """Tables, start and time step of a run: from the first frame of tracks, or from a box that is filled.
 
     Raises
@@ -151,4 +154,7 @@ def ready_for(model: Any, tracks: Trajectories | None, steps: int, *, substeps: 
     frame = 1.0 / model.units.frames_per_second if model.units.frames_per_second else stable_step(frozen, start)
     if substeps is None:
         substeps = max(1, -int(-frame // stable_step(frozen, start)))
-    return Prepared(frozen, start, FluidRollout(frame / substeps), substeps)
+    settings = FluidRollout(frame / substeps)
+    if relax and many <= RELAXED:
+        start = relaxed(frozen, start, settings, seed=seed)
+    return Prepared(frozen, start, settings, substeps)

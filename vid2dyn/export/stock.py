@@ -26,7 +26,7 @@ from vid2dyn.core.errors import ModelError
 from vid2dyn.core.files import atomic
 from vid2dyn.data.box import Periodic
 from vid2dyn.dynamics.fluid.frozen import FrozenFluid
-from vid2dyn.export.pair_tables import FIRST, pair_tables
+from vid2dyn.export.tabulated import FIRST, pair_tables
 from vid2dyn.rollout.fluid.state import FluidFrame
 
 ROWS = 4000

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from vid2dyn.core.errors import ConfigError
 from vid2dyn.data.box import Periodic
-from vid2dyn.rollout.fluid.state import FluidFrame
+from vid2dyn.dynamics.fluid.frozen import FrozenFluid
+from vid2dyn.rollout.fluid.paths import fluid_paths
+from vid2dyn.rollout.fluid.state import FluidFrame, FluidRollout
 
 
 def replicated(frame: FluidFrame, times: Sequence[int], seed: int = 0) -> FluidFrame:
@@ -53,6 +56,30 @@ def replicated(frame: FluidFrame, times: Sequence[int], seed: int = 0) -> FluidF
         rows = np.arange(len(position)) if species is None else np.flatnonzero(species == kind)
         velocity[rows] = velocity[rng.permutation(rows)]
     return FluidFrame(position, velocity, entropy, Periodic(tuple(edge * np.array(times))), species=species)
+
+
+def relaxing(frozen: FrozenFluid, settings: FluidRollout) -> FluidRollout:
+    """Settings under which a start comes to rest: a bath at the temperature of the model takes what a start from a grid
+    sets free, within 25 time steps. A fluid with entropy keeps its energy and needs none.
+    """
+    if frozen.temperature is None:
+        return settings
+    return replace(settings, bath_friction=float(frozen.masses.mean()) / (25.0 * settings.dt),
+                   bath_temperature=float(frozen.temperature))
+
+
+def relaxed(frozen: FrozenFluid, start: FluidFrame, settings: FluidRollout, *, steps: int = 300,
+            seed: int = 0) -> FluidFrame:
+    """A start after some steps of `relaxing`, without momentum; for boxes that one process can move in a moment."""
+    last = fluid_paths(frozen, start, relaxing(frozen, settings), steps=steps, every=steps, seed=seed).last
+    return at_rest(frozen, last)
+
+
+def at_rest(frozen: FrozenFluid, state: FluidFrame) -> FluidFrame:
+    """The same state, counted from step 0, without the momentum that a bath has given it."""
+    mass = frozen.masses[np.zeros(len(state.position), int) if state.species is None else state.species][:, None]
+    velocity = state.velocity - (mass * state.velocity).sum(axis=0) / mass.sum()
+    return replace(state, position=state.box.wrap(state.position), velocity=velocity, step=0)
 
 
 def seeded(particles: int, lengths: Sequence[float], kT: float, mass: Sequence[float] | np.ndarray, *,

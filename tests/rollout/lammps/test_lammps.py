@@ -141,7 +141,7 @@ def test_what_goes_wrong_on_a_process_stops_all_with_its_message(ranks: int) -> 
     frozen, start, settings = gas()
     x = start.position.copy()
     x[7] = x[8]
-    with pytest.raises(ModelError, match=r"particle 7: it coincides with particle 8, so the direction .* is undefined\."):
+    with pytest.raises(ModelError, match=r"particle 7: it coincides with particle 8.*undefined"):
         lammps_paths(frozen, dataclasses.replace(start, position=x), settings, LammpsRun(10), ranks=ranks)
     with pytest.raises(ModelError, match=r"smaller dt|did not settle|left the tables"):
         lammps_paths(frozen, start, dataclasses.replace(settings, dt=0.05), LammpsRun(50, 50), ranks=ranks)

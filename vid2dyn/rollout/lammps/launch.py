@@ -31,6 +31,7 @@ from vid2dyn.convert.lammps_dump import dense_frames
 from vid2dyn.core.errors import ConfigError, DataError, ModelError, Vid2DynError
 from vid2dyn.core.lammps_session import INSTALL
 from vid2dyn.core.progress import Progress, silent
+from vid2dyn.data.box import Box
 from vid2dyn.dynamics.fluid.frozen import FrozenFluid
 from vid2dyn.rollout.fluid.paths import FluidTrajectories
 from vid2dyn.rollout.fluid.state import FluidFrame, FluidRollout
@@ -69,12 +70,40 @@ def lammps_paths(frozen: FrozenFluid, start: FluidFrame, settings: FluidRollout,
     ModelError
         When a part of the model does not exist in LAMMPS, or the run stops, with step, particle and remedy.
     """
-    command = launcher(ranks)
+    launcher(ranks)                                            # what is absent is said before anything is written
     with _place(folder) as place:
         write_package(place, frozen, start, settings, run)
-        check_ranks(place, start, ranks)
-        watch([*command, sys.executable, "-m", "vid2dyn.rollout.lammps.driver", str(place)], progress, patience)
+        run_package(place, ranks, progress=progress, patience=patience)
         return _read(place, frozen, start, settings, run)
+
+
+def run_package(folder: str | os.PathLike[str], ranks: int = 1, *, progress: Progress = silent,
+                patience: float = PATIENCE) -> dict[str, Any]:
+    """Run a package to its end, from its last checkpoint on; returns where the time went, of the slowest process.
+
+    Keys: seconds and cpu of LAMMPS, of which callback and communication (of conjugate gradients and densities) [s];
+    memory [bytes]; bytes_sent, forwards (messages to every neighbour), sums (over all processes), lists, iterations;
+    steps.
+
+    Raises
+    ------
+    ConfigError, DataError, ModelError
+        As `lammps_paths`.
+    """
+    folder = Path(folder).absolute()
+    command = launcher(ranks)
+    with np.load(folder / "start.npz", allow_pickle=False) as arrays:
+        position = arrays["position"]
+    check_ranks(open_package(folder), position, ranks)
+    return watch([*command, sys.executable, "-m", "vid2dyn.rollout.lammps.driver", str(folder)], progress, patience)
+
+
+def last_state(folder: str | os.PathLike[str]) -> FluidFrame:
+    """The state that a package has come to, particles in the order of their ids."""
+    box = Box.from_dict(open_package(folder)["box"])
+    with np.load(Path(folder) / "checkpoint.npz", allow_pickle=False) as arrays:
+        return FluidFrame(arrays["position"], arrays["velocity"], arrays["entropy"], box, arrays["ids"],
+                          int(arrays["step"]), arrays["species"])
 
 
 def launcher(ranks: int) -> list[str]:
@@ -100,12 +129,11 @@ def launcher(ranks: int) -> list[str]:
     return [found, "-n", str(ranks)]
 
 
-def check_ranks(folder: Path, start: FluidFrame, ranks: int) -> None:
-    """Stops before anything is started if the box does not hold so many processes."""
-    run = open_package(folder)["run"]
-    edges = start.box.lengths if start.box.lengths is not None else np.ptp(start.position, axis=0) + 1e-9
+def check_ranks(package: dict[str, Any], position: np.ndarray, ranks: int) -> None:
+    """Stops before anything is started if the box does not hold so many processes; `package` is its run.json."""
+    edges = package["box"].get("lengths") or (np.ptp(position, axis=0) + 1e-9).tolist()
     split = [float(edges[a]) for a in (1, 0, 2)[:len(edges)]] + [0.0] * (3 - len(edges))
-    processor_grid(ranks, split, run["ghost_cutoff"])
+    processor_grid(ranks, split, package["run"]["ghost_cutoff"])
 
 
 @contextmanager
@@ -229,7 +257,7 @@ def _read(folder: Path, frozen: FrozenFluid, start: FluidFrame, settings: FluidR
     row = np.argsort(np.argsort(start.ids))
     position, velocity, entropy = position[:frames, row], velocity[:frames, row], entropy[:frames, row]
     position[0], velocity[0], entropy[0] = start.position, start.velocity, start.entropy
-    with np.load(folder / "checkpoint.npz", allow_pickle=False) as arrays:
-        last = FluidFrame(arrays["position"][row], arrays["velocity"][row], arrays["entropy"][row], start.box,
-                          start.ids, int(arrays["step"]), start.species)
+    end = last_state(folder)
+    last = FluidFrame(end.position[row], end.velocity[row], end.entropy[row], start.box, start.ids, end.step,
+                      start.species)
     return FluidTrajectories(position, velocity, entropy, start, last, run.every * settings.dt)
