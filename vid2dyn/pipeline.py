@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vid2dyn.core import config
-from vid2dyn.core.errors import ConfigError, DataError, ModelError, Vid2DynError
+from vid2dyn.core.errors import ConfigError, DataError, Vid2DynError
 from vid2dyn.core.files import existing_file
 from vid2dyn.core.registry import did_you_mean, part, parts
 from vid2dyn.core.showing import ProgressLike, showing
@@ -266,18 +266,6 @@ def fit(data: Trajectories | Fields | PathLike | Sequence[Trajectories | Fields 
     with about, showing(progress) as progress:
         return learn(data, recipe, seed=seed, progress=progress, checkpoint=checkpoint, stop=stop,
                      keep_partial=keep_partial)
-
-
-def roll(model: Model, data: Any, *, steps: int, seed: int, progress: ProgressLike, engine: str = "vid2dyn",
-         ranks: int = 1, checkpoint: PathLike | None = None) -> Any:
-    """`model.rollout` with an engine, where the model has a choice; `ModelError` where it has not."""
-    if engine == "vid2dyn" and ranks == 1 and checkpoint is None:
-        return model.rollout(data, steps=steps, seed=seed, progress=progress)
-    if not hasattr(model, "ready"):
-        raise ModelError(f"A model of kind {model.kind!r} runs in vid2dyn alone; engine, ranks and checkpoint are for "
-                         "models of vd.Metriplectic.")
-    return model.rollout(data, steps=steps, seed=seed, progress=progress, engine=engine, ranks=ranks,   # type: ignore[call-arg]
-                         checkpoint=checkpoint)
 
 
 @accepts("vid2dyn.analysis.comparison:compare")

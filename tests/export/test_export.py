@@ -181,3 +181,29 @@ def test_larger_starts() -> None:
     assert np.abs(large.velocity[:100] - large.velocity[100:200]).max() > 0.1, "copies would move alike"
     with pytest.raises(ConfigError, match="copies for each"):
         replicated(small, (2,))
+
+
+@needs_lammps
+def test_the_command_line_rolls_out_and_exports(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from vid2dyn.cli.commands import app
+
+    one = model()
+    state = seeded(192, (4.0, 4.0, 4.0), 1.0, [1.0])
+    tracks = vd.Trajectories.from_dense(state.position[None], one.units, velocity=state.velocity[None],
+                                        box=Periodic((4.0, 4.0, 4.0)))
+    one.save(tmp_path / "m.vid2dyn")
+    tracks.save(tmp_path / "t.parquet")
+    where = [str(tmp_path / "m.vid2dyn"), str(tmp_path / "t.parquet")]
+    for engine in (["--engine", "vid2dyn"], ["--engine", "lammps", "--ranks", "2"]):
+        out = tmp_path / f"{engine[1]}.parquet"
+        found = CliRunner().invoke(app, ["rollout", *where, "--steps", "3", "--out", str(out), *engine])
+        assert found.exit_code == 0, found.output
+    a, b = (vd.load(tmp_path / f"{name}.parquet") for name in ("vid2dyn", "lammps"))
+    np.testing.assert_allclose(a.positions, b.positions, rtol=0, atol=1e-12)
+    found = CliRunner().invoke(app, ["export", where[0], "--to", "lammps", "--out", str(tmp_path / "e"), "--steps", "2",
+                                     "--tracks", where[1], "--replicate", "1,2,1", "--largest-error", "1"])
+    assert found.exit_code == 0, found.output
+    assert "384 particles" in (tmp_path / "e" / "README.txt").read_text()
+    assert CliRunner().invoke(app, ["export", where[0], "--to", "gromacs", "--out", str(tmp_path / "g")]).exit_code == 2

@@ -229,8 +229,8 @@ def rollout(model: Annotated[Path, typer.Argument(help="Model (.vid2dyn).")],
     start = tracks_at(tracks)
     frames, learned = start.n_frames if steps is None else steps, model_at(model)
     with about(tracks):
-        future = pipeline.roll(learned, start, steps=frames, seed=seed, engine=engine, ranks=ranks,
-                               checkpoint=checkpoint, progress=progress)
+        future = learned.rollout(start, steps=frames, seed=seed, progress=progress,
+                                 **learned.engine_options(engine, ranks, checkpoint))
     future.save(target)
     say(f"{future!r}\nwritten to {target}")
 

@@ -48,6 +48,7 @@ class MetriplecticModel(Model):
     """
 
     explains_displacements: ClassVar[bool] = False
+    engines: ClassVar[tuple[str, ...]] = ("vid2dyn", "lammps")
 
     @classmethod
     def class_of(cls, arrays: Mapping[str, np.ndarray]) -> type[Model]:

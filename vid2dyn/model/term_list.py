@@ -42,6 +42,7 @@ class TermListModel(Model):
     """
 
     explains_displacements: ClassVar[bool] = False
+    engines: ClassVar[tuple[str, ...]] = ("vid2dyn", "lammps")
 
     # ---------------------------------------------------------------- what it is made of
 
