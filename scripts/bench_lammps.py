@@ -219,8 +219,8 @@ def part_ranks(steps: int) -> dict[str, Any]:
     print(f"  100,000 particles: 2 processes {out['speed_up']:.2f} times as fast as one by the clock (asked 1.6)")
     print(f"  50,000 a process, 1 against 2: {100 * out['weak']:.0f} % (asked 80 %), best of 3, "
           f"load {out['load']:.1f}, {os.cpu_count()} cores")
-    print(f"  a step and process: {out['messages_a_step']:.1f} exchanges with neighbours, {out['sums_a_step']:.1f} sums "
-          f"over all, {out['bytes_a_step'] / 1e6:.2f} MB sent, {100 * out['communication']:.0f} % of the time; "
+    print(f"  a step and process: {out['messages_a_step']:.1f} exchanges with neighbours, {out['sums_a_step']:.1f} "
+          f"sums over all, {out['bytes_a_step'] / 1e6:.2f} MB sent, {100 * out['communication']:.0f} % of the time; "
           f"{out['iterations_a_step']:.1f} iterations")
     return out
 

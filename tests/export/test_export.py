@@ -207,3 +207,40 @@ def test_the_command_line_rolls_out_and_exports(tmp_path: Path) -> None:
     assert found.exit_code == 0, found.output
     assert "384 particles" in (tmp_path / "e" / "README.txt").read_text()
     assert CliRunner().invoke(app, ["export", where[0], "--to", "gromacs", "--out", str(tmp_path / "g")]).exit_code == 2
+
+
+@needs_lammps
+def test_a_fluid_with_entropy_rolls_out_and_is_exported(tmp_path: Path) -> None:
+    from vid2dyn.core.config import recipe
+    from vid2dyn.dynamics.fluid.numbers import FluidNumbers, Layout
+    from vid2dyn.model.metriplectic import MetriplecticModel
+
+    gas = vd.simulators.SDPD(n_particles=80, dim=2, box_length=0.6, frames=6, equilibration=2)
+    layout = Layout(2, 0.2, 0.5, gas.volume0, 3, 1)
+    size = 12 * layout.kernel_norm / 0.2**2
+    A2, B2 = (size * scale * np.linspace(1.0, 0.3, 6) for scale in (100.0, 60.0))
+    numbers = FluidNumbers(np.concatenate([[0.1, 1 / 50, 35.0, 0.2, 1.0, 2.0, 100.0, 0.0], A2, B2]), layout)
+    spread = np.array([0.8, 0.9, 1.0, 1.1, 1.2])
+    support = np.stack([spread - 1.0, gas.volume0 * spread, 0.1 * spread])
+    one = MetriplecticModel({"theta": numbers.vector, "support": support, **layout.to_arrays()}, recipe(vd.Metriplectic(cutoff=0.2)),
+                            vd.Units(1.0, 2000.0))
+    tracks = vd.simulate(gas, seed=1)
+    ours = one.rollout(tracks, steps=5, seed=2)
+    theirs = one.rollout(tracks, steps=5, seed=2, engine="lammps", ranks=2)
+    np.testing.assert_allclose(theirs.positions, ours.positions, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(theirs.entropy, ours.entropy, rtol=0, atol=1e-9)
+    with pytest.raises(ModelError, match="starts from data"):
+        vd.export.lammps(one, tmp_path / "none")
+    said = (vd.export.lammps(one, tmp_path / "gas", tracks, steps=5, replicate=(2, 1)) / "README.txt").read_text()
+    assert "160 particles" in said
+    assert "stock/   not written. Stock styles of LAMMPS do not have: particles with heat of their own" in said
+    with pytest.raises(ModelError, match="cannot be exported to LAMMPS"):
+        vd.export.lammps(_colloids(), tmp_path / "colloids")
+    with pytest.raises(ModelError, match="runs in vid2dyn alone"):
+        _colloids().engine_options("lammps", 2)
+
+
+def _colloids() -> vd.Model:
+    from vid2dyn.model.brownian import BrownianModel
+
+    return BrownianModel({"diffusion": np.array([1.0, 0.1])}, {"kind": "Brownian"})
