@@ -222,8 +222,8 @@ def test_a_fluid_with_entropy_rolls_out_and_is_exported(tmp_path: Path) -> None:
     numbers = FluidNumbers(np.concatenate([[0.1, 1 / 50, 35.0, 0.2, 1.0, 2.0, 100.0, 0.0], A2, B2]), layout)
     spread = np.array([0.8, 0.9, 1.0, 1.1, 1.2])
     support = np.stack([spread - 1.0, gas.volume0 * spread, 0.1 * spread])
-    one = MetriplecticModel({"theta": numbers.vector, "support": support, **layout.to_arrays()}, recipe(vd.Metriplectic(cutoff=0.2)),
-                            vd.Units(1.0, 2000.0))
+    one = MetriplecticModel({"theta": numbers.vector, "support": support, **layout.to_arrays()},
+                            recipe(vd.Metriplectic(cutoff=0.2)), vd.Units(1.0, 2000.0))
     tracks = vd.simulate(gas, seed=1)
     ours = one.rollout(tracks, steps=5, seed=2)
     theirs = one.rollout(tracks, steps=5, seed=2, engine="lammps", ranks=2)

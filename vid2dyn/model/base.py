@@ -183,7 +183,7 @@ class Model(ABC):
         if "lammps" not in self.engines:
             raise ModelError(f"A model of kind {self.kind!r} runs in vid2dyn alone; engine, ranks and checkpoint are "
                              "for models of particles with velocities (vd.Metriplectic).")
-        return {"engine": engine, "ranks": ranks, "checkpoint": checkpoint}
+        return {"engine": engine, "ranks": ranks, **({} if checkpoint is None else {"checkpoint": checkpoint})}
 
     # ---------------------------------------------------------------- what it says of itself, for pages and prompts
 

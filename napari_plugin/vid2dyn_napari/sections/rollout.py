@@ -186,7 +186,7 @@ class Rollout(Section):
 
 def rollout_and_compare(session: Any, settings: Any, progress: Any) -> tuple[Any, Any, list[tuple[str, Any, str]]]:
     """The rollout of particles, the comparison with the data, and the budgets of both."""
-    options = session.model.engine_options(settings.engine, settings.ranks)
+    options = {} if session.model is None else session.model.engine_options(settings.engine, settings.ranks)
     return comparison_of(session, session.rollout(settings.steps, settings.seed, progress, **options), progress)
 
 

@@ -71,7 +71,8 @@ class ControlBlock:
                            (c.CUTOFF, "cutoff"), (c.STIFFNESS, "stiffness")):
             self.values[slot] = numbers[name]
         self.values[c.GHOST_CUTOFF] = run["ghost_cutoff"]
-        self.block[c.REALLOC] = address(ctypes.CDLL(None).realloc)
+        library = ctypes.CDLL(None)
+        self.block[c.REALLOC], self.block[c.CLOCK] = address(library.realloc), address(library.clock)
 
     def _keep(self, array: np.ndarray, kind: Any) -> np.ndarray:
         array = np.ascontiguousarray(array, dtype=kind)
@@ -338,6 +339,7 @@ class Driver:
         mine = {"seconds": self.seconds, "cpu": self.cpu,
                 "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,     # on Linux it counts in KiB
                 "callback": float(values[c.CALLBACK_TIME]), "communication": float(values[c.COMMUNICATION_TIME]),
+                "work": self.cpu - float(values[c.COMMUNICATION_CPU]),
                 "bytes_sent": int(block[c.FORWARD_BYTES]), "forwards": int(block[c.FORWARDS]),
                 "sums": int(block[c.REDUCTIONS]), "lists": int(block[c.REBUILDS]),
                 "iterations": int(block[c.ITERATIONS]), "steps": steps}

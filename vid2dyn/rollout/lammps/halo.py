@@ -19,6 +19,7 @@ from vid2dyn.rollout.lammps import control as c
 from vid2dyn.rollout.lammps.native import (
     call_double,
     call_int,
+    call_word,
     double_room,
     doubles,
     integer_room,
@@ -61,6 +62,14 @@ def messages(control, out, out_start, into, into_start, size):  # type: ignore[n
 
 
 @njit(cache=True)
+def _spent(control, clock, ticks):  # type: ignore[no-untyped-def]
+    """Add the time since `clock` to that of communication, and the CPU time (µs of C's clock()) since `ticks`."""
+    values = numbers(control[c.NUMBERS], c.COUNT_OF_NUMBERS)
+    values[c.COMMUNICATION_TIME] += call_double(control[c.WTIME], ()) - clock
+    values[c.COMMUNICATION_CPU] += 1e-6 * (call_word(control[c.CLOCK], ()) - ticks)
+
+
+@njit(cache=True)
 def forward(control, values):  # type: ignore[no-untyped-def]
     """Rows of ghosts in `values` (owned and ghosts, k) become those of the particles that they are images of."""
     columns = values.shape[1]
@@ -73,7 +82,7 @@ def forward(control, values):  # type: ignore[no-untyped-def]
     peers = control[c.PEERS]
     if peers == 0:
         return
-    clock = call_double(control[c.WTIME], ())
+    clock, ticks = call_double(control[c.WTIME], ()), call_word(control[c.CLOCK], ())
     send_start, receive_start = words(control[c.SEND_START], peers + 1), words(control[c.RECEIVE_START], peers + 1)
     rows = integers(control[c.SEND_ROWS], send_start[peers])
     outbox = double_room(control, c.OUTBOX, send_start[peers] + 1, columns)
@@ -86,7 +95,7 @@ def forward(control, values):  # type: ignore[no-untyped-def]
     for k in range(receive_start[peers]):
         for q in range(columns):
             values[rows[k], q] = inbox[k, q]
-    numbers(control[c.NUMBERS], c.COUNT_OF_NUMBERS)[c.COMMUNICATION_TIME] += call_double(control[c.WTIME], ()) - clock
+    _spent(control, clock, ticks)
 
 
 @njit(cache=True)
@@ -94,13 +103,13 @@ def summed(control, first, second):  # type: ignore[no-untyped-def]
     """Two numbers summed over all processes."""
     if control[c.RANKS] == 1:
         return first, second
-    clock = call_double(control[c.WTIME], ())
+    clock, ticks = call_double(control[c.WTIME], ()), call_word(control[c.CLOCK], ())
     sums = double_room(control, c.SUMS, 2, 2)
     sums[0, 0], sums[0, 1] = first, second
     control[c.REDUCTIONS] += 1
     call_int(control[c.ALLREDUCE], (control[c.SUMS], control[c.SUMS] + 16, 2, control[c.DOUBLE], control[c.SUM],
                                     control[c.COMMUNICATOR]))
-    numbers(control[c.NUMBERS], c.COUNT_OF_NUMBERS)[c.COMMUNICATION_TIME] += call_double(control[c.WTIME], ()) - clock
+    _spent(control, clock, ticks)
     return sums[1, 0], sums[1, 1]
 
 
