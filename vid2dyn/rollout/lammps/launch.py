@@ -81,7 +81,7 @@ def run_package(folder: str | os.PathLike[str], ranks: int = 1, *, progress: Pro
                 patience: float = PATIENCE) -> dict[str, Any]:
     """Run a package to its end, from its last checkpoint on; returns where the time went, of the slowest process.
 
-    Keys: seconds and cpu of LAMMPS, of which callback and communication (of conjugate gradients and densities) [s], work:
+    Keys: seconds and cpu of LAMMPS, of which callback and communication (of solvers and densities) [s], work:
     CPU time without that of waiting in this communication; memory [bytes]; bytes_sent, forwards (messages to every
     neighbour), sums (over all processes), lists, iterations; steps.
 
