@@ -6,9 +6,9 @@
     drag                  fix langevin
 
 What is lost is stated, in the file and in `Mapping`: the largest error of the force, relative to its largest value, and
-the error of friction along and across, in the norm that counts pairs, ∫(γ - γ')² r^(dim-1) dr over ∫γ² r^(dim-1) dr. A
-mapping whose error is above a limit is refused. `dpd/ext/tstat` takes friction at the velocities of half a step, so its
-error in dt is of first order; take half the time step of our own.
+the error of friction along and across, in the norm that counts pairs, ∫(γ - γ')² w dr over ∫γ² w dr with the weight
+w = r^(dim-1) exp(-φ/kT). A mapping whose error is above a limit is refused. `dpd/ext/tstat` takes friction explicitly, at
+the velocities of half a step: its error in dt is another one than ours, so try half the time step too.
 """
 
 from __future__ import annotations
@@ -138,7 +138,8 @@ def _friction_of(frozen: FrozenFluid, kind: int) -> _Fit:
         return _Fit((0.0, 1.0), (0.0, 1.0), 0.0, 0.0, 1.0)
     r = np.linspace(0.0, frozen.cutoff, 1001)[1:]
     across, _, along, _ = frozen.pair_radial("pair_friction", r, kind)
-    weight = np.sqrt(r ** (frozen.dim - 1))
+    measure = _pairs_at(frozen, r, kind)
+    weight = np.sqrt(measure)
     one = 1.0 - r / frozen.cutoff
 
     def fitted(table: np.ndarray) -> tuple[tuple[float, float], float, np.ndarray]:
@@ -155,10 +156,18 @@ def _friction_of(frozen: FrozenFluid, kind: int) -> _Fit:
         return (gamma, s), float(np.linalg.norm(best.fun)), gamma * one ** (2 * s)
 
     (in_line, along_error, a), (sideways, across_error, b) = fitted(along), fitted(across)
-    measure = r ** (frozen.dim - 1)
     whole = float((measure * (along + (frozen.dim - 1) * across)).sum())
     total = float((measure * (a + (frozen.dim - 1) * b)).sum()) / whole if whole else 1.0
     return _Fit(in_line, sideways, along_error, across_error, total)
+
+
+def _pairs_at(frozen: FrozenFluid, r: np.ndarray, kind: int) -> np.ndarray:
+    """Pairs at a distance, but for a factor: r^(dim-1) exp(-φ/kT), which is right in a dilute system."""
+    measure = r ** (frozen.dim - 1)
+    if frozen.pair_energy is not None and frozen.temperature:
+        energy, _ = frozen.pair_radial("pair_energy", r, kind)
+        measure = measure * np.exp(-np.clip(energy / frozen.temperature, -5.0, 50.0))
+    return measure                                             # type: ignore[no-any-return]
 
 
 def _table_error(frozen: FrozenFluid) -> float:
