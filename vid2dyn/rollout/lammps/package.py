@@ -132,12 +132,12 @@ def open_package(folder: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _identity(arrays: dict[str, np.ndarray], state: dict[str, np.ndarray], table: dict[str, Any]) -> str:
-    """A number that is the same for the same run, however many steps of it are made."""
+    """A number that is the same for the same run, however many steps of it are made and how often it is kept."""
     digest = hashlib.sha256()
     for part in (arrays, state):
         for name in sorted(part):
             digest.update(name.encode() + np.ascontiguousarray(part[name]).tobytes())
-    run = {name: value for name, value in table["run"].items() if name != "steps"}
+    run = {name: value for name, value in table["run"].items() if name not in ("steps", "checkpoint_every")}
     digest.update(json.dumps([table["model"], table["box"], run], sort_keys=True).encode())
     return digest.hexdigest()
 
