@@ -134,6 +134,9 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(tmp_path: Path) -> Non
     again = lammps_paths(frozen, start, settings, run, folder=tmp_path / "parts")
     for name in ("position", "velocity", "entropy"):
         assert getattr(whole, name).tobytes() == getattr(again, name).tobytes()
+    lammps_paths(frozen, start, settings, LammpsRun(10, 5, SEED, 2), folder=tmp_path / "longer")
+    longer = lammps_paths(frozen, start, settings, run, folder=tmp_path / "longer")
+    assert longer.position.tobytes() == whole.position.tobytes()
     with pytest.raises(ConfigError, match="another run"):
         lammps_paths(frozen, start, settings, LammpsRun(30, 5, SEED + 1, 2), folder=tmp_path / "parts")
 
