@@ -6,6 +6,7 @@ The rooms of the house. Read from below it is the way of the data; a room import
     runs         experiment files; one recording, many movies, parts of a movie; the demonstration
     testing      checks that a new part inherits
     pipeline     the verbs: open, track, diffusion, simulate, fit, compare, load, report
+    export       models for other programs: LAMMPS, tables of pair potentials
     reports      the page that shows data and model, section by section; proposed settings
     fitting      data and a recipe -> a model with error bars
     model        what a fitted model can say, and its file
@@ -21,9 +22,9 @@ The rooms of the house. Read from below it is the way of the data; a room import
     data         video, trajectories, fields, units, box
     core         errors, settings, registry, files, checkpoints, progress, processes, neighbours, pair noise, solvers
 
-runs and testing, reports and fitting, and the five from tracking to analysis do not import each other. How to add a
-part, and what the words mean: docs/contributing.md. Public names load on first use, so `import vid2dyn` is fast; they
-are listed in `__init__.pyi`.
+runs and testing, the three of fitting, reports and export, and the five from tracking to analysis do not import each
+other. How to add a part, and what the words mean: docs/contributing.md. Public names load on first use, so
+`import vid2dyn` is fast; they are listed in `__init__.pyi`.
 """
 
 from vid2dyn.core.lazy import attach

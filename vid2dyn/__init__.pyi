@@ -4,6 +4,7 @@ from vid2dyn import convert as convert
 from vid2dyn import core as core
 from vid2dyn import data as data
 from vid2dyn import dynamics as dynamics
+from vid2dyn import export as export
 from vid2dyn import readers as readers
 from vid2dyn import reports as reports
 from vid2dyn import runs as runs

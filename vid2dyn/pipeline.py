@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from vid2dyn.tracking import Track
 
 PathLike = str | os.PathLike[str]
-TABLES = (".csv", ".xml")
+TABLES = (".csv", ".xml", ".lammpstrj", ".dump")
 UNITS, TRACK = "vid2dyn.data.units:Units", "vid2dyn.tracking.settings:Track"
 
 
 @accepts(UNITS, parts_of="readers")
 def open_recording(path: PathLike, **calibration: Any) -> Video | Trajectories:
-    """A recording, opened lazily; a table of tracks (CSV, TrackMate XML) is read as `Trajectories`.
+    """A recording, opened lazily; a table of tracks (CSV, TrackMate XML, a dump of LAMMPS) is read as `Trajectories`.
 
     Parameters
     ----------

@@ -58,7 +58,7 @@ def _source(step: Any, data: str) -> list[str]:
     if suffix in (".parquet", ".fields"):
         units = f".with_units({options[2:]})" if options else ""
         return [f"{data} = vd.load({path}){units}"]
-    if suffix.lower() in (".csv", ".xml"):
+    if suffix.lower() in (".csv", ".xml", ".lammpstrj", ".dump"):
         return [f"tracks = vd.open({path}{options})"]
     return [f"video = vd.open({path}{options})"]
 

@@ -31,7 +31,7 @@ from vid2dyn.cli.options import (
 )
 from vid2dyn.cli.terminal import say
 from vid2dyn.core.config import build
-from vid2dyn.core.errors import Vid2DynError
+from vid2dyn.core.errors import ConfigError, Vid2DynError
 from vid2dyn.core.progress import Progress
 from vid2dyn.data.units import Units
 from vid2dyn.dynamics.recipes.base import DEFAULT_DYNAMICS
@@ -216,15 +216,51 @@ def rollout(model: Annotated[Path, typer.Argument(help="Model (.vid2dyn).")],
             out: Annotated[Path, Out] = Path("rollout.parquet"),
             steps: Annotated[int | None, typer.Option(
                 help="Frames to simulate (default: as many as the tracks have).")] = None,
-            seed: Annotated[int, Seed] = 1, *, progress: Progress) -> None:
+            seed: Annotated[int, Seed] = 1,
+            engine: Annotated[str, typer.Option(
+                help="Where it runs: vid2dyn, or lammps (many particles on many processes; needs vid2dyn[lammps]).")]
+            = "vid2dyn",
+            ranks: Annotated[int, typer.Option(help="Processes of LAMMPS.")] = 1,
+            checkpoint: Annotated[Path | None, typer.Option(
+                help="Folder in which a run of LAMMPS keeps its frames and states; it goes on there if it was stopped."
+                )] = None, *, progress: Progress) -> None:
     """Simulate a model from the first frame of tracks on: makes tracks (.parquet)."""
     target = suffix(out, ".parquet")
     start = tracks_at(tracks)
     frames, learned = start.n_frames if steps is None else steps, model_at(model)
     with about(tracks):
-        future = learned.rollout(start, steps=frames, seed=seed, progress=progress)
+        future = learned.rollout(start, steps=frames, seed=seed, progress=progress,
+                                 **learned.engine_options(engine, ranks, checkpoint))
     future.save(target)
     say(f"{future!r}\nwritten to {target}")
+
+
+@verb()
+def export(model: Annotated[Path, typer.Argument(help="Model (.vid2dyn).")],
+           out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write; new or empty.")] = Path("exported"),
+           to: Annotated[str, typer.Option(help="The program that is to run it: lammps.")] = "lammps",
+           tracks: Annotated[Path | None, typer.Option(
+               help="Tracks (.parquet) whose first frame is the start; without them a box at the density of the data "
+               "is filled.")] = None,
+           steps: Annotated[int, typer.Option(help="Frames to make.")] = 1000,
+           replicate: Annotated[str | None, typer.Option(
+               help="Copies of the start along each axis, e.g. 2,2,2 (y,x,z).")] = None,
+           particles: Annotated[int | None, typer.Option(help="Particles of a start without tracks.")] = None,
+           largest_error: Annotated[float, typer.Option(
+               help="Largest relative error at which styles of LAMMPS may stand for the model.")] = 0.1,
+           seed: Annotated[int, Seed] = 1, *, progress: Progress) -> None:
+    """Write a model as a folder that LAMMPS runs on many processes: a README.txt in it says how."""
+    if to != "lammps":
+        raise ConfigError(f"--to {to}: a model can be exported to lammps.")
+    try:
+        times = None if replicate is None else [int(word) for word in replicate.split(",")]
+    except ValueError:
+        raise ConfigError(f"--replicate {replicate}: give whole numbers with commas, e.g. 2,2,2.") from None
+    from vid2dyn.export import lammps
+
+    folder = lammps(model_at(model), out, None if tracks is None else tracks_at(tracks), steps=steps, seed=seed,
+                    replicate=times, particles=particles, largest_error=largest_error)
+    say((folder / "README.txt").read_text(encoding="utf-8").rstrip() + f"\nwritten to {folder}")
 
 
 @verb()

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from vid2dyn.convert.frames import from_trackpy
+from vid2dyn.convert.lammps_dump import from_lammps
 from vid2dyn.convert.trackmate import from_trackmate
 from vid2dyn.core.config import build
 from vid2dyn.core.errors import DataError
@@ -17,18 +18,21 @@ from vid2dyn.core.files import atomic, existing_file, sha256
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.data.units import Units
 
-TABLES = (".csv", ".tsv", ".txt", ".xml")
+DUMPS = (".lammpstrj", ".dump")
+"""Suffixes of dumps of LAMMPS."""
+TABLES = (".csv", ".tsv", ".txt", ".xml", *DUMPS)
 """Suffixes that `read_table` takes."""
 
 
 def read_table(path: str | os.PathLike[str], **calibration: Any) -> Trajectories:
-    """Trajectories from a file of trackpy or TrackMate.
+    """Trajectories from a file of trackpy, TrackMate or LAMMPS.
 
     Parameters
     ----------
     path : path
         ``.csv``, ``.tsv`` or ``.txt`` with a header line: columns frame, y, x (and particle, z, mass, ...) in px as
-        trackpy writes them, or TrackMate's spots table; ``.xml``: TrackMate's own file or its exported tracks.
+        trackpy writes them, or TrackMate's spots table; ``.xml``: TrackMate's own file or its exported tracks;
+        ``.lammpstrj`` or ``.dump``: a dump of LAMMPS (`from_lammps`).
     **calibration
         Keys of `vid2dyn.Units`; they overrule what the file says.
 
@@ -48,6 +52,8 @@ def read_table(path: str | os.PathLike[str], **calibration: Any) -> Trajectories
     path = existing_file(path)
     if path.suffix.lower() not in TABLES:
         raise DataError(f"{path}: not a table that vid2dyn reads ({', '.join(TABLES)}).")
+    if path.suffix.lower() in DUMPS:
+        return from_lammps(path, **calibration)
     if path.suffix.lower() == ".xml":
         return from_trackmate(path, **calibration)
     separator, header = _header(path)

@@ -123,6 +123,8 @@ class Model(ABC):
 
     learned_from: ClassVar[Literal["trajectories", "fields"]] = "trajectories"
     """What kind of data it describes and its rollouts are."""
+    engines: ClassVar[tuple[str, ...]] = ("vid2dyn",)
+    """Where it can run: "lammps" if its `rollout` takes engine, ranks and checkpoint."""
     explains_displacements: ClassVar[bool] = True
     """Whether estimates from displacements alone (D, localisation error) belong beside its numbers."""
 
@@ -166,6 +168,22 @@ class Model(ABC):
 
         `progress` is what a user gives; open it with `vid2dyn.core.showing.showing`.
         """
+
+    def engine_options(self, engine: str = "vid2dyn", ranks: int = 1,
+                       checkpoint: str | os.PathLike[str] | None = None) -> dict[str, Any]:
+        """Arguments of `rollout` that choose where it runs; none for our own engine.
+
+        Raises
+        ------
+        ModelError
+            If this kind of model cannot run there.
+        """
+        if engine == "vid2dyn" and ranks == 1 and checkpoint is None:
+            return {}
+        if "lammps" not in self.engines:
+            raise ModelError(f"A model of kind {self.kind!r} runs in vid2dyn alone; engine, ranks and checkpoint are "
+                             "for models of particles with velocities (vd.Metriplectic).")
+        return {"engine": engine, "ranks": ranks, **({} if checkpoint is None else {"checkpoint": checkpoint})}
 
     # ---------------------------------------------------------------- what it says of itself, for pages and prompts
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -21,7 +22,8 @@ from vid2dyn.dynamics.terms.gas import gas_state
 from vid2dyn.inference.start import carried_entropy, fit_start
 from vid2dyn.inference.steps import FluidSteps
 from vid2dyn.model.base import LearnedFunction, LearnedFunctions, LearnedNumber, Model, checked_level
-from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout, fluid_paths
+from vid2dyn.rollout.engines import Prepared, checked_engine, paths_in
+from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout
 
 _OF_STATE = ("temperature", "pressure", "heat_capacity")
 _OF_DISTANCE = ("shear", "bulk")
@@ -46,6 +48,7 @@ class MetriplecticModel(Model):
     """
 
     explains_displacements: ClassVar[bool] = False
+    engines: ClassVar[tuple[str, ...]] = ("vid2dyn", "lammps")
 
     @classmethod
     def class_of(cls, arrays: Mapping[str, np.ndarray]) -> type[Model]:
@@ -280,8 +283,29 @@ class MetriplecticModel(Model):
         `vid2dyn.dynamics.fluid.frozen`."""
         return fluid_of(self.learned).freeze(entropy, log_volume)
 
+    def ready(self, tracks: Trajectories, steps: int, *, substeps: int | None = None, noise: bool = True,
+              exact: bool = False) -> Prepared:
+        """What `rollout` runs, before it runs: for exporters and for runs of one's own. Arguments of `rollout`."""
+        data = FluidSteps.of(tracks, self.layout.cutoff, least=2)
+        if steps < 1:
+            raise DataError(f"steps = {steps}: a rollout makes at least one.")
+        S, log_volume = self._first(data)
+        numbers, layout = self.learned, self.layout
+        frozen = self.freeze(*self._ranges(S, log_volume, data, steps))
+        if substeps is None:
+            state = gas_state(numbers.gas, S, np.exp(log_volume), layout.volume)
+            push = np.abs(state.P) * np.exp(log_volume)
+            stiff = push * (1.0 + numbers.molecules * state.softness) + abs(float(numbers.cold_stiffness)) * state.T
+            fastest = math.sqrt(float(stiff.max()) / layout.mass) + float(np.abs(data.velocity[0]).max())
+            substeps = max(1, math.ceil(data.dt * fastest / (0.1 * layout.cutoff)))
+        first = FluidFrame(data.position[0], data.velocity[0], S, data.box.after(data.first_frame * data.dt))
+        settings = FluidRollout(data.dt / substeps, "exact" if exact else "verlet", noise=noise)
+        return Prepared(frozen, first, settings, substeps)
+
     def rollout(self, tracks: Trajectories, steps: int | None = None, seed: int = 0, *, substeps: int | None = None,
-                noise: bool = True, exact: bool = False, progress: ProgressLike = None) -> Trajectories:
+                noise: bool = True, exact: bool = False, engine: str = "vid2dyn", ranks: int = 1,
+                checkpoint: str | os.PathLike[str] | None = None,
+                progress: ProgressLike = None) -> Trajectories:
         """Run the fluid from the first frame of `tracks` on, at their frame rate and in their space.
 
         Parameters
@@ -296,6 +320,13 @@ class MetriplecticModel(Model):
             False: kB = 0.
         exact : bool
             The discrete gradient, which conserves energy to rounding, in place of Verlet.
+        engine : str
+            "vid2dyn", or "lammps": the same step with the same noise inside LAMMPS, for many particles on many
+            processes (needs ``vid2dyn[lammps]``). Both agree step by step to rounding.
+        ranks : int
+            Processes of LAMMPS.
+        checkpoint : path, optional
+            Folder in which a run of LAMMPS keeps its frames and states; it goes on there when it was stopped.
         progress : bool or callable, optional
             True shows bars with the time left; a function is called with (done, total, what).
 
@@ -306,25 +337,13 @@ class MetriplecticModel(Model):
         ModelError
             If the rollout leaves the states that the tables cover.
         """
-        data = FluidSteps.of(tracks, self.layout.cutoff, least=2)
-        steps = data.count if steps is None else steps
-        if steps < 1:
-            raise DataError(f"steps = {steps}: a rollout makes at least one.")
-        S, log_volume = self._first(data)
-        numbers, layout = self.learned, self.layout
-        frozen = self.freeze(*self._ranges(S, log_volume, data, steps))
-        if substeps is None:
-            state = gas_state(numbers.gas, S, np.exp(log_volume), layout.volume)
-            push = np.abs(state.P) * np.exp(log_volume)
-            stiff = push * (1.0 + numbers.molecules * state.softness) + abs(float(numbers.cold_stiffness)) * state.T
-            fastest = math.sqrt(float(stiff.max()) / layout.mass) + float(np.abs(data.velocity[0]).max())
-            substeps = max(1, math.ceil(data.dt * fastest / (0.1 * layout.cutoff)))
-        first = FluidFrame(data.position[0], data.velocity[0], S, data.box.after(data.first_frame * data.dt))
-        settings = FluidRollout(data.dt / substeps, "exact" if exact else "verlet", noise=noise)
+        checked_engine(engine, ranks, checkpoint)
+        steps = FluidSteps.of(tracks, self.layout.cutoff, least=2).count if steps is None else steps
+        frozen, first, settings, substeps = self.ready(tracks, steps, substeps=substeps, noise=noise, exact=exact)
         with showing(progress) as progress:
-            paths = fluid_paths(frozen, first, settings, steps=steps * substeps, every=substeps, seed=seed,
-                                progress=progress)
-        info = {"rollout": {"seed": seed, "substeps": substeps, "recipe": self.recipe}}
+            paths = paths_in(engine, frozen, first, settings, steps=steps * substeps, every=substeps, seed=seed,
+                             progress=progress, ranks=ranks, checkpoint=checkpoint)
+        info = {"rollout": {"seed": seed, "substeps": substeps, "recipe": self.recipe, "engine": engine}}
         return Trajectories.from_dense(paths.position, tracks.units, velocity=paths.velocity, entropy=paths.entropy,
                                        box=first.box, info=info)
 

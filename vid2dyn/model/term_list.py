@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,7 +31,8 @@ from vid2dyn.inference.windows import Terms
 from vid2dyn.model.base import LearnedFunction, LearnedFunctions, LearnedNumber, Model, checked_level
 from vid2dyn.model.particle_heat import NUMBERS as OF_HEAT
 from vid2dyn.model.particle_heat import ParticleHeat
-from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout, fluid_paths
+from vid2dyn.rollout.engines import Prepared, checked_engine, paths_in
+from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout
 from vid2dyn.rollout.fluid.time_step import stable_step
 
 START_WINDOWS = 40
@@ -50,6 +52,7 @@ class TermListModel(Model):
     """
 
     explains_displacements: ClassVar[bool] = False
+    engines: ClassVar[tuple[str, ...]] = ("vid2dyn", "lammps")
 
     # ---------------------------------------------------------------- what it is made of
 
@@ -338,8 +341,28 @@ class TermListModel(Model):
         box = data.box.after(data.first_frame * data.dt)
         return data, FluidFrame(data.position[0], data.velocity[0], np.zeros(data.n), box, species=species)
 
+    def ready(self, tracks: Trajectories, steps: int, *, substeps: int | None = None, noise: bool = True,
+              exact: bool = False, seed: int = 0) -> Prepared:
+        """What `rollout` runs, before it runs: for exporters and for runs of one's own. Arguments of `rollout`."""
+        data, first = self.start(tracks)
+        if steps < 1:
+            raise DataError(f"steps = {steps}: a rollout makes at least one.")
+        frozen = self.frozen()
+        if frozen.eos is not None:
+            first = dataclasses.replace(first, entropy=self._start_entropy(data, seed, noise))
+        if substeps is None:
+            substeps = max(1, math.ceil(data.dt / stable_step(frozen, first)))
+        return Prepared(frozen, first, FluidRollout(data.dt / substeps, "exact" if exact else "verlet", noise=noise),
+                        substeps)
+
+    def _frames(self, tracks: Trajectories) -> int:
+        """Steps from the first frame to the last."""
+        return FluidSteps.of(tracks, self.cutoff, least=1).count
+
     def rollout(self, tracks: Trajectories, steps: int | None = None, seed: int = 0, *, substeps: int | None = None,
-                noise: bool = True, exact: bool = False, progress: ProgressLike = None) -> Trajectories:
+                noise: bool = True, exact: bool = False, engine: str = "vid2dyn", ranks: int = 1,
+                checkpoint: str | os.PathLike[str] | None = None,
+                progress: ProgressLike = None) -> Trajectories:
         """Run the particles from the first frame of `tracks` on, at their frame rate and in their space.
 
         Parameters
@@ -354,6 +377,13 @@ class TermListModel(Model):
             False: kB = 0.
         exact : bool
             The discrete gradient, which conserves energy to rounding, in place of Verlet.
+        engine : str
+            "vid2dyn", or "lammps": the same step with the same noise inside LAMMPS, for many particles on many
+            processes (needs ``vid2dyn[lammps]``). Both agree step by step to rounding.
+        ranks : int
+            Processes of LAMMPS.
+        checkpoint : path, optional
+            Folder in which a run of LAMMPS keeps its frames and states; it goes on there when it was stopped.
         progress : bool or callable, optional
             True shows bars with the time left; a function is called with (done, total, what).
 
@@ -364,20 +394,14 @@ class TermListModel(Model):
         ModelError
             If particles come too close or move too fast for the time step.
         """
-        data, first = self.start(tracks)
-        steps = data.count if steps is None else steps
-        if steps < 1:
-            raise DataError(f"steps = {steps}: a rollout makes at least one.")
-        frozen = self.frozen()
-        if frozen.eos is not None:
-            first = dataclasses.replace(first, entropy=self._start_entropy(data, seed, noise))
-        if substeps is None:
-            substeps = max(1, math.ceil(data.dt / stable_step(frozen, first)))
-        settings = FluidRollout(data.dt / substeps, "exact" if exact else "verlet", noise=noise)
+        checked_engine(engine, ranks, checkpoint)
+        steps = self._frames(tracks) if steps is None else steps
+        frozen, first, settings, substeps = self.ready(tracks, steps, substeps=substeps, noise=noise, exact=exact,
+                                                       seed=seed)
         with showing(progress) as progress:
-            paths = fluid_paths(frozen, first, settings, steps=steps * substeps, every=substeps, seed=seed,
-                                progress=progress)
-        info = {"rollout": {"seed": seed, "substeps": substeps, "recipe": self.recipe}}
+            paths = paths_in(engine, frozen, first, settings, steps=steps * substeps, every=substeps, seed=seed,
+                             progress=progress, ranks=ranks, checkpoint=checkpoint)
+        info = {"rollout": {"seed": seed, "substeps": substeps, "recipe": self.recipe, "engine": engine}}
         made = Trajectories.from_dense(paths.position, tracks.units, velocity=paths.velocity, entropy=paths.entropy,
                                        box=first.box, info=info)
         if first.species is None:

@@ -80,9 +80,8 @@ def _particles(experiment: Experiment, source: Source, stages: Stages, progress:
     model = _fit(experiment, stages, name, data, progress)
     learned = _Later(model)
     future = stages.make("rollout", "rollout.parquet", {
-        "tracks": stages.hash_of(name), "model": stages.hash_of("model"), "rollout": asdict(experiment.rollout),
-    }, lambda path: learned().rollout(data(), steps=experiment.rollout.steps or data().n_frames,
-                                      seed=experiment.rollout.seed, progress=progress).save(path))
+        "tracks": stages.hash_of(name), "model": stages.hash_of("model"), "rollout": _rollout_key(experiment.rollout),
+    }, lambda path: _roll(learned(), data(), experiment.rollout, progress).save(path))
     both = {"tracks": stages.hash_of(name), "rollout": stages.hash_of("rollout")}
     rolled = _Later(future)
     stages.make("comparison", "comparison.json", both,
@@ -92,6 +91,17 @@ def _particles(experiment: Experiment, source: Source, stages: Stages, progress:
                            path, tracks=data(), model=learned(), rollout=rolled(), truth=_truth(source, data()),
                            video=_video(source), title=source.name))
     return page, _headline(json.loads(diffusion.read_text()))
+
+
+def _rollout_key(settings: Any) -> dict[str, Any]:
+    """What a rollout of particles depends on; the engine only where it was chosen, so that older runs stay valid."""
+    return {key: value for key, value in asdict(settings).items()
+            if key in ("steps", "seed") or value != getattr(type(settings)(), key)}
+
+
+def _roll(model: Any, data: Any, settings: Any, progress: Progress) -> Any:
+    return model.rollout(data, steps=settings.steps or data.n_frames, seed=settings.seed, progress=progress,
+                         **model.engine_options(settings.engine, settings.ranks))
 
 
 def _fields(experiment: Experiment, source: Source, stages: Stages, progress: Progress,

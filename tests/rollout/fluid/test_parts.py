@@ -16,8 +16,9 @@ from vid2dyn.dynamics.fluid.frozen import FrozenFluid, pair_kind
 from vid2dyn.dynamics.fluid.frozen_parts import ExternalTable, FrozenMemory, HarmonicTraps
 from vid2dyn.rollout.fluid import one_body
 from vid2dyn.rollout.fluid.example import SoftParticleTables, ideal_gas, lattice
+from vid2dyn.rollout.fluid.lookup import density_energy
 from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout, Held, PairMemory, fluid_energy, fluid_paths
-from vid2dyn.rollout.fluid.tables import density_energy, density_table
+from vid2dyn.rollout.fluid.tables import density_table
 from vid2dyn.rollout.fluid.time_step import stable_step
 
 ROWS = np.linspace(0.0, 1.0, 9)

@@ -13,8 +13,9 @@ from vid2dyn.core.progress import Cancelled
 from vid2dyn.data.box import Free, LeesEdwards, Periodic
 from vid2dyn.rollout.fluid.example import ideal_gas, lattice
 from vid2dyn.rollout.fluid.lists import as_space, neighbour_pairs, sort_by_cell
+from vid2dyn.rollout.fluid.lookup import entropy_of, inside, thermodynamics
 from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout, Held, Wave, fluid_energy, fluid_frames, fluid_paths
-from vid2dyn.rollout.fluid.tables import entropy_of, eos_table, inside, thermodynamics
+from vid2dyn.rollout.fluid.tables import eos_table
 
 
 def start_of(n: int = 125) -> FluidFrame:

@@ -279,8 +279,30 @@ class Quantity:
         return not self.argument
 
 
+@dataclass(frozen=True)
+class Exports:
+    """What LAMMPS can make of a term.
+
+    Parameters
+    ----------
+    step : bool
+        Whether the compiled step inside LAMMPS (``engine="lammps"``) has it. It reads the tables of `Term.freeze`.
+    stock : str
+        Styles of LAMMPS itself that stand for it in a plain input file; empty: none.
+    why_not : str
+        What is missing, where it cannot be exported in one of the two ways.
+    """
+
+    step: bool = True
+    stock: str = ""
+    why_not: str = "no style of LAMMPS has this function"
+
+
 class Term(ABC):
     """Base of energies and frictions; a subclass is a frozen dataclass."""
+
+    exports: ClassVar[Exports] = Exports()
+    """What it can be exported to."""
 
     columns: ClassVar[tuple[str, ...]] = ()
     """Columns of the table that it reads, beside positions."""

@@ -6,10 +6,12 @@ It is learned with the entropies by the estimator of the fluid (`vid2dyn.fitting
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from vid2dyn.dynamics.terms.base import (
+    Exports,
     Friction,
     Parameters,
     Scene,
@@ -33,6 +35,8 @@ class Conduction(Friction):
     >>> Conduction(cutoff=0.2).reach
     0.2
     """
+
+    exports: ClassVar[Exports] = Exports(why_not="LAMMPS conducts heat in dpd/fdt/energy alone, with a fixed shape")
 
     cutoff: float
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from vid2dyn.dynamics.terms.base import (
     Configuration,
     Cut,
     Energy,
+    Exports,
     Parameters,
     Quantity,
     Scene,
@@ -67,6 +69,8 @@ class DensityEnergy(Energy):
     >>> term.count, term.reach
     (8, 1.0)
     """
+
+    exports: ClassVar[Exports] = Exports(stock="pair_style eam/alloy")
 
     cutoff: float
     knots: int = 8

@@ -10,6 +10,7 @@ with entropy=True. The classes of torch that a fluid is built of are in `vid2dyn
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from vid2dyn.dynamics.snapshot import Snapshot
 from vid2dyn.dynamics.terms.base import (
     Configuration,
     Energy,
+    Exports,
     Parameters,
     Scene,
     Tables,
@@ -45,6 +47,8 @@ class EquationOfState(Energy):
     >>> EquationOfState(cutoff=0.2).needs_entropy
     True
     """
+
+    exports: ClassVar[Exports] = Exports(why_not="LAMMPS has heat of particles (dpd/fdt/energy), but not this U(S, V)")
 
     cutoff: float
     bend: bool = True

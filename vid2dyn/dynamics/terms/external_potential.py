@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ import torch
 from vid2dyn.core.errors import ConfigError
 from vid2dyn.data.box import LeesEdwards
 from vid2dyn.dynamics.snapshot import Snapshot
-from vid2dyn.dynamics.terms.base import Configuration, Cut, Energy, Parameters, Quantity, Scene, Tables
+from vid2dyn.dynamics.terms.base import Configuration, Cut, Energy, Exports, Parameters, Quantity, Scene, Tables
 from vid2dyn.dynamics.terms.grid_splines import Axis, grid_value, local_basis
 
 SWING = 3.0
@@ -51,6 +52,8 @@ class ExternalPotential(Energy):
     >>> term.count, [axis.end for axis in term.grid]
     (8, [5.0])
     """
+
+    exports: ClassVar[Exports] = Exports(why_not="LAMMPS reads no potential on a grid")
 
     axes: tuple[int, ...] = (0,)
     knots: int = 12

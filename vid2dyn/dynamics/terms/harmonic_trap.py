@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
 
 from vid2dyn.core.errors import ConfigError
 from vid2dyn.dynamics.snapshot import Snapshot
-from vid2dyn.dynamics.terms.base import Configuration, Energy, Parameters, Quantity, Scene, Tables
+from vid2dyn.dynamics.terms.base import Configuration, Energy, Exports, Parameters, Quantity, Scene, Tables
 
 WIDE = 1e3
 """Standard deviation of the stiffness in the prior, in kT over the squared half-width of where particles were."""
@@ -43,6 +44,9 @@ class HarmonicTrap(Energy):
     >>> term.force(np.array([2.0]), at).tolist()
     [[-2.0, 0.0]]
     """
+
+    exports: ClassVar[Exports] = Exports(
+        why_not="LAMMPS ties particles to where they start (fix spring/self), not to a centre")
 
     centre: tuple[float, ...] | None = None
     origin: tuple[float, ...] | None = None

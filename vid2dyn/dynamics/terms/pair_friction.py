@@ -10,12 +10,12 @@ is conserved, so velocities of the rollout flow as a fluid's do.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from vid2dyn.core.errors import ConfigError, ModelError
-from vid2dyn.dynamics.terms.base import Configuration, PairColumns, Tables
+from vid2dyn.dynamics.terms.base import Configuration, Exports, PairColumns, Tables
 from vid2dyn.dynamics.terms.radial_friction import RadialFriction
 
 
@@ -46,6 +46,8 @@ class PairFriction(RadialFriction):
     >>> term.count
     8
     """
+
+    exports: ClassVar[Exports] = Exports(stock="pair_style dpd/ext/tstat")
 
     law: Literal["radial", "transport"] = "radial"
 

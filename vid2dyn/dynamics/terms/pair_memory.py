@@ -20,7 +20,7 @@ from typing import ClassVar
 import numpy as np
 
 from vid2dyn.core.errors import ConfigError, ModelError
-from vid2dyn.dynamics.terms.base import Tables
+from vid2dyn.dynamics.terms.base import Exports, Tables
 from vid2dyn.dynamics.terms.radial_friction import RadialFriction
 
 
@@ -53,6 +53,10 @@ class PairMemory(RadialFriction):
     >>> term.count, round(float(term.kernel(np.array([0.0]))[0]), 3)
     (8, 16.0)
     """
+
+    exports: ClassVar[Exports] = Exports(
+        step=False, why_not="LAMMPS cannot carry a vector of every pair across a border; fit PairFriction, the "
+                            "friction that memory adds up to")
 
     temporal: ClassVar[bool] = True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from vid2dyn.core.errors import ConfigError
 from vid2dyn.dynamics.snapshot import Snapshot
 from vid2dyn.dynamics.terms.base import (
     Configuration,
+    Exports,
     PairEnergy,
     Parameters,
     Quantity,
@@ -55,6 +57,8 @@ class PairPotential(PairEnergy):
     >>> term.count, term.reach
     (8, 2.0)
     """
+
+    exports: ClassVar[Exports] = Exports(stock="pair_style table")
 
     cutoff: float
     knots: int = 20

@@ -9,10 +9,20 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from vid2dyn.dynamics.terms.base import Configuration, Friction, NodeColumns, Parameters, Quantity, Scene, Tables
+from vid2dyn.dynamics.terms.base import (
+    Configuration,
+    Exports,
+    Friction,
+    NodeColumns,
+    Parameters,
+    Quantity,
+    Scene,
+    Tables,
+)
 
 
 @dataclass(frozen=True)
@@ -29,6 +39,8 @@ class SubstrateFriction(Friction):
     >>> SubstrateFriction(species=("A", "B")).count
     2
     """
+
+    exports: ClassVar[Exports] = Exports(stock="fix langevin")
 
     species: tuple[str, ...] | None = None
 

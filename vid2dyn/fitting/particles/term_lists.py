@@ -219,7 +219,7 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
         "kT": {"fit": final.numbers.kT, "of_velocities": kinetic, "of_velocities_stderr": kinetic * kinetic_error,
                "of_friction_and_noise": of_noise, "of_friction_and_noise_stderr": of_noise * of_noise_error},
         "unexplained_noise": share, "species": list(species), "excess_scatter": excess,
-        "entropy_identifiable": heat.identified, "dim": parts[0].dim,
+        "entropy_identifiable": heat.identified, "dim": parts[0].dim, "particles": parts[0].n,
         **({"heat": heat.report} if heat.report else {}),
         "warnings": warnings, "seed": seed, "decrements": list(final.decrements), "data_sha256": _digest(parts),
         "versions": {"vid2dyn": vid2dyn.__version__, "numpy": np.__version__, "torch": torch.__version__}}

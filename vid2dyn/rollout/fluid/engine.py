@@ -24,9 +24,10 @@ from vid2dyn.dynamics.fluid.frozen import FrozenFluid
 from vid2dyn.rollout.fluid import exact, memory, one_body, pairs, stops
 from vid2dyn.rollout.fluid import friction as dissipation
 from vid2dyn.rollout.fluid.lists import JUMP, Pairs, as_space, neighbour_pairs, sort_by_cell
+from vid2dyn.rollout.fluid.lookup import Tables
 from vid2dyn.rollout.fluid.one_body import one_body_of
 from vid2dyn.rollout.fluid.state import FluidFrame, FluidRollout, PairMemory
-from vid2dyn.rollout.fluid.tables import Tables, tables_of
+from vid2dyn.rollout.fluid.tables import tables_of
 
 
 @njit(cache=True, error_model="numpy")
@@ -167,7 +168,7 @@ class Engine:
         self.row, self.ids = np.arange(n), np.array(start.ids, dtype=np.int64)
         self.species = np.zeros(n, np.int64) if start.species is None else np.array(start.species, dtype=np.int64)
         self.mass = frozen.masses[self.species]
-        self.bath = _bath_of(frozen, settings, self.kB)
+        self.bath = bath_of(frozen, settings, self.kB)
         self.held = settings.held
         self.free = np.ones(n) if self.held is None else 1.0 - np.asarray(self.held.rows, dtype=float)
         self.state = pairs.ParticleState(np.zeros(n), np.array(start.entropy, dtype=float),
@@ -485,7 +486,7 @@ class Engine:
         self._evaluate_state()
 
 
-def _bath_of(frozen: FrozenFluid, settings: FluidRollout, kB: float) -> tuple[np.ndarray, np.ndarray] | None:
+def bath_of(frozen: FrozenFluid, settings: FluidRollout, kB: float) -> tuple[np.ndarray, np.ndarray] | None:
     """(keep, kick), (species,) each: v = keep v + kick ξ is one step in the model's own bath and that of the settings.
 
     Two baths are one: their frictions add, and so does the strength γ T of their noises.

@@ -18,8 +18,7 @@ import numpy as np
 from numba import njit, prange
 
 from vid2dyn.rollout.fluid.lists import Pairs, separation
-from vid2dyn.rollout.fluid.pairs import ParticleState, densities
-from vid2dyn.rollout.fluid.tables import (
+from vid2dyn.rollout.fluid.lookup import (
     Tables,
     cubic,
     cubic_slope,
@@ -28,6 +27,7 @@ from vid2dyn.rollout.fluid.tables import (
     internal_energy,
     thermodynamics,
 )
+from vid2dyn.rollout.fluid.pairs import ParticleState, densities
 
 NEAR = 1e-4
 """Relative change below which a quotient of differences becomes the mean of the derivative by Gauss' rule of two points

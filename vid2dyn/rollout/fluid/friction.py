@@ -16,8 +16,8 @@ from numba import njit, prange
 
 from vid2dyn.core.conjugate_gradients import conjugate_gradients, unchanged
 from vid2dyn.core.pair_noise import normal, pair_key, step_key
+from vid2dyn.rollout.fluid.lookup import entropy_of
 from vid2dyn.rollout.fluid.pairs import apply_friction, gather, laplacian
-from vid2dyn.rollout.fluid.tables import entropy_of
 
 
 @njit(cache=True, error_model="numpy")

@@ -35,8 +35,9 @@ from numba import njit, prange
 from vid2dyn.core.pair_noise import normal, pair_key, step_key
 from vid2dyn.dynamics.fluid.frozen import FrozenFluid
 from vid2dyn.rollout.fluid.lists import Pairs, separation
+from vid2dyn.rollout.fluid.lookup import cubic
 from vid2dyn.rollout.fluid.state import PairMemory
-from vid2dyn.rollout.fluid.tables import cubic, cubics, same_rows
+from vid2dyn.rollout.fluid.tables import cubics, same_rows
 
 CHANNEL = 16
 """First channel of a pair's noise that memory uses: six for each mode, three of the bath and three of the beginning."""

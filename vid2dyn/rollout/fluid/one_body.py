@@ -8,12 +8,13 @@ it is the gradient by Gauss' rule of two points along the step, corrected along 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numba import njit, prange
 
-from vid2dyn.dynamics.fluid.frozen import FrozenFluid
+if TYPE_CHECKING:
+    from vid2dyn.dynamics.fluid.frozen import FrozenFluid
 
 _GAUSS = 0.5 / math.sqrt(3.0)
 _NEAR = 1e-4

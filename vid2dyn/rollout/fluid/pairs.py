@@ -18,7 +18,7 @@ from numba import njit, prange
 
 from vid2dyn.core.pair_noise import normal, pair_key, step_key
 from vid2dyn.rollout.fluid.lists import separation
-from vid2dyn.rollout.fluid.tables import cubic, cubic_slope, density_energy, inside, thermodynamics
+from vid2dyn.rollout.fluid.lookup import cubic, cubic_slope, density_energy, inside, thermodynamics
 
 
 class Geometry(NamedTuple):
@@ -198,7 +198,7 @@ def kick(lists, geometry, push, body, time, mass, v):  # type: ignore[no-untyped
 
 
 @njit(cache=True, error_model="numpy", inline="always")
-def _inverse_temperature(T, other, softness, power):  # type: ignore[no-untyped-def]
+def inverse_temperature(T, other, softness, power):  # type: ignore[no-untyped-def]
     """1/T with the kB ∇·M term of a friction that depends on T_ij^power (reference measure dS)."""
     return (1.0 - softness * (1.0 - power * other / (T + other))) / T
 
@@ -222,8 +222,8 @@ def friction_and_noise(lists, geometry, state, ids, law, noise,
         if p_T == 1:
             mean = 2.0 * T[i] * T[j] / (T[i] + T[j])
             across, along, heat = across * mean, along * mean, heat * T[i] * T[j]
-        rate = 0.5 * dt * (_inverse_temperature(T[i], T[j], kB * softness[i], p_T)
-                           + _inverse_temperature(T[j], T[i], kB * softness[j], p_T))
+        rate = 0.5 * dt * (inverse_temperature(T[i], T[j], kB * softness[i], p_T)
+                           + inverse_temperature(T[j], T[i], kB * softness[j], p_T))
         friction[p, 0], friction[p, 1] = rate * across, rate * (along - across)
         conduction[p] = dt * heat
         impulse[p, 0] = impulse[p, 1] = impulse[p, 2] = heat_noise[p] = 0.0
@@ -262,8 +262,8 @@ def own_friction_and_noise(lists, geometry, state, ids, dim, noise, friction, im
         across, along = rough[p, 0], rough[p, 1]
         if across + along > 0.0:
             mean = 2.0 * T[i] * T[j] / (T[i] + T[j])
-            rate = 0.5 * dt * mean * (_inverse_temperature(T[i], T[j], kB * softness[i], 1)
-                                      + _inverse_temperature(T[j], T[i], kB * softness[j], 1))
+            rate = 0.5 * dt * mean * (inverse_temperature(T[i], T[j], kB * softness[i], 1)
+                                      + inverse_temperature(T[j], T[i], kB * softness[j], 1))
             friction[p, 0] += rate * across
             friction[p, 1] += rate * (along - across)
             if kB > 0.0:
