@@ -5,20 +5,22 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from vid2dyn.dynamics.fluid.numbers import FluidNumbers, Thermal
+from vid2dyn.dynamics.fluid.numbers import FluidNumbers
 from vid2dyn.dynamics.fluid.radial_splines import spline, spline_sums
-from vid2dyn.dynamics.terms.gas import gas_state
 from vid2dyn.inference import sums
 from vid2dyn.inference.geometry import StepGeometry
-from vid2dyn.inference.heat import conducted, expected_heat
+from vid2dyn.inference.heat import UnusableNumbersError, conducted, entropy_gained, expected_heat
 from vid2dyn.inference.local_state import LocalState
 
 PROBES = 2
 """Draws of the model's own noise for the slope of the log determinant."""
+FARTHEST = 1e60
+"""Largest ratio of a temperature to that of the start."""
 TOLERANCE = 1e-6
 """Of conjugate gradients: their rounding, not this, is what relabelling changes."""
 MODES = np.array([0.05, 0.3, 0.9, 1.5])
@@ -75,7 +77,7 @@ class StepState:
         V = geometry.volume
         a, b = sums.stiffnesses(*geometry.ends, geometry.slope, geometry.bend, geometry.n)
         tiny = 1e-4
-        high, low = (middle.pressure_impulses(v, gas_state(self.numbers.gas, middle.S, v, self.numbers.layout.volume))
+        high, low = (middle.pressure_impulses(v, self.numbers.state(middle.S, v))
                      for v in (V * (1 + tiny), V * (1 - tiny)))
         # d = 1/V, so dp/dd = -V dp/d ln V
         return middle.pressure_impulses(V, middle.gas) @ a - (high - low) / (2 * tiny) @ (V * b)
@@ -139,7 +141,7 @@ class StepState:
         """Slopes of `pressure_variance` in the thermal numbers (of `unknown` left out), (thermal, n)."""
         middle = self.middle
         ln_of = middle.softness_slopes() / middle.gas.softness + 2.0 * middle.T_of / middle.T
-        ln_of[Thermal.MOLECULES] += 2.0 / max(self.numbers.molecules, 1e-9)
+        ln_of += 2.0 * middle.molecules_slopes()
         return ln_of * self.pressure_variance
 
     def _radial_slopes(self, total: np.ndarray) -> np.ndarray:
@@ -214,17 +216,28 @@ def evaluate_state(geometry: StepGeometry, numbers: FluidNumbers, S: np.ndarray,
     radial = _radial(geometry, numbers)
     unknown = np.zeros(len(MODES)) if unknown is None else unknown
     start = LocalState.at(geometry, numbers, S, S_of, radial)
+    _check_temperatures(start)
     expected, expected_of = expected_heat(start)
     half, half_of, _ = conducted(geometry, numbers, start.gas.softness, start.T, start.T_of, 0.5 * expected,
                                  0.5 * geometry.dt)
     half_of += 0.5 * expected_of
     rise = half / start.T
+    rise = entropy_gained(rise, start.gas.softness, rise)
     middle = LocalState.at(geometry, numbers, S + rise, S_of + half_of / start.T - rise * start.T_of / start.T, radial)
+    _check_temperatures(middle)
     push = middle.pressure_impulses(geometry.volume, middle.gas)
     forces = np.empty((len(push), geometry.n, geometry.dim))
     sums.pressure_forces(*geometry.ends, geometry.slope, push, forces)
     variance = np.zeros(0)
     share = share_unknown(unknown)
     if share > 0 and numbers.softness > 0:
-        variance = share * middle.gas.softness * (geometry.dt * geometry.volume * numbers.molecules * middle.T) ** 2
+        variance = share * middle.gas.softness * (geometry.dt * geometry.volume * middle.gas.molecules * middle.T) ** 2
     return StepState(geometry, numbers, start, middle, rise, forces[0], forces[1:], unknown, variance)
+
+
+def _check_temperatures(state: LocalState) -> None:
+    """Stops where a temperature is no number of use."""
+    T, T0 = state.T, math.exp(state.numbers.log_temperature)
+    cold, hot = float(T.min()) / T0, float(T.max()) / T0
+    if not (cold * FARTHEST > 1.0 and hot < FARTHEST):                                       # False for NaN too
+        raise UnusableNumbersError(f"temperatures run from {cold:.3g} to {hot:.3g} times that of the start")

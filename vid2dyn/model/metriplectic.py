@@ -17,11 +17,12 @@ from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.dynamics.fluid.frozen import FrozenFluid
 from vid2dyn.dynamics.fluid.functions import fluid_of, radial, transport
 from vid2dyn.dynamics.fluid.numbers import FluidNumbers, Layout
-from vid2dyn.dynamics.terms.gas import gas_state
+from vid2dyn.dynamics.fluid.table_range import TableRange, table_range
 from vid2dyn.inference.start import carried_entropy, fit_start
 from vid2dyn.inference.steps import FluidSteps
 from vid2dyn.model.base import LearnedFunction, LearnedFunctions, LearnedNumber, Model, checked_level
-from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout, fluid_paths
+from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout
+from vid2dyn.rollout.fluid.widening import widening_paths
 
 _OF_STATE = ("temperature", "pressure", "heat_capacity")
 _OF_DISTANCE = ("shear", "bulk")
@@ -143,7 +144,7 @@ class MetriplecticModel(Model):
             S, V = np.broadcast_arrays(*(np.asarray(x, dtype=float) for x in at))
             if not (V > 0).all():
                 raise ModelError(f"{name}: volumes must be positive (got {float(V.min()):.3g}).")
-            state = gas_state(numbers.gas, S.ravel(), V.ravel(), numbers.layout.volume)
+            state = numbers.state(S.ravel(), V.ravel())
             with np.errstate(divide="ignore"):
                 value = {"temperature": state.T, "pressure": state.P, "heat_capacity": 1.0 / state.softness}[name]
             return value.reshape(S.shape)
@@ -237,8 +238,12 @@ class MetriplecticModel(Model):
             return "Learned from velocities; entropy was never given. Its use was not judged."
         gain = with_error(held["entropy_gain_per_step"], held["entropy_gain_per_step_stderr"])
         if self.report["entropy_identifiable"]:
-            return ("Learned from velocities; entropy was never given. Following it predicts velocities that were set "
+            said = ("Learned from velocities; entropy was never given. Following it predicts velocities that were set "
                     f"aside better than one temperature for all does, by {gain} nats per particle and step.")
+            if "net_gain_per_step" in held:
+                more = with_error(held["net_gain_per_step"], held["net_gain_per_step_stderr"])
+                said += f" The net as equation of state adds {more} to what a gas with a cold part gives."
+            return said
         return (f"Entropy not identifiable from these data: following it adds {gain} nats per particle and step on "
                 "velocities that were set aside. The model has one temperature.")
 
@@ -275,10 +280,11 @@ class MetriplecticModel(Model):
         return fit_start(data, self.learned, str(self.recipe.get("start", "even")),
                          window or int(self.recipe.get("window", 32)))
 
-    def freeze(self, entropy: tuple[float, float], log_volume: tuple[float, float]) -> FrozenFluid:
-        """Tables for compiled rollouts and exporters over a range of S [kB] and ln V; see
+    def freeze(self, entropy: tuple[float, float], log_volume: tuple[float, float],
+               nodes: tuple[int, int] = (257, 257)) -> FrozenFluid:
+        """Tables for compiled rollouts and exporters over a range of S [kB] and ln V with so many nodes along each; see
         `vid2dyn.dynamics.fluid.frozen`."""
-        return fluid_of(self.learned).freeze(entropy, log_volume)
+        return fluid_of(self.learned).freeze(entropy, log_volume, nodes=nodes)
 
     def rollout(self, tracks: Trajectories, steps: int | None = None, seed: int = 0, *, substeps: int | None = None,
                 noise: bool = True, exact: bool = False, progress: ProgressLike = None) -> Trajectories:
@@ -304,7 +310,8 @@ class MetriplecticModel(Model):
         DataError
             If velocities or particles are missing, or `steps` is not positive.
         ModelError
-            If the rollout leaves the states that the tables cover.
+            If particles come too close or move too fast for the time step, or the model runs away: if its states leave
+            tables of eight times the range that fluctuations and heating let expect.
         """
         data = FluidSteps.of(tracks, self.layout.cutoff, least=2)
         steps = data.count if steps is None else steps
@@ -312,18 +319,22 @@ class MetriplecticModel(Model):
             raise DataError(f"steps = {steps}: a rollout makes at least one.")
         S, log_volume = self._first(data)
         numbers, layout = self.learned, self.layout
-        frozen = self.freeze(*self._ranges(S, log_volume, data, steps))
         if substeps is None:
-            state = gas_state(numbers.gas, S, np.exp(log_volume), layout.volume)
+            state = numbers.state(S, np.exp(log_volume))
             push = np.abs(state.P) * np.exp(log_volume)
-            stiff = push * (1.0 + numbers.molecules * state.softness) + abs(float(numbers.cold_stiffness)) * state.T
+            stiff = push * (1.0 + state.molecules * state.softness) + abs(float(numbers.cold_stiffness)) * state.T
             fastest = math.sqrt(float(stiff.max()) / layout.mass) + float(np.abs(data.velocity[0]).max())
             substeps = max(1, math.ceil(data.dt * fastest / (0.1 * layout.cutoff)))
         first = FluidFrame(data.position[0], data.velocity[0], S, data.box.after(data.first_frame * data.dt))
         settings = FluidRollout(data.dt / substeps, "exact" if exact else "verlet", noise=noise)
+
+        def tables(width: float) -> FrozenFluid:
+            span = self._range(S, log_volume, data, steps, width)
+            return self.freeze(span.entropy, span.log_volume, span.nodes)
+
         with showing(progress) as progress:
-            paths = fluid_paths(frozen, first, settings, steps=steps * substeps, every=substeps, seed=seed,
-                                progress=progress)
+            paths = widening_paths(tables, first, settings, steps=steps * substeps, every=substeps, seed=seed,
+                                   progress=progress)
         info = {"rollout": {"seed": seed, "substeps": substeps, "recipe": self.recipe}}
         return Trajectories.from_dense(paths.position, tracks.units, velocity=paths.velocity, entropy=paths.entropy,
                                        box=first.box, info=info)
@@ -334,28 +345,20 @@ class MetriplecticModel(Model):
 
         box = data.box.after(data.first_frame * data.dt)
         x = invariants(data.position[0], data.velocity[0], box, self.layout.cutoff).log_volume
-        return self._start(data) + self.learned.molecules * (x - math.log(self.layout.volume)), x
+        return self.learned.entropy_at(self._start(data), x - math.log(self.layout.volume))[0], x
 
-    def _ranges(self, S: np.ndarray, log_volume: np.ndarray, data: FluidSteps,
-                steps: int) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Range of S and ln V for the tables: fluctuations, and what all kinetic energy (or shear) can heat."""
+    def _range(self, S: np.ndarray, log_volume: np.ndarray, data: FluidSteps, steps: int, width: float) -> TableRange:
+        """Of the tables: the start, fluctuations, and what all kinetic energy (or shear) can heat; width 1, 2, 4 ..."""
         numbers, layout = self.learned, self.layout
         c = 1.0 / max(float(numbers.softness), 1e-6)
         T = float(np.exp(numbers.log_temperature))
         kinetic = 0.5 * layout.mass * float((data.velocity[0] ** 2).sum(axis=1).mean())
         rate = getattr(data.box, "shear_rate", 0.0)
         kinetic += abs(self.shear_viscosity()) * rate**2 * layout.volume * steps * data.dt * 3.0
+        room = 12 * math.sqrt(c)
         push = float(numbers.molecules)
-        low = float(S.min()) - 12 * math.sqrt(c) - push
-        high = float(S.max()) + 12 * math.sqrt(c) + push + c * math.log1p(2.0 * kinetic / (c * T))
-        q, a = float(numbers.bend), float(numbers.softness)
-        reach = (float(log_volume.min()) - 1.0, float(log_volume.max()) + 1.0)
-        x = np.array(reach) - math.log(layout.volume)
-        if q > 1e-9:
-            low = max(low, float((numbers.molecules * x).max()) - 0.98 / (q * a))
-        if q < -1e-9:
-            high = min(high, float((numbers.molecules * x).min()) - 0.98 / (q * a))
-        return (low, high), reach
+        heated = c * math.log1p(2.0 * kinetic / (c * T))
+        return table_range(numbers, S, log_volume, width * (room + push), width * (room + push + heated), width)
 
 
 def _around(row: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,14 @@ from vid2dyn.dynamics.terms.equation_of_state import EquationOfState
 from vid2dyn.dynamics.terms.pair_friction import PairFriction
 
 MEMBERS = ("isothermal", "unconstrained")
+
+
+class FluidTerms(NamedTuple):
+    """Terms of a fluid whose particles have heat of their own."""
+
+    state: EquationOfState
+    friction: PairFriction
+    conduction: Conduction | None
 
 
 @dataclass(frozen=True)
@@ -203,13 +211,20 @@ class Metriplectic(Recipe):
     @property
     def short_form(self) -> Metriplectic:
         """The same recipe as a fluid by its cutoff, where the list is one; else itself."""
-        if not (self.entropy and self.terms):
+        if not (self.entropy and self.terms) or self.fluid.state.form != "gas":
             return self
-        (state,), friction = self.energy, next(t for t in self.friction if isinstance(t, PairFriction))
-        assert isinstance(state, EquationOfState)
+        state, friction, _ = self.fluid
         return dataclasses.replace(
             self, cutoff=state.cutoff, energy=(), friction=(), bend=state.bend, cold=state.cold, law=friction.law,
             knots=friction.knots, conduction=any(isinstance(t, Conduction) for t in self.friction))
+
+    @property
+    def fluid(self) -> FluidTerms:
+        """The terms of a recipe with entropy by what they are."""
+        energy, friction = self.as_terms
+        return FluidTerms(next(t for t in energy if isinstance(t, EquationOfState)),
+                          next(t for t in friction if isinstance(t, PairFriction)),
+                          next((t for t in friction if isinstance(t, Conduction)), None))
 
     @property
     def as_terms(self) -> tuple[tuple[Energy, ...], tuple[Friction, ...]]:
@@ -229,13 +244,12 @@ class Metriplectic(Recipe):
 
     @property
     def fluid_cutoff(self) -> float:
-        """The cutoff of the short form."""
-        assert self.cutoff is not None
-        return self.cutoff
+        """The cutoff of the equation of state."""
+        return self.cutoff if self.cutoff is not None else self.fluid.state.cutoff
 
     @property
     def fluid_mass(self) -> float:
-        """The mass of the short form."""
+        """The mass of all particles."""
         assert isinstance(self.mass, int | float)
         return float(self.mass)
 

@@ -8,6 +8,8 @@ import numpy as np
 
 from vid2dyn.dynamics.fluid.functions import fluid_of
 from vid2dyn.dynamics.fluid.numbers import FluidNumbers
+from vid2dyn.dynamics.fluid.table_range import table_range
+from vid2dyn.encoders.entropy import invariants
 from vid2dyn.inference.score import sweep
 from vid2dyn.inference.steps import FluidSteps
 from vid2dyn.model.term_list import TermListModel
@@ -27,10 +29,11 @@ def laws(numbers: FluidNumbers, data: FluidSteps, start: np.ndarray) -> dict[str
     c, T = 1.0 / max(float(numbers.softness), 1e-6), math.exp(numbers.log_temperature)
     wide = 15 * math.sqrt(c) + float(numbers.molecules) \
         + c * math.log1p(layout.mass * float((data.velocity[0] ** 2).sum(axis=1).mean()) / (c * T))
-    V = math.log(layout.volume)
-    frozen = fluid_of(numbers).freeze((float(S.min()) - wide, float(S.max()) + wide), (V - 2.0, V + 2.0),
-                                            nodes=(129, 65))
-    first = FluidFrame(data.position[0], data.velocity[0], S, data.box.after(data.first_frame * data.dt))
+    box = data.box.after(data.first_frame * data.dt)
+    x = invariants(data.position[0], data.velocity[0], box, data.cutoff).log_volume
+    span = table_range(numbers, S, x, wide, wide, 2.0, least=(129, 65))
+    frozen = fluid_of(numbers).freeze(span.entropy, span.log_volume, nodes=span.nodes)
+    first = FluidFrame(data.position[0], data.velocity[0], S, box)
     dt = data.dt / 4
     energy = sum(fluid_energy(frozen, first))
     *_, last = fluid_frames(frozen, first, FluidRollout(dt, "exact"), steps=STEPS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,18 +13,24 @@ from vid2dyn.core.checkpoint import NOWHERE, Checkpoint, digest_of
 from vid2dyn.core.errors import ModelError
 from vid2dyn.core.progress import Cancelled, Progress, silent
 from vid2dyn.dynamics.fluid.numbers import FluidNumbers, Layout, Thermal
+from vid2dyn.dynamics.terms.convex_net import WIDTHS, start_units
 from vid2dyn.inference import sums
 from vid2dyn.inference.geometry import StepGeometry
+from vid2dyn.inference.heat import UnusableNumbersError
 from vid2dyn.inference.score import sweep
 from vid2dyn.inference.step import evaluate_state
 from vid2dyn.inference.steps import FluidSteps
 
 EVERY = 10
 """Steps between those whose information is worked out."""
+HALVINGS = 6
+"""Most times that a step is halved because there is no likelihood at its end."""
 JUDGED = 2
 """Iterations between those that are judged while somebody watches."""
 STRIDE = 0.4
 """Largest relative change of a positive number in one iteration."""
+STRIDE_NET = 0.7
+"""Largest change of a number of the net in one iteration."""
 SHAPE = (Thermal.BEND, Thermal.COLD_PRESSURE, Thermal.COLD_STIFFNESS)
 """Numbers that make the fluid differ from an ideal gas; expected near zero."""
 
@@ -48,6 +55,8 @@ class ScoringState:
     decrements: tuple[float, ...] = ()
     left_off: bool = False
     """Stopped before the end, but after an iteration."""
+    before: np.ndarray | None = None
+    """Numbers that the last step was made from."""
 
     @property
     def pace(self) -> float:
@@ -59,7 +68,8 @@ class ScoringState:
 
     def save(self, place: Checkpoint) -> None:
         """Write whole or not at all; nothing is rounded."""
-        place.save({"done": self.done, "theta": self.theta, "decrements": self.decrements})
+        before = self.theta if self.before is None else self.before
+        place.save({"done": self.done, "theta": self.theta, "decrements": self.decrements, "before": before})
 
     @classmethod
     def load(cls, place: Checkpoint) -> ScoringState | None:
@@ -67,13 +77,13 @@ class ScoringState:
         state = place.load()
         if state is None:
             return None
-        return cls(state["theta"], int(state["done"]), tuple(state["decrements"].tolist()))
+        return cls(state["theta"], int(state["done"]), tuple(state["decrements"].tolist()), before=state["before"])
 
 
 def checkpoint_key(data: Sequence[FluidSteps], layout: Layout, settings: str) -> str:
     """Digest of everything the scoring depends on."""
     steps = [values.tobytes() for part in data for values in (part.position, part.velocity)]
-    fixed = (layout.dim, layout.cutoff, layout.mass, layout.volume, layout.knots, layout.power)
+    fixed = (layout.dim, layout.cutoff, layout.mass, layout.volume, layout.knots, layout.power, layout.units)
     return digest_of(settings.encode(), *steps, layout.active.tobytes(), repr(fixed).encode())
 
 
@@ -87,6 +97,8 @@ def moments(data: Sequence[FluidSteps], layout: Layout) -> FluidNumbers:
     theta = np.zeros(layout.size)
     theta[Thermal.SOFTNESS], theta[Thermal.MOLECULES] = 1e-6, 1e-9
     theta[layout.radial] = 1.0
+    if layout.units:
+        theta[layout.net] = start_units(layout.units)
     guess = FluidNumbers(theta, layout)
     normal, right = np.zeros((2, 2)), np.zeros(2)
     squares, sizes = 0.0, 0.0
@@ -126,17 +138,21 @@ def moments(data: Sequence[FluidSteps], layout: Layout) -> FluidNumbers:
 
 
 def prior_of(numbers: FluidNumbers) -> Prior:
-    """Weak: bend and cold part of the order of the gas, smooth radial functions, conduction known to a factor of 3."""
+    """Weak: bend and cold part of the order of the gas, smooth radial functions, conduction known to a factor of 3; a
+    net is near the gas of its start, in the widths of `vid2dyn.dynamics.terms.convex_net.WIDTHS`."""
     theta, layout = numbers.vector, numbers.layout
     precision = np.zeros((layout.size, layout.size))
     mean = theta.copy()
-    n, kappa = max(numbers.molecules, 1e-6), max(numbers.conduction, 1e-100)      # its inverse square is still a number
-    widths = {Thermal.LOG_TEMPERATURE: 3.0, Thermal.SOFTNESS: 3.0 * max(numbers.softness, 1e-6),
+    n, kappa = max(theta[Thermal.MOLECULES], 1e-6), max(numbers.conduction, 1e-100)  # its inverse square is a number
+    widths = {Thermal.LOG_TEMPERATURE: 3.0, Thermal.SOFTNESS: 3.0 * max(theta[Thermal.SOFTNESS], 1e-6),
               Thermal.MOLECULES: 3.0 * n, Thermal.BEND: 0.5, Thermal.COLD_PRESSURE: n, Thermal.COLD_STIFFNESS: n,
               Thermal.CONDUCTION: 3.0 * kappa, Thermal.START: 30.0}
     for k, width in widths.items():
         precision[k, k] = width**-2 if layout.active[k] else 1.0
     mean[list(SHAPE)] = 0.0
+    if layout.units:
+        net = np.arange(layout.size)[layout.net]
+        precision[net, net] = np.repeat(WIDTHS, layout.units) ** -2.0
     count = layout.coefficients
     bend = np.diff(np.eye(count), 2, axis=0)
     for row in range(2):
@@ -180,7 +196,8 @@ def improved(numbers: FluidNumbers, score: np.ndarray, information: np.ndarray, 
     limit[[Thermal.LOG_TEMPERATURE, Thermal.BEND]] = 0.3, 0.3
     for k in (Thermal.SOFTNESS, Thermal.MOLECULES):
         limit[k] = STRIDE * np.abs(theta[k])
-    limit[[Thermal.COLD_PRESSURE, Thermal.COLD_STIFFNESS]] = STRIDE * max(abs(numbers.molecules), 1.0)
+    limit[[Thermal.COLD_PRESSURE, Thermal.COLD_STIFFNESS]] = STRIDE * max(abs(theta[Thermal.MOLECULES]), 1.0)
+    limit[layout.net] = STRIDE_NET
     with np.errstate(divide="ignore", invalid="ignore"):
         shrink = float(np.nanmin(np.where(np.abs(step) > limit, limit / np.abs(step), 1.0)))
     return np.where(layout.active, np.maximum(theta + min(shrink, pace) * step, low), theta), decrement
@@ -242,6 +259,30 @@ class ScoringLimits:
     keep_partial: bool = False
 
 
+def _scored(task: ScoringTask, state: ScoringState) -> tuple[FluidNumbers, np.ndarray, np.ndarray]:
+    """Score and information where the scoring is, or nearer to where it came from if there is no likelihood there.
+
+    Raises
+    ------
+    ModelError
+        When there is none after so many halvings of the step either.
+    """
+    theta, came_from = state.theta, state.theta if state.before is None else state.before
+    for halved in range(HALVINGS + 1):
+        numbers = FluidNumbers(theta, task.layout)
+        error = UnusableNumbersError("the slope of the likelihood is not a number")
+        try:
+            score, information, _ = score_and_information(task.data, task.patterns(numbers), numbers, task.seed)
+            if np.isfinite(score).all() and np.isfinite(information).all():
+                return numbers, score, information
+        except UnusableNumbersError as found:
+            error = found
+        if halved == HALVINGS or np.array_equal(theta, came_from):
+            raise error
+        theta = 0.5 * (theta + came_from)
+    raise AssertionError("not reached")
+
+
 def learn(task: ScoringTask, limits: ScoringLimits, place: Checkpoint = NOWHERE,
           progress: Progress = silent) -> ScoringState:
     """Scoring until a limit is met.
@@ -257,18 +298,19 @@ def learn(task: ScoringTask, limits: ScoringLimits, place: Checkpoint = NOWHERE,
             if stop is not None and state.done >= stop:
                 return replace(state, left_off=True)
             progress(state.done, iterations, what)
-            numbers = FluidNumbers(state.theta, task.layout)
-            score, information, _ = score_and_information(task.data, task.patterns(numbers), numbers, task.seed)
+            numbers, score, information = _scored(task, state)
             new, decrement = improved(numbers, score, information, task.prior, state.pace)
             if not np.isfinite(new).all():
                 raise ModelError("The fit diverged: a number of the fluid is not finite. The velocities may not be "
                                  "those of particles of this mass and frame rate; check both.")
-            state = replace(state, theta=new, done=state.done + 1, decrements=(*state.decrements, decrement))
+            state = replace(state, theta=new, done=state.done + 1, decrements=(*state.decrements, decrement),
+                            before=numbers.vector)
             progress.converging(state.done, abs(decrement), f"{what}: nats left to gain")
             state.save(place)
             if watched and (state.done % JUDGED == 1 or abs(decrement) < tolerance):
                 assert task.judge is not None
-                progress.likelihood(state.done, *task.judge(numbers.at(new)), what)
+                with contextlib.suppress(UnusableNumbersError):                    # the next iteration takes less
+                    progress.likelihood(state.done, *task.judge(numbers.at(new)), what)
         progress(iterations, iterations, what)
     except Cancelled:
         if not limits.keep_partial or not state.done:
