@@ -49,7 +49,7 @@ class StepState:
     entropy_rise : (n,) array
         S of the middle over S of the start.
     forces : (n, dim) array
-        Of pressure.
+        Of pressure and of further energies.
     force_slopes : (thermal, n, dim) array
         Slopes of the forces in the thermal numbers.
     unknown : (modes,) array
@@ -80,15 +80,28 @@ class StepState:
         high, low = (middle.pressure_impulses(v, self.numbers.state(middle.S, v))
                      for v in (V * (1 + tiny), V * (1 - tiny)))
         # d = 1/V, so dp/dd = -V dp/d ln V
-        return middle.pressure_impulses(V, middle.gas) @ a - (high - low) / (2 * tiny) @ (V * b)
+        found = middle.pressure_impulses(V, middle.gas) @ a - (high - low) / (2 * tiny) @ (V * b)
+        if self.numbers.layout.forces:
+            found[0] += self.numbers.further @ geometry.stiffness_slopes
+        return found
 
     def residual(self) -> tuple[np.ndarray, np.ndarray]:
         """R relative to the centre of mass, and x = C⁻¹ R with C the covariance of R; (n, dim) each."""
         geometry, (across, along) = self.geometry, self.middle.friction
         R = geometry.momentum - geometry.dt * self.forces
         sums.scatter(*geometry.ends, geometry.dt * across, geometry.dt * along, geometry.pairs.w, R)
-        R = R - R.mean(axis=0)
+        R = geometry.balanced(R) if self.numbers.layout.forces else R - R.mean(axis=0)
         return R, self._solve(R)
+
+    def total_momentum(self) -> tuple[np.ndarray, float]:
+        """Change of momentum of all particles that the forces leave unexplained, (dim,), and a variance for it.
+
+        Neither pair forces nor noise change it, so it says exactly what forces from outside do, but for the error of
+        the step; taken for as uncertain as that of particles with independent noise it says enough.
+        """
+        geometry, middle = self.geometry, self.middle
+        size = 4 * geometry.dt * float(((geometry.dim - 1) * middle.across + middle.along).sum()) / geometry.dim
+        return (geometry.momentum - geometry.dt * self.forces).sum(axis=0), max(size, 1e-300)
 
     def _solve(self, right: np.ndarray) -> np.ndarray:
         geometry, two = self.geometry, 2 * self.geometry.dt
@@ -129,6 +142,11 @@ class StepState:
         if len(self.pressure_variance):
             spread = self.pressure_slopes(x) ** 2 - np.mean([self.pressure_slopes(z) ** 2 for z in y], axis=0)
             out[:layout.thermal] += 0.5 * self._pressure_variance_slopes() @ spread
+        if layout.forces:
+            total, variance = self.total_momentum()
+            out[layout.further] = dt * np.einsum("nc,knc->k", x, geometry.force_slopes) \
+                + dt * dt / (6 * m) * geometry.stiffness_slopes \
+                + dt * geometry.force_slopes.sum(axis=1) @ total / variance
         return out
 
     def pressure_slopes(self, x: np.ndarray) -> np.ndarray:
@@ -168,6 +186,8 @@ class StepState:
         for k in range(count):
             if not layout.active[k]:
                 continue
+            if k >= layout.further.start:
+                continue
             if k < layout.thermal:
                 mean[k] = -dt * self.force_slopes[k]
                 a, b = middle.across * ln_K[k], middle.along * ln_K[k]
@@ -180,12 +200,17 @@ class StepState:
             sums.laplacian(*geometry.ends, 2 * dt * a, 2 * dt * b, y, spread[k])
             if k < layout.thermal:
                 spread[k] += pushed[k]
+        if layout.forces:
+            mean[layout.further] = -dt * geometry.balanced(geometry.force_slopes)
         rows = np.flatnonzero(layout.active)
         back_mean, back_spread = np.zeros_like(mean), np.zeros_like(spread)
         for row in rows:
             back_mean[row], back_spread[row] = self._solve(mean[row]), self._solve(spread[row])
         flat = (count, -1)
         info = mean.reshape(flat) @ back_mean.reshape(flat).T + 0.5 * spread.reshape(flat) @ back_spread.reshape(flat).T
+        if layout.forces:
+            whole = dt * geometry.force_slopes.sum(axis=1)
+            info[layout.further, layout.further] += whole @ whole.T / self.total_momentum()[1]
         return 0.5 * (info + info.T)
 
     def _basis_pair(self, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -228,6 +253,8 @@ def evaluate_state(geometry: StepGeometry, numbers: FluidNumbers, S: np.ndarray,
     push = middle.pressure_impulses(geometry.volume, middle.gas)
     forces = np.empty((len(push), geometry.n, geometry.dim))
     sums.pressure_forces(*geometry.ends, geometry.slope, push, forces)
+    if numbers.layout.forces:
+        forces[0] += np.tensordot(numbers.further, geometry.force_slopes, axes=1)
     variance = np.zeros(0)
     share = share_unknown(unknown)
     if share > 0 and numbers.softness > 0:

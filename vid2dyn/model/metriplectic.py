@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,7 +22,9 @@ from vid2dyn.dynamics.fluid.table_range import TableRange, table_range
 from vid2dyn.inference.start import carried_entropy, fit_start
 from vid2dyn.inference.steps import FluidSteps
 from vid2dyn.model.base import LearnedFunction, LearnedFunctions, LearnedNumber, Model, checked_level
+from vid2dyn.model.further_energies import FurtherEnergies
 from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout
+from vid2dyn.rollout.fluid.time_step import stable_step
 from vid2dyn.rollout.fluid.widening import widening_paths
 
 _OF_STATE = ("temperature", "pressure", "heat_capacity")
@@ -41,6 +44,8 @@ class MetriplecticModel(Model):
 
     Entropy is counted from the mean state of the first frame of the data: S = 0 there. If
     ``report["entropy_identifiable"]`` is False the fluid has one temperature, entropy only keeps the account of heat.
+
+    What further energies of a list say are methods too, by their names: ``model.pair_potential(r)``.
 
     `arrays` holds "theta" (numbers in the order of `Layout`), their "covariance", "layout" (dim, cutoff, mass, V0,
     knots, power), "active", and "support": quantiles 0, 2.5, 50, 97.5 and 100 % of S, V and r in the data, (3, 5).
@@ -66,6 +71,27 @@ class MetriplecticModel(Model):
     def learned(self) -> FluidNumbers:
         """What was learned, by name."""
         return FluidNumbers(self.arrays["theta"], self.layout)
+
+    @cached_property
+    def further(self) -> FurtherEnergies | None:
+        """Energies beside the equation of state; None where there are none."""
+        layout = self.layout
+        if not layout.forces:
+            return None
+        size = layout.forces + 2                                    # ln kT and ν of such lists, which are not learned
+        covariance = np.zeros((size, size))
+        if "covariance" in self.arrays:
+            covariance[:-2, :-2] = self.arrays["covariance"][layout.further, layout.further]
+        distances = self.arrays["support"][2, [0, -1]][None]
+        arrays = {"theta": self.learned.further, "kT": np.exp(self.learned.vector[:1]), "covariance": covariance,
+                  "mass": np.array([layout.mass]), "support": distances}
+        return FurtherEnergies(arrays, self.recipe, self.units, self.box, {"dim": layout.dim})
+
+    def __getattr__(self, name: str) -> Any:
+        further = None if name.startswith("_") or name == "further" else self.further
+        if further is not None and further.has(name):
+            return getattr(further, name)
+        raise AttributeError(f"This model has no {name!r}.")
 
     @property
     def support(self) -> dict[str, tuple[float, float]]:
@@ -171,6 +197,8 @@ class MetriplecticModel(Model):
             Probability that the band holds the truth.
         """
         level = checked_level(name, level)
+        if self.further is not None and self.further.has(name):
+            return self.further.band(name, x, level)
         known = (*_OF_STATE, *_OF_DISTANCE, *_NUMBERS)
         if name not in known:
             raise ModelError(f"This model has no band {name!r}; it has {', '.join(known)}.")
@@ -209,6 +237,8 @@ class MetriplecticModel(Model):
         for label, key, detail in _HEADLINE:
             value, low, high = self.report["parameters"][key]
             found.append(LearnedNumber(label, value, low, high, detail=detail))
+        if self.further is not None:
+            found += self.further.numbers()[1:]                                              # the first is kT
         return tuple(found)
 
     def functions(self) -> LearnedFunctions:
@@ -229,7 +259,8 @@ class MetriplecticModel(Model):
             function("pressure", "V", many, (S, many), "volume V (µm^dim)", "P (energy/volume)",
                      "Pressure against volume at the median entropy"),
             function("shear", "r", r, (r,), "distance r (µm)", "shear", "Shear friction of a pair, A²"),
-            function("bulk", "r", r, (r,), "distance r (µm)", "bulk", "Bulk friction of a pair, B²")))
+            function("bulk", "r", r, (r,), "distance r (µm)", "bulk", "Bulk friction of a pair, B²"),
+            *(() if self.further is None else self.further.functions().functions)))
 
     def _of_entropy(self) -> str:
         """What the data say of entropy, in a sentence."""
@@ -284,7 +315,10 @@ class MetriplecticModel(Model):
                nodes: tuple[int, int] = (257, 257)) -> FrozenFluid:
         """Tables for compiled rollouts and exporters over a range of S [kB] and ln V with so many nodes along each; see
         `vid2dyn.dynamics.fluid.frozen`."""
-        return fluid_of(self.learned).freeze(entropy, log_volume, nodes=nodes)
+        further = self.further
+        fluid = fluid_of(self.learned).freeze(entropy, log_volume, nodes=nodes,
+                                              reach=None if further is None else further.cutoff)
+        return fluid if further is None else further.added_to(fluid, self.layout.dim)
 
     def rollout(self, tracks: Trajectories, steps: int | None = None, seed: int = 0, *, substeps: int | None = None,
                 noise: bool = True, exact: bool = False, progress: ProgressLike = None) -> Trajectories:
@@ -319,19 +353,21 @@ class MetriplecticModel(Model):
             raise DataError(f"steps = {steps}: a rollout makes at least one.")
         S, log_volume = self._first(data)
         numbers, layout = self.learned, self.layout
+        first = FluidFrame(data.position[0], data.velocity[0], S, data.box.after(data.first_frame * data.dt))
+
+        def tables(width: float) -> FrozenFluid:
+            span = self._range(S, log_volume, data, steps, width)
+            return self.freeze(span.entropy, span.log_volume, span.nodes)
+
         if substeps is None:
             state = numbers.state(S, np.exp(log_volume))
             push = np.abs(state.P) * np.exp(log_volume)
             stiff = push * (1.0 + state.molecules * state.softness) + abs(float(numbers.cold_stiffness)) * state.T
             fastest = math.sqrt(float(stiff.max()) / layout.mass) + float(np.abs(data.velocity[0]).max())
             substeps = max(1, math.ceil(data.dt * fastest / (0.1 * layout.cutoff)))
-        first = FluidFrame(data.position[0], data.velocity[0], S, data.box.after(data.first_frame * data.dt))
+            if self.further is not None:
+                substeps = max(substeps, math.ceil(data.dt / stable_step(tables(1.0), first)))
         settings = FluidRollout(data.dt / substeps, "exact" if exact else "verlet", noise=noise)
-
-        def tables(width: float) -> FrozenFluid:
-            span = self._range(S, log_volume, data, steps, width)
-            return self.freeze(span.entropy, span.log_volume, span.nodes)
-
         with showing(progress) as progress:
             paths = widening_paths(tables, first, settings, steps=steps * substeps, every=substeps, seed=seed,
                                    progress=progress)

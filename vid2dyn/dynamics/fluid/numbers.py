@@ -49,8 +49,8 @@ class Layout:
 
     The vector is [6 numbers of the gas (`vid2dyn.dynamics.terms.gas.NAMES`), amplitude of C², shift of S at the start,
     4 numbers of each unit of a net (`vid2dyn.dynamics.terms.convex_net`), knots + 3 coefficients of A², knots + 3 of
-    B²]; `Thermal` names the first eight. Radial functions are cubic splines of u = (r/cutoff)² times (1 - u)²; that of
-    C² is the amplitude times (1 - u)².
+    B², those of further energies]; `Thermal` names the first eight. Radial functions are cubic splines of
+    u = (r/cutoff)² times (1 - u)²; that of C² is the amplitude times (1 - u)².
 
     Parameters
     ----------
@@ -64,6 +64,8 @@ class Layout:
         Numbers that are learned; default all.
     units : int
         Of the net that the equation of state is; 0: it is a gas with a cold part.
+    forces : int
+        Numbers of energies beside the equation of state, which forces are linear in.
     """
 
     dim: int
@@ -74,6 +76,7 @@ class Layout:
     power: int
     active: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     units: int = 0
+    forces: int = 0
 
     def __post_init__(self) -> None:
         if not len(self.active):
@@ -97,7 +100,7 @@ class Layout:
     @property
     def size(self) -> int:
         """Length of the vector."""
-        return self.thermal + 2 * self.coefficients
+        return self.thermal + 2 * self.coefficients + self.forces
 
     @property
     def coefficients(self) -> int:
@@ -107,14 +110,19 @@ class Layout:
     @property
     def radial(self) -> slice:
         """Where the coefficients of A² and B² stand, those of A² first."""
-        return slice(self.thermal, self.size)
+        return slice(self.thermal, self.size - self.forces)
+
+    @property
+    def further(self) -> slice:
+        """Where the numbers of further energies stand."""
+        return slice(self.size - self.forces, self.size)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Of every number."""
         count = range(self.coefficients)
         return (*NAMES, "C²", "start", *(f"{name} {k}" for name in UNIT for k in range(self.units)),
-                *(f"A² {k}" for k in count), *(f"B² {k}" for k in count))
+                *(f"A² {k}" for k in count), *(f"B² {k}" for k in count), *(f"force {k}" for k in range(self.forces)))
 
     @property
     def kernel_norm(self) -> float:
@@ -139,9 +147,11 @@ class Layout:
         return replace(self, units=0, active=np.delete(self.active, np.r_[self.net]))
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """As a model file keeps it: "layout" (dim, cutoff, mass, volume, knots, power, units of a net) and "active"."""
+        """As a model file keeps it: "active", and "layout" (dim, cutoff, mass, volume, knots, power, and where there
+        are any the units of a net and the numbers of further energies)."""
         fixed = [self.dim, self.cutoff, self.mass, self.volume, self.knots, self.power]
-        return {"active": self.active.astype(np.int64), "layout": np.array(fixed + [self.units] * (self.units > 0))}
+        some = [self.units, self.forces] if self.units or self.forces else []
+        return {"active": self.active.astype(np.int64), "layout": np.array(fixed + some)}
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Layout:
@@ -151,9 +161,9 @@ class Layout:
         >>> Layout.of_arrays(layout.to_arrays()).names == layout.names
         True
         """
-        dim, cutoff, mass, volume, knots, power, *units = arrays["layout"]
+        dim, cutoff, mass, volume, knots, power, *some = arrays["layout"]
         return cls(int(dim), float(cutoff), float(mass), float(volume), int(knots), int(power),
-                   arrays["active"].astype(bool), int(sum(units)))
+                   arrays["active"].astype(bool), *(int(count) for count in some))
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,6 +280,11 @@ class FluidNumbers:
     def start(self) -> float:
         """Shift of S at the start."""
         return self.vector[Thermal.START]
+
+    @property
+    def further(self) -> np.ndarray:
+        """Numbers of further energies."""
+        return self.vector[self.layout.further]
 
     @property
     def friction(self) -> np.ndarray:

@@ -13,6 +13,7 @@ from vid2dyn.core.errors import ConfigError
 from vid2dyn.dynamics.recipes.base import Recipe
 from vid2dyn.dynamics.terms.base import Energy, Friction, Term
 from vid2dyn.dynamics.terms.conduction import Conduction
+from vid2dyn.dynamics.terms.density_energy import DensityEnergy
 from vid2dyn.dynamics.terms.equation_of_state import EquationOfState
 from vid2dyn.dynamics.terms.pair_friction import PairFriction
 
@@ -25,6 +26,8 @@ class FluidTerms(NamedTuple):
     state: EquationOfState
     friction: PairFriction
     conduction: Conduction | None
+    further: tuple[Energy, ...]
+    """Energies beside the equation of state."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,9 @@ class Metriplectic(Recipe):
     friction : sequence of friction terms
         Terms of friction, such as PairFriction (`vd.terms`).
     entropy : bool
-        Whether particles have heat of their own: then the terms are EquationOfState, PairFriction and, if heat is
-        conducted, Conduction. All other lists need False: one temperature.
+        Whether particles have heat of their own: then the terms are EquationOfState, PairFriction, Conduction if heat
+        is conducted, and further energies that do not touch heat, such as PairPotential and HarmonicTrap. All other
+        lists need False: one temperature.
     species : str, optional
         Column of the table that names the species of every particle. None: all are alike.
     stationary : bool
@@ -194,15 +198,20 @@ class Metriplectic(Recipe):
     def _check_fluid(self) -> None:
         """Stops at a list with entropy that the estimator of the fluid cannot learn."""
         energies, frictions = [t.title() for t in self.energy], sorted(t.title() for t in self.friction)
-        can = ("With entropy=True it can be learned from energy=[EquationOfState(cutoff)] and "
-               "friction=[PairFriction(cutoff), Conduction(cutoff)] (Conduction may be left out) of one species, one "
-               "mass and one cutoff, which is what Metriplectic(cutoff=...) is short for. ")
-        if energies != ["EquationOfState"] or frictions not in (["PairFriction"], ["Conduction", "PairFriction"]):
+        can = ("With entropy=True it can be learned from energy=[EquationOfState(cutoff)] with further energies beside "
+               "it, and friction=[PairFriction(cutoff), Conduction(cutoff)] (Conduction may be left out) of one "
+               "species, one mass and one cutoff; without further energies this is what Metriplectic(cutoff=...) is "
+               "short for. ")
+        states = [t for t in self.energy if isinstance(t, EquationOfState)]
+        strange = [t for t in self.energy if t.needs_entropy and not isinstance(t, EquationOfState)]
+        if len(states) != 1 or strange or frictions not in (["PairFriction"], ["Conduction", "PairFriction"]):
             raise ConfigError(f"Metriplectic: {', '.join([*energies, *frictions])} cannot be learned with heat of the "
                               f"particles. {can}For these terms at one temperature give entropy=False"
                               + (" and leave out " + " and ".join(t.title() for t in self.terms if t.needs_entropy)
                                  if any(t.needs_entropy for t in self.terms) else "") + ".")
-        ranges = {term.reach for term in self.terms}
+        # a density energy is a part of U(S, V), so it has to mean the same volume
+        joined = (*states, *self.friction, *(t for t in self.energy if isinstance(t, DensityEnergy)))
+        ranges = {term.reach for term in joined}
         if len(ranges) > 1 or self.species is not None or not isinstance(self.mass, int | float):
             several = ", ".join(f"{c:g}" for c in sorted(ranges))
             raise ConfigError(f"Metriplectic: terms with heat have cutoffs {several} µm, species = "
@@ -211,9 +220,11 @@ class Metriplectic(Recipe):
     @property
     def short_form(self) -> Metriplectic:
         """The same recipe as a fluid by its cutoff, where the list is one; else itself."""
-        if not (self.entropy and self.terms) or self.fluid.state.form != "gas":
+        if not (self.entropy and self.terms):
             return self
-        state, friction, _ = self.fluid
+        state, friction, _, further = self.fluid
+        if state.form != "gas" or further:
+            return self
         return dataclasses.replace(
             self, cutoff=state.cutoff, energy=(), friction=(), bend=state.bend, cold=state.cold, law=friction.law,
             knots=friction.knots, conduction=any(isinstance(t, Conduction) for t in self.friction))
@@ -224,7 +235,8 @@ class Metriplectic(Recipe):
         energy, friction = self.as_terms
         return FluidTerms(next(t for t in energy if isinstance(t, EquationOfState)),
                           next(t for t in friction if isinstance(t, PairFriction)),
-                          next((t for t in friction if isinstance(t, Conduction)), None))
+                          next((t for t in friction if isinstance(t, Conduction)), None),
+                          tuple(t for t in energy if not isinstance(t, EquationOfState)))
 
     @property
     def as_terms(self) -> tuple[tuple[Energy, ...], tuple[Friction, ...]]:

@@ -31,11 +31,13 @@ from vid2dyn.core.progress import Cancelled, Progress, silent
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.dynamics.fluid.numbers import FluidNumbers, Layout, Thermal
 from vid2dyn.dynamics.recipes.metriplectic import Metriplectic
+from vid2dyn.dynamics.terms.base import Parameters
 from vid2dyn.dynamics.terms.convex_net import start_units
 from vid2dyn.fitting.course import checked, stopped_early
 from vid2dyn.fitting.particles import evidence
 from vid2dyn.fitting.particles.certainty import certainty
 from vid2dyn.fitting.particles.laws import laws
+from vid2dyn.fitting.particles.motion_checks import scene_of
 from vid2dyn.fitting.particles.scoring import (
     SHAPE,
     Prior,
@@ -99,6 +101,8 @@ class FittingRun:
     recipe: Metriplectic
     seed: int
     progress: Progress
+    further: tuple[Parameters, ...] = ()
+    """Of the energies beside the equation of state."""
 
 
 def fit_metriplectic(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplectic, seed: int = 0,
@@ -132,8 +136,8 @@ def fit_metriplectic(tracks: Trajectories | Sequence[Trajectories], recipe: Metr
         from vid2dyn.fitting.particles.term_lists import fit_terms
 
         return fit_terms(tracks, recipe, seed, progress, stop=checked(stop), keep_partial=keep_partial)
-    split = _split(tracks, recipe)
-    run = FittingRun(split, recipe, seed, progress)
+    split, recipe, further = _with_further(_split(tracks, recipe), recipe)
+    run = FittingRun(split, recipe, seed, progress, further)
     layout = _layout(split.train, recipe)
     gas = _fit_gas_form(run, layout) if layout.units else None
     begin = _with_units(gas.numbers, layout) if gas else moments(split.train, layout)
@@ -166,7 +170,7 @@ def fit_metriplectic(tracks: Trajectories | Sequence[Trajectories], recipe: Metr
         warnings.append(f"The fit stopped after {len(full.decrements)} iterations with about "
                         f"{abs(full.decrements[-1]):.2g} nats still to be gained; raise iterations.")
     report = {**held_out, "entropy_identifiable": identified, "excess_scatter": excess,
-              "laws": laws(model.learned, learned_from[0], full.starts[0]),
+              "laws": laws(model, learned_from[0], full.starts[0]),
               "parameters": _parameters(model), "warnings": warnings, "seed": seed,
               "decrements": list(full.decrements), "data_sha256": _digest(split),
               "versions": {"vid2dyn": vid2dyn.__version__, "numpy": np.__version__, "torch": torch.__version__}}
@@ -233,6 +237,19 @@ def _split(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplectic) 
     return Split((whole.between(0, stop),), whole, stop, True)
 
 
+def _with_further(split: Split, recipe: Metriplectic) -> tuple[Split, Metriplectic, tuple[Parameters, ...]]:
+    """Energies beside the equation of state settled by the data: data and recipe with them, and their numbers."""
+    further = recipe.fluid.further
+    if not further:
+        return split, recipe, ()
+    scene = scene_of(split.train, ("",), np.full(1, recipe.fluid_mass), max(term.reach for term in further))
+    settled = tuple(term.settled(scene) for term in further)
+    recipe = recipe.settled_as((recipe.fluid.state, *settled), recipe.friction)
+    split = dataclasses.replace(split, train=tuple(part.with_further(settled) for part in split.train),
+                                judge=split.judge.with_further(settled))
+    return split, recipe, tuple(term.parameters(scene) for term in settled)
+
+
 def _layout(data: Sequence[FluidSteps], recipe: Metriplectic) -> Layout:
     """What is learned; V0 is the mean volume at the first frame."""
     from vid2dyn.encoders.entropy import invariants
@@ -240,10 +257,11 @@ def _layout(data: Sequence[FluidSteps], recipe: Metriplectic) -> Layout:
     part = data[0]
     box = part.box.after(part.first_frame * part.dt)
     x = invariants(part.position[0], part.velocity[0], box, part.cutoff).log_volume
-    state, friction, conduction = recipe.fluid
+    state, friction, conduction, further = recipe.fluid
     net = state.form == "net"
     layout = Layout(part.dim, state.cutoff, recipe.fluid_mass, float(np.exp(x).mean()), friction.knots,
-                    int(friction.law == "transport"), units=state.units if net else 0)
+                    int(friction.law == "transport"), units=state.units if net else 0,
+                    forces=sum(term.count for term in further))
     fixed = {Thermal.START: True, Thermal.BEND: net or not state.bend, Thermal.COLD_PRESSURE: not state.cold,
              Thermal.COLD_STIFFNESS: not state.cold, Thermal.CONDUCTION: conduction is None}
     return layout.without(*(number for number, left_out in fixed.items() if left_out))
@@ -254,7 +272,7 @@ def _fit_variant(run: FittingRun, data: Sequence[FluidSteps], first: FluidNumber
     """One variant by scoring from `first` on; the temperatures at which further trajectories start are found in
     between."""
     recipe, seed, layout = run.recipe, run.seed, first.layout
-    prior = prior_of(first)
+    prior = prior_of(first, run.further)
     fixed = np.isin(np.arange(layout.size), [*SHAPE, Thermal.START])
     theta = np.where(layout.active, first.vector, np.where(fixed, 0.0, first.vector))
 

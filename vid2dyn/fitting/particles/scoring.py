@@ -13,6 +13,7 @@ from vid2dyn.core.checkpoint import NOWHERE, Checkpoint, digest_of
 from vid2dyn.core.errors import ModelError
 from vid2dyn.core.progress import Cancelled, Progress, silent
 from vid2dyn.dynamics.fluid.numbers import FluidNumbers, Layout, Thermal
+from vid2dyn.dynamics.terms.base import Parameters
 from vid2dyn.dynamics.terms.convex_net import WIDTHS, start_units
 from vid2dyn.inference import sums
 from vid2dyn.inference.geometry import StepGeometry
@@ -37,10 +38,14 @@ SHAPE = (Thermal.BEND, Thermal.COLD_PRESSURE, Thermal.COLD_STIFFNESS)
 
 @dataclass(frozen=True, eq=False)
 class Prior:
-    """Gaussian prior of the numbers: (theta - mean)ᵀ precision (theta - mean)/2 is taken off the log-likelihood."""
+    """Gaussian prior of the numbers: (theta - mean)ᵀ precision (theta - mean)/2 is taken off the log-likelihood.
+
+    `positive`: numbers of further energies that must not be negative, (size,) bool.
+    """
 
     mean: np.ndarray
     precision: np.ndarray
+    positive: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +88,8 @@ class ScoringState:
 def checkpoint_key(data: Sequence[FluidSteps], layout: Layout, settings: str) -> str:
     """Digest of everything the scoring depends on."""
     steps = [values.tobytes() for part in data for values in (part.position, part.velocity)]
-    fixed = (layout.dim, layout.cutoff, layout.mass, layout.volume, layout.knots, layout.power, layout.units)
+    fixed = (layout.dim, layout.cutoff, layout.mass, layout.volume, layout.knots, layout.power, layout.units,
+             layout.forces)
     return digest_of(settings.encode(), *steps, layout.active.tobytes(), repr(fixed).encode())
 
 
@@ -100,7 +106,8 @@ def moments(data: Sequence[FluidSteps], layout: Layout) -> FluidNumbers:
     if layout.units:
         theta[layout.net] = start_units(layout.units)
     guess = FluidNumbers(theta, layout)
-    normal, right = np.zeros((2, 2)), np.zeros(2)
+    columns_in_all = 2 + layout.forces
+    normal, right = np.zeros((columns_in_all, columns_in_all)), np.zeros(columns_in_all)
     squares, sizes = 0.0, 0.0
     for part in data:
         for t in range(0, part.count, max(1, part.count // 60)):
@@ -112,13 +119,20 @@ def moments(data: Sequence[FluidSteps], layout: Layout) -> FluidNumbers:
             w = np.ascontiguousarray(geometry.pairs.w - half[i] + half[j])
             sums.scatter(*geometry.ends, part.dt * middle.friction[0], part.dt * middle.friction[1], w, drag)
             sums.pressure_forces(*geometry.ends, geometry.slope, geometry.volume[None], push)
-            columns = np.stack([-drag.ravel(), part.dt * push.ravel()])
+            columns = np.stack([-drag.ravel(), part.dt * push.ravel(),
+                                *(part.dt * slope.ravel() for slope in geometry.force_slopes)])
             normal += columns @ columns.T
             right += columns @ geometry.momentum.ravel()
             squares += float((geometry.momentum**2).sum())
             trace = float((part.dim - 1) * middle.across.sum() + middle.along.sum())
             sizes += 4 * part.dt * trace
-    found = np.linalg.solve(normal, right)
+    found: np.ndarray
+    if layout.forces:
+        # distances and places that were hardly visited say nothing of their numbers
+        unit = np.sqrt(np.maximum(np.diag(normal), 1e-300))
+        found = np.asarray(np.linalg.lstsq(normal / unit[:, None] / unit, right / unit, rcond=1e-6)[0]) / unit
+    else:
+        found = np.linalg.solve(normal, right)
     left = squares - 2 * found @ right + found @ normal @ found
     friction = float(found[0])
     if not friction > 0:
@@ -134,12 +148,14 @@ def moments(data: Sequence[FluidSteps], layout: Layout) -> FluidNumbers:
     theta[Thermal.SOFTNESS] = 1.0 / (1.5 * theta[Thermal.MOLECULES])
     theta[Thermal.CONDUCTION] = friction * (1.0 if layout.power else T**2) / (layout.mass * theta[Thermal.SOFTNESS])
     theta[Thermal.START] = 0.0
+    theta[layout.further] = found[2:]
     return FluidNumbers(theta, layout)
 
 
-def prior_of(numbers: FluidNumbers) -> Prior:
+def prior_of(numbers: FluidNumbers, further: Sequence[Parameters] = ()) -> Prior:
     """Weak: bend and cold part of the order of the gas, smooth radial functions, conduction known to a factor of 3; a
-    net is near the gas of its start, in the widths of `vid2dyn.dynamics.terms.convex_net.WIDTHS`."""
+    net is near the gas of its start, in the widths of `vid2dyn.dynamics.terms.convex_net.WIDTHS`; `further`: what
+    further energies believe of themselves."""
     theta, layout = numbers.vector, numbers.layout
     precision = np.zeros((layout.size, layout.size))
     mean = theta.copy()
@@ -159,7 +175,12 @@ def prior_of(numbers: FluidNumbers) -> Prior:
         at = layout.thermal + row * count
         size = max(float(theta[at:at + count].mean()), 1e-300)
         precision[at:at + count, at:at + count] = (bend.T @ bend + 1e-4 * np.eye(count)) / (0.5 * size) ** 2
-    return Prior(mean, precision)
+    positive, at = np.zeros(layout.size, bool), layout.further.start
+    for energy in further:
+        own = slice(at, at + energy.count)
+        mean[own], precision[own, own], positive[own] = 0.0, energy.precision, energy.positive
+        at = own.stop
+    return Prior(mean, precision, positive)
 
 
 def score_and_information(data: Sequence[FluidSteps], starts: Sequence[np.ndarray], numbers: FluidNumbers, seed: int,
@@ -177,7 +198,7 @@ def improved(numbers: FluidNumbers, score: np.ndarray, information: np.ndarray, 
     theta, layout = numbers.vector, numbers.layout
     slope = score - prior.precision @ (theta - prior.mean)
     total = information + prior.precision
-    low = np.where(layout.active, floor(numbers), -np.inf)
+    low = np.where(layout.active, np.where(prior.positive, 0.0, floor(numbers)), -np.inf)
     free, step = layout.active.copy(), np.zeros(layout.size)
     for _ in range(layout.size):
         at = np.flatnonzero(free)
