@@ -298,7 +298,7 @@ class MetriplecticModel(Model):
         window : int, optional
             First steps that tell the mean temperature at the start; default: that of the recipe.
         """
-        data = FluidSteps.of(tracks, self.layout.cutoff, least=2)
+        data = self._steps(tracks)
         S = carried_entropy(data, self.learned, self._start(data, window))
         frames, particles = tracks.frame - data.first_frame, tracks.particle
         column = np.searchsorted(np.unique(particles[particles >= 0]), particles)
@@ -306,6 +306,10 @@ class MetriplecticModel(Model):
         linked = particles >= 0
         out[linked] = S[frames[linked], column[linked]]
         return out
+
+    def _steps(self, tracks: Trajectories) -> FluidSteps:
+        data = FluidSteps.of(tracks, self.layout.cutoff, least=2)
+        return data if self.further is None else data.with_further(self.further.terms)
 
     def _start(self, data: FluidSteps, window: int | None = None) -> np.ndarray:
         return fit_start(data, self.learned, str(self.recipe.get("start", "even")),
@@ -347,7 +351,7 @@ class MetriplecticModel(Model):
             If particles come too close or move too fast for the time step, or the model runs away: if its states leave
             tables of eight times the range that fluctuations and heating let expect.
         """
-        data = FluidSteps.of(tracks, self.layout.cutoff, least=2)
+        data = self._steps(tracks)
         steps = data.count if steps is None else steps
         if steps < 1:
             raise DataError(f"steps = {steps}: a rollout makes at least one.")

@@ -15,7 +15,7 @@ from vid2dyn.dynamics.fluid.sdpd import Fluid
 from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout, fluid_paths
 from vid2dyn.simulators.fluid.sdpd.gas import SDPD
 
-CUTOFF, REACH, HEIGHT, WAVE = 0.2, 0.16, 6.0, 4.0
+CUTOFF, REACH, HEIGHT, WAVE = 0.2, 0.16, 20.0, 6.0
 GAS = SDPD(n_particles=110, box_length=0.604, frames=2, flow="taylor_green", flow_speed=30.0, equilibration=6,
            substeps=5)
 t = vd.terms
@@ -57,7 +57,7 @@ def recorded(frames: int, seed: int) -> vd.Trajectories:
 
 def recipe(**settings):
     return vd.Metriplectic(
-        energy=[t.EquationOfState(CUTOFF, bend=False, cold=False), t.PairPotential(REACH, knots=8),
+        energy=[t.EquationOfState(CUTOFF, bend=False, cold=False), t.PairPotential(REACH, knots=8, inner=(0.0,)),
                 t.ExternalPotential(axes=(0,), knots=8)],
         friction=[t.PairFriction(CUTOFF, knots=3, law="transport"), t.Conduction(CUTOFF)], mass=GAS.mass,
         compare=(), window=16, tolerance=1.0, **settings)
