@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vid2dyn.dynamics.fluid.numbers import FluidNumbers
+from vid2dyn.dynamics.fluid.numbers import FluidNumbers, Thermal
 from vid2dyn.dynamics.fluid.radial_splines import spline, spline_sums
 from vid2dyn.inference import sums
 from vid2dyn.inference.geometry import StepGeometry
@@ -21,6 +21,8 @@ PROBES = 2
 """Draws of the model's own noise for the slope of the log determinant."""
 FARTHEST = 1e60
 """Largest ratio of a temperature to that of the start."""
+STEEPEST = 1e4
+"""Largest slope of ln T in ln T0."""
 TOLERANCE = 1e-6
 """Of conjugate gradients: their rounding, not this, is what relabelling changes."""
 MODES = np.array([0.05, 0.3, 0.9, 1.5])
@@ -268,3 +270,7 @@ def _check_temperatures(state: LocalState) -> None:
     cold, hot = float(T.min()) / T0, float(T.max()) / T0
     if not (cold * FARTHEST > 1.0 and hot < FARTHEST):                                       # False for NaN too
         raise UnusableNumbersError(f"temperatures run from {cold:.3g} to {hot:.3g} times that of the start")
+    # the slope of ln T in ln T0 is about 1; where heat is carried on in too coarse steps it grows from step to step
+    steepest = float(np.abs(state.T_of[Thermal.LOG_TEMPERATURE] / T).max())
+    if not steepest < STEEPEST:
+        raise UnusableNumbersError(f"an error in the temperature of the start grows {steepest:.3g} times")
