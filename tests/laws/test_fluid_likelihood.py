@@ -7,7 +7,9 @@ import pytest
 
 from vid2dyn.data.box import Free, Periodic
 from vid2dyn.dynamics.fluid.numbers import FluidNumbers, Layout, Thermal
+from vid2dyn.dynamics.terms.convex_net import start_units
 from vid2dyn.dynamics.terms.gas import gas_state
+from vid2dyn.dynamics.terms.harmonic_trap import HarmonicTrap
 from vid2dyn.encoders.entropy import invariants, shrunk, start_of
 from vid2dyn.inference import density as fluid_density
 from vid2dyn.inference import step as fluid_step
@@ -242,3 +244,78 @@ def test_layout_names_and_parts():
     numbers = fluid_numbers()
     layout = numbers.layout
     assert len(layout.names) == layout.size == len(numbers.vector)
+
+
+# ------------------------------------------------------------------ a net, and energies beside it
+
+def wider_numbers() -> FluidNumbers:
+    """The same fluid with a net of two units and a harmonic trap of three numbers."""
+    before = fluid_numbers()
+    layout = Layout(2, 0.2, 0.5, GAS.volume0, KNOTS, 1, units=2, forces=3)
+    units = start_units(2) + np.array([0.3, -0.2, 0.1, -0.1, 0.2, -0.3, 0.2, 0.4])
+    vector = before.vector.copy()
+    vector[Thermal.BEND] = 0.0
+    return FluidNumbers(np.concatenate([vector[:8], units, vector[8:], [30.0, 2.0, -1.0]]), layout)
+
+
+def test_score_of_a_net_and_of_a_trap_is_the_slope_of_the_log_likelihood(data, monkeypatch):
+    """As above, in the thermal numbers, those of the net and those of the trap; the push of the trap as a whole, which
+    only the total momentum sees, is checked by its own term."""
+    monkeypatch.setattr(fluid_step, "PROBES", 2000)
+    monkeypatch.setattr(fluid_step, "TOLERANCE", 1e-10)
+    numbers = wider_numbers()
+    layout, theta = numbers.layout, numbers.vector
+    data = data.with_further([HarmonicTrap(origin=(0.3, 0.3), size=0.3)])
+    start = np.random.default_rng(0).normal(size=data.n) * 4
+    score = sweep(data, numbers, start, until=1).score[0]
+    information = sweep(data, numbers, start, until=1, information_every=1).information
+
+    def value(t: np.ndarray) -> float:
+        found = sweep(data, numbers.at(t), start, slopes=False, likelihood_of=range(1), until=1).log_likelihood
+        return float(found[0]) + of_momentum(t)
+
+    def of_momentum(t: np.ndarray) -> float:
+        geometry = StepGeometry.of(data, 0, layout)
+        total = (geometry.momentum - data.dt * np.tensordot(t[layout.further], geometry.force_slopes, 1)).sum(axis=0)
+        return float(-0.5 * total @ total / variance)
+
+    S, slopes = numbers.entropy_at(start, np.log(StepGeometry.of(data, 0, layout).volume / layout.volume))
+    step = fluid_step.evaluate_state(StepGeometry.of(data, 0, layout), numbers, S, slopes, np.ones(4))
+    _, variance = step.total_momentum()
+    for k in (*range(5), *np.arange(layout.size)[layout.net], *np.arange(layout.size)[layout.further]):
+        if k == Thermal.BEND:
+            continue
+        by = np.zeros(layout.size)
+        by[k] = 1e-4 * max(abs(theta[k]), 0.1)
+        slope = (value(theta + by) - value(theta - by)) / (2 * by[k])
+        error = np.sqrt(information[k, k] / 2000)
+        assert abs(score[k] - slope) <= 5 * error + 2e-3 * np.sqrt(information[k, k]), layout.names[k]
+        assert information[k, k] > 0, layout.names[k]
+
+
+def test_even_temperature_of_a_net_at_any_volume():
+    """S at which a net has the temperature of σ at V0, and its slopes in every number."""
+    numbers = wider_numbers()
+    layout = numbers.layout
+    sigma, x = np.linspace(-20, 20, 5), np.linspace(-0.3, 0.4, 5)
+    S, slopes = numbers.entropy_at(sigma, x)
+    V = layout.volume * np.exp(x)
+    assert np.allclose(numbers.state(S, V).T, numbers.state(sigma, np.full(5, layout.volume)).T, rtol=1e-10)
+    for k in range(layout.thermal):
+        by = np.zeros(layout.size)
+        by[k] = 1e-5 * max(abs(numbers.vector[k]), 0.1)
+        high, low = (numbers.at(numbers.vector + side * by).entropy_at(sigma, x)[0] for side in (1, -1))
+        assert np.allclose(slopes[k], (high - low) / (2 * by[k]), rtol=1e-5, atol=1e-6), layout.names[k]
+
+
+def test_forces_from_outside_are_balanced_in_every_group():
+    """Pair noise says nothing of what moves a connected group as a whole."""
+    rng = np.random.default_rng(8)
+    x = np.concatenate([rng.uniform(0, 0.3, (6, 2)), rng.uniform(2.0, 2.3, (4, 2)), [[9.0, 9.0]]])
+    position, velocity = np.stack([x, x]), rng.normal(size=(2, 11, 2)) * 1e-3
+    apart = FluidSteps(position, velocity, 1e-3, Free(), 0.6)
+    geometry = StepGeometry.of(apart, 0, Layout(2, 0.6, 1.0, 0.1, 3, 1))
+    rows = geometry.balanced(rng.normal(size=(3, 11, 2)))
+    assert np.abs(rows[:, :6].sum(axis=1)).max() < 1e-14
+    assert np.abs(rows[:, 6:10].sum(axis=1)).max() < 1e-14
+    assert np.abs(rows[:, 10]).max() == 0.0

@@ -21,7 +21,7 @@ ROWS = 2049
 
 
 def freeze(terms: Sequence[Energy | Friction], numbers: Sequence[np.ndarray], *, kT: float,
-           mass: Sequence[float] | np.ndarray, dim: int, fallback: float = 1.0) -> FrozenFluid:
+           mass: Sequence[float] | np.ndarray, dim: int, fallback: float = 1.0, reach: float = 0.0) -> FrozenFluid:
     """Tables of settled terms at one temperature.
 
     Parameters
@@ -35,8 +35,10 @@ def freeze(terms: Sequence[Energy | Friction], numbers: Sequence[np.ndarray], *,
     dim : int
     fallback : float
         Range of the neighbour lists where no term joins pairs [µm].
+    reach : float
+        Least range of the tables [µm].
     """
-    cutoff = max((term.reach for term in terms), default=0.0) or fallback
+    cutoff = max(max((term.reach for term in terms), default=0.0), reach) or fallback
     species = len(mass)
     tables = Tables(np.linspace(0.0, cutoff, ROWS), species * (species + 1) // 2, species, dim)
     for term, theta in zip(terms, numbers, strict=True):

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from vid2dyn.dynamics.fluid.numbers import Thermal
 from vid2dyn.inference import heat_sums, sums
-from vid2dyn.inference.heat import conducted, conduction_weights
+from vid2dyn.inference.heat import conducted, conduction_weights, entropy_gained
 from vid2dyn.inference.step import MODES, StepState, share_unknown
 
 INFORMATION = np.array([3.1, 2.45, 1.2, 0.3])
@@ -38,7 +37,9 @@ def carry_entropy(step: StepState, x: np.ndarray) -> tuple[np.ndarray, np.ndarra
     seen, seen_of, unknown = _observed_heat(step, x, xw)
     gain = (heat + seen) / T
     # T is that of the middle as expected
-    S = step.start.S + gain * (1.0 - 0.5 * soft * (gain - 2.0 * step.entropy_rise))
+    rise = step.entropy_rise
+    series = gain * (1.0 - 0.5 * soft * (gain - 2.0 * rise))
+    S = step.start.S + entropy_gained(gain * np.exp(np.clip(soft * rise, -1.0, 1.0)), soft, series)
     S_of = step.start.S_of + (heat_of + seen_of) / T - gain * middle.T_of / T
     return S, S_of, 1.0 - (1.0 - unknown) * np.exp(-2.0 * evened * MODES)
 
@@ -55,12 +56,12 @@ def _observed_heat(step: StepState, x: np.ndarray, xw: np.ndarray) -> tuple[np.n
     if not numbers.softness > 0:
         return np.zeros(geometry.n), np.zeros_like(step.start.S_of), unknown
     T = middle.T
-    push = geometry.dt * geometry.volume * numbers.molecules * T * step.pressure_slopes(x)
+    push = geometry.dt * geometry.volume * middle.gas.molecules * T * step.pressure_slopes(x)
     shake = _noise_slopes(step, x, xw)
     known = float((push * push + shake * shake).mean())
     per_T = middle.T_of / T
     ln_of = 2.0 * per_T
-    ln_of[Thermal.MOLECULES] += 1.0 / max(numbers.molecules, 1e-9)
+    ln_of += middle.molecules_slopes()
     slopes = np.concatenate([(push + shake)[None], push * ln_of + shake * per_T])
     i, j, _ = geometry.ends
     flow = conduction_weights(geometry, numbers.layout)

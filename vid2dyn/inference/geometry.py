@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from scipy.sparse import coo_array, csr_array
+from scipy.sparse.csgraph import connected_components
 
 from vid2dyn.dynamics.fluid.numbers import Layout
 from vid2dyn.inference import sums
@@ -27,6 +30,8 @@ class StepGeometry:
         V of every particle [µm^dim].
     momentum : (n, dim) array
         m (v' - v).
+    force_slopes, stiffness_slopes : (forces, n, dim), (forces,) arrays
+        Forces and -∇·F of every number of further energies.
     """
 
     pairs: StepPairs
@@ -38,6 +43,23 @@ class StepGeometry:
     u: np.ndarray
     volume: np.ndarray
     momentum: np.ndarray
+    force_slopes: np.ndarray
+    stiffness_slopes: np.ndarray
+
+    def balanced(self, rows: np.ndarray) -> np.ndarray:
+        """Rows (..., n, dim) less their means over every group of particles that pairs connect: what pair forces can
+        give. A group alone feels them not at all."""
+        group, share = self._groups
+        each = rows.reshape(-1, self.n, self.dim)
+        return (each - np.stack([(share @ row)[group] for row in each])).reshape(rows.shape)
+
+    @cached_property
+    def _groups(self) -> tuple[np.ndarray, csr_array]:
+        """Number of the group of every particle, and the matrix (groups, n) that takes means over groups."""
+        links = coo_array((np.ones(len(self.u)), (self.pairs.first, self.pairs.second)), shape=(self.n, self.n))
+        count, group = connected_components(links, directed=False)
+        size = np.bincount(group, minlength=count)
+        return group, csr_array((1.0 / size[group], (group, np.arange(self.n))), shape=(count, self.n))
 
     @property
     def ends(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -55,4 +77,4 @@ class StepGeometry:
         bend = -12.0 * norm / data.cutoff**2 * (1 - s) * (1 - 3 * s + (data.dim - 1) * (1 - s))
         density = sums.density(pairs.first, pairs.second, weight, norm, data.n)
         momentum = layout.mass * (data.velocity[t + 1] - data.velocity[t])
-        return cls(pairs, data.n, data.dim, data.dt, slope, bend, s * s, 1.0 / density, momentum)
+        return cls(pairs, data.n, data.dim, data.dt, slope, bend, s * s, 1.0 / density, momentum, *data.forces(t))

@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from vid2dyn.core.errors import ModelError
 from vid2dyn.dynamics.fluid.numbers import FluidNumbers, Layout, Thermal
 from vid2dyn.inference import heat_sums, sums
 from vid2dyn.inference.geometry import StepGeometry
@@ -16,6 +17,36 @@ from vid2dyn.inference.local_state import LocalState
 
 SHARE = 0.25
 """Largest share of a temperature difference that one substep of conduction may carry."""
+SUBSTEPS = 2000
+"""Most of them: more mean that heat is even within a small part of a step, as no fluid of use has it."""
+LARGE = 0.5
+"""Change of ln T beyond which entropy gained is not taken from its series."""
+
+
+class UnusableNumbersError(ModelError):
+    """Numbers of a fluid with which the temperatures of the data are not followed: no likelihood at all."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"With these numbers of the fluid the heat of the particles cannot be followed: {what}. The "
+                         "velocities may not be those of particles of this mass and frame rate, or they do not move "
+                         "as a fluid with heat of its own does: check both, film faster, or fit one temperature "
+                         "(entropy=False with listed terms).")
+
+
+def entropy_gained(gain: np.ndarray, softness: np.ndarray, series: np.ndarray) -> np.ndarray:
+    """ΔS of heat `gain` times the T before it, at constant heat capacity: c ln(1 + gain/c); (n,).
+
+    Where little happens its series, which the caller has, is taken. Nothing loses more than nine tenths of its heat.
+
+    >>> float(entropy_gained(np.array([30.0]), np.array([1 / 30]), np.array([0.0]))[0])
+    20.79441541679836
+    """
+    change = softness * gain
+    large = np.abs(change) > LARGE
+    if not large.any():
+        return series
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(large, np.log1p(np.maximum(change, -0.9)) / softness, series)
 
 
 def expected_heat(state: LocalState) -> tuple[np.ndarray, np.ndarray]:
@@ -59,7 +90,10 @@ def conducted(geometry: StepGeometry, numbers: FluidNumbers, softness: np.ndarra
     rate = kappa * (np.bincount(i, flow, geometry.n) + np.bincount(j, flow, geometry.n)) * softness
     if not layout.power:
         rate = rate / T**2
-    parts = max(1, math.ceil(dt * float(rate.max()) / SHARE))
+    fastest = dt * float(rate.max(initial=0.0)) / SHARE
+    if not fastest <= SUBSTEPS:
+        raise UnusableNumbersError(f"conduction evens out temperatures {fastest * SHARE:.3g} times in a step")
+    parts = max(1, math.ceil(fastest))
     out, slope = np.empty(geometry.n), np.empty_like(heat_of)
     for _ in range(parts):
         heat_sums.conduct(i, j, flow, T, T_of, layout.power, out, slope)

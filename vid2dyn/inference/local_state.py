@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vid2dyn.dynamics.fluid.numbers import GAS, FluidNumbers
-from vid2dyn.dynamics.terms.gas import GasState, gas_state
+from vid2dyn.dynamics.fluid.numbers import FluidNumbers
+from vid2dyn.dynamics.terms.gas import GasState
 from vid2dyn.inference.geometry import StepGeometry
 
 
@@ -58,9 +58,9 @@ class LocalState:
         """At entropies S (n,) with slopes S_of (thermal, n); radial: A² and B² of the pairs, (2, pairs)."""
         i, j, _ = geometry.ends
         V, layout, D = geometry.volume, numbers.layout, geometry.dim
-        gas = gas_state(numbers.gas, S, V, layout.volume)
+        gas = numbers.state(S, V)
         T_of = gas.T_S * S_of
-        T_of[GAS] += gas.T_of
+        T_of[layout.state_numbers] += gas.T_of
         Ti, Tj = gas.T[i], gas.T[j]
         inverse = 0.5 * (1 / Ti + 1 / Tj)
         factor = np.ones_like(Ti)
@@ -74,8 +74,16 @@ class LocalState:
 
     def softness_slopes(self) -> np.ndarray:
         """Slopes of 1/c, (thermal, n)."""
-        out = self.gas.softness_S * self.S_of
-        out[GAS] += self.gas.softness_of
+        return self._moving(self.gas.softness_S, self.gas.softness_of)
+
+    def molecules_slopes(self) -> np.ndarray:
+        """Slopes of ln of `GasState.molecules`, (thermal, n)."""
+        return self._moving(self.gas.molecules_S, self.gas.molecules_of) / np.maximum(self.gas.molecules, 1e-9)
+
+    def _moving(self, by_S: np.ndarray, of: np.ndarray) -> np.ndarray:
+        """Slopes (thermal, n) of a function of state, S moving along."""
+        out = by_S * self.S_of
+        out[self.numbers.layout.state_numbers] += of
         return out
 
     def pair_slopes(self) -> tuple[np.ndarray, np.ndarray]:
@@ -91,6 +99,4 @@ class LocalState:
 
     def pressure_impulses(self, V: np.ndarray, gas: GasState) -> np.ndarray:
         """P V² of every particle at volumes V and its slopes in the thermal numbers, (1 + thermal, n)."""
-        P_of = gas.P_S * self.S_of
-        P_of[GAS] += gas.P_of
-        return np.concatenate([gas.P[None], P_of]) * V**2
+        return np.concatenate([gas.P[None], self._moving(gas.P_S, gas.P_of)]) * V**2

@@ -46,7 +46,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vid2dyn.dynamics.fluid.numbers import FluidNumbers, Thermal
+from vid2dyn.dynamics.fluid.numbers import FluidNumbers
 from vid2dyn.inference.density import log_likelihood
 from vid2dyn.inference.entropy_filter import carry_entropy
 from vid2dyn.inference.geometry import StepGeometry
@@ -107,8 +107,7 @@ def sweep(data: FluidSteps, numbers: FluidNumbers, start: np.ndarray, *, slopes:
         geometry = StepGeometry.of(data, t, layout)
         if S is None:
             expansion = np.log(geometry.volume / layout.volume)
-            S = start + numbers.start + numbers.molecules * expansion
-            S_of[Thermal.MOLECULES], S_of[Thermal.START] = expansion, 1.0
+            S, S_of = numbers.entropy_at(start, expansion)
             entropy[0] = S - blur * share_unknown(unknown)
         state = evaluate_state(geometry, numbers, S, S_of, unknown)
         R, x = state.residual()

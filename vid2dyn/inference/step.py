@@ -5,20 +5,24 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from vid2dyn.dynamics.fluid.numbers import FluidNumbers, Thermal
 from vid2dyn.dynamics.fluid.radial_splines import spline, spline_sums
-from vid2dyn.dynamics.terms.gas import gas_state
 from vid2dyn.inference import sums
 from vid2dyn.inference.geometry import StepGeometry
-from vid2dyn.inference.heat import conducted, expected_heat
+from vid2dyn.inference.heat import UnusableNumbersError, conducted, entropy_gained, expected_heat
 from vid2dyn.inference.local_state import LocalState
 
 PROBES = 2
 """Draws of the model's own noise for the slope of the log determinant."""
+FARTHEST = 1e60
+"""Largest ratio of a temperature to that of the start."""
+STEEPEST = 1e4
+"""Largest slope of ln T in ln T0."""
 TOLERANCE = 1e-6
 """Of conjugate gradients: their rounding, not this, is what relabelling changes."""
 MODES = np.array([0.05, 0.3, 0.9, 1.5])
@@ -47,7 +51,7 @@ class StepState:
     entropy_rise : (n,) array
         S of the middle over S of the start.
     forces : (n, dim) array
-        Of pressure.
+        Of pressure and of further energies.
     force_slopes : (thermal, n, dim) array
         Slopes of the forces in the thermal numbers.
     unknown : (modes,) array
@@ -75,18 +79,31 @@ class StepState:
         V = geometry.volume
         a, b = sums.stiffnesses(*geometry.ends, geometry.slope, geometry.bend, geometry.n)
         tiny = 1e-4
-        high, low = (middle.pressure_impulses(v, gas_state(self.numbers.gas, middle.S, v, self.numbers.layout.volume))
+        high, low = (middle.pressure_impulses(v, self.numbers.state(middle.S, v))
                      for v in (V * (1 + tiny), V * (1 - tiny)))
         # d = 1/V, so dp/dd = -V dp/d ln V
-        return middle.pressure_impulses(V, middle.gas) @ a - (high - low) / (2 * tiny) @ (V * b)
+        found = middle.pressure_impulses(V, middle.gas) @ a - (high - low) / (2 * tiny) @ (V * b)
+        if self.numbers.layout.forces:
+            found[0] += self.numbers.further @ geometry.stiffness_slopes
+        return found
 
     def residual(self) -> tuple[np.ndarray, np.ndarray]:
         """R relative to the centre of mass, and x = C⁻¹ R with C the covariance of R; (n, dim) each."""
         geometry, (across, along) = self.geometry, self.middle.friction
         R = geometry.momentum - geometry.dt * self.forces
         sums.scatter(*geometry.ends, geometry.dt * across, geometry.dt * along, geometry.pairs.w, R)
-        R = R - R.mean(axis=0)
+        R = geometry.balanced(R) if self.numbers.layout.forces else R - R.mean(axis=0)
         return R, self._solve(R)
+
+    def total_momentum(self) -> tuple[np.ndarray, float]:
+        """Change of momentum of all particles that the forces leave unexplained, (dim,), and a variance for it.
+
+        Neither pair forces nor noise change it, so it says exactly what forces from outside do, but for the error of
+        the step; taken for as uncertain as that of particles with independent noise it says enough.
+        """
+        geometry, middle = self.geometry, self.middle
+        size = 4 * geometry.dt * float(((geometry.dim - 1) * middle.across + middle.along).sum()) / geometry.dim
+        return (geometry.momentum - geometry.dt * self.forces).sum(axis=0), max(size, 1e-300)
 
     def _solve(self, right: np.ndarray) -> np.ndarray:
         geometry, two = self.geometry, 2 * self.geometry.dt
@@ -127,6 +144,11 @@ class StepState:
         if len(self.pressure_variance):
             spread = self.pressure_slopes(x) ** 2 - np.mean([self.pressure_slopes(z) ** 2 for z in y], axis=0)
             out[:layout.thermal] += 0.5 * self._pressure_variance_slopes() @ spread
+        if layout.forces:
+            total, variance = self.total_momentum()
+            out[layout.further] = dt * np.einsum("nc,knc->k", x, geometry.force_slopes) \
+                + dt * dt / (6 * m) * geometry.stiffness_slopes \
+                + dt * geometry.force_slopes.sum(axis=1) @ total / variance
         return out
 
     def pressure_slopes(self, x: np.ndarray) -> np.ndarray:
@@ -139,7 +161,7 @@ class StepState:
         """Slopes of `pressure_variance` in the thermal numbers (of `unknown` left out), (thermal, n)."""
         middle = self.middle
         ln_of = middle.softness_slopes() / middle.gas.softness + 2.0 * middle.T_of / middle.T
-        ln_of[Thermal.MOLECULES] += 2.0 / max(self.numbers.molecules, 1e-9)
+        ln_of += 2.0 * middle.molecules_slopes()
         return ln_of * self.pressure_variance
 
     def _radial_slopes(self, total: np.ndarray) -> np.ndarray:
@@ -166,6 +188,8 @@ class StepState:
         for k in range(count):
             if not layout.active[k]:
                 continue
+            if k >= layout.further.start:
+                continue
             if k < layout.thermal:
                 mean[k] = -dt * self.force_slopes[k]
                 a, b = middle.across * ln_K[k], middle.along * ln_K[k]
@@ -178,12 +202,17 @@ class StepState:
             sums.laplacian(*geometry.ends, 2 * dt * a, 2 * dt * b, y, spread[k])
             if k < layout.thermal:
                 spread[k] += pushed[k]
+        if layout.forces:
+            mean[layout.further] = -dt * geometry.balanced(geometry.force_slopes)
         rows = np.flatnonzero(layout.active)
         back_mean, back_spread = np.zeros_like(mean), np.zeros_like(spread)
         for row in rows:
             back_mean[row], back_spread[row] = self._solve(mean[row]), self._solve(spread[row])
         flat = (count, -1)
         info = mean.reshape(flat) @ back_mean.reshape(flat).T + 0.5 * spread.reshape(flat) @ back_spread.reshape(flat).T
+        if layout.forces:
+            whole = dt * geometry.force_slopes.sum(axis=1)
+            info[layout.further, layout.further] += whole @ whole.T / self.total_momentum()[1]
         return 0.5 * (info + info.T)
 
     def _basis_pair(self, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -214,17 +243,34 @@ def evaluate_state(geometry: StepGeometry, numbers: FluidNumbers, S: np.ndarray,
     radial = _radial(geometry, numbers)
     unknown = np.zeros(len(MODES)) if unknown is None else unknown
     start = LocalState.at(geometry, numbers, S, S_of, radial)
+    _check_temperatures(start)
     expected, expected_of = expected_heat(start)
     half, half_of, _ = conducted(geometry, numbers, start.gas.softness, start.T, start.T_of, 0.5 * expected,
                                  0.5 * geometry.dt)
     half_of += 0.5 * expected_of
     rise = half / start.T
+    rise = entropy_gained(rise, start.gas.softness, rise)
     middle = LocalState.at(geometry, numbers, S + rise, S_of + half_of / start.T - rise * start.T_of / start.T, radial)
+    _check_temperatures(middle)
     push = middle.pressure_impulses(geometry.volume, middle.gas)
     forces = np.empty((len(push), geometry.n, geometry.dim))
     sums.pressure_forces(*geometry.ends, geometry.slope, push, forces)
+    if numbers.layout.forces:
+        forces[0] += np.tensordot(numbers.further, geometry.force_slopes, axes=1)
     variance = np.zeros(0)
     share = share_unknown(unknown)
     if share > 0 and numbers.softness > 0:
-        variance = share * middle.gas.softness * (geometry.dt * geometry.volume * numbers.molecules * middle.T) ** 2
+        variance = share * middle.gas.softness * (geometry.dt * geometry.volume * middle.gas.molecules * middle.T) ** 2
     return StepState(geometry, numbers, start, middle, rise, forces[0], forces[1:], unknown, variance)
+
+
+def _check_temperatures(state: LocalState) -> None:
+    """Stops where a temperature is no number of use."""
+    T, T0 = state.T, math.exp(state.numbers.log_temperature)
+    cold, hot = float(T.min()) / T0, float(T.max()) / T0
+    if not (cold * FARTHEST > 1.0 and hot < FARTHEST):                                       # False for NaN too
+        raise UnusableNumbersError(f"temperatures run from {cold:.3g} to {hot:.3g} times that of the start")
+    # the slope of ln T in ln T0 is about 1; where heat is carried on in too coarse steps it grows from step to step
+    steepest = float(np.abs(state.T_of[Thermal.LOG_TEMPERATURE] / T).max())
+    if not steepest < STEEPEST:
+        raise UnusableNumbersError(f"an error in the temperature of the start grows {steepest:.3g} times")

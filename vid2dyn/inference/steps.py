@@ -12,7 +12,8 @@ omega the frequency of sound at the distance of neighbours. As the forces so dep
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from vid2dyn.core.errors import DataError
 from vid2dyn.data.box import Box
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.dynamics.snapshot import neighbour_pairs
+from vid2dyn.dynamics.terms.base import Configuration, Energy
 
 KEEP = 400e6
 """Bytes of pair lists kept between sweeps; beyond, they are searched anew."""
@@ -41,7 +43,8 @@ class StepPairs:
 class FluidSteps:
     """One trajectory: position, velocity (T + 1, n, dim) [µm, µm/s], dt [s], space, cutoff [µm].
 
-    species: (n,) int, number of the species of every particle; names: (n,) int, the particles in the table.
+    species: (n,) int, number of the species of every particle; names: (n,) int, the particles in the table; further:
+    energies that act beside an equation of state, each with a range of its own.
     """
 
     position: np.ndarray
@@ -52,7 +55,9 @@ class FluidSteps:
     first_frame: int = 0
     species: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     names: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    further: tuple[Energy, ...] = ()
     _kept: dict[int, StepPairs] = field(default_factory=dict, repr=False)
+    _forces: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict, repr=False)
 
     @property
     def count(self) -> int:
@@ -112,7 +117,30 @@ class FluidSteps:
     def between(self, start: int, stop: int) -> FluidSteps:
         """Steps start <= step < stop."""
         return FluidSteps(self.position[start:stop + 1], self.velocity[start:stop + 1], self.dt, self.box, self.cutoff,
-                          self.first_frame + start, self.species, self.names)
+                          self.first_frame + start, self.species, self.names, self.further)
+
+    def with_further(self, energies: Sequence[Energy]) -> FluidSteps:
+        """The same with energies beside the equation of state."""
+        return replace(self, further=tuple(energies), _kept={}, _forces={})
+
+    def place(self, t: int) -> np.ndarray:
+        """Mean position of every particle over step t, (n, dim)."""
+        return self.position[t] + self.dt * (self.velocity[t] / 3 + self.velocity[t + 1] / 6)
+
+    def forces(self, t: int) -> tuple[np.ndarray, np.ndarray]:
+        """Of step t, of every number of the further energies: forces (numbers, n, dim) and -∇·F (numbers,)."""
+        if not self.further:
+            return np.empty((0, self.n, self.dim)), np.empty(0)
+        if t in self._forces:
+            return self._forces[t]
+        box = self.box.after((self.first_frame + t + 0.5) * self.dt)
+        at = Configuration.of(self.place(t), box, max(term.reach for term in self.further), self.species,
+                              names=self.names)
+        found = (np.concatenate([term.force_slopes(at) for term in self.further]),
+                 np.concatenate([term.stiffness_slopes(at, np.ones(self.n)) for term in self.further]))
+        if (len(self._forces) + 1) * found[0].nbytes < KEEP:
+            self._forces[t] = found
+        return found
 
     def pairs(self, t: int) -> StepPairs:
         """Pairs of step t, each once.
@@ -124,7 +152,7 @@ class FluidSteps:
         """
         if t in self._kept:
             return self._kept[t]
-        x = self.position[t] + self.dt * (self.velocity[t] / 3 + self.velocity[t + 1] / 6)
+        x = self.place(t)
         box = self.box.after((self.first_frame + t + 0.5) * self.dt)
         pairs = neighbour_pairs(x, self.cutoff, box)
         i, j = pairs[:, 0], pairs[:, 1]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,12 +19,15 @@ from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.dynamics.fluid.frozen import FrozenFluid
 from vid2dyn.dynamics.fluid.functions import fluid_of, radial, transport
 from vid2dyn.dynamics.fluid.numbers import FluidNumbers, Layout
-from vid2dyn.dynamics.terms.gas import gas_state
+from vid2dyn.dynamics.fluid.table_range import TableRange, table_range
 from vid2dyn.inference.start import carried_entropy, fit_start
 from vid2dyn.inference.steps import FluidSteps
 from vid2dyn.model.base import LearnedFunction, LearnedFunctions, LearnedNumber, Model, checked_level
+from vid2dyn.model.further_energies import FurtherEnergies
 from vid2dyn.rollout.engines import Prepared, checked_engine, paths_in
 from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout
+from vid2dyn.rollout.fluid.time_step import stable_step
+from vid2dyn.rollout.fluid.widening import widening_paths
 
 _OF_STATE = ("temperature", "pressure", "heat_capacity")
 _OF_DISTANCE = ("shear", "bulk")
@@ -42,6 +46,8 @@ class MetriplecticModel(Model):
 
     Entropy is counted from the mean state of the first frame of the data: S = 0 there. If
     ``report["entropy_identifiable"]`` is False the fluid has one temperature, entropy only keeps the account of heat.
+
+    What further energies of a list say are methods too, by their names: ``model.pair_potential(r)``.
 
     `arrays` holds "theta" (numbers in the order of `Layout`), their "covariance", "layout" (dim, cutoff, mass, V0,
     knots, power), "active", and "support": quantiles 0, 2.5, 50, 97.5 and 100 % of S, V and r in the data, (3, 5).
@@ -68,6 +74,27 @@ class MetriplecticModel(Model):
     def learned(self) -> FluidNumbers:
         """What was learned, by name."""
         return FluidNumbers(self.arrays["theta"], self.layout)
+
+    @cached_property
+    def further(self) -> FurtherEnergies | None:
+        """Energies beside the equation of state; None where there are none."""
+        layout = self.layout
+        if not layout.forces:
+            return None
+        size = layout.forces + 2                                    # ln kT and ν of such lists, which are not learned
+        covariance = np.zeros((size, size))
+        if "covariance" in self.arrays:
+            covariance[:-2, :-2] = self.arrays["covariance"][layout.further, layout.further]
+        distances = self.arrays["support"][2, [0, -1]][None]
+        arrays = {"theta": self.learned.further, "kT": np.exp(self.learned.vector[:1]), "covariance": covariance,
+                  "mass": np.array([layout.mass]), "support": distances}
+        return FurtherEnergies(arrays, self.recipe, self.units, self.box, {"dim": layout.dim})
+
+    def __getattr__(self, name: str) -> Any:
+        further = None if name.startswith("_") or name == "further" else self.further
+        if further is not None and further.has(name):
+            return getattr(further, name)
+        raise AttributeError(f"This model has no {name!r}.")
 
     @property
     def support(self) -> dict[str, tuple[float, float]]:
@@ -146,7 +173,7 @@ class MetriplecticModel(Model):
             S, V = np.broadcast_arrays(*(np.asarray(x, dtype=float) for x in at))
             if not (V > 0).all():
                 raise ModelError(f"{name}: volumes must be positive (got {float(V.min()):.3g}).")
-            state = gas_state(numbers.gas, S.ravel(), V.ravel(), numbers.layout.volume)
+            state = numbers.state(S.ravel(), V.ravel())
             with np.errstate(divide="ignore"):
                 value = {"temperature": state.T, "pressure": state.P, "heat_capacity": 1.0 / state.softness}[name]
             return value.reshape(S.shape)
@@ -173,6 +200,8 @@ class MetriplecticModel(Model):
             Probability that the band holds the truth.
         """
         level = checked_level(name, level)
+        if self.further is not None and self.further.has(name):
+            return self.further.band(name, x, level)
         known = (*_OF_STATE, *_OF_DISTANCE, *_NUMBERS)
         if name not in known:
             raise ModelError(f"This model has no band {name!r}; it has {', '.join(known)}.")
@@ -211,6 +240,8 @@ class MetriplecticModel(Model):
         for label, key, detail in _HEADLINE:
             value, low, high = self.report["parameters"][key]
             found.append(LearnedNumber(label, value, low, high, detail=detail))
+        if self.further is not None:
+            found += self.further.numbers()[1:]                                              # the first is kT
         return tuple(found)
 
     def functions(self) -> LearnedFunctions:
@@ -231,7 +262,8 @@ class MetriplecticModel(Model):
             function("pressure", "V", many, (S, many), "volume V (µm^dim)", "P (energy/volume)",
                      "Pressure against volume at the median entropy"),
             function("shear", "r", r, (r,), "distance r (µm)", "shear", "Shear friction of a pair, A²"),
-            function("bulk", "r", r, (r,), "distance r (µm)", "bulk", "Bulk friction of a pair, B²")))
+            function("bulk", "r", r, (r,), "distance r (µm)", "bulk", "Bulk friction of a pair, B²"),
+            *(() if self.further is None else self.further.functions().functions)))
 
     def _of_entropy(self) -> str:
         """What the data say of entropy, in a sentence."""
@@ -240,8 +272,12 @@ class MetriplecticModel(Model):
             return "Learned from velocities; entropy was never given. Its use was not judged."
         gain = with_error(held["entropy_gain_per_step"], held["entropy_gain_per_step_stderr"])
         if self.report["entropy_identifiable"]:
-            return ("Learned from velocities; entropy was never given. Following it predicts velocities that were set "
+            said = ("Learned from velocities; entropy was never given. Following it predicts velocities that were set "
                     f"aside better than one temperature for all does, by {gain} nats per particle and step.")
+            if "net_gain_per_step" in held:
+                more = with_error(held["net_gain_per_step"], held["net_gain_per_step_stderr"])
+                said += f" The net as equation of state adds {more} to what a gas with a cold part gives."
+            return said
         return (f"Entropy not identifiable from these data: following it adds {gain} nats per particle and step on "
                 "velocities that were set aside. The model has one temperature.")
 
@@ -265,7 +301,7 @@ class MetriplecticModel(Model):
         window : int, optional
             First steps that tell the mean temperature at the start; default: that of the recipe.
         """
-        data = FluidSteps.of(tracks, self.layout.cutoff, least=2)
+        data = self._steps(tracks)
         S = carried_entropy(data, self.learned, self._start(data, window))
         frames, particles = tracks.frame - data.first_frame, tracks.particle
         column = np.searchsorted(np.unique(particles[particles >= 0]), particles)
@@ -274,33 +310,55 @@ class MetriplecticModel(Model):
         out[linked] = S[frames[linked], column[linked]]
         return out
 
+    def _steps(self, tracks: Trajectories) -> FluidSteps:
+        data = FluidSteps.of(tracks, self.layout.cutoff, least=2)
+        return data if self.further is None else data.with_further(self.further.terms)
+
     def _start(self, data: FluidSteps, window: int | None = None) -> np.ndarray:
         return fit_start(data, self.learned, str(self.recipe.get("start", "even")),
                          window or int(self.recipe.get("window", 32)))
 
-    def freeze(self, entropy: tuple[float, float], log_volume: tuple[float, float]) -> FrozenFluid:
-        """Tables for compiled rollouts and exporters over a range of S [kB] and ln V; see
+    def freeze(self, entropy: tuple[float, float], log_volume: tuple[float, float],
+               nodes: tuple[int, int] = (257, 257)) -> FrozenFluid:
+        """Tables for compiled rollouts and exporters over a range of S [kB] and ln V with so many nodes along each; see
         `vid2dyn.dynamics.fluid.frozen`."""
-        return fluid_of(self.learned).freeze(entropy, log_volume)
+        further = self.further
+        fluid = fluid_of(self.learned).freeze(entropy, log_volume, nodes=nodes,
+                                              reach=None if further is None else further.cutoff)
+        return fluid if further is None else further.added_to(fluid, self.layout.dim)
 
     def ready(self, tracks: Trajectories, steps: int, *, substeps: int | None = None, noise: bool = True,
               exact: bool = False) -> Prepared:
         """What `rollout` runs, before it runs: for exporters and for runs of one's own. Arguments of `rollout`."""
-        data = FluidSteps.of(tracks, self.layout.cutoff, least=2)
+        data = self._steps(tracks)
         if steps < 1:
             raise DataError(f"steps = {steps}: a rollout makes at least one.")
         S, log_volume = self._first(data)
         numbers, layout = self.learned, self.layout
-        frozen = self.freeze(*self._ranges(S, log_volume, data, steps))
+        frozen = self._tables(tracks, steps)(1.0)
+        first = FluidFrame(data.position[0], data.velocity[0], S, data.box.after(data.first_frame * data.dt))
         if substeps is None:
-            state = gas_state(numbers.gas, S, np.exp(log_volume), layout.volume)
+            state = numbers.state(S, np.exp(log_volume))
             push = np.abs(state.P) * np.exp(log_volume)
-            stiff = push * (1.0 + numbers.molecules * state.softness) + abs(float(numbers.cold_stiffness)) * state.T
+            stiff = push * (1.0 + state.molecules * state.softness) + abs(float(numbers.cold_stiffness)) * state.T
             fastest = math.sqrt(float(stiff.max()) / layout.mass) + float(np.abs(data.velocity[0]).max())
             substeps = max(1, math.ceil(data.dt * fastest / (0.1 * layout.cutoff)))
-        first = FluidFrame(data.position[0], data.velocity[0], S, data.box.after(data.first_frame * data.dt))
+            if self.further is not None:
+                substeps = max(substeps, math.ceil(data.dt / stable_step(frozen, first)))
         settings = FluidRollout(data.dt / substeps, "exact" if exact else "verlet", noise=noise)
         return Prepared(frozen, first, settings, substeps)
+
+    def _tables(self, tracks: Trajectories, steps: int) -> Callable[[float], FrozenFluid]:
+        """Tables over so many times the range that a rollout of `steps` frames from these tracks is expected to visit.
+        """
+        data = self._steps(tracks)
+        S, log_volume = self._first(data)
+
+        def tables(width: float) -> FrozenFluid:
+            span = self._range(S, log_volume, data, steps, width)
+            return self.freeze(span.entropy, span.log_volume, span.nodes)
+
+        return tables
 
     def rollout(self, tracks: Trajectories, steps: int | None = None, seed: int = 0, *, substeps: int | None = None,
                 noise: bool = True, exact: bool = False, engine: str = "vid2dyn", ranks: int = 1,
@@ -335,14 +393,19 @@ class MetriplecticModel(Model):
         DataError
             If velocities or particles are missing, or `steps` is not positive.
         ModelError
-            If the rollout leaves the states that the tables cover.
+            If particles come too close or move too fast for the time step, or the model runs away: if its states leave
+            tables of eight times the range that fluctuations and heating let expect.
         """
         checked_engine(engine, ranks, checkpoint)
-        steps = FluidSteps.of(tracks, self.layout.cutoff, least=2).count if steps is None else steps
+        steps = self._steps(tracks).count if steps is None else steps
         frozen, first, settings, substeps = self.ready(tracks, steps, substeps=substeps, noise=noise, exact=exact)
+        frames = {"steps": steps * substeps, "every": substeps, "seed": seed}
         with showing(progress) as progress:
-            paths = paths_in(engine, frozen, first, settings, steps=steps * substeps, every=substeps, seed=seed,
-                             progress=progress, ranks=ranks, checkpoint=checkpoint)
+            if engine == "vid2dyn":
+                paths = widening_paths(self._tables(tracks, steps), first, settings, **frames, progress=progress)
+            else:
+                paths = paths_in(engine, frozen, first, settings, **frames, progress=progress, ranks=ranks,
+                                 checkpoint=checkpoint)
         info = {"rollout": {"seed": seed, "substeps": substeps, "recipe": self.recipe, "engine": engine}}
         return Trajectories.from_dense(paths.position, tracks.units, velocity=paths.velocity, entropy=paths.entropy,
                                        box=first.box, info=info)
@@ -353,28 +416,20 @@ class MetriplecticModel(Model):
 
         box = data.box.after(data.first_frame * data.dt)
         x = invariants(data.position[0], data.velocity[0], box, self.layout.cutoff).log_volume
-        return self._start(data) + self.learned.molecules * (x - math.log(self.layout.volume)), x
+        return self.learned.entropy_at(self._start(data), x - math.log(self.layout.volume))[0], x
 
-    def _ranges(self, S: np.ndarray, log_volume: np.ndarray, data: FluidSteps,
-                steps: int) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Range of S and ln V for the tables: fluctuations, and what all kinetic energy (or shear) can heat."""
+    def _range(self, S: np.ndarray, log_volume: np.ndarray, data: FluidSteps, steps: int, width: float) -> TableRange:
+        """Of the tables: the start, fluctuations, and what all kinetic energy (or shear) can heat; width 1, 2, 4 ..."""
         numbers, layout = self.learned, self.layout
         c = 1.0 / max(float(numbers.softness), 1e-6)
         T = float(np.exp(numbers.log_temperature))
         kinetic = 0.5 * layout.mass * float((data.velocity[0] ** 2).sum(axis=1).mean())
         rate = getattr(data.box, "shear_rate", 0.0)
         kinetic += abs(self.shear_viscosity()) * rate**2 * layout.volume * steps * data.dt * 3.0
+        room = 12 * math.sqrt(c)
         push = float(numbers.molecules)
-        low = float(S.min()) - 12 * math.sqrt(c) - push
-        high = float(S.max()) + 12 * math.sqrt(c) + push + c * math.log1p(2.0 * kinetic / (c * T))
-        q, a = float(numbers.bend), float(numbers.softness)
-        reach = (float(log_volume.min()) - 1.0, float(log_volume.max()) + 1.0)
-        x = np.array(reach) - math.log(layout.volume)
-        if q > 1e-9:
-            low = max(low, float((numbers.molecules * x).max()) - 0.98 / (q * a))
-        if q < -1e-9:
-            high = min(high, float((numbers.molecules * x).min()) - 0.98 / (q * a))
-        return (low, high), reach
+        heated = c * math.log1p(2.0 * kinetic / (c * T))
+        return table_range(numbers, S, log_volume, width * (room + push), width * (room + push + heated), width)
 
 
 def _around(row: np.ndarray) -> np.ndarray:

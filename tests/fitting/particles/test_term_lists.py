@@ -349,7 +349,7 @@ def test_fluid_as_a_list_is_the_same_fit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("settings", "words"), [
-    ({"energy": [terms.EquationOfState(1.0), terms.HarmonicTrap()], "friction": [terms.PairFriction(1.0)]},
+    ({"energy": [terms.EquationOfState(1.0)], "friction": [terms.PairFriction(1.0), terms.SubstrateFriction()]},
      "leave out EquationOfState"),
     ({"energy": [terms.EquationOfState(1.0)], "friction": [terms.PairFriction(0.8)]}, "cutoffs 0.8, 1"),
     ({"energy": [terms.EquationOfState(1.0)], "friction": [terms.PairFriction(1.0)], "entropy": False}, "entropy=True"),

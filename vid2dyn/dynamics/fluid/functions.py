@@ -51,6 +51,8 @@ def fluid_of(numbers: FluidNumbers) -> Any:
 
     from vid2dyn.dynamics.fluid.sdpd import Fluid
     from vid2dyn.dynamics.nets import inverse_softplus
+    from vid2dyn.dynamics.terms.convex_net import ConvexNetGas
+    from vid2dyn.dynamics.terms.equations_of_state import EquationOfState
     from vid2dyn.dynamics.terms.gas import Gas
     from vid2dyn.dynamics.terms.radial import Kernel, Lucy, SplineRadial
 
@@ -63,7 +65,9 @@ def fluid_of(numbers: FluidNumbers) -> Any:
         return shape
 
     log_T0, a, n, q, k1, k2 = (float(v) for v in numbers.gas)
-    gas = Gas(math.exp(log_T0), max(a, 1e-6), n, layout.volume, bend=q, cold=(k1, k2))
+    gas: EquationOfState = Gas(math.exp(log_T0), max(a, 1e-6), n, layout.volume, bend=q, cold=(k1, k2))
+    if layout.units:
+        gas = ConvexNetGas(math.exp(log_T0), max(a, 1e-6), n, layout.volume, numbers.net, cold=(k1, k2))
     A2, B2 = numbers.friction
     return Fluid(Kernel(Lucy(layout.cutoff), layout.dim), gas, radial_spline(A2), radial_spline(B2),
                  radial_spline(np.full(layout.coefficients, float(numbers.conduction))), mass=layout.mass,

@@ -184,7 +184,7 @@ class Fluid(nn.Module):
         return Coefficients(0.5 * shear, shear * (1 - 1 / self.dim) + bulk / self.dim, heat, harmonic)
 
     def freeze(self, entropy: tuple[float, float], log_volume: tuple[float, float], *, rows: int = 4097,
-               nodes: tuple[int, int] = (257, 257)) -> FrozenFluid:
+               nodes: tuple[int, int] = (257, 257), reach: float | None = None) -> FrozenFluid:
         """Tables for compiled code; layout in `vid2dyn.dynamics.fluid.frozen`.
 
         Parameters
@@ -195,18 +195,22 @@ class Fluid(nn.Module):
             Length of the radial tables.
         nodes : (int, int)
             Nodes in S and in ln V.
+        reach : float, optional
+            Range of the radial tables, at least the cutoff; beyond the cutoff they are zero. Default: the cutoff.
         """
         like = self.mass
+        reach = self.cutoff if reach is None else max(reach, self.cutoff)
         with torch.no_grad():
-            r = torch.linspace(0.0, self.cutoff, rows, dtype=torch.float64, device=like.device)
-            radial = {name: torch.stack(part(r), 1).cpu().numpy() for name, part in
+            r = torch.linspace(0.0, reach, rows, dtype=torch.float64, device=like.device)
+            inside = (r <= self.cutoff)[:, None]
+            radial = {name: (inside * torch.stack(part(r.clamp(max=self.cutoff)), 1)).cpu().numpy() for name, part in
                       (("kernel", self.kernel), ("shear", self.shear), ("bulk", self.bulk), ("heat", self.heat))}
             S = torch.linspace(*entropy, nodes[0], dtype=torch.float64, device=like.device)
             V = torch.exp(torch.linspace(*log_volume, nodes[1], dtype=torch.float64, device=like.device))
             SS, VV = (t.reshape(-1) for t in torch.meshgrid(S, V, indexing="ij"))
             state = self.eos(SS, VV)
             table = torch.stack([state.U, state.T, -state.P * VV, state.U_SV * VV], 1).reshape(*nodes, 4).cpu().numpy()
-        return FrozenFluid(dim=self.dim, mass=float(like), cutoff=self.cutoff, temperature_power=self.power,
+        return FrozenFluid(dim=self.dim, mass=float(like), cutoff=reach, temperature_power=self.power,
                            volume_power=self.power, entropy=(float(entropy[0]), float(entropy[1])),
                            log_volume=(float(log_volume[0]), float(log_volume[1])), eos=table,
                            **radial)  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -13,10 +13,21 @@ from vid2dyn.core.errors import ConfigError
 from vid2dyn.dynamics.recipes.base import Recipe
 from vid2dyn.dynamics.terms.base import Energy, Friction, Term
 from vid2dyn.dynamics.terms.conduction import Conduction
+from vid2dyn.dynamics.terms.density_energy import DensityEnergy
 from vid2dyn.dynamics.terms.equation_of_state import EquationOfState
 from vid2dyn.dynamics.terms.pair_friction import PairFriction
 
 MEMBERS = ("isothermal", "unconstrained")
+
+
+class FluidTerms(NamedTuple):
+    """Terms of a fluid whose particles have heat of their own."""
+
+    state: EquationOfState
+    friction: PairFriction
+    conduction: Conduction | None
+    further: tuple[Energy, ...]
+    """Energies beside the equation of state."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +58,10 @@ class Metriplectic(Recipe):
         Terms of friction, such as PairFriction (`vd.terms`).
     entropy : bool
         Whether particles may carry heat of their own. With EquationOfState they are a fluid: its other terms are
-        PairFriction and, if heat is conducted, Conduction. Other lists are learned at one temperature first; then
-        heat is looked for in their motion (`vid2dyn.inference.hidden_heat`), and the report says whether these data
-        tell of it. Conduction says how far it flows, else as far as friction reaches. False: one temperature for all.
+        PairFriction, Conduction if heat is conducted, and further energies that do not touch heat. Other lists are
+        learned at one temperature first; then heat is looked for in their motion (`vid2dyn.inference.hidden_heat`),
+        and the report says whether these data tell of it. Conduction says how far it flows, else as far as friction
+        reaches. False: one temperature for all.
     species : str, optional
         Column of the table that names the species of every particle. None: all are alike.
     stationary : bool
@@ -207,15 +219,20 @@ class Metriplectic(Recipe):
     def _check_fluid(self) -> None:
         """Stops at a list with entropy that the estimator of the fluid cannot learn."""
         energies, frictions = [t.title() for t in self.energy], sorted(t.title() for t in self.friction)
-        can = ("With entropy=True it can be learned from energy=[EquationOfState(cutoff)] and "
-               "friction=[PairFriction(cutoff), Conduction(cutoff)] (Conduction may be left out) of one species, one "
-               "mass and one cutoff, which is what Metriplectic(cutoff=...) is short for. ")
-        if energies != ["EquationOfState"] or frictions not in (["PairFriction"], ["Conduction", "PairFriction"]):
+        can = ("With entropy=True it can be learned from energy=[EquationOfState(cutoff)] with further energies beside "
+               "it, and friction=[PairFriction(cutoff), Conduction(cutoff)] (Conduction may be left out) of one "
+               "species, one mass and one cutoff; without further energies this is what Metriplectic(cutoff=...) is "
+               "short for. ")
+        states = [t for t in self.energy if isinstance(t, EquationOfState)]
+        strange = [t for t in self.energy if t.needs_entropy and not isinstance(t, EquationOfState)]
+        if len(states) != 1 or strange or frictions not in (["PairFriction"], ["Conduction", "PairFriction"]):
             raise ConfigError(f"Metriplectic: {', '.join([*energies, *frictions])} cannot be learned with heat of the "
                               f"particles. {can}For these terms at one temperature give entropy=False"
                               + (" and leave out " + " and ".join(t.title() for t in self.terms if t.needs_entropy)
                                  if any(t.needs_entropy for t in self.terms) else "") + ".")
-        ranges = {term.reach for term in self.terms}
+        # a density energy is a part of U(S, V), so it has to mean the same volume
+        joined = (*states, *self.friction, *(t for t in self.energy if isinstance(t, DensityEnergy)))
+        ranges = {term.reach for term in joined}
         if len(ranges) > 1 or self.species is not None or not isinstance(self.mass, int | float):
             several = ", ".join(f"{c:g}" for c in sorted(ranges))
             raise ConfigError(f"Metriplectic: terms with heat have cutoffs {several} µm, species = "
@@ -226,11 +243,21 @@ class Metriplectic(Recipe):
         """The same recipe as a fluid by its cutoff, where the list is one; else itself."""
         if not (self.is_fluid and self.terms):
             return self
-        (state,), friction = self.energy, next(t for t in self.friction if isinstance(t, PairFriction))
-        assert isinstance(state, EquationOfState)
+        state, friction, _, further = self.fluid
+        if state.form != "gas" or further:
+            return self
         return dataclasses.replace(
             self, cutoff=state.cutoff, energy=(), friction=(), bend=state.bend, cold=state.cold, law=friction.law,
             knots=friction.knots, conduction=any(isinstance(t, Conduction) for t in self.friction))
+
+    @property
+    def fluid(self) -> FluidTerms:
+        """The terms of a recipe with entropy by what they are."""
+        energy, friction = self.as_terms
+        return FluidTerms(next(t for t in energy if isinstance(t, EquationOfState)),
+                          next(t for t in friction if isinstance(t, PairFriction)),
+                          next((t for t in friction if isinstance(t, Conduction)), None),
+                          tuple(t for t in energy if not isinstance(t, EquationOfState)))
 
     @property
     def as_terms(self) -> tuple[tuple[Energy, ...], tuple[Friction, ...]]:
@@ -250,13 +277,12 @@ class Metriplectic(Recipe):
 
     @property
     def fluid_cutoff(self) -> float:
-        """The cutoff of the short form."""
-        assert self.cutoff is not None
-        return self.cutoff
+        """The cutoff of the equation of state."""
+        return self.cutoff if self.cutoff is not None else self.fluid.state.cutoff
 
     @property
     def fluid_mass(self) -> float:
-        """The mass of the short form."""
+        """The mass of all particles."""
         assert isinstance(self.mass, int | float)
         return float(self.mass)
 

@@ -4,9 +4,15 @@
     T = u'(σ) = T0 (1 + q a σ)^(1/q)          q -> 0: T0 exp(a σ), the ideal gas of heat capacity 1/a
     P = n T/V - T0 (k1 + k2 x)/V
 
-1/c = a/(1 + q a σ) is the inverse heat capacity, so it may change with temperature (q > 0: it falls as T rises); n is
-how many molecules push, and the cold part may pull (cohesion) and stiffen. a = 0 is the fluid at one temperature: T0
-and P(V), S without influence. S is counted from the state T = T0, V = V0, as only differences of entropy act.
+1/c = a/y with y = 1 + q a σ is the inverse heat capacity, so it may change with temperature (q > 0: it falls as T
+rises); n is how many molecules push, and the cold part may pull (cohesion) and stiffen. a = 0 is the fluid at one
+temperature: T0 and P(V), S without influence. S is counted from the state T = T0, V = V0, as only differences of
+entropy act.
+
+Where y would fall below LEAST (cold if q > 0, hot if q < 0) the heat capacity stays LEAST/a: there u' goes on as an
+exponential, with the same value and slope. So T, P and 1/c are finite and T > 0 at every S and V, and a table of U may
+cover any range. Without that, T would be zero, or without bounds, beyond a line σ = -1/(q a) through the states: at
+n = 40 molecules a volume a tenth smaller moves that line by four kB.
 
 One formula serves numpy (the estimator) and torch (`Gas`, which a `Fluid` is built from).
 """
@@ -24,11 +30,18 @@ from vid2dyn.dynamics.terms.equations_of_state import EquationOfState, Thermo
 
 NAMES = ("ln T0", "a", "n", "q", "k1", "k2")
 """Order of the numbers wherever they stand in one vector."""
+LEAST = 0.1
+"""Smallest heat capacity, in units of 1/a."""
+_BEYOND = math.log(LEAST) + 1.0 / LEAST - 1.0
+"""q (ln T/T0 - a σ/LEAST) beyond: ln T and its slope are those of y = LEAST there."""
 
 
 @dataclass(frozen=True)
 class GasState:
-    """T, P, softness 1/c and their slopes in S, each (n,), and in the numbers, each (6, n)."""
+    """T, P, softness 1/c and their slopes in S, each (n,), and in the numbers, each (numbers, n).
+
+    `molecules`: how much heat pushes, V ∂P/∂S / (∂T/∂S), as V ∂P/∂T of a gas, with its slopes.
+    """
 
     T: np.ndarray
     P: np.ndarray
@@ -39,6 +52,9 @@ class GasState:
     T_of: np.ndarray
     P_of: np.ndarray
     softness_of: np.ndarray
+    molecules: np.ndarray
+    molecules_S: np.ndarray
+    molecules_of: np.ndarray
 
 
 def gas_state(theta: np.ndarray, S: np.ndarray, V: np.ndarray, volume: float) -> GasState:
@@ -53,13 +69,16 @@ def gas_state(theta: np.ndarray, S: np.ndarray, V: np.ndarray, volume: float) ->
     log_T0, a, n, q, k1, k2 = theta
     x = np.log(V / volume)
     sigma = S - n * x
-    y = np.maximum(1.0 + q * a * sigma, 1e-9)
     z = a * sigma
+    y = 1.0 + q * a * sigma
+    beyond = y < LEAST
+    y = np.maximum(y, LEAST)
     # ln(1 + q z)/q and its slope in q, by their series where q z is small
     small = np.abs(q * z) < 1e-5
     safe = q if abs(q) > 1e-12 else 1.0
     rise = np.where(small, z * (1.0 - 0.5 * q * z), np.log(y) / safe)
     bend = np.where(small, -0.5 * z * z, (z / y - rise) / safe)
+    rise, bend = np.where(beyond, z / LEAST + _BEYOND / safe, rise), np.where(beyond, -_BEYOND / safe**2, bend)
     T = np.exp(log_T0 + rise)
     soft = a / y
     one = np.ones_like(T)
@@ -72,7 +91,11 @@ def gas_state(theta: np.ndarray, S: np.ndarray, V: np.ndarray, volume: float) ->
     P_of[4], P_of[5] = -push, -push * x
     soft_of = np.zeros_like(T_of)
     soft_of[1], soft_of[2], soft_of[3] = 1.0 / y**2, x * q * soft**2, -z * a / y**2
-    return GasState(T, P, soft, T * soft, n * T * soft / V, -q * soft**2, T_of, P_of, soft_of)
+    soft_of[1:4, beyond] = np.array([[1.0 / LEAST], [0.0], [0.0]])
+    molecules_of = np.zeros_like(T_of)
+    molecules_of[2] = 1.0
+    return GasState(T, P, soft, T * soft, n * T * soft / V, np.where(beyond, 0.0, -q * soft**2), T_of, P_of, soft_of,
+                    n * one, 0 * one, molecules_of)
 
 
 class Gas(EquationOfState):
@@ -121,11 +144,15 @@ class Gas(EquationOfState):
         T0, a, n, q, k1, k2, V0 = self.numbers.to(S)
         x = torch.log(V / V0)
         sigma = S - n * x
-        z, y = a * sigma, (1.0 + q * a * sigma).clamp(min=1e-9)
+        z, y = a * sigma, (1.0 + q * a * sigma).clamp(min=LEAST)
         flat = float(q.abs()) < 1e-9
         T = T0 * torch.exp(z if flat else torch.log(y) / q)
         # counted from the state T0, V0: at a large heat capacity U itself would drown its changes
         u = T0 * torch.expm1(z) / a if flat else T0 * torch.expm1((1.0 + 1.0 / q) * torch.log(y)) / (a * (1.0 + q))
+        if not flat:
+            more = z / LEAST - (LEAST - 1.0) / (q * LEAST)                  # a (σ - σ(LEAST))/LEAST
+            more = torch.where(1.0 + q * z < LEAST, more, torch.zeros_like(more))
+            u, T = u + T * torch.expm1(more) * LEAST / a, T * torch.exp(more)
         soft = a / y
         U = u + T0 * (k1 * x + 0.5 * k2 * x * x)
         P = n * T / V - T0 * (k1 + k2 * x) / V

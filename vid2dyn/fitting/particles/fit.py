@@ -6,8 +6,9 @@ target: it acts through T and P only, so nothing is gained by making it small. G
 noise over friction is a temperature in energy, and dS = heat/T has its unit; the origin of S is the mean state of
 the first frame. Twenty numbers allow Fisher scoring, with exact information, in place of thousands of gradient steps.
 
-Order: start values from moments; scoring on the training steps; the isothermal variant in the same way; both judged on
-steps that none of them saw; with a single trajectory, scoring is then taken up again with all steps.
+Order: start values from moments (a net starts from the gas that was fitted first); scoring on the training steps; the
+isothermal variant in the same way; both judged on steps that none of them saw; with a single trajectory, scoring is
+then taken up again with all steps.
 """
 
 from __future__ import annotations
@@ -30,10 +31,13 @@ from vid2dyn.core.progress import Cancelled, Progress, silent
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.dynamics.fluid.numbers import FluidNumbers, Layout, Thermal
 from vid2dyn.dynamics.recipes.metriplectic import Metriplectic
+from vid2dyn.dynamics.terms.base import Parameters
+from vid2dyn.dynamics.terms.convex_net import start_units
 from vid2dyn.fitting.course import checked, stopped_early
 from vid2dyn.fitting.particles import evidence
 from vid2dyn.fitting.particles.certainty import certainty
 from vid2dyn.fitting.particles.laws import laws
+from vid2dyn.fitting.particles.motion_checks import scene_of
 from vid2dyn.fitting.particles.scoring import (
     SHAPE,
     Prior,
@@ -97,6 +101,8 @@ class FittingRun:
     recipe: Metriplectic
     seed: int
     progress: Progress
+    further: tuple[Parameters, ...] = ()
+    """Of the energies beside the equation of state."""
 
 
 def fit_metriplectic(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplectic, seed: int = 0,
@@ -126,20 +132,22 @@ def fit_metriplectic(tracks: Trajectories | Sequence[Trajectories], recipe: Metr
     if checkpoint is not None:
         recipe = dataclasses.replace(recipe, checkpoint=str(checkpoint))
     recipe = recipe.short_form
-    if recipe.terms:
+    if not recipe.is_fluid:
         from vid2dyn.fitting.particles.term_lists import fit_terms
 
         return fit_terms(tracks, recipe, seed, progress, stop=checked(stop), keep_partial=keep_partial)
-    split = _split(tracks, recipe)
-    run = FittingRun(split, recipe, seed, progress)
+    split, recipe, further = _with_further(_split(tracks, recipe), recipe)
+    run = FittingRun(split, recipe, seed, progress, further)
     layout = _layout(split.train, recipe)
-    full = _fit_variant(run, split.train, moments(split.train, layout), "fluid", checked(stop), keep_partial)
+    gas = _fit_gas_form(run, layout) if layout.units else None
+    begin = _with_units(gas.numbers, layout) if gas else moments(split.train, layout)
+    full = _fit_variant(run, split.train, begin, "fluid", checked(stop), keep_partial)
     warnings: list[str] = []
     held_out: dict[str, Any] = {}
     identified, learned_from = True, split.train
     if not full.left_off:
         try:
-            held_out, identified, final = _compared(run, full)
+            held_out, identified, final = _compared(run, full, gas)
             full, learned_from = final, split.everything
         except Cancelled:
             if not keep_partial:
@@ -162,25 +170,43 @@ def fit_metriplectic(tracks: Trajectories | Sequence[Trajectories], recipe: Metr
         warnings.append(f"The fit stopped after {len(full.decrements)} iterations with about "
                         f"{abs(full.decrements[-1]):.2g} nats still to be gained; raise iterations.")
     report = {**held_out, "entropy_identifiable": identified, "excess_scatter": excess,
-              "laws": laws(model.learned, learned_from[0], full.starts[0]),
+              "laws": laws(model, learned_from[0], full.starts[0]),
               "parameters": _parameters(model), "warnings": warnings, "seed": seed,
               "decrements": list(full.decrements), "data_sha256": _digest(split),
               "versions": {"vid2dyn": vid2dyn.__version__, "numpy": np.__version__, "torch": torch.__version__}}
     return dataclasses.replace(model, report=report)
 
 
-def _compared(run: FittingRun, full: FittedVariant) -> tuple[dict[str, Any], bool, FittedVariant]:
-    """Held-out likelihoods, whether entropy is identifiable, and the variant that is left, fitted to all steps."""
+def _fit_gas_form(run: FittingRun, layout: Layout) -> FittedVariant:
+    """The gas that a net starts from, and is compared with."""
+    gas = layout.as_gas
+    active = gas.active.copy()
+    active[Thermal.BEND] = run.recipe.fluid.state.bend
+    return _fit_variant(run, run.split.train, moments(run.split.train, gas.only(active)), "gas form of the fluid")
+
+
+def _with_units(gas: FluidNumbers, layout: Layout) -> FluidNumbers:
+    """The numbers of a net close to a gas."""
+    before, after = gas.vector[:gas.layout.thermal], gas.vector[gas.layout.thermal:]
+    return FluidNumbers(np.concatenate([before, start_units(layout.units), after]), layout)
+
+
+def _compared(run: FittingRun, full: FittedVariant,
+              gas: FittedVariant | None) -> tuple[dict[str, Any], bool, FittedVariant]:
+    """Held-out likelihoods, whether entropy is identifiable, and the variant that is left, fitted to all steps.
+
+    gas: of a net the fluid with the form of a gas, for comparison.
+    """
     held_out: dict[str, Any] = {}
     identified = True
     split = run.split
     if "isothermal" in run.recipe.compare:
         # at one temperature n and k1 are one number
-        cold = full.layout.without(*ISOTHERMAL)
-        even = moments(split.train, full.layout).vector
+        cold = full.layout.as_gas.without(*ISOTHERMAL)
+        even = moments(split.train, full.layout.as_gas).vector
         even[list(ISOTHERMAL)] = 0.0
         isothermal = _fit_variant(run, split.train, FluidNumbers(even, cold), "isothermal member")
-        held_out, identified = _held_out_comparison(run, full, isothermal)
+        held_out, identified = _held_out_comparison(run, full, isothermal, gas)
         full = full if identified else isothermal
     if split.same:
         full = _fit_variant(run, split.everything, full.numbers, "fluid, all steps")
@@ -211,6 +237,19 @@ def _split(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplectic) 
     return Split((whole.between(0, stop),), whole, stop, True)
 
 
+def _with_further(split: Split, recipe: Metriplectic) -> tuple[Split, Metriplectic, tuple[Parameters, ...]]:
+    """Energies beside the equation of state settled by the data: data and recipe with them, and their numbers."""
+    further = recipe.fluid.further
+    if not further:
+        return split, recipe, ()
+    scene = scene_of(split.train, ("",), np.full(1, recipe.fluid_mass), max(term.reach for term in further))
+    settled = tuple(term.settled(scene) for term in further)
+    recipe = recipe.settled_as((recipe.fluid.state, *settled), recipe.friction)
+    split = dataclasses.replace(split, train=tuple(part.with_further(settled) for part in split.train),
+                                judge=split.judge.with_further(settled))
+    return split, recipe, tuple(term.parameters(scene) for term in settled)
+
+
 def _layout(data: Sequence[FluidSteps], recipe: Metriplectic) -> Layout:
     """What is learned; V0 is the mean volume at the first frame."""
     from vid2dyn.encoders.entropy import invariants
@@ -218,10 +257,13 @@ def _layout(data: Sequence[FluidSteps], recipe: Metriplectic) -> Layout:
     part = data[0]
     box = part.box.after(part.first_frame * part.dt)
     x = invariants(part.position[0], part.velocity[0], box, part.cutoff).log_volume
-    layout = Layout(part.dim, recipe.fluid_cutoff, recipe.fluid_mass, float(np.exp(x).mean()), recipe.knots,
-                    int(recipe.law == "transport"))
-    fixed = {Thermal.START: True, Thermal.BEND: not recipe.bend, Thermal.COLD_PRESSURE: not recipe.cold,
-             Thermal.COLD_STIFFNESS: not recipe.cold, Thermal.CONDUCTION: not recipe.conduction}
+    state, friction, conduction, further = recipe.fluid
+    net = state.form == "net"
+    layout = Layout(part.dim, state.cutoff, recipe.fluid_mass, float(np.exp(x).mean()), friction.knots,
+                    int(friction.law == "transport"), units=state.units if net else 0,
+                    forces=sum(term.count for term in further))
+    fixed = {Thermal.START: True, Thermal.BEND: net or not state.bend, Thermal.COLD_PRESSURE: not state.cold,
+             Thermal.COLD_STIFFNESS: not state.cold, Thermal.CONDUCTION: conduction is None}
     return layout.without(*(number for number, left_out in fixed.items() if left_out))
 
 
@@ -230,7 +272,7 @@ def _fit_variant(run: FittingRun, data: Sequence[FluidSteps], first: FluidNumber
     """One variant by scoring from `first` on; the temperatures at which further trajectories start are found in
     between."""
     recipe, seed, layout = run.recipe, run.seed, first.layout
-    prior = prior_of(first)
+    prior = prior_of(first, run.further)
     fixed = np.isin(np.arange(layout.size), [*SHAPE, Thermal.START])
     theta = np.where(layout.active, first.vector, np.where(fixed, 0.0, first.vector))
 
@@ -266,8 +308,8 @@ def _mean_likelihoods(run: FittingRun, numbers: FluidNumbers) -> tuple[float, fl
     return float(np.nanmean(seen)), float(np.nanmean(later[split.judged_from:]))
 
 
-def _held_out_comparison(run: FittingRun, full: FittedVariant,
-                         isothermal: FittedVariant) -> tuple[dict[str, Any], bool]:
+def _held_out_comparison(run: FittingRun, full: FittedVariant, isothermal: FittedVariant,
+                         gas: FittedVariant | None) -> tuple[dict[str, Any], bool]:
     """Held-out likelihoods side by side; True if entropy is identifiable."""
     split, progress = run.split, run.progress
     data, first = split.judge, split.judged_from
@@ -286,6 +328,11 @@ def _held_out_comparison(run: FittingRun, full: FittedVariant,
             "trajectory": "the rest of the same one" if split.same else "another one",
             "isothermal_log_likelihood_per_step": float(theirs.mean()),
             "entropy_gain_per_step": entropy_gain, "entropy_gain_per_step_stderr": error}
+    if gas is not None:
+        of_gas, _ = evidence.held_out_likelihood(data, gas.numbers, start(gas), first)
+        net_gain, net_error = evidence.gain(ours, of_gas)
+        held |= {"gas_form_log_likelihood_per_step": float(of_gas.mean()), "net_gain_per_step": net_gain,
+                 "net_gain_per_step_stderr": net_error}
     progress(2, 3, "judging")
     if "unconstrained" in run.recipe.compare:
         stops = [part.count for part in split.train]

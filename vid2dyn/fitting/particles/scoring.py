@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,28 +13,39 @@ from vid2dyn.core.checkpoint import NOWHERE, Checkpoint, digest_of
 from vid2dyn.core.errors import ModelError
 from vid2dyn.core.progress import Cancelled, Progress, silent
 from vid2dyn.dynamics.fluid.numbers import FluidNumbers, Layout, Thermal
+from vid2dyn.dynamics.terms.base import Parameters
+from vid2dyn.dynamics.terms.convex_net import WIDTHS, start_units
 from vid2dyn.inference import sums
 from vid2dyn.inference.geometry import StepGeometry
+from vid2dyn.inference.heat import UnusableNumbersError
 from vid2dyn.inference.score import sweep
 from vid2dyn.inference.step import evaluate_state
 from vid2dyn.inference.steps import FluidSteps
 
 EVERY = 10
 """Steps between those whose information is worked out."""
+HALVINGS = 6
+"""Most times that a step is halved because there is no likelihood at its end."""
 JUDGED = 2
 """Iterations between those that are judged while somebody watches."""
 STRIDE = 0.4
 """Largest relative change of a positive number in one iteration."""
+STRIDE_NET = 0.7
+"""Largest change of a number of the net in one iteration."""
 SHAPE = (Thermal.BEND, Thermal.COLD_PRESSURE, Thermal.COLD_STIFFNESS)
 """Numbers that make the fluid differ from an ideal gas; expected near zero."""
 
 
 @dataclass(frozen=True, eq=False)
 class Prior:
-    """Gaussian prior of the numbers: (theta - mean)ᵀ precision (theta - mean)/2 is taken off the log-likelihood."""
+    """Gaussian prior of the numbers: (theta - mean)ᵀ precision (theta - mean)/2 is taken off the log-likelihood.
+
+    `positive`: numbers of further energies that must not be negative, (size,) bool.
+    """
 
     mean: np.ndarray
     precision: np.ndarray
+    positive: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +60,8 @@ class ScoringState:
     decrements: tuple[float, ...] = ()
     left_off: bool = False
     """Stopped before the end, but after an iteration."""
+    before: np.ndarray | None = None
+    """Numbers that the last step was made from."""
 
     @property
     def pace(self) -> float:
@@ -59,7 +73,8 @@ class ScoringState:
 
     def save(self, place: Checkpoint) -> None:
         """Write whole or not at all; nothing is rounded."""
-        place.save({"done": self.done, "theta": self.theta, "decrements": self.decrements})
+        before = self.theta if self.before is None else self.before
+        place.save({"done": self.done, "theta": self.theta, "decrements": self.decrements, "before": before})
 
     @classmethod
     def load(cls, place: Checkpoint) -> ScoringState | None:
@@ -67,13 +82,14 @@ class ScoringState:
         state = place.load()
         if state is None:
             return None
-        return cls(state["theta"], int(state["done"]), tuple(state["decrements"].tolist()))
+        return cls(state["theta"], int(state["done"]), tuple(state["decrements"].tolist()), before=state["before"])
 
 
 def checkpoint_key(data: Sequence[FluidSteps], layout: Layout, settings: str) -> str:
     """Digest of everything the scoring depends on."""
     steps = [values.tobytes() for part in data for values in (part.position, part.velocity)]
-    fixed = (layout.dim, layout.cutoff, layout.mass, layout.volume, layout.knots, layout.power)
+    fixed = (layout.dim, layout.cutoff, layout.mass, layout.volume, layout.knots, layout.power, layout.units,
+             layout.forces)
     return digest_of(settings.encode(), *steps, layout.active.tobytes(), repr(fixed).encode())
 
 
@@ -87,8 +103,11 @@ def moments(data: Sequence[FluidSteps], layout: Layout) -> FluidNumbers:
     theta = np.zeros(layout.size)
     theta[Thermal.SOFTNESS], theta[Thermal.MOLECULES] = 1e-6, 1e-9
     theta[layout.radial] = 1.0
+    if layout.units:
+        theta[layout.net] = start_units(layout.units)
     guess = FluidNumbers(theta, layout)
-    normal, right = np.zeros((2, 2)), np.zeros(2)
+    columns_in_all = 2 + layout.forces
+    normal, right = np.zeros((columns_in_all, columns_in_all)), np.zeros(columns_in_all)
     squares, sizes = 0.0, 0.0
     for part in data:
         for t in range(0, part.count, max(1, part.count // 60)):
@@ -100,13 +119,20 @@ def moments(data: Sequence[FluidSteps], layout: Layout) -> FluidNumbers:
             w = np.ascontiguousarray(geometry.pairs.w - half[i] + half[j])
             sums.scatter(*geometry.ends, part.dt * middle.friction[0], part.dt * middle.friction[1], w, drag)
             sums.pressure_forces(*geometry.ends, geometry.slope, geometry.volume[None], push)
-            columns = np.stack([-drag.ravel(), part.dt * push.ravel()])
+            columns = np.stack([-drag.ravel(), part.dt * push.ravel(),
+                                *(part.dt * slope.ravel() for slope in geometry.force_slopes)])
             normal += columns @ columns.T
             right += columns @ geometry.momentum.ravel()
             squares += float((geometry.momentum**2).sum())
             trace = float((part.dim - 1) * middle.across.sum() + middle.along.sum())
             sizes += 4 * part.dt * trace
-    found = np.linalg.solve(normal, right)
+    found: np.ndarray
+    if layout.forces:
+        # distances and places that were hardly visited say nothing of their numbers
+        unit = np.sqrt(np.maximum(np.diag(normal), 1e-300))
+        found = np.asarray(np.linalg.lstsq(normal / unit[:, None] / unit, right / unit, rcond=1e-6)[0]) / unit
+    else:
+        found = np.linalg.solve(normal, right)
     left = squares - 2 * found @ right + found @ normal @ found
     friction = float(found[0])
     if not friction > 0:
@@ -122,28 +148,39 @@ def moments(data: Sequence[FluidSteps], layout: Layout) -> FluidNumbers:
     theta[Thermal.SOFTNESS] = 1.0 / (1.5 * theta[Thermal.MOLECULES])
     theta[Thermal.CONDUCTION] = friction * (1.0 if layout.power else T**2) / (layout.mass * theta[Thermal.SOFTNESS])
     theta[Thermal.START] = 0.0
+    theta[layout.further] = found[2:]
     return FluidNumbers(theta, layout)
 
 
-def prior_of(numbers: FluidNumbers) -> Prior:
-    """Weak: bend and cold part of the order of the gas, smooth radial functions, conduction known to a factor of 3."""
+def prior_of(numbers: FluidNumbers, further: Sequence[Parameters] = ()) -> Prior:
+    """Weak: bend and cold part of the order of the gas, smooth radial functions, conduction known to a factor of 3; a
+    net is near the gas of its start, in the widths of `vid2dyn.dynamics.terms.convex_net.WIDTHS`; `further`: what
+    further energies believe of themselves."""
     theta, layout = numbers.vector, numbers.layout
     precision = np.zeros((layout.size, layout.size))
     mean = theta.copy()
-    n, kappa = max(numbers.molecules, 1e-6), max(numbers.conduction, 1e-100)      # its inverse square is still a number
-    widths = {Thermal.LOG_TEMPERATURE: 3.0, Thermal.SOFTNESS: 3.0 * max(numbers.softness, 1e-6),
+    n, kappa = max(theta[Thermal.MOLECULES], 1e-6), max(numbers.conduction, 1e-100)  # its inverse square is a number
+    widths = {Thermal.LOG_TEMPERATURE: 3.0, Thermal.SOFTNESS: 3.0 * max(theta[Thermal.SOFTNESS], 1e-6),
               Thermal.MOLECULES: 3.0 * n, Thermal.BEND: 0.5, Thermal.COLD_PRESSURE: n, Thermal.COLD_STIFFNESS: n,
               Thermal.CONDUCTION: 3.0 * kappa, Thermal.START: 30.0}
     for k, width in widths.items():
         precision[k, k] = width**-2 if layout.active[k] else 1.0
     mean[list(SHAPE)] = 0.0
+    if layout.units:
+        net = np.arange(layout.size)[layout.net]
+        precision[net, net] = np.repeat(WIDTHS, layout.units) ** -2.0
     count = layout.coefficients
     bend = np.diff(np.eye(count), 2, axis=0)
     for row in range(2):
         at = layout.thermal + row * count
         size = max(float(theta[at:at + count].mean()), 1e-300)
         precision[at:at + count, at:at + count] = (bend.T @ bend + 1e-4 * np.eye(count)) / (0.5 * size) ** 2
-    return Prior(mean, precision)
+    positive, at = np.zeros(layout.size, bool), layout.further.start
+    for energy in further:
+        own = slice(at, at + energy.count)
+        mean[own], precision[own, own], positive[own] = 0.0, energy.precision, energy.positive
+        at = own.stop
+    return Prior(mean, precision, positive)
 
 
 def score_and_information(data: Sequence[FluidSteps], starts: Sequence[np.ndarray], numbers: FluidNumbers, seed: int,
@@ -161,7 +198,7 @@ def improved(numbers: FluidNumbers, score: np.ndarray, information: np.ndarray, 
     theta, layout = numbers.vector, numbers.layout
     slope = score - prior.precision @ (theta - prior.mean)
     total = information + prior.precision
-    low = np.where(layout.active, floor(numbers), -np.inf)
+    low = np.where(layout.active, np.where(prior.positive, 0.0, floor(numbers)), -np.inf)
     free, step = layout.active.copy(), np.zeros(layout.size)
     for _ in range(layout.size):
         at = np.flatnonzero(free)
@@ -180,7 +217,8 @@ def improved(numbers: FluidNumbers, score: np.ndarray, information: np.ndarray, 
     limit[[Thermal.LOG_TEMPERATURE, Thermal.BEND]] = 0.3, 0.3
     for k in (Thermal.SOFTNESS, Thermal.MOLECULES):
         limit[k] = STRIDE * np.abs(theta[k])
-    limit[[Thermal.COLD_PRESSURE, Thermal.COLD_STIFFNESS]] = STRIDE * max(abs(numbers.molecules), 1.0)
+    limit[[Thermal.COLD_PRESSURE, Thermal.COLD_STIFFNESS]] = STRIDE * max(abs(theta[Thermal.MOLECULES]), 1.0)
+    limit[layout.net] = STRIDE_NET
     with np.errstate(divide="ignore", invalid="ignore"):
         shrink = float(np.nanmin(np.where(np.abs(step) > limit, limit / np.abs(step), 1.0)))
     return np.where(layout.active, np.maximum(theta + min(shrink, pace) * step, low), theta), decrement
@@ -242,6 +280,30 @@ class ScoringLimits:
     keep_partial: bool = False
 
 
+def _scored(task: ScoringTask, state: ScoringState) -> tuple[FluidNumbers, np.ndarray, np.ndarray]:
+    """Score and information where the scoring is, or nearer to where it came from if there is no likelihood there.
+
+    Raises
+    ------
+    ModelError
+        When there is none after so many halvings of the step either.
+    """
+    theta, came_from = state.theta, state.theta if state.before is None else state.before
+    for halved in range(HALVINGS + 1):
+        numbers = FluidNumbers(theta, task.layout)
+        error = UnusableNumbersError("the slope of the likelihood is not a number")
+        try:
+            score, information, _ = score_and_information(task.data, task.patterns(numbers), numbers, task.seed)
+            if np.isfinite(score).all() and np.isfinite(information).all():
+                return numbers, score, information
+        except UnusableNumbersError as found:
+            error = found
+        if halved == HALVINGS or np.array_equal(theta, came_from):
+            raise error
+        theta = 0.5 * (theta + came_from)
+    raise AssertionError("not reached")
+
+
 def learn(task: ScoringTask, limits: ScoringLimits, place: Checkpoint = NOWHERE,
           progress: Progress = silent) -> ScoringState:
     """Scoring until a limit is met.
@@ -257,18 +319,19 @@ def learn(task: ScoringTask, limits: ScoringLimits, place: Checkpoint = NOWHERE,
             if stop is not None and state.done >= stop:
                 return replace(state, left_off=True)
             progress(state.done, iterations, what)
-            numbers = FluidNumbers(state.theta, task.layout)
-            score, information, _ = score_and_information(task.data, task.patterns(numbers), numbers, task.seed)
+            numbers, score, information = _scored(task, state)
             new, decrement = improved(numbers, score, information, task.prior, state.pace)
             if not np.isfinite(new).all():
                 raise ModelError("The fit diverged: a number of the fluid is not finite. The velocities may not be "
                                  "those of particles of this mass and frame rate; check both.")
-            state = replace(state, theta=new, done=state.done + 1, decrements=(*state.decrements, decrement))
+            state = replace(state, theta=new, done=state.done + 1, decrements=(*state.decrements, decrement),
+                            before=numbers.vector)
             progress.converging(state.done, abs(decrement), f"{what}: nats left to gain")
             state.save(place)
             if watched and (state.done % JUDGED == 1 or abs(decrement) < tolerance):
                 assert task.judge is not None
-                progress.likelihood(state.done, *task.judge(numbers.at(new)), what)
+                with contextlib.suppress(UnusableNumbersError):                    # the next iteration takes less
+                    progress.likelihood(state.done, *task.judge(numbers.at(new)), what)
         progress(iterations, iterations, what)
     except Cancelled:
         if not limits.keep_partial or not state.done:

@@ -11,6 +11,10 @@ from vid2dyn.dynamics.fluid.frozen import FrozenFluid
 from vid2dyn.rollout.fluid.pairs import ParticleState
 
 
+class LeftTheTablesError(ModelError):
+    """A state has a density, entropy or energy that the frozen tables do not cover."""
+
+
 class Moment(NamedTuple):
     """When it happened, and to whom: number and length of the step, names of the particles."""
 
@@ -49,7 +53,7 @@ def left_the_table(moment: Moment, k: int, state: ParticleState, frozen: FrozenF
     assert frozen.log_volume is not None
     assert frozen.entropy is not None
     low, high = np.exp(-frozen.log_volume[1]), np.exp(-frozen.log_volume[0])
-    raise ModelError(
+    raise LeftTheTablesError(
         f"{moment.of(k)}: density {state.density[k]:.4g}, entropy {state.S[k]:.4g} left the frozen table (density "
         f"{low:.4g} to {high:.4g}, entropy {frozen.entropy[0]:.4g} to {frozen.entropy[1]:.4g}). Overlapping particles "
         f"or a dt too large ({moment.dt:.3g}) do that; otherwise freeze the model over a wider range.")
@@ -58,7 +62,7 @@ def left_the_table(moment: Moment, k: int, state: ParticleState, frozen: FrozenF
 def no_entropy(moment: Moment, k: int, state: ParticleState, frozen: FrozenFluid) -> NoReturn:
     """Row k has an energy that no entropy of the table gives."""
     assert frozen.entropy is not None
-    raise ModelError(
+    raise LeftTheTablesError(
         f"{moment.of(k)}: its energy {state.U[k]:.4g} at density {state.density[k]:.4g} has no entropy in the table "
         f"(S from {frozen.entropy[0]:.4g} to {frozen.entropy[1]:.4g}). It gained or lost too much heat in one step: "
         f"take a smaller dt than {moment.dt:.3g}; if it drifted there over many steps, freeze the model over a wider "
