@@ -75,7 +75,8 @@ class BrownianModel(Model):
     @property
     def species(self) -> tuple[str, ...]:
         """Names of the species of a mixture; empty where all particles are alike."""
-        if "species" not in self.arrays:
+        kinds = self.recipe.get("species"), self.recipe.get("structure")
+        if kinds == (None, None) or "species" not in self.arrays:
             return ()
         return tuple(json.loads(bytes(self.arrays["species"]).decode("utf-8")))
 
