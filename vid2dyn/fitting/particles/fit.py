@@ -78,7 +78,7 @@ class FittedVariant:
     """A fitted fluid, or one without some of its parts.
 
     `starts`: σ at the first frame of every trajectory learned from; `decrements`: what each iteration was expected to
-    gain [nats].
+    gain [nats]; `blocked`: why the scoring ended early, if it did.
     """
 
     numbers: FluidNumbers
@@ -86,6 +86,7 @@ class FittedVariant:
     starts: tuple[np.ndarray, ...]
     decrements: tuple[float, ...]
     left_off: bool
+    blocked: str = ""
 
     @property
     def layout(self) -> Layout:
@@ -166,6 +167,10 @@ def fit_metriplectic(tracks: Trajectories | Sequence[Trajectories], recipe: Metr
             len(full.decrements), recipe.iterations, f"About {abs(full.decrements[-1]):.2g} nats were still to be "
             "gained; held-out steps were not judged, and whether entropy is identifiable was not tested.")
         warnings.insert(0, warning)
+    elif full.blocked:
+        warnings.append(f"The fit stopped after {len(full.decrements)} iterations with about "
+                        f"{abs(full.decrements[-1]):.2g} nats still to be gained, because there is no way on. "
+                        f"{full.blocked}")
     elif full.decrements and abs(full.decrements[-1]) > 10 * recipe.tolerance:
         warnings.append(f"The fit stopped after {len(full.decrements)} iterations with about "
                         f"{abs(full.decrements[-1]):.2g} nats still to be gained; raise iterations.")
@@ -291,7 +296,7 @@ def _fit_variant(run: FittingRun, data: Sequence[FluidSteps], first: FluidNumber
     state = learn(task, ScoringLimits(recipe.iterations, recipe.tolerance, stop, keep_partial),
                   Checkpoint(place, checkpoint_key(data, layout, settings)), run.progress)
     numbers = FluidNumbers(state.theta, layout)
-    return FittedVariant(numbers, prior, patterns(numbers), state.decrements, state.left_off)
+    return FittedVariant(numbers, prior, patterns(numbers), state.decrements, state.left_off, state.blocked)
 
 
 def _mean_likelihoods(run: FittingRun, numbers: FluidNumbers) -> tuple[float, float]:
