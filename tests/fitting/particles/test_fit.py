@@ -268,6 +268,21 @@ def test_scoring_stops_where_there_is_no_likelihood(flat, monkeypatch):
         vd.fit(flat, quick())
 
 
+def test_a_fluid_lost_on_held_out_steps_becomes_one_temperature(flat, monkeypatch):
+    """Planted: the judged steps cannot be followed."""
+    from vid2dyn.fitting.particles import evidence
+    from vid2dyn.inference.heat import UnusableNumbersError
+
+    def lost(*args):
+        raise UnusableNumbersError("planted")
+
+    monkeypatch.setattr(evidence, "held_out_likelihood", lost)
+    model = vd.fit([flat, flat], dataclasses.replace(quick(), compare=("isothermal",)))
+    assert model.report["entropy_identifiable"] is False
+    assert any("given up on steps" in said and "planted" in said for said in model.report["warnings"])
+    assert model.temperature(0.0, 0.005) == model.temperature(50.0, 0.005)
+
+
 # ------------------------------------------------------------------ wrong input
 
 def table(flat, change):

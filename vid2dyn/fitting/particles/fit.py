@@ -48,6 +48,7 @@ from vid2dyn.fitting.particles.scoring import (
     moments,
     prior_of,
 )
+from vid2dyn.inference.heat import UnusableNumbersError
 from vid2dyn.inference.start import fit_start, start_pattern
 from vid2dyn.inference.steps import FluidSteps
 from vid2dyn.model.base import Model
@@ -154,7 +155,10 @@ def fit_metriplectic(tracks: Trajectories | Sequence[Trajectories], recipe: Metr
             if not keep_partial:
                 raise
             full = dataclasses.replace(full, left_off=True)
-    if not identified:
+    if "heat_not_followed" in held_out:
+        warnings.append("The fluid with heat of its own was given up on steps that were set aside, and the model has "
+                        f"one temperature. {held_out['heat_not_followed']}")
+    elif not identified:
         warnings.append("Entropy not identifiable from these data: a fluid at one temperature predicts velocities that "
                         "were set aside as well. The model has one temperature.")
     covariance, excess, support = certainty(learned_from, full.starts, full.numbers, full.prior, seed)
@@ -211,7 +215,10 @@ def _compared(run: FittingRun, full: FittedVariant,
         even = moments(split.train, full.layout.as_gas).vector
         even[list(ISOTHERMAL)] = 0.0
         isothermal = _fit_variant(run, split.train, FluidNumbers(even, cold), "isothermal member")
-        held_out, identified = _held_out_comparison(run, full, isothermal, gas)
+        try:
+            held_out, identified = _held_out_comparison(run, full, isothermal, gas)
+        except UnusableNumbersError as error:
+            held_out, identified = {"heat_not_followed": str(error)}, False
         full = full if identified else isothermal
     if split.same:
         full = _fit_variant(run, split.everything, full.numbers, "fluid, all steps")
