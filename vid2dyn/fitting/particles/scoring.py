@@ -62,6 +62,8 @@ class ScoringState:
     """Stopped before the end, but after an iteration."""
     before: np.ndarray | None = None
     """Numbers that the last step was made from."""
+    blocked: str = ""
+    """Why there is no likelihood further on, where that is what ended the scoring."""
 
     @property
     def pace(self) -> float:
@@ -309,7 +311,8 @@ def learn(task: ScoringTask, limits: ScoringLimits, place: Checkpoint = NOWHERE,
     """Scoring until a limit is met.
 
     A checkpoint is written after every iteration; what is found there under the same key is gone on from, so that a
-    run killed anywhere ends with the same bits.
+    run killed anywhere ends with the same bits. Where a step leads to numbers without a likelihood, and parts of it do
+    too, the numbers before it are the result (`ScoringState.blocked`).
     """
     iterations, tolerance, stop, what = limits.iterations, limits.tolerance, limits.stop, task.what
     state = ScoringState.load(place) or ScoringState(task.start)
@@ -319,7 +322,13 @@ def learn(task: ScoringTask, limits: ScoringLimits, place: Checkpoint = NOWHERE,
             if stop is not None and state.done >= stop:
                 return replace(state, left_off=True)
             progress(state.done, iterations, what)
-            numbers, score, information = _scored(task, state)
+            try:
+                numbers, score, information = _scored(task, state)
+            except UnusableNumbersError as error:
+                if state.before is None:
+                    raise
+                state = replace(state, theta=state.before, blocked=str(error))
+                break
             new, decrement = improved(numbers, score, information, task.prior, state.pace)
             if not np.isfinite(new).all():
                 raise ModelError("The fit diverged: a number of the fluid is not finite. The velocities may not be "
