@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from vid2dyn.core import config
 from vid2dyn.core.errors import ConfigError, DataError, Vid2DynError
-from vid2dyn.core.files import existing_file
+from vid2dyn.core.files import TABLES, existing_file
 from vid2dyn.core.registry import did_you_mean, part, parts
 from vid2dyn.core.showing import ProgressLike, showing
 from vid2dyn.core.signatures import accepts
@@ -33,13 +33,12 @@ if TYPE_CHECKING:
     from vid2dyn.tracking import Track
 
 PathLike = str | os.PathLike[str]
-TABLES = (".csv", ".xml")
 UNITS, TRACK = "vid2dyn.data.units:Units", "vid2dyn.tracking.settings:Track"
 
 
 @accepts(UNITS, parts_of="readers")
 def open_recording(path: PathLike, **calibration: Any) -> Video | Trajectories:
-    """A recording, opened lazily; a table of tracks (CSV, TrackMate XML) is read as `Trajectories`.
+    """A recording, opened lazily; a table of tracks (CSV, TSV, text, TrackMate XML) is read as `Trajectories`.
 
     Parameters
     ----------

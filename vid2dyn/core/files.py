@@ -11,6 +11,9 @@ from pathlib import Path
 
 from vid2dyn.core.errors import DataError
 
+TABLES = (".csv", ".tsv", ".txt", ".xml")
+"""Suffixes of tables of positions as other programs write them."""
+
 
 @contextmanager
 def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
