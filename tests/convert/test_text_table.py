@@ -69,7 +69,8 @@ def test_what_nobody_can_read_rightly_is_refused(text: str, says: str, tmp_path)
 
 
 def trackmate(decimal: str = ".", unit: str = "", time: str = "", step: float = 0.1) -> str:
-    rows = [f"ID{k};{k};{r.particle};5,0;{r.x};{r.y};{r.frame * step:.3f};{r.frame}" for k, r in enumerate(TABLE.itertuples())]
+    rows = [f"ID{k};{k};{r.particle};5,0;{r.x};{r.y};{r.frame * step:.3f};{r.frame}" for k,
+            r in enumerate(TABLE.itertuples())]
     lines = [";;;(quality);" + f"({unit});({unit});({time});"] if unit else []
     return KEYS + "\n".join([*lines, *(row.replace(".", decimal) for row in rows)]) + "\n"
 
@@ -82,7 +83,8 @@ def test_trackmate_with_decimal_commas(tmp_path) -> None:
     assert "unit" in found.info["warnings"][0]
 
 
-@pytest.mark.parametrize(("time", "rate"), [("msec", 10_000.0), ("minutes", 10 / 60), ("hour", 10 / 3600), ("frame", None)])
+@pytest.mark.parametrize(("time", "rate"), [("msec", 10_000.0), ("minutes", 10 / 60), ("hour", 10 / 3600), ("frame",
+                                                                                                            None)])
 def test_trackmate_times_in_any_unit(time: str, rate: float | None, tmp_path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(trackmate(unit="nm", time=time))

@@ -35,7 +35,7 @@ def test_a_depth_that_never_changes_is_no_axis(z: float) -> None:
     tracks = Trajectories.from_dataframe(table.assign(z=z, z_std=0.0), **UNITS)
     assert tracks.dim == 2
     assert "two-dimensional" in tracks.info["warnings"][0]
-    assert vd.diffusion(tracks).D == D(table)[0]
+    assert D(table)[0] == vd.diffusion(tracks).D
 
 
 def test_a_depth_that_changes_or_belongs_to_a_box_stays() -> None:
@@ -151,7 +151,8 @@ def test_any_flipped_bit_of_a_file_is_refused_or_harmless(tmp_path) -> None:
 @pytest.mark.parametrize("change", [
     lambda h: h.pop("box"), lambda h: h.update(units={"frames_per_second": "ten"}), lambda h: h.update(units=None),
     lambda h: h.update(box={"kind": "periodic"}), lambda h: h.update(field_of_view=[1]),
-    lambda h: h.update(field_of_view=["a", "b"]), lambda h: h.update(drift={"frame": [1, 2]}), lambda h: h.update(info=3),
+    lambda h: h.update(field_of_view=["a", "b"]), lambda h: h.update(drift={"frame": [1, 2]}),
+    lambda h: h.update(info=3),
     lambda h: h.update(drift=5), lambda h: h.update(schema=99), lambda h: h.update(units={"lightyears": 3}),
 ])
 def test_headers_with_missing_or_mistyped_keys_are_refused(change, tmp_path) -> None:

@@ -9,7 +9,8 @@ from vid2dyn.data.unit_words import in_micrometres, in_seconds, is_pixel, microm
 
 @pytest.mark.parametrize(("word", "factor"), [
     ("s", 1), ("sec", 1), ("Seconds", 1), ("ms", 1e-3), ("msec", 1e-3), ("msecs", 1e-3), ("milliseconds", 1e-3),
-    ("min", 60), ("mins", 60), ("minutes", 60), ("hours", 3600), ("hr", 3600), ("h", 3600), ("day", 86400), ("usec", 1e-6),
+    ("min", 60), ("mins", 60), ("minutes", 60), ("hours", 3600), ("hr", 3600), ("h", 3600), ("day", 86400), ("usec",
+                                                                                                             1e-6),
     ("µs", 1e-6), ("\u03bcs", 1e-6), ("ns", 1e-9), ("[s]", 1), ("sec.", 1), (" s ", 1),
     ("fortnight", None), ("frame", None), ("", None), ("a.u.", None), (None, None), (3, None), ("m", None),
 ])
@@ -18,7 +19,8 @@ def test_times(word, factor) -> None:
 
 
 @pytest.mark.parametrize(("word", "factor"), [
-    ("µm", 1), ("\u03bcm", 1), ("um", 1), ("microns", 1), ("\\u00B5m", 1), ("micrometers", 1), ("Micrometre", 1), ("nm", 1e-3),
+    ("µm", 1), ("\u03bcm", 1), ("um", 1), ("microns", 1), ("\\u00B5m", 1), ("micrometers", 1), ("Micrometre", 1),
+    ("nm", 1e-3),
     ("nanometers", 1e-3), ("mm", 1e3), ("cm", 1e4), ("m", 1e6), ("metres", 1e6), ("Å", 1e-4), ("pm", 1e-6),
     ("inch", None), ("pixel", None), ("furlong", None), ("", None), (None, None),
 ])

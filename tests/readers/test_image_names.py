@@ -19,7 +19,8 @@ def folder(path, names: list[str]):
     return path
 
 
-@pytest.mark.parametrize("form", ["img_{:09d}.tif", "img_{:09d}_Default_000.tif", "img_ch000_pos000_time{:09d}_z000.tif",
+@pytest.mark.parametrize("form", ["img_{:09d}.tif", "img_{:09d}_Default_000.tif",
+                                  "img_ch000_pos000_time{:09d}_z000.tif",
                                   "{:d}.tif", "2024-05-01_{:d}_frame.tif", "run3_t{:03d}_5ms.tif"])
 def test_a_missing_number_is_said_wherever_it_stands(form: str, tmp_path) -> None:
     whole = open_video(folder(tmp_path / "whole", [form.format(i) for i in range(9)]))

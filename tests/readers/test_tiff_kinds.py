@@ -150,7 +150,8 @@ def test_a_missing_part_is_named(gone: int, tmp_path) -> None:
         open_video(tmp_path / names[0])
 
 
-@pytest.mark.parametrize("name", ["../other.ome.tif", "/etc/passwd", "a/b.ome.tif", "..\\other.ome.tif", "C:other.tif", ".."])
+@pytest.mark.parametrize("name", ["../other.ome.tif", "/etc/passwd", "a/b.ome.tif", "..\\other.ome.tif", "C:other.tif",
+                                  ".."])
 def test_parts_outside_the_folder_are_refused(name: str, tmp_path) -> None:
     folder = tmp_path / "f"
     folder.mkdir()
@@ -169,7 +170,8 @@ def test_entities_in_ome_metadata_are_refused(tmp_path) -> None:
 
 # ---------------------------------------------------------------- calibration in words
 
-@pytest.mark.parametrize(("unit", "seconds"), [("sec", 1), ("ms", 1e-3), ("msec", 1e-3), ("milliseconds", 1e-3), ("min", 60),
+@pytest.mark.parametrize(("unit", "seconds"), [("sec", 1), ("ms", 1e-3), ("msec", 1e-3), ("milliseconds", 1e-3),
+                                               ("min", 60),
                                                ("minutes", 60), ("hours", 3600), ("usec", 1e-6), ("days", 86400)])
 def test_imagej_time_units(unit: str, seconds: float, tmp_path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", STACK, imagej=True, metadata={"axes": "TYX", "finterval": 30.0, "tunit": unit})
@@ -185,7 +187,8 @@ def test_unknown_imagej_time_units_leave_the_rate_open(unit: str, tmp_path) -> N
     assert unit in video.warnings[0]
 
 
-@pytest.mark.parametrize(("unit", "pixel"), [("um", 0.2), ("nm", 0.0002), ("mm", 200.0), ("micron", 0.2), ("inch", None)])
+@pytest.mark.parametrize(("unit", "pixel"), [("um", 0.2), ("nm", 0.0002), ("mm", 200.0), ("micron", 0.2), ("inch",
+                                                                                                           None)])
 def test_imagej_length_units(unit: str, pixel: float | None, tmp_path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", STACK, imagej=True, resolution=(5, 5), metadata={"axes": "TYX", "unit": unit})
     video = open_video(tmp_path / "a.tif")

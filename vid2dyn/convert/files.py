@@ -53,7 +53,8 @@ def read_table(path: str | os.PathLike[str], **calibration: Any) -> Trajectories
         return from_trackmate(path, **calibration)
     if {"FRAME", "Y", "X"} <= names:
         return _plain(path, dialect, calibration)
-    raise DataError(f"{path}: columns {', '.join(dialect.names)[:200]} are neither trackpy's (frame, y, x, particle) nor "
+    raise DataError(f"{path}: columns {', '.join(dialect.names)[:200]} are neither trackpy's (frame, y, x, particle) "
+                    "nor "
                     "TrackMate's (POSITION_X, POSITION_Y, FRAME, TRACK_ID). Rename them, with positions in pixels.")
 
 

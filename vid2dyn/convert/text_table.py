@@ -6,7 +6,6 @@ One reader for all tables of text. What cannot be read without a guess is refuse
 from __future__ import annotations
 
 import csv
-import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +83,8 @@ def read_text(path: Path, dialect: Dialect, *, as_text: bool = False) -> pd.Data
         For rows longer than the header, or what pandas cannot read, with the line.
     """
     options = {"sep": dialect.separator, "encoding": dialect.encoding, "skipinitialspace": True, "index_col": False,
-               "names": [f"column {k}" for k in range(len(dialect.names))], "header": None, "skiprows": dialect.header + 1,
+               "names": [f"column {k}" for k in range(len(dialect.names))], "header": None,
+               "skiprows": dialect.header + 1,
                "skip_blank_lines": True}
     if dialect.separator == r"\s+":
         options |= {"engine": "c"}
@@ -111,7 +111,8 @@ def one_named(path: Path, names: tuple[str, ...], wanted: str) -> str | None:
     found = [name for name in names if name.casefold() == wanted.casefold()]
     exact = [name for name in found if name == wanted] or found
     if len(exact) > 1:
-        raise DataError(f"{path}: columns {', '.join(map(repr, exact))}: which one is {wanted} is unclear. Rename or remove "
+        raise DataError(f"{path}: columns {', '.join(map(repr, exact))}: which one is {wanted} is unclear. Rename or "
+                        "remove "
                         "all but one.")
     return exact[0] if exact else None
 
@@ -169,7 +170,7 @@ def _count_fields(path: Path, dialect: Dialect) -> None:
     if dialect.separator == r"\s+":
         return
     most = len(dialect.names) - 1
-    with io.open(path, encoding=dialect.encoding, errors="replace", newline="") as stream:
+    with open(path, encoding=dialect.encoding, errors="replace", newline="") as stream:
         for number, line in enumerate(stream, start=1):
             if line.count(dialect.separator) > most and '"' not in line:
                 row = _fields(line.rstrip("\r\n"), dialect.separator)

@@ -125,7 +125,8 @@ def _calibrate(path: Path, spots: Spots, given: Units) -> tuple[Units, float]:
     elif not spots.length_unit.strip():
         scale = 1.0
         spots.notes.append("The file does not say in which unit its lengths are; they are taken as pixels. Exports of "
-                           "TrackMate usually count in µm: if these do, give micrometre_per_pixel=1, or export the table "
+                           "TrackMate usually count in µm: if these do, give micrometre_per_pixel=1, or export the "
+                           "table "
                            "with its line of units.")
     else:
         raise DataError(f"{path}: unit of length {spots.length_unit!r} is not known (nm, micron, mm, cm, m, pixel "
@@ -134,7 +135,8 @@ def _calibrate(path: Path, spots: Spots, given: Units) -> tuple[Units, float]:
     if interval is not None and interval > 0:
         found["frames_per_second"] = 1.0 / interval
     elif given.frames_per_second is None:
-        spots.notes.extend(notes or (f"The file gives no frame interval in a unit of time (unit {spots.time_unit!r}); give "
+        spots.notes.extend(notes or (f"The file gives no frame interval in a unit of time (unit {spots.time_unit!r}); "
+                                     "give "
                                      "frames_per_second.",))
     return Units(**found).replace(**given.to_dict()), scale
 
@@ -166,7 +168,8 @@ def _read_csv(path: Path) -> Spots:
         given = data["TRACK_ID"].fillna("").str.strip().reset_index(drop=True)
         odd = table["TRACK_ID"].isna() & ~given.str.casefold().isin(_NO_TRACK)
         if odd.any():
-            raise DataError(f"{path}: TRACK_ID {given[odd].iloc[0]!r} is not a number. Export the table from TrackMate again.")
+            raise DataError(f"{path}: TRACK_ID {given[odd].iloc[0]!r} is not a number. Export the table from "
+                            "TrackMate again.")
     table["TRACK_ID"] = table["TRACK_ID"].fillna(-1) if "TRACK_ID" in table else -1
     notes: list[str] = []
     interval = _interval(table, notes)

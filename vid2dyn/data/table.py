@@ -48,7 +48,8 @@ def checked_table(df: Any, needed: Sequence[str] = ("frame", "y", "x")) -> pd.Da
         table[axis] = _finite(table[axis], axis)
         far = np.abs(table[axis].to_numpy()) > FARTHEST
         if far.any():
-            raise DataError(f"Column {axis!r} holds {table[axis].to_numpy()[far][0]:g} in row {np.flatnonzero(far)[0]}; "
+            raise DataError(f"Column {axis!r} holds {table[axis].to_numpy()[far][0]:g} in row "
+                            f"{np.flatnonzero(far)[0]}; "
                             f"positions count in pixels and end at {FARTHEST:g}. Look at that row.")
     for name in (f"{axis}_std" for axis in axes):
         if name in table:
@@ -84,7 +85,8 @@ def _with_names(df: Any, needed: Sequence[str]) -> pd.DataFrame:
     names = [str(name) for name in df.columns]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise DataError(f"The table has {names.count(twice[0])} columns named {twice[0]!r}. Rename or drop all but one.")
+        raise DataError(f"The table has {names.count(twice[0])} columns named {twice[0]!r}. Rename or drop all but "
+                        "one.")
     missing = [name for name in needed if name not in names]
     if missing:
         index = [str(name) for name in df.index.names if name is not None]
@@ -96,7 +98,8 @@ def _with_names(df: Any, needed: Sequence[str]) -> pd.DataFrame:
     if "particle" not in table:
         likely = [name for name in names if name.casefold() in _ID_WORDS]
         if likely:
-            raise DataError(f"The table has no column particle, but {likely[0]!r} seems to name the tracks. Rename it to "
+            raise DataError(f"The table has no column particle, but {likely[0]!r} seems to name the tracks. Rename it "
+                            "to "
                             "particle, or drop it if the detections are not linked.")
         table["particle"] = -1
     return table
@@ -139,7 +142,8 @@ def _whole(values: pd.Series, name: str, what: str) -> np.ndarray:
     if (found != np.round(found)).any():
         raise DataError(f"Column {name!r} holds fractions; it {what}.")
     if (np.abs(found) > EXACT).any():
-        raise DataError(f"Column {name!r} holds {found[np.abs(found) > EXACT][0]:.17g} as a floating-point number, which "
+        raise DataError(f"Column {name!r} holds {found[np.abs(found) > EXACT][0]:.17g} as a floating-point number, "
+                        "which "
                         f"cannot tell such large whole numbers apart. Read it as whole numbers, or number it anew: "
                         f"df[{name!r}] = pandas.factorize(df[{name!r}])[0].")
     return found.astype(np.int64)
@@ -152,10 +156,12 @@ def _within(table: pd.DataFrame) -> None:
     if (table["frame"] < 0).any():
         raise DataError("Column 'frame' has negative numbers; frames count from 0.")
     if table["frame"].max() > LARGEST_FRAME:
-        raise DataError(f"Column 'frame' holds {table['frame'].max()}; frames are counted, up to {LARGEST_FRAME}. If these "
+        raise DataError(f"Column 'frame' holds {table['frame'].max()}; frames are counted, up to {LARGEST_FRAME}. If "
+                        "these "
                         "are time stamps, divide by the frame interval and round.")
     if (table["particle"] < -1).any():
-        raise DataError(f"Column 'particle' holds {table['particle'].min()}; particles are numbered from 0, and -1 marks "
+        raise DataError(f"Column 'particle' holds {table['particle'].min()}; particles are numbered from 0, and -1 "
+                        "marks "
                         "a detection that belongs to no track. Number them anew with pandas.factorize.")
 
 

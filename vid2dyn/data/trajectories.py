@@ -78,7 +78,8 @@ class Trajectories:
         Parameters
         ----------
         df : pandas.DataFrame
-            Needs columns frame, y, x; particle (-1 if absent), z, y_std, x_std and others are kept. A z that is the same
+            Needs columns frame, y, x; particle (-1 if absent), z, y_std, x_std and others are kept. A z that is the
+            same
             in every row is dropped (unless `box` has a depth), and ``info["warnings"]`` says so.
         frames_per_second, micrometre_per_pixel, exposure : float, optional
             Calibration; they overrule `units`.
@@ -324,7 +325,8 @@ class Trajectories:
         try:
             text = json.dumps(header, sort_keys=True, default=_as_plain)
         except (TypeError, ValueError) as error:
-            raise DataError(f"{path}: info holds what a file cannot ({error}); keep numbers, words, lists and dictionaries "
+            raise DataError(f"{path}: info holds what a file cannot ({error}); keep numbers, words, lists and "
+                            "dictionaries "
                             "with words as keys.") from None
         schema = pa.Schema.from_pandas(_storable(self.dataframe), preserve_index=False)
         schema = schema.with_metadata({b"vid2dyn": text.encode(), b"vid2dyn-sha256": _checksum(text, schema).encode()})
@@ -362,7 +364,8 @@ class Trajectories:
             raise DataError(f"{path}: schema {found!r}, this vid2dyn reads {SCHEMA}; update vid2dyn.")
         stated = stored.get(b"vid2dyn-sha256")                  # files of the first versions have none
         if stated is not None and stated.decode(errors="replace") != _checksum(text, table.schema):
-            raise DataError(f"{path}: the checksum does not match, the file was damaged or changed. Save or copy it again.")
+            raise DataError(f"{path}: the checksum does not match, the file was damaged or changed. Save or copy it "
+                            "again.")
         try:
             frame = table.to_pandas()
             axes = [axis for axis in AXES if axis in frame.columns]
@@ -414,10 +417,11 @@ def _storable(table: pd.DataFrame) -> pd.DataFrame:
     table = table.rename(columns={name: str(name) for name in table.columns if not isinstance(name, str)})
     for name, column in table.items():
         if not (pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_datetime64_any_dtype(column.dtype)
-                or pd.api.types.is_string_dtype(column.dtype) and column.map(type).isin((str, type(None))).all()):
+                or (pd.api.types.is_string_dtype(column.dtype) and column.map(type).isin((str, type(None))).all())):
             table[name] = column.astype(str)
         elif pd.api.types.is_complex_dtype(column.dtype):
-            raise DataError(f"Column {name!r} holds complex numbers, which a file of tracks cannot; keep their real and "
+            raise DataError(f"Column {name!r} holds complex numbers, which a file of tracks cannot; keep their real "
+                            "and "
                             "imaginary parts as two columns.")
     return table
 

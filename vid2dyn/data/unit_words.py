@@ -1,6 +1,7 @@
 """The words for units of length and time that microscopes and programs write: one table for all readers.
 
-Inches are left out: in TIFF they are those of paper, 72 to a page's pixel. A word that is not in the table leaves the quantity open: what a file means by "fortnight" or "a.u." nobody should guess.
+A word that is not in the table leaves the quantity open: what a file means by "fortnight" or "a.u." nobody should
+guess. Inches are left out on purpose: those of a TIFF are of paper.
 """
 
 from __future__ import annotations
@@ -96,7 +97,8 @@ def in_seconds(value: float | None, word: object, what: str = "frame interval") 
         return None, ()
     if scale is None:
         return None, (f"The file states a {what} of {value:g} in the unit {str(word)!r}, which is not known; it is not "
-                      "used. Give frames_per_second=... (frames per second) and exposure=... (in s) where they matter.",)
+                      "used. Give frames_per_second=... (frames per second) and exposure=... (in s) where they "
+                      "matter.",)
     return value * scale, ()
 
 
@@ -135,7 +137,8 @@ def uneven_steps(step: np.ndarray, unit: str = "s") -> tuple[str, ...]:
         return ()
     still = int((step <= 0).sum())
     if still:
-        return (f"{still} of {len(step)} time stamps of the file do not grow from frame to frame: they cannot be trusted. "
+        return (f"{still} of {len(step)} time stamps of the file do not grow from frame to frame: they cannot be "
+                "trusted. "
                 "Give frames_per_second=... of the camera.",)
     usual = float(np.median(step))
     odd = int((np.abs(step / usual - 1) > UNEVEN).sum())

@@ -86,7 +86,8 @@ def grey(image: np.ndarray, channel: int | None, where: str) -> np.ndarray:
         raise DataError(f"{where}: {len(bad)} pixels are NaN or infinite, the first at row {bad[0][0]}, column "
                         f"{bad[0][1]}. Fill them (with the background, say) and save the movie again.")
     if image.dtype.kind not in "bui" and image.dtype.kind != "f":
-        raise DataError(f"{where}: pixels are of type {image.dtype}; a recording has real numbers. Export the magnitude of "
+        raise DataError(f"{where}: pixels are of type {image.dtype}; a recording has real numbers. Export the "
+                        "magnitude of "
                         "complex pixels, say.")
     dtype = grey_dtype(image.dtype)
     _fits_single_precision(image, dtype, where)
@@ -100,11 +101,13 @@ def _fits_single_precision(image: np.ndarray, dtype: np.dtype, where: str) -> No
     low, high = float(image.min()), float(image.max())
     most = max(abs(low), abs(high))
     if most > float(np.finfo(np.float32).max):
-        raise DataError(f"{where}: a pixel is {most:g}, too large for single precision. Divide the movie by a constant and "
+        raise DataError(f"{where}: a pixel is {most:g}, too large for single precision. Divide the movie by a "
+                        "constant and "
                         "save it again.")
     step = float(np.spacing(np.float32(most)))
     if high > low and step > _COARSE * (high - low):
-        raise DataError(f"{where}: pixels lie between {low:.10g} and {high:.10g}, where single precision goes in steps of "
+        raise DataError(f"{where}: pixels lie between {low:.10g} and {high:.10g}, where single precision goes in "
+                        "steps of "
                         f"{step:g}. Subtract the pedestal from the movie and save it again.")
 
 
@@ -168,7 +171,8 @@ def not_square(width: float | None, height: float | None) -> tuple[str, ...]:
     """
     if not width or not height or abs(width / height - 1) <= 1e-3:
         return ()
-    return (f"Pixels are not square ({width:g} x {height:g} µm); the width is used for both axes, so lengths along y are "
+    return (f"Pixels are not square ({width:g} x {height:g} µm); the width is used for both axes, so lengths along y "
+            "are "
             f"wrong by a factor of {height / width:.4g}. Resample the recording to square pixels, or analyse x alone.",)
 
 

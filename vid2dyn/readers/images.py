@@ -118,7 +118,8 @@ def _counting(files: list[Path]) -> tuple[str, ...]:
         return ()
     if len(kinds) > 1:
         first, other = files[0].name, files[words.index(kinds[1])].name
-        return (f"The images are named in {len(kinds)} ways ({first}, {other}): they are played one after the other as one "
+        return (f"The images are named in {len(kinds)} ways ({first}, {other}): they are played one after the other "
+                "as one "
                 f"movie. If they are channels or recordings of their own, give a pattern such as '{_pattern(first)}'.",)
     numbers = np.array([[float(n) for n in part[1::2]] for part in parts])
     counts = [len(np.unique(column)) for column in numbers.T]
@@ -128,8 +129,10 @@ def _counting(files: list[Path]) -> tuple[str, ...]:
         return ()
     if not alone and len(varying) > 1:
         _refuse_channels(files[0], words[0], counts, varying)
-        return (f"The names count with several numbers ({', '.join(f'{counts[k]} values after {words[0][k]!r}' for k in varying)}"
-                "): the images are played in their order as one movie. If they are channels, planes or positions, give a "
+        return ("The names count with several numbers "
+                f"({', '.join(f'{counts[k]} values after {words[0][k]!r}' for k in varying)}"
+                "): the images are played in their order as one movie. If they are channels, planes or positions, "
+                "give a "
                 "pattern for one of them.",)
     return _jumps(files, min((numbers[:, k] for k in alone or varying), key=_unevenness))
 
@@ -139,8 +142,10 @@ def _refuse_channels(file: Path, words: tuple[str, ...], counts: list[int], vary
         if re.search(rf"(?:^|[^a-z])(?:{_SIDE_BY_SIDE})[^a-z0-9]*$", words[k].lower()):
             one = "".join(f"{word}{'*' if j != k else re.findall('[0-9]+', file.stem)[k]}" if j < len(counts) else word
                           for j, word in enumerate(words))
-            raise DataError(f"{file.parent}: the names count {counts[k]} values after {words[k].strip('_- ')!r}: several "
-                            f"channels, planes or positions, not one movie. Give a pattern such as '{one}{file.suffix}'.")
+            raise DataError(f"{file.parent}: the names count {counts[k]} values after {words[k].strip('_- ')!r}: "
+                            "several "
+                            "channels, planes or positions, not one movie. Give a pattern such as "
+                            f"'{one}{file.suffix}'.")
 
 
 def _pattern(name: str) -> str:

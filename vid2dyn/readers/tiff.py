@@ -115,11 +115,13 @@ def _opened(path: Path) -> Iterator[tifffile.TiffFile]:
 def _own_folder_only(path: Path, xml: str) -> None:
     """Refuse metadata that name files elsewhere, or declare what XML of microscopes never does."""
     if "<!DOCTYPE" in xml or "<!ENTITY" in xml:
-        raise DataError(f"{path}: its OME metadata declare a document type or entities, which no microscope does; refused "
+        raise DataError(f"{path}: its OME metadata declare a document type or entities, which no microscope does; "
+                        "refused "
                         "for safety. Export the recording again.")
     for name in part_names(xml):
         if name in ("", ".", "..") or any(sign in name for sign in "/\\:\0"):
-            raise DataError(f"{path}: its OME metadata name the file {name!r}; the parts of a recording lie in one folder "
+            raise DataError(f"{path}: its OME metadata name the file {name!r}; the parts of a recording lie in one "
+                            "folder "
                             "and are named without a path. Export the recording again.")
 
 

@@ -83,9 +83,11 @@ def _joined(tif: tifffile.TiffFile, path: Path) -> tuple[bool, tuple[str, ...]]:
         if first.kind != "shaped" or len(first.pages) == 1:
             wrong = tif.series[other or 1]
             raise DataError(f"{path}: image {sum(len(one.pages) for one in tif.series[:other or 1])} is {wrong.shape} "
-                            f"{wrong.dtype}, those before it {key.shape} {key.dtype}. Frames of one movie have one size "
+                            f"{wrong.dtype}, those before it {key.shape} {key.dtype}. Frames of one movie have one "
+                            "size "
                             "and one type: export it again.")
-    return False, (f"The file holds {len(tif.series)} image series (fields of view, or sizes); only the first is used.",)
+    return False, (f"The file holds {len(tif.series)} image series (fields of view, or sizes); only the first is "
+                   "used.",)
 
 
 def _axes(tif: tifffile.TiffFile) -> tuple[dict[str, int], int | None]:
@@ -147,7 +149,8 @@ def _time_axis(sizes: dict[str, int], channel: int | None, path: Path) -> tuple[
         if not rest and "Z" in long:
             return "Z", ("The stack's only long axis is called Z; it is taken as time.",)
         if not rest and long and channel is None and sizes["C"] > _MOST_CHANNELS:
-            return "C", (f"The stack's only long axis is called C (channel) and has {sizes['C']} entries; it is taken as "
+            return "C", (f"The stack's only long axis is called C (channel) and has {sizes['C']} entries; it is taken "
+                         "as "
                          "time. If these are channels, give channel=0.",)
         if not rest:
             return None, ()
@@ -186,7 +189,8 @@ def _whole(tif: tifffile.TiffFile, pages: range, offset: int | None, path: Path,
         absent = next((k for k, page in enumerate(pages) if page < len(listed) and listed[page] is None), None)
         missing = absent_parts(tif, path) if absent is not None else []
         if missing:
-            raise DataError(f"{path}: frame {absent} is in {missing[0]}, which is not in the folder ({len(missing)} of its "
+            raise DataError(f"{path}: frame {absent} is in {missing[0]}, which is not in the folder ({len(missing)} "
+                            "of its "
                             "files are missing). Copy all files of the recording into one folder.")
         pages = pages[:absent]
         if not len(pages):

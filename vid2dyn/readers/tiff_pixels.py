@@ -44,7 +44,8 @@ def as_shown(image: np.ndarray, page: Any, is_imagej: bool) -> np.ndarray:
 def shown_warning(page: Any, is_imagej: bool) -> tuple[str, ...]:
     """What `as_shown` changes, in plain words."""
     if page.photometric == _WHITE:
-        return ("The file stores light as low numbers (MinIsWhite): pixels are turned to what viewers show. If particles "
+        return ("The file stores light as low numbers (MinIsWhite): pixels are turned to what viewers show. If "
+                "particles "
                 "are dark then, track with invert = true.",)
     if is_coloured(page, is_imagej):
         return ("Pixels are numbers of a palette: its colours are used, of which one channel is taken as grey.",)
