@@ -97,7 +97,7 @@ class Trajectories:
         >>> tracks.positions[:, 0].tolist()
         [0.5, 1.0]
         """
-        table, notes = checked_table(df), ()
+        table, notes = checked_table(df), tuple[str, ...]()
         if box is None or box.lengths is None:
             table, notes = without_flat_depth(table)
         calibration = (units or Units()).replace(
