@@ -209,7 +209,7 @@ def about_particles(displacements: Displacements, used: Estimate, gate: Covarian
 def about_gaps(tracks: Trajectories, displacements: Displacements) -> list[str]:
     """Tracks that take no part because they are never seen in two successive frames."""
     linked = tracks.particle[tracks.particle >= 0]
-    names, seen = np.unique(linked, return_counts=True)
+    _, seen = np.unique(linked, return_counts=True)
     with_two = int((seen > 1).sum())
     used = int(np.unique(tracks.particle[displacements.rows]).size)
     if with_two - used <= 0.1 * with_two:

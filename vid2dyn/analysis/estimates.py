@@ -143,7 +143,7 @@ def spread_of_particles(displacements: Displacements, c0: float, c1: float) -> S
     sum over particles of squared deviations over that has the mean N and about the variance 2 N + 12 sum 1/n_eff.
     """
     particle = displacements.tracks.particle[displacements.rows]
-    names, index, n = np.unique(particle, return_inverse=True, return_counts=True)
+    _, index, n = np.unique(particle, return_inverse=True, return_counts=True)
     dim = displacements.value.shape[1]
     enough = n >= _PER_PARTICLE
     if enough.sum() < _PARTICLES or not c0 > 0:
