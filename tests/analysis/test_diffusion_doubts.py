@@ -150,6 +150,24 @@ def test_alike_particles_pass_for_many_seeds() -> None:
     assert alarms == 0
 
 
+@pytest.mark.parametrize("swaps", [0.0, 0.007, 0.01, 0.02])
+def test_identity_swaps_are_said(swaps: float) -> None:
+    rng, path = np.random.default_rng(4), walk(60, 80) * 0.5           # neighbours about 5 µm away, steps of 0.16 µm
+    for t in range(1, 80):
+        for a in np.flatnonzero(rng.random(60) < swaps / 2):
+            b = np.argsort(np.linalg.norm(path[t] - path[t, a], axis=1))[1]
+            path[t:, [a, b]] = path[t:, [b, a]]
+    found = diffusion(path)
+    assert said(found, "identity swaps") == (swaps > 0)
+    assert (found.D > 0.15) == (swaps > 0)                             # true: 0.125
+
+
+def test_fast_and_slow_particles_are_no_swaps() -> None:
+    for D in (np.r_[np.full(25, 0.01), np.full(25, 2.0)], np.full(50, 0.5)):
+        for dim in (1, 2, 3):
+            assert not said(diffusion(walk(50, 80, D=D, dim=dim)), "identity swaps")
+
+
 # ---------------------------------------------------------------- gaps, strides, axes, calibration
 
 @pytest.mark.parametrize("stride", [2, 3, 10, 1000])

@@ -170,7 +170,8 @@ def diffusion(tracks: Trajectories, *, drift: Literal["remove", "keep"] = "remov
     longest = min(longest_lag, tracks.n_frames // 4)
     estimate, notes = _estimate(displacements, found, gate, longest)
     notes = [*still, *notes, *say.about_data(tracks, displacements, estimate, removed),
-             *say.about_particles(displacements, estimate, gate), *say.about_gaps(tracks, displacements),
+             *say.about_particles(displacements, estimate, gate), *say.about_jumps(displacements),
+             *say.about_gaps(tracks, displacements),
              *say.about_calibration(tracks, estimate)]
     notes += say.about_noise(tracks, estimate, gate)
     return _result(tracks, displacements, estimate, gate, removed, notes, dt)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from vid2dyn.analysis.displacements import Displacements
-from vid2dyn.analysis.estimates import Bend, Covariances, Estimate, spread_of_particles
+from vid2dyn.analysis.estimates import Bend, Covariances, Estimate, jumps_in_tracks, spread_of_particles
 from vid2dyn.analysis.moments import DisplacementMoments
 from vid2dyn.core.errors import DataError
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.data.units import BOLTZMANN
 
 _SIGMAS, _NOTABLE = 6.0, 0.25       # spread of particles beyond chance, and relative, that is said
+_JUMPING = 0.1                      # part of the mean squared displacement that rare jumps make
 _WATER, _ROOM = 1e-3, 295.0         # Pa·s and K where the recording does not say
 _ABSURD = 100.0                     # factor between D and what size and liquid allow
 
@@ -204,6 +205,19 @@ def about_particles(displacements: Displacements, used: Estimate, gate: Covarian
             f"chance (several populations, sizes, or stuck ones).{stuck} D = {used.D[-1]:.3g} µm²/s is a mean over "
             "all of "
             "them. Look at D of single particles, and track or fit each kind by itself."]
+
+
+def about_jumps(displacements: Displacements) -> list[str]:
+    """Rare displacements that carry much of the mean square: links from one particle to another."""
+    jumps, share = jumps_in_tracks(displacements)
+    if share < _JUMPING:
+        return []
+    number = len(displacements.rows)
+    return [f"{jumps} of {number} displacements ({jumps / number:.2%}) are more than five times as long as their "
+            "particle's "
+            f"usual ones and make {share:.0%} of the mean squared displacement: identity swaps (links from one "
+            "particle to "
+            "another), or real jumps. Link again with a smaller search_range, or leave those out."]
 
 
 def about_gaps(tracks: Trajectories, displacements: Displacements) -> list[str]:

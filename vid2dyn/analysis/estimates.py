@@ -11,6 +11,8 @@ from vid2dyn.analysis.moments import DisplacementMoments
 
 WINDOW = 5
 """Lags in one straight-line fit of the MSD."""
+_PER_TRACK, _JUMP = 20, 25.0
+"""Displacements that tell what a particle usually does, and how often its median square makes a jump."""
 _PER_PARTICLE, _PARTICLES = 10, 8
 """Displacements that tell how a particle moves, and particles that tell whether they differ."""
 
@@ -158,6 +160,21 @@ def spread_of_particles(displacements: Displacements, c0: float, c1: float) -> S
     extra = float(mean.var(ddof=1) - variance.mean())
     return Spread(float(np.sqrt(max(extra, 0.0))) / typical, score / chance, int((mean < 0.1 * typical).sum()),
     len(mean))
+
+
+def jumps_in_tracks(displacements: Displacements) -> tuple[int, float]:
+    """Displacements far beyond what their own particle usually does, and their part of the sum of squares.
+
+    Measured against the median square of each particle, so that fast and slow particles are no jumps. A Gaussian in the
+    plane exceeds 25 medians once in 3·10^7.
+    """
+    particle = displacements.tracks.particle[displacements.rows]
+    square = (displacements.value**2).sum(axis=1)
+    order = np.lexsort((square, particle))
+    _, first, n = np.unique(particle[order], return_index=True, return_counts=True)
+    median = np.repeat(square[order][first + n // 2], n)
+    far = (square[order] > _JUMP * median) & (np.repeat(n, n) >= _PER_TRACK) & (median > 0)
+    return int(far.sum()), float(square[order][far].sum()) / max(float(square.sum()), 1e-300)
 
 
 def _trap(c: np.ndarray, dt: float, blur: float) -> np.ndarray:
