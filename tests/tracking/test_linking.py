@@ -165,8 +165,7 @@ def test_a_component_of_5000_is_linked_at_its_optimum() -> None:
     both = [stream.step(*frame) for frame in frames]
     assert both[1].max() < 5000 + (pair < 0).sum()
     assert not (stream.cut_frames or stream.unsettled_frames)
-    assert "nearest "
-           "neighbours" in stream.notes()[0]              # steps of half the distance: some are taken for others
+    assert "nearest neighbours" in stream.notes()[0]      # steps of half the distance: some are taken for others
 
 
 def test_too_much_work_is_cut_short_and_said() -> None:

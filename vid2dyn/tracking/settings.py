@@ -39,8 +39,8 @@ class Track:
     invert : bool
         Whether particles are dark on a bright background.
     threshold : float, optional
-        Brightness below which a pixel of the filtered image counts as dark [grey levels]; by default 1, and 1/255 for
-        images of floating-point numbers.
+        Brightness below which a pixel of the filtered image counts as dark [grey levels]; by default 1, and for
+        images of floating-point numbers 1/255 (of the range of grey levels, where that is less than 1).
     noise_size : float
         Width of the Gaussian that smooths pixel noise [px].
     smoothing_size : int, optional
@@ -172,11 +172,15 @@ class Track:
         """Edge of the boxcar in force: `smoothing_size`, or `diameter` where that is None [px]."""
         return self.diameter if self.smoothing_size is None else self.smoothing_size
 
-    def threshold_for(self, dtype: np.dtype) -> float:
-        """`threshold`, or where that is None 1 grey level for integer frames and 1/255 for others."""
+    def threshold_for(self, frame: np.ndarray) -> float:
+        """`threshold`, or where that is None 1 grey level for integer frames, and for others 1/255, or 1/255 of the
+        range
+        of a frame that spans less than 1."""
         if self.threshold is not None:
             return self.threshold
-        return 1.0 if np.issubdtype(dtype, np.integer) else 1.0 / 255.0
+        if np.issubdtype(frame.dtype, np.integer):
+            return 1.0
+        return min(1.0, float(frame.max()) - float(frame.min())) / 255.0
 
     def fits(self, height: int, width: int) -> None:
         """Raise `ConfigError` where a length exceeds the frame.
