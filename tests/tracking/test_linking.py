@@ -164,7 +164,7 @@ def test_a_component_of_5000_is_linked_at_its_optimum() -> None:
     stream = LinkStream(Track(search_range=15.0))
     both = [stream.step(*frame) for frame in frames]
     assert both[1].max() < 5000 + (pair < 0).sum()
-    assert not (stream.cut_frames or stream.unsettled_frames)
+    assert stream.cut_frames == stream.unsettled_frames == []
     assert "nearest neighbours" in stream.notes()[0]      # steps of half the distance: some are taken for others
 
 

@@ -11,11 +11,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+from numba import njit
 
 _ALONE = 0.15                     # of its excess that the second brightest of the four neighbours may have
 _CLEAR = 20.0                     # standard deviations above the pixels around it
-_ROUND = [(dy, dx) for dy in range(-2, 3) for dx in range(-2, 3) if max(abs(dy), abs(dx)) == 2]
-_BESIDE = [(-1, 0), (1, 0), (0, -1), (0, 1)]
 _OFTEN = 0.6                      # of the frames looked at, in which a hot pixel is bright
 _SHOWN = 5
 
@@ -43,18 +42,36 @@ def bad_pixels(image: np.ndarray, maxima: np.ndarray, noise: float) -> np.ndarra
     >>> bad_pixels(image, np.array([[4, 4]]), 1.0).tolist()
     [True]
     """
-    if not len(maxima):
-        return np.zeros(0, bool)
-    y, x = maxima[:, 0], maxima[:, 1]
-    last = np.array(image.shape) - 1
+    return _bright_alone(image, maxima, max(float(noise), 1e-30))
 
-    def at(dy: int, dx: int) -> np.ndarray:
-        return image[np.clip(y + dy, 0, last[0]), np.clip(x + dx, 0, last[1])].astype(np.float64)
 
-    background = np.median([at(*step) for step in _ROUND], axis=0)
-    excess = at(0, 0) - background
-    second = np.sort([at(*step) for step in _BESIDE], axis=0)[-2] - background
-    return (excess > _CLEAR * max(noise, 1e-30)) & (second < _ALONE * excess)
+@njit(cache=True, nogil=True)
+def _bright_alone(image: np.ndarray, maxima: np.ndarray, noise: float) -> np.ndarray:
+    height, width = image.shape
+    out = np.zeros(len(maxima), np.bool_)
+    ring = np.empty(16)
+    for i in range(len(maxima)):
+        y, x = maxima[i, 0], maxima[i, 1]
+        value = float(image[y, x])
+        if y < 2 or x < 2 or y > height - 3 or x > width - 3:
+            continue
+        a, b = float(image[y - 1, x]), float(image[y + 1, x])
+        c, d = float(image[y, x - 1]), float(image[y, x + 1])
+        low, high = min(a, b), max(a, b)
+        other_low, other_high = min(c, d), max(c, d)
+        second = max(min(high, other_high), low, other_low)    # of the four
+        if value - second < 0.5 * _CLEAR * noise:              # most maxima are left here
+            continue
+        count = 0
+        for dy in range(-2, 3):
+            for dx in range(-2, 3):
+                if max(abs(dy), abs(dx)) == 2:
+                    ring[count] = float(image[y + dy, x + dx])
+                    count += 1
+        background = np.median(ring)
+        excess = value - background
+        out[i] = excess > _CLEAR * noise and second - background < _ALONE * excess
+    return out
 
 
 def repaired(image: np.ndarray, pixels: np.ndarray) -> np.ndarray:

@@ -39,7 +39,7 @@ _VALLEY = 5.0                      # and the depth of the valley between two of 
 _NOISE_PIXELS = 30_000             # pixels that the noise of a frame is measured on
 _SPARSE = 8                        # every so many pixels each way are asked for the background
 _WIDTHS_FROM = 80                  # spots that the typical width is measured on
-_REPAIRS = 4                       # looks at a frame for pixels that are bright all by themselves, the last one included
+_REPAIRS = 4                       # looks at a frame for pixels that are bright all by themselves, and one more
 _START = 4.6                       # diameters of a mask per width of a spot, where nothing better is known
 
 

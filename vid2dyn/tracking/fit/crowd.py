@@ -43,6 +43,7 @@ _CHANGED = 0.02                    # part of the spots that is new or gone when 
 _DOUBT = 4.0                       # standard deviations by which a mean square may exceed the noise
 _LEAST = 0.3                       # a spot that was added keeps at least this part of the typical brightness
 _MEAN_LIGHT = 2 * math.pi * 0.976 / (2 * REACH) ** 2         # of a Gaussian over its fitted square, per amplitude
+_ASKED = 24                        # of the clear spots, for what they leave
 _ENOUGH, _NOISE_SEEN = 5, 0.7      # clear spots, and the part of the measured noise that they leave, to doubt that
 _APART = 0.7                       # and this distance from the others [widths]
 
@@ -162,8 +163,9 @@ def _no_noisier_than_seen(image: np.ndarray, fitted: FittedSpots, noise: tuple[f
     clear &= spots[:, AMPLITUDE] > 10.0 * fitted.errors[:, PIXEL_NOISE] / (math.sqrt(math.pi) * spots[:, WIDTH])
     if clear.sum() < _ENOUGH:
         return
+    clear = np.flatnonzero(clear)[:: max(1, int(clear.sum()) // _ASKED)]
     squares = np.zeros(len(spots))
-    information.misfit(image, spots, np.flatnonzero(clear), fitted.near, squares)
+    information.misfit(image, spots, clear, fitted.near, squares)
     offset, gain, floor = noise
     level = spots[clear, BACKGROUND] + _MEAN_LIGHT * spots[clear, AMPLITUDE]
     part = float(np.median(squares[clear] / np.maximum(offset + gain * level, floor)))
