@@ -242,12 +242,16 @@ def _prepare(path: Path, parts: Path, settings: Track, options: Mapping[str, Any
     folder = parts / key[:16]
     plan_file = folder / "plan.json"
     try:
-        known = json.loads(plan_file.read_text())
+        stored = json.loads(plan_file.read_text(encoding="utf-8"))
+        known = stored["chosen"]
+        if stored["sha256"] != fingerprint({"key": key, "chosen": known}):
+            raise ValueError("the plan was changed")
         plan = plan_of(video, dataclasses.replace(settings, **{name: known[name] for name in CHOSEN}))
-        plan = dataclasses.replace(plan, settings=settings)
+        plan = dataclasses.replace(plan, settings=settings, choice=tuple(known["choice"]))
     except (OSError, ValueError, KeyError, TypeError, ConfigError):
         plan = plan_of(video, settings)
-        _write_json(plan_file, plan.chosen())
+        known = {**plan.chosen(), "choice": list(plan.choice)}
+        _write_json(plan_file, {"chosen": known, "sha256": fingerprint({"key": key, "chosen": known})})
     return _Work(path, dict(options), video, plan, key, digest, folder, part_frames)
 
 

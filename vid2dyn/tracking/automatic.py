@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from vid2dyn.data.video import Video
-from vid2dyn.tracking.detect.minmass import automatic_minmass
+from vid2dyn.tracking.detect.bad_pixels import pixel_notes
+from vid2dyn.tracking.detect.minmass import choose_minmass
 from vid2dyn.tracking.detect.shape_choice import spot_shape
 from vid2dyn.tracking.detect.spots import SpotFitter
 from vid2dyn.tracking.settings import Track
@@ -61,6 +62,12 @@ def settings_in_force(frames: Sequence[np.ndarray], settings: Track) -> Track:
     >>> chosen.spot, round(chosen.spot_width, 1), chosen.minmass > 0
     ('gaussian', 2.0, True)
     """
+    return chosen_settings(frames, settings)[0]
+
+
+def chosen_settings(frames: Sequence[np.ndarray], settings: Track) -> tuple[Track, tuple[str, ...]]:
+    """`settings_in_force`, and what a user should know about the choice, in plain words."""
+    notes: tuple[str, ...] = ()
     if settings.compat == "none":
         if settings.spot == "auto":
             ends = [frames[0], frames[-1]] if len(frames) > 1 else frames
@@ -68,8 +75,12 @@ def settings_in_force(frames: Sequence[np.ndarray], settings: Track) -> Track:
         if settings.spot_width is None and settings.spot != "ring":
             settings = dataclasses.replace(settings, spot_width=spot_width(frames, settings))
     if settings.minmass is None:
-        settings = dataclasses.replace(settings, minmass=automatic_minmass(frames, settings))
-    return settings
+        limit, notes = choose_minmass(frames, settings)
+        settings = dataclasses.replace(settings, minmass=limit)
+    if settings.compat == "none":
+        find = SpotFitter(settings)
+        notes += pixel_notes([find.bad_pixels(frame) for frame in frames])
+    return settings, notes
 
 
 def spot_width(frames: Sequence[np.ndarray], settings: Track) -> float | None:

@@ -17,7 +17,7 @@ from vid2dyn.core.files import sha256
 from vid2dyn.core.progress import Cancelled, Progress, silent
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.data.video import Video
-from vid2dyn.tracking.automatic import frame_numbers, needs_frames, settings_in_force
+from vid2dyn.tracking.automatic import chosen_settings, frame_numbers, needs_frames
 from vid2dyn.tracking.columns import COLUMNS
 from vid2dyn.tracking.detections import OVERLAP, checked, count_crowded, features_of
 from vid2dyn.tracking.filters import keep
@@ -128,17 +128,20 @@ class Plan:
         The same with `minmass`, `spot` and `spot_width` chosen.
     start, stop : int
         First frame and the one after the last.
+    choice : tuple of str
+        What a user should know about what was chosen.
     """
 
     settings: Track
     in_force: Track
     start: int
     stop: int
+    choice: tuple[str, ...] = ()
 
     def provenance(self, video: Video, notes: Iterable[str], digest: str | None = None) -> dict[str, Any]:
         """`Trajectories.info`; `digest` is the file's SHA-256 where it is known already."""
         info = video.info
-        warnings = [*video.warnings, *notes]
+        warnings = [*video.warnings, *self.choice, *notes]
         if info.inter_coded:
             warnings.append(f"The movie is compressed from frame to frame ({info.codec}): that smooths and correlates "
                             "the noise of pixels, so y_std and x_std are too small.")
@@ -156,7 +159,7 @@ class Plan:
     def until(self, stop: int) -> Plan:
         """The plan of a movie that was left at frame `stop`: settings that repeat it, what was chosen included."""
         settings = dataclasses.replace(self.settings, stop=stop, **self.chosen())
-        return Plan(settings, dataclasses.replace(self.in_force, stop=stop), self.start, stop)
+        return Plan(settings, dataclasses.replace(self.in_force, stop=stop), self.start, stop, self.choice)
 
     def no_particle(self, video: Video) -> str:
         """What to try when no frame held a particle."""
@@ -186,7 +189,8 @@ def plan_of(video: Video, settings: Track) -> Plan:
     if not needs_frames(settings):
         return Plan(settings, settings, settings.start, stop)
     frames = [checked(video[k], k, video) for k in frame_numbers(video, settings.start, stop)]
-    return Plan(settings, settings_in_force(frames, settings), settings.start, stop)
+    in_force, choice = chosen_settings(frames, settings)
+    return Plan(settings, in_force, settings.start, stop, choice)
 
 
 class DetectionCount:

@@ -13,6 +13,7 @@ from vid2dyn.tracking.columns import (
     COLUMNS,
     ECC,
     MASS,
+    MISFIT,
     PIXEL_NOISE,
     POSITION,
     SIZE,
@@ -39,6 +40,7 @@ _VALLEY = 5.0                      # and the depth of the valley between two of 
 _NOISE_PIXELS = 30_000             # pixels that the noise of a frame is measured on
 _SPARSE = 8                        # every so many pixels each way are asked for the background
 _WIDTHS_FROM = 80                  # spots that the typical width is measured on
+_CLEARLY = 8.0                     # standard deviations of the noise that show the shape of a spot
 _REPAIRS = 4                       # looks at a frame for pixels that are bright all by themselves, and one more
 _START = 4.6                       # diameters of a mask per width of a spot, where nothing better is known
 
@@ -137,6 +139,29 @@ class SpotFitter(Detector):
             image = repaired(image, bad)
         maxima = maxima[distinct(maxima, filtered, float(self.settings.diameter), _VALLEY * deviation)]
         return image, filtered, maxima, noise, level, tilted
+
+    def left_by_own_gaussian(self, frame: np.ndarray, table: np.ndarray, chosen: np.ndarray) -> list[float]:
+        """What Gaussians of their own widths leave of spots that stand alone, mean square over the noise.
+
+        Parameters
+        ----------
+        table : (N, 10) array
+            All detections of the frame, see `Feature`.
+        chosen : (K,) int array
+            Rows that are asked; only those clearly above the noise and without a neighbour answer.
+        """
+        image, _, _, noise, _, _ = self._maxima(frame)
+        near = neighbours(table[:, Y].copy(), table[:, X].copy(), float(self.settings.diameter)).nearest
+        chosen = chosen[~np.isfinite(near[chosen])][:_WIDTHS_FROM]
+        if not len(chosen):
+            return []
+        spots = np.zeros((len(chosen), SPOT_COLUMNS))
+        spots[:, POSITION] = table[chosen, POSITION]
+        spots[:, WIDTH] = self.settings.diameter / _START
+        gaussians.fit_alone(image, spots, np.arange(len(spots)), True, self.bounds, 25, 0.01)
+        level = noise.variance(spots[:, BACKGROUND] + 0.25 * np.maximum(spots[:, AMPLITUDE], 0.0))
+        clear = (spots[:, AMPLITUDE] > _CLEARLY * np.sqrt(level)) & (spots[:, WIDTH] < 0.99 * self.bounds[1])
+        return (spots[clear, MISFIT] / level[clear]).tolist()
 
     def bad_pixels(self, frame: np.ndarray) -> np.ndarray:
         """(K, 2) pixels of a frame that are bright all by themselves and get the median of those around them."""
