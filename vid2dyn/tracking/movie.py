@@ -24,7 +24,7 @@ from vid2dyn.tracking.filters import keep
 from vid2dyn.tracking.link.linker import NearestLinks
 from vid2dyn.tracking.settings import Track
 
-CHOSEN = ("minmass", "spot", "spot_width")
+CHOSEN = ("minmass", "spot", "spot_width", "invert")
 """Settings that are chosen from the movie where they are automatic."""
 
 
@@ -149,7 +149,8 @@ class Plan:
             digest = sha256(video.path)
         return {"source": video.path.name, "sha256": digest, "codec": info.codec, "inter_coded": info.inter_coded,
                 "parameters": recipe(self.settings), "minmass": float(self.in_force.minmass or 0.0),
-                "spot": self.in_force.spot, "spot_width": self.in_force.spot_width, "warnings": warnings,
+                "spot": self.in_force.spot, "spot_width": self.in_force.spot_width,
+                "invert": bool(self.in_force.invert), "warnings": warnings,
                 "versions": {name: version(name) for name in ("vid2dyn", "trackpy", "numpy")}}
 
     def chosen(self) -> dict[str, Any]:
@@ -163,7 +164,7 @@ class Plan:
 
     def no_particle(self, video: Video) -> str:
         """What to try when no frame held a particle."""
-        dark = self.settings.invert
+        dark = bool(self.in_force.invert)
         side = "dark (invert = true)" if dark else "bright (invert = false)"
         how = "chosen from the noise" if self.settings.minmass is None else "as given"
         return (f"{video.path}: no particle in any frame. The search was for {side} spots of diameter "

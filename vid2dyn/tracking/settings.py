@@ -36,8 +36,9 @@ class Track:
     percentile : float
         Percentile of the lit pixels of the filtered image that the peak of a particle must exceed; used with
         compat = "trackpy" only.
-    invert : bool
-        Whether particles are dark on a bright background.
+    invert : bool, optional
+        Whether particles are dark on a bright background. Without a choice it is found in the movie: dark ones are tracked
+        where dark spots are clearly stronger than bright ones (with compat = "trackpy" always bright ones).
     threshold : float, optional
         Brightness below which a pixel of the filtered image counts as dark [grey levels]; by default 1, and for
         images of floating-point numbers 1/255 (of the range of grey levels, where that is less than 1).
@@ -97,7 +98,7 @@ class Track:
     minmass: float | None = None
     separation: float | None = None
     percentile: float = 64.0
-    invert: bool = False
+    invert: bool | None = None
     threshold: float | None = None
     noise_size: float = 1.0
     smoothing_size: int | None = None

@@ -112,7 +112,7 @@ def propose(video: Video, given: Track | None = None, progress: Progress = silen
     (dark, width), sign_notes = _sign(scales, response, given, frames)
     diameter = given.diameter if given.diameter != default.diameter else _diameter(width, video.shape)
     diameter = min(diameter, _largest(video.shape))
-    invert = given.invert or dark
+    invert = dark if given.invert is None else given.invert
     base = dataclasses.replace(given, diameter=diameter, invert=invert,
                                search_range=min(given.search_range, max(video.shape)))
     in_force = settings_in_force([a for _, a, _ in frames[:_FULL]], base)
@@ -147,8 +147,8 @@ def _sign(scales: np.ndarray, response: np.ndarray, given: Track,
         raise DataError("Nothing in the frames stands out of the noise; there is no size to propose. Check that the "
                         "movie shows particles, or choose diameter and minmass by hand.")
     sign = dark > bright
-    if given.invert or min(bright, dark) < _BOTH * max(bright, dark):
-        sign = given.invert or sign
+    if given.invert is not None or min(bright, dark) < _BOTH * max(bright, dark):
+        sign = sign if given.invert is None else given.invert
         return (sign, peaks[sign][1]), ()
     shares = [_doubly_marked(given, bool(dark_ones), peaks[dark_ones][1], frames) for dark_ones in (0, 1)]
     if abs(shares[0] - shares[1]) > _CLEARLY and min(shares) < 0.5:

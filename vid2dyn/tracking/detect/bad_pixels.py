@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 from numba import njit
 
+from vid2dyn.core.opencv import cv2
+
 _ALONE = 0.15                     # of its excess that the second brightest of the four neighbours may have
 _CLEAR = 20.0                     # standard deviations above the pixels around it
 _OFTEN = 0.6                      # of the frames looked at, in which a hot pixel is bright
@@ -81,6 +83,23 @@ def repaired(image: np.ndarray, pixels: np.ndarray) -> np.ndarray:
         around = image[max(y - 2, 0):y + 3, max(x - 2, 0):x + 3]
         out[y, x] = np.median(around)
     return out
+
+
+def without_bad_pixels(image: np.ndarray, noise: float) -> np.ndarray:
+    """The image, float32, with single bright or dark pixels repaired; itself where there are none.
+
+    For looks at a whole frame, where no maxima are at hand yet.
+    """
+    image = np.ascontiguousarray(image, dtype=np.float32)
+    if min(image.shape) < 5:
+        return image
+    apart = image - cv2.medianBlur(image, 3)
+    for sign in (1, -1):
+        found = np.argwhere(sign * apart > 0.5 * _CLEAR * max(noise, 1e-30))
+        if 0 < len(found) < 0.01 * image.size:
+            found = found[bad_pixels(sign * image, found, noise)]
+            image = repaired(image, found) if len(found) else image
+    return image
 
 
 def pixel_notes(found: Sequence[np.ndarray]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from vid2dyn.core.opencv import cv2
+from vid2dyn.tracking.detect.bad_pixels import without_bad_pixels
 from vid2dyn.tracking.sensor_noise import camera_noise
 
 _SIGNIFICANT = 6.0                # standard deviations of the noise that a spot exceeds
@@ -33,6 +34,7 @@ def scale_response(frames: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray
     total = np.zeros((2, len(scales)))
     for frame in frames:
         noise = float(camera_noise(frame).std(float(np.median(frame))))
+        frame = without_bad_pixels(frame, noise)
         laplacian = [_laplacian(frame, float(s)) for s in scales]
         for sign in (0, 1):
             total[sign] += _maxima(laplacian if sign == 0 else [-r for r in laplacian], scales, noise)
@@ -59,6 +61,20 @@ def _maxima(stack: list[np.ndarray], scales: np.ndarray, noise: float) -> np.nda
         best = (value >= stack[k - 1][y, x]) & (value >= stack[k + 1][y, x])
         total[k] = (value[best].astype(float) ** 4).sum()
     return total
+
+
+def dark_over_bright(frames: Sequence[np.ndarray]) -> float:
+    """How much stronger the dark spots of the frames are than the bright ones; 0 where there are none.
+
+    >>> y, x = np.mgrid[:96, :96]
+    >>> light = sum(80 * np.exp(-((y - a) ** 2 + (x - b) ** 2) / 8) for a, b in [(30, 30), (64, 60)])
+    >>> frame = 120 - light + np.random.default_rng(0).normal(0, 2, y.shape)
+    >>> dark_over_bright([frame]) > 2, dark_over_bright([-frame]) < 0.5
+    (True, True)
+    """
+    scales, response = scale_response(frames)
+    bright, dark = (highest_peak(scales, one)[0] for one in response)
+    return dark / bright if bright > 0 else (np.inf if dark > 0 else 0.0)
 
 
 def highest_peak(scales: np.ndarray, response: np.ndarray) -> tuple[float, float]:
