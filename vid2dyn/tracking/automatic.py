@@ -97,10 +97,12 @@ def _polarity(frames: Sequence[np.ndarray], settings: Track) -> tuple[Track, tup
     dark = ratio > _CLEARLY_DARK
     settings = dataclasses.replace(settings, invert=dark)
     if dark:
-        return settings, ("The particles are dark on a bright background: invert = true was chosen. Give invert = false to "
+        return settings, ("The particles are dark on a bright background: invert = true was chosen. Give invert = "
+                          "false to "
                           "track what is bright (halos of dark particles are).",)
     if ratio > 1 / _CLEARLY_DARK:
-        return settings, ("There are bright and dark spots of similar strength: rings, or particles above and below the "
+        return settings, ("There are bright and dark spots of similar strength: rings, or particles above and below "
+                          "the "
                           "focus. Bright ones are tracked; give invert = true for the dark ones, and see vd.suggest.",)
     return settings, ()
 

@@ -37,7 +37,8 @@ class Track:
         Percentile of the lit pixels of the filtered image that the peak of a particle must exceed; used with
         compat = "trackpy" only.
     invert : bool, optional
-        Whether particles are dark on a bright background. Without a choice it is found in the movie: dark ones are tracked
+        Whether particles are dark on a bright background. Without a choice it is found in the movie: dark ones are
+        tracked
         where dark spots are clearly stronger than bright ones (with compat = "trackpy" always bright ones).
     threshold : float, optional
         Brightness below which a pixel of the filtered image counts as dark [grey levels]; by default 1, and for

@@ -91,12 +91,15 @@ def choose_minmass(frames: Sequence[np.ndarray], settings: Track, seed: int = 0)
     if gone > _POPULATION * kept and isinstance(find, SpotFitter) and _like_spots(
             find, frames, [table for table, _ in found], lowest, limit):
         return lowest, (
-            f"There are two kinds of particles, {gone} dim or small and {kept} brighter ones in {len(frames)} frames looked "
-            f"at, parted at minmass = {limit:.4g}; both are tracked. They have one spot_width: to measure each kind well, "
+            f"There are two kinds of particles, {gone} dim or small and {kept} brighter ones in {len(frames)} frames "
+            "looked "
+            f"at, parted at minmass = {limit:.4g}; both are tracked. They have one spot_width: to measure each kind "
+            "well, "
             "track them one after the other.",)
     if gone <= _WORTH_SAYING * kept:
         return limit, ()
-    return limit, (f"{gone} of {gone + kept} spots in {len(frames)} frames looked at stand out of the noise and are left out, "
+    return limit, (f"{gone} of {gone + kept} spots in {len(frames)} frames looked at stand out of the noise and are "
+                   "left out, "
                    "taken for dirt, fringes or edges: a gap or an odd shape parts them from the others. minmass = "
                    f"{lowest:.4g} keeps them, {limit:.4g} was chosen.",)
 

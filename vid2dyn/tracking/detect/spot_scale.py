@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from vid2dyn.core.opencv import cv2
 from vid2dyn.tracking.detect.bad_pixels import without_bad_pixels
 from vid2dyn.tracking.sensor_noise import camera_noise
 
+_TILES = 6                        # along each edge of a frame, that have a say in the sign of the particles
 _SIGNIFICANT = 6.0                # standard deviations of the noise that a spot exceeds
 
 
@@ -29,16 +30,26 @@ def scale_response(frames: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray
         Root of the sum, over all significant maxima in place and scale, of the fourth power of the scale-normalised
         Laplacian [grey levels²]: bright spots, dark spots. Fourth, so that a bright core outweighs its dark ring.
     """
-    largest = max(min(frames[0].shape) / 16, 2.0)
-    scales = 2.0 ** np.arange(-0.75, math.log2(largest) + 0.26, 0.25)
+    scales = scale_of(frames[0].shape)
     total = np.zeros((2, len(scales)))
     for frame in frames:
-        noise = float(camera_noise(frame).std(float(np.median(frame))))
-        frame = without_bad_pixels(frame, noise)
-        laplacian = [_laplacian(frame, float(s)) for s in scales]
+        noise, laplacian = _laplacians(frame, scales)
         for sign in (0, 1):
             total[sign] += _maxima(laplacian if sign == 0 else [-r for r in laplacian], scales, noise)
     return scales, np.sqrt(total)
+
+
+def scale_of(shape: tuple[int, ...]) -> np.ndarray:
+    """(k,) widths of spots that are looked for in a frame of that shape [px]."""
+    largest = max(min(shape) / 16, 2.0)
+    return np.asarray(2.0 ** np.arange(-0.75, math.log2(largest) + 0.26, 0.25))
+
+
+def _laplacians(frame: np.ndarray, scales: np.ndarray) -> tuple[float, list[np.ndarray]]:
+    """The noise of a frame, and its responses at all scales, single bad pixels repaired."""
+    noise = float(camera_noise(frame).std(float(np.median(frame))))
+    frame = without_bad_pixels(frame, noise)
+    return noise, [_laplacian(frame, float(s)) for s in scales]
 
 
 def _laplacian(frame: np.ndarray, scale: float) -> np.ndarray:
@@ -48,23 +59,30 @@ def _laplacian(frame: np.ndarray, scale: float) -> np.ndarray:
 
 def _maxima(stack: list[np.ndarray], scales: np.ndarray, noise: float) -> np.ndarray:
     """(k,) sums of response⁴ over the maxima in place (within about one scale) and scale (among neighbours)."""
-    tops = []
-    for response, s in zip(stack, scales):
-        edge = 2 * max(round(0.8 * s), 1) + 1
-        tops.append(cv2.dilate(response, np.ones((edge, edge), np.uint8)))
     total = np.zeros(len(scales))
-    for k in range(1, len(scales) - 1):
-        limit = _SIGNIFICANT * noise / (scales[k] * math.sqrt(2 * math.pi))
-        peak = (stack[k] >= tops[k]) & (stack[k] > limit)
-        y, x = np.nonzero(peak)
-        value = stack[k][y, x]
-        best = (value >= stack[k - 1][y, x]) & (value >= stack[k + 1][y, x])
-        total[k] = (value[best].astype(float) ** 4).sum()
+    for k, _, _, value in _peaks(stack, scales, noise):
+        total[k] = (value**4).sum()
     return total
 
 
+def _peaks(stack: list[np.ndarray], scales: np.ndarray,
+           noise: float) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+    """Number of the scale, y and x and response of its maxima in place and scale."""
+    for k in range(1, len(scales) - 1):
+        edge = 2 * max(round(0.8 * scales[k]), 1) + 1
+        top = cv2.dilate(stack[k], np.ones((edge, edge), np.uint8))
+        limit = _SIGNIFICANT * noise / (scales[k] * math.sqrt(2 * math.pi))
+        y, x = np.nonzero((stack[k] >= top) & (stack[k] > limit))
+        value = stack[k][y, x]
+        best = (value >= stack[k - 1][y, x]) & (value >= stack[k + 1][y, x])
+        yield k, y[best], x[best], value[best].astype(float)
+
+
 def dark_over_bright(frames: Sequence[np.ndarray]) -> float:
-    """How much stronger the dark spots of the frames are than the bright ones; 0 where there are none.
+    """How much stronger dark spots are than bright ones in a typical part of the frames; 0 where there are none.
+
+    The median over tiles of a frame, weighted with what is there but not more than three times the typical tile: a bad
+    row, a clock or a scratch do not decide for the particles, nor do faint halos in tiles without any.
 
     >>> y, x = np.mgrid[:96, :96]
     >>> light = sum(80 * np.exp(-((y - a) ** 2 + (x - b) ** 2) / 8) for a, b in [(30, 30), (64, 60)])
@@ -72,9 +90,23 @@ def dark_over_bright(frames: Sequence[np.ndarray]) -> float:
     >>> dark_over_bright([frame]) > 2, dark_over_bright([-frame]) < 0.5
     (True, True)
     """
-    scales, response = scale_response(frames)
-    bright, dark = (highest_peak(scales, one)[0] for one in response)
-    return dark / bright if bright > 0 else (np.inf if dark > 0 else 0.0)
+    height, width = frames[0].shape
+    scales, total = scale_of(frames[0].shape), np.zeros((2, _TILES, _TILES))
+    for frame in frames:
+        noise, laplacian = _laplacians(frame, scales)
+        for sign in (0, 1):
+            for _, y, x, value in _peaks(laplacian if sign == 0 else [-r for r in laplacian], scales, noise):
+                np.add.at(total[sign], (y * _TILES // height, x * _TILES // width), value**4)
+    bright, dark = (np.sqrt(one.ravel()) for one in total)
+    lit = (bright > 0) | (dark > 0)
+    if not lit.any():
+        return 0.0
+    both = (dark + bright)[lit]
+    part, weight = dark[lit] / both, np.minimum(both, 3 * np.median(both))
+    order = np.argsort(part)
+    middle = np.searchsorted(np.cumsum(weight[order]), 0.5 * weight.sum())
+    share = float(part[order][middle])
+    return share / (1 - share) if share < 1 else np.inf
 
 
 def highest_peak(scales: np.ndarray, response: np.ndarray) -> tuple[float, float]:
