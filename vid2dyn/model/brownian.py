@@ -349,7 +349,8 @@ class BrownianModel(Model):
         progress : bool or callable, optional
             True shows bars with the time left; a function is called with (done, total, what).
 
-        A recording with a field of view becomes a periodic box of that size, so that as many particles leave as enter.
+        A recording with a field of view becomes a periodic box of the size of the part in which particles are found (a
+        detector leaves a margin along the edges), so that as many particles leave as enter, at the density of the data.
         Where mobility depends on a structural variable or on the species, every particle keeps what it starts with.
         A recording that the model was fitted to with others has its own noise and trap centres; it is recognised.
 
@@ -456,8 +457,10 @@ class BrownianModel(Model):
         if not np.isfinite(start).all():
             raise DataError("The first frame holds positions that are not numbers; drop those rows.")
         box: Box = tracks.box
-        if tracks.field_of_view is not None and box.lengths is None and self._trap is None:
-            box = Periodic(tuple(np.asarray(tracks.field_of_view) * tracks.units.um))
+        if tracks.field_of_view is not None and box.lengths is None and self._trap is None and len(tracks) > 1:
+            from vid2dyn.analysis.radial_distribution import detectable_area
+
+            box = Periodic(tuple(detectable_area(tracks)[1].tolist()))     # the density is that of where they are found
         centre = np.zeros_like(start)
         if self._trap is not None:
             row = min(recording or 0, len(self.arrays["centres"]) - 1)

@@ -171,9 +171,9 @@ def _stretch(video: Video, proposal: Proposal, progress: Progress) -> Trajectori
     stop = len(video) if settings.stop is None else min(settings.stop, len(video))
     per_frame = max(proposal.displacement.shape[0] / 4, 1.0)
     frames = min(_STRETCH, max(int(_DETECTIONS / per_frame), 8))
-    start = min(max(settings.start, proposal.example), max(stop - frames, settings.start))     # where there are particles
+    start = min(max(settings.start, proposal.example), max(stop - frames, settings.start))     # particles are there
     return track(video, dataclasses.replace(settings, start=start, stop=min(start + frames, stop), min_length=1),
-    progress)
+                 progress)
 
 
 def _on_plateau(table: pd.DataFrame) -> float | None:

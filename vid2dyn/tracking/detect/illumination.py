@@ -131,6 +131,6 @@ def _grid(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows and columns of the pixels asked, and (N, 6) terms there."""
     step = max(1, int(np.sqrt(shape[0] * shape[1] / _SAMPLES)))
     rows, columns = np.arange(step // 2, shape[0], step), np.arange(step // 2, shape[1], step)
-    u, v = np.meshgrid(2 * rows / max(shape[0] - 1, 1) - 1, 2 * columns / max(shape[1] - 1, 1) - 1, indexing="ij")
-    u, v = u.ravel(), v.ravel()
+    grid = np.meshgrid(2 * rows / max(shape[0] - 1, 1) - 1, 2 * columns / max(shape[1] - 1, 1) - 1, indexing="ij")
+    u, v = (axis.ravel() for axis in grid)
     return rows, columns, np.stack([np.ones_like(u), u, v, u**2, u * v, v**2], axis=1)

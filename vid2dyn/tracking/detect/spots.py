@@ -240,7 +240,7 @@ def _buffer(name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return held
 
 
-def _with_bright_particles(frame: np.ndarray, invert: bool) -> tuple[np.ndarray, CameraNoise]:
+def _with_bright_particles(frame: np.ndarray, invert: bool | None) -> tuple[np.ndarray, CameraNoise]:
     """The frame with bright particles [grey levels], and the noise of its pixels in those terms.
 
     8 and 16 bit stay what they are, all else becomes float32: a quarter of the memory to go through again and again.
