@@ -3,6 +3,6 @@
 They are defined in `vid2dyn.core.errors`, and also at hand as ``vd.DataError`` and so on.
 """
 
-from vid2dyn.core.errors import ConfigError, DataError, ModelError, UnitsError, Vid2DynError
+from vid2dyn.core.errors import ConfigError, DataError, ModelError, UnitsError, Vid2DynError, Vid2DynWarning
 
-__all__ = ["ConfigError", "DataError", "ModelError", "UnitsError", "Vid2DynError"]
+__all__ = ["ConfigError", "DataError", "ModelError", "UnitsError", "Vid2DynError", "Vid2DynWarning"]

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vid2dyn.core import config
-from vid2dyn.core.errors import ConfigError, DataError, Vid2DynError
+from vid2dyn.core.errors import ConfigError, DataError, Vid2DynError, Vid2DynWarning
 from vid2dyn.core.files import TABLES, existing_file
 from vid2dyn.core.registry import did_you_mean, part, parts
 from vid2dyn.core.showing import ProgressLike, showing
@@ -55,13 +56,32 @@ def open_recording(path: PathLike, **calibration: Any) -> Video | Trajectories:
     UnitsError
         When a calibration is not a positive number.
     """
-    if Path(path).suffix.lower() in TABLES:
+    if _suffix(path) in TABLES:
         from vid2dyn.convert import read_table
 
-        return read_table(path, **calibration)
+        table = read_table(path, **calibration)
+        _show(table.info.get("warnings", ()))
+        return table
     from vid2dyn.readers import open_video
 
-    return open_video(path, **calibration)
+    video = open_video(path, **calibration)
+    _show(video.warnings)
+    return video
+
+
+def _suffix(path: Any) -> str:
+    """The suffix of a path in lower case; `DataError` for what is no path."""
+    if not isinstance(path, str | os.PathLike):
+        raise DataError(f"{type(path).__name__} is not the path of a recording or table. "
+                        "vd.Trajectories.from_dataframe takes "
+                        "a DataFrame, vd.Trajectories.from_dense an array of positions.")
+    return Path(path).suffix.lower()
+
+
+def _show(notes: Iterable[str]) -> None:
+    """What a user should know, shown once; it is kept with the result as well."""
+    for note in notes:
+        warnings.warn(note, Vid2DynWarning, stacklevel=3)
 
 
 def open_keys() -> list[str]:
@@ -107,7 +127,9 @@ def track(video: Video | PathLike, settings: Track | None = None, *, progress: P
                             "vd.open (command line: fit, report) reads its tracks as they are.")
         video = opened
     with showing(progress) as progress:
-        return run_tracker(video, chosen, progress=progress, keep_partial=keep_partial)
+        tracks = run_tracker(video, chosen, progress=progress, keep_partial=keep_partial)
+    _show(note for note in tracks.info["warnings"] if note not in video.warnings)
+    return tracks
 
 
 @accepts(TRACK, UNITS, parts_of="readers")
