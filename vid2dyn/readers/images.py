@@ -190,7 +190,10 @@ def _read(file: Path) -> np.ndarray:
         data = np.fromfile(file, np.uint8)                    # cv2.imread cannot open every path on Windows
     except OSError as error:
         raise not_readable(file, "image", error) from None
-    decoded = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    try:
+        decoded = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    except cv2.error as error:                                # sizes beyond its limits
+        raise not_readable(file, "image", error) from None
     if decoded is None:
         raise not_readable(file, "image", "it is empty" if not data.size else "it cannot be decoded")
     image = np.asarray(decoded)

@@ -20,6 +20,9 @@ from vid2dyn.readers.tiff_pixels import is_coloured
 _MOST_CHANNELS = 6
 """Channels that a microscope records; a longer axis that is called so is time."""
 
+LARGEST_FRAME = 4 << 30
+"""Bytes of one frame that are read; a header that states more is wrong."""
+
 DAMAGE = (tifffile.TiffFileError, OSError, ValueError, IndexError, KeyError, RuntimeError, TypeError, struct.error,
           zlib.error)
 """What tifffile and its decoders raise for a damaged file."""
@@ -43,6 +46,11 @@ def choose(tif: tifffile.TiffFile, channel: int | None, z: int | None,
            path: Path) -> tuple[Layout, tuple[str, ...]]:
     """Choose the time axis, the channel and the plane, and count the frames whose bytes are there."""
     series = tif.series[0]
+    frame_bytes = math.prod(series.keyframe.shape) * series.keyframe.dtype.itemsize
+    if frame_bytes > LARGEST_FRAME:
+        raise DataError(f"{path}: a frame of {' x '.join(map(str, series.keyframe.shape))} takes "
+                        f"{frame_bytes / 2**30:.3g} GB, "
+                        f"more than {LARGEST_FRAME / 2**30:.3g}: the file is damaged, or has to be cut into tiles.")
     coloured = "S" in series.keyframe.axes or is_coloured(series.keyframe, tif.is_imagej)
     sample = channel if coloured else None
     joined, warnings = _joined(tif, path)
