@@ -81,6 +81,8 @@ def build(cls: type[T], table: Mapping[str, Any], where: str) -> T:
             continue
         value = table[key]
         nested = parts_in(hint)
+        if nested and isinstance(value, str) and str not in typing.get_args(hint):
+            value = {"kind": value}                        # pair = "Yukawa" is pair.kind = "Yukawa"
         if nested and isinstance(value, Mapping):
             value = _build_nested(nested, value, f"{where}.{key}")
             if typing.get_origin(hint) is tuple:

@@ -17,6 +17,8 @@ from vid2dyn.core.errors import DataError
 AXES = ("y", "x", "z")
 LARGEST_FRAME = 2**31 - 1
 """Frame numbers are stored in 32 bit."""
+_FRAMES_WITHOUT_DOUBT, _FRAMES_A_ROW = 1_000_000, 100
+"""Frames that a table may span without a row in most of them."""
 EXACT = 2**53
 """Whole numbers up to this one are exact in floating point."""
 FARTHEST = 1e12
@@ -159,6 +161,11 @@ def _within(table: pd.DataFrame) -> None:
         raise DataError(f"Column 'frame' holds {table['frame'].max()}; frames are counted, up to {LARGEST_FRAME}. If "
                         "these "
                         "are time stamps, divide by the frame interval and round.")
+    span = int(table["frame"].max() - table["frame"].min())
+    if span > _FRAMES_WITHOUT_DOUBT + _FRAMES_A_ROW * len(table):
+        raise DataError(f"Column 'frame' spans {span} frames for {len(table)} rows: these look like time stamps. "
+                        "Frames are "
+                        "counted, 0, 1, 2, ...: divide by the frame interval and round.")
     if (table["particle"] < -1).any():
         raise DataError(f"Column 'particle' holds {table['particle'].min()}; particles are numbered from 0, and -1 "
                         "marks "

@@ -25,6 +25,7 @@ import pandas as pd
 
 from vid2dyn.core.errors import DataError
 from vid2dyn.core.files import atomic, existing_file
+from vid2dyn.core.memory import need_memory
 from vid2dyn.data.box import Box, Free
 from vid2dyn.data.table import AXES, checked_table, without_flat_depth
 from vid2dyn.data.units import Units
@@ -266,6 +267,8 @@ class Trajectories:
         linked = self.linked()
         frames = np.arange(linked.frame.min(), linked.frame.max() + 1) if len(linked) else np.empty(0, int)
         particles, column = np.unique(linked.particle, return_inverse=True)
+        need_memory(9.0 * frames.size * particles.size * self.dim, f"a dense array of {frames.size} frames of "
+                    f"{particles.size} particles. Take fewer frames (between) or tracks at a time")
         out = np.full((frames.size, particles.size, self.dim), np.nan)
         if len(linked):
             out[linked.frame - frames[0], column] = linked.positions

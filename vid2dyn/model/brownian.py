@@ -12,6 +12,7 @@ from scipy.special import ndtri
 from vid2dyn.core.checkpoint import digest_of
 from vid2dyn.core.describe import with_error
 from vid2dyn.core.errors import DataError, ModelError
+from vid2dyn.core.memory import need_memory
 from vid2dyn.core.registry import did_you_mean
 from vid2dyn.core.showing import ProgressLike, showing
 from vid2dyn.data.box import Box, Free, Periodic
@@ -359,12 +360,15 @@ class BrownianModel(Model):
         DataError
             If there is nothing to start from or `steps` is not positive.
         """
-        if steps < 1:
+        if not isinstance(tracks, Trajectories):
+            raise DataError(f"A rollout starts from tracks, not from a {type(tracks).__name__}; vd.load reads them.")
+        if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
             raise DataError(f"steps = {steps}: a rollout makes at least one frame.")
         units = tracks.units
         units.require("micrometre_per_pixel", "frames_per_second", for_what="A rollout")
         recording = self._recording(tracks)
         start, centre, box = self._start(tracks, recording)
+        need_memory(24.0 * steps * start.size, f"a rollout of {len(start)} particles over {steps} frames. Make fewer")
         structure, species = self._structure(tracks), self._species_of(tracks)
         # free particles of different D: the same motion at D = 1, stretched for each of them
         stretch = np.ones(len(start)) if structure is None else np.sqrt(self.diffusion(structure))
