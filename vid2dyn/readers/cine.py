@@ -108,7 +108,7 @@ def _header(path: Path) -> _Header:
             "<2sHHHiIiIIII", stream.read(36))
         if kind != b"CI":
             raise ValueError("it does not begin with 'CI'")
-        stated, count = count, min(count, max(size - at_offsets, 0) // 8)     # of the table of offsets, what can be there
+        stated, count = count, min(count, max(size - at_offsets, 0) // 8)     # what the file can hold
         stream.seek(at_bitmap)
         _, width, height, _, bits, packing = struct.unpack("<IiiHHI", stream.read(20))
         stream.seek(at_setup)

@@ -28,7 +28,7 @@ _TABLE = _table()
 
 
 @njit(cache=True, nogil=True)
-def _crc(data: np.ndarray, start: int, table: np.ndarray) -> int:
+def _crc(data, start, table):
     value = np.uint32(start)
     for byte in data:
         value = np.uint32(value << np.uint32(8)) ^ table[(value >> np.uint32(24)) ^ np.uint32(byte)]

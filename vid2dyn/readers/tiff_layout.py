@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tifffile
 
 from vid2dyn.core.errors import DataError
@@ -46,7 +47,7 @@ def choose(tif: tifffile.TiffFile, channel: int | None, z: int | None,
            path: Path) -> tuple[Layout, tuple[str, ...]]:
     """Choose the time axis, the channel and the plane, and count the frames whose bytes are there."""
     series = tif.series[0]
-    frame_bytes = math.prod(series.keyframe.shape) * series.keyframe.dtype.itemsize
+    frame_bytes = math.prod(series.keyframe.shape) * np.dtype(series.keyframe.dtype).itemsize
     if frame_bytes > LARGEST_FRAME:
         raise DataError(f"{path}: a frame of {' x '.join(map(str, series.keyframe.shape))} takes "
                         f"{frame_bytes / 2**30:.3g} GB, "
