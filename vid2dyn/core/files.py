@@ -94,6 +94,8 @@ def check_writable(path: str | os.PathLike[str], *inputs: str | os.PathLike[str]
         For a folder, a name that is too long, a disk that is full or read-only, an input of that name.
     """
     path = Path(path)
+    with _said(path), suppress(FileNotFoundError):
+        path.stat()                                       # a name may be too long to ask
     if path.is_dir():
         raise DataError(f"{path}: is a folder; give a file name.")
     for source in inputs:
