@@ -1,11 +1,13 @@
-"""Malformed and unusual inputs at the door, by the thousand: right, or a word. ``python scripts/fuzz.py --n 1600 --seed 0``
+"""Malformed and unusual inputs at the door, by the thousand: right, or a word. ``python scripts/fuzz.py --n 1600
+--seed 0``
 
 Four classes. *tables* and *stacks* are made with a known truth in the many ways that programs write them: the numbers
 must be right, or a warning or an error says why not. *sealed* files (tracks, models, FFV1 movies with checksums) get
 flipped, cut and inserted bytes: same content or an error. *open* files (TIFF, AVI, MP4, .cine, .seq, CSV, XML, PNG,
 TOML) have no checksums, so that a changed digit cannot be seen: no raw exception, no hang, no memory.
 
-Prints the count of each outcome by class, and every failure with the seed that repeats it; the exit status is their number.
+Prints the count of each outcome by class, and every failure with the seed that repeats it; the exit status is their
+number.
 """
 
 from __future__ import annotations
@@ -77,7 +79,8 @@ def walk(rng: np.random.Generator) -> pd.DataFrame:
 
 def table_case(rng: np.random.Generator, folder: Path) -> Any:
     table = walk(rng)
-    plain = vd.diffusion(vd.Trajectories.from_dataframe(table, frames_per_second=10, micrometre_per_pixel=1, exposure=0))
+    plain = vd.diffusion(vd.Trajectories.from_dataframe(table, frames_per_second=10, micrometre_per_pixel=1,
+    exposure=0))
     want, usual = plain.D, {warning[:12] for warning in plain.warnings}
     odd = table.copy()
     names = rng.choice(["0..n", "hash", "stamp", "float", "text", "minus", "huge"])
@@ -104,7 +107,8 @@ def table_case(rng: np.random.Generator, folder: Path) -> Any:
             *tracks.info.get("warnings", []), *(w for w in found.warnings if w[:12] not in usual)]
 
     def file() -> tuple[bool, Any]:
-        separator, decimal = [(",", "."), (";", ","), (";", "."), ("\t", "."), ("\t", ","), (", ", "."), (" ", "."), (",", ",")][
+        separator, decimal = [(",", "."), (";", ","), (";", "."), ("\t", "."), ("\t", ","), (", ", "."), (" ", "."),
+                              (",", ",")][
             int(rng.integers(8))]
         text = odd.to_csv(index=bool(rng.random() < 0.2), sep=separator[0], decimal=decimal)
         text = text.replace(",", ", ") if separator == ", " else text
@@ -124,7 +128,8 @@ def table_case(rng: np.random.Generator, folder: Path) -> Any:
 
 # ---------------------------------------------------------------- stacks
 
-UNITS = {"sec": 1, "ms": 1e-3, "msec": 1e-3, "minutes": 60, "hour": 3600, "usec": 1e-6, "fortnight": None, "frame": None}
+UNITS = {"sec": 1, "ms": 1e-3, "msec": 1e-3, "minutes": 60, "hour": 3600, "usec": 1e-6, "fortnight": None,
+         "frame": None}
 
 
 def stack_case(rng: np.random.Generator, folder: Path) -> Any:
@@ -217,9 +222,11 @@ class Samples:
     def __init__(self, folder: Path) -> None:
         rng = np.random.default_rng(99)
         self.frames = (rng.integers(0, 40, (5, 32, 48)) + np.linspace(0, 150, 48)).astype(np.uint8)
-        self.tracks = vd.Trajectories.from_dataframe(walk(rng), frames_per_second=10, micrometre_per_pixel=0.5, exposure=0)
+        self.tracks = vd.Trajectories.from_dataframe(walk(rng), frames_per_second=10, micrometre_per_pixel=0.5,
+        exposure=0)
         self.tracks.save(folder / "a.parquet")
-        self.model = vd.fit(vd.simulate(vd.simulators.Brownian(n_particles=20, frames=40), seed=0), vd.Brownian(), seed=0)
+        self.model = vd.fit(vd.simulate(vd.simulators.Brownian(n_particles=20, frames=40), seed=0), vd.Brownian(),
+        seed=0)
         self.model.save(folder / "a.vid2dyn")
         tifffile.imwrite(folder / "a.tif", self.frames, imagej=True, metadata={"axes": "TYX", "finterval": 0.1})
         tifffile.imwrite(folder / "b.tif", self.frames, photometric="minisblack", compression="zlib")
@@ -232,9 +239,11 @@ class Samples:
         rows = "".join(f'<detection t="{r.frame}" x="{r.x}" y="{r.y}" z="0"/>' for r in table[table.particle == 0].itertuples())
         self.open = {
             "a.tif": (folder / "a.tif").read_bytes(), "b.tif": (folder / "b.tif").read_bytes(),
-            "a.avi": coded("mjpeg", "avi", "yuvj420p", self.frames), "a.mp4": coded("libx264", "mp4", "yuv420p", self.frames),
+            "a.avi": coded("mjpeg", "avi", "yuvj420p", self.frames), "a.mp4": coded("libx264", "mp4", "yuv420p",
+                                                                                    self.frames),
             "a.seq": seq(self.frames), "a.csv": table.to_csv(index=False).encode(),
-            "a.png": cv2.imencode(".png", self.frames[0])[1].tobytes(), "a.jpg": cv2.imencode(".jpg", self.frames[0])[1].tobytes(),
+            "a.png": cv2.imencode(".png", self.frames[0])[1].tobytes(), "a.jpg": cv2.imencode(".jpg",
+                                                                                              self.frames[0])[1].tobytes(),
             "a.xml": f'<?xml version="1.0"?><Tracks nTracks="1" spaceUnits="µm" frameInterval="0.1" timeUnits="s"><particle '
                      f'nSpots="9">{rows}</particle></Tracks>'.encode(),
             "a.toml": b'[simulate]\nkind = "Brownian"\nn_particles = 5\nframes = 20\n[fit]\nseed = 3\n[rollout]\nsteps = 9\n'}
@@ -281,7 +290,8 @@ def open_case(rng: np.random.Generator, folder: Path, samples: Samples) -> Any:
     return run
 
 
-CLASSES = {"tables": (table_case, 0.4), "stacks": (stack_case, 0.2), "sealed": (sealed_case, 0.15), "open": (open_case, 0.25)}
+CLASSES = {"tables": (table_case, 0.4), "stacks": (stack_case, 0.2), "sealed": (sealed_case, 0.15), "open": (open_case,
+                                                                                                             0.25)}
 
 
 def main() -> int:

@@ -91,7 +91,8 @@ def build(cls: type[T], table: Mapping[str, Any], where: str) -> T:
             value = tuple(_build_nested(nested, one, f"{where}.{key}[{k}]") if isinstance(one, Mapping) else one
                           for k, one in enumerate(value))
         elif nested and value is not None and not isinstance(value, tuple(nested)) and not _admits(hint, value):
-            raise ConfigError(f"{where}: {key} = {value!r} does not fit {cls.__name__}: give a table with a kind, one of "
+            raise ConfigError(f"{where}: {key} = {value!r} does not fit {cls.__name__}: give a table with a kind, one "
+                              "of "
                               f"{', '.join(sorted(name for base in nested for name in kinds_of(base)))}.")
         elif not nested:
             try:

@@ -130,6 +130,7 @@ def read_index(path: Path) -> MovieIndex:
         ticks, key, damaged = _listed(path, stream) or _packets(container, stream)
         avi = container.format.name == "avi"
         stated = stream.frames or _stated(container, time_base, ticks[:, 0])
+        endless = not stated and container.duration is None and "matroska" in container.format.name
         intra = codec.intra_only or (codec.lossless and not codec.lossy) or bool(key.all())
     if not len(ticks):
         raise DataError(f"{path}: not one frame can be read: the movie is empty or was cut in its first frame. "
@@ -151,6 +152,10 @@ def read_index(path: Path) -> MovieIndex:
                             "Copy it again.")
     shown = None if shown is None else shown[:n]
     fps, warnings = _rate(shown, float(time_base), None if rate is None else float(rate))
+    if endless:
+        warnings += ("The movie does not say how long it is: its recording was broken off, or the file is damaged. "
+                     "Frames at "
+                     "its end may be missing.",)
     return MovieIndex(shown, keys[keys < n], n, max(stated, len(ticks)), fps, kind,
                       not intra and _predicted(path), warnings)
 
