@@ -162,10 +162,11 @@ def read_index(path: Path) -> MovieIndex:
 
 def _stated(container: Any, time_base: Any, ticks: np.ndarray) -> int:
     """Frames up to the end that the header states (MKV states no count); 0 where unknown."""
-    if container.duration is None or len(container.streams) > 1 or len(ticks) < 2:
+    if container.duration is None or len(container.streams) > 1 or not len(ticks):
         return 0
     shown = np.sort(ticks) * float(time_base)
-    step = float(np.median(np.diff(shown)))
+    rate = container.streams.video[0].average_rate            # of a single frame, what the header says
+    step = float(np.median(np.diff(shown))) if len(shown) > 1 else (1 / float(rate) if rate else 0.0)
     end = container.duration / 1e6
     if shown[0] < 0 or step <= 0 or end < shown[-1] + 1.5 * step:
         return 0                                             # dropped frames are no sign of a cut
