@@ -91,7 +91,7 @@ MUTANTS = (
     M("vid2dyn/tracking/fit/crowd.py", "fitted.errors *= math.sqrt(max(part, 1e-4))", "pass", "tests/tracking/test_cameras.py -k sharp"),
     M("vid2dyn/tracking/detect/minmass.py", "return len(left) >= _FEWEST and float(np.median(left)) < _SMOOTH", "return False",
       "tests/tracking/test_cameras.py -k kinds"),
-    M("vid2dyn/tracking/automatic.py", "dark = ratio > _CLEARLY_DARK", "dark = False", "tests/tracking/test_cameras.py -k sign"),
+    M("vid2dyn/tracking/automatic.py", "dark = min(whole, typical) > _CLEARLY_DARK", "dark = False", "tests/tracking/test_cameras.py -k sign"),
     M("vid2dyn/tracking/link/linker.py", "recent = self.open.frame >= number - 1 - self.settings.memory", "recent = self.open.frame >= -1",
       "tests/tracking/test_link_doubts.py -k memory"),
     M("vid2dyn/tracking/link/doubts.py", "if self.edge > _CUT * total:", "if False:", "tests/tracking/test_link_doubts.py -k guesses"),

@@ -241,7 +241,7 @@ def simulate(simulator: Any, seed: int = 0, progress: ProgressLike = None) -> An
                           f"{_kind(simulator)}; vid2dyn list simulators names them.")
     particles, frames = (getattr(simulator, name, 1) for name in ("n_particles", "frames"))
     if isinstance(particles, int) and isinstance(frames, int):
-        need_memory(48.0 * particles * frames, f"a simulation of {particles} particles in {frames} frames. Take fewer")
+        need_memory(16.0 * particles * frames, f"a simulation of {particles} particles in {frames} frames. Take fewer")
     with showing(progress) as progress:
         return simulator.run(seed=_seed(seed), progress=progress)
 

@@ -93,17 +93,19 @@ def _polarity(frames: Sequence[np.ndarray], settings: Track) -> tuple[Track, tup
     if settings.compat == "trackpy":
         return dataclasses.replace(settings, invert=False), ()
     ends = [frames[0], frames[-1]] if len(frames) > 1 else list(frames)
-    ratio = dark_over_bright(ends)
-    dark = ratio > _CLEARLY_DARK
+    whole, typical = dark_over_bright(ends)
+    dark = min(whole, typical) > _CLEARLY_DARK
     settings = dataclasses.replace(settings, invert=dark)
     if dark:
         return settings, ("The particles are dark on a bright background: invert = true was chosen. Give invert = "
                           "false to "
                           "track what is bright (halos of dark particles are).",)
-    if ratio > 1 / _CLEARLY_DARK:
-        return settings, ("There are bright and dark spots of similar strength: rings, or particles above and below "
-                          "the "
-                          "focus. Bright ones are tracked; give invert = true for the dark ones, and see vd.suggest.",)
+    if whole > 1 / _CLEARLY_DARK:
+        return settings, (f"Dark spots are {whole:.2g} times as strong as bright ones: the particles may be dark, "
+                          "rings, or "
+                          "above and below the focus. Bright ones are tracked; give invert = true for the dark ones, "
+                          "and "
+                          "see vd.suggest.",)
     return settings, ()
 
 

@@ -78,35 +78,44 @@ def _peaks(stack: list[np.ndarray], scales: np.ndarray,
         yield k, y[best], x[best], value[best].astype(float)
 
 
-def dark_over_bright(frames: Sequence[np.ndarray]) -> float:
-    """How much stronger dark spots are than bright ones in a typical part of the frames; 0 where there are none.
+def dark_over_bright(frames: Sequence[np.ndarray]) -> tuple[float, float]:
+    """How much stronger dark spots are than bright ones: in the frames as a whole, and in a typical part of them.
 
-    The median over tiles of a frame, weighted with what is there but not more than three times the typical tile: a bad
-    row, a clock or a scratch do not decide for the particles, nor do faint halos in tiles without any.
+    The first is that of the strongest spots, whose halos are weak; but a bad row, a clock or a scratch outweighs all
+    particles. The second is a median over tiles that are lit, where no such thing decides; but with a few particles it
+    sees their halos. Where both agree, the sign is beyond doubt. Both are 0 where there are no spots.
 
     >>> y, x = np.mgrid[:96, :96]
-    >>> light = sum(80 * np.exp(-((y - a) ** 2 + (x - b) ** 2) / 8) for a, b in [(30, 30), (64, 60)])
+    >>> at = [(a, b) for a in range(12, 96, 18) for b in range(12, 96, 18)]
+    >>> light = sum(80 * np.exp(-((y - a) ** 2 + (x - b) ** 2) / 8) for a, b in at)
     >>> frame = 120 - light + np.random.default_rng(0).normal(0, 2, y.shape)
-    >>> dark_over_bright([frame]) > 2, dark_over_bright([-frame]) < 0.5
+    >>> min(dark_over_bright([frame])) > 2, max(dark_over_bright([-frame])) < 0.5
     (True, True)
     """
     height, width = frames[0].shape
-    scales, total = scale_of(frames[0].shape), np.zeros((2, _TILES, _TILES))
+    scales, tiles = scale_of(frames[0].shape), np.zeros((2, _TILES, _TILES))
+    total = np.zeros((2, len(scales)))
     for frame in frames:
         noise, laplacian = _laplacians(frame, scales)
         for sign in (0, 1):
-            for _, y, x, value in _peaks(laplacian if sign == 0 else [-r for r in laplacian], scales, noise):
-                np.add.at(total[sign], (y * _TILES // height, x * _TILES // width), value**4)
-    bright, dark = (np.sqrt(one.ravel()) for one in total)
+            for k, y, x, value in _peaks(laplacian if sign == 0 else [-r for r in laplacian], scales, noise):
+                total[sign, k] += (value**4).sum()
+                np.add.at(tiles[sign], (y * _TILES // height, x * _TILES // width), value**4)
+    bright, dark = (np.sqrt(one.ravel()) for one in tiles)
     lit = (bright > 0) | (dark > 0)
     if not lit.any():
-        return 0.0
+        return 0.0, 0.0
     both = (dark + bright)[lit]
     part, weight = dark[lit] / both, np.minimum(both, 3 * np.median(both))
     order = np.argsort(part)
-    middle = np.searchsorted(np.cumsum(weight[order]), 0.5 * weight.sum())
-    share = float(part[order][middle])
-    return share / (1 - share) if share < 1 else np.inf
+    typical = float(part[order][np.searchsorted(np.cumsum(weight[order]), 0.5 * weight.sum())])
+    peak_bright, peak_dark = (highest_peak(scales, np.sqrt(one))[0] for one in total)
+    whole = peak_dark / (peak_dark + peak_bright)
+    return _odds(whole), _odds(typical)
+
+
+def _odds(share: float) -> float:
+    return float(share / (1 - share)) if share < 1 else np.inf
 
 
 def highest_peak(scales: np.ndarray, response: np.ndarray) -> tuple[float, float]:
