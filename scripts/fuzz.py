@@ -236,7 +236,8 @@ class Samples:
         self.sealed = {".parquet": (folder / "a.parquet").read_bytes(), ".vid2dyn": (folder / "a.vid2dyn").read_bytes(),
                        ".mkv": coded("ffv1", "matroska", "gray", self.frames, level="3", slicecrc="1")}
         table = walk(rng)
-        rows = "".join(f'<detection t="{r.frame}" x="{r.x}" y="{r.y}" z="0"/>' for r in table[table.particle == 0].itertuples())
+        first = table[table.particle == 0].itertuples()
+        rows = "".join(f'<detection t="{r.frame}" x="{r.x}" y="{r.y}" z="0"/>' for r in first)
         self.open = {
             "a.tif": (folder / "a.tif").read_bytes(), "b.tif": (folder / "b.tif").read_bytes(),
             "a.avi": coded("mjpeg", "avi", "yuvj420p", self.frames), "a.mp4": coded("libx264", "mp4", "yuv420p",
@@ -244,9 +245,10 @@ class Samples:
             "a.seq": seq(self.frames), "a.csv": table.to_csv(index=False).encode(),
             "a.png": cv2.imencode(".png", self.frames[0])[1].tobytes(), "a.jpg": cv2.imencode(".jpg",
                                                                                               self.frames[0])[1].tobytes(),
-            "a.xml": f'<?xml version="1.0"?><Tracks nTracks="1" spaceUnits="µm" frameInterval="0.1" timeUnits="s"><particle '
-                     f'nSpots="9">{rows}</particle></Tracks>'.encode(),
-            "a.toml": b'[simulate]\nkind = "Brownian"\nn_particles = 5\nframes = 20\n[fit]\nseed = 3\n[rollout]\nsteps = 9\n'}
+            "a.xml": '<?xml version="1.0"?><Tracks nTracks="1" spaceUnits="µm" frameInterval="0.1" timeUnits="s">'
+                     f'<particle nSpots="9">{rows}</particle></Tracks>'.encode(),
+            "a.toml": b'[simulate]\nkind = "Brownian"\nn_particles = 5\nframes = 20\n[fit]\nseed = 3\n'
+                      b"[rollout]\nsteps = 9\n"}
 
 
 def sealed_case(rng: np.random.Generator, folder: Path, samples: Samples) -> Any:

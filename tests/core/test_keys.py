@@ -17,8 +17,9 @@ from vid2dyn.inference.steps import FluidSteps
 from vid2dyn.runs import chunks
 from vid2dyn.tracking import Track
 
-FLUID = vd.Trajectories.from_dense(np.random.default_rng(0).uniform(0, 3, (12, 20, 2)), vd.Units(1.0, 50.0), velocity=np.random.
-                                   default_rng(1).normal(size=(12, 20, 2)), box=vd.Periodic((3.0, 3.0)))
+RNG = np.random.default_rng(0)
+FLUID = vd.Trajectories.from_dense(RNG.uniform(0, 3, (12, 20, 2)), vd.Units(1.0, 50.0),
+                                   velocity=RNG.normal(size=(12, 20, 2)), box=vd.Periodic((3.0, 3.0)))
 
 
 class Layout:
@@ -60,14 +61,17 @@ def test_brownian_fits() -> None:
     path = rng.normal(0, 0.1, (40, 30, 2)).cumsum(0) + rng.uniform(0, 12, (30, 2))
     recipe = vd.Brownian(cutoff=2.0)
 
-    def key(positions=path, units=vd.Units(0.1, 50.0, exposure=0.01), recipe=recipe, seed=0, box=None, sigma=0.02):
+    usual = vd.Units(0.1, 50.0, exposure=0.01)
+
+    def key(positions=path, units=usual, recipe=recipe, seed=0, box=None, sigma=0.02):
         tracks = vd.Trajectories.from_dense(positions, units, box=box or vd.Periodic((12.0, 12.0)), sigma=sigma)
         data, _ = prepared_recordings([tracks], recipe)
         return checkpoint_of(None, data, seed).key
 
     moved = path.copy()
     moved[5, 5, 0] += 1e-9
-    others = [key(positions=moved), key(units=vd.Units(0.1, 50.0, exposure=0.005)), key(units=vd.Units(0.1, 49.0, exposure=0.01)),
+    others = [key(positions=moved), key(units=vd.Units(0.1, 50.0, exposure=0.005)),
+              key(units=vd.Units(0.1, 49.0, exposure=0.01)),
               key(recipe=vd.Brownian(cutoff=2.1)), key(seed=1), key(box=vd.Periodic((12.5, 12.0))), key(sigma=0.03)]
     assert key() == key()
     assert len({key(), *others}) == len(others) + 1
@@ -75,7 +79,8 @@ def test_brownian_fits() -> None:
 
 def test_encoders(monkeypatch) -> None:
     tracks = FLUID.replace(info={"sha256": "a"})
-    keys = {encoder_key({"columns": 2}, tracks, 0), encoder_key({"columns": 3}, tracks, 0), encoder_key({"columns": 2}, tracks, 1),
+    keys = {encoder_key({"columns": 2}, tracks, 0), encoder_key({"columns": 3}, tracks, 0),
+            encoder_key({"columns": 2}, tracks, 1),
             encoder_key({"columns": 2}, tracks.replace(info={"sha256": "b"}), 0),
             encoder_key({"columns": 2}, tracks.between(0, 11), 0)}
     monkeypatch.setattr("vid2dyn.__version__", "99")
@@ -83,8 +88,10 @@ def test_encoders(monkeypatch) -> None:
     assert len(keys) == 6
 
 
-OTHER_SETTINGS = {"diameter": 13, "minmass": 5.0, "separation": 4.0, "percentile": 50.0, "invert": True, "threshold": 2.0,
-                  "noise_size": 1.5, "smoothing_size": 13, "max_size": 9.0, "max_ecc": 0.5, "start": 1, "stop": 4, "spot": "disc",
+OTHER_SETTINGS = {"diameter": 13, "minmass": 5.0, "separation": 4.0, "percentile": 50.0, "invert": True,
+                  "threshold": 2.0,
+                  "noise_size": 1.5, "smoothing_size": 13, "max_size": 9.0, "max_ecc": 0.5, "start": 1,
+                  "stop": 4, "spot": "disc",
                   "spot_width": 2.0, "compat": "trackpy"}
 OF_LINKS = {"search_range", "memory", "min_length", "range_growth", "predictor", "link_cost"}
 
@@ -92,14 +99,16 @@ OF_LINKS = {"search_range", "memory", "min_length", "range_growth", "predictor",
 def test_parts_of_a_movie(tmp_path: Path) -> None:
     import tifffile
 
-    assert set(OTHER_SETTINGS) | OF_LINKS == {field.name for field in dataclasses.fields(Track)}, "a new setting needs a key"
+    known = {field.name for field in dataclasses.fields(Track)}
+    assert set(OTHER_SETTINGS) | OF_LINKS == known, "a new setting needs a key"
     frames = np.random.default_rng(0).integers(0, 255, (6, 3, 48, 48)).astype(np.uint8)
     tifffile.imwrite(tmp_path / "a.tif", frames, imagej=True, metadata={"axes": "TCYX"})
 
-    def key(settings: Track = Track(spot="gaussian", minmass=1.0, spot_width=1.5, invert=False), **options) -> str:
+    plain = Track(spot="gaussian", minmass=1.0, spot_width=1.5, invert=False)
+
+    def key(settings: Track = plain, **options) -> str:
         return chunks._prepare(tmp_path / "a.tif", tmp_path / "parts", settings, options, 6).key
 
-    plain = Track(spot="gaussian", minmass=1.0, spot_width=1.5, invert=False)
     others = [key(dataclasses.replace(plain, **{name: value})) for name, value in OTHER_SETTINGS.items()]
     others += [key(channel=1), key(channel=2)]
     assert len({key(), *others}) == len(others) + 1
@@ -110,7 +119,8 @@ def test_parts_of_a_movie(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("table", "stage"), [
-    ("[fit]\nseed = 4", "model"), ("[fit]\nstop = 1", "model"), ("[dynamics]\nkind = \"Brownian\"\nstationary = false", "model"),
+    ("[fit]\nseed = 4", "model"), ("[fit]\nstop = 1", "model"),
+    ("[dynamics]\nkind = \"Brownian\"\nstationary = false", "model"),
     ("[rollout]\nseed = 9", "rollout"), ("[rollout]\nsteps = 7", "rollout"),
 ])
 def test_stages_of_a_run(table: str, stage: str, tmp_path: Path) -> None:
