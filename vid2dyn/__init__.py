@@ -20,6 +20,7 @@ The rooms of the house. Read from below it is the way of the data; a room import
     simulators   parameters -> data whose truth is known; they share no code with what learns from them
     analysis     numbers with error bars; scores against known truth
     data         video, trajectories, fields, units, box
+    errors       the errors under a short name; they live in core
     core         errors, settings, registry, files, checkpoints, progress, processes, neighbours, pair noise, solvers
 
 runs and testing, the three of fitting, reports and export, and the five from tracking to analysis do not import each

@@ -15,6 +15,7 @@ from vid2dyn.core.errors import DataError as DataError
 from vid2dyn.core.errors import ModelError as ModelError
 from vid2dyn.core.errors import UnitsError as UnitsError
 from vid2dyn.core.errors import Vid2DynError as Vid2DynError
+from vid2dyn.core.errors import Vid2DynWarning as Vid2DynWarning
 from vid2dyn.core.progress import Cancelled as Cancelled
 from vid2dyn.core.progress import Progress as Progress
 from vid2dyn.data.box import Box as Box

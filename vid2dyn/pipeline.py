@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from vid2dyn.core import config
-from vid2dyn.core.errors import ConfigError, DataError, Vid2DynError
-from vid2dyn.core.files import existing_file
+from vid2dyn.core.errors import ConfigError, DataError, Vid2DynError, Vid2DynWarning
+from vid2dyn.core.files import TABLES, existing_file
+from vid2dyn.core.memory import need_memory
 from vid2dyn.core.registry import did_you_mean, part, parts
 from vid2dyn.core.showing import ProgressLike, showing
 from vid2dyn.core.signatures import accepts
@@ -33,13 +37,13 @@ if TYPE_CHECKING:
     from vid2dyn.tracking import Track
 
 PathLike = str | os.PathLike[str]
-TABLES = (".csv", ".xml", ".lammpstrj", ".dump")
 UNITS, TRACK = "vid2dyn.data.units:Units", "vid2dyn.tracking.settings:Track"
 
 
 @accepts(UNITS, parts_of="readers")
 def open_recording(path: PathLike, **calibration: Any) -> Video | Trajectories:
-    """A recording, opened lazily; a table of tracks (CSV, TrackMate XML, a dump of LAMMPS) is read as `Trajectories`.
+    """A recording, opened lazily; a table of tracks (CSV, TSV, text, TrackMate XML, LAMMPS dump) is read as
+    `Trajectories`.
 
     Parameters
     ----------
@@ -56,13 +60,32 @@ def open_recording(path: PathLike, **calibration: Any) -> Video | Trajectories:
     UnitsError
         When a calibration is not a positive number.
     """
-    if Path(path).suffix.lower() in TABLES:
+    if _suffix(path) in TABLES:
         from vid2dyn.convert import read_table
 
-        return read_table(path, **calibration)
+        table = read_table(path, **calibration)
+        _show(table.info.get("warnings", ()))
+        return table
     from vid2dyn.readers import open_video
 
-    return open_video(path, **calibration)
+    video = open_video(path, **calibration)
+    _show(video.warnings)
+    return video
+
+
+def _suffix(path: Any) -> str:
+    """The suffix of a path in lower case; `DataError` for what is no path."""
+    if not isinstance(path, str | os.PathLike):
+        raise DataError(f"{type(path).__name__} is not the path of a recording or table. "
+                        "vd.Trajectories.from_dataframe takes "
+                        "a DataFrame, vd.Trajectories.from_dense an array of positions.")
+    return Path(path).suffix.lower()
+
+
+def _show(notes: Iterable[str]) -> None:
+    """What a user should know, shown once; it is kept with the result as well."""
+    for note in notes:
+        warnings.warn(note, Vid2DynWarning, stacklevel=3)
 
 
 def open_keys() -> list[str]:
@@ -108,7 +131,9 @@ def track(video: Video | PathLike, settings: Track | None = None, *, progress: P
                             "vd.open (command line: fit, report) reads its tracks as they are.")
         video = opened
     with showing(progress) as progress:
-        return run_tracker(video, chosen, progress=progress, keep_partial=keep_partial)
+        tracks = run_tracker(video, chosen, progress=progress, keep_partial=keep_partial)
+    _show(note for note in tracks.info["warnings"] if note not in video.warnings)
+    return tracks
 
 
 @accepts(TRACK, UNITS, parts_of="readers")
@@ -188,6 +213,7 @@ def diffusion(tracks: Trajectories, **options: Any) -> Diffusion:
     """
     from vid2dyn.analysis import diffusion as estimate
 
+    tracks = _tracks(tracks)
     with _about(tracks):
         return estimate(tracks, **options)
 
@@ -209,8 +235,16 @@ def simulate(simulator: Any, seed: int = 0, progress: ProgressLike = None) -> An
     Trajectories or Fields
         Of particles, of lattice processes; the truth is in ``.info["truth"]``.
     """
+    from vid2dyn.simulators.base import Simulator
+
+    if not isinstance(simulator, Simulator):
+        raise ConfigError(f"vd.simulate takes a simulator, such as vd.simulators.Brownian(n_particles=50), not "
+                          f"{_kind(simulator)}; vid2dyn list simulators names them.")
+    particles, frames = (getattr(simulator, name, 1) for name in ("n_particles", "frames"))
+    if isinstance(particles, int) and isinstance(frames, int):
+        need_memory(16.0 * particles * frames, f"a simulation of {particles} particles in {frames} frames. Take fewer")
     with showing(progress) as progress:
-        return simulator.run(seed=seed, progress=progress)
+        return simulator.run(seed=_seed(seed), progress=progress)
 
 
 def fit(data: Trajectories | Fields | PathLike | Sequence[Trajectories | Fields | PathLike], recipe: Any = None,
@@ -252,6 +286,9 @@ def fit(data: Trajectories | Fields | PathLike | Sequence[Trajectories | Fields 
     from vid2dyn.fitting import fit as learn
 
     several = isinstance(data, list | tuple)
+    if recipe is not None and not dataclasses.is_dataclass(recipe):
+        raise ConfigError(f"vd.fit: {_kind(recipe)} is not a recipe; give one such as vd.Brownian(cutoff=3.0).")
+    seed = _seed(seed)
     read = [_recording(one) for one in data] if several else [_recording(data)]     # type: ignore[union-attr]
     if several:
         read = [of_file(one, path) if isinstance(path, str | os.PathLike) else one
@@ -281,7 +318,7 @@ def compare(a: Trajectories, b: Trajectories, **options: Any) -> Comparison:
     """
     from vid2dyn.analysis import compare as put_side_by_side
 
-    return put_side_by_side(a, b, **options)
+    return put_side_by_side(_tracks(a), _tracks(b), **options)
 
 
 def load(path: PathLike) -> Trajectories | Model | Fields | TrainedPatchEncoder:
@@ -327,8 +364,14 @@ def report(out: PathLike = "report.html", *, tracks: Trajectories | Fields, mode
     truth : mapping
         What is known about the sample; default ``tracks.info["truth"]``.
     """
+    from vid2dyn.core.files import check_writable
     from vid2dyn.reports.page import write_page
 
+    tracks = _recording(tracks)
+    rollout = None if rollout is None else _recording(rollout)
+    if model is not None and not hasattr(model, "rollout"):
+        raise DataError(f"vd.report: model = {_kind(model)}; give what vd.fit or vd.load returned.")
+    check_writable(out)
     return write_page(out, tracks, model=model, rollout=rollout, video=video, comparison=comparison,
                       truth=truth, title=title)
 
@@ -391,9 +434,25 @@ def _tracks(tracks: Trajectories | PathLike) -> Trajectories:
 
     if isinstance(tracks, Trajectories):
         return tracks
+    if not isinstance(tracks, str | os.PathLike):
+        raise DataError(f"{_kind(tracks)} is not tracks. Make them with vd.Trajectories.from_dataframe(df, "
+                        "frames_per_second=..., micrometre_per_pixel=...), of a dense array with "
+                        "vd.Trajectories.from_dense(positions, units), or give the path of a file.")
     suffix = Path(tracks).suffix.lower()
     found = open_recording(tracks) if suffix in TABLES else load(tracks)
     if not isinstance(found, Trajectories):
         raise DataError(f"{tracks}: not trajectories but a {type(found).__name__}; "
                         "give a .parquet file of tracks.")
     return found
+
+
+def _kind(value: Any) -> str:
+    """What a value is, for errors: "a list", "the text 'Brownian'"."""
+    return f"the text {value!r}" if isinstance(value, str) else f"a {type(value).__name__}"
+
+
+def _seed(value: Any) -> int:
+    """A seed as the generators of numpy take it."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
+        raise ConfigError(f"seed = {value!r}: give a whole number of at least 0.")
+    return int(value)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import vid2dyn as vd
 
-out = Path(sys.argv[1] if len(sys.argv) > 1 else "{out}")
+out = Path(sys.argv[1] if len(sys.argv) > 1 else {out})
 out.mkdir(parents=True, exist_ok=True)
 '''
 
@@ -42,7 +42,8 @@ def script(steps: Mapping[str, Any], *, fields: bool, out: str, name: str = "ses
             ("model", "model", "fit" in steps), ("rollout", "future", "rollout" in steps),
             ("video", "video", "track" in steps)) if there]
         lines.append(f'vd.report(out / "report.html", tracks={data}{"".join(", " + k for k in known)})')
-    return HEAD.format(out=out, name=name) + "\n" + "\n".join(lines) + "\n"
+    return HEAD.format(out=quoted(out),
+                       name="".join(c for c in name if c.isalnum() or c in "._- ")) + "\n" + "\n".join(lines) + "\n"
 
 
 def _source(step: Any, data: str) -> list[str]:
@@ -52,13 +53,13 @@ def _source(step: Any, data: str) -> list[str]:
                 f'{data}.save(out / "{data}{".fields" if data == "fields" else ".parquet"}")']
     if step.verb == "table":                     # tracks that no file holds: exported beside the script
         return ['tracks = vd.load(Path(__file__).with_name("tracks.parquet"))']
-    path = json.dumps(str(Path(given["path"]).absolute()), ensure_ascii=False)
+    path = quoted(Path(given["path"]).absolute())
     options = "".join(f", {key}={_literal(value)}" for key, value in given["calibration"].items())
     suffix = Path(given["path"]).suffix
     if suffix in (".parquet", ".fields"):
         units = f".with_units({options[2:]})" if options else ""
         return [f"{data} = vd.load({path}){units}"]
-    if suffix.lower() in (".csv", ".xml", ".lammpstrj", ".dump"):
+    if suffix.lower() in vd.core.files.TABLES:
         return [f"tracks = vd.open({path}{options})"]
     return [f"video = vd.open({path}{options})"]
 
@@ -73,11 +74,21 @@ def _tracking(steps: Mapping[str, Any], data: str) -> list[str]:
 
 def _model(step: Any, data: str) -> list[str]:
     if step.verb == "load":
-        path = json.dumps(str(Path(step.arguments["path"]).absolute()), ensure_ascii=False)
+        path = quoted(Path(step.arguments["path"]).absolute())
         return [f"model = vd.load({path})"]
     options = "".join(f", {key}={value}" for key, value in step.arguments.items() if key != "recipe")
     return [f"model = vd.fit({data}, {call(step.arguments['recipe'])}{options})",
             'model.save(out / "model.vid2dyn")', "print(model)"]
+
+
+def quoted(text: str | os.PathLike[str]) -> str:
+    """A text or path as a literal of Python, whatever it holds: a name is data, never code.
+
+    >>> quoted('a"; import os; "'), quoted("C:\\\\Users"), quoted("µm")
+    ('"a\\\\"; import os; \\\\""', '"C:\\\\\\\\Users"', '"µm"')
+    """
+    plain = os.fspath(text)
+    return json.dumps(plain, ensure_ascii=not plain.isprintable())
 
 
 def changed(part: Any) -> dict[str, Any]:
@@ -123,7 +134,7 @@ def _literal(value: Any) -> str:
         inner = ", ".join(_literal(item) for item in value)
         return f"({inner},)" if len(value) == 1 else f"({inner})"
     value = value.item() if hasattr(value, "item") else value
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+    return quoted(value) if isinstance(value, str) else repr(value)
 
 
 def nothing_left(settings: Any) -> str:

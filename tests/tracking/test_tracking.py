@@ -335,7 +335,7 @@ def test_few_frames_are_held_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
         most.append(len(alive))
         return frame
 
-    settings = Track(search_range=4, minmass=300, spot="gaussian", spot_width=2.0)      # nothing left to choose
+    settings = Track(search_range=4, minmass=300, spot="gaussian", spot_width=2.0, invert=False)     # nothing is open
     assert track(Made(make, 20), settings).n_particles == 2
     assert max(most) <= 4
 

@@ -40,18 +40,19 @@ class Curve:
 
     @property
     def relative_rmse(self) -> float:
-        """rms(b - a)/rms(a)."""
-        return float(_rms(self.b - self.a) / _rms(self.a))
+        """rms(b - a)/rms(a); NaN where a is zero throughout, as g(r) of a few particles is."""
+        return _over(_rms(self.b - self.a), _rms(self.a))
 
     @property
     def relative_rmse_of_noise(self) -> float:
         """What `relative_rmse` is from the standard errors alone, if both sides are the same process."""
-        return float(_rms(np.hypot(self.a_stderr, self.b_stderr)) / _rms(self.a))
+        return _over(_rms(np.hypot(self.a_stderr, self.b_stderr)), _rms(self.a))
 
     @property
     def z(self) -> np.ndarray:
         """(n,) differences over their standard errors."""
-        return (self.b - self.a) / np.hypot(self.a_stderr, self.b_stderr)
+        with np.errstate(divide="ignore", invalid="ignore"):          # nothing was seen on either side: not known
+            return (self.b - self.a) / np.hypot(self.a_stderr, self.b_stderr)
 
     @property
     def chi2(self) -> float:
@@ -219,3 +220,8 @@ def _curve(name: str, x_label: str, y_label: str, x: np.ndarray, a: Any, b: Any)
 
 def _rms(values: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(values)))) if values.size else float("nan")
+
+
+def _over(a: float, b: float) -> float:
+    """a / b, NaN where b is zero or not known."""
+    return float(a) / float(b) if b > 0 else float("nan")

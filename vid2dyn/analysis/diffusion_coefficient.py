@@ -34,8 +34,9 @@ class Diffusion:
     axes : tuple of str
         ("y", "x"[, "z"]).
     method : str
-        "covariance" (lags 1-2), "extrapolated" (the MSD bends down: its slope carried back to lag 0) or
-        "slope" (correlated errors: the MSD where it is straight).
+        "covariance" (lags 1-2), "extrapolated" (the MSD bends down: its slope carried back to lag 0), "slope"
+        (correlated errors: the MSD where it is straight) or "beside flow" (particles that are carried along or swim:
+        the covariances less what persists).
     lags : tuple of int
         Lags the value rests on [frames].
     covariances : Covariances
@@ -112,8 +113,10 @@ def diffusion(tracks: Trajectories, *, drift: Literal["remove", "keep"] = "remov
         D = <d_n²>/(2 dt) + <d_n d_{n+1}>/dt,      s² = R <d_n²> + (2R - 1) <d_n d_{n+1}>,      R = t_E/(6 dt).
 
     It holds for white localisation errors and free diffusion, and both are tested: displacements two frames apart
-    must be uncorrelated. If their covariance is beyond 3 standard errors, the lag-1 values are not used. Positive:
-    the errors are correlated (video compression, vibration), and D is the slope of the MSD over the first lags
+    must be uncorrelated. If their covariance is beyond 3 standard errors, the lag-1 values are not used. Positive,
+    and still so at the longest lags (in a recording not known to be inter-coded): the particles are carried along or
+    swim, and what persists is subtracted from the covariances. Positive else: the errors are correlated (video
+    compression, vibration), and D is the slope of the MSD over the first lags
     where it is straight. Negative: forces bend the MSD (trap, crowding, repulsion), and D is its slope carried
     back to lag 0. Slowly varying errors look the same, so in a video known to be inter-coded the straight part is
     taken here too, and also where only the slope at long lags, or a negative s², speaks against the covariance
@@ -141,7 +144,7 @@ def diffusion(tracks: Trajectories, *, drift: Literal["remove", "keep"] = "remov
     UnitsError
         Without frame rate or length per pixel.
     DataError
-        If no particle is seen in three consecutive frames.
+        If no particle is seen in three consecutive frames, or none moves at all.
 
     Examples
     --------
@@ -156,14 +159,20 @@ def diffusion(tracks: Trajectories, *, drift: Literal["remove", "keep"] = "remov
     if drift not in ("remove", "keep"):
         raise ConfigError(f"drift = {drift!r}; choose \"remove\" or \"keep\".")
     tracks.units.require("frames_per_second", "micrometre_per_pixel", for_what="A diffusion coefficient")
-    dt, dim = tracks.units.dt, tracks.dim
+    dt = tracks.units.dt
+    tracks, still = moving_axes(tracks)
+    dim = tracks.dim
     displacements, removed = _displacements(tracks, drift)
+    say.need_motion(displacements)
     found = displacements.covariances()
     say.need_three_frames(found)
     gate = Covariances(np.arange(3), *np.array([estimates.combined(found, row, dim) for row in np.eye(3)])[:, :, -1].T)
     longest = min(longest_lag, tracks.n_frames // 4)
     estimate, notes = _estimate(displacements, found, gate, longest)
-    notes += say.about_data(tracks, displacements, estimate, removed)
+    notes = [*still, *notes, *say.about_data(tracks, displacements, estimate, removed),
+             *say.about_particles(displacements, estimate, gate), *say.about_jumps(displacements),
+             *say.about_gaps(tracks, displacements),
+             *say.about_calibration(tracks, estimate)]
     notes += say.about_noise(tracks, estimate, gate)
     return _result(tracks, displacements, estimate, gate, removed, notes, dt)
 
@@ -185,18 +194,49 @@ def _estimate(displacements: Displacements, found: Any, gate: Covariances,
     units = displacements.tracks.units
     dim, dt = displacements.tracks.dim, units.dt
     first = estimates.covariance(found, dim, dt, units.blur)
-    z, coded = gate.value[2] / gate.stderr[2], bool(displacements.tracks.info.get("inter_coded"))
+    coded = bool(displacements.tracks.info.get("inter_coded"))
+    if not np.isfinite(gate.value[2]):
+        return first, say.about_short_tracks()
+    z = gate.value[2] / gate.stderr[2]
     symptom = say.covariance_symptom(gate)
     if abs(z) <= _GATE:
         bend = estimates.long_lag_change(displacements, dt, longest)
         symptom = say.inter_coded_symptom(displacements.tracks, first, bend, _GATE) if coded else ""
         if not symptom:
             return first, say.about_bending(bend)
+    if z > 0 and not coded and _carried(displacements, longest):
+        return (estimate := estimates.beside_flow(found, dim, dt, units.blur)), say.about_carried(first, estimate, gate)
     coarse = estimates.flat_slope(displacements, dt, longest)
     if z > 0 or coded:
         return coarse, say.about_correlated_errors(displacements.tracks, first, coarse, gate, symptom)
     estimate = estimates.extrapolated(found, dim, dt, units.blur)
     return estimate, say.about_forces(first, coarse, gate)
+
+
+def _carried(displacements: Displacements, longest: int) -> bool:
+    """Whether the motion keeps its direction for long: flow, drift, rotation, swimming."""
+    value, stderr = estimates.persistence(displacements, max(longest, 6))
+    return value > _GATE * stderr
+
+
+def moving_axes(tracks: Trajectories) -> tuple[Trajectories, list[str]]:
+    """The tracks without axes along which no particle ever moves, and a word about them.
+
+    Such an axis (a depth that numbers planes, the place along a channel that was not measured) has no part in the mean.
+    """
+    if tracks.box.lengths is not None or tracks.dim == 1 or len(tracks) < 2:
+        return tracks, []
+    i, j = tracks.lagged(1)
+    moved = np.array([(tracks.dataframe[axis].to_numpy()[i] != tracks.dataframe[axis].to_numpy()[j]).any()
+                      for axis in tracks.axes])
+    if moved.all() or not moved.any() or len(i) < 2:
+        return tracks, []
+    still = [axis for axis, moves in zip(tracks.axes, moved) if not moves]
+    table = tracks.dataframe.drop(columns=[name for axis in still for name in (axis, f"{axis}_std", f"v{axis}")
+                                           if name in tracks.dataframe])
+    return tracks.replace(dataframe=table, drift=None), [
+        f"No particle ever moves along {' and '.join(still)}: that is no free motion, D is the mean over the other "
+        "axes."]
 
 
 def _result(tracks: Trajectories, displacements: Displacements, estimate: Estimate, gate: Covariances, removed: bool,

@@ -5,10 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from vid2dyn.analysis.displacements import Displacements
-from vid2dyn.analysis.estimates import Bend, Covariances, Estimate
+from vid2dyn.analysis.estimates import Bend, Covariances, Estimate, jumps_in_tracks, spread_of_particles
 from vid2dyn.analysis.moments import DisplacementMoments
 from vid2dyn.core.errors import DataError
 from vid2dyn.data.trajectories import Trajectories
+from vid2dyn.data.units import BOLTZMANN
+
+_SIGMAS, _NOTABLE = 6.0, 0.25       # spread of particles beyond chance, and relative, that is said
+_JUMPING = 0.1                      # part of the mean squared displacement that rare jumps make
+_WATER, _ROOM = 1e-3, 295.0         # Pa·s and K where the recording does not say
+_ABSURD = 100.0                     # factor between D and what size and liquid allow
 
 
 def need_three_frames(found: DisplacementMoments) -> None:
@@ -16,6 +22,23 @@ def need_three_frames(found: DisplacementMoments) -> None:
     if not np.isfinite(found.mean[: 2 * len(found.mean) // 3]).all():
         raise DataError("No particle is seen in three consecutive frames, so localisation noise and diffusion cannot "
                         "be told apart; record longer tracks, or raise search_range.")
+
+
+def need_motion(displacements: Displacements) -> None:
+    """Refuse positions that never change by more than rounding: there is neither motion nor noise to measure."""
+    moved = float(np.abs(displacements.value).max())
+    if moved <= 16 * np.finfo(float).eps * float(np.abs(displacements.position).max()):
+        raise DataError(f"No position changes in {len(displacements.rows)} displacements: there is neither motion nor "
+                        "noise, "
+                        "so not even an upper bound of D. Are positions rounded to whole pixels, or is one frame "
+                        "repeated?")
+
+
+def about_short_tracks() -> list[str]:
+    """No track lasts four frames."""
+    return ["No track lasts four frames: D is that of free motion with white localisation errors, and whether the "
+            "motion "
+            "is free cannot be tested."]
 
 
 def covariance_symptom(gate: Covariances) -> str:
@@ -42,8 +65,9 @@ def about_correlated_errors(tracks: Trajectories, first: Estimate, used: Estimat
     if coded:
         cause = f"The video's compression ({codec or 'inter-coded'}) predicts frames from other frames and does this"
     elif coded is None:
-        cause = ("Video compression that predicts frames from others does this (is the movie H.264, MPEG or the "
-                 "like?), and so do vibration and flow")
+        cause = ("Vibration and uneven flow do this, and so does video compression that predicts frames from others "
+                 "(was "
+                 "the movie H.264, MPEG or the like?)")
     else:
         cause = "Vibration, flow or active motion does this"
     notes = [f"The localisation errors are correlated in time: {symptom}. {cause}. "
@@ -56,6 +80,17 @@ def about_correlated_errors(tracks: Trajectories, first: Estimate, used: Estimat
                      "scale, and the value is that of the longest lags. Look at the MSD; a longer recording may show "
                      "a straight part.")
     return notes
+
+
+def about_carried(first: Estimate, used: Estimate, gate: Covariances) -> list[str]:
+    """Displacements keep their direction far beyond what errors of any kind do."""
+    share = max(gate.value[2], 0.0) / gate.value[0]
+    return ["The particles are carried by a flow (drift, rotation, shear) or are active (swim): "
+            f"{covariance_symptom(gate)}, "
+            f"and directed motion goes on at the longest lags; it makes {share:.0%} of the squared displacements. D "
+            "is the "
+            f"short-time value with that part taken out ({first.D[-1]:.3g} µm²/s with it). Take a flow out first "
+            "(vd.analysis.drift, more particles), and for swimmers look at the MSD."]
 
 
 def _lag_one(first: Estimate, gate: Covariances) -> float:
@@ -94,9 +129,12 @@ def about_data(tracks: Trajectories, displacements: Displacements, used: Estimat
     """Too few data, stuck particles, anisotropy, flow."""
     notes, number = [], len(displacements.rows)
     D, stderr = used.D, used.D_stderr
-    if D[-1] <= 0:
-        notes.append(f"D = {D[-1]:.2g} ± {stderr[-1]:.1g} µm²/s is not positive: the particles are stuck, or "
-                     "localisation noise hides their motion.")
+    if D[-1] <= 2 * stderr[-1]:
+        sign = "is not positive" if D[-1] <= 0 else "is not told from 0"
+        notes.append(f"D = {D[-1]:.2g} ± {stderr[-1]:.1g} µm²/s {sign}: the particles are stuck, localisation noise "
+                     "hides "
+                     f"their motion, or there are too few ({number} displacements). D is below "
+                     f"{max(D[-1], 0.0) + 2 * stderr[-1]:.2g} µm²/s (two standard errors).")
     elif number < 100 or stderr[-1] > 0.2 * D[-1]:
         notes.append(f"Few data: {number} displacements give D to ± {stderr[-1] / D[-1]:.0%}. "
                      "Record longer, or more particles.")
@@ -153,3 +191,83 @@ def about_noise(tracks: Trajectories, used: Estimate, gate: Covariances) -> list
 
 def _micrometre(variance: float) -> str:
     return f"{np.sqrt(variance):.2g} µm" if variance > 0 else "below what can be measured"
+
+
+def about_particles(displacements: Displacements, used: Estimate, gate: Covariances) -> list[str]:
+    """Do particles differ from each other beyond chance? The mean says little then."""
+    spread = spread_of_particles(displacements, float(gate.value[0]), float(gate.value[1]))
+    if spread is None or spread.sigmas < _SIGMAS or spread.relative < _NOTABLE:
+        return []
+    stuck = (f" {spread.slow} of {spread.particles} hardly move (less than a tenth of the mean): stuck?" if spread.slow
+             else "")
+    return [f"The particles differ from each other: their mean squared displacements spread by {spread.relative:.0%} "
+            "beyond "
+            f"chance (several populations, sizes, or stuck ones).{stuck} D = {used.D[-1]:.3g} µm²/s is a mean over "
+            "all of "
+            "them. Look at D of single particles, and track or fit each kind by itself."]
+
+
+def about_jumps(displacements: Displacements) -> list[str]:
+    """Rare displacements that carry much of the mean square: links from one particle to another."""
+    jumps, share = jumps_in_tracks(displacements)
+    if share < _JUMPING:
+        return []
+    number = len(displacements.rows)
+    return [f"{jumps} of {number} displacements ({jumps / number:.2%}) are more than five times as long as their "
+            "particle's "
+            f"usual ones and make {share:.0%} of the mean squared displacement: identity swaps (links from one "
+            "particle to "
+            "another), or real jumps. Link again with a smaller search_range, or leave those out."]
+
+
+def about_gaps(tracks: Trajectories, displacements: Displacements) -> list[str]:
+    """Tracks that take no part because they are never seen in two successive frames."""
+    linked = tracks.particle[tracks.particle >= 0]
+    _, seen = np.unique(linked, return_counts=True)
+    with_two = int((seen > 1).sum())
+    used = int(np.unique(tracks.particle[displacements.rows]).size)
+    if with_two - used <= 0.1 * with_two:
+        return []
+    return [f"Only {used} of {with_two} tracks take part: the others have gaps and are never seen in two consecutive "
+            "frames. "
+            "If they were recorded every few frames, analyse them by themselves with that frame rate."]
+
+
+def about_calibration(tracks: Trajectories, used: Estimate) -> list[str]:
+    """Is D anywhere near what temperature, viscosity and size allow? Wrong units of length or time make it absurd."""
+    D, units = float(used.D[-1]), tracks.units
+    if not D > 0:
+        return []
+    viscosity = units.viscosity or _WATER
+    if units.particle_radius is not None:
+        expected = stokes_einstein(units.temperature or _ROOM, viscosity, units.particle_radius)
+        least, most, what = 1 / _ABSURD, _ABSURD, f"a particle of radius {units.particle_radius:g} µm"
+    else:
+        image = _image_radius(tracks)
+        if image is None:
+            return []
+        expected = stokes_einstein(units.temperature or _ROOM, viscosity, image)
+        least, most, what = 1 / _ABSURD**2, _ABSURD, f"a particle as large as its image ({image:.2g} µm)"
+    if least < D / expected < most:
+        return []
+    return [f"D = {D:.3g} µm²/s is {D / expected:.1g} times that of {what} in a liquid of {viscosity:.2g} Pa·s "
+            f"({expected:.2g} µm²/s): check the calibration (micrometre_per_pixel = {units.micrometre_per_pixel:g} in "
+            "µm, "
+            f"not nm; frames_per_second = {units.frames_per_second:g}; particle_radius in µm, viscosity in Pa·s)."]
+
+
+def stokes_einstein(temperature: float, viscosity: float, radius: float) -> float:
+    """kT / (6 pi eta a) [µm²/s] from K, Pa·s and µm.
+
+    >>> round(stokes_einstein(295.0, 1e-3, 0.5), 3)
+    0.432
+    """
+    return BOLTZMANN * temperature / (6 * np.pi * viscosity * radius)
+
+
+def _image_radius(tracks: Trajectories) -> float | None:
+    """Typical radius of a particle's image [µm] where the tracker measured it (column size, radius of gyration)."""
+    if "size" not in tracks.dataframe or "mass" not in tracks.dataframe or not len(tracks):
+        return None
+    size = float(np.nanmedian(tracks.dataframe["size"].to_numpy(dtype=float))) * tracks.units.um
+    return size if np.isfinite(size) and size > 0 else None

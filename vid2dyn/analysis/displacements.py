@@ -53,8 +53,7 @@ class Displacements:
         position = unwrapped(tracks)
         i, j = tracks.lagged(1)
         if not len(i):
-            raise DataError("No particle is seen in two consecutive frames, so there is no displacement to measure; "
-                            "link the detections, or check search_range and memory.")
+            raise DataError(_no_step(tracks))
         raw = position[j] - position[i]
         residual, number = common_motion(raw, tracks.frame[i])
         return cls(tracks, remove, position, i, residual if remove else raw, raw, number)
@@ -96,6 +95,21 @@ class Displacements:
     def mean_flow(self) -> DisplacementMoments:
         """Mean displacement per frame along each axis, as recorded [µm]."""
         return moments(self.tracks, [Terms(self.rows, self.raw, np.ones(len(self.rows)))], 2)
+
+
+def _no_step(tracks: Trajectories) -> str:
+    """Why there is no displacement over one frame, and what to do."""
+    linked = tracks.linked()
+    same = linked.particle[1:] == linked.particle[:-1]
+    steps = np.diff(linked.frame.astype(np.int64))[same]
+    stride = int(np.gcd.reduce(steps)) if len(steps) else 0
+    if stride > 1:
+        return (f"Every track steps by {stride} frames (or a multiple): frames 0, {stride}, {2 * stride}, ... were "
+                "kept. "
+                f"Divide the frame numbers by {stride} and give frames_per_second / {stride}.")
+    return ("No particle is seen in two consecutive frames, so there is no displacement to measure; link the "
+            "detections, or "
+            "check search_range and memory.")
 
 
 def gaussian_variance(w: np.ndarray, c0: float, c1: float, samples: float) -> float:

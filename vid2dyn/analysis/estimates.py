@@ -11,6 +11,10 @@ from vid2dyn.analysis.moments import DisplacementMoments
 
 WINDOW = 5
 """Lags in one straight-line fit of the MSD."""
+_PER_TRACK, _JUMP = 20, 25.0
+"""Displacements that tell what a particle usually does, and how often its median square makes a jump."""
+_PER_PARTICLE, _PARTICLES = 10, 8
+"""Displacements that tell how a particle moves, and particles that tell whether they differ."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +90,91 @@ def extrapolated(found: DisplacementMoments, dim: int, dt: float, blur: float) -
         for quantity in range(2):
             stderr[quantity, axis] = combined(found, gradient[:, quantity], dim)[1][axis]
     return Estimate("extrapolated", value[0], stderr[0], value[1], stderr[1], (1, 2, 3))
+
+
+def beside_flow(found: DisplacementMoments, dim: int, dt: float, blur: float) -> Estimate:
+    """Covariance-based estimate of particles that are carried along: what persists is taken out first.
+
+    A velocity v that lasts many frames adds (v dt)² to every covariance, also to that two frames apart, where free
+    diffusion and white noise have none: it is subtracted from the other two. A swimmer that turns at the rate k keeps
+    (v dt)² (1 - exp(-2 k dt)) / dt of it, and less the faster the recording.
+    """
+    D, D_stderr = combined(found, np.array([0.5, 1.0, -1.5]) / dt, dim)
+    noise, noise_stderr = combined(found, np.array([blur, 2 * blur - 1, 1 - 3 * blur]), dim)
+    return Estimate("beside flow", D, D_stderr, noise, noise_stderr, (1, 3))
+
+
+def persistence(displacements: Displacements, longest: int) -> tuple[float, float]:
+    """Mean covariance of displacements `longest` / 2 to `longest` frames apart, with its standard error [µm²].
+
+    Neither diffusion nor errors that are correlated over some frames reach so far; flow and swimming do.
+    """
+    dim = displacements.tracks.dim
+    lags = [int(lag) for lag in range(max(longest // 2, 3), longest + 1)]
+    found = displacements.covariances(lags)
+    if not np.isfinite(found.mean).all():
+        return 0.0, np.inf
+    (value,), (stderr,) = found.combine(np.full(len(lags) * dim, 1.0 / (len(lags) * dim)))
+    return float(value), float(stderr)
+
+
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """How much particles differ, beyond chance.
+
+    Parameters
+    ----------
+    relative : float
+        Standard deviation of D between particles over its mean, chance taken out.
+    sigmas : float
+        How far the spread is beyond chance, in standard deviations of what chance gives.
+    slow, particles : int
+        Particles that move less than a tenth of the mean, and all that were looked at.
+    """
+
+    relative: float
+    sigmas: float
+    slow: int
+    particles: int
+
+
+def spread_of_particles(displacements: Displacements, c0: float, c1: float) -> Spread | None:
+    """Whether mean squared displacements differ from particle to particle more than chance allows; None with few.
+
+    Of n displacements of a free particle the mean square has the variance (2 c0² + 4 c1²) / n per axis (Isserlis). The
+    sum over particles of squared deviations over that has the mean N and about the variance 2 N + 12 sum 1/n_eff.
+    """
+    particle = displacements.tracks.particle[displacements.rows]
+    _, index, n = np.unique(particle, return_inverse=True, return_counts=True)
+    dim = displacements.value.shape[1]
+    enough = n >= _PER_PARTICLE
+    if enough.sum() < _PARTICLES or not c0 > 0:
+        return None
+    share = 1 - 1 / displacements.number if displacements.remove else np.ones(len(particle))
+    square = (displacements.value**2).mean(axis=1) / np.maximum(share, 0.5)
+    mean = np.bincount(index, square)[enough] / n[enough]
+    variance = (2 * c0**2 + 4 * c1**2) / (n[enough] * dim)
+    typical = float(mean.mean())
+    score = float((((mean - typical) ** 2) / variance).sum()) - (len(mean) - 1)
+    chance = float(np.sqrt(2 * len(mean) + 12 * (1 / (n[enough] * dim)).sum()))
+    extra = float(mean.var(ddof=1) - variance.mean())
+    return Spread(float(np.sqrt(max(extra, 0.0))) / typical, score / chance, int((mean < 0.1 * typical).sum()),
+    len(mean))
+
+
+def jumps_in_tracks(displacements: Displacements) -> tuple[int, float]:
+    """Displacements far beyond what their own particle usually does, and their part of the sum of squares.
+
+    Measured against the median square of each particle, so that fast and slow particles are no jumps. A Gaussian in the
+    plane exceeds 25 medians once in 3·10^7.
+    """
+    particle = displacements.tracks.particle[displacements.rows]
+    square = (displacements.value**2).sum(axis=1)
+    order = np.lexsort((square, particle))
+    _, first, n = np.unique(particle[order], return_index=True, return_counts=True)
+    median = np.repeat(square[order][first + n // 2], n)
+    far = (square[order] > _JUMP * median) & (np.repeat(n, n) >= _PER_TRACK) & (median > 0)
+    return int(far.sum()), float(square[order][far].sum()) / max(float(square.sum()), 1e-300)
 
 
 def _trap(c: np.ndarray, dt: float, blur: float) -> np.ndarray:

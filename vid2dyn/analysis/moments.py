@@ -71,7 +71,9 @@ class DisplacementMoments:
         """Value and standard error of `weights @ mean`, for weights of shape (m,) or (k, m)."""
         weights = np.atleast_2d(np.asarray(weights, dtype=float))
         values = self.influence @ weights.T
-        return weights @ self.mean, np.sqrt(self._variance(values))
+        # what was never seen and is not asked for has no part: 0 times NaN would be NaN
+        mean = np.where(np.isnan(self.mean) & (weights == 0).all(axis=0), 0.0, self.mean)
+        return weights @ mean, np.sqrt(self._variance(values))
 
     @property
     def stderr(self) -> np.ndarray:
@@ -82,7 +84,9 @@ class DisplacementMoments:
         cells = _grouped(u, np.arange(len(u)))
         v_cells = cells if cells is not None else np.full(u.shape[1], np.inf)
         v_particle, v_block = _grouped(u, self.particle), _grouped(u, self.block)
-        total = (v_cells if v_particle is None else v_particle) - v_cells + (v_cells if v_block is None else v_block)
+        with np.errstate(invalid="ignore"):                  # infinite with too few cells, replaced below
+            total = (v_cells if v_particle is None else v_particle) - v_cells + (
+                v_cells if v_block is None else v_block)
         return np.where(np.isfinite(v_cells), np.maximum(total, v_cells), np.inf)
 
 

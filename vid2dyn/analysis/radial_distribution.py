@@ -135,12 +135,32 @@ def _region(tracks: Trajectories, region: Sequence[float] | None, periodic: bool
     if tracks.field_of_view is None or tracks.dim != 2:
         raise DataError("g(r) needs the density, and these particles are in unbounded space without a field of view: "
                         "give region=(height, width) in µm (with depth in 3-D), or field_of_view to the trajectories.")
+    return tuple(detectable_area(tracks)[1].tolist())
+
+
+def detectable_area(tracks: Trajectories) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest corner and sides [µm] of the part of the field of view in which particles are found.
+
+    Detectors leave a margin empty along the edges of a frame; a density taken over the whole frame is too low.
+
+    Examples
+    --------
+    >>> seen = np.random.default_rng(0).uniform(0.4, 9.6, (50, 40, 2))
+    >>> from vid2dyn.data.units import Units
+    >>> corner, sides = detectable_area(Trajectories.from_dense(seen, Units(0.1, 10.0), field_of_view=(100, 100)))
+    >>> corner.round(1).tolist(), sides.round(1).tolist()
+    ([0.4, 0.4], [9.2, 9.2])
+    """
+    assert tracks.field_of_view is not None
     positions = tracks.positions
     field = np.asarray(tracks.field_of_view, dtype=float) * tracks.units.um
     low, high = positions.min(axis=0), positions.max(axis=0)
     # Of n even points the outermost two miss on average 2/(n+1) of the side.
     filled = (high - low) * (len(positions) + 1) / max(len(positions) - 1, 1)
-    return tuple(np.clip(filled, (1 - _MARGIN_SHARE) * field, field).tolist())
+    sides = np.clip(filled, (1 - _MARGIN_SHARE) * field, field)
+    # pixels count from their centres: the frame reaches from half a pixel below 0
+    edge = -0.5 * tracks.units.um
+    return np.clip(0.5 * (low + high - sides), edge, edge + field - sides), sides
 
 
 def _shell_probability(edges: np.ndarray, sides: tuple[float, ...], periodic: bool) -> np.ndarray:

@@ -125,7 +125,7 @@ def encode(movie: Annotated[Path, typer.Argument(help="The recording that was tr
     from vid2dyn.encoders.patches.encoder import encode as read_off
     from vid2dyn.encoders.patches.recipe import PatchEncoder
 
-    target = suffix(out or tracks.with_name(f"{tracks.stem}.encoded.parquet"), ".parquet")
+    target = suffix(out or tracks.with_name(f"{tracks.stem}.encoded.parquet"), ".parquet", tracks, movie)
     recipe: Any = build(PatchEncoder, parse_assignments(set_ or []), "vid2dyn encode --set")
     video: Any = pipeline.open_recording(movie)
     with about(tracks):
@@ -225,7 +225,7 @@ def rollout(model: Annotated[Path, typer.Argument(help="Model (.vid2dyn).")],
                 help="Folder in which a run of LAMMPS keeps its frames and states; it goes on there if it was stopped."
                 )] = None, *, progress: Progress) -> None:
     """Simulate a model from the first frame of tracks on: makes tracks (.parquet)."""
-    target = suffix(out, ".parquet")
+    target = suffix(out, ".parquet", tracks, model)
     start = tracks_at(tracks)
     frames, learned = start.n_frames if steps is None else steps, model_at(model)
     with about(tracks):

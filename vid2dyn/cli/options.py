@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-import os
 import tomllib
 import types
 import typing
@@ -17,11 +16,12 @@ from typing import Annotated, Any
 import typer
 
 from vid2dyn import pipeline
-from vid2dyn.cli.terminal import bars, errors, interrupt_after_compilation, printed_at_the_end, say
+from vid2dyn.cli.terminal import bars, errors, interrupt_after_compilation, notes, printed_at_the_end, say
 from vid2dyn.core.config import parts_in
 from vid2dyn.core.config import settings as settings_of
 from vid2dyn.core.describe import default_text, setting_help, type_name
 from vid2dyn.core.errors import ConfigError, Vid2DynError
+from vid2dyn.core.files import check_writable
 from vid2dyn.core.registry import did_you_mean, family_of
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -64,7 +64,7 @@ def verb(name: str | None = None, **groups: type) -> Callable[[Callable[..., Non
             for group, options in members.items():
                 values = {option.name: given.pop(option.name) for option in options}
                 given[group] = {key: value for key, value in values.items() if value is not None}
-            with errors(debug), interrupt_after_compilation(), printed_at_the_end(), bars(quiet) as progress:
+            with errors(debug), notes(), interrupt_after_compilation(), printed_at_the_end(), bars(quiet) as progress:
                 function(**given, progress=progress)
 
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -174,15 +174,14 @@ def model_at(path: Path) -> Any:
     return found
 
 
-def suffix(path: Path, wanted: str) -> Path:
-    """`path`, refused before the work if it ends in something else than its content will be."""
+def suffix(path: Path, wanted: str, *inputs: Path | None) -> Path:
+    """`path`, refused before the work if it ends in something else than its content will be, or cannot be written, or
+    is one of the `inputs`."""
     if path.suffix != wanted:
         raise ConfigError(f"--out {path}: the file is written as {wanted}; name it {path.stem}{wanted}.")
     if path.is_dir():
         raise ConfigError(f"--out {path}: is a folder; give a file name.")
-    if path.parent.exists() and not os.access(path.parent, os.W_OK):
-        raise ConfigError(f"--out {path}: the folder {path.parent} cannot be written to; choose another.")
-    return path
+    return check_writable(path, *inputs)
 
 
 def viewer(paths: list[Path]) -> None:

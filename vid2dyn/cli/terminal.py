@@ -8,12 +8,13 @@ import signal
 import sys
 import threading
 import types
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import typer
 
-from vid2dyn.core.errors import Vid2DynError
+from vid2dyn.core.errors import Vid2DynError, Vid2DynWarning
 from vid2dyn.core.progress import Cancelled, Progress
 from vid2dyn.core.showing import showing
 
@@ -25,6 +26,15 @@ def say(text: str) -> None:
     _lines.append(text)
 
 
+def printable(text: str) -> str:
+    """The text with bytes of file names that are no UTF-8 shown as such.
+
+    >>> printable("a\\udcff.tif")
+    'a\\\\xff.tif'
+    """
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 @contextmanager
 def printed_at_the_end() -> Iterator[None]:
     """Write the texts of `say` when the block ends."""
@@ -33,7 +43,7 @@ def printed_at_the_end() -> Iterator[None]:
         yield
     finally:
         for text in _lines:
-            typer.echo(text)
+            typer.echo(printable(text))
 
 
 @contextmanager
@@ -69,11 +79,32 @@ def interrupt_after_compilation() -> Iterator[None]:
             frame = frame.f_back
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGINT, interrupt)
+    # a batch system that ends a job (TERM) and a terminal that is closed (HUP) leave things as tidy as Ctrl-C does
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.signal(number, interrupt) for number in numbers
+              if signal.getsignal(number) is not signal.SIG_IGN}              # nohup stays nohup
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def notes() -> Iterator[None]:
+    """What a user should know about a recording, one line each on standard error."""
+    with warnings.catch_warnings():
+        plain = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: object, **more: object) -> None:
+            if issubclass(category, Vid2DynWarning):
+                typer.secho(f"note: {message}", fg="yellow", err=True)
+            else:
+                plain(message, category, *place, **more)  # type: ignore[arg-type]
+
+        warnings.simplefilter("always", Vid2DynWarning)
+        warnings.showwarning = show
+        yield
 
 
 @contextmanager
@@ -87,8 +118,15 @@ def errors(debug: bool) -> Iterator[None]:
     except BrokenPipeError:                            # vid2dyn list | head: who reads has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
+    except MemoryError:
+        if debug:
+            raise
+        typer.secho("error: the memory of this machine is too small for this. Take fewer frames or particles at a "
+                    "time.",
+                    fg="red", err=True)
+        raise typer.Exit(2) from None
     except (Vid2DynError, OSError) as error:
         if debug:
             raise
-        typer.secho(f"error: {error}", fg="red", err=True)
+        typer.secho(f"error: {printable(str(error))}", fg="red", err=True)
         raise typer.Exit(2) from None

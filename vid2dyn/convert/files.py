@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from pathlib import Path
 from typing import Any
@@ -11,17 +10,13 @@ import pandas as pd
 
 from vid2dyn.convert.frames import from_trackpy
 from vid2dyn.convert.lammps_dump import from_lammps
+from vid2dyn.convert.text_table import Dialect, dialect_of, one_named, read_text
 from vid2dyn.convert.trackmate import from_trackmate
 from vid2dyn.core.config import build
 from vid2dyn.core.errors import DataError
-from vid2dyn.core.files import atomic, existing_file, sha256
+from vid2dyn.core.files import DUMPS, TABLES, atomic, existing_file, sha256
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.data.units import Units
-
-DUMPS = (".lammpstrj", ".dump")
-"""Suffixes of dumps of LAMMPS."""
-TABLES = (".csv", ".tsv", ".txt", ".xml", *DUMPS)
-"""Suffixes that `read_table` takes."""
 
 
 def read_table(path: str | os.PathLike[str], **calibration: Any) -> Trajectories:
@@ -56,39 +51,29 @@ def read_table(path: str | os.PathLike[str], **calibration: Any) -> Trajectories
         return from_lammps(path, **calibration)
     if path.suffix.lower() == ".xml":
         return from_trackmate(path, **calibration)
-    separator, header = _header(path)
-    names = {name.upper() for name in header}
+    dialect = dialect_of(path)
+    names = {name.upper() for name in dialect.names}
     if {"POSITION_X", "POSITION_Y", "FRAME"} <= names:
         return from_trackmate(path, **calibration)
     if {"FRAME", "Y", "X"} <= names:
-        return _plain(path, separator, calibration)
-    raise DataError(f"{path}: columns {', '.join(header)[:200]} are neither trackpy's (frame, y, x, particle) nor "
+        return _plain(path, dialect, calibration)
+    raise DataError(f"{path}: columns {', '.join(dialect.names)[:200]} are neither trackpy's (frame, y, x, particle) "
+                    "nor "
                     "TrackMate's (POSITION_X, POSITION_Y, FRAME, TRACK_ID). Rename them, with positions in pixels.")
 
 
-def _plain(path: Path, separator: str, calibration: dict[str, Any]) -> Trajectories:
-    try:
-        table = pd.read_csv(path, sep=separator, encoding="utf-8-sig")
-    except (ValueError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not a readable table ({error}). Export it again as comma-separated text.") from None
-    table = table.rename(columns={name: str(name).lower() for name in table.columns
-                                  if str(name).lower() in ("frame", "particle", "y", "x", "z")})
-    table = table[[name for name in table.columns if not str(name).startswith("Unnamed")]]       # a saved index
+def _plain(path: Path, dialect: Dialect, calibration: dict[str, Any]) -> Trajectories:
+    """Columns frame, particle, y, x, z whatever their case; an index that was saved without a name is left out."""
+    ours = ("frame", "particle", "y", "x", "z")
+    names = {one_named(path, dialect.names, name): name for name in ours}
+    table = read_text(path, dialect)
+    table = table.loc[:, [name != "" and not name.startswith("Unnamed") for name in dialect.names]]
+    table = table.rename(columns={theirs: name for theirs, name in names.items() if theirs is not None})
     try:
         return from_trackpy(table, units=build(Units, calibration, where="calibration"),
                             info={"source": path.name, "sha256": sha256(path)})
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
-
-
-def _header(path: Path) -> tuple[str, list[str]]:
-    """Separator and column names of the first line."""
-    with open(path, encoding="utf-8-sig", errors="replace", newline="") as stream:
-        line = stream.readline(1 << 16)
-    if "\0" in line or not line.strip():
-        raise DataError(f"{path}: not a text table. Export it as comma-separated text with a header line.")
-    separator = max(",;\t", key=line.count)
-    return separator, [name.strip().strip('"') for name in next(csv.reader([line], delimiter=separator))]
 
 
 def to_sfi(tracks: Trajectories, path: str | os.PathLike[str]) -> Path:

@@ -17,18 +17,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vid2dyn.convert.text_table import dialect_of, one_named, read_text
 from vid2dyn.convert.trackmate_xml import read_xml
 from vid2dyn.core.config import build
 from vid2dyn.core.errors import DataError
 from vid2dyn.core.files import existing_file, sha256
 from vid2dyn.data.trajectories import Trajectories
+from vid2dyn.data.unit_words import in_seconds, is_pixel, micrometres, uneven_steps
 from vid2dyn.data.units import Units
 
-_MICROMETRES = {"nm": 1e-3, "nanometer": 1e-3, "nanometre": 1e-3, "µm": 1.0, "μm": 1.0, "\ufffdm": 1.0, "um": 1.0,
-                "micron": 1.0, "microns": 1.0, "micrometer": 1.0, "micrometre": 1.0, "mm": 1e3, "millimeter": 1e3,
-                "cm": 1e4, "m": 1e6}
-_SECONDS = {"ms": 1e-3, "msec": 1e-3, "s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "min": 60.0,
-            "minute": 60.0, "h": 3600.0, "hour": 3600.0}
+_NO_TRACK = ("", "none", "nan", "null", "-")
 _KEPT = re.compile(r"^(QUALITY|RADIUS|SNR|CONTRAST|MEAN_INTENSITY|TOTAL_INTENSITY)")
 
 
@@ -113,40 +111,45 @@ def _renamed(table: pd.DataFrame, scale: float) -> pd.DataFrame:
 
 def _calibrate(path: Path, spots: Spots, given: Units) -> tuple[Units, float]:
     """Calibration in force, and the factor from the file's unit of length to px."""
-    unit = spots.length_unit.strip().lower()
     found: dict[str, float] = {}
-    if unit in ("", "pixel", "pixels", "px"):
-        scale = 1.0
-    elif unit in _MICROMETRES:
-        micrometres = _MICROMETRES[unit]
-        size = spots.pixel * micrometres if spots.pixel else given.micrometre_per_pixel
+    size, factor = given.micrometre_per_pixel, micrometres(spots.length_unit)
+    if factor is not None:
+        size = spots.pixel * factor if spots.pixel else size
         if size is None:
             size = 1.0
             spots.notes.append("The file does not say how large a pixel is: the table counts in pixels of 1 µm. "
                                "Give micrometre_per_pixel for true pixels.")
-        scale, found["micrometre_per_pixel"] = micrometres / size, size
+        scale, found["micrometre_per_pixel"] = factor / size, size
+    elif is_pixel(spots.length_unit):
+        scale = 1.0
+    elif not spots.length_unit.strip():
+        scale = 1.0
+        spots.notes.append("The file does not say in which unit its lengths are; they are taken as pixels. Exports of "
+                           "TrackMate usually count in µm: if these do, give micrometre_per_pixel=1, or export the "
+                           "table "
+                           "with its line of units.")
     else:
         raise DataError(f"{path}: unit of length {spots.length_unit!r} is not known (nm, micron, mm, cm, m, pixel "
                         "are). Set it in Fiji under Image > Properties and export again.")
-    seconds = _SECONDS.get(spots.time_unit.strip().lower())
-    if seconds and spots.interval and spots.interval > 0:
-        found["frames_per_second"] = 1.0 / (spots.interval * seconds)
+    interval, notes = in_seconds(spots.interval, spots.time_unit) if spots.time_unit.strip() else (None, ())
+    if interval is not None and interval > 0:
+        found["frames_per_second"] = 1.0 / interval
     elif given.frames_per_second is None:
-        spots.notes.append(f"The file gives no frame interval in a unit of time (unit {spots.time_unit!r}); give "
-                           "frames_per_second.")
+        spots.notes.extend(notes or (f"The file gives no frame interval in a unit of time (unit {spots.time_unit!r}); "
+                                     "give "
+                                     "frames_per_second.",))
     return Units(**found).replace(**given.to_dict()), scale
 
 
 def _read_csv(path: Path) -> Spots:
     """The spots table: a line of keys, then up to three lines of names and units, then numbers."""
-    with open(path, encoding="utf-8-sig", errors="replace", newline="") as stream:
-        separator = max(",;\t", key=stream.readline(1 << 16).count)
-    try:
-        text = pd.read_csv(path, sep=separator, dtype=str, encoding="utf-8-sig", encoding_errors="replace",
-                           skipinitialspace=True)
-    except ValueError as error:
-        raise DataError(f"{path}: not a readable table ({error}). Export it from TrackMate again.") from None
-    text.columns = [str(name).strip().upper() for name in text.columns]
+    dialect = dialect_of(path)
+    text = read_text(path, dialect, as_text=True)
+    text.columns = pd.Index([name.upper() for name in dialect.names])
+    for name in ("FRAME", "TRACK_ID", "POSITION_X", "POSITION_Y", "POSITION_Z", "POSITION_T"):
+        one_named(path, tuple(text.columns), name)             # refuses two of one name
+    if dialect.decimal == ",":
+        text = text.apply(lambda column: column.str.replace(",", ".", regex=False))
     missing = [name for name in ("POSITION_X", "POSITION_Y", "FRAME") if name not in text.columns]
     if missing:
         raise DataError(f"{path}: column {', '.join(missing)} is missing; export the table of spots (not of edges or "
@@ -161,8 +164,16 @@ def _read_csv(path: Path) -> Spots:
               if name in ("FRAME", "TRACK_ID", "POSITION_X", "POSITION_Y", "POSITION_Z", "POSITION_T")
               or _KEPT.match(name)]
     table = data[wanted].apply(pd.to_numeric, errors="coerce").reset_index(drop=True)
+    if "TRACK_ID" in table:
+        given = data["TRACK_ID"].fillna("").str.strip().reset_index(drop=True)
+        odd = table["TRACK_ID"].isna() & ~given.str.casefold().isin(_NO_TRACK)
+        if odd.any():
+            raise DataError(f"{path}: TRACK_ID {given[odd].iloc[0]!r} is not a number. Export the table from "
+                            "TrackMate again.")
     table["TRACK_ID"] = table["TRACK_ID"].fillna(-1) if "TRACK_ID" in table else -1
-    return Spots(table, _unit(heading, "POSITION_X"), _unit(heading, "POSITION_T"), None, _interval(table))
+    notes: list[str] = []
+    interval = _interval(table, notes)
+    return Spots(table, _unit(heading, "POSITION_X"), _unit(heading, "POSITION_T"), None, interval, notes=notes)
 
 
 def _unit(heading: pd.DataFrame, column: str) -> str:
@@ -174,10 +185,14 @@ def _unit(heading: pd.DataFrame, column: str) -> str:
     return ""
 
 
-def _interval(table: pd.DataFrame) -> float | None:
-    """Time between frames: POSITION_T grows by it from frame to frame."""
+def _interval(table: pd.DataFrame, notes: list[str]) -> float | None:
+    """Time between frames: POSITION_T grows by it from frame to frame; uneven stamps are said in `notes`."""
     if "POSITION_T" not in table:
         return None
-    later = table[table["FRAME"] > 0]
-    ratio = (later["POSITION_T"] / later["FRAME"]).dropna()
-    return float(ratio.median()) if len(ratio) else None
+    stamps = table[["FRAME", "POSITION_T"]].dropna().groupby("FRAME")["POSITION_T"].median()
+    if len(stamps) < 2:
+        return None
+    step = np.diff(stamps.to_numpy()) / np.diff(stamps.index.to_numpy())
+    usual = float(np.median(step))
+    notes.extend(uneven_steps(step, "in the file's unit of time"))
+    return usual if usual > 0 else None

@@ -81,6 +81,8 @@ def build(cls: type[T], table: Mapping[str, Any], where: str) -> T:
             continue
         value = table[key]
         nested = parts_in(hint)
+        if nested and isinstance(value, str) and str not in typing.get_args(hint):
+            value = {"kind": value}                        # pair = "Yukawa" is pair.kind = "Yukawa"
         if nested and isinstance(value, Mapping):
             value = _build_nested(nested, value, f"{where}.{key}")
             if typing.get_origin(hint) is tuple:
@@ -88,6 +90,10 @@ def build(cls: type[T], table: Mapping[str, Any], where: str) -> T:
         elif nested and isinstance(value, list | tuple):
             value = tuple(_build_nested(nested, one, f"{where}.{key}[{k}]") if isinstance(one, Mapping) else one
                           for k, one in enumerate(value))
+        elif nested and value is not None and not isinstance(value, tuple(nested)) and not _admits(hint, value):
+            raise ConfigError(f"{where}: {key} = {value!r} does not fit {cls.__name__}: give a table with a kind, one "
+                              "of "
+                              f"{', '.join(sorted(name for base in nested for name in kinds_of(base)))}.")
         elif not nested:
             try:
                 value = pydantic.TypeAdapter(hint).validate_python(value)
@@ -99,6 +105,17 @@ def build(cls: type[T], table: Mapping[str, Any], where: str) -> T:
         return cls(**arguments)
     except Vid2DynError as error:
         raise type(error)(f"{where}: {error}") from None
+
+
+def _admits(hint: Any, value: Any) -> bool:
+    """Whether a hint that names parts takes this plain value too ("auto", a number)."""
+    for member in typing.get_args(hint):
+        if typing.get_origin(member) is typing.Literal:
+            if value in typing.get_args(member):
+                return True
+        elif inspect.isclass(member) and member in (str, int, float, bool) and isinstance(value, member):
+            return True
+    return False
 
 
 def recipe(part: Any) -> dict[str, Any]:

@@ -23,3 +23,8 @@ class UnitsError(Vid2DynError, ValueError):
 
 class ModelError(Vid2DynError, ValueError):
     """A model cannot be built, fitted, saved or read."""
+
+
+class Vid2DynWarning(UserWarning):
+    """What a user should know about a recording or a result; it is also kept in ``.warnings`` or
+    ``.info["warnings"]``."""

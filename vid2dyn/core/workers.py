@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any, TypeVar
 
 from vid2dyn.core.errors import DataError
 
 T = TypeVar("T")
+_PATIENCE = 5.0                    # s that a worker without a parent has to tidy up
 
 
 def peak_memory() -> float:
@@ -77,5 +80,17 @@ def _start_worker(workers: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))     # an exit runs the clean-up of `files.atomic`
     threads = max(1, (os.cpu_count() or 1) // workers)
+    threading.Thread(target=_leave_with_parent, name="leave with parent", daemon=True).start()
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ.setdefault(variable, str(threads))
+
+
+def _leave_with_parent() -> None:
+    """End this worker when its parent is gone, however that died: nobody waits for the result any more."""
+    parent = parent_process()
+    if parent is None:
+        return
+    parent.join()                                               # kill -9 closes the pipe that this waits on
+    os.kill(os.getpid(), signal.SIGTERM)                        # tidies up
+    time.sleep(_PATIENCE)
+    os._exit(143)                                               # within compiled code nothing is tidied up

@@ -12,6 +12,7 @@ A file is parquet with one JSON text in its metadata (never a pickle): units, bo
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,13 +25,14 @@ import pandas as pd
 
 from vid2dyn.core.errors import DataError
 from vid2dyn.core.files import atomic, existing_file
+from vid2dyn.core.memory import need_memory
 from vid2dyn.data.box import Box, Free
+from vid2dyn.data.table import AXES, checked_table, without_flat_depth
 from vid2dyn.data.units import Units
 
 SCHEMA = 1
 GROUP = 1 << 16
 """Rows written to a file at a time."""
-_AXES = ("y", "x", "z")
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,15 +79,17 @@ class Trajectories:
         Parameters
         ----------
         df : pandas.DataFrame
-            Needs columns frame, y, x; particle (-1 if absent), z, y_std, x_std and others are kept.
+            Needs columns frame, y, x; particle (-1 if absent), z, y_std, x_std and others are kept. A z that is the
+            same
+            in every row is dropped (unless `box` has a depth), and ``info["warnings"]`` says so.
         frames_per_second, micrometre_per_pixel, exposure : float, optional
             Calibration; they overrule `units`.
 
         Raises
         ------
         DataError
-            For a missing column, NaN or infinite coordinates, a negative frame, two rows of one
-            particle in one frame, a negative standard error.
+            For a missing column or one that is there twice, NaN or infinite coordinates, a negative frame, two rows of
+            one particle in one frame, a negative standard error, numbers that do not fit (see `vid2dyn.data.table`).
 
         Examples
         --------
@@ -94,10 +98,12 @@ class Trajectories:
         >>> tracks.positions[:, 0].tolist()
         [0.5, 1.0]
         """
-        table = _clean(df)
+        table, notes = checked_table(df), tuple[str, ...]()
+        if box is None or box.lengths is None:
+            table, notes = without_flat_depth(table)
         calibration = (units or Units()).replace(
             frames_per_second=frames_per_second, micrometre_per_pixel=micrometre_per_pixel, exposure=exposure)
-        return cls(table, calibration, box or Free(), field_of_view, None, dict(info or {}))
+        return cls(table, calibration, box or Free(), field_of_view, None, _noted(info, notes))
 
     @classmethod
     def from_dense(cls, positions: np.ndarray, units: Units, *, mask: np.ndarray | None = None,
@@ -132,7 +138,7 @@ class Trajectories:
             seen &= np.asarray(mask, dtype=bool)
         particle, frame = np.nonzero(seen.T)
         table = {"frame": frame.astype(np.int32), "particle": particle.astype(np.int64)}
-        axes = _AXES[: positions.shape[2]]
+        axes = AXES[: positions.shape[2]]
         for k, axis in enumerate(axes):
             table[axis] = positions[frame, particle, k] / units.um
         if sigma is not None:
@@ -144,7 +150,8 @@ class Trajectories:
             table |= {f"v{axis}": per_point[frame, particle, k] for k, axis in enumerate(axes)}
         if entropy is not None:
             table["entropy"] = np.broadcast_to(np.asarray(entropy, dtype=float), seen.shape)[frame, particle]
-        return cls.from_dataframe(pd.DataFrame(table), units=units, box=box, field_of_view=field_of_view, info=info)
+        return cls(checked_table(pd.DataFrame(table), ("frame", *axes)), units, box or Free(), field_of_view, None,
+                   dict(info or {}))
 
     def replace(self, **changes: Any) -> Trajectories:
         """A copy with the given fields changed."""
@@ -174,7 +181,7 @@ class Trajectories:
     @property
     def axes(self) -> tuple[str, ...]:
         """Names of the position columns, in order: ("y", "x") or ("y", "x", "z")."""
-        return tuple(a for a in _AXES if a in self.dataframe.columns)
+        return tuple(a for a in AXES if a in self.dataframe.columns)
 
     @property
     def dim(self) -> int:
@@ -246,8 +253,9 @@ class Trajectories:
         particle, frame = self.particle.astype(np.int64), self.frame.astype(np.int64)
         if not len(frame):
             return np.empty(0, np.int64), np.empty(0, np.int64)
-        span = int(frame.max()) + lag + 1
-        key = particle * span + frame                      # rows are sorted, so the keys are too
+        # Rows are sorted, so tracks can be counted off: names of particles may be as large as they like.
+        track = np.cumsum(np.append(0, particle[1:] != particle[:-1]))
+        key = track * (int(frame.max() - frame.min()) + lag + 1) + frame
         j = np.searchsorted(key, key + lag)
         i = np.arange(len(key))
         j_safe = np.minimum(j, len(key) - 1)
@@ -259,6 +267,8 @@ class Trajectories:
         linked = self.linked()
         frames = np.arange(linked.frame.min(), linked.frame.max() + 1) if len(linked) else np.empty(0, int)
         particles, column = np.unique(linked.particle, return_inverse=True)
+        need_memory(9.0 * frames.size * particles.size * self.dim, f"a dense array of {frames.size} frames of "
+                    f"{particles.size} particles. Take fewer frames (between) or tracks at a time")
         out = np.full((frames.size, particles.size, self.dim), np.nan)
         if len(linked):
             out[linked.frame - frames[0], column] = linked.positions
@@ -307,40 +317,121 @@ class Trajectories:
         import pyarrow.parquet as pq
 
         path = Path(path)
+        if path.suffix.lower() != ".parquet":
+            raise DataError(f"{path}: tracks are saved as .parquet; name the file {path.stem}.parquet. For text write "
+                            "vd.convert.to_trackpy(tracks).to_csv(...).")
         header = {
             "schema": SCHEMA, "units": self.units.to_dict(), "box": self.box.to_dict(),
             "field_of_view": self.field_of_view, "info": self.info,
             "drift": None if self.drift is None else {k: v.tolist() for k, v in self.drift.items()},
         }
-        schema = pa.Schema.from_pandas(self.dataframe, preserve_index=False).with_metadata(
-            {b"vid2dyn": json.dumps(header, sort_keys=True).encode()})
-        with atomic(path) as scratch, pq.ParquetWriter(scratch, schema) as writer:
+        try:
+            text = json.dumps(header, sort_keys=True, default=_as_plain)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{path}: info holds what a file cannot ({error}); keep numbers, words, lists and "
+                            "dictionaries "
+                            "with words as keys.") from None
+        schema = pa.Schema.from_pandas(_storable(self.dataframe), preserve_index=False)
+        schema = schema.with_metadata({b"vid2dyn": text.encode(), b"vid2dyn-sha256": _checksum(text, schema).encode()})
+        with atomic(path) as scratch, pq.ParquetWriter(scratch, schema, write_page_checksum=True) as writer:
             for group in _in_groups(tables):
-                writer.write_table(pa.Table.from_pandas(group, schema=schema, preserve_index=False))
+                writer.write_table(pa.Table.from_pandas(_storable(group), schema=schema, preserve_index=False))
         return path
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Trajectories:
-        """Read a file written by `save`."""
+        """Read a file written by `save`.
+
+        Raises
+        ------
+        DataError
+            For a file that is absent, damaged, changed (checksums do not match), of another kind or of a newer schema,
+            and for a table that `from_dataframe` would not take.
+        """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         path = existing_file(path)
         try:
-            table = pq.read_table(path)
-            header = json.loads((table.schema.metadata or {})[b"vid2dyn"])
+            table = pq.read_table(path, page_checksum_verification=True)
+            stored = table.schema.metadata or {}
+            text = stored[b"vid2dyn"].decode()
+            header = json.loads(text)
         except KeyError:
             raise DataError(f"{path}: a parquet file, but not one of vid2dyn's; read it with pandas and pass "
                             "the table to Trajectories.from_dataframe.") from None
         except (pa.ArrowException, OSError, ValueError) as error:
             raise DataError(f"{path}: not a readable trajectory file ({error}). Save or copy it again.") from None
-        if header.get("schema") != SCHEMA:
-            raise DataError(f"{path}: schema {header.get('schema')!r}, this vid2dyn reads {SCHEMA}; update vid2dyn.")
-        drift = header["drift"]
-        fov = header["field_of_view"]
-        return cls(table.to_pandas(), Units(**header["units"]), Box.from_dict(header["box"]),
-                   None if fov is None else (fov[0], fov[1]),
-                   None if drift is None else pd.DataFrame(drift), header["info"])
+        if not isinstance(header, dict) or header.get("schema") != SCHEMA:
+            found = header.get("schema") if isinstance(header, dict) else None
+            raise DataError(f"{path}: schema {found!r}, this vid2dyn reads {SCHEMA}; update vid2dyn.")
+        stated = stored.get(b"vid2dyn-sha256")                  # files of the first versions have none
+        if stated is not None and stated.decode(errors="replace") != _checksum(text, table.schema):
+            raise DataError(f"{path}: the checksum does not match, the file was damaged or changed. Save or copy it "
+                            "again.")
+        try:
+            frame = table.to_pandas()
+            axes = [axis for axis in AXES if axis in frame.columns]
+            needed = ("frame", "y") if axes == ["y"] else ("frame", "y", "x")
+            return cls(checked_table(frame, needed), Units(**header["units"]), Box.from_dict(header["box"]),
+                       _size(header["field_of_view"]), _drift(header["drift"], axes), dict(header["info"]))
+        except (KeyError, TypeError, ValueError, AttributeError, pa.ArrowException) as error:
+            raise DataError(f"{path}: not a file that vid2dyn wrote so ({_reason(error)}). Save or copy it again."
+                            ) from None
+
+
+def _size(stated: Any) -> tuple[float, float] | None:
+    """Height and width of the field of view, two positive numbers [px]."""
+    if stated is None:
+        return None
+    height, width = (float(edge) for edge in stated)
+    if not (0 < height < np.inf and 0 < width < np.inf):
+        raise ValueError(f"field_of_view = {stated}")
+    return height, width
+
+
+def _drift(stated: Any, axes: Sequence[str]) -> pd.DataFrame | None:
+    """The table of drift, with a number for every axis in every frame."""
+    if stated is None:
+        return None
+    table = pd.DataFrame(stated)
+    if not np.isfinite(table[["frame", *axes]].to_numpy(dtype=float)).all():
+        raise ValueError("the drift is not a table of numbers")
+    return table
+
+
+def _reason(error: Exception) -> str:
+    return f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+
+
+def _as_plain(value: Any) -> Any:
+    """Numbers and arrays of numpy, paths and dates in `info` as JSON has them."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    return str(value)
+
+
+def _storable(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with columns that a file holds: numbers, booleans and dates as they are, everything else as text."""
+    table = table.rename(columns={name: str(name) for name in table.columns if not isinstance(name, str)})
+    for name, column in table.items():
+        if not (pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_datetime64_any_dtype(column.dtype)
+                or (pd.api.types.is_string_dtype(column.dtype) and column.map(type).isin((str, type(None))).all())):
+            table[name] = column.astype(str)
+        elif pd.api.types.is_complex_dtype(column.dtype):
+            raise DataError(f"Column {name!r} holds complex numbers, which a file of tracks cannot; keep their real "
+                            "and "
+                            "imaginary parts as two columns.")
+    return table
+
+
+def _checksum(text: str, schema: Any) -> str:
+    """Digest of the header and of names and types of the columns; the numbers have checksums of their own."""
+    return hashlib.sha256("\n".join([text, *(f"{f.name} {f.type}" for f in schema)]).encode()).hexdigest()
 
 
 def _in_groups(tables: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
@@ -360,49 +451,9 @@ def _in_groups(tables: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         yield pd.concat(waiting, ignore_index=True)
 
 
-def _clean(df: pd.DataFrame) -> pd.DataFrame:
-    """Checked once, at the door: types, finite numbers, one row per particle and frame, sorted."""
-    missing = [c for c in ("frame", "y", "x") if c not in df.columns]
-    if missing:
-        raise DataError(f"The table lacks column {', '.join(missing)}; it has {', '.join(map(str, df.columns))}. "
-                        "Rename the columns: frame, particle, y, x (in pixels).")
-    table = df.reset_index(drop=True)          # columns are replaced below, never written to: those of `df` stay
-    if "particle" not in table:
-        table["particle"] = -1
-    axes = [a for a in _AXES if a in table.columns]
-    for column in ["frame", "particle", *axes]:
-        if pd.api.types.is_integer_dtype(table[column].dtype) and column in ("frame", "particle"):
-            continue
-        values = pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=float)
-        bad = np.flatnonzero(~np.isfinite(values))
-        if bad.size:
-            raise DataError(f"Column {column!r} has {bad.size} values that are not finite numbers, the first in row "
-                            f"{bad[0]}. Drop those rows: an absent detection is an absent row.")
-        if column in ("frame", "particle") and (values != np.round(values)).any():
-            raise DataError(f"Column {column!r} holds fractions; it counts frames or names particles.")
-        table[column] = values
-    if (table["frame"] < 0).any():
-        raise DataError("Column 'frame' has negative numbers; frames count from 0.")
-    table = table.astype({"frame": np.int32, "particle": np.int64})
-    for axis in axes:
-        std = f"{axis}_std"
-        if std in table and not (table[std].to_numpy(dtype=float) >= 0).all():
-            raise DataError(f"Column {std!r} has negative or missing values; a standard error is a number >= 0. "
-                            "Drop the column if it is unknown.")
-    if not _in_order(table):
-        table = table.sort_values(["particle", "frame"], kind="stable", ignore_index=True)
-    particle, frame = table["particle"].to_numpy(), table["frame"].to_numpy()
-    twice = np.append(False, (particle[1:] == particle[:-1]) & (frame[1:] == frame[:-1])) & (particle >= 0)
-    if twice.any():
-        row = table[twice].iloc[0]
-        raise DataError(f"Particle {int(row['particle'])} has two rows in frame {int(row['frame'])} "
-                        f"({int(twice.sum())} such rows). Every particle is in one place at a time: link again.")
-    first: Sequence[str] = ["frame", "particle", *axes, *(f"{a}_std" for a in axes if f"{a}_std" in table)]
-    return table[[*first, *(c for c in table.columns if c not in first)]]
-
-
-def _in_order(table: pd.DataFrame) -> bool:
-    """Whether the rows are sorted by (particle, frame)."""
-    particle, frame = table["particle"].to_numpy(), table["frame"].to_numpy()
-    later = (particle[1:] > particle[:-1]) | ((particle[1:] == particle[:-1]) & (frame[1:] >= frame[:-1]))
-    return bool(later.all())
+def _noted(info: Mapping[str, Any] | None, notes: Sequence[str]) -> dict[str, Any]:
+    """`info` with more warnings."""
+    table = dict(info or {})
+    if notes:
+        table["warnings"] = [*table.get("warnings", ()), *notes]
+    return table

@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import struct
 import threading
+import zlib
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -16,8 +18,12 @@ from typing import Any
 
 import numpy as np
 
+from vid2dyn.core.errors import DataError, Vid2DynError
 from vid2dyn.data.units import Units
 
+_OF_DECODERS = (OSError, ValueError, EOFError, IndexError, KeyError, TypeError, RuntimeError, AssertionError,
+                struct.error, zlib.error)
+"""What decoders raise for damaged frames; errors of `av` and of most codecs are among these."""
 CACHE_BYTES = 64 << 20
 """Memory that looking at single frames (`video[i]`) may keep, per video [bytes]."""
 
@@ -95,7 +101,25 @@ class Video(ABC):
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
         """Frames from `start` up to, not including, `stop`, decoded in order."""
         stop = len(self) if stop is None else min(stop, len(self))
-        return self.decode(start, stop)
+        return self.safely(start, stop)
+
+    def safely(self, start: int, stop: int) -> Iterator[np.ndarray]:
+        """`decode`; what a decoder raises for a damaged frame becomes a `DataError` that names it."""
+        done = start
+        try:
+            for image in self.decode(start, stop):
+                yield image
+                done += 1
+        except Vid2DynError:
+            raise
+        except MemoryError:
+            raise DataError(f"{self.path}: frame {done} does not fit into memory; the file is damaged, or its frames "
+                            "are too "
+                            "large.") from None
+        except _OF_DECODERS as error:
+            raise DataError(f"{self.path}: frame {done} cannot be read ({error}); the file is damaged there. Copy or "
+                            "export "
+                            "it again.") from error
 
     @property
     def path(self) -> Path:
@@ -150,7 +174,7 @@ class _Browser:
                 return self.seen[index]
             start = video.decode_start(index)
             if not start <= self.next <= index:
-                self.decoder, self.next = video.decode(start, len(video)), start
+                self.decoder, self.next = video.safely(start, len(video)), start
             try:
                 while self.next <= index:
                     image = next(self.decoder)

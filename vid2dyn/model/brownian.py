@@ -12,6 +12,7 @@ from scipy.special import ndtri
 from vid2dyn.core.checkpoint import digest_of
 from vid2dyn.core.describe import with_error
 from vid2dyn.core.errors import DataError, ModelError
+from vid2dyn.core.memory import need_memory
 from vid2dyn.core.registry import did_you_mean
 from vid2dyn.core.showing import ProgressLike, showing
 from vid2dyn.data.box import Box, Free, Periodic
@@ -366,7 +367,8 @@ class BrownianModel(Model):
         progress : bool or callable, optional
             True shows bars with the time left; a function is called with (done, total, what).
 
-        A recording with a field of view becomes a periodic box of that size, so that as many particles leave as enter.
+        A recording with a field of view becomes a periodic box of the size of the part in which particles are found (a
+        detector leaves a margin along the edges), so that as many particles leave as enter, at the density of the data.
         Where mobility depends on a structural variable or on the species, every particle keeps what it starts with.
         A recording that the model was fitted to with others has its own noise and trap centres; it is recognised.
 
@@ -375,12 +377,15 @@ class BrownianModel(Model):
         DataError
             If there is nothing to start from or `steps` is not positive.
         """
-        if steps < 1:
+        if not isinstance(tracks, Trajectories):
+            raise DataError(f"A rollout starts from tracks, not from a {type(tracks).__name__}; vd.load reads them.")
+        if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
             raise DataError(f"steps = {steps}: a rollout makes at least one frame.")
         units = tracks.units
         units.require("micrometre_per_pixel", "frames_per_second", for_what="A rollout")
         recording = self._recording(tracks)
         start, centre, box = self._start(tracks, recording)
+        need_memory(24.0 * steps * start.size, f"a rollout of {len(start)} particles over {steps} frames. Make fewer")
         structure, species = self._structure(tracks), self._species_of(tracks)
         # free particles of different D: the same motion at D = 1, stretched for each of them
         stretch = np.ones(len(start)) if structure is None else np.sqrt(self.diffusion(structure))
@@ -490,8 +495,10 @@ class BrownianModel(Model):
         if not np.isfinite(start).all():
             raise DataError("The first frame holds positions that are not numbers; drop those rows.")
         box: Box = tracks.box
-        if tracks.field_of_view is not None and box.lengths is None and self._trap is None:
-            box = Periodic(tuple(np.asarray(tracks.field_of_view) * tracks.units.um))
+        if tracks.field_of_view is not None and box.lengths is None and self._trap is None and len(tracks) > 1:
+            from vid2dyn.analysis.radial_distribution import detectable_area
+
+            box = Periodic(tuple(detectable_area(tracks)[1].tolist()))     # the density is that of where they are found
         centre = np.zeros_like(start)
         if self._trap is not None:
             row = min(recording or 0, len(self.arrays["centres"]) - 1)

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from vid2dyn.core.config import build, settings
-from vid2dyn.core.errors import ConfigError, DataError, UnitsError
+from vid2dyn.core.errors import ConfigError, DataError, UnitsError, Vid2DynError
 from vid2dyn.core.files import existing_file
 from vid2dyn.core.registry import did_you_mean, parts
 from vid2dyn.data.units import Units
 from vid2dyn.data.video import Video
-from vid2dyn.readers.base import GREEN, Reader
+from vid2dyn.readers.base import GREEN, Reader, not_readable
 
 __all__ = ["GREEN", "Reader", "known_suffixes", "open_video"]
 
@@ -69,9 +69,23 @@ def open_video(path: str | os.PathLike[str], **arguments: Any) -> Video:
                               f"{', '.join([*calibration, *options])}.")
     reader = build(reader_class, {k: v for k, v in arguments.items() if k in options}, where=path.name)
     given = build(Units, {k: v for k, v in arguments.items() if k in calibration}, where=path.name)
-    video = reader.open(path)
+    video = _opened(reader, path)
     video.info = dataclasses.replace(video.info, units=_overruled(video.info.units, given, path))
     return video
+
+
+def _opened(reader: Reader, path: Path) -> Video:
+    """`reader.open(path)`; what a decoder raises for a file that is no such recording becomes one plain error."""
+    try:
+        return reader.open(path)
+    except Vid2DynError:
+        raise
+    except MemoryError:
+        raise DataError(f"{path}: the sizes that its header states do not fit into memory: the file is damaged, or "
+                        "its frames "
+                        "are too large. Copy or export it again, in smaller frames.") from None
+    except Exception as error:                                # libraries raise many kinds for a damaged file
+        raise not_readable(path, path.suffix.lstrip(".").upper() or "recording", error) from error
 
 
 def known_suffixes() -> tuple[str, ...]:

@@ -20,6 +20,7 @@ Green has the most sensor pixels, the best sampling in compressed colour, and is
 trackpy's published numbers were computed from.
 """
 
+_COARSE = 1e-4                    # steps of single precision over the range of a frame: less is below any noise
 _COLOURS = ("red", "green", "blue", "alpha")
 
 
@@ -84,7 +85,30 @@ def grey(image: np.ndarray, channel: int | None, where: str) -> np.ndarray:
         bad = np.argwhere(~np.isfinite(image))
         raise DataError(f"{where}: {len(bad)} pixels are NaN or infinite, the first at row {bad[0][0]}, column "
                         f"{bad[0][1]}. Fill them (with the background, say) and save the movie again.")
-    return np.ascontiguousarray(image, dtype=grey_dtype(image.dtype))
+    if image.dtype.kind not in "bui" and image.dtype.kind != "f":
+        raise DataError(f"{where}: pixels are of type {image.dtype}; a recording has real numbers. Export the "
+                        "magnitude of "
+                        "complex pixels, say.")
+    dtype = grey_dtype(image.dtype)
+    _fits_single_precision(image, dtype, where)
+    return np.ascontiguousarray(image, dtype=dtype)
+
+
+def _fits_single_precision(image: np.ndarray, dtype: np.dtype, where: str) -> None:
+    """Refuse wide pixels that single precision would round away: a large pedestal under little light, or too large."""
+    if dtype != np.float32 or image.dtype.itemsize < 4 or image.dtype == np.float32 or not image.size:
+        return
+    low, high = float(image.min()), float(image.max())
+    most = max(abs(low), abs(high))
+    if most > float(np.finfo(np.float32).max):
+        raise DataError(f"{where}: a pixel is {most:g}, too large for single precision. Divide the movie by a "
+                        "constant and "
+                        "save it again.")
+    step = float(np.spacing(np.float32(most)))
+    if high > low and step > _COARSE * (high - low):
+        raise DataError(f"{where}: pixels lie between {low:.10g} and {high:.10g}, where single precision goes in "
+                        "steps of "
+                        f"{step:g}. Subtract the pedestal from the movie and save it again.")
 
 
 def grey_dtype(dtype: np.dtype) -> np.dtype:
@@ -137,6 +161,19 @@ def file_units(*, frames_per_second: float | None = None, micrometre_per_pixel: 
                     "it is ignored. Give exposure=... if you know it.",)
         shutter = None
     return Units(sound(micrometre_per_pixel), rate, shutter), warnings
+
+
+def not_square(width: float | None, height: float | None) -> tuple[str, ...]:
+    """A warning where the file states pixels [µm] that are not square.
+
+    >>> not_square(0.1, 0.1), len(not_square(0.1, 0.2))
+    ((), 1)
+    """
+    if not width or not height or abs(width / height - 1) <= 1e-3:
+        return ()
+    return (f"Pixels are not square ({width:g} x {height:g} µm); the width is used for both axes, so lengths along y "
+            "are "
+            f"wrong by a factor of {height / width:.4g}. Resample the recording to square pixels, or analyse x alone.",)
 
 
 def truncated(stated: int, readable: int) -> tuple[str, ...]:

@@ -108,6 +108,7 @@ def _header(path: Path) -> _Header:
             "<2sHHHiIiIIII", stream.read(36))
         if kind != b"CI":
             raise ValueError("it does not begin with 'CI'")
+        stated, count = count, min(count, max(size - at_offsets, 0) // 8)     # what the file can hold
         stream.seek(at_bitmap)
         _, width, height, _, bits, packing = struct.unpack("<IiiHHI", stream.read(20))
         stream.seek(at_setup)
@@ -121,7 +122,7 @@ def _header(path: Path) -> _Header:
         nanoseconds = struct.unpack_from("<I", setup, 1568)[0] if length >= 1572 else 0
         _refuse(path, compression, packing, bits, mosaic)
         samples, dtype = (3 if bits in (24, 48) else 1), np.dtype(np.uint8 if bits in (8, 24) else np.uint16)
-        tags = _tags(stream, at_setup + length, at_offsets, count)
+        tags = _tags(stream, at_setup + length, min(at_offsets, size), count)
         stream.seek(at_offsets)
         table = np.fromfile(stream, "<u8", count)
         image_bytes = abs(height) * width * samples * dtype.itemsize
@@ -134,7 +135,7 @@ def _header(path: Path) -> _Header:
             offsets.append(at + struct.unpack("<I", annotation)[0])
     exposures = tags.get(_EXPOSURES, np.empty(0, np.uint64)) / _FIXED_POINT
     exposure = float(np.median(exposures)) if exposures.size else (nanoseconds * 1e-9 or shutter * 1e-6)
-    return _Header(abs(height), width, samples, dtype, height > 0, float(rate), exposure, count, tuple(offsets),
+    return _Header(abs(height), width, samples, dtype, height > 0, float(rate), exposure, stated, tuple(offsets),
                    tags.get(_TIMES, np.empty(0, np.uint64)))
 
 
@@ -154,6 +155,8 @@ def _tags(stream: BinaryIO, start: int, end: int, count: int) -> dict[int, np.nd
     while at + 8 <= end:
         stream.seek(at)
         size, kind, more = struct.unpack("<IHH", stream.read(8))
+        if size < 8:
+            break
         if kind in (_TIMES, _EXPOSURES):
             width = 8 if kind == _TIMES else 4
             if size - 8 >= width * count:

@@ -16,8 +16,11 @@ from vid2dyn.core.opencv import cv2
 from vid2dyn.data.units import Units
 from vid2dyn.data.video import Video, VideoInfo
 from vid2dyn.readers.base import Reader, channel_of, colour_warning, grey, grey_dtype, not_readable
+from vid2dyn.readers.tiff_pixels import as_shown
 
 _TIFF = (".tif", ".tiff")
+_SIDE_BY_SIDE = "ch|c|channel|chan|w|wave|z|slice|plane|pos|position|xy|s|scene|p|f|field|well|cam|camera"
+"""Words before a number in a name that counts what was recorded side by side, not one after the other."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Images(Reader):
         height, width = first.shape[:2]
         kind = files[0].suffix.lower().lstrip(".").replace("jpg", "jpeg").replace("tiff", "tif")
         info = VideoInfo(path, len(files), height, width, str(grey_dtype(first.dtype)), Units(), kind, False,
-                         (*_gaps(files), *colour_warning(first, self.channel)))
+                         (*_counting(files), *colour_warning(first, self.channel)))
         return ImagesVideo(info, files, self.channel)
 
 
@@ -102,16 +105,65 @@ def _files(path: Path, known: tuple[str, ...]) -> list[Path]:
     return found
 
 
-def _gaps(files: list[Path]) -> tuple[str, ...]:
-    """A warning where numbers that otherwise count up by one jump."""
-    last = [re.findall(r"[0-9]+", p.stem) for p in files]
-    if len(files) < 3 or not all(last):
+def _counting(files: list[Path]) -> tuple[str, ...]:
+    """Warnings about names: numbers that jump, and more than one number or word that counts.
+
+    A folder of several channels, planes or positions in which one number counts them is refused: it would be played as
+    one movie.
+    """
+    parts = [re.split(r"([0-9]+)", p.stem) for p in files]
+    words = [tuple(part[::2]) for part in parts]
+    kinds = list(dict.fromkeys(words))
+    if len(files) < 2:
         return ()
-    numbers = np.array([float(n[-1]) for n in last])
+    if len(kinds) > 1:
+        first, other = files[0].name, files[words.index(kinds[1])].name
+        return (f"The images are named in {len(kinds)} ways ({first}, {other}): they are played one after the other "
+                "as one "
+                f"movie. If they are channels or recordings of their own, give a pattern such as '{_pattern(first)}'.",)
+    numbers = np.array([[float(n) for n in part[1::2]] for part in parts])
+    counts = [len(np.unique(column)) for column in numbers.T]
+    varying = [k for k, count in enumerate(counts) if count > 1]
+    alone = [k for k in varying if counts[k] == len(files)]
+    if not varying:
+        return ()
+    if not alone and len(varying) > 1:
+        _refuse_channels(files[0], words[0], counts, varying)
+        return ("The names count with several numbers "
+                f"({', '.join(f'{counts[k]} values after {words[0][k]!r}' for k in varying)}"
+                "): the images are played in their order as one movie. If they are channels, planes or positions, "
+                "give a "
+                "pattern for one of them.",)
+    return _jumps(files, min((numbers[:, k] for k in alone or varying), key=_unevenness))
+
+
+def _refuse_channels(file: Path, words: tuple[str, ...], counts: list[int], varying: list[int]) -> None:
+    for k in varying:
+        if re.search(rf"(?:^|[^a-z])(?:{_SIDE_BY_SIDE})[^a-z0-9]*$", words[k].lower()):
+            one = "".join(f"{word}{'*' if j != k else re.findall('[0-9]+', file.stem)[k]}" if j < len(counts) else word
+                          for j, word in enumerate(words))
+            raise DataError(f"{file.parent}: the names count {counts[k]} values after {words[k].strip('_- ')!r}: "
+                            "several "
+                            "channels, planes or positions, not one movie. Give a pattern such as "
+                            f"'{one}{file.suffix}'.")
+
+
+def _pattern(name: str) -> str:
+    """The name with the last number free."""
+    return re.sub(r"[0-9]+(?=[^0-9]*$)", "*", name, count=1)
+
+
+def _unevenness(numbers: np.ndarray) -> tuple[bool, int]:
+    """How unlike a counter of frames: not growing, steps that are not the usual one."""
     step = np.diff(numbers)
-    usual = float(np.median(step))
-    odd = np.flatnonzero(step != usual)
-    if not odd.size or odd.size > len(step) // 2:
+    return bool((step <= 0).any()), int((step != np.median(step)).sum())
+
+
+def _jumps(files: list[Path], numbers: np.ndarray) -> tuple[str, ...]:
+    """A warning where numbers that otherwise count up evenly jump."""
+    step = np.diff(numbers)
+    odd = np.flatnonzero(step != float(np.median(step)))
+    if len(files) < 3 or not odd.size or odd.size > len(step) // 2:
         return ()
     a, b = files[odd[0]].name, files[odd[0] + 1].name
     return (f"The file numbers jump {odd.size} times, first from {a} to {b}: frames may be missing. "
@@ -128,7 +180,8 @@ def _read(file: Path) -> np.ndarray:
                                     "Open the stack by itself, or export one image per file.")
                 page = tif.pages.first
                 image = page.asarray()
-                return np.moveaxis(image, 0, -1) if page.axes.startswith("S") else image
+                image = np.moveaxis(image, 0, -1) if page.axes.startswith("S") else image
+                return as_shown(image, page, tif.is_imagej)
         except DataError:
             raise
         except Exception as error:                            # tifffile raises whatever its decoders raise
@@ -137,7 +190,10 @@ def _read(file: Path) -> np.ndarray:
         data = np.fromfile(file, np.uint8)                    # cv2.imread cannot open every path on Windows
     except OSError as error:
         raise not_readable(file, "image", error) from None
-    decoded = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    try:
+        decoded = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    except cv2.error as error:                                # sizes beyond its limits
+        raise not_readable(file, "image", error) from None
     if decoded is None:
         raise not_readable(file, "image", "it is empty" if not data.size else "it cannot be decoded")
     image = np.asarray(decoded)

@@ -81,7 +81,8 @@ class MovieVideo(Video):
         if wanted >= stop:
             return
         raise DataError(f"{self.path}: frame {wanted} cannot be decoded, the movie is damaged there. Copy it "
-                        f"again, or cut the movie: frames 0 to {wanted - 1} are whole.")
+                        f"again, or use what the decoder took without complaint: stop = {wanted} leaves off before it "
+                        "(without checksums in the coding it may be damaged too).")
 
     def _from(self, key: int, start: int, stop: int) -> Iterator[np.ndarray]:
         """Frames start, ..., decoded from key frame `key`; ends early where one is missing."""

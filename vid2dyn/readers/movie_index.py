@@ -16,11 +16,17 @@ import av
 import numpy as np
 
 from vid2dyn.core.errors import DataError
+from vid2dyn.readers.ffv1_checks import damaged
 
 _LOOK_AHEAD = 60
 """Frames looked at for prediction from other frames."""
 
 
+FORMATS = ("avi,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpeg,mpegts,mpegvideo,flv,asf,ogg,mjpeg,nut,dv,h264,hevc,m4v,mxf,"
+           "yuv4mpegpipe,ivf,gif,wtv")
+"""Containers that are opened; playlists and scripts, which name other files and places of the net, are none of them."""
+_STRICT = ("ffv1", "mjpeg", "png", "huffyuv", "ffvhuff", "utvideo")
+"""Codings whose frames stand alone: a decoder that complains about one ends there."""
 _REORDER = 33
 """Frames at the end of a cut movie among which some may be missing; H.264 reorders at most 16."""
 
@@ -64,7 +70,9 @@ class MovieIndex:
 def opened(path: Path) -> Iterator[tuple[Any, Any]]:
     """The container at `path` and its first video stream; FFmpeg's complaints become `DataError`."""
     try:
-        container = av.open(str(path))
+        # "file:" and a whole path: a name is never a protocol, and a movie never a list of other files
+        container = av.open(f"file:{path.absolute()}", container_options={
+            "protocol_whitelist": "file", "format_whitelist": FORMATS})
     except (av.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{path}: not a movie that can be read ({reason}). Either the suffix is not its real "
@@ -74,6 +82,8 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
         if not container.streams.video:
             raise DataError(f"{path}: no video stream in this file. Check that it is the movie you meant.")
         stream = container.streams.video[0]
+        if stream.codec_context.name in _STRICT:
+            stream.codec_context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
         stream.thread_type = "SLICE"                         # with whole frames in threads, marks of damage get lost
         yield container, stream
 
@@ -83,9 +93,10 @@ def pictures(container: Any, stream: Any) -> Iterator[Any]:
 
     At damage, what the decoder still holds is asked for: frames that were waiting for their turn to be shown.
     """
+    checked = stream.codec_context.name == "ffv1" and bool(stream.codec_context.extradata)
     try:
         for packet in container.demux(stream):
-            if packet.size and packet.is_corrupt:
+            if packet.size and (packet.is_corrupt or (checked and damaged(bytes(packet)))):
                 break
             for frame in packet.decode():
                 if frame.is_corrupt:
@@ -119,6 +130,7 @@ def read_index(path: Path) -> MovieIndex:
         ticks, key, damaged = _listed(path, stream) or _packets(container, stream)
         avi = container.format.name == "avi"
         stated = stream.frames or _stated(container, time_base, ticks[:, 0])
+        endless = not stated and container.duration is None and "matroska" in container.format.name
         intra = codec.intra_only or (codec.lossless and not codec.lossy) or bool(key.all())
     if not len(ticks):
         raise DataError(f"{path}: not one frame can be read: the movie is empty or was cut in its first frame. "
@@ -140,16 +152,21 @@ def read_index(path: Path) -> MovieIndex:
                             "Copy it again.")
     shown = None if shown is None else shown[:n]
     fps, warnings = _rate(shown, float(time_base), None if rate is None else float(rate))
+    if endless:
+        warnings += ("The movie does not say how long it is: its recording was broken off, or the file is damaged. "
+                     "Frames at "
+                     "its end may be missing.",)
     return MovieIndex(shown, keys[keys < n], n, max(stated, len(ticks)), fps, kind,
                       not intra and _predicted(path), warnings)
 
 
 def _stated(container: Any, time_base: Any, ticks: np.ndarray) -> int:
     """Frames up to the end that the header states (MKV states no count); 0 where unknown."""
-    if container.duration is None or len(container.streams) > 1 or len(ticks) < 2:
+    if container.duration is None or len(container.streams) > 1 or not len(ticks):
         return 0
     shown = np.sort(ticks) * float(time_base)
-    step = float(np.median(np.diff(shown)))
+    rate = container.streams.video[0].average_rate            # of a single frame, what the header says
+    step = float(np.median(np.diff(shown))) if len(shown) > 1 else (1 / float(rate) if rate else 0.0)
     end = container.duration / 1e6
     if shown[0] < 0 or step <= 0 or end < shown[-1] + 1.5 * step:
         return 0                                             # dropped frames are no sign of a cut

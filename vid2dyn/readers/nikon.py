@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from vid2dyn.core.errors import DataError
+from vid2dyn.data.unit_words import uneven_steps
 from vid2dyn.data.video import Video, VideoInfo
-from vid2dyn.readers.base import Reader, file_units, grey, grey_dtype, not_readable
+from vid2dyn.readers.base import Reader, file_units, grey, grey_dtype, not_readable, not_square
 
 
 @dataclass(frozen=True)
@@ -125,9 +126,4 @@ def _calibration(file: Any, planes: list[int]) -> tuple[Any, tuple[str, ...]]:
     except (AttributeError, IndexError, KeyError, TypeError, StopIteration, NotImplementedError):
         exposure = None
     units, warnings = file_units(frames_per_second=rate, micrometre_per_pixel=size.x, exposure=exposure)
-    if step.size > 1 and (np.abs(step - np.median(step)) > 0.05 * np.median(step)).any():
-        warnings += (f"Frame intervals vary between {step.min():.4g} and {step.max():.4g} s; times assume equal "
-                     f"steps of {step.mean():.4g} s.",)
-    if abs(size.x / size.y - 1) > 1e-3:
-        warnings += (f"Pixels are not square ({size.x:g} x {size.y:g} µm); the width is used for both axes.",)
-    return units, warnings
+    return units, (*warnings, *uneven_steps(step), *not_square(size.x, size.y))

@@ -23,7 +23,8 @@ from vid2dyn.readers.base import (
     truncated,
 )
 from vid2dyn.readers.tiff_calibration import calibration
-from vid2dyn.readers.tiff_layout import DAMAGE, Layout, choose, page_list, plane_bytes, stated_frames
+from vid2dyn.readers.tiff_layout import DAMAGE, Layout, choose, page_list, part_names, plane_bytes, stated_frames
+from vid2dyn.readers.tiff_pixels import as_shown, shown_warning
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Tiff(Reader):
             plane = _plane(tif, layout, 0, path)
             units, unit_warnings = calibration(tif)
             codec = _codec(tif.series[0].keyframe)
+            warnings += shown_warning(tif.series[0].keyframe, tif.is_imagej)
             stated = max(layout.stated, stated_frames(tif, layout))
         info = VideoInfo(
             path, len(layout.pages), plane.shape[0], plane.shape[1], str(grey_dtype(plane.dtype)), units, codec,
@@ -96,9 +98,13 @@ def _opened(path: Path) -> Iterator[tifffile.TiffFile]:
     try:
         try:
             tif = tifffile.TiffFile(path)
+            if tif.is_ome:
+                _own_folder_only(path, tif.ome_metadata or "")
             if not tif.series:
                 raise tifffile.TiffFileError("it holds no image")
         except DAMAGE as error:
+            if isinstance(error, DataError):
+                raise
             raise not_readable(path, "TIFF", error) from None
         with tif:
             yield tif
@@ -106,8 +112,21 @@ def _opened(path: Path) -> Iterator[tifffile.TiffFile]:
         log.disabled = quiet
 
 
+def _own_folder_only(path: Path, xml: str) -> None:
+    """Refuse metadata that name files elsewhere, or declare what XML of microscopes never does."""
+    if "<!DOCTYPE" in xml or "<!ENTITY" in xml:
+        raise DataError(f"{path}: its OME metadata declare a document type or entities, which no microscope does; "
+                        "refused "
+                        "for safety. Export the recording again.")
+    for name in part_names(xml):
+        if name in ("", ".", "..") or any(sign in name for sign in "/\\:\0"):
+            raise DataError(f"{path}: its OME metadata name the file {name!r}; the parts of a recording lie in one "
+                            "folder "
+                            "and are named without a path. Export the recording again.")
+
+
 def _plane(tif: tifffile.TiffFile, layout: Layout, number: int, path: Path) -> np.ndarray:
-    """The (H, W) or (H, W, samples) pixels of a frame."""
+    """The (H, W) or (H, W, samples) pixels of a frame, as viewers show them."""
     page_number = layout.pages[number]
     key = tif.series[0].keyframe
     try:
@@ -117,13 +136,15 @@ def _plane(tif: tifffile.TiffFile, layout: Layout, number: int, path: Path) -> n
                                offset=layout.offset + page_number * plane_bytes(key))
             image = data.reshape(key.imagelength, key.imagewidth)
         else:
-            page = page_list(tif)[page_number]
+            page = page_list(tif, layout.joined)[page_number]
+            if page.parent is not tif:
+                page.parent.filehandle.open()                 # one of several files; closed with the first
             image = page.asarray()
             image = np.moveaxis(image, 0, -1) if key.axes.startswith("S") else image
+        return as_shown(image, key, tif.is_imagej)
     except DAMAGE as error:
         raise DataError(f"{path}: frame {number} cannot be read ({error}); the file is damaged there. "
                         "Copy or export it again.") from None
-    return image
 
 
 def _codec(page: Any) -> str:

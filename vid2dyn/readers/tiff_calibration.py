@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import xml.etree.ElementTree as ElementTree
 from typing import Any
 
+import numpy as np
 import tifffile
 
+from vid2dyn.data.unit_words import in_micrometres, in_seconds, uneven_steps
 from vid2dyn.data.units import Units
-from vid2dyn.readers.base import file_units
+from vid2dyn.readers.base import file_units, not_square
 
-_UM = {"µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0, "micrometre": 1.0,
-       "\\u00b5m": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "Å": 1e-4}
-_SECONDS = {"s": 1.0, "sec": 1.0, "ms": 1e-3, "µs": 1e-6, "μs": 1e-6, "us": 1e-6, "ns": 1e-9,
-            "min": 60.0, "h": 3600.0}
+Found = tuple[float | None, tuple[str, ...]]
 
 
 def calibration(tif: tifffile.TiffFile) -> tuple[Units, tuple[str, ...]]:
@@ -22,21 +22,44 @@ def calibration(tif: tifffile.TiffFile) -> tuple[Units, tuple[str, ...]]:
         return _ome(tif.ome_metadata)
     if not tif.is_imagej or not tif.imagej_metadata:
         return file_units()
-    meta = tif.imagej_metadata
-    interval, fps = meta.get("finterval"), meta.get("fps")
-    unit = str(meta.get("unit", "")).lower()
-    tag = tif.pages.first.tags.get("XResolution")
-    pixel = None
-    if unit in _UM and tag is not None and tag.value[0]:
-        pixel = _UM[unit] * tag.value[1] / tag.value[0]
+    return _imagej(tif, tif.imagej_metadata)
+
+
+def _imagej(tif: tifffile.TiffFile, meta: dict[str, Any]) -> tuple[Units, tuple[str, ...]]:
+    warnings: tuple[str, ...] = ()
+    width = height = None
+    if meta.get("unit"):
+        width, warnings = in_micrometres(_pixel(tif, "XResolution"), meta["unit"])
+        height, _ = in_micrometres(_pixel(tif, "YResolution"), meta["unit"])
     # "fps" alone is the playback speed; "finterval" is the time between frames
-    scale = _SECONDS.get(str(meta.get("tunit", "s")).lower(), 1.0)
-    rate = 1.0 / (interval * scale) if interval else fps
-    units, warnings = file_units(frames_per_second=rate, micrometre_per_pixel=pixel)
+    stated, playback = _number(meta.get("finterval")), _number(meta.get("fps"))
+    interval, notes = in_seconds(stated, meta.get("tunit", "s")) if stated else (None, ())
+    rate = 1.0 / interval if interval else (None if stated else playback)
+    units, more = file_units(frames_per_second=rate, micrometre_per_pixel=width)
+    warnings += notes + more + not_square(width, height)
     if rate and not interval:
         warnings += (f"The frame rate {rate:g} is ImageJ's playback speed (fps), which need not be the camera's; "
                      "give frames_per_second=... to be sure.",)
     return units, warnings
+
+
+def _pixel(tif: tifffile.TiffFile, name: str) -> float | None:
+    """Length of a pixel in ImageJ's unit: one over the resolution tag."""
+    tag = tif.pages.first.tags.get(name)
+    try:
+        above, below = tag.value  # type: ignore[union-attr]
+        return float(below) / float(above)
+    except (AttributeError, TypeError, ValueError, ZeroDivisionError):
+        return None
+
+
+def _number(value: Any) -> float | None:
+    """A finite number that is not 0, else None."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        return None
+    return found if math.isfinite(found) and found else None
 
 
 def _ome(xml: str) -> tuple[Units, tuple[str, ...]]:
@@ -49,26 +72,39 @@ def _ome(xml: str) -> tuple[Units, tuple[str, ...]]:
     if pixels is None:
         return file_units()
     planes = [e for e in pixels if e.tag.endswith("}Plane")]
-    interval = _quantity(pixels, "TimeIncrement", _SECONDS, "s")
-    if interval is None:
-        times = {int(e.get("TheT", 0)): _quantity(e, "DeltaT", _SECONDS, "s") for e in reversed(planes)}
-        stamps = [(t, s) for t, s in sorted(times.items()) if s is not None]
-        if len(stamps) > 1:
+    interval, warnings = _quantity(pixels, "TimeIncrement", in_seconds, "s")
+    stamps = _stamps(planes)
+    if len(stamps) > 1:
+        step = np.diff([s for _, s in stamps]) / np.diff([t for t, _ in stamps])
+        warnings += uneven_steps(step)
+        if interval is None and (step > 0).all():
             interval = (stamps[-1][1] - stamps[0][1]) / (stamps[-1][0] - stamps[0][0])
-    width = _quantity(pixels, "PhysicalSizeX", _UM, "µm")
-    height = _quantity(pixels, "PhysicalSizeY", _UM, "µm")
-    exposure = _quantity(planes[0], "ExposureTime", _SECONDS, "s") if planes else None
-    units, warnings = file_units(frames_per_second=1 / interval if interval else None, micrometre_per_pixel=width,
-                                 exposure=exposure)
-    if width and height and abs(width / height - 1) > 1e-3:
-        warnings += (f"Pixels are not square ({width:g} x {height:g} µm); the width is used for both axes.",)
-    return units, warnings
+    width, notes = _quantity(pixels, "PhysicalSizeX", in_micrometres, "µm")
+    height, _ = _quantity(pixels, "PhysicalSizeY", in_micrometres, "µm")
+    exposure, more = _quantity(planes[0], "ExposureTime", in_seconds, "s") if planes else (None, ())
+    units, odd = file_units(frames_per_second=1 / interval if interval else None, micrometre_per_pixel=width,
+                            exposure=exposure)
+    return units, (*warnings, *notes, *more, *odd, *not_square(width, height))
 
 
-def _quantity(element: Any, name: str, scales: dict[str, float], default: str) -> float | None:
-    """An attribute of OME-XML in µm or seconds."""
-    text, scale = element.get(name), scales.get(element.get(f"{name}Unit", default))
+def _stamps(planes: list[Any]) -> list[tuple[int, float]]:
+    """(number of the frame, time [s]) of the first plane of every frame that has a time."""
+    times: dict[int, float] = {}
+    for plane in reversed(planes):
+        try:
+            number = int(plane.get("TheT", 0))
+        except ValueError:
+            continue
+        time, _ = _quantity(plane, "DeltaT", in_seconds, "s")
+        if time is not None:
+            times[number] = time
+    return sorted(times.items())
+
+
+def _quantity(element: Any, name: str, convert: Any, default: str) -> Found:
+    """An attribute of OME-XML in µm or seconds, and a warning where its unit is not known."""
     try:
-        return None if text is None or scale is None else float(text) * scale
-    except ValueError:
-        return None
+        value = float(element.get(name))
+    except (TypeError, ValueError):
+        return None, ()
+    return convert(value, element.get(f"{name}Unit", default), name)

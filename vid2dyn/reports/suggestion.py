@@ -103,7 +103,13 @@ def suggest(video: Video, given: Track | None = None, progress: Progress = silen
     proposal = propose(video, given, progress)
     table, notes = pd.DataFrame(), list(proposal.notes)
     try:
-        table = against_search_range(_stretch(video, proposal, progress), proposal.track)
+        stretch = _stretch(video, proposal, progress)
+        table = against_search_range(stretch, proposal.track)
+        given_range = given is not None and given.search_range != Track().search_range
+        better = None if given_range else _on_plateau(table)
+        if better is not None:
+            proposal = dataclasses.replace(proposal, track=dataclasses.replace(proposal.track, search_range=better))
+            table = against_search_range(stretch, proposal.track)
         notes += _on_range(table)
     except Vid2DynError as error:
         notes.append(f"D against the search range could not be measured: {error}")
@@ -165,11 +171,28 @@ def _stretch(video: Video, proposal: Proposal, progress: Progress) -> Trajectori
     stop = len(video) if settings.stop is None else min(settings.stop, len(video))
     per_frame = max(proposal.displacement.shape[0] / 4, 1.0)
     frames = min(_STRETCH, max(int(_DETECTIONS / per_frame), 8))
-    return track(video, dataclasses.replace(settings, stop=min(settings.start + frames, stop), min_length=1), progress)
+    start = min(max(settings.start, proposal.example), max(stop - frames, settings.start))     # particles are there
+    return track(video, dataclasses.replace(settings, start=start, stop=min(start + frames, stop), min_length=1),
+                 progress)
+
+
+def _on_plateau(table: pd.DataFrame) -> float | None:
+    """A longer search range, where D still grows up to it and no more beyond; None where the proposed one will do."""
+    D, error = (table[name].to_numpy(dtype=float) for name in ("D", "D_stderr"))
+    here, longer, longest = (_FACTORS.index(factor) for factor in (1.0, 1.4, 2.0))
+    if not np.isfinite(D[[here, longer, longest]]).all():
+        return None
+    grows = D[longer] - D[here] > max(0.05 * D[longer], error[longer])
+    settled = abs(D[longest] - D[longer]) < max(0.05 * D[longer], error[longer])
+    return float(table["search_range"].iloc[longer]) if grows and settled else None
 
 
 def _on_range(table: pd.DataFrame) -> list[str]:
     """A word where D still moves with the search range."""
+    if not table["particles"].iloc[_FACTORS.index(1.0)]:
+        return ["No track of three frames comes of the proposed search range in the stretch that was tried: the movie "
+                "may be "
+                "empty there, or minmass too high. Look at the picture of the detections."]
     here, longer = (float(table["D"].iloc[_FACTORS.index(factor)]) for factor in (1.0, 1.4))
     error = float(np.nanmax(table["D_stderr"].to_numpy(dtype=float))) if table["D_stderr"].notna().any() else math.nan
     if not (np.isfinite(here) and np.isfinite(longer)) or abs(longer - here) <= max(0.1 * abs(here), 2 * error):

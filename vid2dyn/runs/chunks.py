@@ -25,6 +25,7 @@ import functools
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +33,8 @@ from typing import Any
 
 from vid2dyn import __version__, pipeline
 from vid2dyn.core.config import recipe, settings
-from vid2dyn.core.errors import ConfigError, DataError, Vid2DynError
-from vid2dyn.core.files import atomic, sha256
+from vid2dyn.core.errors import ConfigError, DataError, Vid2DynError, Vid2DynWarning
+from vid2dyn.core.files import atomic, check_writable, locked, sha256
 from vid2dyn.core.progress import Progress, silent
 from vid2dyn.core.showing import as_progress
 from vid2dyn.core.workers import in_processes
@@ -105,10 +106,28 @@ def track_movie(path: str | os.PathLike[str], out: str | os.PathLike[str], setti
     if workers < 1:
         raise ConfigError(f"workers = {workers}: at least one process has to do the work.")
     place = _parts_of(out, parts)
+    if part_frames < 1:
+        raise ConfigError(f"part_frames = {part_frames}: a part has at least one frame.")
+    if place.exists() and not place.is_dir():
+        raise ConfigError(f"{place}: is a file; finished parts go to a folder of this name. Choose another (parts).")
+    check_writable(out, path)
     try:
-        work = _prepare(Path(path), place, settings or Track(), options, part_frames)
+        with locked(place):
+            return _tracked(Path(path), Path(out), place, settings or Track(), workers, part_frames, keep_parts,
+            progress,
+                            options)
+    finally:
+        if place.is_dir() and not any(place.iterdir()):
+            place.rmdir()
+
+
+def _tracked(path: Path, out: Path, place: Path, settings: Track, workers: int, part_frames: int, keep_parts: bool,
+             progress: Progress, options: Mapping[str, Any]) -> Tracked:
+    """`track_movie` in a folder that is its own."""
+    try:
+        work = _prepare(path, place, settings, options, part_frames)
         work.find(work.ranges(), workers, progress)
-        tracked = _link(work, Path(out), progress)
+        tracked = _link(work, out, progress)
     except Vid2DynError:
         if not list(place.glob("*/[0-9]*.parquet")):       # nothing that a repetition could go on from
             _clear(place)
@@ -125,6 +144,8 @@ def _link(work: _Work, out: Path, progress: Progress) -> Tracked:
     if not link.count.rows:
         shutil.rmtree(work.folder)                     # empty parts are of no use to anybody
         raise DataError(work.plan.no_particle(work.video))
+    if work.path.exists() and _digest(work.path, work.folder.parent / "source.json") != work.digest:
+        raise DataError(f"{work.path}: changed while it was tracked. Repeat the command when it is complete.")
     provenance = work.plan.provenance(work.video, link.notes, work.digest if work.path.exists() else None)
     about = {"units": work.video.units, "field_of_view": work.video.shape}
     n_particles, n_rows, n_frames = write_tracks(out, link, work.load, work.ranges(), folder, about, provenance)
@@ -242,12 +263,16 @@ def _prepare(path: Path, parts: Path, settings: Track, options: Mapping[str, Any
     folder = parts / key[:16]
     plan_file = folder / "plan.json"
     try:
-        known = json.loads(plan_file.read_text())
+        stored = json.loads(plan_file.read_text(encoding="utf-8"))
+        known = stored["chosen"]
+        if stored["sha256"] != fingerprint({"key": key, "chosen": known}):
+            raise ValueError("the plan was changed")
         plan = plan_of(video, dataclasses.replace(settings, **{name: known[name] for name in CHOSEN}))
-        plan = dataclasses.replace(plan, settings=settings)
+        plan = dataclasses.replace(plan, settings=settings, choice=tuple(known["choice"]))
     except (OSError, ValueError, KeyError, TypeError, ConfigError):
         plan = plan_of(video, settings)
-        _write_json(plan_file, plan.chosen())
+        known = {**plan.chosen(), "choice": list(plan.choice)}
+        _write_json(plan_file, {"chosen": known, "sha256": fingerprint({"key": key, "chosen": known})})
     return _Work(path, dict(options), video, plan, key, digest, folder, part_frames)
 
 
@@ -265,18 +290,22 @@ def _opened_once(path: Path, options: str, key: str) -> Video:
 
 
 def _opened(path: Path, options: Mapping[str, Any]) -> Video:
-    video = pipeline.open_recording(path, **options)
+    with warnings.catch_warnings():                       # they are said with the tracks
+        warnings.simplefilter("ignore", Vid2DynWarning)
+        video = pipeline.open_recording(path, **options)
     if not isinstance(video, Video):
         raise DataError(f"{path}: holds a table of positions, not a recording; there is nothing to track.")
     return video
 
 
 def _digest(path: Path, file: Path) -> str:
-    """SHA-256 of the movie (of many files: of their hashes), read from `file` where sizes and times are the same."""
+    """SHA-256 of the movie (of many files: of their hashes), read from `file` where sizes, times and numbers of the
+    files are the same."""
     pattern = set(path.name) & set("*?[") and not path.exists()
     files = sorted(path.parent.glob(path.name)) if pattern else [path]
     members = [m for f in files for m in (sorted(f.rglob("*")) if f.is_dir() else [f])]
-    seen = [[m.name, m.stat().st_size, m.stat().st_mtime_ns] for m in members]
+    # a copy that keeps the time of the last change is another file all the same: its number, and when that was made
+    seen = [[m.name, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino] for m in members for s in [m.stat()]]
     try:
         known = json.loads(file.read_text())
         if known["files"] == seen:

@@ -39,6 +39,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vid2dyn.core import files
 from vid2dyn.core.config import build, read_toml, settings
 from vid2dyn.core.errors import ConfigError
 from vid2dyn.core.registry import did_you_mean, part, parts
@@ -50,7 +51,7 @@ from vid2dyn.runs.tables import Encode, Experiment, FieldRollout, Fit, Rollout, 
 __all__ = ["TABLES", "Encode", "Experiment", "FieldRollout", "Fit", "Rollout", "Source", "part_from", "read"]
 
 TABLES = ("video", "simulate", "fields", "track", "encode", "dynamics", "fit", "rollout")
-_POSITIONS = (".csv", ".xml", ".parquet")
+_POSITIONS = (*files.TABLES, ".parquet")
 _STILLS = {".png", ".jpg", ".jpeg", ".bmp"}
 
 

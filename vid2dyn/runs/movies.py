@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from vid2dyn.core.errors import ConfigError, Vid2DynError
-from vid2dyn.core.files import atomic
+from vid2dyn.core.files import atomic, check_writable, locked
 from vid2dyn.core.progress import Progress, silent
 from vid2dyn.core.showing import ProgressLike, as_progress, showing
 from vid2dyn.core.workers import in_processes
@@ -66,12 +67,14 @@ def run_experiment(experiment: Experiment, out: Path, workers: int = 1,
         raise ConfigError(f"{out}: is a file; the output goes to a folder, choose another name.")
     folders = [out / name for name in _folder_names(experiment.sources)]
     jobs = [(experiment, source, folder) for source, folder in zip(experiment.sources, folders)]
-    if workers == 1 or len(jobs) == 1:
-        outcomes = [_guarded(*job, progress if len(jobs) == 1 else _named(job[2].name, progress), workers)
-                    for job in jobs]
-    else:
-        outcomes = _in_parallel(jobs, min(workers, len(jobs)), progress)
-    _write_summary(out / "summary.csv", outcomes)
+    with locked(out):
+        check_writable(out / "summary.csv", *(source.path for source in experiment.sources))
+        if workers == 1 or len(jobs) == 1:
+            outcomes = [_guarded(*job, progress if len(jobs) == 1 else _named(job[2].name, progress), workers)
+                        for job in jobs]
+        else:
+            outcomes = _in_parallel(jobs, min(workers, len(jobs)), progress)
+        _write_summary(out / "summary.csv", outcomes)
     return outcomes
 
 
@@ -99,18 +102,52 @@ def _in_parallel(jobs: list[Any], workers: int, progress: Progress) -> list[Outc
 
 
 def _folder_names(sources: tuple[Source, ...]) -> Iterator[str]:
-    """One folder name for each source; movies of the same name in different folders get numbers."""
-    many = Counter(source.name for source in sources)
+    """One folder name for each source, inside the output folder and no one else's, whatever the movies are called.
+
+    Movies of the same name in different folders, or with other suffixes, get numbers.
+    """
+    wanted = [_within(source.name) for source in sources]
+    many = Counter(name.casefold() for name in wanted)     # some disks do not tell a.tif from A.tif
+    taken = {name for name, times in many.items() if times == 1}
     seen: Counter[str] = Counter()
-    for source in sources:
-        seen[source.name] += 1
-        yield source.name if many[source.name] == 1 else f"{source.name}_{seen[source.name]}"
+    for name in wanted:
+        key = name.casefold()
+        if many[key] == 1:
+            yield name
+            continue
+        while True:
+            seen[key] += 1
+            numbered = f"{name}_{seen[key]}"
+            if numbered.casefold() not in taken:
+                taken.add(numbered.casefold())
+                yield numbered
+                break
+
+
+def _within(name: str) -> str:
+    """`name` as that of a folder that stays where it is made.
+
+    >>> _within("clip"), _within(".."), _within("a/b"), _within("CON ")
+    ('clip', 'movie', 'a_b', 'CON')
+    """
+    plain = re.sub(r'[\x00-\x1f/\\\\:*?"<>|]', "_", name).strip(". ")
+    return plain[:120] or "movie"
 
 
 def _write_summary(path: Path, outcomes: list[Outcome]) -> None:
     columns = ["movie", "D", "D_stderr", "localisation_error", "viscosity", "warnings", "error"]
-    with atomic(path) as scratch, open(scratch, "w", newline="") as stream:
+    with atomic(path) as scratch, open(scratch, "w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, columns)
         writer.writeheader()
         for outcome in outcomes:
-            writer.writerow({"movie": outcome.folder.name, "error": outcome.error, **(outcome.numbers or {})})
+            row = {"movie": outcome.folder.name, "error": outcome.error, **(outcome.numbers or {})}
+            writer.writerow({name: _cell(value) for name, value in row.items()})
+
+
+def _cell(value: Any) -> Any:
+    """A text that a spreadsheet takes as text: a name is data, not a formula.
+
+    >>> _cell("=1+1"), _cell("clip"), _cell(-0.5)
+    ("'=1+1", 'clip', -0.5)
+    """
+    return f"'{value}" if isinstance(value, str) and value.lstrip()[:1] in "=+-@\t\r" and value.strip() else value

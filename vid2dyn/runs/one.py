@@ -14,6 +14,7 @@ and of both ``report.html`` and ``manifest.json``. A fit that was stopped goes o
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,10 +22,15 @@ from typing import Any
 
 from vid2dyn import pipeline
 from vid2dyn.core.config import recipe
+from vid2dyn.core.errors import DataError, Vid2DynWarning
+from vid2dyn.core.files import locked
 from vid2dyn.core.progress import Progress, silent
 from vid2dyn.runs.chunks import track_movie
 from vid2dyn.runs.experiment import Experiment, Source
 from vid2dyn.runs.stages import Stages
+
+_OUTPUTS = ("tracks.parquet", "encoded.parquet", "diffusion.json", "model.vid2dyn", "rollout.parquet",
+            "comparison.json", "report.html", "fields.fields", "rollout.fields")
 
 
 @dataclass(frozen=True)
@@ -58,17 +64,42 @@ class Outcome:
 def one_movie(experiment: Experiment, source: Source, folder: Path, progress: Progress = silent,
               workers: int = 1) -> Outcome:
     """All stages of one source, its particles found by `workers` processes; the first error is raised."""
-    stages = Stages(folder)
-    run = _fields if source.of_fields else _particles
-    page, numbers = run(experiment, source, stages, progress, workers)
+    _refuse_foreign(folder)
+    with locked(folder):
+        stages = Stages(folder)
+        run = _fields if source.of_fields else _particles
+        page, numbers = run(experiment, source, stages, progress, workers)
     return Outcome(source.name, folder, page, skipped=tuple(stages.skipped), numbers=numbers)
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse a folder that holds files of the names that a run writes, but no run."""
+    if (folder / "manifest.json").exists() or not folder.is_dir():
+        return
+    for name in _OUTPUTS:
+        if (folder / name).exists():
+            raise DataError(f"{folder / name}: is there already and was not written by a run of vid2dyn, which would "
+                            "overwrite it. Move it, or choose another output folder.")
+
+
+def _unchanged(source: Source, before: dict[str, Any]) -> None:
+    """Refuse what was made of a recording that changed meanwhile."""
+    if source.path is not None and source.key() != before:
+        raise DataError(f"{source.path}: changed while it was worked on; what was made of it is not kept. Run again "
+                        "when it "
+                        "is complete.")
 
 
 def _particles(experiment: Experiment, source: Source, stages: Stages, progress: Progress,
                workers: int) -> tuple[Path, dict[str, Any]]:
+    key = source.key()
+
+    def make_tracks(path: Path) -> None:
+        _make_tracks(experiment, source, path, stages.folder / "tracks.parts", workers, progress)
+        _unchanged(source, key)
+
     tracks = stages.make("tracks", "tracks.parquet", {
-        "source": source.key(), "track": experiment.track and recipe(experiment.track),
-    }, lambda path: _make_tracks(experiment, source, path, stages.folder / "tracks.parts", workers, progress))
+        "source": key, "track": experiment.track and recipe(experiment.track)}, make_tracks)
     data, name = _Later(tracks), "tracks"
     diffusion = stages.make("diffusion", "diffusion.json", {"tracks": stages.hash_of("tracks")},
                             lambda path: _write_json(path, pipeline.diffusion(data()).to_dict()))
@@ -164,7 +195,7 @@ def _make_tracks(experiment: Experiment, source: Source, target: Path, parts: Pa
         loaded: Any = pipeline.load(source.path)
         loaded.with_units(**source.calibration).save(target)
         return
-    opened: Any = pipeline.open_recording(source.path, **source.calibration)
+    opened: Any = _opened(source)
     opened.units.require("frames_per_second", "micrometre_per_pixel", for_what=f"{source.path.name}: The fit")
     if experiment.track is None:
         opened.save(target)
@@ -193,7 +224,15 @@ def _video(source: Source) -> Any:
     """The recording, where there is one, for the picture in the report."""
     if source.path is None or source.path.suffix.lower() in (*pipeline.TABLES, ".parquet"):
         return None
-    return pipeline.open_recording(source.path, **source.calibration)
+    return _opened(source)
+
+
+def _opened(source: Source) -> Any:
+    """The recording or table; what its reader warns of is on the page."""
+    assert source.path is not None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Vid2DynWarning)
+        return pipeline.open_recording(source.path, **source.calibration)
 
 
 def _write_json(path: Path, content: Any) -> None:

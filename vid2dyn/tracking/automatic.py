@@ -12,13 +12,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from vid2dyn.data.video import Video
-from vid2dyn.tracking.detect.minmass import automatic_minmass
+from vid2dyn.tracking.detect.bad_pixels import pixel_notes
+from vid2dyn.tracking.detect.minmass import choose_minmass
 from vid2dyn.tracking.detect.shape_choice import spot_shape
+from vid2dyn.tracking.detect.spot_scale import dark_over_bright
 from vid2dyn.tracking.detect.spots import SpotFitter
 from vid2dyn.tracking.settings import Track
 
 N_FRAMES = 5
 """Frames that settings are chosen from, spread over the movie."""
+_CLEARLY_DARK = 2.0                # times the bright spots: dark ones are the particles
 _NEAR_KEY = 6                      # frames beyond a key frame, at most
 
 
@@ -40,7 +43,7 @@ def needs_frames(settings: Track) -> bool:
     """
     found = settings.compat == "trackpy" or (settings.spot != "auto" and (
         settings.spot == "ring" or settings.spot_width is not None))
-    return settings.minmass is None or not found
+    return settings.minmass is None or not found or (settings.invert is None and settings.compat == "none")
 
 
 def settings_in_force(frames: Sequence[np.ndarray], settings: Track) -> Track:
@@ -61,6 +64,14 @@ def settings_in_force(frames: Sequence[np.ndarray], settings: Track) -> Track:
     >>> chosen.spot, round(chosen.spot_width, 1), chosen.minmass > 0
     ('gaussian', 2.0, True)
     """
+    return chosen_settings(frames, settings)[0]
+
+
+def chosen_settings(frames: Sequence[np.ndarray], settings: Track) -> tuple[Track, tuple[str, ...]]:
+    """`settings_in_force`, and what a user should know about the choice, in plain words."""
+    notes: tuple[str, ...] = ()
+    if settings.invert is None:
+        settings, notes = _polarity(frames, settings)
     if settings.compat == "none":
         if settings.spot == "auto":
             ends = [frames[0], frames[-1]] if len(frames) > 1 else frames
@@ -68,8 +79,34 @@ def settings_in_force(frames: Sequence[np.ndarray], settings: Track) -> Track:
         if settings.spot_width is None and settings.spot != "ring":
             settings = dataclasses.replace(settings, spot_width=spot_width(frames, settings))
     if settings.minmass is None:
-        settings = dataclasses.replace(settings, minmass=automatic_minmass(frames, settings))
-    return settings
+        limit, more = choose_minmass(frames, settings)
+        notes += more
+        settings = dataclasses.replace(settings, minmass=limit)
+    if settings.compat == "none":
+        find = SpotFitter(settings)
+        notes += pixel_notes([find.bad_pixels(frame) for frame in frames])
+    return settings, notes
+
+
+def _polarity(frames: Sequence[np.ndarray], settings: Track) -> tuple[Track, tuple[str, ...]]:
+    """The settings with `invert` chosen, and a word where the choice is not the plain one."""
+    if settings.compat == "trackpy":
+        return dataclasses.replace(settings, invert=False), ()
+    ends = [frames[0], frames[-1]] if len(frames) > 1 else list(frames)
+    whole, typical = dark_over_bright(ends)
+    dark = min(whole, typical) > _CLEARLY_DARK
+    settings = dataclasses.replace(settings, invert=dark)
+    if dark:
+        return settings, ("The particles are dark on a bright background: invert = true was chosen. Give invert = "
+                          "false to "
+                          "track what is bright (halos of dark particles are).",)
+    if whole > 1 / _CLEARLY_DARK:
+        return settings, (f"Dark spots are {whole:.2g} times as strong as bright ones: the particles may be dark, "
+                          "rings, or "
+                          "above and below the focus. Bright ones are tracked; give invert = true for the dark ones, "
+                          "and "
+                          "see vd.suggest.",)
+    return settings, ()
 
 
 def spot_width(frames: Sequence[np.ndarray], settings: Track) -> float | None:

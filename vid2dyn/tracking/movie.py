@@ -17,14 +17,14 @@ from vid2dyn.core.files import sha256
 from vid2dyn.core.progress import Cancelled, Progress, silent
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.data.video import Video
-from vid2dyn.tracking.automatic import frame_numbers, needs_frames, settings_in_force
+from vid2dyn.tracking.automatic import chosen_settings, frame_numbers, needs_frames
 from vid2dyn.tracking.columns import COLUMNS
 from vid2dyn.tracking.detections import OVERLAP, checked, count_crowded, features_of
 from vid2dyn.tracking.filters import keep
 from vid2dyn.tracking.link.linker import NearestLinks
 from vid2dyn.tracking.settings import Track
 
-CHOSEN = ("minmass", "spot", "spot_width")
+CHOSEN = ("minmass", "spot", "spot_width", "invert")
 """Settings that are chosen from the movie where they are automatic."""
 
 
@@ -128,17 +128,20 @@ class Plan:
         The same with `minmass`, `spot` and `spot_width` chosen.
     start, stop : int
         First frame and the one after the last.
+    choice : tuple of str
+        What a user should know about what was chosen.
     """
 
     settings: Track
     in_force: Track
     start: int
     stop: int
+    choice: tuple[str, ...] = ()
 
     def provenance(self, video: Video, notes: Iterable[str], digest: str | None = None) -> dict[str, Any]:
         """`Trajectories.info`; `digest` is the file's SHA-256 where it is known already."""
         info = video.info
-        warnings = [*video.warnings, *notes]
+        warnings = [*video.warnings, *self.choice, *notes]
         if info.inter_coded:
             warnings.append(f"The movie is compressed from frame to frame ({info.codec}): that smooths and correlates "
                             "the noise of pixels, so y_std and x_std are too small.")
@@ -146,7 +149,8 @@ class Plan:
             digest = sha256(video.path)
         return {"source": video.path.name, "sha256": digest, "codec": info.codec, "inter_coded": info.inter_coded,
                 "parameters": recipe(self.settings), "minmass": float(self.in_force.minmass or 0.0),
-                "spot": self.in_force.spot, "spot_width": self.in_force.spot_width, "warnings": warnings,
+                "spot": self.in_force.spot, "spot_width": self.in_force.spot_width,
+                "invert": bool(self.in_force.invert), "warnings": warnings,
                 "versions": {name: version(name) for name in ("vid2dyn", "trackpy", "numpy")}}
 
     def chosen(self) -> dict[str, Any]:
@@ -156,11 +160,11 @@ class Plan:
     def until(self, stop: int) -> Plan:
         """The plan of a movie that was left at frame `stop`: settings that repeat it, what was chosen included."""
         settings = dataclasses.replace(self.settings, stop=stop, **self.chosen())
-        return Plan(settings, dataclasses.replace(self.in_force, stop=stop), self.start, stop)
+        return Plan(settings, dataclasses.replace(self.in_force, stop=stop), self.start, stop, self.choice)
 
     def no_particle(self, video: Video) -> str:
         """What to try when no frame held a particle."""
-        dark = self.settings.invert
+        dark = bool(self.in_force.invert)
         side = "dark (invert = true)" if dark else "bright (invert = false)"
         how = "chosen from the noise" if self.settings.minmass is None else "as given"
         return (f"{video.path}: no particle in any frame. The search was for {side} spots of diameter "
@@ -186,7 +190,8 @@ def plan_of(video: Video, settings: Track) -> Plan:
     if not needs_frames(settings):
         return Plan(settings, settings, settings.start, stop)
     frames = [checked(video[k], k, video) for k in frame_numbers(video, settings.start, stop)]
-    return Plan(settings, settings_in_force(frames, settings), settings.start, stop)
+    in_force, choice = chosen_settings(frames, settings)
+    return Plan(settings, in_force, settings.start, stop, choice)
 
 
 class DetectionCount:

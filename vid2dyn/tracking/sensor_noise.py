@@ -21,6 +21,10 @@ _DIFFERENCE = np.array([1.0, -4.0, 6.0, -4.0, 1.0]) / np.sqrt(70.0)      # squar
 _BINS = 24
 _FEWEST = 60                                                             # pixels a bin needs to count
 _LANES = 4
+_HALF = 2.1981                                                           # a Gaussian's variance over its median square
+_CONTAMINATED = 1.5                                                      # mean over robust variance that is no chance
+_ASKED = 1500                                                            # pixels, for that comparison
+_OUTLIER = 400.0                                                         # robust variances that no noise reaches
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,8 @@ def camera_noise(frame: np.ndarray, pixels: int | None = None) -> CameraNoise:
     -------
     CameraNoise
         Valid where the noise of neighbouring pixels is independent. Lossy compression smooths noise over
-        neighbours; the figure is then too small.
+        neighbours; the figure is then too small. Hot pixels, cosmic rays, bad rows, a burnt-in clock do no harm: where
+        the mean square of the residuals is far above what their median says, medians take its place.
 
     Examples
     --------
@@ -76,6 +81,8 @@ def camera_noise(frame: np.ndarray, pixels: int | None = None) -> CameraNoise:
     rows = 2 + (np.arange(count) + 0.5) * ((height - 4) / count)
     level, squared = _differences(frame, rows.astype(np.int64), _DIFFERENCE.astype(np.float32))
     levels, variances, counts = _binned(level, squared)
+    if _contaminated(level, squared, (levels, variances, counts), rounding):
+        levels, variances, counts = _robustly_binned(level, squared)
     floor = float(max(variances.min(), rounding, 1e-30))
     offset, gain = _line(levels, np.maximum(variances, floor), counts)
     return CameraNoise(offset, gain, floor)
@@ -116,6 +123,43 @@ def _binned(level: np.ndarray, squared: np.ndarray) -> tuple[np.ndarray, np.ndar
     counts = sums[0]
     used = counts >= min(_FEWEST, counts.max())
     return sums[1][used] / counts[used], sums[2][used] / counts[used], counts[used]
+
+
+def _contaminated(level: np.ndarray, squared: np.ndarray, bins: tuple[np.ndarray, np.ndarray, np.ndarray],
+                  rounding: float) -> bool:
+    """Whether the line through the bins is far above the median residual, in the background or where it is bright."""
+    levels, variances, counts = bins
+    offset, gain = _line(levels, np.maximum(variances, 1e-30), counts)
+    step = max(1, level.size // _ASKED)
+    order = np.argsort(level[::step])
+    level, squared = level[::step][order], squared[::step][order]
+    for low, high in ((0.25, 0.75), (0.9, 0.99)):
+        a, b = int(low * level.size), int(high * level.size)
+        if b - a < _FEWEST:
+            continue
+        middle = (b - a) // 2
+        robust = max(_HALF * float(np.partition(squared[a:b], middle)[middle]), rounding, 1e-30)
+        if offset + gain * float(level[a + middle]) > _CONTAMINATED * robust:
+            return True
+    return False
+
+
+def _robustly_binned(level: np.ndarray, squared: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `_binned`, from medians and without pixels that no noise explains."""
+    noise = max(_HALF * float(np.median(squared)), 1e-30)
+    sound = squared <= _OUTLIER * noise
+    level, squared = level[sound], squared[sound]
+    low, high = np.quantile(level, [0.001, 0.999])
+    place = np.floor((level - low) * (_BINS / (high - low))).astype(np.int64) if high > low else np.zeros(len(level),
+    int)
+    inside = (place >= 0) & (place < _BINS)
+    order = np.argsort(place[inside], kind="stable")
+    place, level, squared = place[inside][order], level[inside][order], squared[inside][order]
+    _, first, counts = np.unique(place, return_index=True, return_counts=True)
+    used = counts >= min(_FEWEST, counts.max())
+    rows = [(a, a + n) for a, n in zip(first[used], counts[used])]
+    return (np.array([float(level[a:b].mean()) for a, b in rows]),
+            np.array([_HALF * float(np.median(squared[a:b])) for a, b in rows]), counts[used].astype(float))
 
 
 @njit(cache=True, nogil=True)

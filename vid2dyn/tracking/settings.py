@@ -36,11 +36,13 @@ class Track:
     percentile : float
         Percentile of the lit pixels of the filtered image that the peak of a particle must exceed; used with
         compat = "trackpy" only.
-    invert : bool
-        Whether particles are dark on a bright background.
+    invert : bool, optional
+        Whether particles are dark on a bright background. Without a choice it is found in the movie: dark ones are
+        tracked
+        where dark spots are clearly stronger than bright ones (with compat = "trackpy" always bright ones).
     threshold : float, optional
-        Brightness below which a pixel of the filtered image counts as dark [grey levels]; by default 1, and 1/255 for
-        images of floating-point numbers.
+        Brightness below which a pixel of the filtered image counts as dark [grey levels]; by default 1, and for
+        images of floating-point numbers 1/255 (of the range of grey levels, where that is less than 1).
     noise_size : float
         Width of the Gaussian that smooths pixel noise [px].
     smoothing_size : int, optional
@@ -97,7 +99,7 @@ class Track:
     minmass: float | None = None
     separation: float | None = None
     percentile: float = 64.0
-    invert: bool = False
+    invert: bool | None = None
     threshold: float | None = None
     noise_size: float = 1.0
     smoothing_size: int | None = None
@@ -172,11 +174,15 @@ class Track:
         """Edge of the boxcar in force: `smoothing_size`, or `diameter` where that is None [px]."""
         return self.diameter if self.smoothing_size is None else self.smoothing_size
 
-    def threshold_for(self, dtype: np.dtype) -> float:
-        """`threshold`, or where that is None 1 grey level for integer frames and 1/255 for others."""
+    def threshold_for(self, frame: np.ndarray) -> float:
+        """`threshold`, or where that is None 1 grey level for integer frames, and for others 1/255, or 1/255 of the
+        range
+        of a frame that spans less than 1."""
         if self.threshold is not None:
             return self.threshold
-        return 1.0 if np.issubdtype(dtype, np.integer) else 1.0 / 255.0
+        if np.issubdtype(frame.dtype, np.integer):
+            return 1.0
+        return min(1.0, float(frame.max()) - float(frame.min())) / 255.0
 
     def fits(self, height: int, width: int) -> None:
         """Raise `ConfigError` where a length exceeds the frame.

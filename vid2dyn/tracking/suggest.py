@@ -29,6 +29,7 @@ from vid2dyn.tracking.settings import Track
 MASK = 4.6
 """Diameters of a mask per width of a Gaussian spot: it holds 93 % of the light."""
 _PAIRS = 4                        # pairs of successive frames looked at
+_MORE_PAIRS = 24                  # pairs that may take the place of empty ones
 _FULL = 2                         # of them searched without a limit of brightness, for the picture
 _FAR = 3.7                        # widths of a Brownian step that one in a thousand exceeds, in two dimensions
 _LEAST_RANGE = 2.0                # px
@@ -112,7 +113,7 @@ def propose(video: Video, given: Track | None = None, progress: Progress = silen
     (dark, width), sign_notes = _sign(scales, response, given, frames)
     diameter = given.diameter if given.diameter != default.diameter else _diameter(width, video.shape)
     diameter = min(diameter, _largest(video.shape))
-    invert = given.invert or dark
+    invert = dark if given.invert is None else given.invert
     base = dataclasses.replace(given, diameter=diameter, invert=invert,
                                search_range=min(given.search_range, max(video.shape)))
     in_force = settings_in_force([a for _, a, _ in frames[:_FULL]], base)
@@ -147,8 +148,8 @@ def _sign(scales: np.ndarray, response: np.ndarray, given: Track,
         raise DataError("Nothing in the frames stands out of the noise; there is no size to propose. Check that the "
                         "movie shows particles, or choose diameter and minmass by hand.")
     sign = dark > bright
-    if given.invert or min(bright, dark) < _BOTH * max(bright, dark):
-        sign = given.invert or sign
+    if given.invert is not None or min(bright, dark) < _BOTH * max(bright, dark):
+        sign = sign if given.invert is None else given.invert
         return (sign, peaks[sign][1]), ()
     shares = [_doubly_marked(given, bool(dark_ones), peaks[dark_ones][1], frames) for dark_ones in (0, 1)]
     if abs(shares[0] - shares[1]) > _CLEARLY and min(shares) < 0.5:
@@ -196,8 +197,28 @@ def _pairs(video: Video, given: Track) -> list[tuple[int, np.ndarray, np.ndarray
     if stop - given.start < 2:
         raise DataError(f"{video.path}: a single frame says nothing about motion; choose search_range by hand.")
     numbers = np.unique(np.linspace(given.start, stop - 2, _PAIRS).round().astype(int))
-    return [(int(k), checked(video[int(k)], int(k), video), checked(video[int(k) + 1], int(k) + 1, video))
-            for k in numbers]
+    found = [_pair(video, int(k)) for k in numbers]
+    full = [pair for pair in found if _holds_something(pair)]
+    if len(full) == len(found):
+        return found
+    # Movies begin before the particles arrive, and blink: pairs elsewhere take the place of empty ones.
+    others = np.unique(np.linspace(given.start, stop - 2, _MORE_PAIRS).round().astype(int))
+    order = np.random.default_rng(0).permutation(np.setdiff1d(others, numbers))
+    for k in order:
+        if len(full) >= len(found):
+            break
+        pair = _pair(video, int(k))
+        full += [pair] if _holds_something(pair) else []
+    return sorted(full, key=lambda pair: pair[0]) if full else found
+
+
+def _pair(video: Video, k: int) -> tuple[int, np.ndarray, np.ndarray]:
+    return k, checked(video[k], k, video), checked(video[k + 1], k + 1, video)
+
+
+def _holds_something(pair: tuple[int, np.ndarray, np.ndarray]) -> bool:
+    """Whether spots of any size and sign stand out of the noise in both frames."""
+    return all(scale_response([frame])[1].any() for frame in pair[1:])
 
 
 def _motion(found: Sequence[tuple[np.ndarray, np.ndarray]],

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+import vid2dyn
 from vid2dyn.core.checkpoint import digest_of
 from vid2dyn.core.errors import DataError, ModelError
 from vid2dyn.core.progress import Progress
@@ -76,5 +77,5 @@ def slowest_columns(net: PatchNet, first: np.ndarray, second: np.ndarray, augmen
 
 def checkpoint_key(recipe: dict[str, Any], tracks: Trajectories, seed: int) -> str:
     """Digest of everything a training depends on."""
-    return digest_of(f"{recipe} {seed} {tracks.info.get('sha256')}".encode(),
+    return digest_of(f"{recipe} {seed} {tracks.info.get('sha256')} {vid2dyn.__version__}".encode(),
                      *(tracks.dataframe[name].to_numpy().tobytes() for name in ("frame", "particle", "y", "x")))

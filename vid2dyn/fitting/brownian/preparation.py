@@ -110,7 +110,7 @@ def trusted_lags(tracks: Trajectories) -> tuple[Trajectories, list[str]]:
                         "search_range and memory so that tracks hold together.")
     found = diffusion(tracks)
     if found.method != "slope":
-        return tracks, []
+        return tracks, list(found.warnings[:1]) if found.method == "beside flow" else []
     stride = int(min(found.lags))
     thin = tracks.rows(tracks.frame % stride == 0)
     table = thin.dataframe.assign(frame=(thin.frame // stride).astype(np.int32))

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vid2dyn.core.checkpoint import NOWHERE, Checkpoint, digest_of
+import vid2dyn
+from vid2dyn.core.checkpoint import NOWHERE, Checkpoint, key_of
 from vid2dyn.core.errors import ModelError
 from vid2dyn.core.progress import Cancelled, Progress, silent
 from vid2dyn.dynamics.fluid.numbers import FluidNumbers, Layout, Thermal
@@ -88,11 +89,12 @@ class ScoringState:
 
 
 def checkpoint_key(data: Sequence[FluidSteps], layout: Layout, settings: str) -> str:
-    """Digest of everything the scoring depends on."""
-    steps = [values.tobytes() for part in data for values in (part.position, part.velocity)]
+    """Digest of everything the scoring depends on, the version of vid2dyn included."""
+    steps = [values for part in data for values in (part.position, part.velocity, part.species, part.names)]
+    about = [(part.dt, part.box.to_dict(), part.cutoff, part.first_frame) for part in data]
     fixed = (layout.dim, layout.cutoff, layout.mass, layout.volume, layout.knots, layout.power, layout.units,
              layout.forces)
-    return digest_of(settings.encode(), *steps, layout.active.tobytes(), repr(fixed).encode())
+    return key_of(repr((settings, about, fixed, vid2dyn.__version__)), *steps, layout.active)
 
 
 def moments(data: Sequence[FluidSteps], layout: Layout) -> FluidNumbers:

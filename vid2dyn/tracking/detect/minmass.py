@@ -29,11 +29,14 @@ _REACH = 2.5                      # a gap starts below this many times the noise
 _WIDE_GAP, _FAR_REACH = 5.0, 20.0  # the same for a gap that is beyond doubt
 _ATYPICAL, _ATYPICAL_MARGIN = 4.0, 0.02      # spreads beyond the typical misfit of an atypical detection; a margin
 _PRICE, _LOSS = 3.0, 0.01         # atypical ones that must go for one that is not, and how many of these may
+_POPULATION = 0.25                # of the brighter ones: as many below a gap may be particles of a second kind
+_FEWEST, _SMOOTH = 8, 1.6         # of them, standing alone; mean square that their own Gaussians leave, over the noise
+_WORTH_SAYING = 0.1               # of those that stay: as many left out are said
 _ENOUGH = 50                      # detections that show what is typical
 
 
 def automatic_minmass(frames: Sequence[np.ndarray], settings: Track, seed: int = 0) -> float:
-    """The `minmass` that parts particles from noise.
+    """The `minmass` that parts particles from noise; see `choose_minmass`.
 
     Parameters
     ----------
@@ -59,6 +62,15 @@ def automatic_minmass(frames: Sequence[np.ndarray], settings: Track, seed: int =
     >>> len(detector(Track(diameter=11, minmass=limit))(frame))
     2
     """
+    return choose_minmass(frames, settings, seed)[0]
+
+
+def choose_minmass(frames: Sequence[np.ndarray], settings: Track, seed: int = 0) -> tuple[float, tuple[str, ...]]:
+    """`automatic_minmass`, and what a user should know about what it leaves out.
+
+    What stands out of the noise and lies below a gap is left out as dirt or fringes, but not where it is many and looks
+    like spots: that is a second kind of particles.
+    """
     everything = dataclasses.replace(settings, minmass=0.0)
     find = detector(everything)
     rng = np.random.default_rng(seed)
@@ -70,11 +82,36 @@ def automatic_minmass(frames: Sequence[np.ndarray], settings: Track, seed: int =
         found = [(table, np.zeros(len(table))) for table in map(find, frames)]
     masses = np.concatenate([table[:, Feature.MASS] for table, _ in found])
     misfit = np.concatenate([m for _, m in found])
-    limit = float(noise.mean() + _SIGMAS * noise.std()) if noise.size else 0.0
+    lowest = float(noise.mean() + _SIGMAS * noise.std()) if noise.size else 0.0
     if not masses.size:
-        return limit
-    limit = _in_gap(np.sort(masses), float(np.median(noise)) if noise.size else 0.0, limit, len(frames))
-    return _above_atypical(masses[masses > limit], misfit[masses > limit], limit)
+        return lowest, ()
+    limit = _in_gap(np.sort(masses), float(np.median(noise)) if noise.size else 0.0, lowest, len(frames))
+    limit = _above_atypical(masses[masses > limit], misfit[masses > limit], limit)
+    gone, kept = int(((masses > lowest) & (masses <= limit)).sum()), int((masses > limit).sum())
+    if gone > _POPULATION * kept and isinstance(find, SpotFitter) and _like_spots(
+            find, frames, [table for table, _ in found], lowest, limit):
+        return lowest, (
+            f"There are two kinds of particles, {gone} dim or small and {kept} brighter ones in {len(frames)} frames "
+            "looked "
+            f"at, parted at minmass = {limit:.4g}; both are tracked. They have one spot_width: to measure each kind "
+            "well, "
+            "track them one after the other.",)
+    if gone <= _WORTH_SAYING * kept:
+        return limit, ()
+    return limit, (f"{gone} of {gone + kept} spots in {len(frames)} frames looked at stand out of the noise and are "
+                   "left out, "
+                   "taken for dirt, fringes or edges: a gap or an odd shape parts them from the others. minmass = "
+                   f"{lowest:.4g} keeps them, {limit:.4g} was chosen.",)
+
+
+def _like_spots(find: SpotFitter, frames: Sequence[np.ndarray], found: Sequence[np.ndarray], low: float,
+                high: float) -> bool:
+    """Whether what lies between two masses and stands alone is as round and smooth as a Gaussian of its own width."""
+    left: list[float] = []
+    for frame, table in zip(frames, found):
+        chosen = np.flatnonzero((table[:, Feature.MASS] > low) & (table[:, Feature.MASS] <= high))
+        left += find.left_by_own_gaussian(frame, table, chosen)
+    return len(left) >= _FEWEST and float(np.median(left)) < _SMOOTH
 
 
 def _blank(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:

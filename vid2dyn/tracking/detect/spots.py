@@ -13,6 +13,8 @@ from vid2dyn.tracking.columns import (
     COLUMNS,
     ECC,
     MASS,
+    MISFIT,
+    PIXEL_NOISE,
     POSITION,
     SIZE,
     SPOT_COLUMNS,
@@ -22,8 +24,10 @@ from vid2dyn.tracking.columns import (
     Y,
 )
 from vid2dyn.tracking.detect.appearance import measure_appearance
+from vid2dyn.tracking.detect.bad_pixels import bad_pixels, repaired
 from vid2dyn.tracking.detect.bandpass import band_pass, noise_gain
 from vid2dyn.tracking.detect.base import Detector
+from vid2dyn.tracking.detect.illumination import flattened, removed_at, tilt
 from vid2dyn.tracking.detect.shapes import fit_measured
 from vid2dyn.tracking.fit import gaussians
 from vid2dyn.tracking.fit.crowd import FittedSpots, fit_all
@@ -36,6 +40,8 @@ _VALLEY = 5.0                      # and the depth of the valley between two of 
 _NOISE_PIXELS = 30_000             # pixels that the noise of a frame is measured on
 _SPARSE = 8                        # every so many pixels each way are asked for the background
 _WIDTHS_FROM = 80                  # spots that the typical width is measured on
+_CLEARLY = 8.0                     # standard deviations of the noise that show the shape of a spot
+_REPAIRS = 4                       # looks at a frame for pixels that are bright all by themselves, and one more
 _START = 4.6                       # diameters of a mask per width of a spot, where nothing better is known
 
 
@@ -82,7 +88,7 @@ class SpotFitter(Detector):
         fitted, _, image, filtered = self.fitted(frame)
         if fitted is None:
             return np.empty((0, len(COLUMNS))), np.empty(0)
-        table, keep = self._table(image, filtered, fitted, self.settings.threshold_for(frame.dtype), _ceiling(frame))
+        table, keep = self._table(image, filtered, fitted, self.settings.threshold_for(frame), _ceiling(frame))
         return table[keep], fitted.misfit()[keep]
 
     def fitted(self, frame: np.ndarray,
@@ -92,9 +98,11 @@ class SpotFitter(Detector):
 
         The images hold until the same thread searches another frame.
         """
-        image, filtered, maxima, noise, level = self._maxima(frame)
+        image, filtered, maxima, noise, level, tilted = self._maxima(frame)
         model = (noise.offset, noise.gain, noise.floor)
         fitted = self._fitted(image, filtered, maxima, model, level) if len(maxima) else None
+        if fitted is not None and tilted is not None and noise.gain:
+            _as_bright_as_recorded(fitted, noise.gain, removed_at(tilted, image.shape, *fitted.spots[:, POSITION].T))
         return fitted, model, image, filtered
 
     def width(self, frame: np.ndarray) -> tuple[float, bool] | None:
@@ -102,7 +110,7 @@ class SpotFitter(Detector):
 
         None where there are no spots.
         """
-        image, filtered, maxima, noise, level = self._maxima(frame)
+        image, filtered, maxima, noise, level, _ = self._maxima(frame)
         if not len(maxima):
             return None
         width, known = self._width(image, filtered, maxima)
@@ -111,18 +119,62 @@ class SpotFitter(Detector):
         fitted = self._fitted(image, filtered, maxima, (noise.offset, noise.gain, noise.floor), level)
         return (float(fitted.spots[0, WIDTH]), False) if len(fitted.spots) else None
 
-    def _maxima(self, frame: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, CameraNoise, float]:
+    def _maxima(self, frame: np.ndarray,
+                ) -> tuple[np.ndarray, np.ndarray, np.ndarray, CameraNoise, float, np.ndarray | None]:
         """The frame with bright particles, and that band-passed; pixels (M, 2) where spots may be, the noise of pixels,
-        and the level of the background [grey levels]."""
+        the level of the background [grey levels], and its unevenness, taken out, if it does harm."""
         frame = frame if frame.dtype.isnative else frame.astype(frame.dtype.newbyteorder("="))
         image, noise = _with_bright_particles(frame, self.settings.invert)
-        filtered = _buffer("filtered", frame.shape, np.dtype(np.float32))
         level = _median(image[::_SPARSE, ::_SPARSE].ravel())
+        tilted = self._unevenness(image, noise.std(level))
+        image = image if tilted is None else flattened(image, tilted)
+        filtered = _buffer("filtered", frame.shape, np.dtype(np.float32))
         deviation = noise.std(level) * self.filter_gain
-        threshold = max(self.settings.threshold_for(frame.dtype), _SIGNIFICANT * deviation)
-        _, maxima = band_pass(image, self.noise_size, self.boxcar, threshold, filtered)
+        threshold = max(self.settings.threshold_for(frame), _SIGNIFICANT * deviation)
+        for turn in range(_REPAIRS):
+            _, maxima = band_pass(image, self.noise_size, self.boxcar, threshold, filtered)
+            bad = maxima[bad_pixels(image, maxima, noise.std(level))] if turn < _REPAIRS - 1 else maxima[:0]
+            if not len(bad):
+                break
+            image = repaired(image, bad)
         maxima = maxima[distinct(maxima, filtered, float(self.settings.diameter), _VALLEY * deviation)]
-        return image, filtered, maxima, noise, level
+        return image, filtered, maxima, noise, level, tilted
+
+    def left_by_own_gaussian(self, frame: np.ndarray, table: np.ndarray, chosen: np.ndarray) -> list[float]:
+        """What Gaussians of their own widths leave of spots that stand alone, mean square over the noise.
+
+        Parameters
+        ----------
+        table : (N, 10) array
+            All detections of the frame, see `Feature`.
+        chosen : (K,) int array
+            Rows that are asked; only those clearly above the noise and without a neighbour answer.
+        """
+        image, _, _, noise, _, _ = self._maxima(frame)
+        near = neighbours(table[:, Y].copy(), table[:, X].copy(), float(self.settings.diameter)).nearest
+        chosen = chosen[~np.isfinite(near[chosen])][:_WIDTHS_FROM]
+        if not len(chosen):
+            return []
+        spots = np.zeros((len(chosen), SPOT_COLUMNS))
+        spots[:, POSITION] = table[chosen, POSITION]
+        spots[:, WIDTH] = self.settings.diameter / _START
+        gaussians.fit_alone(image, spots, np.arange(len(spots)), True, self.bounds, 25, 0.01)
+        level = noise.variance(spots[:, BACKGROUND] + 0.25 * np.maximum(spots[:, AMPLITUDE], 0.0))
+        clear = (spots[:, AMPLITUDE] > _CLEARLY * np.sqrt(level)) & (spots[:, WIDTH] < 0.99 * self.bounds[1])
+        return (spots[clear, MISFIT] / level[clear]).tolist()
+
+    def bad_pixels(self, frame: np.ndarray) -> np.ndarray:
+        """(K, 2) pixels of a frame that are bright all by themselves and get the median of those around them."""
+        image, noise = _with_bright_particles(frame, self.settings.invert)
+        deviation = noise.std(_median(image[::_SPARSE, ::_SPARSE].ravel()))
+        _, maxima = band_pass(image, self.noise_size, self.boxcar, _SIGNIFICANT * deviation * self.filter_gain)
+        return maxima[bad_pixels(image, maxima, deviation)]
+
+    def _unevenness(self, image: np.ndarray, noise: float) -> np.ndarray | None:
+        """Of the background, where it moves fitted Gaussians; a measured profile takes it up."""
+        if self.settings.spot in ("disc", "ring"):
+            return None
+        return tilt(image, noise, self.settings.spot_width or self.settings.diameter / _START)
 
     def _fitted(self, image: np.ndarray, filtered: np.ndarray, maxima: np.ndarray,
                 noise: tuple[float, float, float], level: float) -> FittedSpots:
@@ -188,7 +240,7 @@ def _buffer(name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return held
 
 
-def _with_bright_particles(frame: np.ndarray, invert: bool) -> tuple[np.ndarray, CameraNoise]:
+def _with_bright_particles(frame: np.ndarray, invert: bool | None) -> tuple[np.ndarray, CameraNoise]:
     """The frame with bright particles [grey levels], and the noise of its pixels in those terms.
 
     8 and 16 bit stay what they are, all else becomes float32: a quarter of the memory to go through again and again.
@@ -206,6 +258,14 @@ def _with_bright_particles(frame: np.ndarray, invert: bool) -> tuple[np.ndarray,
     top = dtype.type(np.iinfo(frame.dtype).max if np.issubdtype(frame.dtype, np.integer) else 1.0)
     np.subtract(top, frame, out=image, dtype=dtype, casting="unsafe")
     return image, CameraNoise(noise.offset + noise.gain * float(top), -noise.gain, noise.floor)
+
+
+def _as_bright_as_recorded(fitted: FittedSpots, gain: float, removed: np.ndarray) -> None:
+    """Errors for the light that was recorded, of which `removed` was taken out: it makes noise too."""
+    noise = fitted.errors[:, PIXEL_NOISE]
+    known = np.isfinite(noise) & (noise > 0)
+    share = np.where(known, 1.0 + gain * removed / np.where(known, noise, 1.0) ** 2, 1.0)
+    fitted.errors *= np.sqrt(np.maximum(share, 0.05))[:, None]
 
 
 def _median(values: np.ndarray) -> float:

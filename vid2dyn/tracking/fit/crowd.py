@@ -17,6 +17,7 @@ from numba import njit
 
 from vid2dyn.tracking.columns import (
     AMPLITUDE,
+    BACKGROUND,
     ERROR_COLUMNS,
     MISFIT,
     MOVE,
@@ -41,6 +42,9 @@ _REST = 0.05                       # of a spot that stands alone [widths]: a ste
 _CHANGED = 0.02                    # part of the spots that is new or gone when the width is measured again
 _DOUBT = 4.0                       # standard deviations by which a mean square may exceed the noise
 _LEAST = 0.3                       # a spot that was added keeps at least this part of the typical brightness
+_MEAN_LIGHT = 2 * math.pi * 0.976 / (2 * REACH) ** 2         # of a Gaussian over its fitted square, per amplitude
+_ASKED = 24                        # of the clear spots, for what they leave
+_ENOUGH, _NOISE_SEEN = 5, 0.7      # clear spots, and the part of the measured noise that they leave, to doubt that
 _APART = 0.7                       # and this distance from the others [widths]
 
 
@@ -144,7 +148,29 @@ def fit_all(image: np.ndarray, spots: np.ndarray, width: float, width_known: boo
     close = np.flatnonzero(fitted.near.nearest < COUPLED * width)
     if len(close):
         information.errors_together(image.shape, fitted.spots, close, fitted.near, COUPLED * width, fitted.errors)
+    _no_noisier_than_seen(image, fitted, noise)
     return fitted
+
+
+def _no_noisier_than_seen(image: np.ndarray, fitted: FittedSpots, noise: tuple[float, float, float]) -> None:
+    """Errors scaled down where the fits leave clearly less than the noise that was measured in the frame.
+
+    What a fit leaves bounds the noise from above. Spots narrower than a pixel are sharp enough to be taken for noise
+    by a measurement that knows no spots.
+    """
+    spots = fitted.spots
+    clear = np.isfinite(fitted.errors[:, PIXEL_NOISE]) & (fitted.errors[:, PIXEL_NOISE] > 0)
+    clear &= spots[:, AMPLITUDE] > 10.0 * fitted.errors[:, PIXEL_NOISE] / (math.sqrt(math.pi) * spots[:, WIDTH])
+    if clear.sum() < _ENOUGH:
+        return
+    clear = np.flatnonzero(clear)[:: max(1, int(clear.sum()) // _ASKED)]
+    squares = np.zeros(len(spots))
+    information.misfit(image, spots, clear, fitted.near, squares)
+    offset, gain, floor = noise
+    level = spots[clear, BACKGROUND] + _MEAN_LIGHT * spots[clear, AMPLITUDE]
+    part = float(np.median(squares[clear] / np.maximum(offset + gain * level, floor)))
+    if part < _NOISE_SEEN:
+        fitted.errors *= math.sqrt(max(part, 1e-4))
 
 
 def _find_neighbours(fitted: FittedSpots, width: float) -> None:

@@ -16,6 +16,7 @@ from vid2dyn.core.errors import ConfigError, DataError
 from vid2dyn.tracking.columns import POSITION, STD
 from vid2dyn.tracking.link.assignment import assign
 from vid2dyn.tracking.link.candidates import MAX_CANDIDATES, candidates
+from vid2dyn.tracking.link.doubts import Doubts
 from vid2dyn.tracking.link.predict import PREDICTORS, OpenTracks, Stationary, velocity_after
 from vid2dyn.tracking.settings import Track
 
@@ -106,6 +107,8 @@ class LinkStream:
         self.motion = (settings.search_range / 3) ** 2     # variance of a displacement along an axis [px²]
         self.cut_frames: list[int] = []
         self.unsettled_frames: list[int] = []
+        self.doubts = Doubts()
+        self._choices = (np.zeros(1, np.int64), np.empty(0, np.int64))       # of the last assignment
 
     def step(self, number: int, features: np.ndarray) -> np.ndarray:
         """(N,) int64 particle numbers of the (N, 2 or more) features y, x[, y_std, x_std] [px] of frame `number`.
@@ -118,7 +121,9 @@ class LinkStream:
             When `link_cost` needs standard errors and the table has none.
         """
         position, variance = self._checked(number, features)
-        tracks = self.open
+        # frames that were left out were empty: who is missing for longer than the memory is gone
+        recent = self.open.frame >= number - 1 - self.settings.memory
+        tracks = self.open = self.open if recent.all() else self.open.rows(np.flatnonzero(recent))
         linked, feature = self._links(number, position, variance)
         ids = np.full(len(position), -1, np.int64)
         ids[feature] = tracks.particle[linked]
@@ -153,6 +158,10 @@ class LinkStream:
             if np.array_equal(before, pair):
                 break
         feature = pair[linked]
+        if len(linked):
+            square = ((position[feature] - expected[linked]) ** 2).sum(axis=1)
+            self.doubts.add(square / self.settings.search_range**2, _contested(*self._choices, len(position))[linked],
+                            position / self.settings.search_range)
         if len(linked) and self.settings.link_cost == "likelihood":
             self._update_motion(position[feature] - expected[linked], variance[feature] + tracks.variance[linked])
         return linked, feature
@@ -193,6 +202,7 @@ class LinkStream:
         elif settings.range_growth:
             cost = cost / np.repeat(growth**2, np.diff(start))
         alone = np.full(len(expected), (settings.search_range + _SLACK) ** 2)
+        self._choices = (start, column)
         pair, _, unsettled = assign(start, column, cost, alone, len(position), self.budget)
         if cut and number not in self.cut_frames:
             self.cut_frames.append(number)
@@ -230,7 +240,8 @@ class LinkStream:
         """All that is needed to go on after the last frame, as plain arrays."""
         numbers = {"born": self.n_particles, "last": self.last, "motion": self.motion, "cut": self.cut_frames,
                    "unsettled": self.unsettled_frames, "predictor": self.predictor.state()}
-        return {**vars(self.open), **{name: np.asarray(value) for name, value in numbers.items()}}
+        return {**vars(self.open), **self.doubts.state(), **{name: np.asarray(value) for name, value in
+        numbers.items()}}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Go on from `state`, which a stream with the same settings returned."""
@@ -239,6 +250,7 @@ class LinkStream:
         self.cut_frames = np.asarray(state["cut"], dtype=int).tolist()
         self.unsettled_frames = np.asarray(state["unsettled"], dtype=int).tolist()
         self.predictor.restore(np.asarray(state["predictor"]))
+        self.doubts.restore(state)
 
     def notes(self) -> list[str]:
         """What a user should know about the links so far."""
@@ -252,4 +264,13 @@ class LinkStream:
             messages.append(f"In {len(self.unsettled_frames)} frames (first: {self.unsettled_frames[0]}) so many "
                             "particles were within reach of each other that the best links could not be found in "
                             f"reasonable time; some were made in turn to the nearest free feature. {cure}")
-        return messages
+        return [*messages, *self.doubts.notes(self.settings.search_range)]
+
+
+def _contested(start: np.ndarray, column: np.ndarray, features: int) -> np.ndarray:
+    """(particles,) whether a particle had another candidate, or one of its candidates another particle."""
+    wanted = np.bincount(column, minlength=features)
+    rows = np.repeat(np.arange(len(start) - 1), np.diff(start))
+    rival = np.zeros(len(start) - 1, bool)
+    rival[rows[wanted[column] > 1]] = True
+    return rival | (np.diff(start) > 1)
