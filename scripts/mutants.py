@@ -99,7 +99,7 @@ MUTANTS = (
     M("vid2dyn/data/trajectories.py",
       "!= _checksum(text, table.schema)",
       "== 0",
-      "tests/data/test_table.py -k flipped"),
+      "tests/data/test_table.py -k digit"),
     # convert
     M("vid2dyn/convert/text_table.py",
       "else \"cp1252\"",

@@ -368,7 +368,7 @@ def report(out: PathLike = "report.html", *, tracks: Trajectories | Fields, mode
 
     tracks = _recording(tracks)
     rollout = None if rollout is None else _recording(rollout)
-    if model is not None and not hasattr(model, "rollout"):
+    if model is not None and not hasattr(model, "rollout") and not hasattr(tracks, "n_cells"):
         raise DataError(f"vd.report: model = {_kind(model)}; give what vd.fit or vd.load returned.")
     check_writable(out)
     return write_page(out, tracks, model=model, rollout=rollout, video=video, comparison=comparison,
