@@ -286,7 +286,8 @@ def fit(data: Trajectories | Fields | PathLike | Sequence[Trajectories | Fields 
 
     several = isinstance(data, list | tuple)
     if recipe is not None and not dataclasses.is_dataclass(recipe):
-        raise ConfigError(f"vd.fit: {_kind(recipe)} is not a recipe; give one such as vd.Brownian(cutoff=3.0).")
+        raise ConfigError(f"No estimator is known for {_kind(recipe)}; vd.fit takes a recipe such as "
+                          "vd.Brownian(cutoff=3.0).")
     seed = _seed(seed)
     read = [_recording(one) for one in data] if several else [_recording(data)]     # type: ignore[union-attr]
     if several:
