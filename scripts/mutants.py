@@ -99,7 +99,7 @@ MUTANTS = (
     M("vid2dyn/data/trajectories.py",
       "!= _checksum(text, table.schema)",
       "== 0",
-      "tests/data/test_table.py -k flipped"),
+      "tests/data/test_table.py -k digit"),
     # convert
     M("vid2dyn/convert/text_table.py",
       "else \"cp1252\"",
@@ -109,7 +109,7 @@ MUTANTS = (
     M("vid2dyn/convert/text_table.py",
       "    _count_fields(path, dialect)\n",
       "    pass\n",
-      "tests/convert/test_text_table.py -k refused"),
+      "tests/convert/test_text_table.py -k far_down"),
     # data
     M("vid2dyn/data/unit_words.py",
       "1e-3: (\"ms\", \"msec\", \"millisec\", \"millisecond\"),",

@@ -11,10 +11,9 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from vid2dyn.core import config
 from vid2dyn.core.errors import ConfigError, DataError, Vid2DynError, Vid2DynWarning
@@ -235,9 +234,7 @@ def simulate(simulator: Any, seed: int = 0, progress: ProgressLike = None) -> An
     Trajectories or Fields
         Of particles, of lattice processes; the truth is in ``.info["truth"]``.
     """
-    from vid2dyn.simulators.base import Simulator
-
-    if not isinstance(simulator, Simulator):
+    if not callable(getattr(simulator, "run", None)) or isinstance(simulator, type):
         raise ConfigError(f"vd.simulate takes a simulator, such as vd.simulators.Brownian(n_particles=50), not "
                           f"{_kind(simulator)}; vid2dyn list simulators names them.")
     particles, frames = (getattr(simulator, name, 1) for name in ("n_particles", "frames"))
@@ -287,7 +284,8 @@ def fit(data: Trajectories | Fields | PathLike | Sequence[Trajectories | Fields 
 
     several = isinstance(data, list | tuple)
     if recipe is not None and not dataclasses.is_dataclass(recipe):
-        raise ConfigError(f"vd.fit: {_kind(recipe)} is not a recipe; give one such as vd.Brownian(cutoff=3.0).")
+        raise ConfigError(f"No estimator is known for {_kind(recipe)}; vd.fit takes a recipe such as "
+                          "vd.Brownian(cutoff=3.0).")
     seed = _seed(seed)
     read = [_recording(one) for one in data] if several else [_recording(data)]     # type: ignore[union-attr]
     if several:
@@ -369,7 +367,7 @@ def report(out: PathLike = "report.html", *, tracks: Trajectories | Fields, mode
 
     tracks = _recording(tracks)
     rollout = None if rollout is None else _recording(rollout)
-    if model is not None and not hasattr(model, "rollout"):
+    if model is not None and not hasattr(model, "rollout") and not hasattr(tracks, "n_cells"):
         raise DataError(f"vd.report: model = {_kind(model)}; give what vd.fit or vd.load returned.")
     check_writable(out)
     return write_page(out, tracks, model=model, rollout=rollout, video=video, comparison=comparison,
@@ -453,6 +451,6 @@ def _kind(value: Any) -> str:
 
 def _seed(value: Any) -> int:
     """A seed as the generators of numpy take it."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
         raise ConfigError(f"seed = {value!r}: give a whole number of at least 0.")
     return int(value)

@@ -68,6 +68,14 @@ def test_what_nobody_can_read_rightly_is_refused(text: str, says: str, tmp_path)
         read_table(path)
 
 
+def test_a_long_row_far_down_is_named(tmp_path) -> None:
+    rows = [f"{k},0,1.0,2.0" for k in range(400)]
+    rows[350] += ",7"
+    (tmp_path / "a.csv").write_text("frame,particle,y,x\n" + "\n".join(rows) + "\n")
+    with pytest.raises(DataError, match="line 352"):
+        read_table(tmp_path / "a.csv")
+
+
 def trackmate(decimal: str = ".", unit: str = "", time: str = "", step: float = 0.1) -> str:
     rows = [f"ID{k};{k};{r.particle};5,0;{r.x};{r.y};{r.frame * step:.3f};{r.frame}" for k,
             r in enumerate(TABLE.itertuples())]

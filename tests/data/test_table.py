@@ -148,6 +148,19 @@ def test_any_flipped_bit_of_a_file_is_refused_or_harmless(tmp_path) -> None:
     assert refused > 100
 
 
+def test_a_changed_digit_of_the_header_is_noticed(tmp_path) -> None:
+    import pyarrow.parquet as pq
+
+    path = Trajectories.from_dataframe(walk(4, 10), **UNITS).save(tmp_path / "a.parquet")
+    table = pq.read_table(path)
+    stored = dict(table.schema.metadata)
+    changed = stored[b"vid2dyn"].replace(b'"frames_per_second": 10.0', b'"frames_per_second": 20.0')
+    assert changed != stored[b"vid2dyn"]
+    pq.write_table(table.replace_schema_metadata({**stored, b"vid2dyn": changed}), path)
+    with pytest.raises(DataError, match="checksum"):
+        vd.load(path)
+
+
 @pytest.mark.parametrize("change", [
     lambda h: h.pop("box"), lambda h: h.update(units={"frames_per_second": "ten"}), lambda h: h.update(units=None),
     lambda h: h.update(box={"kind": "periodic"}), lambda h: h.update(field_of_view=[1]),

@@ -87,7 +87,7 @@ def build(cls: type[T], table: Mapping[str, Any], where: str) -> T:
             value = _build_nested(nested, value, f"{where}.{key}")
             if typing.get_origin(hint) is tuple:
                 value = (value,)
-        elif nested and isinstance(value, list | tuple):
+        elif nested and isinstance(value, list | tuple) and _admits_several(hint):
             value = tuple(_build_nested(nested, one, f"{where}.{key}[{k}]") if isinstance(one, Mapping) else one
                           for k, one in enumerate(value))
         elif nested and value is not None and not isinstance(value, tuple(nested)) and not _admits(hint, value):
@@ -105,6 +105,11 @@ def build(cls: type[T], table: Mapping[str, Any], where: str) -> T:
         return cls(**arguments)
     except Vid2DynError as error:
         raise type(error)(f"{where}: {error}") from None
+
+
+def _admits_several(hint: Any) -> bool:
+    """Whether a hint asks for a tuple of parts."""
+    return tuple in (typing.get_origin(hint), *map(typing.get_origin, typing.get_args(hint)))
 
 
 def _admits(hint: Any, value: Any) -> bool:
