@@ -13,6 +13,7 @@ from vid2dyn.encoders.patches.training import checkpoint_key as encoder_key
 from vid2dyn.fitting.brownian.pair_forces import checkpoint_of
 from vid2dyn.fitting.brownian.preparation import prepared_recordings
 from vid2dyn.fitting.particles.scoring import checkpoint_key
+from vid2dyn.fitting.particles.term_lists import checkpoint_key as key_of_terms
 from vid2dyn.inference.steps import FluidSteps
 from vid2dyn.runs import chunks
 from vid2dyn.tracking import Track
@@ -23,7 +24,7 @@ FLUID = vd.Trajectories.from_dense(RNG.uniform(0, 3, (12, 20, 2)), vd.Units(1.0,
 
 
 class Layout:
-    dim, cutoff, mass, volume, knots, power = 2, 0.8, 1.0, 0.45, 6, 2
+    dim, cutoff, mass, volume, knots, power, units, forces = 2, 0.8, 1.0, 0.45, 6, 2, 0, 0
     active = np.ones(4, bool)
 
 
@@ -42,7 +43,7 @@ def test_fluid_fits() -> None:
         {"box": vd.Periodic((3.0, 3.1))}, {"box": vd.LeesEdwards((3.0, 3.0), shear_rate=0.1)},
         {"species": np.ones(20, np.int64)}, {"position": steps.velocity, "velocity": steps.position})]
     others.append(key(settings="b"))
-    for name, value in (("dim", 3), ("cutoff", 0.9), ("mass", 2.0), ("volume", 0.5), ("knots", 7), ("power", 3),
+    for name, value in (("dim", 3), ("cutoff", 0.9), ("mass", 2.0), ("volume", 0.5), ("knots", 7), ("power", 3), ("units", 8), ("forces", 5),
                         ("active", np.zeros(4, bool))):
         others.append(key(layout=type("Other", (Layout,), {name: value})))
     assert key() == key()
@@ -54,6 +55,18 @@ def test_fluid_fits_of_other_versions(monkeypatch) -> None:
     before = checkpoint_key([steps], Layout, "a")
     monkeypatch.setattr("vid2dyn.__version__", "99")
     assert checkpoint_key([steps], Layout, "a") != before
+
+
+def test_fits_of_terms(monkeypatch) -> None:
+    steps = FluidSteps.of(FLUID, 0.8)
+    others = [key_of_terms([dataclasses.replace(steps, **change)], "a") for change in (
+        {"position": steps.velocity}, {"velocity": steps.position}, {"dt": steps.dt * (1 + 1e-12)}, {"first_frame": 1},
+        {"box": vd.Periodic((3.0, 3.1))}, {"species": np.ones(20, np.int64)}, {"names": np.arange(1, 21)})]
+    others.append(key_of_terms([steps], "b"))
+    assert len({key_of_terms([steps], "a"), *others}) == len(others) + 1
+    before = key_of_terms([steps], "a")
+    monkeypatch.setattr("vid2dyn.__version__", "99")
+    assert key_of_terms([steps], "a") != before
 
 
 def test_brownian_fits() -> None:

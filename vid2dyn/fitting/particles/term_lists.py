@@ -131,8 +131,7 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
     def place(what: str) -> Checkpoint:
         if recipe.checkpoint is None:
             return NOWHERE
-        data = [a for part in parts for a in (part.position, part.velocity)]
-        return Checkpoint(Path(f"{recipe.checkpoint}.{what}"), key_of(settings + what, *data))
+        return Checkpoint(Path(f"{recipe.checkpoint}.{what}"), checkpoint_key(parts, settings + what))
 
     def fitted(what: str, terms: Terms, most: int, start: Numbers | None = None, iterations: int = recipe.iterations,
                **options: Any) -> tuple[Task, Learned]:
@@ -230,6 +229,13 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
 
 
 # ---------------------------------------------------------------- the data
+
+def checkpoint_key(parts: Sequence[FluidSteps], settings: str) -> str:
+    """Digest of everything a fit of terms depends on, the version of vid2dyn included."""
+    arrays = [a for part in parts for a in (part.position, part.velocity, part.species, part.names)]
+    about = [(part.dt, part.box.to_dict(), part.first_frame) for part in parts]
+    return key_of(repr((settings, about, vid2dyn.__version__)), *arrays)
+
 
 def _parts(several: Sequence[Trajectories], reach: float, recipe: Metriplectic) -> tuple[FluidSteps, ...]:
     if not several:
