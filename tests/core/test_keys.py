@@ -43,8 +43,8 @@ def test_fluid_fits() -> None:
         {"box": vd.Periodic((3.0, 3.1))}, {"box": vd.LeesEdwards((3.0, 3.0), shear_rate=0.1)},
         {"species": np.ones(20, np.int64)}, {"position": steps.velocity, "velocity": steps.position})]
     others.append(key(settings="b"))
-    for name, value in (("dim", 3), ("cutoff", 0.9), ("mass", 2.0), ("volume", 0.5), ("knots", 7), ("power", 3), ("units", 8), ("forces", 5),
-                        ("active", np.zeros(4, bool))):
+    for name, value in (("dim", 3), ("cutoff", 0.9), ("mass", 2.0), ("volume", 0.5), ("knots", 7), ("power", 3),
+                        ("units", 8), ("forces", 5), ("active", np.zeros(4, bool))):
         others.append(key(layout=type("Other", (Layout,), {name: value})))
     assert key() == key()
     assert len({key(), *others}) == len(others) + 1
