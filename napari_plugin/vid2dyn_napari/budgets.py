@@ -64,7 +64,7 @@ def _pair_energy(tracks: Any, model: Any, every: int) -> Budget:
     """Energy of all pairs over the number of particles [kT], under the learned potential."""
     from scipy.spatial import cKDTree
 
-    cutoff = float(model.cutoff)
+    cutoff = float(model.recipe["cutoff"])
     lengths = tracks.box.lengths
     order = np.argsort(tracks.frame, kind="stable")
     frames, first = np.unique(tracks.frame[order], return_index=True)

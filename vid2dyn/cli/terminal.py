@@ -81,8 +81,9 @@ def interrupt_after_compilation() -> Iterator[None]:
 
     # a batch system that ends a job (TERM) and a terminal that is closed (HUP) leave things as tidy as Ctrl-C does
     numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    hang_up = getattr(signal, "SIGHUP", None)
     before = {number: signal.signal(number, interrupt) for number in numbers
-              if signal.getsignal(number) is not signal.SIG_IGN}              # nohup stays nohup
+              if number != hang_up or signal.getsignal(number) is not signal.SIG_IGN}       # nohup stays nohup
     try:
         yield
     finally:
