@@ -17,6 +17,7 @@ import pytest
 from vid2dyn.core.errors import ConfigError, ModelError
 from vid2dyn.core.progress import Cancelled
 from vid2dyn.data.box import Box, Free, LeesEdwards, Periodic
+from vid2dyn.dynamics.fluid.carried_heat import CarriedHeat
 from vid2dyn.dynamics.fluid.frozen import FrozenFluid
 from vid2dyn.rollout.engines import checked_engine
 from vid2dyn.rollout.fluid.example import SoftParticleTables, ideal_gas, lattice
@@ -52,6 +53,14 @@ def gas(n: int = 200, dim: int = 3) -> tuple[FrozenFluid, FluidFrame, FluidRollo
     return ideal_gas(dim, **({} if dim == 3 else {"volume": 1 / 200})), start, FluidRollout(dt=5e-4)
 
 
+def hot(n: int = 200) -> tuple[FrozenFluid, FluidFrame, FluidRollout]:
+    """Soft particles that carry heat, on which their forces depend."""
+    frozen, start, settings = soft(n)
+    entropy = np.random.default_rng(2).normal(size=n) * np.sqrt(8.0)
+    return (CarriedHeat(8.0, 0.7, 2.0, frozen.cutoff, 1.0).added_to(frozen),
+            dataclasses.replace(start, entropy=entropy), settings)
+
+
 def everything(box: Box, dim: int = 3, n: int = 200) -> tuple[FrozenFluid, FluidFrame, FluidRollout]:
     """Two species, energy of density, traps, an external potential, drag; ids that are not row numbers."""
     x, v, edge = lattice(n, dim, volume=1 / 3)
@@ -69,7 +78,7 @@ def distance(a: np.ndarray, b: np.ndarray) -> float:
 
 
 CASES: dict[str, Callable[[], tuple[FrozenFluid, FluidFrame, FluidRollout]]] = {
-    "soft": soft, "gas": gas, "plane gas": lambda: gas(150, 2),
+    "soft": soft, "gas": gas, "hot": hot, "plane gas": lambda: gas(150, 2),
     "everything": lambda: everything(Periodic((1.0,))), "everything, free": lambda: everything(Free()),
     "everything, plane": lambda: everything(Periodic((1.0,)), 2)}
 
