@@ -25,6 +25,7 @@ wall times stand beside them where processes wait for each other.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import math
 import os
@@ -39,6 +40,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+from bench_rollout import equilibrated, fluid_of
 from scipy.optimize import curve_fit
 from scipy.spatial import cKDTree
 
@@ -66,10 +68,6 @@ def soft(n: int, density: float = DENSITY, across: float = 0.0, seed: int = 0) -
 
 def gas(one: Any = None) -> tuple[FrozenFluid, FluidFrame]:
     """An SDPD gas with entropy at equilibrium; default: that of the simulator's defaults."""
-    import dataclasses
-
-    from bench_rollout import equilibrated, fluid_of
-
     from vid2dyn.simulators.fluid.sdpd.gas import SDPD
 
     one = SDPD() if one is None else one
@@ -294,8 +292,6 @@ def part_statistics(steps: int) -> dict[str, Any]:
 
 def wave(frozen: FrozenFluid, start: FluidFrame, amplitude: float) -> FluidFrame:
     """A start with a shear wave v_x = amplitude sin(2π y/L) added."""
-    import dataclasses
-
     edge = start.box.lengths[0]                                # type: ignore[index]
     v = start.velocity.copy()
     v[:, 1] += amplitude * np.sin(2 * math.pi * start.position[:, 0] / edge)
