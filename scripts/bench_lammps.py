@@ -41,6 +41,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 from bench_rollout import equilibrated, fluid_of
+from bench_sdpd import FLUIDS, kB_factor
 from scipy.optimize import curve_fit
 from scipy.spatial import cKDTree
 
@@ -329,8 +330,6 @@ def part_viscosity(steps: int) -> dict[str, Any]:
 
 def _viscosity_of_gas() -> dict[str, float]:
     """A wave in a large box of a gas whose viscosity is that of its friction to 5 % (plane, 64 neighbours)."""
-    from bench_sdpd import FLUIDS
-
     from vid2dyn.simulators.fluid.sdpd.gas import SDPD
 
     one = SDPD(**FLUIDS["2-D, 64 neighbours, C = 15"])
@@ -356,8 +355,6 @@ def _friction_of_wave(one: Any, state: FluidFrame) -> float:
 
     As `bench_sdpd.vortex_sum`; 1 at long waves. With the factor of its kB term.
     """
-    from bench_sdpd import kB_factor
-
     edges = np.array(state.box.lengths)
     x, k = np.mod(state.position, edges), 2 * math.pi / edges[0]
     i, j = cKDTree(x, boxsize=edges).query_pairs(one.cutoff, output_type="ndarray").T
