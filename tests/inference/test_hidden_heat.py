@@ -72,6 +72,13 @@ def test_gain_is_the_difference_of_two_gaussians() -> None:
     np.testing.assert_allclose(TRUTH.gain(y), density(whole) - density(plain), rtol=1e-8, atol=1e-8)
 
 
+def test_strong_heat_has_a_gain() -> None:
+    """Where heat outweighs the noise, its covariance cut off at the memory has negative eigenvalues."""
+    strong = HiddenHeat(np.array([2.0, 1.5]), 20.0, 0.5, 0.1 * NOISE)
+    y, _ = observed(strong, 60, 50, 6)
+    assert (strong.gain(y) > 0).mean() > 0.9
+
+
 def test_long_recordings_are_smoothed_in_pieces() -> None:
     """The pieces overlap by 60 windows, 7 relaxation times: what they leave out is below a thousandth."""
     y, _ = observed(TRUTH, SEGMENT, 20, 4)

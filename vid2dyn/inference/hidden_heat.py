@@ -159,7 +159,9 @@ class HiddenHeat:
         """Log-likelihood of y over that of noise alone of the same size at short lags, of every particle, (n,)."""
         found = np.zeros(y.shape[2])
         count = y.shape[1]
-        plain = HiddenHeat(self.loadings, self.relaxation, self.time, self.noise + self._persistent(len(self.noise)))
+        # cut off at the memory, what persists need not be a covariance any more
+        short = _regular(self.noise + self._persistent(len(self.noise)))
+        plain = HiddenHeat(self.loadings, self.relaxation, self.time, short)
         for start in range(0, count, SEGMENT):
             stop = min(start + SEGMENT, count)
             rows = y[:, start:stop].reshape(-1, y.shape[2])

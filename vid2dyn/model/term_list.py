@@ -295,6 +295,10 @@ class TermListModel(Model):
             For recordings shorter than one window, missing particles or velocities.
         """
         data, _ = self.start(tracks)
+        if not self._same_windows(data):
+            raise DataError(f"The frames of this recording are {data.dt:.4g} s apart, and heat shows in windows of "
+                            f"{self.report['window']['frames']} frames and {self.report['window']['seconds']:.4g} s: "
+                            "give a recording at the frame rate of the data that the model was fitted to.")
         with showing(progress) as shown:
             z, _ = self._carried(data, 0, shown)
         if not len(z):
@@ -312,6 +316,11 @@ class TermListModel(Model):
         low, high = S[(upper - 1)[linked], column[linked]], S[np.minimum(upper, len(S) - 1)[linked], column[linked]]
         out[linked] = low + weight[linked] * (high - low)
         return out
+
+    def _same_windows(self, data: FluidSteps) -> bool:
+        """Whether windows of as many frames are as long as those that the model was learned from."""
+        window = self.report["window"]
+        return abs(int(window["frames"]) * data.dt / float(window["seconds"]) - 1.0) < 1e-6
 
     def _own_heat(self) -> ParticleHeat:
         if self.heat is None:
@@ -414,7 +423,9 @@ class TermListModel(Model):
         """Entropies at the first frame [kB]: what its first frames tell, and a draw of what they leave open."""
         heat = self._own_heat()
         few = data.between(0, min(data.count, START_WINDOWS * heat.frames))
-        z, left = self._carried(few, seed, silent)
+        z, left = np.empty((0, data.n)), np.empty(0)
+        if self._same_windows(data):
+            z, left = self._carried(few, seed, silent)
         middle, share = (z[0], float(left[0])) if len(z) else (np.zeros(data.n), 1.0)
         if noise:
             rng = np.random.default_rng([seed, 0x53])

@@ -132,6 +132,14 @@ def test_recordings_that_are_too_short(model: Any, hot: vd.Trajectories) -> None
         model.entropy(hot.between(0, 1))
 
 
+def test_another_frame_rate(model: Any, hot: vd.Trajectories) -> None:
+    """Its windows would say something else: S is not read off it, and a rollout starts from equilibrium."""
+    slow = hot.with_units(frames_per_second=25.0)
+    with pytest.raises(DataError, match="frame rate of the data"):
+        model.entropy(slow)
+    assert model.rollout(slow, 1, seed=0).dataframe.entropy.std() == pytest.approx(np.sqrt(6.0), rel=0.4)
+
+
 @pytest.mark.parametrize(("settings", "message"), [
     ({"friction": [terms.SubstrateFriction()]}, "noise of pair friction"),
     ({"friction": [terms.PairFriction(1.0)], "species": "species"}, "one species"),
