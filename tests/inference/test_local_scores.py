@@ -122,6 +122,13 @@ def test_scores_are_invariant(seen_by: str) -> None:
     np.testing.assert_allclose(theirs.scores, ours.scores[:, :, order], rtol=1e-4, atol=1e-4)
 
 
+def test_a_potential_of_nothing_has_no_scores() -> None:
+    flat = dataclasses.replace(NUMBERS, theta=np.concatenate([np.zeros(8), NUMBERS.theta[8:]]))
+    found = local_scores(some_steps(), LIST, flat, FRAMES, 1.0, 0)
+    assert found.scores.shape == (1, 2, N)
+    assert np.isfinite(Baseline.of([found]).observations(found)).all()
+
+
 def test_information_is_that_of_the_model_and_the_baseline_takes_what_density_tells() -> None:
     found = [local_scores(some_steps(seed), LIST, NUMBERS, FRAMES, 1.0, seed) for seed in range(3)]
     baseline = Baseline.of(found)

@@ -128,7 +128,9 @@ def local_scores(data: FluidSteps, terms: Terms, numbers: Numbers, frames: int, 
         Of the model's own noise.
     """
     count = data.count // frames
-    has_forces = any(isinstance(term, PairEnergy) for term in terms.energies)
+    # a potential that was learned to be nothing has no strength to be told
+    has_forces = any(isinstance(term, PairEnergy) and bool(numbers.theta[place].any())
+                     for term, place in terms.slices())
     couplings = 1 + has_forces
     scores, null = np.zeros((2, couplings, count, data.n))
     places = np.zeros((count, data.n, HATS * (1 + has_forces)), np.float32)
@@ -183,7 +185,7 @@ def described(data: FluidSteps, frame: int, terms: Terms, numbers: Numbers) -> t
     hats[low + 1, np.arange(len(low))] = place - low
     sums_of = [_both_ends(at.first, at.second, hat, at.n) for hat in hats[:HATS]]
     force = pair_forces(at, terms, numbers)
-    if force is None:
+    if force is None or not numbers.theta[:terms.of_energies].any():
         return np.stack(sums_of, axis=1), np.zeros((at.n, at.dim))
     f = _pushes(at, force)
     sums_of += [(f * _pushes(at, hat)).sum(axis=1) for hat in hats[:HATS]]
