@@ -25,7 +25,10 @@ from vid2dyn.core.errors import ConfigError, DataError
 from vid2dyn.data.box import Box, Free, Periodic
 from vid2dyn.dynamics.assembly import freeze
 from vid2dyn.dynamics.terms.base import Friction, kinds_of_pairs
-from vid2dyn.fitting.particles.motion_checks import error_of_mean
+from vid2dyn.fitting.particles.motion_checks import error_of_mean, scene_of
+from vid2dyn.fitting.particles.windowed import Observed, Task, WindowSet, learn, window_starts
+from vid2dyn.inference.steps import FluidSteps
+from vid2dyn.inference.windows import Terms
 from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout, fluid_paths
 from vid2dyn.testing import check_model
 
@@ -154,6 +157,39 @@ def test_mixture_comes_back_for_every_pair_of_species() -> None:
                          ("are not alike", mix.replace(dataframe=mix.dataframe.drop(columns="species")))):
         alike = vd.fit(table, listed(*pair_terms(), mass=1.75, window_frames=1, iterations=1), seed=0)
         assert any(words in said for said in alike.report["warnings"]), words
+
+
+@pytest.mark.case
+def test_scoring_settles_where_particles_hardly_meet() -> None:
+    """A dilute mixture with friction along the lines of centres alone: most covariances are near zero.
+
+    Scoring that goes all of its steps, or starts with little noise, runs off by orders of magnitude here.
+    """
+    mix = vd.simulate(vd.simulators.DPD(
+        n_particles=60, box_length=4.0, species=("A", "B"), mass=(1.0, 2.0), repulsion=(25.0, 40.0, 25.0),
+        friction=(4.5, 9.0, 4.5), frames=60, equilibration=1500), seed=0)
+    model: Any = vd.fit(mix, listed(terms.PairPotential(cutoff=1.2, knots=8), terms.PairFriction(cutoff=1.2, knots=5),
+                                    mass=(1.0, 2.0), species="species", window_frames=1), seed=0)
+    assert abs(model.report["decrements"][-1]) < 0.1
+    assert abs(model.report["calibration"]["chi2"] - 1) < 0.1
+    assert not any("still to be gained" in said for said in model.report["warnings"])
+
+
+def test_a_start_far_away_ends_where_others_do(tracks: vd.Trajectories) -> None:
+    """Scoring from a hundredth and from a hundred times the friction, with next to no noise beside it."""
+    recipe = listed(*pair_terms(), window_frames=4)
+    data = (FluidSteps.of(tracks.between(0, 60), 1.0),)
+    scene = scene_of(data, ("",), np.full(1, MASS), 1.0)
+    chosen = Terms((pair_terms()[0].settled(scene),), (pair_terms()[1].settled(scene),), np.full(1, MASS))
+    seen = Observed(data, window_starts(data, 4, 16), 4, 1.0, 0.0, 1e-4)
+    task = Task(WindowSet(seen, chosen), scene, recipe.iterations, 1e-3, "test")
+    best = learn(task).numbers
+    for factor in (0.01, 100.0):
+        theta = best.theta.copy()
+        theta[chosen.of_energies:] *= factor
+        found = learn(task, start=dataclasses.replace(best, theta=theta, unexplained=0.0))
+        assert found.done < recipe.iterations
+        assert np.abs(found.numbers.vector - best.vector).max() < 0.02 * np.abs(best.vector).max()
 
 
 def test_trap_and_substrate_come_back() -> None:

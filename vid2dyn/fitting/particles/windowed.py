@@ -28,7 +28,16 @@ KEEP = 1.5e9
 INFORMATION = 12
 """Windows that the information is taken from."""
 LEAST_NOISE = 1e-3
-"""Least unexplained noise, as a share of the mean friction of a particle: it keeps covariances regular."""
+"""Least unexplained noise, as a share of all noise: it keeps covariances regular."""
+FIRST_NOISE = 0.3
+"""Unexplained noise at the start, as the same share: with little of it scoring listens first to the few directions that
+a rough guess of the friction leaves without noise."""
+DEEPEST = 0.1
+"""Least part of a friction amplitude, or of the unexplained noise, that is left after one iteration."""
+CUTS = 6
+"""Most times that a step is cut."""
+SHORTEST, LONGEST = 0.1, 0.7
+"""Least and most of it that is left by a cut."""
 BOLDEST = 0.5
 """Largest change of ln kT in one iteration."""
 
@@ -208,7 +217,14 @@ def start_numbers(task: Task) -> Numbers:
     if not friction > 0:
         raise ModelError("The motion shows no friction within the range of the friction terms: what is left of the "
                          "momentum changes when forces are taken off is zero. Check velocities and cutoff.")
-    return Numbers(theta, kT, 0.03 * friction)
+    return Numbers(theta, kT, FIRST_NOISE * float(b.mean()) / (2.0 * kT * windows.seen.shown * mix.length))
+
+
+def least_noise(task: Task) -> float:
+    """Least unexplained noise [mass/s], a share of all noise of the data: a share of the friction that is being learned
+    would move while it is.
+    """
+    return LEAST_NOISE / FIRST_NOISE * start_numbers(task).unexplained if task.terms.of_frictions else 0.0
 
 
 def _diagonals(mix, count: int, dim: int) -> np.ndarray:  # type: ignore[no-untyped-def]
@@ -289,16 +305,15 @@ def learn(task: Task, place: Checkpoint = NOWHERE, progress: Progress = silent,
                         tuple(np.atleast_1d(kept["decrements"]).tolist()))
     else:
         state = Learned(start or start_numbers(task))
-    pace = 1.0
-    for before, after in zip(state.decrements, state.decrements[1:], strict=False):
-        pace = max(0.5 * pace, 0.1) if abs(after) > 0.9 * abs(before) else min(1.3 * pace, 1.0)
+    floor, scored = least_noise(task), None
+    state = replace(state, numbers=replace(state.numbers, unexplained=max(state.numbers.unexplained, floor)))
     try:
         while True:
             finished = state.done >= task.iterations or (bool(state.decrements)
                                                          and abs(state.decrements[-1]) < task.tolerance)
             stopped = task.stop is not None and state.done >= task.stop
-            scored = score_all(task, state.numbers, state.done, progress)
-            new, decrement, total = _improved(task, state.numbers, scored, pace)
+            scored = scored or score_all(task, state.numbers, state.done, progress)
+            new, decrement, total = _improved(task, state.numbers, scored, floor)
             if finished or stopped:
                 progress(task.iterations, task.iterations, task.what)
                 return replace(scored, done=state.done, decrements=state.decrements, total=total,
@@ -306,27 +321,63 @@ def learn(task: Task, place: Checkpoint = NOWHERE, progress: Progress = silent,
             if not np.isfinite(new.vector).all():
                 raise ModelError("The fit diverged: a number is not finite. The velocities may not be those of "
                                  "particles of this mass and frame rate; check both.")
-            if state.decrements:
-                stuck = abs(decrement) > 0.9 * abs(state.decrements[-1])
-                pace = max(0.5 * pace, 0.1) if stuck else min(1.3 * pace, 1.0)
-            state = replace(scored, numbers=new, done=state.done + 1, decrements=(*state.decrements, decrement),
-                            total=total)
+            ahead = _searched(task, scored, new, state.done, progress)
+            state = replace(scored, numbers=ahead.numbers, done=state.done + 1,
+                            decrements=(*state.decrements, decrement), total=total)
+            scored = ahead
             progress.converging(state.done, abs(decrement), f"{task.what}: nats left to gain")
-            place.save({"vector": new.vector, "done": state.done, "decrements": np.array(state.decrements)})
+            place.save({"vector": state.numbers.vector, "done": state.done, "decrements": np.array(state.decrements)})
     except Cancelled:
         if not task.keep_partial or not len(state.scores):
             raise
         return replace(state, left_off=True)
 
 
-def _improved(task: Task, numbers: Numbers, scored: Learned, pace: float) -> tuple[Numbers, float, np.ndarray]:
-    """The numbers after a part `pace` of a step within bounds, its decrement, and information with the prior."""
+def _searched(task: Task, here: Learned, new: Numbers, done: int, progress: Progress) -> Learned:
+    """Scores at the end of a step, or nearer to its start where the log-likelihood falls at its end.
+
+    Fisher scoring of covariances overshoots where some of them are near zero: what is learned then comes from those
+    alone. The slope along the step tells: as long as it falls by more than half of what it rises at the start, the step
+    is cut to where the two slopes let expect the maximum, or where covariances have no inverse at its end, to a part.
+
+    Raises
+    ------
+    ModelError
+        When there is no likelihood anywhere along the step.
+    """
+    before = here.numbers.vector
+    along = new.vector - before
+    rise = float(_slope(task, here) @ along)
+    part = 1.0
+    for cut in range(CUTS + 1):
+        try:
+            ahead = score_all(task, Numbers.of(before + part * along), done + 1, progress)
+        except ModelError:
+            if cut == CUTS:
+                raise
+            part *= SHORTEST
+            continue
+        fall = -float(_slope(task, ahead) @ along)
+        if fall <= max(0.5 * rise, task.tolerance / part) or cut == CUTS:
+            break
+        part *= min(max(rise / (rise + fall), SHORTEST), LONGEST)
+    return ahead
+
+
+def _slope(task: Task, scored: Learned) -> np.ndarray:
+    """Of the log-likelihood with the prior."""
+    return scored.scores.sum(axis=0) + prior(task, scored.numbers)[1]
+
+
+def _improved(task: Task, numbers: Numbers, scored: Learned,
+              least: float = 0.0) -> tuple[Numbers, float, np.ndarray]:
+    """The numbers after a step within bounds, its decrement, and information with the prior."""
     terms, vector = task.terms, numbers.vector
     precision, pull = prior(task, numbers)
     slope, total = scored.scores.sum(axis=0) + pull, scored.information + precision
     low = np.full(len(vector), -np.inf)
-    low[terms.of_energies:-2] = 0.0
-    low[-1] = LEAST_NOISE * (mean_friction(task.windows, numbers.theta) if terms.of_frictions else 0.0)
+    low[terms.of_energies:-2] = DEEPEST * vector[terms.of_energies:-2]
+    low[-1] = max(least, DEEPEST * vector[-1])
     free, step = np.ones(len(vector), bool), np.zeros(len(vector))
     for _ in range(len(vector)):
         at = np.flatnonzero(free)
@@ -339,7 +390,7 @@ def _improved(task: Task, numbers: Numbers, scored: Learned, pace: float) -> tup
         step[out] = (low - vector)[out]
         free &= ~out
     decrement = float(slope @ step - 0.5 * step @ total @ step)
-    shrink = min(pace, BOLDEST / max(abs(float(step[-2])), 1e-300))
+    shrink = min(1.0, BOLDEST / max(abs(float(step[-2])), 1e-300))
     new, change = vector + shrink * step, shrink * float(step[-2])
     # noise shows kT times friction: a step in that product and in ln kT is the same to first order, and does not let kT
     # run away while friction goes to zero
