@@ -13,6 +13,9 @@ from vid2dyn.dynamics.fluid.numbers import Layout
 from vid2dyn.inference import sums
 from vid2dyn.inference.steps import FluidSteps, StepPairs
 
+ROUNDING = 1e-13
+"""Part of the largest number of a row below which what is left of it is rounding."""
+
 
 @dataclass(frozen=True, eq=False)
 class StepGeometry:
@@ -51,7 +54,10 @@ class StepGeometry:
         give. A group alone feels them not at all."""
         group, share = self._groups
         each = rows.reshape(-1, self.n, self.dim)
-        return (each - np.stack([(share @ row)[group] for row in each])).reshape(rows.shape)
+        left = each - np.stack([(share @ row)[group] for row in each])
+        # of a uniform force only rounding is left, which no pair force gives and no solver may be asked for
+        left[np.abs(left) < ROUNDING * np.abs(each).max(axis=(1, 2), keepdims=True)] = 0.0
+        return left.reshape(rows.shape)
 
     @cached_property
     def _groups(self) -> tuple[np.ndarray, csr_array]:

@@ -142,7 +142,7 @@ def _by_diagonal(operator, residual, out):  # type: ignore[no-untyped-def]
     return out
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _solve(first, second, e, across, along, node, right, tolerance):  # type: ignore[no-untyped-def]
     n, dim = right.shape
     inverse = node.copy()

@@ -42,7 +42,7 @@ Nothing in S depends on the order of the particles, on directions or on random n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -63,6 +63,8 @@ class Sweep:
     expectation.
     log_likelihood : (steps,) with the log determinants, NaN where not asked for; exact for up to `density.DENSE`
     coordinates, beyond that the product of the marginals of the particles.
+    noise : length of windows -> (windows,) array, |sum of R|² over its expectation were the noise of all steps
+    independent; friction : Γ of a particle in the model [mass/s], mean of all steps; both for `windows` of `sweep`.
     """
 
     score: np.ndarray
@@ -70,11 +72,30 @@ class Sweep:
     entropy: np.ndarray
     chi2: np.ndarray
     log_likelihood: np.ndarray | None = None
+    noise: dict[int, np.ndarray] = field(default_factory=dict)
+    friction: float = float("nan")
+
+
+@dataclass(eq=False)
+class WindowSums:
+    """R summed up over windows, and what its square is expected to be."""
+
+    total: np.ndarray
+    expected: float = 0.0
+    ratios: list[float] = field(default_factory=list)
+
+    def add(self, R: np.ndarray, size: float, last: bool) -> None:
+        """One step; `last`: of its window."""
+        self.total += R
+        self.expected += size
+        if last:
+            self.ratios.append(float((self.total**2).sum()) / max(self.expected, 1e-300))
+            self.total[:], self.expected = 0.0, 0.0
 
 
 def sweep(data: FluidSteps, numbers: FluidNumbers, start: np.ndarray, *, slopes: bool = True,
           information_every: int = 0, likelihood_of: range | None = None, seed: int = 0,
-          until: int | None = None) -> Sweep:
+          until: int | None = None, windows: tuple[int, ...] = ()) -> Sweep:
     """One pass.
 
     Parameters
@@ -93,6 +114,8 @@ def sweep(data: FluidSteps, numbers: FluidNumbers, start: np.ndarray, *, slopes:
         Of the draws of the model's own noise.
     until : int, optional
         Steps to take; default all.
+    windows : tuple of int
+        Numbers of steps over which R is summed up, to see whether its noise remembers.
     """
     layout, steps = numbers.layout, data.count if until is None else until
     score = np.zeros((steps, layout.size))
@@ -103,6 +126,8 @@ def sweep(data: FluidSteps, numbers: FluidNumbers, start: np.ndarray, *, slopes:
     # S is concave in U, whose variance is unknown · c T²: the mean of S is that much below S of the mean energy
     blur = 0.5 if numbers.softness > 0 else 0.0
     S_of, unknown = np.zeros((layout.thermal, data.n)), np.ones(len(MODES))
+    friction = 0.0 if windows else float("nan")
+    left = {k: WindowSums(np.zeros((data.n, data.dim))) for k in windows}
     for t in range(steps):
         geometry = StepGeometry.of(data, t, layout)
         if S is None:
@@ -112,6 +137,11 @@ def sweep(data: FluidSteps, numbers: FluidNumbers, start: np.ndarray, *, slopes:
         state = evaluate_state(geometry, numbers, S, S_of, unknown)
         R, x = state.residual()
         chi2[t] = (x * R).sum() / max(1, R.size - data.dim)
+        if windows:
+            across, along = state.middle.friction
+            friction += 2.0 * float(((data.dim - 1) * across + along).sum()) / (data.n * data.dim * steps)
+        for k, so_far in left.items():
+            so_far.add(R, state.total_momentum()[1] * data.dim, (t + 1) % k == 0)
         if slopes:
             y = state.probes(np.random.default_rng([seed, data.first_frame + t]))
             score[t] = state.score(x, y)
@@ -124,4 +154,5 @@ def sweep(data: FluidSteps, numbers: FluidNumbers, start: np.ndarray, *, slopes:
     if information_every:
         taken = len(range(information_every // 2, steps, information_every))
         information *= steps / max(1, taken)
-    return Sweep(score, information, entropy, chi2, loglik)
+    return Sweep(score, information, entropy, chi2, loglik,
+                 {k: np.array(one.ratios) for k, one in left.items()}, friction)

@@ -113,7 +113,7 @@ def turn(factor, z, direction):  # type: ignore[no-untyped-def]
             direction[i, c] = z[i, c] + factor * direction[i, c]
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def solve(first, second, e, across, along, slope, variance, right, tolerance):  # type: ignore[no-untyped-def]
     """x with (L + H diag(variance) Hᵀ) x = right, which sums to zero over every connected group; x is (n, dim).
 

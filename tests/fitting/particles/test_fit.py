@@ -49,6 +49,33 @@ def quick(**settings):
     return vd.Metriplectic(cutoff=0.2, mass=0.5, knots=2, compare=(), window=8, iterations=3, **settings)
 
 
+# ------------------------------------------------------------------ noise that lasts
+
+def test_noise_is_looked_at_over_windows(model, tracks):
+    """In the gas it forgets from step to step: within 10 % over up to eight of them, and nothing is said.
+
+    Velocities read with an error of their own turn back from frame to frame; velocities that are means over several
+    frames go on. Both are named. The smallest change that is said is 10 %.
+    """
+    window = model.report["window"]
+    rows = np.array(window["friction_against_window"])
+    assert window["plateau"]
+    assert rows[:, 0].tolist() == [1, 2, 4, 8, 16]
+    assert np.abs(rows[:4, 2] / rows[0, 2] - 1).max() < 0.1
+    assert abs(rows[0, 2] / window["friction"] - 1) < 0.05
+    assert not any("does not forget" in said for said in model.report["warnings"])
+    v = tracks.velocities.reshape(GAS.n_particles, -1, 3)[:, :60]
+    x = tracks.positions.reshape(GAS.n_particles, -1, 3)[:, :60]
+    noise = np.random.default_rng(0).normal(size=v.shape) * np.diff(v, axis=1).std()
+    smooth = np.stack([v[:, k:k + 50] for k in range(4)]).mean(axis=0)
+    for changed, words in ((v + noise, "noise of their own"), (smooth, "have a memory")):
+        table = vd.Trajectories.from_dense(x[:, :changed.shape[1]].swapaxes(0, 1), tracks.units, box=tracks.box,
+                                           velocity=changed.swapaxes(0, 1))
+        found = vd.fit(table, quick())
+        assert any("does not forget" in said and words in said for said in found.report["warnings"]), words
+        assert not found.report["window"]["plateau"]
+
+
 # ------------------------------------------------------------------ recovery
 
 def visited(model, tracks):

@@ -9,7 +9,8 @@ import pytest
 
 import vid2dyn as vd
 from vid2dyn.core.errors import ConfigError
-from vid2dyn.dynamics.fluid.frozen_parts import ExternalTable
+from vid2dyn.dynamics.fluid.frozen import FrozenFluid
+from vid2dyn.dynamics.fluid.frozen_parts import ExternalTable, HarmonicTraps
 from vid2dyn.dynamics.fluid.numbers import Layout
 from vid2dyn.dynamics.fluid.sdpd import Fluid
 from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout, fluid_paths
@@ -33,21 +34,29 @@ def external(y: np.ndarray) -> np.ndarray:
 
 def recorded(frames: int, seed: int) -> vd.Trajectories:
     """The gas with both, rolled out from a vortex of the simulator; the table has no entropy."""
-    first = GAS.run(seed=seed)
-    rows = first.frame == 0
-    x, v = first.positions[rows], first.velocities[rows]
-    fluid = Fluid.ideal_gas(cutoff=CUTOFF, mass=GAS.mass, heat_capacity=60.0, molecules=40.0, volume=GAS.volume0,
-                            shear_viscosity=50.0, bulk_viscosity=25.0, conductivity=GAS.conductivity)
-    frozen = fluid.freeze((-160.0, 240.0), (np.log(GAS.volume0) - 2.0, np.log(GAS.volume0) + 2.0))
     r = np.linspace(0, CUTOFF, 2049)
     s = np.minimum(r / REACH, 1.0)
     slope = -12 * HEIGHT / REACH * s * (1 - s) ** 2
     grid = np.arange(64) * GAS.box_length / 64
     # a cubic spline of even coefficients c is c (2 + cos(2 π/64))/3 for a cosine
     values = external(grid) * 3 / (2 + np.cos(2 * np.pi / 64))
-    frozen = dataclasses.replace(
-        frozen, pair_energy=np.stack([pair_potential(r), slope], axis=1)[None],
-        external=ExternalTable(values, (0.0,), (GAS.box_length / 64,), (0,), (True,)))
+    return rolled_out(dataclasses.replace(
+        gas(), pair_energy=np.stack([pair_potential(r), slope], axis=1)[None],
+        external=ExternalTable(values, (0.0,), (GAS.box_length / 64,), (0,), (True,))), frames, seed)
+
+
+def gas() -> FrozenFluid:
+    """The ideal gas alone."""
+    fluid = Fluid.ideal_gas(cutoff=CUTOFF, mass=GAS.mass, heat_capacity=60.0, molecules=40.0, volume=GAS.volume0,
+                            shear_viscosity=50.0, bulk_viscosity=25.0, conductivity=GAS.conductivity)
+    return fluid.freeze((-160.0, 240.0), (np.log(GAS.volume0) - 2.0, np.log(GAS.volume0) + 2.0))
+
+
+def rolled_out(frozen: FrozenFluid, frames: int, seed: int) -> vd.Trajectories:
+    """Frames of a fluid from a vortex of the simulator."""
+    first = GAS.run(seed=seed)
+    rows = first.frame == 0
+    x, v = first.positions[rows], first.velocities[rows]
     S = 40.0 * np.log(1 / GAS.densities(x) / GAS.volume0)
     dt = first.units.dt
     paths = fluid_paths(frozen, FluidFrame(x, v, S, first.box), FluidRollout(dt / 5), steps=5 * (frames - 1), every=5,
@@ -115,6 +124,63 @@ def test_it_is_saved_rolled_out_and_listed(model, tracks, tmp_path):
     frozen = model.freeze((-50.0, 50.0), (np.log(GAS.volume0) - 1, np.log(GAS.volume0) + 1))
     assert frozen.external is not None
     assert frozen.cutoff == CUTOFF
+
+
+def fitted_with(energy, frozen: FrozenFluid):
+    """A fit of 100 steps with one energy beside the gas."""
+    beside = dataclasses.replace(recipe(), energy=[t.EquationOfState(CUTOFF, bend=False, cold=False), energy])
+    return vd.fit(rolled_out(frozen, 101, 1), beside)
+
+
+def test_a_trap_beside_the_gas_comes_back():
+    """Stiffness and centre inside bands of 99.99 %, which hold neither half the stiffness nor another corner."""
+    middle = GAS.box_length / 2
+    model = fitted_with(t.HarmonicTrap(), dataclasses.replace(gas(), traps=HarmonicTraps(400.0, np.full(3, middle))))
+    low, high = model.band("trap_stiffness", level=0.9999)
+    assert low < 400.0 < high < 800.0
+    assert low > 200.0
+    for axis in "yxz":
+        low, high = model.band(f"trap_centre_{axis}", level=0.9999)
+        assert low < middle < high
+        assert low > middle - 0.15
+    assert model.report["terms"][1]["adds"] > 5 * model.report["terms"][1]["stderr"]
+
+
+def test_an_energy_of_density_beside_the_gas_comes_back():
+    """Its slope, and the pressure of both together, of which more is known than of either.
+
+    The gas must not start without pressure because the density can do what it does: it had no heat capacity then.
+    """
+    d0 = 1 / GAS.volume0
+    fluid = gas()
+    d = np.exp(-np.linspace(*fluid.log_volume, fluid.eos.shape[1]))
+    u, slope = 20.0 * (d / d0 - 1) ** 2, 40.0 * (d / d0 - 1) / d0
+    model = fitted_with(t.DensityEnergy(CUTOFF, knots=6), dataclasses.replace(
+        fluid, eos=fluid.eos + np.stack([u, 0 * u, -slope * d, 0 * u], axis=1)))
+    V = GAS.volume0 * np.array([0.9, 1.0, 1.1])
+    d, slope = 1 / V, 40.0 * (GAS.volume0 / V - 1) / d0
+    low, high = model.band("density_energy_slope", d, level=0.9999)
+    assert ((low < slope) & (slope < high)).all()
+    assert model.report["terms"][1]["kept"]
+    together = model.pressure(0 * V, V) + model.density_energy_slope(d) * d * d
+    assert np.abs(together / (40 / V + slope * d * d) - 1).max() < 0.15
+
+
+def test_energies_earn_their_place(model, tracks):
+    """Both that were put in stay and say what they add; one that acts along the other axis, where nothing does, goes.
+    """
+    assert [entry["kept"] for entry in model.report["terms"]] == [True] * 5
+    assert all(entry["adds"] > 0 for entry in model.report["terms"][1:3])
+    useless = dataclasses.replace(recipe(), energy=[t.EquationOfState(CUTOFF, bend=False, cold=False),
+                                                    t.ExternalPotential(axes=(1,), knots=5)])
+    found = vd.fit(tracks.between(0, 60), useless)
+    entry = found.report["terms"][1]
+    assert not entry["kept"]
+    assert entry["adds"] < 2 * entry["stderr"]
+    assert found.further is None
+    assert any("ExternalPotential adds nothing" in said for said in found.report["warnings"])
+    future = found.rollout(tracks, steps=3, seed=1)
+    assert np.isfinite(future.velocities).all()
 
 
 def test_layout_with_forces_is_kept_in_files():

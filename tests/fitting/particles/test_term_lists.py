@@ -178,10 +178,10 @@ def test_scoring_settles_where_particles_hardly_meet() -> None:
 def test_a_start_far_away_ends_where_others_do(tracks: vd.Trajectories) -> None:
     """Scoring from a hundredth and from a hundred times the friction, with next to no noise beside it."""
     recipe = listed(*pair_terms(), window_frames=4)
-    data = (FluidSteps.of(tracks.between(0, 60), 1.0),)
+    data = (FluidSteps.of(tracks.between(0, 40), 1.0),)
     scene = scene_of(data, ("",), np.full(1, MASS), 1.0)
     chosen = Terms((pair_terms()[0].settled(scene),), (pair_terms()[1].settled(scene),), np.full(1, MASS))
-    seen = Observed(data, window_starts(data, 4, 16), 4, 1.0, 0.0, 1e-4)
+    seen = Observed(data, window_starts(data, 4, 8), 4, 1.0, 0.0, 1e-4)
     task = Task(WindowSet(seen, chosen), scene, recipe.iterations, 1e-3, "test")
     best = learn(task).numbers
     for factor in (0.01, 100.0):

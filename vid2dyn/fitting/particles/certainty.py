@@ -1,8 +1,16 @@
-"""Error bars of a fluid's numbers, and where its data were."""
+"""Error bars of a fluid's numbers, where its data were, and whether its noise forgets from step to step.
+
+The likelihood of a fluid is that of single steps: noise of one is independent of that of the next, what lasts is heat.
+Over windows of k steps the residual then grows as k. Real particles remember: a star polymer shows a quarter of its
+friction from frame to frame, and a fit of single steps takes that quarter for the friction.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -15,11 +23,66 @@ from vid2dyn.inference.steps import FluidSteps
 BLOCKS = 12
 EVERY = 4
 """Steps between those that the information of the error bars is taken from."""
+WINDOWS = (1, 2, 4, 8, 16)
+"""Steps of the windows over which residuals are summed up."""
+ROOM = 8
+"""Least number of windows of a length."""
+LARGE = 0.1
+"""Least change of the noise with the window that is said."""
+
+
+@dataclass(frozen=True, eq=False)
+class Certainty:
+    """How well a fluid is known.
+
+    Parameters
+    ----------
+    covariance : (numbers, numbers) array
+    excess : float
+        Scatter of the score over what the information says.
+    support : (3, 5) array
+        Quantiles of S, V and r in the data.
+    noise : list of (k, ratio, error)
+        Residuals of windows of k steps: their square over what independent steps let expect.
+    friction : float
+        Γ of a particle in the model [mass/s].
+    """
+
+    covariance: np.ndarray
+    excess: float
+    support: np.ndarray
+    noise: list[tuple[int, float, float]]
+    friction: float
+
+    def window(self, dt: float) -> dict[str, Any]:
+        """For the report: friction that windows of k steps show, [k, seconds, friction, error]."""
+        friction = self.friction
+        return {"frames": 1, "seconds": dt, "plateau": self.warning() is None, "friction": friction,
+                "friction_stderr": self.noise[0][2] * friction if self.noise else math.inf,
+                "friction_against_window": [[k, k * dt, ratio * friction, error * friction]
+                                            for k, ratio, error in self.noise]}
+
+    def warning(self) -> str | None:
+        """What to say of noise that remembers: more than `LARGE` and five errors away from that of single steps."""
+        if len(self.noise) < 2:
+            return None
+        first = self.noise[0]
+        k, ratio, error = max(self.noise[1:], key=lambda row: abs(math.log(max(row[1], 1e-300) / first[1])))
+        if abs(ratio / first[1] - 1.0) < max(LARGE, 5.0 * math.hypot(error, first[2]) / first[1]):
+            return None
+        said = (f"Noise does not forget from frame to frame: over {k} frames it is {ratio / first[1]:.3g} times that "
+                "of single frames, from which this fit reads temperature, friction and heat. ")
+        if ratio > first[1]:
+            return said + ("They are wrong by about that factor: particles have a memory, or forces that an equation "
+                           "of state does not describe. Give listed terms (PairPotential and PairFriction), which "
+                           "choose windows long enough, or take every " f"{k}th frame.")
+        return said + ("Velocities carry noise of their own, or momentum turns back between frames. Film faster, or "
+                       "give listed terms (PairPotential and PairFriction).")
 
 
 def certainty(data: Sequence[FluidSteps], starts: Sequence[np.ndarray], numbers: FluidNumbers, prior: Prior,
-              seed: int) -> tuple[np.ndarray, float, np.ndarray]:
-    """Covariance of the numbers, scatter of the score over what the information says, support of the data."""
+              seed: int) -> Certainty:
+    """Of a fitted fluid, from the data that it was learned from."""
     layout = numbers.layout
     _, information, scores = score_and_information(data, starts, numbers, seed, EVERY)
     rows = np.flatnonzero(layout.active)
@@ -36,19 +99,31 @@ def certainty(data: Sequence[FluidSteps], starts: Sequence[np.ndarray], numbers:
     excess = float((white**2).mean())
     covariance = np.zeros((layout.size, layout.size))
     covariance[np.ix_(rows, rows)] = inverse * max(1.0, excess)
-    return covariance, excess, support(data, starts, numbers)
+    return Certainty(covariance, excess, *_seen(data, starts, numbers))
 
 
-def support(data: Sequence[FluidSteps], starts: Sequence[np.ndarray], numbers: FluidNumbers) -> np.ndarray:
-    """Quantiles of S, V and r in the data, (3, 5)."""
-    S, x, r = [], [], []
+def _seen(data: Sequence[FluidSteps], starts: Sequence[np.ndarray],
+          numbers: FluidNumbers) -> tuple[np.ndarray, list[tuple[int, float, float]], float]:
+    """Support, noise against window, and friction."""
+    S, x, r, frictions = [], [], [], []
+    lengths = tuple(k for k in WINDOWS if max(part.count for part in data) >= ROOM * k)
+    ratios: dict[int, list[np.ndarray]] = {k: [] for k in lengths}
     for part, start in zip(data, starts, strict=True):
-        found = sweep(part, numbers, start, slopes=False)
+        found = sweep(part, numbers, start, slopes=False, windows=lengths)
+        frictions.append(found.friction)
+        for k, one in found.noise.items():
+            ratios[k].append(one)
         for t in range(0, part.count, max(1, part.count // 20)):
             S.append(found.entropy[t])
             box = part.box.after((part.first_frame + t) * part.dt)
             x.append(invariants(part.position[t], part.velocity[t], box, part.cutoff).log_volume)
             r.append(part.pairs(t).r)
     at = [0, 0.025, 0.5, 0.975, 1]
-    return np.array([np.quantile(np.concatenate(S), at), np.quantile(np.exp(np.concatenate(x)), at),
-                     np.quantile(np.concatenate(r), at)])
+    support = np.array([np.quantile(np.concatenate(S), at), np.quantile(np.exp(np.concatenate(x)), at),
+                        np.quantile(np.concatenate(r), at)])
+    noise = []
+    for k, parts in ratios.items():
+        one = np.concatenate(parts)
+        error = float(one.std(ddof=1)) / math.sqrt(len(one)) if len(one) > 1 else math.inf
+        noise.append((k, float(one.mean()), error))
+    return support, noise, float(np.mean(frictions))

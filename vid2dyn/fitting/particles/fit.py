@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.stats import chi2
 
 import vid2dyn
 from vid2dyn.core.checkpoint import Checkpoint, PathLike
@@ -47,6 +48,7 @@ from vid2dyn.fitting.particles.scoring import (
     learn,
     moments,
     prior_of,
+    score_and_information,
 )
 from vid2dyn.inference.heat import UnusableNumbersError
 from vid2dyn.inference.start import fit_start, start_pattern
@@ -56,6 +58,8 @@ from vid2dyn.model.metriplectic import MetriplecticModel
 
 ISOTHERMAL = (Thermal.SOFTNESS, Thermal.BEND, Thermal.COLD_PRESSURE, Thermal.CONDUCTION)
 """Numbers that a fluid at one temperature does not have."""
+WITHOUT = 8
+"""Most iterations of a fit without one of the further energies: one that is missed is missed long before the end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +153,11 @@ def fit_metriplectic(tracks: Trajectories | Sequence[Trajectories], recipe: Metr
     identified, learned_from = True, split.train
     if not full.left_off:
         try:
+            run, full, found, said = _earned(run, full)
+            split, recipe = run.split, run.recipe
+            warnings += said
             held_out, identified, final = _compared(run, full, gas)
+            held_out |= found
             full, learned_from = final, split.everything
         except Cancelled:
             if not keep_partial:
@@ -161,8 +169,11 @@ def fit_metriplectic(tracks: Trajectories | Sequence[Trajectories], recipe: Metr
     elif not identified:
         warnings.append("Entropy not identifiable from these data: a fluid at one temperature predicts velocities that "
                         "were set aside as well. The model has one temperature.")
-    covariance, excess, support = certainty(learned_from, full.starts, full.numbers, full.prior, seed)
-    arrays = {"theta": full.numbers.vector, "covariance": covariance, "support": support, **full.layout.to_arrays()}
+    known = certainty(learned_from, full.starts, full.numbers, full.prior, seed)
+    if (remembering := known.warning()) is not None:
+        warnings.insert(0, remembering)
+    arrays = {"theta": full.numbers.vector, "covariance": known.covariance, "support": known.support,
+              **full.layout.to_arrays()}
     first = tracks if isinstance(tracks, Trajectories) else tracks[0]
     used = recipe_of(dataclasses.replace(recipe, checkpoint=None))
     model = MetriplecticModel(arrays, used, first.units, first.box, {"entropy_identifiable": identified})
@@ -178,12 +189,93 @@ def fit_metriplectic(tracks: Trajectories | Sequence[Trajectories], recipe: Metr
     elif full.decrements and abs(full.decrements[-1]) > 10 * recipe.tolerance:
         warnings.append(f"The fit stopped after {len(full.decrements)} iterations with about "
                         f"{abs(full.decrements[-1]):.2g} nats still to be gained; raise iterations.")
-    report = {**held_out, "entropy_identifiable": identified, "excess_scatter": excess,
+    report = {**held_out, "entropy_identifiable": identified, "excess_scatter": known.excess,
+              "window": known.window(learned_from[0].dt),
               "laws": laws(model, learned_from[0], full.starts[0]),
               "parameters": _parameters(model), "warnings": warnings, "seed": seed,
               "decrements": list(full.decrements), "data_sha256": _digest(split),
               "versions": {"vid2dyn": vid2dyn.__version__, "numpy": np.__version__, "torch": torch.__version__}}
     return dataclasses.replace(model, report=report)
+
+
+def _earned(run: FittingRun, full: FittedVariant
+            ) -> tuple[FittingRun, FittedVariant, dict[str, Any], list[str]]:
+    """What every energy beside the equation of state adds to the prediction of motion that was set aside; those that
+    add nothing are left out (``select``). Returns the run and the fluid that are left, the entries of the report, and
+    what is to be said.
+
+    A short recording sets few steps aside. So an energy that the steps learned from show beyond doubt (`_shown`) stays
+    as long as those set aside are not predicted worse with it.
+    """
+    if not (run.recipe.select and run.further):
+        return run, full, {}, []
+    fluid, seconds = run.recipe.fluid, run.split.judge.dt
+    ours, shown = _judged(run, full), _shown(run, full)
+    entries: list[dict[str, Any]] = [{"term": fluid.state.title(), "range": fluid.state.reach, "adds": None,
+                                      "stderr": None, "kept": True}]
+    dropped, said, other = [], [], full
+    for place, term in enumerate(fluid.further):
+        rest, other = _fit_without(run, full, [place], WITHOUT)
+        adds, error = evidence.gain(ours, _judged(rest, other))
+        kept = adds > (0.0 if shown[place] else 2 * error)
+        entries.append({"term": term.title(), "range": term.reach, "adds": adds / seconds, "stderr": error / seconds,
+                        "kept": bool(kept)})
+        if not kept:
+            dropped.append(place)
+            said.append(f"{term.title()} adds nothing to the prediction of motion that was set aside "
+                        f"({adds / seconds:.2g} ± {error / seconds:.1g} nats per particle and second) and was left "
+                        "out.")
+    entries += [{"term": term.title(), "range": term.reach, "adds": None, "stderr": None, "kept": True}
+                for term in run.recipe.friction]
+    if dropped:
+        run, full = _fit_without(run, full, dropped, run.recipe.iterations)
+    return run, full, {"terms": entries}, said
+
+
+def _fit_without(run: FittingRun, full: FittedVariant, places: Sequence[int],
+                 iterations: int) -> tuple[FittingRun, FittedVariant]:
+    """The fluid without some of the further energies, fitted from where it is with them."""
+    terms = run.recipe.fluid.further
+    kept = [k for k in range(len(terms)) if k not in places]
+    left = tuple(terms[k] for k in kept)
+    recipe = run.recipe.settled_as((run.recipe.fluid.state, *left), run.recipe.friction)
+    recipe = dataclasses.replace(recipe, iterations=min(iterations, recipe.iterations))
+    split = dataclasses.replace(run.split, train=tuple(part.with_further(left) for part in run.split.train),
+                                judge=run.split.judge.with_further(left))
+    rest = dataclasses.replace(run, split=split, recipe=recipe, further=tuple(run.further[k] for k in kept))
+    layout, ends = full.layout, np.cumsum([0, *(term.count for term in terms)])
+    own = np.concatenate([np.arange(ends[k], ends[k + 1]) for k in places]) + layout.further.start
+    fewer = dataclasses.replace(layout, active=np.delete(layout.active, own), forces=layout.forces - len(own))
+    numbers = FluidNumbers(np.delete(full.numbers.vector, own), fewer)
+    what = "fluid without " + " and ".join(str(k) for k in places)
+    found = _fit_variant(rest, split.train, numbers, what)
+    return dataclasses.replace(rest, recipe=dataclasses.replace(recipe, iterations=run.recipe.iterations)), found
+
+
+def _shown(run: FittingRun, full: FittedVariant) -> list[bool]:
+    """Of every further energy, whether its numbers differ from zero: Wald's χ², false alarm 1e-6."""
+    layout = full.layout
+    _, information, _ = score_and_information(run.split.train, full.starts, full.numbers, run.seed)
+    rows = np.flatnonzero(layout.active)
+    total = (information + full.prior.precision)[np.ix_(rows, rows)]
+    size = np.sqrt(np.diag(total))
+    covariance = np.zeros((layout.size, layout.size))
+    covariance[np.ix_(rows, rows)] = np.linalg.inv(total / size[:, None] / size) / size[:, None] / size
+    found, first = [], layout.further.start
+    for term in run.further:
+        own = slice(first, first + term.count)
+        theta = full.numbers.vector[own]
+        found.append(bool(theta @ np.linalg.solve(covariance[own, own], theta) > chi2.isf(1e-6, term.count)))
+        first = own.stop
+    return found
+
+
+def _judged(run: FittingRun, variant: FittedVariant) -> np.ndarray:
+    """Log-likelihood per particle of steps that were set aside."""
+    split = run.split
+    start = variant.starts[0] if split.same else fit_start(split.judge, variant.numbers, run.recipe.start,
+                                                           run.recipe.window, run.seed)
+    return evidence.held_out_likelihood(split.judge, variant.numbers, start, split.judged_from)[0]
 
 
 def _fit_gas_form(run: FittingRun, layout: Layout) -> FittedVariant:
@@ -332,7 +424,7 @@ def _held_out_comparison(run: FittingRun, full: FittedVariant, isothermal: Fitte
         return fit_start(data, variant.numbers, run.recipe.start, run.recipe.window, run.seed)
 
     progress(0, 3, "judging")
-    ours, chi2 = evidence.held_out_likelihood(data, full.numbers, start(full), first)
+    ours, calibrated = evidence.held_out_likelihood(data, full.numbers, start(full), first)
     progress(1, 3, "judging")
     theirs, _ = evidence.held_out_likelihood(data, isothermal.numbers, start(isothermal), first)
     entropy_gain, error = evidence.gain(ours, theirs)
@@ -354,7 +446,7 @@ def _held_out_comparison(run: FittingRun, full: FittedVariant, isothermal: Fitte
         held |= {"unconstrained_log_likelihood_per_step": float(free.mean()),
                  "structure_gain_per_step": structure_gain, "structure_gain_per_step_stderr": gain_error}
     progress(3, 3, "judging")
-    calibration = {"chi2": float(chi2.mean()), "numbers": int(len(chi2) * data.n * data.dim)}
+    calibration = {"chi2": float(calibrated.mean()), "numbers": int(len(calibrated) * data.n * data.dim)}
     return {"held_out": held, "calibration": calibration}, bool(entropy_gain > 2 * error and entropy_gain > 0)
 
 

@@ -27,6 +27,8 @@ EVERY = 10
 """Steps between those whose information is worked out."""
 HALVINGS = 6
 """Most times that a step is halved because there is no likelihood at its end."""
+OWN = 0.5
+"""Least part of the pressure that the gas starts with beside energies that can do the same."""
 JUDGED = 2
 """Iterations between those that are judged while somebody watches."""
 STRIDE = 0.4
@@ -135,6 +137,13 @@ def moments(data: Sequence[FluidSteps], layout: Layout) -> FluidNumbers:
         # distances and places that were hardly visited say nothing of their numbers
         unit = np.sqrt(np.maximum(np.diag(normal), 1e-300))
         found = np.asarray(np.linalg.lstsq(normal / unit[:, None] / unit, right / unit, rcond=1e-6)[0]) / unit
+        alone = np.linalg.solve(normal[:2, :2], right[:2])
+        if found[1] < OWN * alone[1]:
+            # energies that can do what pressure does may have taken it: a gas without pressure has no heat capacity
+            rest, unit = np.r_[0, 2:len(right)], np.delete(unit, 1)
+            scaled, left = normal[np.ix_(rest, rest)] / unit[:, None] / unit, right - alone[1] * normal[:, 1]
+            others = np.linalg.lstsq(scaled, left[rest] / unit, rcond=1e-6)[0]
+            found = np.insert(others / unit, 1, alone[1])
     else:
         found = np.linalg.solve(normal, right)
     left = squares - 2 * found @ right + found @ normal @ found

@@ -81,10 +81,12 @@ def _advice(window: Mapping[str, Any]) -> str:
             "term PairMemory, which learns the memory.")
 
 
-def _terms(model: Any) -> dict[str, Any]:
+def _terms(model: Any) -> dict[str, Any] | None:
     """What each term adds to the prediction of motion that was set aside."""
     entries = model.report.get("terms") or [{"term": term.title(), "range": term.reach, "adds": None, "kept": True}
-                                            for term in model.terms]
+                                            for term in getattr(model, "terms", ())]
+    if not entries:
+        return None
     rows = []
     for entry in entries:
         adds = "not judged" if entry["adds"] is None else with_error(float(entry["adds"]), entry.get("stderr"))
