@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from vid2dyn.tracking import Track
 
 PathLike = str | os.PathLike[str]
+ARRAY = ("axes", "channel", "z", "name")
+"""Keys of `Video.from_array` beside the calibration."""
 UNITS, TRACK = "vid2dyn.data.units:Units", "vid2dyn.tracking.settings:Track"
 
 
@@ -76,8 +78,9 @@ def _suffix(path: Any) -> str:
     """The suffix of a path in lower case; `DataError` for what is no path."""
     if not isinstance(path, str | os.PathLike):
         raise DataError(f"{type(path).__name__} is not the path of a recording or table. "
-                        "vd.Trajectories.from_dataframe takes "
-                        "a DataFrame, vd.Trajectories.from_dense an array of positions.")
+                        "vd.Video.from_array takes "
+                        "pixels in memory, vd.Trajectories.from_dataframe a DataFrame, vd.Trajectories.from_dense an "
+                        "array of positions.")
     return Path(path).suffix.lower()
 
 
@@ -94,14 +97,15 @@ def open_keys() -> list[str]:
 
 
 @accepts(TRACK, UNITS, parts_of="readers")
-def track(video: Video | PathLike, settings: Track | None = None, *, progress: ProgressLike = None,
+def track(video: Video | PathLike | Any, settings: Track | None = None, *, progress: ProgressLike = None,
           keep_partial: bool = False, **options: Any) -> Trajectories:
     """Find and link the particles of a recording.
 
     Parameters
     ----------
-    video : Video or path
-        What `vd.open` returned, or a path that it can open.
+    video : Video, path or array
+        What `vd.open` returned, a path that it can open, or what `Video.from_array` takes: a numpy, dask, zarr or
+        xarray array, a list of images.
     settings : Track, optional
         All settings of the tracker in one object; or give them one by one, as below.
     progress : bool or callable, optional
@@ -110,7 +114,8 @@ def track(video: Video | PathLike, settings: Track | None = None, *, progress: P
         When `progress` cancels, return the tracks of the frames that are done in place of raising `Cancelled`; their
         ``info["parameters"]`` are the settings that repeat them.
     **options
-        Keys of `Track` (diameter=11, search_range=5, memory=3, ...); with a path also those of `vd.open`.
+        Keys of `Track` (diameter=11, search_range=5, memory=3, ...); with a path also those of `vd.open`, with an array
+        those of `Video.from_array` (frames_per_second=..., micrometre_per_pixel=..., axes="tyx").
 
     Raises
     ------
@@ -122,13 +127,9 @@ def track(video: Video | PathLike, settings: Track | None = None, *, progress: P
     from vid2dyn.data.video import Video
     from vid2dyn.tracking import track as run_tracker
 
-    chosen, calibration = _split(settings, options, is_path=not isinstance(video, Video))
+    chosen, calibration = _split(settings, options, video)
     if not isinstance(video, Video):
-        opened = open_recording(video, **calibration)
-        if not isinstance(opened, Video):
-            raise DataError(f"{video}: holds a table of positions, not a recording; "
-                            "vd.open (command line: fit, report) reads its tracks as they are.")
-        video = opened
+        video = _opened(video, calibration, "vd.open (command line: fit, report) reads its tracks as they are.")
     with showing(progress) as progress:
         tracks = run_tracker(video, chosen, progress=progress, keep_partial=keep_partial)
     _show(note for note in tracks.info["warnings"] if note not in video.warnings)
@@ -136,14 +137,14 @@ def track(video: Video | PathLike, settings: Track | None = None, *, progress: P
 
 
 @accepts(TRACK, UNITS, parts_of="readers")
-def suggest(video: Video | PathLike, settings: Track | None = None, *, progress: ProgressLike = None,
+def suggest(video: Video | PathLike | Any, settings: Track | None = None, *, progress: ProgressLike = None,
             **options: Any) -> Suggestion:
     """Settings proposed for a recording, with the pictures behind them.
 
     Parameters
     ----------
-    video : Video or path
-        What `vd.open` returned, or a path that it can open.
+    video : Video, path or array
+        What `vd.open` returned, a path that it can open, or what `Video.from_array` takes.
     settings : Track, optional
         What is known already; whatever differs from the defaults is kept. Or give it one by one, as below.
     progress : bool or callable, optional
@@ -165,25 +166,37 @@ def suggest(video: Video | PathLike, settings: Track | None = None, *, progress:
     from vid2dyn.data.video import Video
     from vid2dyn.reports.suggestion import suggest as propose
 
-    chosen, calibration = _split(settings, options, is_path=not isinstance(video, Video))
+    chosen, calibration = _split(settings, options, video)
     if not isinstance(video, Video):
-        opened = open_recording(video, **calibration)
-        if not isinstance(opened, Video):
-            raise DataError(f"{video}: holds a table of positions, not a recording; there is nothing to track.")
-        video = opened
+        video = _opened(video, calibration, "there is nothing to track.")
     with showing(progress) as progress:
         return propose(video, chosen, progress)
 
 
-def _split(given: Track | None, options: Mapping[str, Any], is_path: bool) -> tuple[Track, dict[str, Any]]:
-    """Options of `track`, told apart: settings of the tracker, and calibration for `open`."""
+def _opened(recording: Any, calibration: Mapping[str, Any], instead: str) -> Video:
+    """The video of a path, or of what is in memory; `instead`: what to do with a table of tracks."""
+    from vid2dyn.data.video import Video
+
+    if not isinstance(recording, str | os.PathLike):
+        return Video.from_array(recording, **calibration)
+    opened = open_recording(recording, **calibration)
+    if not isinstance(opened, Video):
+        raise DataError(f"{recording}: holds a table of positions, not a recording; {instead}")
+    return opened
+
+
+def _split(given: Track | None, options: Mapping[str, Any], video: Any) -> tuple[Track, dict[str, Any]]:
+    """Options of `track`, told apart: settings of the tracker, and calibration for `open` or for an array."""
+    from vid2dyn.data.video import Video
     from vid2dyn.tracking import Track
 
     tracker = set(config.settings(Track))
     rest = {key: value for key, value in options.items() if key not in tracker}
-    known = [*config.settings(Track), *open_keys()] if is_path else list(config.settings(Track))
+    is_open, is_path = isinstance(video, Video), isinstance(video, str | os.PathLike)
+    of_recording = [] if is_open else open_keys() if is_path else [*config.settings(Units), *ARRAY]
+    known = [*config.settings(Track), *of_recording]
     for key in rest:
-        if not is_path and key in open_keys():
+        if is_open and key in open_keys():
             raise ConfigError(f"vd.track: {key} belongs to the recording, which is open already; "
                               "give it to vd.open.")
         if key not in known:

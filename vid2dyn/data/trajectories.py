@@ -18,7 +18,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,7 @@ from vid2dyn.core.errors import DataError
 from vid2dyn.core.files import atomic, existing_file
 from vid2dyn.core.memory import need_memory
 from vid2dyn.data.box import Box, Free
+from vid2dyn.data.selection import kept_rows, rows_of
 from vid2dyn.data.table import AXES, checked_table, without_flat_depth
 from vid2dyn.data.units import Units
 
@@ -273,6 +274,57 @@ class Trajectories:
         if len(linked):
             out[linked.frame - frames[0], column] = linked.positions
         return out, np.isfinite(out).all(axis=2), frames, particles
+
+    # ---------------------------------------------------------------- parts of it
+
+    def filter(self, min_length: int = 1, max_length: int | None = None,
+               per: Literal["detection", "track"] = "detection",
+               **columns: tuple[float | None, float | None]) -> Trajectories:
+        """Those tracks and detections that pass; what was asked is added to ``info["filters"]``.
+
+        Parameters
+        ----------
+        min_length, max_length : int
+            Detections that a track must have, counted after everything else; more than 1 leaves out what was never
+            linked.
+        per : {"detection", "track"}
+            Whether ranges hold for every detection, or for the median of a track.
+        **columns
+            (lowest, highest) value of any column, None where there is no limit, in the unit of the table (px).
+
+        Raises
+        ------
+        ConfigError
+            For a column that is not there, a range that holds no number.
+        DataError
+            When nothing is left.
+
+        Examples
+        --------
+        >>> df = pd.DataFrame({"frame": [0, 1, 0], "particle": [0, 0, 1], "y": 0.0, "x": 0.0, "mass": [5.0, 9.0, 2.0]})
+        >>> tracks = Trajectories.from_dataframe(df)
+        >>> len(tracks.filter(min_length=2)), len(tracks.filter(mass=(4, None), per="track"))
+        (2, 2)
+        """
+        rows = kept_rows(self.dataframe, min_length, max_length, columns, per)
+        asked = {"min_length": min_length, "max_length": max_length, "per": per,
+                 "left_out": int(len(rows) - rows.sum()), **{name: list(span) for name, span in columns.items()}}
+        if not rows.any():
+            raise DataError(f"filter: nothing is left of {self.n_particles} tracks and {len(self)} detections; ask for "
+                            "less.")
+        return self.rows(rows).replace(info={**self.info, "filters": [*self.info.get("filters", ()), asked]})
+
+    def __getitem__(self, particle: int | Sequence[int] | np.ndarray) -> Trajectories:
+        """One particle by its number, or several: ``tracks[7]``, ``tracks[[0, 3]]``."""
+        return self.rows(rows_of(self.particle, particle))
+
+    def __iter__(self) -> Iterator[Trajectories]:
+        """Particle by particle, in the order of their numbers."""
+        particle = self.particle
+        starts = np.flatnonzero(np.append(True, particle[1:] != particle[:-1])) if len(particle) else np.empty(0, int)
+        for start, stop in zip(starts, np.append(starts[1:], len(particle)), strict=True):
+            if particle[start] >= 0:
+                yield self.replace(dataframe=self.dataframe.iloc[start:stop].reset_index(drop=True))
 
     def __repr__(self) -> str:
         known = ", ".join(f"{k}={v:g}" for k, v in self.units.to_dict().items() if v is not None)

@@ -14,11 +14,12 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from vid2dyn.core.errors import DataError, Vid2DynError
+from vid2dyn.core.registry import resolve
 from vid2dyn.data.units import Units
 
 _OF_DECODERS = (OSError, ValueError, EOFError, IndexError, KeyError, TypeError, RuntimeError, AssertionError,
@@ -84,9 +85,56 @@ class Video(ABC):
     def __len__(self) -> int:
         return self.info.n_frames
 
-    def __getitem__(self, index: int) -> np.ndarray:
-        """Frame `index` (negative counts from the end) as an (H, W) array; recently seen frames are at hand."""
-        i = index + len(self) if index < 0 else index
+    @staticmethod
+    def from_array(array: Any, *, axes: str | None = None, channel: int | None = None, z: int | None = None,
+                   name: str = "array in memory", **units: Any) -> Video:
+        """A recording that is in memory, or a lazy array of another library.
+
+        Parameters
+        ----------
+        array : array or sequence of images
+            numpy, dask, zarr, xarray, h5py: anything with a shape and numpy's indexing; a list of images of one size;
+            pims. Frames are asked for one by one. 8 and 16 bit stay as they are, other numbers become single precision.
+        axes : str, optional
+            A letter for each axis: t time, z depth, c channel, y rows, x columns, s samples of colour. Default: the
+            names that xarray has, else "yx" or "tyx".
+        channel, z : int, optional
+            Which channel or depth is taken, counted from 0.
+        name : str
+            What it is called in reports and messages.
+        **units
+            Keys of `Units`: frames_per_second, micrometre_per_pixel, exposure, temperature, viscosity, particle_radius.
+
+        Raises
+        ------
+        ConfigError
+            For axes that do not fit the shape, a channel or depth that does not exist.
+        DataError
+            For what is no array, has no pixel, or images of different sizes.
+
+        Examples
+        --------
+        >>> video = Video.from_array(np.zeros((4, 16, 16), np.uint8), frames_per_second=10, micrometre_per_pixel=0.1)
+        >>> len(video), video[0].shape
+        (4, (16, 16))
+        """
+        made = resolve("vid2dyn.data.array_video:from_array")
+        return made(array, axes=axes, channel=channel, z=z, name=name, **units)  # type: ignore[no-any-return]
+
+    @overload
+    def __getitem__(self, index: int) -> np.ndarray: ...
+
+    @overload
+    def __getitem__(self, index: slice | tuple[slice, ...]) -> Video: ...
+
+    def __getitem__(self, index: Any) -> Any:
+        """Frame `index` (negative counts from the end) as an (H, W) array; recently seen frames are at hand.
+
+        ``video[10:50, :256, :256]``: a part of the recording, decoded when it is asked for.
+        """
+        if not isinstance(index, int | np.integer):
+            return resolve("vid2dyn.data.array_video:part_of")(self, index)
+        i = int(index) + (len(self) if index < 0 else 0)
         if not 0 <= i < len(self):
             raise IndexError(f"{self.path}: frame {index} of {len(self)}")
         browser: _Browser = self.__dict__.setdefault("_browser", _Browser())

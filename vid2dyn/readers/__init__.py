@@ -15,9 +15,10 @@ from vid2dyn.core.config import build, settings
 from vid2dyn.core.errors import ConfigError, DataError, UnitsError, Vid2DynError
 from vid2dyn.core.files import existing_file
 from vid2dyn.core.registry import did_you_mean, parts
+from vid2dyn.data.grey import GREEN
 from vid2dyn.data.units import Units
 from vid2dyn.data.video import Video
-from vid2dyn.readers.base import GREEN, Reader, not_readable
+from vid2dyn.readers.base import Reader, not_readable
 
 __all__ = ["GREEN", "Reader", "known_suffixes", "open_video"]
 

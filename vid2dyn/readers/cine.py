@@ -16,8 +16,9 @@ from typing import BinaryIO, ClassVar
 import numpy as np
 
 from vid2dyn.core.errors import DataError
+from vid2dyn.data.grey import channel_of, grey
 from vid2dyn.data.video import Video, VideoInfo
-from vid2dyn.readers.base import Reader, channel_of, file_units, grey, not_readable, truncated
+from vid2dyn.readers.base import Reader, file_units, not_readable, truncated
 
 _FIXED_POINT = 2.0**32
 """Times and exposures are stored in units of 2^-32 s."""

@@ -13,9 +13,10 @@ import tifffile
 
 from vid2dyn.core.errors import DataError
 from vid2dyn.core.opencv import cv2
+from vid2dyn.data.grey import channel_of, grey, grey_dtype
 from vid2dyn.data.units import Units
 from vid2dyn.data.video import Video, VideoInfo
-from vid2dyn.readers.base import Reader, channel_of, colour_warning, grey, grey_dtype, not_readable
+from vid2dyn.readers.base import Reader, colour_warning, not_readable
 from vid2dyn.readers.tiff_pixels import as_shown
 
 _TIFF = (".tif", ".tiff")

@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from vid2dyn.core.errors import DataError
+from vid2dyn.data.grey import grey, grey_dtype
 from vid2dyn.data.unit_words import uneven_steps
 from vid2dyn.data.video import Video, VideoInfo
-from vid2dyn.readers.base import Reader, file_units, grey, grey_dtype, not_readable, not_square
+from vid2dyn.readers.base import Reader, file_units, not_readable, not_square
 
 
 @dataclass(frozen=True)

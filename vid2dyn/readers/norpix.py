@@ -14,8 +14,9 @@ from typing import ClassVar
 import numpy as np
 
 from vid2dyn.core.errors import DataError
+from vid2dyn.data.grey import grey
 from vid2dyn.data.video import Video, VideoInfo
-from vid2dyn.readers.base import Reader, file_units, grey, not_readable, truncated
+from vid2dyn.readers.base import Reader, file_units, not_readable, truncated
 
 _MAGIC, _MONO = 0xFEED, 100
 

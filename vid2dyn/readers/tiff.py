@@ -13,15 +13,9 @@ import numpy as np
 import tifffile
 
 from vid2dyn.core.errors import DataError
+from vid2dyn.data.grey import grey, grey_dtype
 from vid2dyn.data.video import Video, VideoInfo
-from vid2dyn.readers.base import (
-    Reader,
-    colour_warning,
-    grey,
-    grey_dtype,
-    not_readable,
-    truncated,
-)
+from vid2dyn.readers.base import Reader, colour_warning, not_readable, truncated
 from vid2dyn.readers.tiff_calibration import calibration
 from vid2dyn.readers.tiff_layout import DAMAGE, Layout, choose, page_list, part_names, plane_bytes, stated_frames
 from vid2dyn.readers.tiff_pixels import as_shown, shown_warning
