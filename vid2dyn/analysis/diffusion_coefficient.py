@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from vid2dyn.analysis import diffusion_warnings as say
 from vid2dyn.analysis import estimates
 from vid2dyn.analysis.displacements import Displacements
 from vid2dyn.analysis.estimates import Covariances, Estimate
+from vid2dyn.analysis.result import Result, axes_or_new
 from vid2dyn.core.errors import ConfigError
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.data.units import BOLTZMANN, Units
@@ -20,7 +23,7 @@ _GATE = 3.0
 
 
 @dataclass(frozen=True, eq=False)
-class Diffusion:
+class Diffusion(Result):
     """What `diffusion` found. Standard errors are one sigma.
 
     Parameters
@@ -70,7 +73,28 @@ class Diffusion:
     n_displacements: int
     n_tracks: int
     drift_removed: bool
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)  # type: ignore[assignment]
+
+    @property
+    def dataframe(self) -> pd.DataFrame:  # type: ignore[override]
+        """A row for the mean over the axes and for each axis: `axis`, `D`, `D_stderr` [µm²/s], `localisation_error`
+        [µm]."""
+        return pd.DataFrame({"axis": ["mean", *self.axes], "D": [self.D, *self.D_per_axis],
+                             "D_stderr": [self.D_stderr, *self.D_per_axis_stderr],
+                             "localisation_error": [self.localisation_error, *self.localisation_error_per_axis]})
+
+    def plot(self, ax: Any = None) -> Any:
+        """Covariances of displacements that the numbers rest on, with 95 % errors: beyond lag 1 they are zero for free
+        diffusion."""
+        ax, found = axes_or_new(ax), self.covariances
+        ax.errorbar(found.lag, found.value, yerr=1.96 * found.stderr, fmt="o", ms=4)
+        ax.axhline(0.0, lw=0.8, color="0.6")
+        ax.set(xlabel="displacements apart (frames)", ylabel="covariance of displacements (µm²)",
+               title=f"D = {self.D:.3g} ± {self.D_stderr:.1g} µm²/s")
+        return ax
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and lists, for JSON; NaN becomes None."""

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from vid2dyn.analysis.moments import Terms, moments, unwrapped
+from vid2dyn.analysis.result import Result, axes_or_new
 from vid2dyn.core.errors import ConfigError, DataError
 from vid2dyn.data.trajectories import Trajectories
 
 
 @dataclass(frozen=True, eq=False)
-class MSD:
+class MSD(Result):
     """Mean squared displacement, summed over the axes.
 
     Parameters
@@ -37,6 +39,20 @@ class MSD:
     stderr: np.ndarray
     counts: np.ndarray
     dim: int
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def dataframe(self) -> pd.DataFrame:  # type: ignore[override]
+        """`lag_frames`, `lag` [s], `msd`, `stderr` [µm²], `count`."""
+        return pd.DataFrame({"lag_frames": self.frames, "lag": self.lag, "msd": self.value, "stderr": self.stderr,
+                             "count": self.counts})
+
+    def plot(self, ax: Any = None) -> Any:
+        """MSD against lag, both logarithmic, with 95 % errors."""
+        ax = axes_or_new(ax)
+        ax.errorbar(self.lag, self.value, yerr=1.96 * self.stderr, fmt="o", ms=3)
+        ax.set(xlabel="lag (s)", ylabel="mean squared displacement (µm²)", xscale="log", yscale="log")
+        return ax
 
     def power_law(self) -> PowerLaw:
         """Straight line through log(value) over log(lag): see `fit_power_law`."""

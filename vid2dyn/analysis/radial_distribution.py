@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from vid2dyn.analysis.pair_counts import pair_counts
+from vid2dyn.analysis.result import Result, axes_or_new
 from vid2dyn.core.errors import ConfigError, DataError
 from vid2dyn.core.showing import ProgressLike, showing
 from vid2dyn.data.trajectories import Trajectories
@@ -16,7 +19,7 @@ _MARGIN_SHARE = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class RDF:
+class RDF(Result):
     """Radial distribution function.
 
     Parameters
@@ -44,6 +47,20 @@ class RDF:
     density: float
     region: tuple[float, ...]
     periodic: bool
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def dataframe(self) -> pd.DataFrame:  # type: ignore[override]
+        """`r` [µm], `g`, `stderr`, `count`."""
+        return pd.DataFrame({"r": self.r, "g": self.value, "stderr": self.stderr, "count": self.counts})
+
+    def plot(self, ax: Any = None) -> Any:
+        """g(r) with 95 % errors."""
+        ax = axes_or_new(ax)
+        ax.errorbar(self.r, self.value, yerr=1.96 * self.stderr, fmt="o", ms=3)
+        ax.axhline(1.0, lw=0.8, color="0.6")
+        ax.set(xlabel="r (µm)", ylabel="g(r)")
+        return ax
 
     def to_dict(self) -> dict[str, object]:
         """Plain lists, for JSON."""

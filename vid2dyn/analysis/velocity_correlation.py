@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from vid2dyn.analysis.displacements import Displacements
 from vid2dyn.analysis.moments import DisplacementMoments, Terms, moments
+from vid2dyn.analysis.result import Result, axes_or_new
 from vid2dyn.analysis.space import recorded_velocities
 from vid2dyn.core.errors import ConfigError
 from vid2dyn.data.trajectories import Trajectories
 
 
 @dataclass(frozen=True, eq=False)
-class VACF:
+class VACF(Result):
     """Velocity autocorrelation, summed over the axes.
 
     Parameters
@@ -38,6 +41,22 @@ class VACF:
     counts: np.ndarray
     normalised: np.ndarray
     normalised_stderr: np.ndarray
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def dataframe(self) -> pd.DataFrame:  # type: ignore[override]
+        """`lag_frames`, `lag` [s], `vacf`, `stderr` [µm²/s²], `normalised`, `normalised_stderr`, `count`."""
+        return pd.DataFrame({"lag_frames": self.frames, "lag": self.lag, "vacf": self.value, "stderr": self.stderr,
+                             "normalised": self.normalised, "normalised_stderr": self.normalised_stderr,
+                             "count": self.counts})
+
+    def plot(self, ax: Any = None) -> Any:
+        """Normalised correlation with 95 % errors."""
+        ax = axes_or_new(ax)
+        ax.errorbar(self.lag, self.normalised, yerr=1.96 * self.normalised_stderr, fmt="o", ms=3)
+        ax.axhline(0.0, lw=0.8, color="0.6")
+        ax.set(xlabel="lag (s)", ylabel="velocity autocorrelation over its value at lag 0")
+        return ax
 
     def to_dict(self) -> dict[str, object]:
         """Plain lists, for JSON."""
