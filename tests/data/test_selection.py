@@ -52,6 +52,14 @@ def test_one_and_several_particles(tracks):
     assert list(tracks.rows(tracks.particle < 0)) == []
 
 
+def test_notebooks_show_tables(tracks):
+    """With what is to be known, names escaped."""
+    shown = tracks.replace(info={"warnings": ["a < b"]})._repr_html_()
+    assert "<table" in shown
+    assert "a &lt; b" in shown
+    assert "2 tracks, 7 detections" in shown
+
+
 @pytest.mark.parametrize(("asked", "words"), [
     ({"mas": (1, 2)}, r"no column 'mas'.*mass"), ({"mass": 3}, r"give the lowest and the highest"),
     ({"mass": (5, 1)}, "no number lies between"), ({"name": (0, 1)}, "holds no numbers"),

@@ -17,6 +17,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Any, Literal
 
@@ -330,6 +331,12 @@ class Trajectories:
         known = ", ".join(f"{k}={v:g}" for k, v in self.units.to_dict().items() if v is not None)
         return (f"<Trajectories: {self.n_particles} tracks, {len(self)} detections in {self.n_frames} frames, "
                 f"{self.dim}-D, {self.box}{', ' + known if known else ''}>")
+
+    def _repr_html_(self) -> str:
+        """How notebooks show it: what it is, what to know, and the first rows."""
+        notes = "".join(f"<li>{escape(str(note))}</li>" for note in self.info.get("warnings", ()))
+        return f"<p>{escape(repr(self)[1:-1])}</p>" + (f"<ul>{notes}</ul>" if notes else "") \
+            + self.dataframe.head(10).to_html()
 
     # ---------------------------------------------------------------- drift
 
