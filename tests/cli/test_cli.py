@@ -246,3 +246,15 @@ def test_assignments_are_toml() -> None:
         "a": 1, "b": True, "c": {"kind": "Yukawa"}, "d": [1, 2], "e": "x"}
     with pytest.raises(ConfigError, match="--set"):
         parse_assignments(["a=1", "a=2"])
+
+
+def test_the_package_is_a_command_too() -> None:
+    """``python -m vid2dyn`` says the same, and shells complete names of commands."""
+    asked = subprocess.run([sys.executable, "-m", "vid2dyn", "--version"], capture_output=True, text=True, timeout=120,
+                           check=True)
+    assert asked.stdout.split() == ["vid2dyn", vd.__version__]
+    code = "import sys; sys.argv = ['vid2dyn']; from vid2dyn.cli import main; main()"
+    asking = {"_VID2DYN_COMPLETE": "complete_bash", "COMP_WORDS": "vid2dyn tr", "COMP_CWORD": "1"}
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120,
+                               env={**os.environ, **asking})
+    assert completed.stdout.split() == ["track"], completed.stderr

@@ -14,6 +14,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -141,6 +142,11 @@ class Model(ABC):
     def class_of(cls, arrays: Mapping[str, np.ndarray]) -> type[Model]:
         """The class that reads a file with these arrays: this one, where a recipe has one kind of model."""
         return cls
+
+    def _repr_html_(self) -> str:
+        """How notebooks show it: what it is, and what to know before believing it."""
+        notes = "".join(f"<li>{escape(str(note))}</li>" for note in self.report.get("warnings", ()))
+        return f"<p>{escape(repr(self).strip('<>'))}</p>" + (f"<ul>{notes}</ul>" if notes else "")
 
     @abstractmethod
     def band(self, name: str, x: Any = None, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
