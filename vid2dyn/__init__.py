@@ -5,6 +5,7 @@ The rooms of the house. Read from below it is the way of the data; a room import
     cli          the command line
     runs         experiment files; one recording, many movies, parts of a movie; the demonstration
     testing      checks that a new part inherits
+    __main__     python -m vid2dyn: the command line
     pipeline     the verbs: open, track, diffusion, simulate, fit, compare, load, report
     export       models for other programs: LAMMPS, tables of pair potentials
     reports      the page that shows data and model, section by section; proposed settings
