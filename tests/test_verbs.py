@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import numpy as np
@@ -68,3 +69,21 @@ def test_a_nested_setting_may_be_a_word() -> None:
     for wrong in ("Yukaw", 3, True, [1]):
         with pytest.raises(vd.ConfigError, match="pair"):
             build(vd.simulators.Brownian, {"pair": wrong}, "--set")
+
+
+def test_verbs_take_tables_with_their_calibration() -> None:
+    """A DataFrame with frame rate and length per pixel is as good as tracks; tracks keep the ones they have."""
+    tracks = vd.simulate(vd.simulators.Brownian(n_particles=20, frames=40), seed=1)
+    table, units = tracks.dataframe, tracks.units
+    given = {"frames_per_second": units.frames_per_second, "micrometre_per_pixel": units.micrometre_per_pixel,
+             "exposure": units.exposure}
+    assert vd.diffusion(table, **given).D == vd.diffusion(tracks).D
+    of_table, of_tracks = vd.fit(table, vd.Brownian(), **given), vd.fit(tracks.replace(field_of_view=None))
+    assert of_table.diffusion() == of_tracks.diffusion()
+    assert "frames_per_second" in inspect.signature(vd.fit).parameters
+    with pytest.raises(vd.DataError, match="from_dataframe"):
+        vd.diffusion(table)
+    with pytest.raises(vd.ConfigError, match="have their calibration already"):
+        vd.diffusion(tracks, frames_per_second=3.0)
+    with pytest.raises(vd.ConfigError, match="Unknown key 'frames_per_secnd'"):
+        vd.fit(table, frames_per_secnd=3.0)

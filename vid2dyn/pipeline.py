@@ -209,23 +209,24 @@ def _split(given: Track | None, options: Mapping[str, Any], video: Any) -> tuple
     return given if given is not None else config.build(Track, chosen, "vd.track"), rest
 
 
-@accepts("vid2dyn.analysis.diffusion_coefficient:diffusion")
-def diffusion(tracks: Trajectories, **options: Any) -> Diffusion:
+@accepts("vid2dyn.analysis.diffusion_coefficient:diffusion", UNITS)
+def diffusion(tracks: Trajectories | PathLike | Any, **options: Any) -> Diffusion:
     """Diffusion coefficient, localisation error and, where possible, viscosity, with standard errors.
 
     See `vid2dyn.analysis.diffusion` for the estimator.
 
     Parameters
     ----------
-    tracks : Trajectories
+    tracks : Trajectories, path or DataFrame
         Linked particles with frame rate and length per pixel; with exposure, temperature and particle radius it says
         more.
     **options
-        Of the estimator.
+        Of the estimator; with a DataFrame also the calibration, keys of `Units`.
     """
     from vid2dyn.analysis import diffusion as estimate
 
-    tracks = _tracks(tracks)
+    calibration = {key: options.pop(key) for key in list(options) if key in config.settings(Units)}
+    tracks = _tracks(tracks, calibration)
     with _about(tracks):
         return estimate(tracks, **options)
 
@@ -257,14 +258,15 @@ def simulate(simulator: Any, seed: int = 0, progress: ProgressLike = None) -> An
         return simulator.run(seed=_seed(seed), progress=progress)
 
 
+@accepts(UNITS)
 def fit(data: Trajectories | Fields | PathLike | Sequence[Trajectories | Fields | PathLike], recipe: Any = None,
         seed: int = 0, progress: ProgressLike = None, *, checkpoint: PathLike | None = None, stop: int | None = None,
-        keep_partial: bool = False) -> Any:
+        keep_partial: bool = False, **calibration: Any) -> Any:
     """Learn the dynamics of data; `recipe` says of which kind.
 
     Parameters
     ----------
-    data : Trajectories, Fields or path, or a list of them
+    data : Trajectories, Fields, path or DataFrame, or a list of them
         Several recordings share the physics. For `Brownian` each has its own noise, drift, field of view, frame rate
         and calibration, and one that does not belong is named in the warnings; ``model.report["recordings"]`` says what
         each says alone. For `GradientFlow` they have one lattice and the same windows. For `Metriplectic` the last one
@@ -286,6 +288,8 @@ def fit(data: Trajectories | Fields | PathLike | Sequence[Trajectories | Fields 
     keep_partial : bool
         When `progress` cancels, return the model of the rounds that are done, as `stop` does, in place of raising
         `Cancelled`; before the first round there is none.
+    **calibration
+        Of a DataFrame: keys of `Units`.
 
     Raises
     ------
@@ -300,7 +304,7 @@ def fit(data: Trajectories | Fields | PathLike | Sequence[Trajectories | Fields 
         raise ConfigError(f"No estimator is known for {_kind(recipe)}; vd.fit takes a recipe such as "
                           "vd.Brownian(cutoff=3.0).")
     seed = _seed(seed)
-    read = [_recording(one) for one in data] if several else [_recording(data)]     # type: ignore[union-attr]
+    read = [_recording(one, calibration) for one in (data if several else [data])]     # type: ignore[union-attr]
     if several:
         read = [of_file(one, path) if isinstance(path, str | os.PathLike) else one
                 for one, path in zip(read, data)]     # type: ignore[arg-type]
@@ -428,21 +432,29 @@ def of_file(recording: Trajectories | Fields, path: PathLike) -> Any:
     return dataclasses.replace(recording, info={**recording.info, "recording": Path(path).name})
 
 
-def _recording(data: Any) -> Trajectories | Fields:
-    """Trajectories or fields, read if a path was given."""
+def _recording(data: Any, calibration: Mapping[str, Any] | None = None) -> Trajectories | Fields:
+    """Trajectories or fields, read if a path was given; calibration: of a DataFrame."""
     from vid2dyn.data.fields import Fields
 
     if isinstance(data, Fields):
         return data
     if isinstance(data, str | os.PathLike) and Path(data).suffix == ".fields":
         return Fields.load(data)
-    return _tracks(data)
+    return _tracks(data, calibration)
 
 
-def _tracks(tracks: Trajectories | PathLike) -> Trajectories:
-    """Trajectories, read if a path was given."""
+def _tracks(tracks: Any, calibration: Mapping[str, Any] | None = None) -> Trajectories:
+    """Trajectories, read if a path was given, made of a DataFrame with its calibration."""
     from vid2dyn.data.trajectories import Trajectories
 
+    for key in calibration or {}:
+        if key not in config.settings(Units):
+            raise ConfigError(f"Unknown key {key!r}.{did_you_mean(key, list(config.settings(Units)))}")
+    if calibration and hasattr(tracks, "iloc"):
+        return Trajectories.from_dataframe(tracks, units=Units(**calibration))
+    if calibration:
+        raise ConfigError(f"{', '.join(calibration)}: tracks and files have their calibration already; change it with "
+                          "tracks.with_units(...). Only a DataFrame takes it here.")
     if isinstance(tracks, Trajectories):
         return tracks
     if not isinstance(tracks, str | os.PathLike):
