@@ -93,6 +93,11 @@ class BrownianModel(Model):
                                        float(self.arrays["core_stiffness"][kind])))
         return tuple(found)
 
+    @property
+    def pairs(self) -> tuple[PairPotential, ...]:
+        """The potential of every pair of species; one where all are alike, none without forces."""
+        return self._pairs
+
     def _part(self, kind: int) -> slice:
         """Which coefficients are those of a pair of species."""
         knots = np.atleast_2d(self.arrays["spline"])[:, 2].astype(int)

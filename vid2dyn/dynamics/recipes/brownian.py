@@ -71,6 +71,7 @@ class Brownian(Recipe):
 
     estimator: ClassVar[str] = "vid2dyn.fitting.brownian.fit:fit_brownian"
     model: ClassVar[str] = "vid2dyn.model.brownian:BrownianModel"
+    assessor: ClassVar[str] = "vid2dyn.fitting.brownian.assessed:assess_brownian"
     shown_first: ClassVar[tuple[str, ...]] = ("cutoff", "trap", "stationary")
 
     cutoff: float | Literal["auto"] | None = None

@@ -7,7 +7,8 @@
    `indirect`); a column then sets both by classes of particles (`structure_classes`).
 3. The last fifth of the frames evaluates a model fitted without them: likelihood per step, calibration of the residuals
    (`evidence`).
-4. What a user should know before trusting the model is put into words (`model_warnings`); of several recordings
+4. Every assumption is tested on the residuals, beside a recording that the model makes (`assessed`).
+5. What a user should know before trusting the model is put into words (`model_warnings`); of several recordings
    also what each says alone, and which does not belong (`recordings_alone`, `recordings_report`).
 """
 
@@ -26,6 +27,7 @@ from vid2dyn.core.errors import DataError
 from vid2dyn.core.progress import Progress, silent
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.dynamics.recipes.brownian import Brownian
+from vid2dyn.fitting.brownian.assessed import assess_data
 from vid2dyn.fitting.brownian.evidence import laws
 from vid2dyn.fitting.brownian.free_or_trapped import fit_free_or_trapped
 from vid2dyn.fitting.brownian.model_warnings import residual_warnings, resolution_warning
@@ -93,6 +95,9 @@ def fit_brownian(tracks: Trajectories | Sequence[Trajectories], recipe: Brownian
     if len(data) > 1:
         report["recordings"], said = recordings_report(data, several, found, model)
         warnings += said
+    table = assess_data(data, model, seed)
+    report["assessment"] = table.rows()
+    warnings += table.warnings
     return dataclasses.replace(model, report=report)
 
 

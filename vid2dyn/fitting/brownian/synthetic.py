@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -87,6 +88,26 @@ class SyntheticRecording:
     number: int
 
 
+class SimulatedModel(Protocol):
+    """What of a model a simulation needs; see `Parameters`."""
+
+    @property
+    def pairs(self) -> tuple[PairPotential, ...]:
+        """The potential of every pair of species."""
+
+    @property
+    def trap(self) -> HarmonicTrap | None:
+        """The trap, or None."""
+
+    @property
+    def diffusion(self) -> np.ndarray:
+        """(species,) [µm²/s]."""
+
+    @property
+    def noise_scale(self) -> np.ndarray:
+        """(species,) localisation variance over the stated one."""
+
+
 class SyntheticRecordings:
     """Makes recordings of a model the way the data were made: same particles, space, frame rate, exposure and noise.
 
@@ -116,7 +137,7 @@ class SyntheticRecordings:
         self.seed = seed
         self.burn = BURN if stationary else 0
 
-    def recordings(self, p: Parameters, added_variance: float, replicas: int) -> Iterator[SyntheticRecording]:
+    def recordings(self, p: SimulatedModel, added_variance: float, replicas: int) -> Iterator[SyntheticRecording]:
         """One recording a replica, with the same random numbers at every call.
 
         `added_variance` [µm²]: variance of noise that is added to positions on purpose.
