@@ -74,10 +74,10 @@ class Assessment:
     @property
     def warnings(self) -> list[str]:
         """At most `LINES` sentences, worst first."""
-        said = [f"Not as the model assumes that {one.question}: {one.advice} ({one.name}: {plain(one.effect)} {one.unit}, "
+        said = [f"Not as the model assumes that {one.question}: {one.advice} ({one.test}: {plain(one.effect)} {one.unit}, "
                 f"p = {one.p:.1g})" for one in self.failed]
         if len(said) > LINES:
-            others = ", ".join(one.name for one in self.failed[LINES - 1:])
+            others = ", ".join(one.test for one in self.failed[LINES - 1:])
             said = [*said[: LINES - 1], f"{len(self.failed) - LINES + 1} further assumptions fail: {others}. See "
                                         "vd.assess(tracks, model).dataframe."]
         return said

@@ -156,7 +156,7 @@ def steps_of_recording(recording: Recording, numbers: ModelNumbers, centre: np.n
         found.white, run, recording.track[rows], recording.frame[rows], position, force[rows],
         None if centre is None else recording.position[rows] - middle[rows], typical_D, recording.dt,
         response(typical_D, typical_noise, recording), _cutoff(data), _neighbours(recording, rows, data),
-        Detection(linked), (noise[0], noise[1]), () if of_control else _linker_notes(data.tracks))
+        Detection(linked, recording.filled, recording.lost), (noise[0], noise[1]), () if of_control else _linker_notes(data.tracks))
 
 
 def response(diffusion: float, noise: float, recording: Recording) -> float:
