@@ -17,6 +17,7 @@ from vid2dyn.fitting.brownian.likelihood import free_diffusion
 from vid2dyn.fitting.brownian.recording import Recording
 from vid2dyn.fitting.brownian.records import FitData
 from vid2dyn.fitting.brownian.species import numbered, species_names
+from vid2dyn.fitting.brownian.stage_drift import without_common_motion
 
 UNINFORMED = 4.0
 """Noise scale beyond which the stated errors say nothing of which position is good: all then count alike. Else a few
@@ -72,6 +73,10 @@ def prepared(tracks: Trajectories, recipe: Brownian, species: tuple[str, ...] = 
         tracks.units.require("micrometre_per_pixel", "frames_per_second", for_what="Fitting a Brownian model")
         tracks, doubled = _without_doubles(tracks, cutoff, recipe.species, species)
         warnings += doubled
+    if recipe.trap == "each" and tracks.box.lengths is None:
+        tracks.units.require("micrometre_per_pixel", "frames_per_second", for_what="Fitting a Brownian model")
+        tracks, moved = without_common_motion(tracks)
+        warnings += moved
     kinds = numbered(tracks, recipe.species, species) if recipe.species is not None else None
     recording = Recording.of(tracks, cutoff, kinds)
     if tracks.units.exposure is None:
