@@ -84,6 +84,8 @@ class Steps:
         Mean whitened residual that a force of 1 kT/µm, which the model does not know, makes [µm/kT].
     cutoff : float or None
         Range of the pair force that was fitted [µm].
+    stationary : bool
+        Whether forces were learned from where particles are, too.
     neighbours : Neighbours or None
     detection : Detection
     noise_scale : (float, float)
@@ -103,6 +105,7 @@ class Steps:
     interval: float
     response: float
     cutoff: float | None = None
+    stationary: bool = False
     neighbours: Neighbours | None = None
     detection: Detection = field(default_factory=lambda: Detection(0))
     noise_scale: tuple[float, float] = (math.nan, math.nan)

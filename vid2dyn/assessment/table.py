@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from vid2dyn.assessment.assumptions.memory import FewFrames, NextFrame, Persistence
-from vid2dyn.assessment.assumptions.pairs import Central, Range, Uncoupled
+from vid2dyn.assessment.assumptions.pairs import Central, Range, SameForces, Uncoupled
 from vid2dyn.assessment.assumptions.particles import SameForce, SameMobility
 from vid2dyn.assessment.assumptions.places import HarmonicTraps, NoCirculation, NoField, SameEverywhere
 from vid2dyn.assessment.assumptions.scatter import Isotropy, Jumps, Spread, Tails
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 TESTS: tuple[type[AssumptionTest], ...] = (
     NextFrame, FewFrames, Persistence, Spread, Tails, Jumps, Isotropy, SameMobility, SameForce, SameEverywhere,
-    SameAtAllTimes, NoField, NoCommonForce, HarmonicTraps, NoCirculation, Stationary, Central, Range, Uncoupled, Complete,
-    OwnNames, Noise)
+    SameAtAllTimes, NoField, NoCommonForce, HarmonicTraps, NoCirculation, Stationary, SameForces, Central, Range, Uncoupled,
+    Complete, OwnNames, Noise)
 """All tests, in the order in which they are reported where they are equally bad."""
 
 FALSE_ALARMS = 0.005
@@ -74,11 +74,16 @@ class Assessment:
     @property
     def warnings(self) -> list[str]:
         """At most `LINES` sentences, worst first."""
+        return self.sentences()
+
+    def sentences(self, without: Sequence[str] = ()) -> list[str]:
+        """`warnings` but for those of some tests, of which something was said already."""
+        told = [one for one in self.failed if one.test not in without]
         said = [f"Not as the model assumes that {one.question}: {one.advice} ({one.test}: {plain(one.effect)} {one.unit}, "
-                f"p = {one.p:.1g})" for one in self.failed]
+                f"p = {one.p:.1g})" for one in told]
         if len(said) > LINES:
-            others = ", ".join(one.test for one in self.failed[LINES - 1:])
-            said = [*said[: LINES - 1], f"{len(self.failed) - LINES + 1} further assumptions fail: {others}. See "
+            others = ", ".join(one.test for one in told[LINES - 1:])
+            said = [*said[: LINES - 1], f"{len(told) - LINES + 1} further assumptions fail: {others}. See "
                                         "vd.assess(tracks, model).dataframe."]
         return said
 
@@ -95,8 +100,9 @@ class Assessment:
                          f"{row['unit']:<28} p = {row['p']:.2g}" for row in self.rows())
 
 
-ROOTS = (Jumps.name, Complete.name, OwnNames.name, NoCommonForce.name, Persistence.name, NoField.name, Stationary.name,
-         NoCirculation.name, SameMobility.name, SameForce.name, Range.name, HarmonicTraps.name, Central.name)
+ROOTS = (Jumps.name, Complete.name, OwnNames.name, NoCommonForce.name, NextFrame.name, NoCirculation.name, Central.name,
+         HarmonicTraps.name, NoField.name, Stationary.name, Isotropy.name, SameMobility.name, SameForce.name,
+         Persistence.name, FewFrames.name, Range.name)
 """Departures that cause others, in the order in which they are said: wrong links also make memory, tails and scatter."""
 
 

@@ -25,16 +25,18 @@ class _Memory(AssumptionTest):
 
     def measure(self, steps: Steps) -> Quantities | None:
         z = steps.white
-        rows = steps.later(self.lags[-1])
-        if len(rows) < 100:
-            return None
-        products = np.stack([(z[rows] * z[rows - lag]).mean(axis=1) for lag in self.lags], axis=1)
+        products = np.zeros((len(z), len(self.lags)))
+        for k, lag in enumerate(self.lags):
+            rows = steps.later(lag)
+            if len(rows) < 100:
+                return None
+            products[rows, k] = (z[rows] * z[rows - lag]).mean(axis=1) * (len(z) / len(rows))
         if self.together:
             products = products.sum(axis=1, keepdims=True)
-        return means(products / float((z**2).mean()), steps.cluster[rows])
+        return means(products / float((z**2).mean()), steps.cluster)
 
     def effect(self, found: Quantities, steps: Steps) -> float:
-        return 200.0 * float(found.value.sum() if self.together else np.abs(found.value).max())
+        return 200.0 * float(max(abs(found.value.sum()), np.abs(found.value).max()))
 
 
 class NextFrame(_Memory):

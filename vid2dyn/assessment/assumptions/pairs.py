@@ -87,8 +87,44 @@ class Central(AssumptionTest):
                 "describes the part along the line of centres alone, and the sample is not at equilibrium.")
 
 
+class SameForces(AssumptionTest):
+    """The learned forces, as motion shows them: the residuals along them.
+
+    At equilibrium where particles are (equipartition) and how they move tell of the same forces. A sample that is driven,
+    swims or relaxes keeps places that its forces alone would not give it.
+    """
+
+    name = "forces from motion"
+    question = "particles move as the forces that their places tell"
+    unit = "% of the force"
+    margin = 8.0
+
+    def measure(self, steps: Steps) -> Quantities | None:
+        expected = steps.response * steps.force
+        size = (expected**2).sum(axis=1)
+        if steps.cutoff is None or not steps.stationary or size.mean() <= 0:
+            return None
+        found = means((steps.white * expected).sum(axis=1), steps.cluster)
+        return None if found is None else found.transformed(np.eye(1) / size.mean())
+
+    def effect(self, found: Quantities, steps: Steps) -> float:
+        return 100.0 * float(found.value[0])
+
+    def advice(self, found: Quantities, steps: Steps) -> str:
+        more = "more" if found.value[0] > 0 else "less"
+        return (f"Particles move along the learned forces by {self.effect(found, steps):+.0f} % {more} than forces of that "
+                "strength make them: places and motion tell of different forces, as in samples that are active, driven or "
+                "relaxing, with mixed sizes, or an external field. Fit with stationary = False and compare.").replace(
+                    "+", "").replace("-", "")
+
+
 class Range(AssumptionTest):
-    """Forces along the line of centres from a little inside the cutoff to 1.6 times beyond it."""
+    """Forces along the line of centres beyond the cutoff, from motion and, at equilibrium, from places.
+
+    Where the arrangement is at equilibrium, E[f · w(r) e + ∇·(w(r) e)] = 0 for any smooth weight w (integration by
+    parts, as in score matching): the weight is a sin² bump, and what the sum lacks is the force that the model lacks. It
+    says far more than motion does.
+    """
 
     name = "force at the cutoff"
     question = "no force is left at the end of the range"
@@ -106,8 +142,11 @@ class Range(AssumptionTest):
 
     def measure(self, steps: Steps) -> Quantities | None:
         edges = self._edges(steps)
-        return None if edges is None or steps.neighbours is None else shell_forces(
-            steps, steps.neighbours.direction, edges)
+        if edges is None or steps.neighbours is None:
+            return None
+        if steps.cutoff is not None and steps.stationary:
+            return _bump_force(steps, steps.cutoff, float(edges[-1]))
+        return shell_forces(steps, steps.neighbours.direction, edges)
 
     def effect(self, found: Quantities, steps: Steps) -> float:
         return float(np.abs(found.value).max())
@@ -119,6 +158,28 @@ class Range(AssumptionTest):
         return (f"Beyond cutoff = {steps.cutoff:g} µm neighbours still push or pull by up to "
                 f"{self.effect(found, steps):.2g} kT/µm: the range is too short, and the potential, which is zero at "
                 "its end, is off by what is missing. Raise the cutoff, or let it be found: cutoff = \"auto\".")
+
+
+def _bump_force(steps: Steps, low: float, high: float) -> Quantities | None:
+    """Mean force [kT/µm] on neighbours between two distances that the learned forces lack, from where they are."""
+    near = steps.neighbours
+    assert near is not None
+    some = (near.distance > low) & (near.distance < high)
+    if some.sum() < 500:
+        return None
+    r, e, row = near.distance[some], near.direction[some], near.step[some]
+    phase = np.pi * (r - low) / (high - low)
+    w, slope = np.sin(phase) ** 2, np.pi / (high - low) * np.sin(2 * phase)
+    number, dim = len(steps), steps.dim
+    g = np.stack([np.bincount(row, w * e[:, a], number) for a in range(dim)], axis=1)[near.seen]
+    divergence = np.bincount(row, slope + (dim - 1) * w / r, number)[near.seen]
+    size = (g**2).sum(axis=1)
+    lacks = -divergence - (g * steps.force[near.seen]).sum(axis=1)
+    value = lacks.sum() / size.sum()
+    found = means(lacks - value * size, steps.index[near.seen])
+    if found is None:
+        return None
+    return Quantities(np.array([value]), found.covariance / size.mean() ** 2, found.pieces)
 
 
 class Uncoupled(AssumptionTest):

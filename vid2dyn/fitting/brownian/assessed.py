@@ -32,7 +32,7 @@ from vid2dyn.fitting.brownian.structure_classes import Classes, recipe_of_classe
 from vid2dyn.fitting.brownian.synthetic import SyntheticRecordings
 from vid2dyn.model.brownian import BrownianModel
 
-MOST, OF_CONTROL = 30_000, 15_000
+MOST, OF_CONTROL = 60_000, 30_000
 """Detections that are looked at, of the data and of the control recording; they bound the time."""
 PAIRED = 12_000
 """Detections whose neighbours are looked at."""
@@ -155,7 +155,7 @@ def steps_of_recording(recording: Recording, numbers: ModelNumbers, centre: np.n
     return Steps(
         found.white, run, recording.track[rows], recording.frame[rows], position, force[rows],
         None if centre is None else recording.position[rows] - middle[rows], typical_D, recording.dt,
-        response(typical_D, typical_noise, recording), _cutoff(data), _neighbours(recording, rows, data),
+        response(typical_D, typical_noise, recording), _cutoff(data), data.recipe.stationary is not False, _neighbours(recording, rows, data),
         Detection(linked, recording.filled, recording.lost), (noise[0], noise[1]), () if of_control else _linker_notes(data.tracks))
 
 

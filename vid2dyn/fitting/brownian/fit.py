@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 import vid2dyn
+from vid2dyn.assessment.assumptions.particles import SameForce, SameMobility
 from vid2dyn.core.checkpoint import PathLike, digest_of
 from vid2dyn.core.config import recipe as recipe_of
 from vid2dyn.core.errors import DataError
@@ -97,7 +98,8 @@ def fit_brownian(tracks: Trajectories | Sequence[Trajectories], recipe: Brownian
         warnings += said
     table = assess_data(data, model, seed)
     report["assessment"] = table.rows()
-    warnings += table.warnings
+    alike = any("The particles are not alike" in text for text in warnings)
+    warnings += table.sentences(without=(SameMobility.name, SameForce.name) if alike else ())
     return dataclasses.replace(model, report=report)
 
 

@@ -29,15 +29,8 @@ CORRECTED = "The correction for noise, blur and frame rate may still change the 
 
 
 def residual_warnings(model: BrownianModel, evaluation: dict[str, Any]) -> list[str]:
-    """Warnings where residuals disagree with the model, where it is smoothed, and where it predicts nothing."""
+    """Warnings where the potential is smoothed, and where it predicts nothing; residuals are tested in `assessed`."""
     warnings = []
-    calibration = evaluation["calibration"]
-    if calibration:
-        deviation = abs(calibration["chi2"] - 1)
-        if deviation > max(0.1, 5 * calibration["chi2_stderr"]):
-            warnings.append(f"Steps scatter {calibration['chi2']:.2f} times what the model expects (variance of "
-                            "whitened residuals): drift, vibration, mixed particle sizes, or forces that change "
-                            "within a frame.")
     if model.support is not None:
         steepest = max(_steepest(model, both) for both in _pairs(model))
         if model.localisation_error() * steepest > STEEP:
