@@ -114,7 +114,7 @@ FAULTS: dict[str, Row] = {
     "polydisperse 20 %": Row(pairs(size_spread=0.2), PAIRS, ("one force for all particles", "not alike"), None),
     "two species": Row(pairs(second_share=0.5, second_diffusion=0.375, second_strength=0.22), PAIRS, (
         "one D for all particles", "not alike"), None, None),
-    "cutoff too short": Row(pairs(), vd.Brownian(cutoff=1.8), ("force at the cutoff",), 1.2),
+    "cutoff too short": Row(pairs(), vd.Brownian(cutoff=1.8), ("force at the cutoff", "energy near the cutoff"), 1.2),
     "gravity and wall": Row(pairs(gravity=1.0, box_length=None, spacing=1.5, equilibration=3.0), PAIRS, (
         "force against place", "equilibrium of positions"), 1.4),
     "weakly active": Row(pairs(swim_speed=3.0, rotational_diffusion=20.0), PAIRS, ("persistence", "memory"), 1.2),

@@ -58,6 +58,9 @@ class AssumptionTest(ABC):
     """Unit of the effect."""
     margin: ClassVar[float] = 0.0
     """Effect that is allowed, in that unit."""
+    bias: ClassVar[float] = 0.0
+    """Standard deviation of what the quantities are where the model is right and forces change within a frame or within
+    the noise; the control recording measures it. 0: they vanish by symmetry, no control is needed."""
 
     @abstractmethod
     def measure(self, steps: Steps) -> Quantities | None:
@@ -76,7 +79,7 @@ class AssumptionTest(ABC):
         measured = self.measure(steps)
         if measured is None:
             return None
-        found = measured.less(None if control is None else self.measure(control))
+        found = measured.less(None if control is None or not self.bias else self.measure(control), self.bias)
         if not np.isfinite(found.value).all() or not (np.diag(found.covariance) > 0).all():
             return None
         statistic, effect = test_statistic(found), abs(self.effect(found, steps))

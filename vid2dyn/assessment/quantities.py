@@ -37,11 +37,18 @@ class Quantities:
         """Linear combinations of them."""
         return Quantities(matrix @ self.value, matrix @ self.covariance @ matrix.T, self.pieces)
 
-    def less(self, other: Quantities | None) -> Quantities:
-        """The difference of two independent measurements; `other` None is zero, known exactly."""
-        if other is None:
+    def less(self, control: Quantities | None, bias: float = np.inf) -> Quantities:
+        """What is left of them when what the control shows is taken away; None is zero, known exactly.
+
+        `bias`: standard deviation, known beforehand, of what the control measures. Where it is small, the control says
+        more of its own chance than of the bias, and only the share bias²/(bias² + its variance) is taken.
+        """
+        if control is None or bias <= 0:
             return self
-        return Quantities(self.value - other.value, self.covariance + other.covariance, min(self.pieces, other.pieces))
+        share = 1.0 if np.isinf(bias) else bias**2 / (bias**2 + control.stderr**2)
+        root = np.sqrt(np.broadcast_to(share, self.value.shape))
+        return Quantities(self.value - share * control.value, self.covariance + np.outer(root, root) * control.covariance,
+                          min(self.pieces, control.pieces))
 
 
 def means(scores: np.ndarray, cluster: np.ndarray, weight: np.ndarray | None = None) -> Quantities | None:

@@ -86,6 +86,8 @@ class Steps:
         Range of the pair force that was fitted [µm].
     stationary : bool
         Whether forces were learned from where particles are, too.
+    end_energy : tuple of (float, float)
+        Learned energy at 0.85 of the cutoff with its standard error [kT], of every pair of species.
     neighbours : Neighbours or None
     detection : Detection
     noise_scale : (float, float)
@@ -106,6 +108,7 @@ class Steps:
     response: float
     cutoff: float | None = None
     stationary: bool = False
+    end_energy: tuple[tuple[float, float], ...] = ()
     neighbours: Neighbours | None = None
     detection: Detection = field(default_factory=lambda: Detection(0))
     noise_scale: tuple[float, float] = (math.nan, math.nan)

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from vid2dyn.assessment.assumptions.memory import FewFrames, NextFrame, Persistence
-from vid2dyn.assessment.assumptions.pairs import Central, Range, SameForces, Uncoupled
+from vid2dyn.assessment.assumptions.pairs import Central, DiesOut, Range, SameForces, Uncoupled
 from vid2dyn.assessment.assumptions.particles import SameForce, SameMobility
 from vid2dyn.assessment.assumptions.places import HarmonicTraps, NoCirculation, NoField, SameEverywhere
 from vid2dyn.assessment.assumptions.scatter import Isotropy, Jumps, Spread, Tails
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 TESTS: tuple[type[AssumptionTest], ...] = (
     NextFrame, FewFrames, Persistence, Spread, Tails, Jumps, Isotropy, SameMobility, SameForce, SameEverywhere,
-    SameAtAllTimes, NoField, NoCommonForce, HarmonicTraps, NoCirculation, Stationary, SameForces, Central, Range, Uncoupled,
+    SameAtAllTimes, NoField, NoCommonForce, HarmonicTraps, NoCirculation, Stationary, SameForces, Central, DiesOut, Range, Uncoupled,
     Complete, OwnNames, Noise)
 """All tests, in the order in which they are reported where they are equally bad."""
 
@@ -101,7 +101,7 @@ class Assessment:
 
 
 ROOTS = (Jumps.name, Complete.name, OwnNames.name, NoCommonForce.name, NextFrame.name, NoCirculation.name, Central.name,
-         HarmonicTraps.name, NoField.name, Stationary.name, Isotropy.name, SameMobility.name, SameForce.name,
+         HarmonicTraps.name, NoField.name, Stationary.name, DiesOut.name, Isotropy.name, SameMobility.name, SameForce.name,
          Persistence.name, FewFrames.name, Range.name)
 """Departures that cause others, in the order in which they are said: wrong links also make memory, tails and scatter."""
 

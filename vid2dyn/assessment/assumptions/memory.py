@@ -19,6 +19,7 @@ class _Memory(AssumptionTest):
     """
 
     unit = "% of D"
+    bias = 0.02
     lags: ClassVar[tuple[int, ...]]
     together: ClassVar[bool] = False
     """Whether only the sum over the lags is looked at: what persists adds up, errors do not."""
@@ -80,6 +81,7 @@ class Persistence(_Memory):
     question = "particles do not keep their direction"
     lags = tuple(range(2, 16))
     together = True
+    bias = 0.04
     margin = 6.0
 
     def advice(self, found: Quantities, steps: Steps) -> str:

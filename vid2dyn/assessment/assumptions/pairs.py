@@ -9,6 +9,8 @@ from vid2dyn.assessment.quantities import Quantities, means
 from vid2dyn.assessment.steps import Neighbours, Steps
 
 SHELLS = 4
+BUMPS = np.array([[1.0, 1.5]])
+"""Between which distances, over the cutoff, a force is looked for."""
 
 
 def _sums(near: Neighbours, steps: Steps, vectors: np.ndarray, shells: np.ndarray, count: int) -> np.ndarray:
@@ -77,10 +79,6 @@ class Central(AssumptionTest):
     def effect(self, found: Quantities, steps: Steps) -> float:
         return float(np.abs(found.value).max())
 
-    def judge(self, steps: Steps, control: Steps | None):  # type: ignore[no-untyped-def]
-        """A force across e has mean zero by symmetry, whatever the model: no control is needed."""
-        return super().judge(steps, None)
-
     def advice(self, found: Quantities, steps: Steps) -> str:
         return (f"Neighbours push each other sideways by up to {self.effect(found, steps):.2g} kT/µm: rotating or "
                 "chiral particles, or a flow that they drive. Such forces have no potential; the pair potential "
@@ -98,6 +96,7 @@ class SameForces(AssumptionTest):
     question = "particles move as the forces that their places tell"
     unit = "% of the force"
     margin = 8.0
+    bias = 0.1
 
     def measure(self, steps: Steps) -> Quantities | None:
         expected = steps.response * steps.force
@@ -118,6 +117,29 @@ class SameForces(AssumptionTest):
                     "+", "").replace("-", "")
 
 
+class DiesOut(AssumptionTest):
+    """The learned energy at 0.85 of the cutoff: a spline is made to vanish at its end, so force left there is cut off."""
+
+    name = "energy near the cutoff"
+    question = "the pair potential has died out before the cutoff"
+    unit = "kT"
+    margin = 0.15
+
+    def measure(self, steps: Steps) -> Quantities | None:
+        if steps.cutoff is None or not steps.end_energy:
+            return None
+        values = np.array(steps.end_energy)
+        return Quantities(values[:, 0], np.diag(values[:, 1] ** 2), 1000)
+
+    def effect(self, found: Quantities, steps: Steps) -> float:
+        return float(np.abs(found.value).max())
+
+    def advice(self, found: Quantities, steps: Steps) -> str:
+        return (f"The pair potential still falls by {self.effect(found, steps):.2g} kT over the last 15 % of cutoff = "
+                f"{steps.cutoff:g} µm, at which it is set to zero: the forces reach farther, and all of the potential is "
+                "too low by what is cut off, at least that much. Raise the cutoff, or let it be found: cutoff = \"auto\".")
+
+
 class Range(AssumptionTest):
     """Forces along the line of centres beyond the cutoff, from motion and, at equilibrium, from places.
 
@@ -130,6 +152,7 @@ class Range(AssumptionTest):
     question = "no force is left at the end of the range"
     unit = "kT/µm"
     margin = 0.06
+    bias = 0.1
 
     def _edges(self, steps: Steps) -> np.ndarray | None:
         if steps.neighbours is None:
@@ -145,7 +168,7 @@ class Range(AssumptionTest):
         if edges is None or steps.neighbours is None:
             return None
         if steps.cutoff is not None and steps.stationary:
-            return _bump_force(steps, steps.cutoff, float(edges[-1]))
+            return _bump_forces(steps, steps.cutoff * BUMPS)
         return shell_forces(steps, steps.neighbours.direction, edges)
 
     def effect(self, found: Quantities, steps: Steps) -> float:
@@ -160,26 +183,30 @@ class Range(AssumptionTest):
                 "its end, is off by what is missing. Raise the cutoff, or let it be found: cutoff = \"auto\".")
 
 
-def _bump_force(steps: Steps, low: float, high: float) -> Quantities | None:
-    """Mean force [kT/µm] on neighbours between two distances that the learned forces lack, from where they are."""
+def _bump_forces(steps: Steps, ranges: np.ndarray) -> Quantities | None:
+    """Mean forces [kT/µm] between pairs of distances that the learned forces lack, from where particles are."""
     near = steps.neighbours
     assert near is not None
-    some = (near.distance > low) & (near.distance < high)
-    if some.sum() < 500:
+    columns, values = [], []
+    for low, high in ranges[ranges[:, 0] < near.reach]:
+        high = min(high, near.reach)
+        some = (near.distance > low) & (near.distance < high)
+        if some.sum() < 500:
+            continue
+        r, e, row = near.distance[some], near.direction[some], near.step[some]
+        phase = np.pi * (r - low) / (high - low)
+        w, slope = np.sin(phase) ** 2, np.pi / (high - low) * np.sin(2 * phase)
+        number, dim = len(steps), steps.dim
+        g = np.stack([np.bincount(row, w * e[:, a], number) for a in range(dim)], axis=1)[near.seen]
+        divergence = np.bincount(row, slope + (dim - 1) * w / r, number)[near.seen]
+        size = (g**2).sum(axis=1)
+        lacks = -divergence - (g * steps.force[near.seen]).sum(axis=1)
+        values.append(lacks.sum() / size.sum())
+        columns.append((lacks - values[-1] * size) / size.mean())
+    if not columns:
         return None
-    r, e, row = near.distance[some], near.direction[some], near.step[some]
-    phase = np.pi * (r - low) / (high - low)
-    w, slope = np.sin(phase) ** 2, np.pi / (high - low) * np.sin(2 * phase)
-    number, dim = len(steps), steps.dim
-    g = np.stack([np.bincount(row, w * e[:, a], number) for a in range(dim)], axis=1)[near.seen]
-    divergence = np.bincount(row, slope + (dim - 1) * w / r, number)[near.seen]
-    size = (g**2).sum(axis=1)
-    lacks = -divergence - (g * steps.force[near.seen]).sum(axis=1)
-    value = lacks.sum() / size.sum()
-    found = means(lacks - value * size, steps.index[near.seen])
-    if found is None:
-        return None
-    return Quantities(np.array([value]), found.covariance / size.mean() ** 2, found.pieces)
+    found = means(np.stack(columns, axis=1), steps.index[near.seen])
+    return None if found is None else Quantities(np.array(values), found.covariance, found.pieces)
 
 
 class Uncoupled(AssumptionTest):
@@ -193,6 +220,7 @@ class Uncoupled(AssumptionTest):
     question = "neighbours diffuse independently"
     unit = "% of D"
     margin = 2.0
+    bias = 0.03
 
     def measure(self, steps: Steps) -> Quantities | None:
         near = steps.neighbours

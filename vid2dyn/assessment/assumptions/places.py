@@ -32,6 +32,7 @@ class SameEverywhere(AssumptionTest):
     question = "D is the same everywhere"
     unit = "% of D"
     margin = 3.0
+    bias = 0.02
 
     def measure(self, steps: Steps) -> Quantities | None:
         square = (steps.white**2).mean(axis=1)

@@ -25,6 +25,7 @@ class Spread(AssumptionTest):
     question = "steps scatter as much as the model says"
     unit = "% of the variance"
     margin = 5.0
+    bias = 0.1
 
     def measure(self, steps: Steps) -> Quantities | None:
         found = means((steps.white**2).mean(axis=1), steps.cluster)
@@ -46,6 +47,7 @@ class Isotropy(AssumptionTest):
     question = "motion is the same along all axes"
     unit = "% of D"
     margin = 2.0
+    bias = 0.05
 
     def measure(self, steps: Steps) -> Quantities | None:
         if steps.dim < 2:
@@ -123,6 +125,7 @@ class Tails(AssumptionTest):
     question = "residuals of a particle are normal"
     unit = "excess kurtosis"
     margin = 0.15
+    bias = 0.3
 
     def measure(self, steps: Steps) -> Quantities | None:
         n = np.bincount(steps.index)

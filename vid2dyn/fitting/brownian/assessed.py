@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from vid2dyn.assessment.table import Assessment, assessed, combined
 from vid2dyn.core.config import build
 from vid2dyn.core.errors import ConfigError, DataError, Vid2DynError
 from vid2dyn.data.trajectories import Trajectories
+from vid2dyn.dynamics.brownian import species_pairs
 from vid2dyn.dynamics.recipes.brownian import Brownian
 from vid2dyn.dynamics.snapshot import neighbour_pairs
 from vid2dyn.dynamics.terms.potentials import HarmonicTrap, PairPotential
@@ -155,7 +157,8 @@ def steps_of_recording(recording: Recording, numbers: ModelNumbers, centre: np.n
     return Steps(
         found.white, run, recording.track[rows], recording.frame[rows], position, force[rows],
         None if centre is None else recording.position[rows] - middle[rows], typical_D, recording.dt,
-        response(typical_D, typical_noise, recording), _cutoff(data), data.recipe.stationary is not False, _neighbours(recording, rows, data),
+        response(typical_D, typical_noise, recording), _cutoff(data), data.recipe.stationary is not False,
+        () if of_control else _end_energies(model), _neighbours(recording, rows, data),
         Detection(linked, recording.filled, recording.lost), (noise[0], noise[1]), () if of_control else _linker_notes(data.tracks))
 
 
@@ -189,6 +192,20 @@ def _column(data: FitData, recording: Recording, model: BrownianModel) -> np.nda
     if len(values) != len(recording.position):
         raise DataError("a model with a structural variable is assessed on its whole recording")
     return values
+
+
+def _end_energies(model: BrownianModel) -> tuple[tuple[float, float], ...]:
+    """Energy at 0.85 of the cutoff and its standard error [kT], for every pair of species."""
+    if not model.pairs:
+        return ()
+    names = model.species
+    kinds: list[Any] = [(names[a], names[b]) for a, b in species_pairs(len(names))] if names else [None]
+    found = []
+    for kind, pair in zip(kinds, model.pairs):
+        r = np.array([0.85 * pair.spline.cutoff])
+        low, high = model.band("pair_potential", r if kind is None else (r, kind), 0.682689492137)
+        found.append((float(model.pair_potential(r, kind)[0]), 0.5 * float(high[0] - low[0])))
+    return tuple(found)
 
 
 def _neighbours(recording: Recording, rows: np.ndarray, data: FitData) -> Neighbours | None:
