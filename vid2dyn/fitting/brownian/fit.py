@@ -38,10 +38,16 @@ from vid2dyn.fitting.brownian.preparation import prepared_recordings, recording_
 from vid2dyn.fitting.brownian.reach import widest_cutoff, with_chosen_cutoff
 from vid2dyn.fitting.brownian.recordings_report import recordings_report
 from vid2dyn.fitting.brownian.records import FitData, FitResult
+from vid2dyn.fitting.brownian.stationarity import decided, with_stationary
 from vid2dyn.fitting.brownian.structure import fit_structure
 from vid2dyn.fitting.brownian.structure_classes import Classes, fit_classes, recipe_of_classes
 from vid2dyn.fitting.course import RunControl
 from vid2dyn.model.brownian import BrownianModel
+
+WORKING = ("The sample is not at rest: over the recording the particles move along the learned forces more than against "
+           "them, as a sample does that relaxes, spreads or is driven. Forces were learned again from motion alone "
+           "(stationary = False), so bands are wider.")
+"""Said where the learned forces do work and stationary = "auto"."""
 
 
 def fit_brownian(tracks: Trajectories | Sequence[Trajectories], recipe: Brownian, seed: int = 0,
@@ -80,6 +86,11 @@ def fit_brownian(tracks: Trajectories | Sequence[Trajectories], recipe: Brownian
         several, recipe = [classes.named(one) for one in several], recipe_of_classes(recipe, classes)
     data, warnings, reach = _prepared(several, recipe, seed, progress, checkpoint)
     found = _estimated(data, classes, seed, progress, checkpoint, stop, keep_partial)
+    if recipe.stationary == "auto" and data[0].recipe.stationary and found.stopped is None and any(
+            "The sample is not at rest" in text for text in found.warnings):
+        data = with_stationary(data, False)
+        found = _estimated(data, classes, seed, progress, checkpoint, stop, keep_partial)
+        warnings.append(WORKING)
     first = data[0]
     model = BrownianModel(found.arrays, recipe_of(found.recipe), first.tracks.units, first.tracks.box)
     column = None if found.recipe.structure is None else first.tracks.dataframe[found.recipe.structure].to_numpy()
@@ -117,12 +128,15 @@ def _prepared(tracks: list[Trajectories], recipe: Brownian, seed: int, progress:
               checkpoint: PathLike | None) -> tuple[tuple[FitData, ...], list[str], dict[str, Any] | None]:
     """The data as the fit uses them, warnings, and, where the range was to be found, what each range adds."""
     if recipe.cutoff != "auto":
-        return *prepared_recordings(tracks, recipe), None
+        data, warnings = prepared_recordings(tracks, recipe)
+        data, moving = decided(data)
+        return data, [*warnings, *moving], None
     seen, _ = prepared_recordings(tracks, dataclasses.replace(recipe, cutoff=None))
     widest = widest_cutoff([one.recording for one in seen], [view_of(one) for one in seen])
     data, warnings = prepared_recordings(tracks, dataclasses.replace(recipe, cutoff=widest))
+    data, moving = decided(data)
     data, reach, said = with_chosen_cutoff(data, seed, progress, checkpoint)
-    return data, [*warnings, *said], reach
+    return data, [*warnings, *moving, *said], reach
 
 
 def _estimated(data: tuple[FitData, ...], classes: Classes | None, seed: int, progress: Progress,
