@@ -35,6 +35,7 @@ PAIR = S.Yukawa(amplitude=8.0, screening_length=0.3, diameter=1.0)
 D, K = 0.4, 12.5
 PAIRS = vd.Brownian(cutoff=3.0)
 TRAPS = vd.Brownian(trap="each")
+STIFF = vd.Brownian(cutoff=1.6)
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ CLEAN: dict[str, Row] = {
     "clean: free": Row(free(), vd.Brownian()),
     "clean: free, full exposure": Row(free(exposure=0.01), vd.Brownian()),
     "clean: Yukawa": Row(pairs(), PAIRS, at=1.4),
-    "clean: WCA": Row(S.Departures(pair=S.WCA(diameter=1.2), diffusion=D, substeps=60), vd.Brownian(cutoff=1.6), at=1.25),
+    "clean: WCA": Row(S.Departures(pair=S.WCA(diameter=1.2), diffusion=D, substeps=60), STIFF, at=1.25),
     "clean: traps": Row(traps(), TRAPS),
     "clean: one trap": Row(S.Departures(n_particles=1, frames=4000, trap="shared", trap_stiffness=K, box_length=None),
                            vd.Brownian(trap="shared")),
@@ -125,12 +126,12 @@ FAULTS: dict[str, Row] = {
                                             well_place=0.35, box_length=None, spacing=4.0, diffusion=D), TRAPS, (
         "shape of the trap",), None),
     "transverse pair force": Row(pairs(transverse=0.5), PAIRS, ("transverse pair force",), 1.4),
-    "hydrodynamic coupling": Row(S.Brownian(n_particles=60, frames=300, hydrodynamic_radius=0.4, box_length=None, pair=PAIR,
+    "hydrodynamic coupling": Row(S.Brownian(n_particles=60, hydrodynamic_radius=0.4, box_length=None, pair=PAIR,
                                             trap="shared", trap_stiffness=0.5, diffusion=D, localisation_error=0.02),
                                  vd.Brownian(cutoff=3.0, trap="shared"), ("hydrodynamic coupling",), 1.4),
     "D depends on place": Row(free(diffusion_gradient=0.4), vd.Brownian(), ("D against place",), None, None),
     "aligned rods": Row(free(aligned=1.5), vd.Brownian(), ("isotropy",), None, None),
-    "two D": Row(free(second_share=0.5, second_diffusion=0.25), vd.Brownian(), ("one D for all particles",), None, None),
+    "two D": Row(free(second_share=0.5, second_diffusion=0.25), vd.Brownian(), ("one D for all",), None, None),
     "30 % stuck": Row(free(stuck_share=0.3), vd.Brownian(), ("one D for all particles",), None, None),
     "swaps .7 %": Row(free(swap_probability=0.007), vd.Brownian(), ("jumps",)),
     "subdiffusion H = .35": Row(free(hurst=0.35), vd.Brownian(), ("memory", "persistence", "correlated"), None, None),
@@ -139,7 +140,8 @@ FAULTS: dict[str, Row] = {
     "exposure misstated": Row(S.Departures(n_particles=1, frames=6000, trap="shared", trap_stiffness=K, box_length=None,
                                            exposure=0.01, stated_exposure=0.0, localisation_error=0.005),
                               vd.Brownian(trap="shared"), ("memory", "exposure")),
-    "correlated errors": Row(free(correlated_errors=0.7, localisation_error=0.06), vd.Brownian(), ("memory", "correlated")),
+    "correlated errors": Row(free(correlated_errors=0.7, localisation_error=0.06), vd.Brownian(), (
+        "memory", "correlated")),
 }
 
 

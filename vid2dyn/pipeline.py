@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vid2dyn.core import config
-from vid2dyn.core.errors import ConfigError, DataError, Vid2DynError, Vid2DynWarning
+from vid2dyn.core.errors import ConfigError, DataError, ModelError, Vid2DynError, Vid2DynWarning
 from vid2dyn.core.files import TABLES, existing_file
 from vid2dyn.core.memory import need_memory
 from vid2dyn.core.registry import did_you_mean, part, parts, resolve

@@ -65,9 +65,9 @@ def about_correlated_errors(tracks: Trajectories, first: Estimate, used: Estimat
     if coded:
         cause = f"The video's compression ({codec or 'inter-coded'}) predicts frames from other frames and does this"
     elif coded is None:
-        cause = ("Vibration and uneven flow do this, and so does video compression that predicts frames from others "
-                 "(was "
-                 "the movie H.264, MPEG or the like?)")
+        cause = ("Vibration, uneven flow or active motion does this (and, where these tracks come from an H.264 or "
+                 "MPEG "
+                 "movie, its compression: give the movie, or say inter_coded in its info)")
     else:
         cause = "Vibration, flow or active motion does this"
     notes = [f"The localisation errors are correlated in time: {symptom}. {cause}. "

@@ -47,8 +47,8 @@ class Quantities:
             return self
         share = 1.0 if np.isinf(bias) else bias**2 / (bias**2 + control.stderr**2)
         root = np.sqrt(np.broadcast_to(share, self.value.shape))
-        return Quantities(self.value - share * control.value, self.covariance + np.outer(root, root) * control.covariance,
-                          min(self.pieces, control.pieces))
+        covariance = self.covariance + np.outer(root, root) * control.covariance
+        return Quantities(self.value - share * control.value, covariance, min(self.pieces, control.pieces))
 
 
 def means(scores: np.ndarray, cluster: np.ndarray, weight: np.ndarray | None = None) -> Quantities | None:

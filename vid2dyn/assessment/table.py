@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 TESTS: tuple[type[AssumptionTest], ...] = (
     NextFrame, FewFrames, Persistence, Spread, Tails, Jumps, Isotropy, SameMobility, SameForce, SameEverywhere,
-    SameAtAllTimes, NoField, NoCommonForce, HarmonicTraps, NoCirculation, Stationary, SameForces, Central, DiesOut, Range, Uncoupled,
-    Complete, OwnNames, Noise)
+    SameAtAllTimes, NoField, NoCommonForce, HarmonicTraps, NoCirculation, Stationary, SameForces, Central, DiesOut,
+    Range, Uncoupled, Complete, OwnNames, Noise)
 """All tests, in the order in which they are reported where they are equally bad."""
 
 FALSE_ALARMS = 0.005
@@ -79,7 +79,8 @@ class Assessment:
     def sentences(self, without: Sequence[str] = ()) -> list[str]:
         """`warnings` but for those of some tests, of which something was said already."""
         told = [one for one in self.failed if one.test not in without]
-        said = [f"Not as the model assumes that {one.question}: {one.advice} ({one.test}: {plain(one.effect)} {one.unit}, "
+        said = [f"Not as the model assumes that {one.question}: {one.advice} ({one.test}: {plain(one.effect)} "
+                f"{one.unit}, "
                 f"p = {one.p:.1g})" for one in told]
         if len(said) > LINES:
             others = ", ".join(one.test for one in told[LINES - 1:])
@@ -100,10 +101,10 @@ class Assessment:
                          f"{row['unit']:<28} p = {row['p']:.2g}" for row in self.rows())
 
 
-ROOTS = (Jumps.name, Complete.name, OwnNames.name, NoCommonForce.name, NextFrame.name, NoCirculation.name, Central.name,
-         HarmonicTraps.name, NoField.name, Stationary.name, DiesOut.name, Isotropy.name, SameMobility.name, SameForce.name,
-         Persistence.name, FewFrames.name, Range.name)
-"""Departures that cause others, in the order in which they are said: wrong links also make memory, tails and scatter."""
+ROOTS = (Jumps.name, Complete.name, OwnNames.name, NoCommonForce.name, NextFrame.name, NoCirculation.name,
+         HarmonicTraps.name, NoField.name, Central.name, Stationary.name, DiesOut.name, Isotropy.name,
+         SameMobility.name, SameForce.name, Persistence.name, FewFrames.name, Range.name)
+"""Departures that cause others, in the order in which they are said: wrong links also make memory and tails."""
 
 
 def _badness(one: Finding) -> tuple[float, float]:

@@ -352,7 +352,10 @@ class BrownianModel(Model):
                          f"{pairs[0].spline.cutoff:g} µm")
         if "trap" in self.arrays:
             parts.append(f"k = {self.trap_stiffness():.4g} kT/µm²")
-        return f"<Model {self.recipe.get('kind', '')}: {', '.join(parts)}>"
+        failed = [row["test"] for row in self.report.get("assessment", ()) if row["failed"]]
+        doubt = "" if not failed else (f"; {len(failed)} assumption{'s fail' if len(failed) > 1 else ' fails'}: "
+                                       f"{', '.join(failed[:5])}{', ...' if len(failed) > 5 else ''}")
+        return f"<Model {self.recipe.get('kind', '')}: {', '.join(parts)}{doubt}>"
 
     # ---------------------------------------------------------------- running it
 

@@ -121,7 +121,8 @@ def _particles(experiment: Experiment, source: Source, stages: Stages, progress:
                        lambda path: pipeline.report(
                            path, tracks=data(), model=learned(), rollout=rolled(), truth=_truth(source, data()),
                            video=_video(source), title=source.name))
-    return page, _headline(json.loads(diffusion.read_text()))
+    failed = [row["test"] for row in learned().report.get("assessment", ()) if row["failed"]]
+    return page, _headline(json.loads(diffusion.read_text())) | {"failed_assumptions": "; ".join(failed)}
 
 
 def _rollout_key(settings: Any) -> dict[str, Any]:

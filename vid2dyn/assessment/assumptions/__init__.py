@@ -1,1 +1,1 @@
-"""Tests of assumptions, a file for what belongs together: memory, scatter, particles, places, times, pairs, tracking."""
+"""Tests of assumptions: a file for what belongs together."""

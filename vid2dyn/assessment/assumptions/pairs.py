@@ -88,8 +88,8 @@ class Central(AssumptionTest):
 class SameForces(AssumptionTest):
     """The learned forces, as motion shows them: the residuals along them.
 
-    At equilibrium where particles are (equipartition) and how they move tell of the same forces. A sample that is driven,
-    swims or relaxes keeps places that its forces alone would not give it.
+    At equilibrium where particles are (equipartition) and how they move tell of the same forces. A sample that is
+    driven, swims or relaxes keeps places that its forces alone would not give it.
     """
 
     name = "forces from motion"
@@ -111,14 +111,16 @@ class SameForces(AssumptionTest):
 
     def advice(self, found: Quantities, steps: Steps) -> str:
         more = "more" if found.value[0] > 0 else "less"
-        return (f"Particles move along the learned forces by {self.effect(found, steps):+.0f} % {more} than forces of that "
-                "strength make them: places and motion tell of different forces, as in samples that are active, driven or "
+        return (f"Particles move along the learned forces by {self.effect(found, steps):+.0f} % {more} than forces "
+                "of that "
+                "strength make them: places and motion tell of different forces, as in samples that are active, "
+                "driven or "
                 "relaxing, with mixed sizes, or an external field. Fit with stationary = False and compare.").replace(
                     "+", "").replace("-", "")
 
 
 class DiesOut(AssumptionTest):
-    """The learned energy at 0.85 of the cutoff: a spline is made to vanish at its end, so force left there is cut off."""
+    """The learned energy at 0.85 of the cutoff: a spline is made to vanish at its end, so force left is cut off."""
 
     name = "energy near the cutoff"
     question = "the pair potential has died out before the cutoff"
@@ -136,16 +138,18 @@ class DiesOut(AssumptionTest):
 
     def advice(self, found: Quantities, steps: Steps) -> str:
         return (f"The pair potential still falls by {self.effect(found, steps):.2g} kT over the last 15 % of cutoff = "
-                f"{steps.cutoff:g} µm, at which it is set to zero: the forces reach farther, and all of the potential is "
-                "too low by what is cut off, at least that much. Raise the cutoff, or let it be found: cutoff = \"auto\".")
+                f"{steps.cutoff:g} µm, at which it is set to zero: the forces reach farther, and all of the "
+                "potential is "
+                "too low by what is cut off, at least that much. Raise the cutoff, or let it be found: cutoff = "
+                "\"auto\".")
 
 
 class Range(AssumptionTest):
     """Forces along the line of centres beyond the cutoff, from motion and, at equilibrium, from places.
 
     Where the arrangement is at equilibrium, E[f · w(r) e + ∇·(w(r) e)] = 0 for any smooth weight w (integration by
-    parts, as in score matching): the weight is a sin² bump, and what the sum lacks is the force that the model lacks. It
-    says far more than motion does.
+    parts, as in score matching): the weight is a sin² bump, and what the sum lacks is the force that the model lacks.
+    It says far more than motion does.
     """
 
     name = "force at the cutoff"
@@ -258,7 +262,8 @@ class Uncoupled(AssumptionTest):
 
     def advice(self, found: Quantities, steps: Steps) -> str:
         near = float(found.value[0])
-        return (f"Neighbours move together: residuals of the nearest pairs are correlated by {near:+.2f} along the line "
+        return (f"Neighbours move together: residuals of the nearest pairs are correlated by {near:+.2f} along the "
+                "line "
                 "of centres, as the solvent couples them (or a flow carries both, or two detections are one particle). "
                 "The model takes them for independent: potentials stay right, but collective motion and error bars of "
                 "D do not.")

@@ -47,7 +47,7 @@ class _Alike(AssumptionTest):
         spread = 100 * float(np.sqrt(max(variance, 0.0)))
         noise = 1 / np.sqrt((weight**2).sum())
         shift = (self.margin / 100) ** 2 / noise
-        return self.finding(T, tail_of_products(number, T - shift) if T > shift else 1.0, spread,
+        return self.finding(T, tail_of_products(number, T - shift) if shift < T else 1.0, spread,
                             self.words(spread, square))
 
     def words(self, spread: float, square: np.ndarray) -> str:
@@ -93,7 +93,8 @@ class SameMobility(_Alike):
     def words(self, spread: float, square: np.ndarray) -> str:
         stuck = float((square < 0.15 * np.median(square)).mean())
         slow = f" {stuck:.0%} of them hardly move (stuck?)." if stuck > 0.02 else ""
-        return (f"D differs from particle to particle by {spread:.0f} % (standard deviation).{slow} One D is a mean over "
+        return (f"D differs from particle to particle by {spread:.0f} % (standard deviation).{slow} One D is a mean "
+                "over "
                 "them: several populations, a distribution of sizes, or stuck particles. Name the kinds "
                 "(vd.Brownian(species=...)), or fit each alone.")
 
@@ -120,7 +121,8 @@ class SameForce(_Alike):
 
     def words(self, spread: float, square: np.ndarray) -> str:
         return (f"Some particles feel the learned forces more strongly than others, by {spread:.0f} % (standard "
-                "deviation): sizes or charges differ (polydisperse, several species). The pair potential is a mean that "
+                "deviation): sizes or charges differ (polydisperse, several species). The pair potential is a mean "
+                "that "
                 "no pair has, and its tail may have the wrong sign. Name the kinds (vd.Brownian(species=...)), or fit "
                 "with stationary = False.")
 

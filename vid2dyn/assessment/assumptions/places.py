@@ -127,16 +127,18 @@ class HarmonicTraps(AssumptionTest):
         return float(np.sqrt((found.value**2 * np.array([6.0 * steps.dim, *[2.0] * steps.dim])).sum()))
 
     def advice(self, found: Quantities, steps: Steps) -> str:
-        return (f"The force in the trap is not that of a spring by {self.effect(found, steps):.2g} kT/µm: a double well, "
-                "hard walls or a trap that opens at its edge. Stiffness and D are those of the best spring and are off. "
+        return (f"The force in the trap is not that of a spring by {self.effect(found, steps):.2g} kT/µm: a double "
+                "well, "
+                "hard walls or a trap that opens at its edge. Stiffness and D are those of the best spring and are "
+                "off. "
                 "Film where the particle stays near the middle, or learn the well (vd.terms.ExternalPotential).")
 
 
 class NoCirculation(AssumptionTest):
     """Antisymmetric correlation of place and residual: what a gradient of an energy cannot do.
 
-    A force ω ẑ × u beside -k u drives a steady rotation; it produces the entropy D ω² <u²> per particle [kT/s], which is
-    a lower bound where other currents flow too.
+    A force ω ẑ × u beside -k u drives a steady rotation; it produces the entropy D ω² <u²> per particle [kT/s], which
+    is a lower bound where other currents flow too.
     """
 
     name = "circulation"
@@ -162,6 +164,7 @@ class NoCirculation(AssumptionTest):
 
     def advice(self, found: Quantities, steps: Steps) -> str:
         rate = steps.diffusion * float(np.abs(found.value).max()) / (2 * np.pi)
-        return (f"Particles circulate ({rate:.2g} turns/s) and produce at least {self.effect(found, steps):.2g} kT/s of "
+        return (f"Particles circulate ({rate:.2g} turns/s) and produce at least {self.effect(found, steps):.2g} kT/s "
+                "of "
                 "entropy each: the trap does work (scattering force, a flow, an asymmetric beam) and no energy "
                 "describes it. The stiffness is that of the symmetric part alone.")

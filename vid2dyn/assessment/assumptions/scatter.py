@@ -35,7 +35,8 @@ class Spread(AssumptionTest):
         return 100.0 * float(found.value[0])
 
     def advice(self, found: Quantities, steps: Steps) -> str:
-        return (f"Residuals have {1 + found.value[0]:.2f} times the variance of a recording that the model makes: mixed "
+        return (f"Residuals have {1 + found.value[0]:.2f} times the variance of a recording that the model makes: "
+                "mixed "
                 "particles, drift, vibration, wrong links or forces that are missing. Bands are too narrow. See the "
                 "other tests for which.")
 
@@ -63,7 +64,8 @@ class Isotropy(AssumptionTest):
 
     def advice(self, found: Quantities, steps: Steps) -> str:
         return ("D differs between the axes, or steps along them are correlated: rod-like particles that are aligned, "
-                "a vibration or flow along one axis, pixels that are not square, or a wall nearby. One D is a mean over "
+                "a vibration or flow along one axis, pixels that are not square, or a wall nearby. One D is a mean "
+                "over "
                 "directions. Look at D along each axis (vd.diffusion).")
 
 
@@ -90,7 +92,8 @@ class Jumps(AssumptionTest):
         p = float(poisson.sf(count - 1, number * (allowed + self.margin / 100)))
         effect = 100.0 * count / number
         return self.finding(float(norm.isf(max(p, 1e-300))), p, effect, (
-            f"{count} of {number} steps are far longer than their particle's usual ones and make {share:.0%} of the mean "
+            f"{count} of {number} steps are far longer than their particle's usual ones and make {share:.0%} of the "
+            "mean "
             "square: wrong links (identity swaps) or real jumps. D is too large by about that part. Link again with a "
             "smaller search_range, or leave those tracks out."))
 

@@ -98,7 +98,7 @@ class Stationary(AssumptionTest):
 
     def judge(self, steps: Steps, control: Steps | None) -> Finding | None:
         near = steps.neighbours
-        if near is None or steps.cutoff is None or len(near.step) < 500:
+        if near is None or steps.cutoff is None or not steps.stationary or len(near.step) < 500:
             return None
         best = None
         ranges = np.array([0.5, 0.7, 1.0]) * min(near.reach, 1.2 * steps.cutoff)

@@ -38,7 +38,8 @@ class Complete(_Judged):
         share = lost / max(seen + lost, 1)
         p = float(binom.sf(lost - 1, seen + lost, self.margin / 100))
         return self.finding(float(norm.isf(max(p, 1e-300))), p, 100 * share, (
-            f"{share:.1%} of the detections are the end or the beginning of a track inside the view: particles are lost "
+            f"{share:.1%} of the detections are the end or the beginning of a track inside the view: particles are "
+            "lost "
             "for longer than can be filled in, and their neighbours are pushed by nobody. The pair potential comes out "
             "too weak, by about twice the part that is missing. Lower minmass, raise memory and search_range."))
 
@@ -71,6 +72,7 @@ class Noise(_Judged):
         below = max(-scale / stderr, 0.0)
         p = float(norm.cdf(scale / stderr))
         return self.finding(below, p, below, (
-            "The variance of the localisation error comes out negative: the shutter was open for longer or shorter than "
+            "The variance of the localisation error comes out negative: the shutter was open for longer or shorter "
+            "than "
             "stated, or the errors of successive frames are correlated (compression). The localisation error is not "
             "known; D rests on the exposure. Check exposure=... in s."))

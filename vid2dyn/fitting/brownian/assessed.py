@@ -1,9 +1,9 @@
 """Is a fitted Brownian model allowed? Its steps, whitened, for the tests of `vid2dyn.assessment`.
 
-The residuals of the one-step likelihood (`likelihood`) are independent standard normal numbers only where a force hardly
-changes within a frame and within the noise; WCA particles at 10 ms have 1.13 times the variance although the model is
-right. So the same residuals are taken of a recording that the model itself makes (`synthetic`), and the tests compare
-the two.
+The residuals of the one-step likelihood (`likelihood`) are independent standard normal numbers only where a force
+hardly changes within a frame and within the noise; WCA particles at 10 ms have 1.13 times the variance although the
+model is right. So the same residuals are taken of a recording that the model itself makes (`synthetic`), and the tests
+compare the two.
 """
 
 from __future__ import annotations
@@ -159,7 +159,8 @@ def steps_of_recording(recording: Recording, numbers: ModelNumbers, centre: np.n
         None if centre is None else recording.position[rows] - middle[rows], typical_D, recording.dt,
         response(typical_D, typical_noise, recording), _cutoff(data), data.recipe.stationary is not False,
         () if of_control else _end_energies(model), _neighbours(recording, rows, data),
-        Detection(linked, recording.filled, recording.lost), (noise[0], noise[1]), () if of_control else _linker_notes(data.tracks))
+        Detection(linked, recording.filled, recording.lost), (noise[0], noise[1]),
+        () if of_control else _linker_notes(data.tracks))
 
 
 def response(diffusion: float, noise: float, recording: Recording) -> float:

@@ -88,7 +88,8 @@ def _trapped(data: tuple[FitData, ...]) -> _Found:
     shared = recipe.trap == "shared"
     alone = None
     if len(data) == 1:
-        traps = [fit_traps(recordings[0], shared=shared, noise_scale=data[0].noise_scale, stationary=bool(recipe.stationary))]
+        traps = [fit_traps(recordings[0], shared=shared, noise_scale=data[0].noise_scale,
+                           stationary=bool(recipe.stationary))]
     else:
         traps, alone = fit_shared_traps(recordings, shared=shared, noise_scale=data[0].noise_scale,
                                         stationary=bool(recipe.stationary))

@@ -39,7 +39,9 @@ def residual_warnings(model: BrownianModel, evaluation: dict[str, Any]) -> list[
                             "steep part is smoothed, more than its band says, and D may be up to a tenth low. Film "
                             "with less noise or higher magnification.")
     gain = evaluation["held_out"]
-    if model.support is not None and gain["steps"] and not gain["gain_per_step"] > 2 * gain["gain_per_step_stderr"]:
+    predicts = gain["gain_per_step"] > 2 * gain["gain_per_step_stderr"]
+    if model.support is not None and gain["steps"] and not predicts and not any(
+            _shows(model, both) for both in _pairs(model)):
         warnings.append("On frames it did not see the model predicts steps no better than free diffusion: within the "
                         "errors no pair force shows in these data.")
     return warnings
@@ -49,6 +51,18 @@ def _pairs(model: BrownianModel) -> list[Any]:
     """What `pair_force` takes beside r: nothing, or each pair of species."""
     names = model.species
     return [(names[a], names[b]) for a, b in species_pairs(len(names))] if names else [None]
+
+
+SHOWS = 5.0
+"""Standard errors by which a force differs from zero somewhere, where there is one. Stiff forces that turn within a
+frame may predict single steps no better than free diffusion, although the structure shows them beyond doubt."""
+
+
+def _shows(model: BrownianModel, species: Any) -> bool:
+    """Whether the learned force is beyond its errors anywhere in the range of distances seen."""
+    r = np.linspace(*model.pair_support(species), 60)
+    low, high = model.band("pair_force", r if species is None else (r, species), 0.682689492137)
+    return bool((np.abs(low + high) > SHOWS * (high - low)).any())
 
 
 def _steepest(model: BrownianModel, species: Any) -> float:

@@ -58,8 +58,7 @@ class Recording:
     species: np.ndarray | None = None
     """(n,) number of the species of each detection; None: all alike."""
     filled: int = 0
-    """How many of the rows, the last ones, are places of particles that were missed (`gaps`): neighbours without weight.
-    """
+    """How many of the rows, the last ones, are places of missed particles (`gaps`): neighbours without weight."""
     lost: int = 0
     """Tracks that end or begin inside the view: particles that are missing for longer."""
 

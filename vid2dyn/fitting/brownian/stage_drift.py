@@ -1,16 +1,16 @@
 """Common motion of particles that sit in traps of their own: found, tested, taken out without eating the trap.
 
-In the picture a stage that moves carries all traps along, and the spread of positions about fixed centres then says drift,
-not stiffness: 0.1 µm/s over 4 s made k = 12.5 kT/µm² come out as 11, .335 µm/s as 4.6. Positions are split as
+In the picture a stage that moves carries all traps along, and the spread of positions about fixed centres then says
+drift, not stiffness: 0.1 µm/s over 4 s made k = 12.5 kT/µm² come out as 11, .335 µm/s as 4.6. Positions are split as
 
     x_i(t) = m_i + c(t) + rest,
 
 by least squares; c is the common motion. Thermal motion puts the mean of N particles into c as well, and with it 1/N of
-the variance of every particle's own motion: what is left is stretched by sqrt(N/(N - 1)) about m_i, which gives variance
-and covariances in time back. So k, D and the noise stay what they are, and 1/N of the information is lost.
+the variance of every particle's own motion: what is left is stretched by sqrt(N/(N - 1)) about m_i, which gives
+variance and covariances in time back. So k, D and the noise stay what they are, and 1/N of the information is lost.
 
-It is done only where c is more than chance: particles in traps of their own are independent and as likely on one side as
-on the other, so that the same c with random signs for the particles, Σ ± (x_i - m_i)/N, is what chance gives.
+It is done only where c is more than chance: particles in traps of their own are independent and as likely on one side
+as on the other, so that the same c with random signs for the particles, Σ ± (x_i - m_i)/N, is what chance gives.
 
 What cannot be told apart: one shared trap that moves from a stage that moves; a steady flow beside traps at rest from
 traps at other places. Both need a reference (a bead stuck to the glass).
@@ -133,13 +133,15 @@ def without_common_motion(tracks: Trajectories) -> tuple[Trajectories, list[str]
     frame = frame - frame[linked].min()
     inside = (frame >= 0) & (frame < len(found.path))
     rest = x - found.path[np.clip(frame, 0, len(found.path) - 1)]
-    names, which = np.unique(tracks.particle, return_inverse=True)
+    which = np.unique(tracks.particle, return_inverse=True)[1]
     middle = np.stack([np.bincount(which, column) for column in rest.T], axis=1) / np.bincount(which)[:, None]
     stretched = middle[which] + np.sqrt(found.number / (found.number - 1)) * (rest - middle[which])
     kept = np.where((linked & inside)[:, None], stretched, rest)
     table = tracks.dataframe.assign(**{axis: kept[:, a] / tracks.units.um for a, axis in enumerate(tracks.axes)})
     speed = found.extent / (len(found.path) * tracks.units.dt)
     return tracks.replace(dataframe=table), [
-        f"All particles moved together by {plain(found.extent)} µm ({plain(speed)} µm/s in the mean; {found.sigmas:.0f} "
-        "standard deviations beyond chance), as a stage that drifts or vibrates makes them: it was taken out before the "
+        f"All particles moved together by {plain(found.extent)} µm ({plain(speed)} µm/s in the mean; "
+        f"{found.sigmas:.0f} "
+        "standard deviations beyond chance), as a stage that drifts or vibrates makes them: it was taken out before "
+        "the "
         "traps were fitted. A steady flow beside traps at rest cannot be told from traps at other places."]

@@ -178,7 +178,8 @@ class Departures(Simulator):
         box = Free() if self.box_length is None or self.shear_rate else Periodic((self.box_length,) * 2)
         info = {"source": "simulated", "truth": self._truth(seed)}
         tracks = observe(path + noise, units, faults, gap_probability=self.missing, box=box, info=info)
-        table = tracks.dataframe.assign(y_std=self.localisation_error / units.um, x_std=self.localisation_error / units.um)
+        stderr = self.localisation_error / units.um
+        table = tracks.dataframe.assign(y_std=stderr, x_std=stderr)
         if self.broken_tracks:
             new = np.r_[True, (np.diff(table["particle"]) != 0) | (np.diff(table["frame"]) != 1)]
             table = table.assign(particle=np.cumsum(new) - 1)
@@ -229,7 +230,8 @@ class Departures(Simulator):
         if self.pair is None:
             return rng.uniform(0, length, x.shape), centres, length
         pair = self.pair.table()
-        metropolis(x, rng, _SWEEPS, spacing / 4, np.full(2, length), (pair.start, pair.per_length, pair.cutoff, pair.energy),
+        metropolis(x, rng, _SWEEPS, spacing / 4, np.full(2, length), (pair.start, pair.per_length, pair.cutoff,
+        pair.energy),
                    0.0, centres)
         return x, centres, length
 
@@ -243,7 +245,8 @@ class Departures(Simulator):
         covariance = 0.5 * ((lag + 1) ** two - 2 * lag**two + np.abs(lag - 1) ** two)
         spectrum = np.fft.fft(np.r_[covariance, covariance[-2:0:-1]]).real.clip(min=0.0)
         size = len(spectrum)
-        draw = rng.standard_normal((size, 2 * self.n_particles)) + 1j * rng.standard_normal((size, 2 * self.n_particles))
+        parts = rng.standard_normal((2, size, 2 * self.n_particles))
+        draw = parts[0] + 1j * parts[1]
         steps = np.fft.fft(np.sqrt(spectrum / size)[:, None] * draw, axis=0).real[: self.frames]
         steps *= math.sqrt(2 * self.diffusion / self.frames_per_second)
         start, _, _ = self._start(rng)
