@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from vid2dyn.assessment.quantities import Quantities, p_value, test_statistic
+from vid2dyn.assessment.quantities import Quantities, hotelling, p_value
 from vid2dyn.assessment.steps import Steps
 
 
@@ -82,7 +82,7 @@ class AssumptionTest(ABC):
         found = measured.less(None if control is None or not self.bias else self.measure(control), self.bias)
         if not np.isfinite(found.value).all() or not (np.diag(found.covariance) > 0).all():
             return None
-        statistic, effect = test_statistic(found), abs(self.effect(found, steps))
+        statistic, effect = hotelling(found), abs(self.effect(found, steps))
         p = p_value(statistic, len(found.value), found.pieces, self.margin / max(effect, 1e-300))
         return self.finding(statistic, p, effect, self.advice(found, steps))
 

@@ -95,7 +95,7 @@ def regression(scores: np.ndarray, functions: np.ndarray, cluster: np.ndarray) -
     return Quantities(value, solve @ found.covariance @ solve, found.pieces)
 
 
-def test_statistic(found: Quantities) -> float:
+def hotelling(found: Quantities) -> float:
     """T of the module docstring."""
     return float(found.value @ np.linalg.pinv(found.covariance, hermitian=True) @ found.value)
 

@@ -1,12 +1,12 @@
 """Neighbours that the camera missed, put back where they must have been.
 
 A particle that nobody saw pushes its neighbours all the same. Left out, it makes the score of the others wrong: with a
-twentieth of the detections missing a potential of 1.5 kT came out as 0.3 kT. Where a track goes on after a gap, the particle
-was between the two places: with Brownian steps of variance s² per axis and frame, k of g missing frames on, it is
-normal about the straight line with variance s² k (g + 1 - k)/(g + 1), at most s² (g + 1)/4 (Brownian bridge). It is
-put there as a neighbour that has no weight of its own. A track that ends and one that begins are taken for one
-particle where they cannot be taken for others. Gaps too long for this, and tracks that end or begin for good inside the
-view, are counted.
+twentieth of the detections missing a potential of 1.5 kT came out as 0.3 kT. Where a track goes on after a gap, the
+particle was between the two places: with Brownian steps of variance s² per axis and frame, k of g missing frames on, it
+is normal about the straight line with variance s² k (g + 1 - k)/(g + 1), at most s² (g + 1)/4 (Brownian bridge). It is
+put there as a neighbour that has no weight of its own. A track that ends and one that begins are taken for one particle
+where they cannot be taken for others. Gaps too long for this, and tracks that end or begin for good inside the view,
+are counted.
 """
 
 from __future__ import annotations

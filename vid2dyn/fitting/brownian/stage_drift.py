@@ -10,7 +10,7 @@ the variance of every particle's own motion: what is left is stretched by sqrt(N
 variance and covariances in time back. So k, D and the noise stay what they are, and 1/N of the information is lost.
 
 It is done only where c is more than chance: particles in traps of their own are independent and as likely on one side
-as on the other, so that the same c with random signs for the particles, Σ ± (x_i - m_i)/N, is what chance gives.
+as on the other, so that a mean with random signs, Σ ± (x_i - m_i - c)/sqrt(N (N - 1)), is what chance gives.
 
 What cannot be told apart: one shared trap that moves from a stage that moves; a steady flow beside traps at rest from
 traps at other places. Both need a reference (a bead stuck to the glass).
@@ -75,7 +75,7 @@ def common_motion(tracks: Trajectories) -> CommonMotion | None:
     path, middle = _split(x, which, frame, present)
     start = max(1, len(present) // 20)
     deviation = x - middle[which]
-    sigmas = _beyond_chance(deviation, which, frame, present)
+    sigmas = _beyond_chance(deviation, deviation - path[frame], which, frame, present)
     return CommonMotion(path - path[:start][present[:start] > 0].mean(axis=0), sigmas, number)
 
 
@@ -95,8 +95,9 @@ def _split(x: np.ndarray, which: np.ndarray, frame: np.ndarray, present: np.ndar
     return path, middle
 
 
-def _beyond_chance(deviation: np.ndarray, which: np.ndarray, frame: np.ndarray, present: np.ndarray) -> float:
-    """How many standard deviations the common path is larger than with random signs of the particles.
+def _beyond_chance(deviation: np.ndarray, rest: np.ndarray, which: np.ndarray, frame: np.ndarray,
+                   present: np.ndarray) -> float:
+    """How many standard deviations the common path is larger than chance, from what is left with random signs.
 
     The larger of two: its sum of squares (in the logarithm) and its trend.
     """
@@ -107,13 +108,14 @@ def _beyond_chance(deviation: np.ndarray, which: np.ndarray, frame: np.ndarray, 
     size = (-(-frames // every), int(which.max()) + 1)
     share = 1 / np.maximum(present[::every], 1)
     signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(size[1], FLIPS))
-    signs[:, 0] = 1.0
+    number = np.maximum(present[::every], 2)
     time = np.arange(size[0]) - 0.5 * (size[0] - 1)
     squares, trends = np.zeros(FLIPS), []
     for a in range(deviation.shape[1]):
-        dense = np.zeros(size)
-        dense[rows, columns] = deviation[kept, a]
-        paths = (dense @ signs) * share[:, None]
+        dense, left = np.zeros(size), np.zeros(size)
+        dense[rows, columns], left[rows, columns] = deviation[kept, a], rest[kept, a]
+        paths = (left @ signs) * (share * np.sqrt(number / (number - 1)))[:, None]
+        paths[:, 0] = dense.sum(axis=1) * share
         squares += (paths**2).sum(axis=0)
         trends.append(time @ paths)
     log = np.log(np.maximum(squares, 1e-300))
