@@ -12,6 +12,7 @@ from vid2dyn.assessment.table import LINES, TESTS, Assessment
 from vid2dyn.reports.page import contents
 
 S = vd.simulators
+COLUMNS = ["test", "assumption", "statistic", "p", "effect", "unit", "failed", "advice"]
 
 
 def free(**fault: Any) -> vd.Trajectories:
@@ -74,11 +75,11 @@ def stuck() -> tuple[vd.Trajectories, Any]:
 def test_what_fails_is_said_everywhere(stuck: tuple[vd.Trajectories, Any], tmp_path: Any) -> None:
     tracks, model = stuck
     rows = model.report["assessment"]
-    assert list(rows[0]) == ["test", "assumption", "statistic", "p", "effect", "unit", "failed", "advice"]
+    assert list(rows[0]) == COLUMNS
     names = [row["test"] for row in rows if row["failed"]]
     assert len(names) > LINES
     assert f"{len(names)} assumptions fail: {names[0]}" in repr(model)
-    said = [text for text in model.report["warnings"] if "Not as the model assumes" in text or "assumptions fail" in text]
+    said = [text for text in model.report["warnings"] if "It does not hold" in text or "assumptions fail" in text]
     assert 1 < len(said) <= LINES
     page = contents(tracks, model=model)
     section = next(one for one in page["sections"] if one.id == "assessment")
@@ -94,7 +95,7 @@ def test_assess_alone_says_the_same_as_the_fit(stuck: tuple[vd.Trajectories, Any
     found = vd.assess(tracks, model)
     assert isinstance(found, Assessment)
     assert found.rows() == model.report["assessment"]
-    assert list(found.dataframe.columns) == ["test", "assumption", "statistic", "p", "effect", "unit", "failed", "advice"]
+    assert list(found.dataframe.columns) == COLUMNS
     assert len(found.warnings) == LINES
     assert "FAILS" in str(found)
 

@@ -16,7 +16,6 @@ from vid2dyn.assessment.assumptions.times import NoCommonForce, SameAtAllTimes, 
 from vid2dyn.assessment.assumptions.tracking import Complete, Noise, OwnNames
 from vid2dyn.assessment.base import AssumptionTest, Finding
 from vid2dyn.assessment.steps import Steps
-from vid2dyn.core.describe import plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,8 +78,7 @@ class Assessment:
     def sentences(self, without: Sequence[str] = ()) -> list[str]:
         """`warnings` but for those of some tests, of which something was said already."""
         told = [one for one in self.failed if one.test not in without]
-        said = [f"Not as the model assumes that {one.question}: {one.advice} ({one.test}: {plain(one.effect)} "
-                f"{one.unit}, "
+        said = [f"It does not hold that {one.question}: {one.advice} ({one.test}: {one.effect:.2g} {one.unit}, "
                 f"p = {one.p:.1g})" for one in told]
         if len(said) > LINES:
             others = ", ".join(one.test for one in told[LINES - 1:])

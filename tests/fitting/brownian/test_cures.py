@@ -76,7 +76,7 @@ def test_wrong_links_are_cut_and_right_ones_are_not() -> None:
     assert "identity swaps" in said[0]
     D = [vd.fit(one, vd.Brownian()).diffusion() for one in (clean, film(swap_probability=0.01))]
     assert abs(D[1] / D[0] - 1) < 0.05
-    kinds, said = without_wrong_links(film(second_share=0.3, second_diffusion=8.0))     # fast particles are no links
+    _, said = without_wrong_links(film(second_share=0.3, second_diffusion=8.0))     # fast particles are no links
     assert said == []
     assert swapped.n_particles > clean.n_particles
 
@@ -133,7 +133,8 @@ def test_relaxing_samples_are_seen_and_resting_ones_are_not() -> None:
 
 
 def test_auto_falls_back_to_motion() -> None:
-    crystal = S.Departures(n_particles=80, frames=100, box_length=None, spacing=1.2, equilibration=0.0, pair=PAIR).run(0)
+    crystal = S.Departures(n_particles=80, frames=100, box_length=None, spacing=1.2, equilibration=0.0,
+                           pair=PAIR).run(0)
     model = vd.fit(crystal, vd.Brownian(cutoff=3.0, knots=12), seed=0)
     assert model.recipe["stationary"] is False
     assert any("from motion alone" in text for text in model.report["warnings"])

@@ -76,8 +76,8 @@ class NoField(AssumptionTest):
         speed = self.effect(found, steps) * steps.diffusion
         return (f"Particles are driven by {self.effect(found, steps):.2g} kT/µm ({speed:.2g} µm/s) that depends on "
                 "where they are: gravity with a wall, an optical or electric field, shear or another flow. Pair "
-                "potentials from positions (stationary = True) take it for an interaction. Take the flow out, or learn "
-                "the field beside the pairs (vd.terms.ExternalPotential), or fit with stationary = False.")
+                "potentials from positions (stationary = True) take it for an interaction. Take the flow out, or "
+                "fit a part of the view in which the field hardly changes.")
 
 
 def _field_functions(x: np.ndarray) -> np.ndarray:
@@ -131,7 +131,7 @@ class HarmonicTraps(AssumptionTest):
                 "well, "
                 "hard walls or a trap that opens at its edge. Stiffness and D are those of the best spring and are "
                 "off. "
-                "Film where the particle stays near the middle, or learn the well (vd.terms.ExternalPotential).")
+                "Film where the particle stays near the middle, or with less power.")
 
 
 class NoCirculation(AssumptionTest):
