@@ -33,6 +33,8 @@ class Finding:
         What a departure means for the answer, and what to do.
     bound : float
         Departures below it are taken for allowed.
+    recording : str
+        Which of several recordings; empty for a single one.
     """
 
     test: str
@@ -43,6 +45,10 @@ class Finding:
     unit: str
     advice: str
     bound: float = 0.0
+    recording: str = ""
+
+SAID = 0.05
+"""p below which what a departure means is put into words: no table fails at more."""
 
 
 class AssumptionTest(ABC):
@@ -84,7 +90,8 @@ class AssumptionTest(ABC):
             return None
         statistic, effect = hotelling(found), abs(self.effect(found, steps))
         p = p_value(statistic, len(found.value), found.pieces, self.margin / max(effect, 1e-300))
-        return self.finding(statistic, p, effect, self.advice(found, steps))
+        advice = self.advice(found, steps) if p < SAID else ""
+        return self.finding(statistic, p, effect, advice)
 
     def finding(self, statistic: float, p: float, effect: float, advice: str) -> Finding:
         """A finding of this test."""

@@ -67,8 +67,9 @@ class Assessment:
         """Columns test, holds, statistic, p, effect, unit, failed, advice; worst first."""
         import pandas as pd
 
-        return pd.DataFrame(self.rows(), columns=["test", "assumption", "statistic", "p", "effect", "unit", "failed",
-                                                  "advice"])
+        columns = ["test", "assumption", "statistic", "p", "effect", "unit", "failed", "advice"]
+        several = any(one.recording for one in self.findings)
+        return pd.DataFrame(self.rows(), columns=["recording", *columns] if several else columns)
 
     @property
     def warnings(self) -> list[str]:
@@ -78,8 +79,8 @@ class Assessment:
     def sentences(self, without: Sequence[str] = ()) -> list[str]:
         """`warnings` but for those of some tests, of which something was said already."""
         told = [one for one in self.failed if one.test not in without]
-        said = [f"It does not hold that {one.question}: {one.advice} ({one.test}: {one.effect:.2g} {one.unit}, "
-                f"p = {one.p:.1g})" for one in told]
+        said = [(f"{one.recording}: " if one.recording else "") + f"It does not hold that {one.question}: {one.advice} "
+                f"({one.test}: {one.effect:.2g} {one.unit}, p = {one.p:.1g})" for one in told]
         if len(said) > LINES:
             others = ", ".join(one.test for one in told[LINES - 1:])
             said = [*said[: LINES - 1], f"{len(told) - LINES + 1} further assumptions fail: {others}. See "
@@ -90,7 +91,8 @@ class Assessment:
         """The table as plain values, for reports."""
         failed = {id(one) for one in self.failed}
         rest = sorted((one for one in self.findings if id(one) not in failed), key=lambda one: one.p)
-        return [{"test": one.test, "assumption": one.question, "statistic": one.statistic, "p": one.p,
+        return [{**({"recording": one.recording} if one.recording else {}), "test": one.test,
+                 "assumption": one.question, "statistic": one.statistic, "p": one.p,
                  "effect": one.effect, "unit": one.unit, "failed": id(one) in failed,
                  "advice": one.advice if id(one) in failed else ""} for one in [*self.failed, *rest]]
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from vid2dyn.assessment.base import Finding
 from vid2dyn.assessment.steps import Detection, Neighbours, Steps
 from vid2dyn.assessment.table import Assessment, assessed, combined
 from vid2dyn.core.config import build
@@ -34,7 +35,7 @@ from vid2dyn.fitting.brownian.structure_classes import Classes, recipe_of_classe
 from vid2dyn.fitting.brownian.synthetic import SyntheticRecordings
 from vid2dyn.model.brownian import BrownianModel
 
-MOST, OF_CONTROL = 60_000, 30_000
+MOST, OF_CONTROL = 60_000, 15_000
 """Detections that are looked at, of the data and of the control recording; they bound the time."""
 PAIRED = 12_000
 """Detections whose neighbours are looked at."""
@@ -62,7 +63,7 @@ def assess_data(data: Sequence[FitData], model: BrownianModel, seed: int = 0) ->
     seed : int
         Of the control recordings.
     """
-    tables = []
+    tables: list[list[Finding]] = []
     for r, one in enumerate(data):
         numbers, centre = numbers_of(model, one, r if len(data) > 1 else None)
         recording = one.recording
@@ -74,7 +75,8 @@ def assess_data(data: Sequence[FitData], model: BrownianModel, seed: int = 0) ->
         control = None
         if numbers.pairs:
             control = _control(recording, view_of(one), numbers, one, model, [seed, 11, r])
-        tables.append(assessed(steps, control).findings)
+        named = one.name if len(data) > 1 else ""
+        tables.append([dataclasses.replace(found, recording=named) for found in assessed(steps, control).findings])
     return combined(tables)
 
 

@@ -105,13 +105,15 @@ def fit_brownian(tracks: Trajectories | Sequence[Trajectories], recipe: Brownian
               "versions": {"vid2dyn": vid2dyn.__version__, "numpy": np.__version__}}
     if reach is not None:
         report["range"] = reach
+    apart: list[str] = []
     if len(data) > 1:
-        report["recordings"], said = recordings_report(data, several, found, model)
-        warnings += said
+        report["recordings"], apart = recordings_report(data, several, found, model)
+        warnings += apart
     table = assess_data(data, model, seed)
     report["assessment"] = table.rows()
-    alike = any("The particles are not alike" in text for text in warnings)
-    warnings += table.sentences(without=(SameMobility.name, SameForce.name) if alike else ())
+    if not apart:       # a model of recordings that do not belong together is wrong in each of them
+        alike = any("The particles are not alike" in text for text in warnings)
+        warnings += table.sentences(without=(SameMobility.name, SameForce.name) if alike else ())
     return dataclasses.replace(model, report=report)
 
 

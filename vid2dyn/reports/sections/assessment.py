@@ -23,8 +23,9 @@ class AllowedModel(ReportSection):
         failed = [row for row in rows if row["failed"]]
         verdict = ("All assumptions hold within the errors." if not failed else
                    f"{len(failed)} of {len(rows)} assumptions fail; the first may cause the others.")
-        table = [[row["assumption"], "FAILS" if row["failed"] else "holds",
-                  f"{row['effect']:.2g} {row['unit']}", f"{row['p']:.1g}"] for row in rows]
+        table = [[(f"{row['recording']}: " if "recording" in row else "") + row["assumption"],
+                  "FAILS" if row["failed"] else "holds", f"{row['effect']:.2g} {row['unit']}", f"{row['p']:.1g}"]
+                 for row in rows]
         return Section("assessment", "Is this model allowed?", f"{verdict} Each test compares the steps, divided by "
                                                                "their "
                        "predicted spread, with those of a recording that the model itself makes. p: probability of as "
