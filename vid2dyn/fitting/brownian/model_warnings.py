@@ -53,16 +53,19 @@ def _pairs(model: BrownianModel) -> list[Any]:
     return [(names[a], names[b]) for a, b in species_pairs(len(names))] if names else [None]
 
 
-SHOWS = 5.0
-"""Standard errors by which a force differs from zero somewhere, where there is one. Stiff forces that turn within a
-frame may predict single steps no better than free diffusion, although the structure shows them beyond doubt."""
+SHOWS = 4.0
+"""Standard errors by which a force or an energy differs from zero somewhere, where there is one. Stiff forces that turn
+within a frame may predict single steps no better than free diffusion, although structure shows them beyond doubt."""
 
 
 def _shows(model: BrownianModel, species: Any) -> bool:
-    """Whether the learned force is beyond its errors anywhere in the range of distances seen."""
+    """Whether the learned force or energy is beyond its errors anywhere in the range of distances seen."""
     r = np.linspace(*model.pair_support(species), 60)
-    low, high = model.band("pair_force", r if species is None else (r, species), 0.682689492137)
-    return bool((np.abs(low + high) > SHOWS * (high - low)).any())
+    for name in ("pair_force", "pair_potential"):
+        low, high = model.band(name, r if species is None else (r, species), 0.682689492137)
+        if (np.abs(low + high) > SHOWS * (high - low)).any():
+            return True
+    return False
 
 
 def _steepest(model: BrownianModel, species: Any) -> float:

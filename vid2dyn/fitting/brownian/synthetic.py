@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -166,7 +166,18 @@ class SyntheticRecordings:
                 Recording.simulated(x, stated, self.box, data.dt, data.exposure, kept) for x in (
                     paths.average[b] + total, paths.instant[b] + sharp, paths.instant[b],
                     paths.average[b] + noise, paths.free[b] + noise))
+            steps, free = self._interrupted(steps, free, b)
             yield SyntheticRecording(seen, blunt, true, steps, free, b)
+
+    def _interrupted(self, steps: Recording, free: Recording, replica: int) -> tuple[Recording, Recording]:
+        """The same with as many missing as in the data: apparent diffusion depends on how long stretches are."""
+        data = self.data
+        if not data.filled:
+            return steps, free
+        missing = data.filled / (data.filled + int((data.track >= 0).sum()))
+        gone = np.random.default_rng([*self.seed, 13, replica]).random(len(steps.position)) < missing
+        kept = steps.steps[~(gone[steps.steps] | gone[steps.steps + 1])]
+        return replace(steps, steps=kept), replace(free, steps=kept)
 
     def _stated_variances(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         """(frames, n, dim) drawn from those of the data; each particle from those of its species."""

@@ -26,11 +26,10 @@ class AllowedModel(ReportSection):
         table = [[(f"{row['recording']}: " if "recording" in row else "") + row["assumption"],
                   "FAILS" if row["failed"] else "holds", f"{row['effect']:.2g} {row['unit']}", f"{row['p']:.1g}"]
                  for row in rows]
-        return Section("assessment", "Is this model allowed?", f"{verdict} Each test compares the steps, divided by "
-                                                               "their "
-                       "predicted spread, with those of a recording that the model itself makes. p: probability of as "
-                       "much by chance, one test alone; the whole table has a failed test by chance in one recording "
-                       "of "
-                       "100 at most. Where an assumption holds, the effect is noise or too small to matter.", [],
+        lead = (f"{verdict} Each test compares the steps, divided by their predicted spread, with those of a recording "
+                "that the model itself makes. p: probability of as much by chance, one test alone; the whole table has "
+                "a failed test by chance in one recording of 100 at most. Where an assumption holds, the effect is "
+                "noise or too small to matter.")
+        return Section("assessment", "Is this model allowed?", lead, [],
                        {"head": ["assumption", "", "effect", "p"], "rows": table},
                        [f"{row['test']}: {row['advice']}" for row in failed[:MOST]])
