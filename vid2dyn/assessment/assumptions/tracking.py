@@ -73,6 +73,6 @@ class Noise(_Judged):
         p = float(norm.cdf(scale / stderr))
         return self.finding(below, p, below, (
             "The variance of the localisation error comes out negative: the shutter was open for longer or shorter "
-            "than "
-            "stated, or the errors of successive frames are correlated (compression). The localisation error is not "
+            "than stated (an exposure that is not given counts as zero), the particles swim or are carried, or the "
+            "errors of successive frames are correlated. The localisation error is not "
             "known; D rests on the exposure. Check exposure=... in s."))

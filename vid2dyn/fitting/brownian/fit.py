@@ -111,6 +111,9 @@ def fit_brownian(tracks: Trajectories | Sequence[Trajectories], recipe: Brownian
         warnings += apart
     table = assess_data(data, model, seed)
     report["assessment"] = table.rows()
+    alike_in_steps = [found.effect / 100 for found in table.findings if found.test == SameMobility.name]
+    if alike_in_steps:
+        report["parameters"]["diffusion_spread"] = max(alike_in_steps)
     if not apart:       # a model of recordings that do not belong together is wrong in each of them
         alike = any("The particles are not alike" in text for text in warnings)
         warnings += table.sentences(without=(SameMobility.name, SameForce.name) if alike else ())
@@ -165,7 +168,10 @@ def _all_warnings(of_data: list[str], found: FitResult, model: BrownianModel, da
 
 
 def _parameters(model: BrownianModel) -> dict[str, Any]:
-    """Headline numbers with errors, for the report."""
+    """Headline numbers with errors, for the report.
+
+    `fit_brownian` adds "diffusion_spread", the relative standard deviation of D between particles beyond chance.
+    """
     numbers = {"diffusion": model.diffusion(), "diffusion_stderr": model.standard_error("diffusion"),
                "localisation_error": model.localisation_error(),
                "localisation_error_stderr": model.standard_error("localisation_error")}
