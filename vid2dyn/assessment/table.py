@@ -103,7 +103,7 @@ class Assessment:
 
 ROOTS = (Jumps.name, Complete.name, OwnNames.name, NoCommonForce.name, NextFrame.name, NoCirculation.name,
          HarmonicTraps.name, NoField.name, Central.name, Stationary.name, DiesOut.name, Isotropy.name,
-         SameMobility.name, SameForce.name, Persistence.name, FewFrames.name, Range.name)
+         SameMobility.name, SameForce.name, Uncoupled.name, Persistence.name, FewFrames.name, Range.name)
 """Departures that cause others, in the order in which they are said: wrong links also make memory and tails."""
 
 

@@ -36,7 +36,7 @@ def residual_warnings(model: BrownianModel, evaluation: dict[str, Any]) -> list[
         if model.localisation_error() * steepest > STEEP:
             warnings.append(f"The pair potential changes by 1 kT within {1000 / steepest:.0f} nm, less than the "
                             f"localisation error of {1000 * model.localisation_error():.0f} nm lets be seen: its "
-                            "steep part is smoothed, more than its band says, and D may be up to a tenth low. Film "
+                            "steep part is smoothed, more than its band says, and D may be up to 15 % low. Film "
                             "with less noise or higher magnification.")
     gain = evaluation["held_out"]
     predicts = gain["gain_per_step"] > 2 * gain["gain_per_step_stderr"]
