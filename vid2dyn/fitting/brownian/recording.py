@@ -20,6 +20,9 @@ from vid2dyn.data.box import Box
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.fitting.brownian.gaps import Filled, filled_gaps
 
+ENOUGH = 0.6
+"""Part of the weight of all detections that must be left where those that miss a neighbour are left out."""
+
 RAMP = 0.5
 """Width over which the edge weight rises, in cutoffs."""
 
@@ -98,12 +101,22 @@ class Recording:
         return plain if cutoff is None else plain.with_missed(filled_gaps(tracks, cutoff), cutoff)
 
     def with_missed(self, missed: Filled, cutoff: float) -> Recording:
-        """With what was missed as neighbours, and no weight near gaps too long to fill."""
-        weight, slope, count = self.weight, self.weight_slope, len(missed.frame)
-        if len(missed.long_frame):
-            weight, slope = _without_missing_neighbours(self, weight, slope, cutoff, missed)
-        if not count:
+        """Without weight near what was missed, where that costs little; else with what was missed as neighbours.
+
+        To leave out detections that miss a neighbour needs no assumption on where that one was. With more gaps hardly a
+        detection would be left, and gaps that are short enough are filled.
+        """
+        count = len(missed.frame)
+        if not count and not len(missed.long_frame):
+            return replace(self, lost=missed.lost)
+        weight, slope = _without_missing_neighbours(
+            self, cutoff, np.concatenate([missed.position, missed.long_position]),
+            np.concatenate([missed.frame, missed.long_frame]))
+        if not count or weight.sum() >= ENOUGH * self.weight.sum():
             return replace(self, weight=weight, weight_slope=slope, lost=missed.lost)
+        weight, slope = self.weight, self.weight_slope
+        if len(missed.long_frame):
+            weight, slope = _without_missing_neighbours(self, cutoff, missed.long_position, missed.long_frame)
         before = missed.before
         return replace(
             self, position=np.concatenate([self.position, missed.position]),
@@ -159,19 +172,19 @@ def edge_weight(position: np.ndarray, view: np.ndarray, cutoff: float,
     return weight, weight[:, None] * log_slope
 
 
-def _without_missing_neighbours(recording: Recording, weight: np.ndarray, slope: np.ndarray, cutoff: float,
-                                missed: Filled) -> tuple[np.ndarray, np.ndarray]:
-    """Weight zero for detections that may miss a neighbour: one whose track has a long gap nearby at that time."""
+def _without_missing_neighbours(recording: Recording, cutoff: float, lost: np.ndarray,
+                                when: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weight and slope, zero for detections that may miss a neighbour: one that was lost nearby at that time."""
     far = 4.0 * cutoff                                        # frames apart on an extra axis: see neighbour_pairs
-    lost, seen, edge = missed.long_position, recording.position, None
+    seen, edge = recording.position, None
     if recording.box.lengths is not None:
         lengths = np.asarray(recording.box.lengths, dtype=float)
         lost, seen = lost % lengths, seen % lengths
         edge = np.append(lengths, 0.0)                        # 0: no images
-    tree = cKDTree(np.column_stack([lost, missed.long_frame * far]), boxsize=edge)
+    tree = cKDTree(np.column_stack([lost, when * far]), boxsize=edge)
     distance, _ = tree.query(np.column_stack([seen, recording.frame * far]), distance_upper_bound=1.2 * cutoff)
     whole = ~np.isfinite(distance)
-    return weight * whole, slope * whole[:, None]
+    return recording.weight * whole, recording.weight_slope * whole[:, None]
 
 
 def steps_of(track: np.ndarray, frame: np.ndarray) -> np.ndarray:
