@@ -112,7 +112,7 @@ FAULTS: dict[str, Row] = {
     "drift .5 µm/s, free": Row(free(drift=0.5), vd.Brownian(), ("common drift",)),
     "expanding crystal": Row(pairs(box_length=None, spacing=1.3, equilibration=0.0), PAIRS, (
         "equilibrium of positions", "relaxes"), 1.7),
-    "polydisperse 20 %": Row(pairs(size_spread=0.2), PAIRS, ("one force for all particles", "not alike"), None),
+    "polydisperse 20 %": Row(pairs(size_spread=0.2), PAIRS, ("one D for all particles", "not alike"), None, None),
     "two species": Row(pairs(second_share=0.5, second_diffusion=0.375, second_strength=0.22), PAIRS, (
         "one D for all particles", "not alike"), None, None),
     "cutoff too short": Row(pairs(), vd.Brownian(cutoff=1.8), ("force at the cutoff", "energy near the cutoff"), 1.2),

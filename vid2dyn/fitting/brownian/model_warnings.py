@@ -13,9 +13,10 @@ from vid2dyn.fitting.brownian.recording import Recording
 from vid2dyn.fitting.brownian.synthetic import Parameters
 from vid2dyn.model.brownian import BrownianModel
 
-STEEP = 4.0
+STEEP = 3.2
 """Energy [kT] over one localisation error beyond which the steep part cannot be restored. At 2.4 (Yukawa, noise 80 % of
-a step) bands hold and D is right; at 5.7 (WCA) and 6.1 (Morse) bands hold half the truth and D is 4 and 9 % low."""
+a step) bands hold and D is right; at 4.0 to 5.7 (WCA) and 6.1 (Morse) bands hold half the truth and D is 4 to 13 % low.
+"""
 
 UNSETTLED = ("The correction for noise and blur did not settle: the forces are too stiff for this exposure. The pair "
              "potential is that of the blurred positions; film with a shorter one.")

@@ -79,7 +79,10 @@ class Departures(Simulator):
     stuck_share : float
         Share of particles that do not move.
     size_spread : float
-        Relative standard deviation of the strength with which particles feel pair forces.
+        Relative standard deviation of the sizes of the particles: D of each is inversely proportional to its size.
+    size_exponent : float
+        How the logarithm of the strength with which a particle feels pair forces grows with its relative size; for
+        Yukawa forces half the diameter over the screening length.
     diffusion_gradient : float
         D is 1 + gradient · sin(2π y/L) times as large at y (L: the box, or the extent of the start).
     aligned : float
@@ -132,6 +135,7 @@ class Departures(Simulator):
     second_strength: float = 1.0
     stuck_share: float = 0.0
     size_spread: float = 0.0
+    size_exponent: float = 1.67
     diffusion_gradient: float = 0.0
     aligned: float = 1.0
     gravity: float = 0.0
@@ -211,10 +215,11 @@ class Departures(Simulator):
     def _kinds(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Strength of pair forces and D of every particle."""
         n = self.n_particles
-        strength = np.maximum(1 + self.size_spread * rng.standard_normal(n), 0.05)
+        larger = np.clip(self.size_spread * rng.standard_normal(n), -0.6, 0.6)
+        strength = np.exp(self.size_exponent * larger)
         second = rng.permutation(n) < round(self.second_share * n)
         stuck = rng.permutation(n) < round(self.stuck_share * n)
-        D = self.diffusion * np.where(second, self.second_diffusion, 1.0) * ~stuck
+        D = self.diffusion / (1 + larger) * np.where(second, self.second_diffusion, 1.0) * ~stuck
         return strength * np.where(second, self.second_strength, 1.0), D
 
     def _start(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
