@@ -64,7 +64,7 @@ def means(scores: np.ndarray, cluster: np.ndarray, weight: np.ndarray | None = N
     --------
     >>> draws = np.random.default_rng(0).standard_normal((1000, 1))
     >>> found = means(draws, np.arange(1000) // 5)
-    >>> abs(found.value[0]) < 0.1, round(found.stderr[0] * 1000**0.5, 1)
+    >>> bool(abs(found.value[0]) < 0.1), round(float(found.stderr[0]) * 1000**0.5, 1)
     (True, 1.0)
     """
     scores = scores if scores.ndim == 2 else scores[:, None]

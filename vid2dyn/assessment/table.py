@@ -80,7 +80,7 @@ class Assessment:
         """`warnings` but for those of some tests, of which something was said already."""
         told = [one for one in self.failed if one.test not in without]
         said = [(f"{one.recording}: " if one.recording else "") + f"It does not hold that {one.question}: {one.advice} "
-                f"({one.test}: {one.effect:.2g} {one.unit}, p = {one.p:.1g})" for one in told]
+                f"({one.test}: {one.effect:.2g} {one.unit}, {p_in_words(one.p)})" for one in told]
         if len(said) > LINES:
             others = ", ".join(one.test for one in told[LINES - 1:])
             said = [*said[: LINES - 1], f"{len(told) - LINES + 1} further assumptions fail: {others}. See "
@@ -105,6 +105,15 @@ ROOTS = (Jumps.name, Complete.name, OwnNames.name, NoCommonForce.name, NextFrame
          HarmonicTraps.name, NoField.name, Central.name, Stationary.name, DiesOut.name, Isotropy.name,
          SameMobility.name, SameForce.name, Uncoupled.name, Persistence.name, FewFrames.name, Range.name)
 """Departures that cause others, in the order in which they are said: wrong links also make memory and tails."""
+
+
+def p_in_words(p: float) -> str:
+    """A p-value; far out the tails are not known.
+
+    >>> p_in_words(0.0312), p_in_words(0.0)
+    ('p = 0.03', 'p < 1e-15')
+    """
+    return f"p = {p:.1g}" if p >= 1e-15 else "p < 1e-15"
 
 
 def _badness(one: Finding) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vid2dyn.assessment.table import p_in_words
 from vid2dyn.reports.sections.base import Content, ReportSection, Section
 
 MOST = 5
@@ -24,12 +25,12 @@ class AllowedModel(ReportSection):
         verdict = ("All assumptions hold within the errors." if not failed else
                    f"{len(failed)} of {len(rows)} assumptions fail; the first may cause the others.")
         table = [[(f"{row['recording']}: " if "recording" in row else "") + row["assumption"],
-                  "FAILS" if row["failed"] else "holds", f"{row['effect']:.2g} {row['unit']}", f"{row['p']:.1g}"]
+                  "FAILS" if row["failed"] else "holds", f"{row['effect']:.2g} {row['unit']}", p_in_words(row["p"])]
                  for row in rows]
         lead = (f"{verdict} Each test compares the steps, divided by their predicted spread, with those of a recording "
                 "that the model itself makes. p: probability of as much by chance, one test alone; the whole table has "
                 "a failed test by chance in one recording of 100 at most. Where an assumption holds, the effect is "
                 "noise or too small to matter.")
         return Section("assessment", "Is this model allowed?", lead, [],
-                       {"head": ["assumption", "", "effect", "p"], "rows": table},
+                       {"head": ["assumption", "", "effect", "by chance"], "rows": table},
                        [f"{row['test']}: {row['advice']}" for row in failed[:MOST]])
