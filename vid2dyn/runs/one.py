@@ -86,8 +86,7 @@ def _unchanged(source: Source, before: dict[str, Any]) -> None:
     """Refuse what was made of a recording that changed meanwhile."""
     if source.path is not None and source.key() != before:
         raise DataError(f"{source.path}: changed while it was worked on; what was made of it is not kept. Run again "
-                        "when it "
-                        "is complete.")
+                        "when it is complete.")
 
 
 def _particles(experiment: Experiment, source: Source, stages: Stages, progress: Progress,

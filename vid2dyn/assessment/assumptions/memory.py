@@ -51,10 +51,9 @@ class NextFrame(_Memory):
     def advice(self, found: Quantities, steps: Steps) -> str:
         sign = "go on in the same direction" if found.value[0] > 0 else "turn back"
         return (f"Successive steps {sign} (correlation {found.value[0]:+.3f}) more than noise and exposure explain: "
-                "the "
-                "exposure is not what was stated, localisation errors are correlated, or forces are missing. D and the "
-                "localisation error share the error. Check the exposure (exposure=... in s); compare the D of every "
-                "second frame.")
+                "the exposure is not what was stated, localisation errors are correlated, or forces are missing. D "
+                "and the localisation error share the error. Check the exposure (exposure=... in s); compare the D of "
+                "every second frame.")
 
 
 class FewFrames(_Memory):
@@ -71,10 +70,8 @@ class FewFrames(_Memory):
                     "neighbouring frames share. D depends on the time over which it is taken. Look at the MSD; record "
                     "raw or intra-coded movies.")
         return ("Steps are taken back later: a viscoelastic medium (subdiffusion), a cage or trap that the model "
-                "lacks, "
-                "or slow localisation errors. D depends on the time over which it is taken. Look at the MSD, add a "
-                "trap "
-                "or pair forces.")
+                "lacks, or slow localisation errors. D depends on the time over which it is taken. Look at the MSD, "
+                "add a trap or pair forces.")
 
 
 class Persistence(_Memory):

@@ -112,10 +112,9 @@ class SameForces(AssumptionTest):
     def advice(self, found: Quantities, steps: Steps) -> str:
         more = "more" if found.value[0] > 0 else "less"
         return (f"Particles move along the learned forces by {self.effect(found, steps):+.0f} % {more} than forces "
-                "of that "
-                "strength make them: places and motion tell of different forces, as in samples that are active, "
-                "driven or "
-                "relaxing, with mixed sizes, or an external field. Fit with stationary = False and compare.").replace(
+                "of that strength make them: places and motion tell of different forces, as in samples that are "
+                "active, driven or relaxing, with mixed sizes, or an external field. Fit with stationary = False and "
+                "compare.").replace(
                     "+", "").replace("-", "")
 
 
@@ -138,9 +137,8 @@ class DiesOut(AssumptionTest):
 
     def advice(self, found: Quantities, steps: Steps) -> str:
         return (f"The pair potential still falls by {self.effect(found, steps):.2g} kT over the last 15 % of cutoff = "
-                f"{steps.cutoff:g} µm, at which it is set to zero: the forces reach farther, and all of the "
-                "potential is "
-                "too low by what is cut off, at least that much. Raise the cutoff, or let it be found: cutoff = "
+                f"{steps.cutoff:g} µm, at which it is set to zero: the forces reach farther, and all of the potential "
+                "is too low by what is cut off, at least that much. Raise the cutoff, or let it be found: cutoff = "
                 "\"auto\".")
 
 
@@ -263,7 +261,6 @@ class Uncoupled(AssumptionTest):
     def advice(self, found: Quantities, steps: Steps) -> str:
         near = float(found.value[0])
         return (f"Neighbours move together: residuals of the nearest pairs are correlated by {near:+.2f} along the "
-                "line "
-                "of centres, as the solvent couples them (or a flow carries both, or two detections are one particle). "
-                "The model takes them for independent: potentials stay right, but collective motion and error bars of "
-                "D do not.")
+                "line of centres, as the solvent couples them (or a flow carries both, or two detections are one "
+                "particle). The model takes them for independent: potentials stay right, but collective motion and "
+                "error bars of D do not.")

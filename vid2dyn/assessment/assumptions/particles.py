@@ -94,8 +94,7 @@ class SameMobility(_Alike):
         stuck = float((square < 0.15 * np.median(square)).mean())
         slow = f" {stuck:.0%} of them hardly move (stuck?)." if stuck > 0.02 else ""
         return (f"D differs from particle to particle by {spread:.0f} % (standard deviation).{slow} One D is a mean "
-                "over "
-                "them: several populations, a distribution of sizes, or stuck particles. Name the kinds "
+                "over them: several populations, a distribution of sizes, or stuck particles. Name the kinds "
                 "(vd.Brownian(species=...)), or fit each alone.")
 
 
@@ -122,9 +121,8 @@ class SameForce(_Alike):
     def words(self, spread: float, square: np.ndarray) -> str:
         return (f"Some particles feel the learned forces more strongly than others, by {spread:.0f} % (standard "
                 "deviation): sizes or charges differ (polydisperse, several species). The pair potential is a mean "
-                "that "
-                "no pair has, and its tail may have the wrong sign. Name the kinds (vd.Brownian(species=...)), or fit "
-                "with stationary = False.")
+                "that no pair has, and its tail may have the wrong sign. Name the kinds (vd.Brownian(species=...)), "
+                "or fit with stationary = False.")
 
 
 def tail_of_products(number: float, score: float) -> float:

@@ -128,10 +128,8 @@ class HarmonicTraps(AssumptionTest):
 
     def advice(self, found: Quantities, steps: Steps) -> str:
         return (f"The force in the trap is not that of a spring by {self.effect(found, steps):.2g} kT/µm: a double "
-                "well, "
-                "hard walls or a trap that opens at its edge. Stiffness and D are those of the best spring and are "
-                "off. "
-                "Film where the particle stays near the middle, or with less power.")
+                "well, hard walls or a trap that opens at its edge. Stiffness and D are those of the best spring and "
+                "are off. Film where the particle stays near the middle, or with less power.")
 
 
 class NoCirculation(AssumptionTest):
@@ -165,6 +163,5 @@ class NoCirculation(AssumptionTest):
     def advice(self, found: Quantities, steps: Steps) -> str:
         rate = steps.diffusion * float(np.abs(found.value).max()) / (2 * np.pi)
         return (f"Particles circulate ({rate:.2g} turns/s) and produce at least {self.effect(found, steps):.2g} kT/s "
-                "of "
-                "entropy each: the trap does work (scattering force, a flow, an asymmetric beam) and no energy "
+                "of entropy each: the trap does work (scattering force, a flow, an asymmetric beam) and no energy "
                 "describes it. The stiffness is that of the symmetric part alone.")

@@ -36,9 +36,8 @@ class Spread(AssumptionTest):
 
     def advice(self, found: Quantities, steps: Steps) -> str:
         return (f"Residuals have {1 + found.value[0]:.2f} times the variance of a recording that the model makes: "
-                "mixed "
-                "particles, drift, vibration, wrong links or forces that are missing. Bands are too narrow. See the "
-                "other tests for which.")
+                "mixed particles, drift, vibration, wrong links or forces that are missing. Bands are too narrow. See "
+                "the other tests for which.")
 
 
 class Isotropy(AssumptionTest):
@@ -65,8 +64,7 @@ class Isotropy(AssumptionTest):
     def advice(self, found: Quantities, steps: Steps) -> str:
         return ("D differs between the axes, or steps along them are correlated: rod-like particles that are aligned, "
                 "a vibration or flow along one axis, pixels that are not square, or a wall nearby. One D is a mean "
-                "over "
-                "directions. Look at D along each axis (vd.diffusion).")
+                "over directions. Look at D along each axis (vd.diffusion).")
 
 
 class Jumps(AssumptionTest):
@@ -93,9 +91,8 @@ class Jumps(AssumptionTest):
         effect = 100.0 * count / number
         return self.finding(float(norm.isf(max(p, 1e-300))), p, effect, (
             f"{count} of {number} steps are far longer than their particle's usual ones and make {share:.0%} of the "
-            "mean "
-            "square: wrong links (identity swaps) or real jumps. D is too large by about that part. Link again with a "
-            "smaller search_range, or leave those tracks out."))
+            "mean square: wrong links (identity swaps) or real jumps. D is too large by about that part. Link again "
+            "with a smaller search_range, or leave those tracks out."))
 
     def effect(self, found: Quantities, steps: Steps) -> float:
         return 0.0

@@ -39,9 +39,9 @@ class Complete(_Judged):
         p = float(binom.sf(lost - 1, seen + lost, self.margin / 100))
         return self.finding(float(norm.isf(max(p, 1e-300))), p, 100 * share, (
             f"{share:.1%} of the detections are the end or the beginning of a track inside the view: particles are "
-            "lost "
-            "for longer than can be filled in, and their neighbours are pushed by nobody. The pair potential comes out "
-            "too weak, by about twice the part that is missing. Lower minmass, raise memory and search_range."))
+            "lost for longer than can be filled in, and their neighbours are pushed by nobody. The pair potential "
+            "comes out too weak, by about twice the part that is missing. Lower minmass, raise memory and "
+            "search_range."))
 
 
 class OwnNames(_Judged):

@@ -45,9 +45,8 @@ from vid2dyn.fitting.course import RunControl
 from vid2dyn.model.brownian import BrownianModel
 
 WORKING = ("The sample is not at rest: over the recording the particles move along the learned forces more than "
-           "against "
-           "them, as a sample does that relaxes, spreads or is driven. Forces were learned again from motion alone "
-           "(stationary = False), so bands are wider.")
+           "against them, as a sample does that relaxes, spreads or is driven. Forces were learned again from motion "
+           "alone (stationary = False), so bands are wider.")
 """Said where the learned forces do work and stationary = "auto"."""
 
 

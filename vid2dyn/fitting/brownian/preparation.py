@@ -129,11 +129,9 @@ def trusted_lags(tracks: Trajectories) -> tuple[Trajectories, list[str]]:
     assert fps is not None
     units = dataclasses.replace(tracks.units, frames_per_second=fps / stride)
     return thin.replace(dataframe=table, units=units), [
-        f"Displacements of successive frames are correlated ({_cause(tracks)}), so short times cannot be trusted: "
-        "only one "
-        f"frame in {stride} was used for the fit. Where particles swim or are driven, D is that of long times and "
-        "not an "
-        "equilibrium one."]
+        f"Displacements of successive frames are correlated ({_cause(tracks)}), so short times cannot be trusted: only "
+        f"one frame in {stride} was used for the fit. Where particles swim or are driven, D is that of long times and "
+        "not an equilibrium one."]
 
 
 def _cause(tracks: Trajectories) -> str:

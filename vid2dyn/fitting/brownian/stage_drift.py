@@ -143,7 +143,6 @@ def without_common_motion(tracks: Trajectories) -> tuple[Trajectories, list[str]
     speed = found.extent / (len(found.path) * tracks.units.dt)
     return tracks.replace(dataframe=table), [
         f"All particles moved together by {plain(found.extent)} µm ({plain(speed)} µm/s in the mean; "
-        f"{found.sigmas:.0f} "
-        "standard deviations beyond chance), as a stage that drifts or vibrates makes them: it was taken out before "
-        "the "
-        "traps were fitted. A steady flow beside traps at rest cannot be told from traps at other places."]
+        f"{found.sigmas:.0f} standard deviations beyond chance), as a stage that drifts or vibrates makes them: it was "
+        "taken out before the traps were fitted. A steady flow beside traps at rest cannot be told from traps at "
+        "other places."]

@@ -81,9 +81,7 @@ def changing_surroundings(recordings: Sequence[Recording], cutoff: float) -> str
         if p < best:
             best, said = p, (
                 f"The sample is not at rest: particles have {200 * abs(slope):.0f} % "
-                f"{'more' if slope > 0 else 'fewer'} "
-                f"neighbours within {reach:.2g} µm at the end than at the beginning (p = {p:.1g}): it relaxes, "
-                "spreads or "
-                "settles. Forces were learned from motion alone (stationary = False), so bands are wider. For the "
-                "equilibrium estimate film after the sample has come to rest.")
+                f"{'more' if slope > 0 else 'fewer'} neighbours within {reach:.2g} µm at the end than at the beginning "
+                f"(p = {p:.1g}): it relaxes, spreads or settles. Forces were learned from motion alone (stationary = "
+                "False), so bands are wider. For the equilibrium estimate film after the sample has come to rest.")
     return said

@@ -63,7 +63,6 @@ def without_wrong_links(tracks: Trajectories) -> tuple[Trajectories, list[str]]:
     label = np.unique(np.stack([tracks.particle, np.cumsum(new)], axis=1), axis=0, return_inverse=True)[1].ravel()
     table = tracks.dataframe.assign(particle=np.where(tracks.particle >= 0, label, -1))
     return tracks.replace(dataframe=table), [
-        f"{count} of {len(i)} steps ({share:.2%}) are far longer than their particle's usual ones and make "
-        f"{part:.0%} of the "
-        "mean square: links from one particle to another (identity swaps), or real jumps. They were cut, so that D and "
-        "forces are those of the other steps. Link again with a smaller search_range."]
+        f"{count} of {len(i)} steps ({share:.2%}) are far longer than their particle's usual ones and make {part:.0%} "
+        "of the mean square: links from one particle to another (identity swaps), or real jumps. They were cut, so "
+        "that D and forces are those of the other steps. Link again with a smaller search_range."]
