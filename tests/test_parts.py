@@ -32,6 +32,7 @@ sims = vd.simulators
 SMALL = [
     sims.Brownian(n_particles=12, frames=8, box_length=9.0, pair=sims.Yukawa()),
     sims.Brownian(n_particles=5, frames=8, trap="shared", trap_stiffness=3.0),
+    sims.Departures(n_particles=6, frames=8, drift=1.0, missing=0.1),
     sims.HiddenState(n_particles=6, frames=8),
     sims.BrownianMixture(n_a=4, n_b=3, frames=6, pair_ab=sims.Yukawa()),
     sims.TrackingChallenge(frames=8),

@@ -6,10 +6,11 @@ The rooms of the house. Read from below it is the way of the data; a room import
     runs         experiment files; one recording, many movies, parts of a movie; the demonstration
     testing      checks that a new part inherits
     __main__     python -m vid2dyn: the command line
-    pipeline     the verbs: open, track, diffusion, simulate, fit, compare, load, report
+    pipeline     the verbs: open, track, diffusion, simulate, fit, compare, load, report, assess
     export       models for other programs: LAMMPS, tables of pair potentials
     reports      the page that shows data and model, section by section; proposed settings
     fitting      data and a recipe -> a model with error bars
+    assessment   steps whitened by a model -> every assumption of it tested
     model        what a fitted model can say, and its file
     rollout      dynamics and a start -> trajectories: plain steps in torch, compiled loops
     inference    velocities -> the entropy that nobody sees, and the likelihood of a fluid

@@ -1,5 +1,6 @@
 # Every public name and where it lives: read by editors and type checkers, and by vid2dyn.core.lazy at run time.
 from vid2dyn import analysis as analysis
+from vid2dyn import assessment as assessment
 from vid2dyn import convert as convert
 from vid2dyn import core as core
 from vid2dyn import data as data
@@ -33,6 +34,7 @@ from vid2dyn.dynamics.recipes.metriplectic import Metriplectic as Metriplectic
 from vid2dyn.encoders.patches.encoder import encode as encode
 from vid2dyn.encoders.patches.recipe import PatchEncoder as PatchEncoder
 from vid2dyn.model import Model as Model
+from vid2dyn.pipeline import assess as assess
 from vid2dyn.pipeline import compare as compare
 from vid2dyn.pipeline import diffusion as diffusion
 from vid2dyn.pipeline import fit as fit

@@ -16,16 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vid2dyn.core import config
-from vid2dyn.core.errors import ConfigError, DataError, Vid2DynError, Vid2DynWarning
+from vid2dyn.core.errors import ConfigError, DataError, ModelError, Vid2DynError, Vid2DynWarning
 from vid2dyn.core.files import TABLES, existing_file
 from vid2dyn.core.memory import need_memory
-from vid2dyn.core.registry import did_you_mean, part, parts
+from vid2dyn.core.registry import did_you_mean, part, parts, resolve
 from vid2dyn.core.showing import ProgressLike, showing
 from vid2dyn.core.signatures import accepts
 from vid2dyn.data.units import Units
 
 if TYPE_CHECKING:
     from vid2dyn.analysis import Comparison, Diffusion
+    from vid2dyn.assessment.table import Assessment
     from vid2dyn.data.fields import Fields
     from vid2dyn.data.trajectories import Trajectories
     from vid2dyn.data.video import Video
@@ -318,6 +319,50 @@ def fit(data: Trajectories | Fields | PathLike | Sequence[Trajectories | Fields 
     with about, showing(progress) as progress:
         return learn(data, recipe, seed=seed, progress=progress, checkpoint=checkpoint, stop=stop,
                      keep_partial=keep_partial)
+
+
+def assess(tracks: Trajectories | PathLike | Sequence[Trajectories | PathLike], model: Model,
+           seed: int = 0) -> Assessment:
+    """Is this model allowed? Every assumption that it rests on, tested on the data, in one table.
+
+    `vd.fit` does the same with the recordings it is given; ``model.report["assessment"]`` has the table.
+
+    Parameters
+    ----------
+    tracks : Trajectories or path, or a list of them
+        The recordings that the model was fitted to, in that order; or others that it should describe.
+    model : Model
+        Fitted with a recipe that knows tests of its assumptions: `Brownian`.
+    seed : int
+        Of the recording that the model makes to be compared with.
+
+    Returns
+    -------
+    Assessment
+        ``.dataframe`` (test, assumption, statistic, p, effect, unit, failed, advice), ``.warnings``. Where every
+        assumption holds, the whole table has a failed test in one of 100 recordings at most.
+
+    Raises
+    ------
+    ModelError
+        For a model whose kind has no such tests.
+
+    Examples
+    --------
+    >>> import vid2dyn as vd
+    >>> tracks = vd.simulate(vd.simulators.Brownian(n_particles=30, frames=80), seed=1)
+    >>> vd.assess(tracks, vd.fit(tracks, vd.Brownian())).warnings
+    []
+    """
+    kind = getattr(model, "kind", "")
+    recipe = part("dynamics", kind) if kind else None
+    assessor = getattr(recipe, "assessor", "")
+    if not assessor:
+        raise ModelError(f"vd.assess knows no tests for {_kind(model) if not kind else f'a model of {kind}'}; it takes "
+                         "a model of vd.Brownian.")
+    several = isinstance(tracks, list | tuple)
+    read = [_tracks(one) for one in tracks] if several else _tracks(tracks)     # type: ignore[union-attr, arg-type]
+    return resolve(assessor)(read, model, seed=_seed(seed))
 
 
 @accepts("vid2dyn.analysis.comparison:compare")

@@ -224,7 +224,7 @@ class ChoiceField(Field):
         super().__init__(default)
         self.box = QComboBox()
         self.choices = choices
-        self.box.addItems([str(choice) for choice in choices])
+        self.box.addItems([{"True": "yes", "False": "no"}.get(str(choice), str(choice)) for choice in choices])
         self.column.addWidget(self.box)
         self.setFocusProxy(self.box)
         self.show_value(self.default)
@@ -424,6 +424,8 @@ def field_of(hint: Any, default: Any) -> Field:
     plain = tuple(k for k in kinds if k is not type(None))
     if plain == (bool,):
         return SwitchField(default)
+    if len(plain) == 2 and plain[0] is bool and typing.get_origin(plain[1]) is typing.Literal:
+        return ChoiceField(default, (*typing.get_args(plain[1]), True, False))
     if len(plain) == 1 and typing.get_origin(plain[0]) is typing.Literal:
         choices = typing.get_args(plain[0])
         return ChoiceField(default, ((None,) if len(plain) < len(kinds) else ()) + choices)

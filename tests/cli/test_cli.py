@@ -44,7 +44,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_help_and_version() -> None:
     assert vd.__version__ in call("--version").output
-    verbs = ["demo", "track", "fit", "simulate", "rollout", "compare", "report", "run", "list", "diffusion"]
+    verbs = ["demo", "track", "fit", "assess", "simulate", "rollout", "compare", "report", "run", "list", "diffusion"]
     text = call("--help").output
     assert all(verb in text for verb in verbs)
     for verb in verbs:

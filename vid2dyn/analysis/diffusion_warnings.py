@@ -29,16 +29,14 @@ def need_motion(displacements: Displacements) -> None:
     moved = float(np.abs(displacements.value).max())
     if moved <= 16 * np.finfo(float).eps * float(np.abs(displacements.position).max()):
         raise DataError(f"No position changes in {len(displacements.rows)} displacements: there is neither motion nor "
-                        "noise, "
-                        "so not even an upper bound of D. Are positions rounded to whole pixels, or is one frame "
-                        "repeated?")
+                        "noise, so not even an upper bound of D. Are positions rounded to whole pixels, or is one "
+                        "frame repeated?")
 
 
 def about_short_tracks() -> list[str]:
     """No track lasts four frames."""
     return ["No track lasts four frames: D is that of free motion with white localisation errors, and whether the "
-            "motion "
-            "is free cannot be tested."]
+            "motion is free cannot be tested."]
 
 
 def covariance_symptom(gate: Covariances) -> str:
@@ -65,9 +63,8 @@ def about_correlated_errors(tracks: Trajectories, first: Estimate, used: Estimat
     if coded:
         cause = f"The video's compression ({codec or 'inter-coded'}) predicts frames from other frames and does this"
     elif coded is None:
-        cause = ("Vibration and uneven flow do this, and so does video compression that predicts frames from others "
-                 "(was "
-                 "the movie H.264, MPEG or the like?)")
+        cause = ("Vibration, uneven flow or active motion does this (and, where these tracks come from an H.264 or "
+                 "MPEG movie, its compression: give the movie, or say inter_coded in its info)")
     else:
         cause = "Vibration, flow or active motion does this"
     notes = [f"The localisation errors are correlated in time: {symptom}. {cause}. "
@@ -86,11 +83,9 @@ def about_carried(first: Estimate, used: Estimate, gate: Covariances) -> list[st
     """Displacements keep their direction far beyond what errors of any kind do."""
     share = max(gate.value[2], 0.0) / gate.value[0]
     return ["The particles are carried by a flow (drift, rotation, shear) or are active (swim): "
-            f"{covariance_symptom(gate)}, "
-            f"and directed motion goes on at the longest lags; it makes {share:.0%} of the squared displacements. D "
-            "is the "
-            f"short-time value with that part taken out ({first.D[-1]:.3g} µm²/s with it). Take a flow out first "
-            "(vd.analysis.drift, more particles), and for swimmers look at the MSD."]
+            f"{covariance_symptom(gate)}, and directed motion goes on at the longest lags; it makes {share:.0%} of the "
+            f"squared displacements. D is the short-time value with that part taken out ({first.D[-1]:.3g} µm²/s with "
+            "it). Take a flow out first (vd.analysis.drift, more particles), and for swimmers look at the MSD."]
 
 
 def _lag_one(first: Estimate, gate: Covariances) -> float:
@@ -132,8 +127,7 @@ def about_data(tracks: Trajectories, displacements: Displacements, used: Estimat
     if D[-1] <= 2 * stderr[-1]:
         sign = "is not positive" if D[-1] <= 0 else "is not told from 0"
         notes.append(f"D = {D[-1]:.2g} ± {stderr[-1]:.1g} µm²/s {sign}: the particles are stuck, localisation noise "
-                     "hides "
-                     f"their motion, or there are too few ({number} displacements). D is below "
+                     f"hides their motion, or there are too few ({number} displacements). D is below "
                      f"{max(D[-1], 0.0) + 2 * stderr[-1]:.2g} µm²/s (two standard errors).")
     elif number < 100 or stderr[-1] > 0.2 * D[-1]:
         notes.append(f"Few data: {number} displacements give D to ± {stderr[-1] / D[-1]:.0%}. "
@@ -201,10 +195,8 @@ def about_particles(displacements: Displacements, used: Estimate, gate: Covarian
     stuck = (f" {spread.slow} of {spread.particles} hardly move (less than a tenth of the mean): stuck?" if spread.slow
              else "")
     return [f"The particles differ from each other: their mean squared displacements spread by {spread.relative:.0%} "
-            "beyond "
-            f"chance (several populations, sizes, or stuck ones).{stuck} D = {used.D[-1]:.3g} µm²/s is a mean over "
-            "all of "
-            "them. Look at D of single particles, and track or fit each kind by itself."]
+            f"beyond chance (several populations, sizes, or stuck ones).{stuck} D = {used.D[-1]:.3g} µm²/s is a mean "
+            "over all of them. Look at D of single particles, and track or fit each kind by itself."]
 
 
 def about_jumps(displacements: Displacements) -> list[str]:
@@ -214,10 +206,8 @@ def about_jumps(displacements: Displacements) -> list[str]:
         return []
     number = len(displacements.rows)
     return [f"{jumps} of {number} displacements ({jumps / number:.2%}) are more than five times as long as their "
-            "particle's "
-            f"usual ones and make {share:.0%} of the mean squared displacement: identity swaps (links from one "
-            "particle to "
-            "another), or real jumps. Link again with a smaller search_range, or leave those out."]
+            f"particle's usual ones and make {share:.0%} of the mean squared displacement: identity swaps (links from "
+            "one particle to another), or real jumps. Link again with a smaller search_range, or leave those out."]
 
 
 def about_gaps(tracks: Trajectories, displacements: Displacements) -> list[str]:
@@ -229,8 +219,7 @@ def about_gaps(tracks: Trajectories, displacements: Displacements) -> list[str]:
     if with_two - used <= 0.1 * with_two:
         return []
     return [f"Only {used} of {with_two} tracks take part: the others have gaps and are never seen in two consecutive "
-            "frames. "
-            "If they were recorded every few frames, analyse them by themselves with that frame rate."]
+            "frames. If they were recorded every few frames, analyse them by themselves with that frame rate."]
 
 
 def about_calibration(tracks: Trajectories, used: Estimate) -> list[str]:
@@ -252,8 +241,7 @@ def about_calibration(tracks: Trajectories, used: Estimate) -> list[str]:
         return []
     return [f"D = {D:.3g} µm²/s is {D / expected:.1g} times that of {what} in a liquid of {viscosity:.2g} Pa·s "
             f"({expected:.2g} µm²/s): check the calibration (micrometre_per_pixel = {units.micrometre_per_pixel:g} in "
-            "µm, "
-            f"not nm; frames_per_second = {units.frames_per_second:g}; particle_radius in µm, viscosity in Pa·s)."]
+            f"µm, not nm; frames_per_second = {units.frames_per_second:g}; particle_radius in µm, viscosity in Pa·s)."]
 
 
 def stokes_einstein(temperature: float, viscosity: float, radius: float) -> float:

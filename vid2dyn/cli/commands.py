@@ -274,6 +274,19 @@ def compare(a: Annotated[Path, typer.Argument(help="Tracks: the data.")],
     say(f"{result}\nWhere both agree within their errors, mean z² is about 1.")
 
 
+@verb()
+def assess(model: Annotated[Path, typer.Argument(help="Model (.vid2dyn).")],
+           tracks: Annotated[list[Path], typer.Argument(help="Tracks that it was fitted to, or should describe.")],
+           seed: Annotated[int, Seed] = 0, *, progress: Progress) -> None:
+    """Is a model allowed? Every assumption that it rests on, tested on the data; what fails comes first."""
+    read = [tracks_at(path) for path in tracks]
+    with about(tracks[0]) if len(tracks) == 1 else nullcontext():
+        found = pipeline.assess(read[0] if len(read) == 1 else read, model_at(model), seed=seed)
+    say(str(found))
+    for warning in found.warnings:
+        say(f"note: {warning}")
+
+
 @verb(calibration=Units)
 def report(tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet, or a table .csv/.xml), or .fields.")],
            model: Annotated[Path | None, typer.Option(help="Model (.vid2dyn) fitted to them.")] = None,

@@ -93,6 +93,11 @@ class BrownianModel(Model):
                                        float(self.arrays["core_stiffness"][kind])))
         return tuple(found)
 
+    @property
+    def pairs(self) -> tuple[PairPotential, ...]:
+        """The potential of every pair of species; one where all are alike, none without forces."""
+        return self._pairs
+
     def _part(self, kind: int) -> slice:
         """Which coefficients are those of a pair of species."""
         knots = np.atleast_2d(self.arrays["spline"])[:, 2].astype(int)
@@ -347,7 +352,10 @@ class BrownianModel(Model):
                          f"{pairs[0].spline.cutoff:g} µm")
         if "trap" in self.arrays:
             parts.append(f"k = {self.trap_stiffness():.4g} kT/µm²")
-        return f"<Model {self.recipe.get('kind', '')}: {', '.join(parts)}>"
+        failed = [row["test"] for row in self.report.get("assessment", ()) if row["failed"]]
+        doubt = "" if not failed else (f"; {len(failed)} assumption{'s fail' if len(failed) > 1 else ' fails'}: "
+                                       f"{', '.join(failed[:5])}{', ...' if len(failed) > 5 else ''}")
+        return f"<Model {self.recipe.get('kind', '')}: {', '.join(parts)}{doubt}>"
 
     # ---------------------------------------------------------------- running it
 

@@ -135,7 +135,7 @@ def _within(name: str) -> str:
 
 
 def _write_summary(path: Path, outcomes: list[Outcome]) -> None:
-    columns = ["movie", "D", "D_stderr", "localisation_error", "viscosity", "warnings", "error"]
+    columns = ["movie", "D", "D_stderr", "localisation_error", "viscosity", "warnings", "failed_assumptions", "error"]
     with atomic(path) as scratch, open(scratch, "w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, columns)
         writer.writeheader()

@@ -86,8 +86,7 @@ def _unchanged(source: Source, before: dict[str, Any]) -> None:
     """Refuse what was made of a recording that changed meanwhile."""
     if source.path is not None and source.key() != before:
         raise DataError(f"{source.path}: changed while it was worked on; what was made of it is not kept. Run again "
-                        "when it "
-                        "is complete.")
+                        "when it is complete.")
 
 
 def _particles(experiment: Experiment, source: Source, stages: Stages, progress: Progress,
@@ -121,7 +120,8 @@ def _particles(experiment: Experiment, source: Source, stages: Stages, progress:
                        lambda path: pipeline.report(
                            path, tracks=data(), model=learned(), rollout=rolled(), truth=_truth(source, data()),
                            video=_video(source), title=source.name))
-    return page, _headline(json.loads(diffusion.read_text()))
+    failed = [row["test"] for row in learned().report.get("assessment", ()) if row["failed"]]
+    return page, _headline(json.loads(diffusion.read_text())) | {"failed_assumptions": "; ".join(failed)}
 
 
 def _rollout_key(settings: Any) -> dict[str, Any]:

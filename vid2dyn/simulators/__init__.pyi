@@ -2,6 +2,7 @@ from typing import Any
 
 from vid2dyn.simulators.base import Simulator as Simulator
 from vid2dyn.simulators.base import TruePositions as TruePositions
+from vid2dyn.simulators.brownian.departures import Departures as Departures
 from vid2dyn.simulators.brownian.hidden_state import HiddenState as HiddenState
 from vid2dyn.simulators.brownian.mixture import BrownianMixture as BrownianMixture
 from vid2dyn.simulators.brownian.pair_base import AnalyticPairPotential as AnalyticPairPotential

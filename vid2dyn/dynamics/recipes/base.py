@@ -22,6 +22,9 @@ class Recipe(ABC):
     that does not learn in rounds takes the last three as ``**options`` and leaves them alone."""
     model: ClassVar[str]
     """"module:name" of the class of fitted models, a subclass of `vid2dyn.model.Model`."""
+    assessor: ClassVar[str] = ""
+    """"module:name" of ``assessor(tracks, model, *, seed) -> Assessment``, the tests of its assumptions; empty: "
+                   "none."""
     learns_from: ClassVar[Literal["trajectories", "fields"]] = "trajectories"
     """What kind of data it takes, so that a form offers it only where it fits."""
     needs_velocities: ClassVar[bool] = False

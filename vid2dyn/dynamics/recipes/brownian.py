@@ -42,9 +42,10 @@ class Brownian(Recipe):
         cost only time.
     trap : {"none", "shared", "each"}
         Harmonic trap: none, one for all particles, or one for every particle at its own centre.
-    stationary : bool
+    stationary : bool or "auto"
         Whether the recording is at equilibrium, so that where particles are tells of the forces as much as how they
-        move. Switch it off for samples that relax or are driven: forces then come from motion alone.
+        move. False, for samples that relax or are driven: forces come from motion alone. "auto": a test of how the
+        surroundings of the particles change over time decides, and a warning says so where they do.
     localisation : {"learned", "table"}
         Errors of the positions. "learned": the standard errors in the table are right up to one common factor, which
         is learned with D. "table": they are right as they stand; choose it when frames are so far apart that noise and
@@ -71,12 +72,13 @@ class Brownian(Recipe):
 
     estimator: ClassVar[str] = "vid2dyn.fitting.brownian.fit:fit_brownian"
     model: ClassVar[str] = "vid2dyn.model.brownian:BrownianModel"
+    assessor: ClassVar[str] = "vid2dyn.fitting.brownian.assessed:assess_brownian"
     shown_first: ClassVar[tuple[str, ...]] = ("cutoff", "trap", "stationary")
 
     cutoff: float | Literal["auto"] | None = None
     knots: int = 24
     trap: Literal["none", "shared", "each"] = "none"
-    stationary: bool = True
+    stationary: bool | Literal["auto"] = "auto"
     localisation: Literal["learned", "table"] = "learned"
     structure: str | None = None
     structure_delay: int = 2
@@ -92,6 +94,8 @@ class Brownian(Recipe):
             raise ConfigError(f"Brownian: knots = {self.knots}; use at least 6.")
         if self.trap not in ("none", "shared", "each"):
             raise ConfigError(f"Brownian: trap = {self.trap!r}; choose 'none', 'shared' or 'each'.")
+        if not isinstance(self.stationary, bool | np.bool_) and self.stationary != "auto":
+            raise ConfigError(f"Brownian: stationary = {self.stationary!r}; give true, false or 'auto'.")
         if self.localisation not in ("learned", "table"):
             raise ConfigError(f"Brownian: localisation = {self.localisation!r}; choose 'learned' or 'table'.")
         if self.structure_delay < 0:

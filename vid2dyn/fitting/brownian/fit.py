@@ -7,7 +7,8 @@
    `indirect`); a column then sets both by classes of particles (`structure_classes`).
 3. The last fifth of the frames evaluates a model fitted without them: likelihood per step, calibration of the residuals
    (`evidence`).
-4. What a user should know before trusting the model is put into words (`model_warnings`); of several recordings
+4. Every assumption is tested on the residuals, beside a recording that the model makes (`assessed`).
+5. What a user should know before trusting the model is put into words (`model_warnings`); of several recordings
    also what each says alone, and which does not belong (`recordings_alone`, `recordings_report`).
 """
 
@@ -20,12 +21,14 @@ from typing import Any
 import numpy as np
 
 import vid2dyn
+from vid2dyn.assessment.assumptions.particles import SameForce, SameMobility
 from vid2dyn.core.checkpoint import PathLike, digest_of
 from vid2dyn.core.config import recipe as recipe_of
 from vid2dyn.core.errors import DataError
 from vid2dyn.core.progress import Progress, silent
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.dynamics.recipes.brownian import Brownian
+from vid2dyn.fitting.brownian.assessed import assess_data
 from vid2dyn.fitting.brownian.evidence import laws
 from vid2dyn.fitting.brownian.free_or_trapped import fit_free_or_trapped
 from vid2dyn.fitting.brownian.model_warnings import residual_warnings, resolution_warning
@@ -35,10 +38,16 @@ from vid2dyn.fitting.brownian.preparation import prepared_recordings, recording_
 from vid2dyn.fitting.brownian.reach import widest_cutoff, with_chosen_cutoff
 from vid2dyn.fitting.brownian.recordings_report import recordings_report
 from vid2dyn.fitting.brownian.records import FitData, FitResult
+from vid2dyn.fitting.brownian.stationarity import decided, with_stationary
 from vid2dyn.fitting.brownian.structure import fit_structure
 from vid2dyn.fitting.brownian.structure_classes import Classes, fit_classes, recipe_of_classes
 from vid2dyn.fitting.course import RunControl
 from vid2dyn.model.brownian import BrownianModel
+
+WORKING = ("The sample is not at rest: over the recording the particles move along the learned forces more than "
+           "against them, as a sample does that relaxes, spreads or is driven. Forces were learned again from motion "
+           "alone (stationary = False), so bands are wider.")
+"""Said where the learned forces do work and stationary = "auto"."""
 
 
 def fit_brownian(tracks: Trajectories | Sequence[Trajectories], recipe: Brownian, seed: int = 0,
@@ -77,6 +86,11 @@ def fit_brownian(tracks: Trajectories | Sequence[Trajectories], recipe: Brownian
         several, recipe = [classes.named(one) for one in several], recipe_of_classes(recipe, classes)
     data, warnings, reach = _prepared(several, recipe, seed, progress, checkpoint)
     found = _estimated(data, classes, seed, progress, checkpoint, stop, keep_partial)
+    if recipe.stationary == "auto" and data[0].recipe.stationary and found.stopped is None and any(
+            "The sample is not at rest" in text for text in found.warnings):
+        data = with_stationary(data, False)
+        found = _estimated(data, classes, seed, progress, checkpoint, stop, keep_partial)
+        warnings.append(WORKING)
     first = data[0]
     model = BrownianModel(found.arrays, recipe_of(found.recipe), first.tracks.units, first.tracks.box)
     column = None if found.recipe.structure is None else first.tracks.dataframe[found.recipe.structure].to_numpy()
@@ -90,9 +104,18 @@ def fit_brownian(tracks: Trajectories | Sequence[Trajectories], recipe: Brownian
               "versions": {"vid2dyn": vid2dyn.__version__, "numpy": np.__version__}}
     if reach is not None:
         report["range"] = reach
+    apart: list[str] = []
     if len(data) > 1:
-        report["recordings"], said = recordings_report(data, several, found, model)
-        warnings += said
+        report["recordings"], apart = recordings_report(data, several, found, model)
+        warnings += apart
+    table = assess_data(data, model, seed)
+    report["assessment"] = table.rows()
+    alike_in_steps = [found.effect / 100 for found in table.findings if found.test == SameMobility.name]
+    if alike_in_steps:
+        report["parameters"]["diffusion_spread"] = max(alike_in_steps)
+    if not apart:       # a model of recordings that do not belong together is wrong in each of them
+        alike = any("The particles are not alike" in text for text in warnings)
+        warnings += table.sentences(without=(SameMobility.name, SameForce.name) if alike else ())
     return dataclasses.replace(model, report=report)
 
 
@@ -110,12 +133,15 @@ def _prepared(tracks: list[Trajectories], recipe: Brownian, seed: int, progress:
               checkpoint: PathLike | None) -> tuple[tuple[FitData, ...], list[str], dict[str, Any] | None]:
     """The data as the fit uses them, warnings, and, where the range was to be found, what each range adds."""
     if recipe.cutoff != "auto":
-        return *prepared_recordings(tracks, recipe), None
+        data, warnings = prepared_recordings(tracks, recipe)
+        data, moving = decided(data)
+        return data, [*warnings, *moving], None
     seen, _ = prepared_recordings(tracks, dataclasses.replace(recipe, cutoff=None))
     widest = widest_cutoff([one.recording for one in seen], [view_of(one) for one in seen])
     data, warnings = prepared_recordings(tracks, dataclasses.replace(recipe, cutoff=widest))
+    data, moving = decided(data)
     data, reach, said = with_chosen_cutoff(data, seed, progress, checkpoint)
-    return data, [*warnings, *said], reach
+    return data, [*warnings, *moving, *said], reach
 
 
 def _estimated(data: tuple[FitData, ...], classes: Classes | None, seed: int, progress: Progress,
@@ -141,7 +167,10 @@ def _all_warnings(of_data: list[str], found: FitResult, model: BrownianModel, da
 
 
 def _parameters(model: BrownianModel) -> dict[str, Any]:
-    """Headline numbers with errors, for the report."""
+    """Headline numbers with errors, for the report.
+
+    `fit_brownian` adds "diffusion_spread", the relative standard deviation of D between particles beyond chance.
+    """
     numbers = {"diffusion": model.diffusion(), "diffusion_stderr": model.standard_error("diffusion"),
                "localisation_error": model.localisation_error(),
                "localisation_error_stderr": model.standard_error("localisation_error")}

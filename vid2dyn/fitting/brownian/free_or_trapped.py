@@ -88,10 +88,11 @@ def _trapped(data: tuple[FitData, ...]) -> _Found:
     shared = recipe.trap == "shared"
     alone = None
     if len(data) == 1:
-        traps = [fit_traps(recordings[0], shared=shared, noise_scale=data[0].noise_scale, stationary=recipe.stationary)]
+        traps = [fit_traps(recordings[0], shared=shared, noise_scale=data[0].noise_scale,
+                           stationary=bool(recipe.stationary))]
     else:
         traps, alone = fit_shared_traps(recordings, shared=shared, noise_scale=data[0].noise_scale,
-                                        stationary=recipe.stationary)
+                                        stationary=bool(recipe.stationary))
     first = traps[0]
     stiffness_stderr, diffusion_stderr, _ = np.sqrt(np.maximum(np.diag(first.covariance), 0.0)).tolist()
     noise = Noise(np.array([[trap.noise_scale] for trap in traps]),

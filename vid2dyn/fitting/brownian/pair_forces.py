@@ -62,10 +62,10 @@ def fit_pair_forces(data: tuple[FitData, ...], seed: int, control: RunControl,
         return step_likelihoods(recordings, step_models(recordings, p, p))
 
     synthetic = [SyntheticRecordings(one.recording, view_of(one), recipe.trap, seed=[seed] if r == 0 else [seed, 7, r],
-                                     stationary=recipe.stationary) for r, one in enumerate(data)]
+                                     stationary=bool(recipe.stationary)) for r, one in enumerate(data)]
     replicas = replicas or (REPLICAS if len(data) < BLOCKS else REPLICAS_OF_MANY)
     found = refine(synthetic, first, likelihoods,
-                   RefinementSettings(data[0].noise_scale, recipe.stationary, replicas, HELD_OUT), control)
+                   RefinementSettings(data[0].noise_scale, bool(recipe.stationary), replicas, HELD_OUT), control)
     if found.stopped_after is not None:     # no simulation says how well D and the noise are known: the data do
         found = dataclasses.replace(found, fitted=_with_errors_of_data(data, found))
     judged = step_models(recordings, found.train, found.fitted.parameters)

@@ -17,6 +17,8 @@ from vid2dyn.fitting.brownian.likelihood import free_diffusion
 from vid2dyn.fitting.brownian.recording import Recording
 from vid2dyn.fitting.brownian.records import FitData
 from vid2dyn.fitting.brownian.species import numbered, species_names
+from vid2dyn.fitting.brownian.stage_drift import without_common_motion
+from vid2dyn.fitting.brownian.wrong_links import without_wrong_links
 
 UNINFORMED = 4.0
 """Noise scale beyond which the stated errors say nothing of which position is good: all then count alike. Else a few
@@ -65,13 +67,19 @@ def prepared(tracks: Trajectories, recipe: Brownian, species: tuple[str, ...] = 
     UnitsError, DataError
         When a calibration is missing, or when there is too little data.
     """
-    tracks, warnings = trusted_lags(tracks)
+    tracks, warnings = without_wrong_links(tracks)
+    tracks, said = trusted_lags(tracks)
+    warnings += said
     cutoff = recipe.cutoff
     assert not isinstance(cutoff, str)
     if cutoff is not None:
         tracks.units.require("micrometre_per_pixel", "frames_per_second", for_what="Fitting a Brownian model")
         tracks, doubled = _without_doubles(tracks, cutoff, recipe.species, species)
         warnings += doubled
+    if recipe.trap == "each" and tracks.box.lengths is None:
+        tracks.units.require("micrometre_per_pixel", "frames_per_second", for_what="Fitting a Brownian model")
+        tracks, moved = without_common_motion(tracks)
+        warnings += moved
     kinds = numbered(tracks, recipe.species, species) if recipe.species is not None else None
     recording = Recording.of(tracks, cutoff, kinds)
     if tracks.units.exposure is None:
@@ -121,5 +129,13 @@ def trusted_lags(tracks: Trajectories) -> tuple[Trajectories, list[str]]:
     assert fps is not None
     units = dataclasses.replace(tracks.units, frames_per_second=fps / stride)
     return thin.replace(dataframe=table, units=units), [
-        f"Localisation errors of successive frames are correlated (compression or vibration), so short times cannot be "
-        f"trusted: only one frame in {stride} was used for the fit."]
+        f"Displacements of successive frames are correlated ({_cause(tracks)}), so short times cannot be trusted: only "
+        f"one frame in {stride} was used for the fit. Where particles swim or are driven, D is that of long times and "
+        "not an equilibrium one."]
+
+
+def _cause(tracks: Trajectories) -> str:
+    """What correlates them: compression only where the recording says that it predicts frames from others."""
+    if tracks.info.get("inter_coded"):
+        return "the video's compression predicts frames from others, so that they share localisation errors"
+    return "vibration, uneven flow or active motion"

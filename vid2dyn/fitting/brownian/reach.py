@@ -124,8 +124,11 @@ def with_cutoff(data: tuple[FitData, ...], cutoff: float) -> tuple[FitData, ...]
     """The same detections for another range, which is no longer: with weights up to nearer to the edge of view."""
     out = []
     for one in data:
-        again = Recording.of(one.tracks, cutoff, one.recording.species)
-        recording = dataclasses.replace(one.recording, weight=again.weight, weight_slope=again.weight_slope)
+        again = Recording.of(one.tracks, cutoff, None if one.recording.species is None else
+                             one.recording.species[: len(one.tracks)])
+        variance, n = one.recording.variance, len(one.tracks)
+        missed = np.broadcast_to(variance[:n].mean(axis=0), (again.filled, again.dim))
+        recording = dataclasses.replace(again, variance=np.concatenate([variance[:n], missed]))
         out.append(dataclasses.replace(one, recording=recording, recipe=dataclasses.replace(one.recipe, cutoff=cutoff)))
     return tuple(out)
 

@@ -13,10 +13,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from vid2dyn.core.errors import DataError
 from vid2dyn.data.box import Box
 from vid2dyn.data.trajectories import Trajectories
+from vid2dyn.fitting.brownian.gaps import Filled, filled_gaps
+
+ENOUGH = 0.6
+"""Part of the weight of all detections that must be left where those that miss a neighbour are left out."""
 
 RAMP = 0.5
 """Width over which the edge weight rises, in cutoffs."""
@@ -55,6 +60,10 @@ class Recording:
     """(m,) rows i whose particle is seen again in the next frame, at row i + 1."""
     species: np.ndarray | None = None
     """(n,) number of the species of each detection; None: all alike."""
+    filled: int = 0
+    """How many of the rows, the last ones, are places of missed particles (`gaps`): neighbours without weight."""
+    lost: int = 0
+    """Tracks that end or begin inside the view: particles that are missing for longer."""
 
     @property
     def blur(self) -> float:
@@ -87,9 +96,36 @@ class Recording:
         if cutoff is not None and tracks.field_of_view is not None and tracks.box.lengths is None:
             weight, slope = edge_weight(position, np.asarray(tracks.field_of_view) * tracks.units.um, cutoff,
                                         tracks.units.um)
-            weight, slope = _without_missing_neighbours(tracks, weight, slope, cutoff)
-        return cls(position, frame, track, variance, weight, slope, tracks.box, tracks.units.dt,
-                   tracks.units.exposure or 0.0, steps_of(track, frame), species)
+        plain = cls(position, frame, track, variance, weight, slope, tracks.box, tracks.units.dt,
+                    tracks.units.exposure or 0.0, steps_of(track, frame), species)
+        return plain if cutoff is None else plain.with_missed(filled_gaps(tracks, cutoff), cutoff)
+
+    def with_missed(self, missed: Filled, cutoff: float) -> Recording:
+        """Without weight near what was missed, where that costs little; else with what was missed as neighbours.
+
+        To leave out detections that miss a neighbour needs no assumption on where that one was. With more gaps hardly a
+        detection would be left, and gaps that are short enough are filled.
+        """
+        count = len(missed.frame)
+        if not count and not len(missed.long_frame):
+            return replace(self, lost=missed.lost)
+        weight, slope = _without_missing_neighbours(
+            self, cutoff, np.concatenate([missed.position, missed.long_position]),
+            np.concatenate([missed.frame, missed.long_frame]))
+        if not count or weight.sum() >= ENOUGH * self.weight.sum():
+            return replace(self, weight=weight, weight_slope=slope, lost=missed.lost)
+        weight, slope = self.weight, self.weight_slope
+        if len(missed.long_frame):
+            weight, slope = _without_missing_neighbours(self, cutoff, missed.long_position, missed.long_frame)
+        before = missed.before
+        return replace(
+            self, position=np.concatenate([self.position, missed.position]),
+            frame=np.concatenate([self.frame, missed.frame]), track=np.concatenate([self.track, np.full(count, -1)]),
+            variance=np.concatenate([self.variance, self.variance[before]]),
+            weight=np.concatenate([weight, np.zeros(count)]),
+            weight_slope=np.concatenate([slope, np.zeros((count, self.dim))]),
+            species=None if self.species is None else np.concatenate([self.species, self.species[before]]),
+            filled=count, lost=missed.lost)
 
     @classmethod
     def simulated(cls, path: np.ndarray, variance: np.ndarray, box: Box, dt: float, exposure: float,
@@ -136,25 +172,19 @@ def edge_weight(position: np.ndarray, view: np.ndarray, cutoff: float,
     return weight, weight[:, None] * log_slope
 
 
-def _without_missing_neighbours(tracks: Trajectories, weight: np.ndarray, slope: np.ndarray,
-                                cutoff: float) -> tuple[np.ndarray, np.ndarray]:
-    """Weight zero for detections that may miss a neighbour: one whose track has a gap nearby at that time."""
-    from scipy.spatial import cKDTree
-
-    particle, frame, position = tracks.particle, tracks.frame.astype(np.int64), tracks.positions
-    gap = np.flatnonzero((particle[1:] == particle[:-1]) & (particle[1:] >= 0) & (np.diff(frame) > 1))
-    if not gap.size:
-        return weight, slope
-    length = frame[gap + 1] - frame[gap] - 1
-    rows = np.repeat(gap, length)
-    k = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length) + 1
-    share = (k / (np.repeat(length, length) + 1))[:, None]
-    where = (1 - share) * position[rows] + share * position[rows + 1]
+def _without_missing_neighbours(recording: Recording, cutoff: float, lost: np.ndarray,
+                                when: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weight and slope, zero for detections that may miss a neighbour: one that was lost nearby at that time."""
     far = 4.0 * cutoff                                        # frames apart on an extra axis: see neighbour_pairs
-    lost = cKDTree(np.column_stack([where, (frame[rows] + k) * far]))
-    distance, _ = lost.query(np.column_stack([position, frame * far]), distance_upper_bound=1.2 * cutoff)
+    seen, edge = recording.position, None
+    if recording.box.lengths is not None:
+        lengths = np.asarray(recording.box.lengths, dtype=float)
+        lost, seen = lost % lengths, seen % lengths
+        edge = np.append(lengths, 0.0)                        # 0: no images
+    tree = cKDTree(np.column_stack([lost, when * far]), boxsize=edge)
+    distance, _ = tree.query(np.column_stack([seen, recording.frame * far]), distance_upper_bound=1.2 * cutoff)
     whole = ~np.isfinite(distance)
-    return weight * whole, slope * whole[:, None]
+    return recording.weight * whole, recording.weight_slope * whole[:, None]
 
 
 def steps_of(track: np.ndarray, frame: np.ndarray) -> np.ndarray:

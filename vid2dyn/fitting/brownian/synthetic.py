@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -87,6 +88,26 @@ class SyntheticRecording:
     number: int
 
 
+class SimulatedModel(Protocol):
+    """What of a model a simulation needs; see `Parameters`."""
+
+    @property
+    def pairs(self) -> tuple[PairPotential, ...]:
+        """The potential of every pair of species."""
+
+    @property
+    def trap(self) -> HarmonicTrap | None:
+        """The trap, or None."""
+
+    @property
+    def diffusion(self) -> np.ndarray:
+        """(species,) [µm²/s]."""
+
+    @property
+    def noise_scale(self) -> np.ndarray:
+        """(species,) localisation variance over the stated one."""
+
+
 class SyntheticRecordings:
     """Makes recordings of a model the way the data were made: same particles, space, frame rate, exposure and noise.
 
@@ -116,7 +137,7 @@ class SyntheticRecordings:
         self.seed = seed
         self.burn = BURN if stationary else 0
 
-    def recordings(self, p: Parameters, added_variance: float, replicas: int) -> Iterator[SyntheticRecording]:
+    def recordings(self, p: SimulatedModel, added_variance: float, replicas: int) -> Iterator[SyntheticRecording]:
         """One recording a replica, with the same random numbers at every call.
 
         `added_variance` [µm²]: variance of noise that is added to positions on purpose.
@@ -145,7 +166,18 @@ class SyntheticRecordings:
                 Recording.simulated(x, stated, self.box, data.dt, data.exposure, kept) for x in (
                     paths.average[b] + total, paths.instant[b] + sharp, paths.instant[b],
                     paths.average[b] + noise, paths.free[b] + noise))
+            steps, free = self._interrupted(steps, free, b)
             yield SyntheticRecording(seen, blunt, true, steps, free, b)
+
+    def _interrupted(self, steps: Recording, free: Recording, replica: int) -> tuple[Recording, Recording]:
+        """The same with as many missing as in the data: apparent diffusion depends on how long stretches are."""
+        data = self.data
+        if not data.filled:
+            return steps, free
+        missing = data.filled / (data.filled + int((data.track >= 0).sum()))
+        gone = np.random.default_rng([*self.seed, 13, replica]).random(len(steps.position)) < missing
+        kept = steps.steps[~(gone[steps.steps] | gone[steps.steps + 1])]
+        return replace(steps, steps=kept), replace(free, steps=kept)
 
     def _stated_variances(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         """(frames, n, dim) drawn from those of the data; each particle from those of its species."""

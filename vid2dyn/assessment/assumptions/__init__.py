@@ -1,0 +1,1 @@
+"""Tests of assumptions: a file for what belongs together."""
