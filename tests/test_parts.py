@@ -40,6 +40,7 @@ SMALL = [
     sims.Arrhenius(sites=40, realisations=4, windows=(1.0, 2.0), kernel=(1.0,)),
     sims.ZeroRange(sites=40, realisations=4, windows=(1.0, 2.0)),
     sims.StarPolymer(stars=12, frames=4, equilibration=1.0),
+    sims.ViscoelasticSheet(nodes=5, cutoff=0.9, frames=4, rest_frames=1, jitter=0.2),
 ]
 
 

@@ -15,6 +15,9 @@ from vid2dyn.simulators.viscoelastic import ViscoelasticSheet
 SMALL: dict[str, Any] = {"nodes": 12, "cutoff": 0.4, "frames": 50, "rest_frames": 5, "out_frames": 20,
                          "back_frames": 20}
 
+LOOSE: dict[str, Any] = SMALL | {"frames": 300, "friction": 600.0, "substeps": 80, "start_velocity": 0.5}
+"""Left alone until it is at rest; short steps, because the stiffest dashpots act within a hundredth of a frame."""
+
 
 def account(tracks: vd.Trajectories) -> dict[str, np.ndarray]:
     return {name: np.array(values) for name, values in tracks.info["truth"]["energy"].items()}
@@ -66,7 +69,7 @@ def test_slow_shear_is_resisted_by_the_modulus() -> None:
 
 
 def test_released_without_drive_it_comes_to_rest() -> None:
-    tracks = ViscoelasticSheet(**SMALL | {"frames": 200}, drive="none", start_velocity=0.5).run(seed=2)
+    tracks = ViscoelasticSheet(**LOOSE, drive="none").run(seed=2)
     e = account(tracks)
     assert (e["work"] == 0).all(), "edges that stay do no work"
     assert e["kinetic"][-1] + e["stored"][-1] < 1e-6 * e["kinetic"][0]
@@ -76,9 +79,9 @@ def test_released_without_drive_it_comes_to_rest() -> None:
 
 
 def test_a_free_sheet_keeps_its_momentum_and_ends_as_a_rigid_body() -> None:
-    tracks = ViscoelasticSheet(**SMALL | {"frames": 200}, held=False, start_velocity=0.5).run(seed=2)
+    tracks = ViscoelasticSheet(**LOOSE, held=False).run(seed=2)
     assert tracks.velocities is not None
-    v = tracks.velocities.reshape(144, 200, 2).transpose(1, 0, 2)
+    v = tracks.velocities.reshape(144, 300, 2).transpose(1, 0, 2)
     assert np.abs(v.sum(axis=1) - v[0].sum(axis=0)).max() < 1e-10
     x, *_ = tracks.dense()
     arm, rest = x[-1] - x[-1].mean(axis=0), v[-1] - v[-1].mean(axis=0)

@@ -1,11 +1,11 @@
 """A driven viscoelastic sheet: nodes joined by springs and dashpots whose strength falls with their reference length.
 
-    m dv_i = sum_j [-k(R_ij) (r_ij - R_ij) - c(R_ij) e_ij·v_ij] e_ij dt,      T dS_i = 1/2 sum_j c(R_ij) (e_ij·v_ij)² dt
+    m dv_i = sum_j [-k(R_ij) (r_ij - R_ij) - c(R_ij) e_ij·v_ij] e_ij dt,    T dS_i = 1/2 sum_j c(R_ij) (e_ij·v_ij)² dt
 
-R_ij is the distance of two nodes when the sheet was made, r_ij the one now, e_ij the unit vector from j to i. Springs and
-dashpots act along the line of centres and know lengths alone, so the sheet is frame indifferent: a sheet that is turned
-round moves as before, turned round. Two edges are held: they follow a path whatever it costs, and the work that they do
-is either stored or becomes heat. The published sheet (Hernandez et al., arXiv 2508.12569) is one such drive.
+R_ij is the distance of two nodes when the sheet was made, r_ij the one now, e_ij the unit vector from j to i. Springs
+and dashpots act along the line of centres and know lengths alone, so the sheet is frame indifferent: a sheet that is
+turned round moves as before, turned round. Two edges are held: they follow a path whatever it costs, and the work that
+they do is either stored or becomes heat. The published sheet (Hernandez et al., arXiv 2508.12569) is one such drive.
 
 Solved by the classical method of Runge and Kutta, with work and heat as variables of their own, so that energy put in
 less energy stored and dissipated measures the error of the step: it falls with the fourth power of it.
@@ -160,7 +160,7 @@ class ViscoelasticSheet(Simulator):
         """
         rng = np.random.default_rng(seed)
         X, edge = self._at_rest(rng)
-        bonds = self._bonds(X)
+        first, second, R, k, c = bonds = self._bonds(X)
         pattern = self._pattern(edge)
         x, v = X.copy(), rng.normal(size=X.shape) * self.start_velocity
         v[edge > 0] = 0.0
@@ -172,12 +172,12 @@ class ViscoelasticSheet(Simulator):
         for frame in range(self.frames):
             if frame:
                 u, du = self._path(frame - 1)
-                _advance(x, v, heat, work, X, pattern, edge, *bonds, self.mass, dt, u, du)
+                _advance(x, v, heat, work, X, pattern, edge, first, second, R, k, c, self.mass, dt, u, du)
             force = np.empty_like(x)
-            _forces(x, v, *bonds, force, np.empty(len(x)))
+            _forces(x, v, first, second, R, k, c, force, np.empty(len(x)))
             position[frame], velocity[frame], warmth[frame] = x, v, heat
             kinetic = 0.5 * self.mass * float((v[edge == 0] ** 2).sum())
-            account[frame] = work[0], _stored(x, *bonds[:4]), kinetic, heat.sum()
+            account[frame] = work[0], _stored(x, first, second, R, k), kinetic, heat.sum()
             stress[frame] = -force[edge == TOP].sum(axis=0) / self.size
             progress(frame + 1, self.frames, "simulating")
         truth = self._truth(X, bonds, seed) | {
@@ -259,8 +259,8 @@ class ViscoelasticSheet(Simulator):
         reach = int(self.cutoff / spacing) + 1
         y, x = np.meshgrid(*2 * (spacing * np.arange(-reach, reach + 1),), indexing="ij")
         R = np.hypot(y, x)
-        inside = (R > 0) & (R < self.cutoff)
-        along = np.where(inside, y**2 / np.where(inside, R, 1.0) ** 2 + np.abs(x * y) / np.where(inside, R, 1.0) ** 2, 0.0)
+        inside = (R > 0) & (self.cutoff > R)
+        along = np.where(inside, (y**2 + np.abs(x * y)) / np.where(inside, R, 1.0) ** 2, 0.0)
         swing = np.sqrt(2 * (self._stiffness(R) * along).sum() / self.mass)
         relax = 2 * (self._friction(R) * along).sum() / self.mass
         return float(max(swing, relax))
