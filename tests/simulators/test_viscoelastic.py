@@ -15,7 +15,7 @@ from vid2dyn.simulators.viscoelastic import ViscoelasticSheet
 SMALL: dict[str, Any] = {"nodes": 12, "cutoff": 0.4, "frames": 50, "rest_frames": 5, "out_frames": 20,
                          "back_frames": 20}
 
-LOOSE: dict[str, Any] = SMALL | {"frames": 300, "friction": 600.0, "substeps": 80, "start_velocity": 0.5}
+LOOSE: dict[str, Any] = SMALL | {"frames": 300, "friction": 480.0, "substeps": 80, "start_velocity": 0.5}
 """Left alone until it is at rest; short steps, because the stiffest dashpots act within a hundredth of a frame."""
 
 
