@@ -1,4 +1,8 @@
-"""What springs and dashpots of a solid share: a function of the reference length as a spline that ends at a cutoff."""
+"""What springs and dashpots of a solid share: a function of the reference length as a spline.
+
+Uniform cubic B-splines on [inner, cutoff], zero beyond. The reference length of a bond never changes, so no force jumps
+where the function ends at the cutoff, and nothing holds it to zero there.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ import numpy as np
 
 from vid2dyn.core.errors import ConfigError
 from vid2dyn.dynamics.terms.base import BondTerm, Parameters, Scene, checked_positive, checked_reach
-from vid2dyn.dynamics.terms.splines import RadialSpline
+from vid2dyn.dynamics.terms.splines import bspline
 
 SWING = 1.0
 """Standard deviation of the third differences of the coefficients in the prior, relative to the size of the function.
@@ -21,7 +25,7 @@ SIZE = 30.0
 
 @dataclass(frozen=True)
 class BondSpline(BondTerm):
-    """A function of the reference length of a bond, a spline with two continuous derivatives at the cutoff."""
+    """A function of the reference length of a bond, a cubic spline up to the cutoff."""
 
     cutoff: float
     knots: int = 8
@@ -49,13 +53,22 @@ class BondSpline(BondTerm):
         closest = float(np.nanmin(np.where(np.isfinite(scene.closest), scene.closest, np.nan)))
         return dataclasses.replace(self, inner=0.98 * min(closest, 0.8 * self.cutoff) if closest > 0 else 0.0)
 
-    def spline(self) -> RadialSpline:
-        """The basis."""
-        return RadialSpline(self.inner or 0.0, self.cutoff, self.knots)
-
     def basis(self, length: np.ndarray) -> np.ndarray:
-        """(bonds, count) the splines at reference lengths [µm]; inside `inner`, where no bond was, the values there."""
-        return self.spline()(np.maximum(np.asarray(length, float), self.inner or 0.0))[0]
+        """(bonds, count) the splines at reference lengths [µm]; inside `inner`, where no bond was, the values there.
+
+        >>> from vid2dyn.dynamics.terms.bond_energy import BondEnergy
+        >>> BondEnergy(cutoff=1.0, inner=0.4).basis(np.array([0.3, 0.7, 1.0])).sum(axis=1).round(12).tolist()
+        [1.0, 1.0, 0.0]
+        """
+        length, inner = np.asarray(length, float), self.inner or 0.0
+        pieces = self.knots - 3
+        s = np.clip((length - inner) / (self.cutoff - inner), 0.0, 1.0) * pieces
+        first = np.minimum(s.astype(np.int64), pieces - 1)
+        out = np.zeros((len(length), self.knots))
+        for m, value in enumerate(bspline(s - first)[0]):
+            out[np.arange(len(length)), first + m] = value
+        out[length >= self.cutoff] = 0.0
+        return out
 
     def function(self, theta: np.ndarray, length: np.ndarray) -> np.ndarray:
         """The function at reference lengths of any shape [µm]."""
@@ -63,6 +76,8 @@ class BondSpline(BondTerm):
         return (self.basis(length.ravel()) @ np.asarray(theta, float)).reshape(length.shape)
 
     def _numbers(self, label: str, unit: str, *, positive: bool) -> Parameters:
-        fall = (1.0 - (np.arange(self.knots) + 0.5) / (self.knots + 2)) ** 2
-        precision = self.spline().roughness() / SWING**2 + np.eye(self.knots) / SIZE**2
+        # at the middles of the splines a shape that falls as most do
+        fall = np.clip(1.0 - (np.arange(self.knots) - 1.0) / (self.knots - 3), 0.05, 1.0) ** 2
+        bend = np.diff(np.eye(self.knots), 3, axis=0)
+        precision = bend.T @ bend / SWING**2 + np.eye(self.knots) / SIZE**2
         return Parameters(tuple(f"{label}_{k}" for k in range(self.knots)), unit, fall, precision, positive)

@@ -133,6 +133,10 @@ def fit_metriplectic(tracks: Trajectories | Sequence[Trajectories], recipe: Metr
     """
     if checkpoint is not None:
         recipe = dataclasses.replace(recipe, checkpoint=str(checkpoint))
+    if recipe.is_solid:
+        from vid2dyn.fitting.particles.solids.fit import fit_solid
+
+        return fit_solid(tracks, recipe, seed, progress, stop=checked(stop), keep_partial=keep_partial)
     recipe = recipe.short_form
     if not recipe.is_fluid:
         from vid2dyn.fitting.particles.term_lists import fit_terms

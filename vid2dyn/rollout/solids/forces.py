@@ -14,6 +14,8 @@ So momentum, angular momentum and energy hold at every time step. The same funct
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import njit
 
@@ -26,29 +28,42 @@ def forces_between(x, y, v, solid, force, heating):  # type: ignore[no-untyped-d
     the dashpots heat each, into `heating` (n,)."""
     force[:] = 0.0
     heating[:] = 0.0
-    _bonds(x, y, v, solid, force, heating)
+    deformed = solid.shear != 0.0 or solid.bulk != 0.0 or solid.hourglass != 0.0
+    if x.shape[1] == 2 and solid.edge.max() == 0.0:
+        _plane_bonds(x, y, v, solid.first, solid.second, solid.length, solid.stiffness, solid.friction, force, heating)
+        if solid.volume_modulus == 0.0 and not deformed:
+            return
+    d, e = np.empty_like(solid.apart), np.empty_like(solid.apart)
+    _bond_vectors(x, solid.first, solid.second, solid.edge, d)
+    _bond_vectors(y, solid.first, solid.second, solid.edge, e)
+    if x.shape[1] != 2 or solid.edge.max() != 0.0:
+        _bonds(d, e, v, solid.first, solid.second, solid.length, solid.stiffness, solid.friction, force, heating)
     if solid.volume_modulus != 0.0:
-        _volumes(x, y, solid, force)
-    if solid.shear != 0.0 or solid.bulk != 0.0 or solid.hourglass != 0.0:
-        _deformations(x, y, solid, force)
+        _volumes(d, e, solid.first, solid.second, solid.volume_modulus, solid.volume_range, solid.kernel_height,
+                 solid.rest_density, force)
+    if deformed:
+        _deformations(d, e, solid.first, solid.second, solid.apart, solid.weight, solid.metric, solid.node_volume,
+                      solid.spread, solid.shear, solid.bulk, solid.hourglass, force)
 
 
 @njit(cache=True, nogil=True)
 def node_energies(x, solid, out):  # type: ignore[no-untyped-def]
     """Energy of every node into `out` (n,): half of that of its springs, and its own."""
     n, dim = x.shape
+    first, second, length, stiffness = solid.first, solid.second, solid.length, solid.stiffness
     out[:] = 0.0
+    d = np.empty_like(solid.apart)
+    _bond_vectors(x, first, second, solid.edge, d)
     density = np.full(n, solid.kernel_height)
     volume = solid.volume_modulus != 0.0
-    for b in range(len(solid.first)):
-        i, j = solid.first[b], solid.second[b]
+    for b in range(len(first)):
+        i, j = first[b], second[b]
         r2 = 0.0
         for a in range(dim):
-            d = _apart(x, i, j, a, solid.edge)
-            r2 += d * d
+            r2 += d[b, a] * d[b, a]
         r = np.sqrt(r2)
-        stretch = r - solid.length[b]
-        e = 0.25 * solid.stiffness[b] * stretch * stretch
+        stretch = r - length[b]
+        e = 0.25 * stiffness[b] * stretch * stretch
         out[i] += e
         out[j] += e
         if volume:
@@ -61,7 +76,8 @@ def node_energies(x, solid, out):  # type: ignore[no-untyped-def]
             D = solid.rest_density[i]
             out[i] += 0.5 * solid.volume_modulus * (D / density[i] - 1.0) ** 2 / D
     if solid.shear != 0.0 or solid.bulk != 0.0 or solid.hourglass != 0.0:
-        F = _gradients(x, solid)
+        F = np.zeros((n, dim, dim))
+        _gradients(d, first, second, solid.apart, solid.weight, solid.metric, F)
         for i in range(n):
             J = _determinant(F[i])
             trace = 0.0
@@ -70,62 +86,88 @@ def node_energies(x, solid, out):  # type: ignore[no-untyped-def]
                     trace += F[i, a, c] ** 2
             out[i] += solid.node_volume[i] * (0.5 * solid.shear * (trace * (J * J) ** (-1.0 / dim) - dim)
                                               + 0.5 * solid.bulk * (J - 1.0) ** 2)
-        z = np.empty(dim)
-        for b in range(len(solid.first)):
+        apart, weight, spread, V = solid.apart, solid.weight, solid.spread, solid.node_volume
+        for b in range(len(first)):
             for end in range(2):
-                i = solid.first[b] if end == 0 else solid.second[b]
-                _left_over(x, F, solid, b, i, z)
-                rough = solid.hourglass * solid.node_volume[i] * solid.spread[i] * solid.weight[b]
-                out[i] += 0.5 * rough * (z * z).sum()
+                i = first[b] if end == 0 else second[b]
+                left = 0.0
+                for a in range(dim):
+                    z = d[b, a]
+                    for c in range(dim):
+                        z -= F[i, a, c] * apart[b, c]
+                    left += z * z
+                out[i] += 0.5 * solid.hourglass * V[i] * spread[i] * weight[b] * left
 
 
 @njit(cache=True, nogil=True)
-def _apart(x, i, j, a, edge):  # type: ignore[no-untyped-def]
-    """Component a of the vector from j to i, the nearest image in a periodic box."""
-    d = x[i, a] - x[j, a]
-    if edge[a] > 0.0:
-        d -= edge[a] * np.round(d / edge[a])
-    return d
+def _bond_vectors(x, first, second, edge, out):  # type: ignore[no-untyped-def]
+    """Vectors from the second to the first node of every bond, of the nearest image in a periodic box."""
+    for b in range(len(first)):
+        i, j = first[b], second[b]
+        for a in range(x.shape[1]):
+            d = x[i, a] - x[j, a]
+            if edge[a] > 0.0:
+                d -= edge[a] * math.floor(d / edge[a] + 0.5)
+            out[b, a] = d
 
 
 @njit(cache=True, nogil=True)
-def _bonds(x, y, v, solid, force, heating):  # type: ignore[no-untyped-def]
-    """Springs by their secant; dashpots along the line of centres in the middle of the step."""
-    dim = x.shape[1]
-    line = np.empty(dim)
-    for b in range(len(solid.first)):
-        i, j = solid.first[b], solid.second[b]
-        before, after, size, u = 0.0, 0.0, 0.0, 0.0
-        for a in range(dim):
-            d, e = _apart(x, i, j, a, solid.edge), _apart(y, i, j, a, solid.edge)
-            before += d * d
-            after += e * e
-            line[a] = d + e
-            size += line[a] * line[a]
-            u += line[a] * (v[i, a] - v[j, a])
-        total = np.sqrt(before) + np.sqrt(after)
-        # -(secant of the spring) (x + x') - c (ē·v) ē, ē = (x + x')/|x + x'|
-        pull = -0.5 * solid.stiffness[b] * (total - 2.0 * solid.length[b]) / total - solid.friction[b] * u / size
-        for a in range(dim):
-            force[i, a] += pull * line[a]
-            force[j, a] -= pull * line[a]
-        heat = 0.5 * solid.friction[b] * u * u / size
+def _plane_bonds(x, y, v, first, second, length, k, c, force, heating):  # type: ignore[no-untyped-def]
+    """`_bonds` of a free sheet, by far the most common solid, without inner loops."""
+    for b in range(len(first)):
+        i, j = first[b], second[b]
+        d0, d1, e0, e1 = x[i, 0] - x[j, 0], x[i, 1] - x[j, 1], y[i, 0] - y[j, 0], y[i, 1] - y[j, 1]
+        s0, s1 = d0 + e0, d1 + e1
+        total = np.sqrt(d0 * d0 + d1 * d1) + np.sqrt(e0 * e0 + e1 * e1)
+        u = s0 * (v[i, 0] - v[j, 0]) + s1 * (v[i, 1] - v[j, 1])
+        brake = c[b] * u / (s0 * s0 + s1 * s1)
+        pull = -0.5 * k[b] * (1.0 - 2.0 * length[b] / total) - brake
+        force[i, 0] += pull * s0
+        force[i, 1] += pull * s1
+        force[j, 0] -= pull * s0
+        force[j, 1] -= pull * s1
+        heat = 0.5 * brake * u
         heating[i] += heat
         heating[j] += heat
 
 
 @njit(cache=True, nogil=True)
-def _volumes(x, y, solid, force):  # type: ignore[no-untyped-def]
-    n, dim = x.shape
-    h, top = solid.volume_range, solid.kernel_height
+def _bonds(d, e, v, first, second, length, k, c, force, heating):  # type: ignore[no-untyped-def]
+    """Springs by their secant; dashpots along the line of centres in the middle of the step."""
+    dim = d.shape[1]
+    for b in range(len(first)):
+        i, j = first[b], second[b]
+        before, after, size, u = 0.0, 0.0, 0.0, 0.0
+        for a in range(dim):
+            before += d[b, a] * d[b, a]
+            after += e[b, a] * e[b, a]
+            line = d[b, a] + e[b, a]
+            size += line * line
+            u += line * (v[i, a] - v[j, a])
+        total = np.sqrt(before) + np.sqrt(after)
+        # -(secant of the spring) (x + x') - c (ē·v) ē, ē = (x + x')/|x + x'|
+        brake = c[b] * u / size
+        pull = -0.5 * k[b] * (1.0 - 2.0 * length[b] / total) - brake
+        for a in range(dim):
+            f = pull * (d[b, a] + e[b, a])
+            force[i, a] += f
+            force[j, a] -= f
+        heat = 0.5 * brake * u
+        heating[i] += heat
+        heating[j] += heat
+
+
+@njit(cache=True, nogil=True)
+def _volumes(d, e, first, second, modulus, h, top, rest, force):  # type: ignore[no-untyped-def]
+    n, dim = force.shape
     before, after = np.full(n, top), np.full(n, top)
-    secant = np.empty(len(solid.first))
-    for b in range(len(solid.first)):
-        i, j = solid.first[b], solid.second[b]
+    secant = np.empty(len(first))
+    for b in range(len(first)):
+        i, j = first[b], second[b]
         r2, q2 = 0.0, 0.0
         for a in range(dim):
-            r2 += _apart(x, i, j, a, solid.edge) ** 2
-            q2 += _apart(y, i, j, a, solid.edge) ** 2
+            r2 += d[b, a] * d[b, a]
+            q2 += e[b, a] * e[b, a]
         s, t = np.sqrt(r2) / h, np.sqrt(q2) / h
         W = top * (1 + 3 * s) * (1 - s) ** 3 if s < 1.0 else 0.0
         U = top * (1 + 3 * t) * (1 - t) ** 3 if t < 1.0 else 0.0
@@ -143,41 +185,38 @@ def _volumes(x, y, solid, force):  # type: ignore[no-untyped-def]
             secant[b] = (U - W) / (q2 - r2)
     slope = np.empty(n)
     for i in range(n):
-        D = solid.rest_density[i]
         # secant of K (D/d - 1)²/2D in d: with g = D/d the product of (g + g' - 2)/2D and -D/(d d')
-        g = D / before[i] + D / after[i]
-        slope[i] = -0.5 * solid.volume_modulus * (g - 2.0) / (before[i] * after[i])
-    for b in range(len(solid.first)):
-        i, j = solid.first[b], solid.second[b]
+        g = rest[i] / before[i] + rest[i] / after[i]
+        slope[i] = -0.5 * modulus * (g - 2.0) / (before[i] * after[i])
+    for b in range(len(first)):
+        i, j = first[b], second[b]
         push = -(slope[i] + slope[j]) * secant[b]
         for a in range(dim):
-            f = push * (_apart(x, i, j, a, solid.edge) + _apart(y, i, j, a, solid.edge))
+            f = push * (d[b, a] + e[b, a])
             force[i, a] += f
             force[j, a] -= f
 
 
 @njit(cache=True, nogil=True)
-def _gradients(x, solid):  # type: ignore[no-untyped-def]
-    """F of every node, (n, dim, dim)."""
-    n, dim = x.shape
-    out = np.zeros((n, dim, dim))
-    for b in range(len(solid.first)):
-        i, j = solid.first[b], solid.second[b]
+def _gradients(d, first, second, apart, weight, metric, out):  # type: ignore[no-untyped-def]
+    """F of every node into `out` (n, dim, dim) of zeros."""
+    dim = d.shape[1]
+    for b in range(len(first)):
+        i, j = first[b], second[b]
         for a in range(dim):
-            d = solid.weight[b] * _apart(x, i, j, a, solid.edge)
+            w = weight[b] * d[b, a]
             for c in range(dim):
-                out[i, a, c] += d * solid.apart[b, c]
-                out[j, a, c] += d * solid.apart[b, c]
-    one = np.empty((dim, dim))
-    for i in range(n):
+                out[i, a, c] += w * apart[b, c]
+                out[j, a, c] += w * apart[b, c]
+    row = np.empty(dim)
+    for i in range(len(out)):
         for a in range(dim):
             for c in range(dim):
-                total = 0.0
+                row[c] = 0.0
                 for k in range(dim):
-                    total += out[i, a, k] * solid.metric[i, k, c]
-                one[a, c] = total
-        out[i] = one
-    return out
+                    row[c] += out[i, a, k] * metric[i, k, c]
+            for c in range(dim):
+                out[i, a, c] = row[c]
 
 
 @njit(cache=True, nogil=True)
@@ -208,18 +247,12 @@ def _add_cofactors(m, factor, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _left_over(x, F, solid, b, i, z):  # type: ignore[no-untyped-def]
-    """z = x - F X of bond b by the gradient of node i."""
-    for a in range(len(z)):
-        z[a] = _apart(x, solid.first[b], solid.second[b], a, solid.edge)
-        for c in range(len(z)):
-            z[a] -= F[i, a, c] * solid.apart[b, c]
-
-
-@njit(cache=True, nogil=True)
-def _deformations(x, y, solid, force):  # type: ignore[no-untyped-def]
-    n, dim = x.shape
-    F, G = _gradients(x, solid), _gradients(y, solid)
+def _deformations(d, e, first, second, apart, weight, metric, volume, spread, shear, bulk, hourglass,  # type: ignore[no-untyped-def]
+                  force):
+    n, dim = force.shape
+    F, G = np.zeros((n, dim, dim)), np.zeros((n, dim, dim))
+    _gradients(d, first, second, apart, weight, metric, F)
+    _gradients(e, first, second, apart, weight, metric, G)
     pull = np.empty((n, dim, dim))
     C, B, mean, cof = np.empty((dim, dim)), np.empty((dim, dim)), np.empty((dim, dim)), np.empty((dim, dim))
     for i in range(n):
@@ -238,14 +271,14 @@ def _deformations(x, y, solid, force):  # type: ignore[no-untyped-def]
         _add_cofactors(C, 1.0 / 6.0, cof)
         _add_cofactors(mean, 4.0 / 6.0, cof)
         _add_cofactors(B, 1.0 / 6.0, cof)
-        J, I = abs(_determinant(F[i])), abs(_determinant(G[i]))
+        J, I = _determinant(F[i]), _determinant(G[i])
         # with w = (det C)^(1/dim): secant of 1/w in det C = w^dim
-        w, u = J ** (2.0 / dim), I ** (2.0 / dim)
+        w, u = abs(J) ** (2.0 / dim), abs(I) ** (2.0 / dim)
         powers = 0.0
         for k in range(dim):
             powers += u ** (dim - 1 - k) * w**k
-        by_trace = 0.25 * solid.shear * (1.0 / w + 1.0 / u)
-        by_det = -0.25 * solid.shear * (tc + tb) / (w * u * powers) + 0.5 * solid.bulk * (J + I - 2.0) / (J + I)
+        by_trace = 0.25 * shear * (1.0 / w + 1.0 / u)
+        by_det = -0.25 * shear * (tc + tb) / (w * u * powers) + 0.5 * bulk * (J + I - 2.0) / (J + I)
         for a in range(dim):
             for c in range(dim):
                 cof[a, c] *= by_det
@@ -256,28 +289,29 @@ def _deformations(x, y, solid, force):  # type: ignore[no-untyped-def]
                 total = 0.0
                 for k in range(dim):
                     total += (F[i, a, k] + G[i, a, k]) * cof[k, c]
-                mean[a, c] = solid.node_volume[i] * total
+                mean[a, c] = volume[i] * total
         for a in range(dim):
             for c in range(dim):
                 total = 0.0
                 for k in range(dim):
-                    total += mean[a, k] * solid.metric[i, k, c]
+                    total += mean[a, k] * metric[i, k, c]
                 pull[i, a, c] = total
-    z, zz = np.empty(dim), np.empty(dim)
-    for b in range(len(solid.first)):
-        i, j = solid.first[b], solid.second[b]
-        for end in range(2):
-            node = i if end == 0 else j
-            _left_over(x, F, solid, b, node, z)
-            _left_over(y, G, solid, b, node, zz)
-            rough = 0.5 * solid.hourglass * solid.node_volume[node] * solid.spread[node]
-            for a in range(dim):
-                f = rough * (z[a] + zz[a])
-                for c in range(dim):
-                    f += pull[node, a, c] * solid.apart[b, c]
-                f *= -solid.weight[b]
-                force[i, a] += f
-                force[j, a] -= f
+    for i in range(n):
+        for a in range(dim):
+            for c in range(dim):
+                F[i, a, c] += G[i, a, c]
+    for b in range(len(first)):
+        i, j = first[b], second[b]
+        for a in range(dim):
+            at_i, at_j, f = d[b, a] + e[b, a], d[b, a] + e[b, a], 0.0
+            for c in range(dim):
+                at_i -= F[i, a, c] * apart[b, c]
+                at_j -= F[j, a, c] * apart[b, c]
+                f += (pull[i, a, c] + pull[j, a, c]) * apart[b, c]
+            f += 0.5 * hourglass * (volume[i] * spread[i] * at_i + volume[j] * spread[j] * at_j)
+            f *= -weight[b]
+            force[i, a] += f
+            force[j, a] -= f
 
 
 def energy_of(position: np.ndarray, solid: FrozenSolid) -> float:
