@@ -118,8 +118,8 @@ class SolidMotion:
         path = np.zeros_like(position)
         for edge in np.unique(held[held > 0]):
             path[:, held == edge] = steady_path(position[:, held == edge], reference[held == edge])
-        return cls(position, velocity, entropy, held, path, reference, first == 0 and last > 0, tracks.units.dt, tracks.box,
-                   int(frames[0]), np.asarray(names, np.int64))
+        return cls(position, velocity, entropy, held, path, reference, first == 0 and last > 0, tracks.units.dt,
+                   tracks.box, int(frames[0]), np.asarray(names, np.int64))
 
     def between(self, start: int, stop: int) -> SolidMotion:
         """Frames start <= frame < stop, with the same reference."""
@@ -187,7 +187,7 @@ def steady_path(position: np.ndarray, reference: np.ndarray) -> np.ndarray:
     >>> bool(np.std(steady_path(noisy, x[0]) - x) < 0.005)
     True
     """
-    frames, nodes, dim = position.shape
+    frames, nodes, _ = position.shape
     if frames < 8 or nodes < 3:
         return position
     moved = position - reference

@@ -155,8 +155,9 @@ def solid_paths(solid: FrozenSolid, start: SolidState, path: np.ndarray, referen
     x[~free] = path[0, ~free]
     for frame in range(frames):
         if frame:
-            middle_steps(x, v, heat, held, path[frame - 1], path[frame], bent[frame - 1], mass, solid, step, substeps, g,
-                         TOLERANCE, ROUNDS, account)
+            before, after, bend = path[frame - 1], path[frame], bent[frame - 1]
+            middle_steps(x, v, heat, held, before, after, bend, mass, solid, step, substeps, g, TOLERANCE, ROUNDS,
+                         account)
             if not np.isfinite(x).all() or account[1] > 1e3 * TOLERANCE:
                 raise ModelError(f"The solid breaks loose in frame {frame}: its step does not converge (residual "
                                  f"{account[1]:.2g}). Springs of negative stiffness do that, and edges that move by "

@@ -44,6 +44,10 @@ LEAST = 12
 """Frames below which a solid is not fitted."""
 COMPARED = 8
 """Most rounds of a fit that is made for comparison."""
+SHORT = 120
+"""Frames up to which a recording is not worth a first fit to a part of it."""
+BEGUN = 0.3
+"""Share of the largest displacement that is seen in that part."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,8 +203,21 @@ def _learn(terms: tuple[BondTerm, ...], split: Judged, bonds: Sequence[Bonds], s
         arrays = [a for m in split.train for a in (m.position, m.held, m.reference)]
         settings = recipe_of(dataclasses.replace(recipe, checkpoint=None))
         place = Checkpoint(Path(recipe.checkpoint), key_of(repr((settings, seed, vid2dyn.__version__)), *arrays))
+    parts = tuple(dataclasses.replace(one, motion=_begun(one.motion)) for one in recordings)
+    if sum(p.motion.frames for p in parts) < 0.6 * sum(r.motion.frames for r in recordings) and place.load() is None:
+        part = dataclasses.replace(task, recordings=parts, tolerance=max(10.0, task.tolerance))
+        start = fitted(part, start, progress, what=f"{what}, its beginning").theta
     strains = not compared and any(isinstance(term, BondEnergy) for term in terms)
     return fitted(task, start, progress, what=what, place=place, stop=stop, keep_partial=keep_partial, strains=strains)
+
+
+def _begun(motion: SolidMotion) -> SolidMotion:
+    """The frames until a good part of the motion is seen: enough to come near, at a fraction of the work."""
+    free = motion.held == 0
+    with np.errstate(invalid="ignore"):
+        away = np.sqrt(np.nanmean((motion.position[:, free] - motion.reference[free]) ** 2, axis=(1, 2)))
+    there = int(np.argmax(away >= BEGUN * np.nanmax(away)))
+    return motion.between(0, min(motion.frames, max(SHORT, there + SHORT // 2)))
 
 
 def _judged(split: Judged, terms: SolidTerms, fit: SolidFit) -> dict[str, Any]:

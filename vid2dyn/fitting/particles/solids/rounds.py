@@ -24,7 +24,7 @@ from vid2dyn.fitting.particles.solids.shooting import Recorded, Residuals, neigh
 
 HALVINGS = 8
 """Times that a step is halved."""
-FLOOR = 1e-6
+FLOOR = 1e-5
 """Smallest σ, over how far nodes move: below it differences are those of the solver."""
 
 
