@@ -234,6 +234,10 @@ class SolidModel(Model):
 
     # ---------------------------------------------------------------- what it does
 
+    def default_steps(self, data: Trajectories) -> int:
+        """As long as it is known where the edges are."""
+        return max(1, data.n_frames - 1)
+
     def motion(self, tracks: Trajectories) -> SolidMotion:
         """Tracks as this model reads them: reference frame, held nodes, start."""
         return SolidMotion.of(tracks, self.terms_recipe.reference_frame, asks_held=False)

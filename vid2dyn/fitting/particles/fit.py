@@ -215,9 +215,9 @@ def _refuse_held(tracks: Trajectories | Sequence[Trajectories]) -> None:
         except (TypeError, ValueError):
             driven = True
         if driven:
-            raise DataError("The column \"held\" names particles whose motion is prescribed: these are nodes of a solid "
-                            "with a driven edge, not particles that move by forces and noise alone. Learn a solid, "
-                            "vd.Metriplectic(energy=[vd.terms.BondEnergy(cutoff=...)], "
+            raise DataError("The column \"held\" names particles whose motion is prescribed: these are nodes of a "
+                            "solid with a driven edge, not particles that move by forces and noise alone. Learn a "
+                            "solid, vd.Metriplectic(energy=[vd.terms.BondEnergy(cutoff=...)], "
                             "friction=[vd.terms.BondDashpot(cutoff=...)]); or drop the held particles and the column.")
 
 

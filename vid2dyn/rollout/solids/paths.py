@@ -148,7 +148,7 @@ def solid_paths(solid: FrozenSolid, start: SolidState, path: np.ndarray, referen
     rates, step = rates_of(solid, reference, mass), dt / substeps
     bent = bends(path)
     g = 0.5 * step * (rates.friction + 0.5 * step * rates.stiffness)
-    heat, account = np.zeros(n), np.zeros(3 + edges)
+    heat, account = np.zeros(n), np.zeros(4 + edges)
     position, velocity, heats = np.empty((frames, n, dim)), np.empty((frames, n, dim)), np.zeros((frames, n))
     work, stored, kinetic = np.zeros((3, frames))
     forces, force, heating = np.zeros((frames, edges, dim)), np.empty((n, dim)), np.empty(n)

@@ -42,8 +42,8 @@ def middle_steps(x, v, heat, held, start, end, bend, mass, solid, dt, steps, g, 
     """From one frame to the next, in place.
 
     `start`, `end`, `bend` (n, dim): positions of the held nodes at both frames, and `bends` of this interval; `held`
-    (n,): 0 free, else the number of an edge; `account` [work, largest residual, most iterations, work of each edge...]
-    is added to; `g`: see above.
+    (n,): 0 free, else the number of an edge; `account` [work, largest residual, most iterations, largest velocity so
+    far, which residuals are measured by, work of each edge...] is added to; `g`: see above.
     """
     n, dim = x.shape
     force, heating = np.zeros_like(x), np.zeros(n)
@@ -54,7 +54,7 @@ def middle_steps(x, v, heat, held, start, end, bend, mass, solid, dt, steps, g, 
                 for a in range(dim):
                     middle = (step + 0.5) / steps - 0.5
                     mean[i, a] = (end[i, a] - start[i, a] + middle * bend[i, a]) / (steps * dt)
-        scale = 1e-300
+        scale = max(account[3], 1e-300)
         for i in range(n):
             for a in range(dim):
                 scale = max(scale, abs(v[i, a]), abs(mean[i, a]))
@@ -80,7 +80,7 @@ def middle_steps(x, v, heat, held, start, end, bend, mass, solid, dt, steps, g, 
                 if held[i] > 0:
                     work = -dt * force[i, a] * mean[i, a]
                     account[0] += work
-                    account[2 + held[i]] += work
+                    account[3 + held[i]] += work
                     at = (step + 1) / steps
                     x[i, a] = start[i, a] + at * (end[i, a] - start[i, a]) - 0.5 * at * (1.0 - at) * bend[i, a]
                     v[i, a] = (end[i, a] - start[i, a] + (at - 0.5) * bend[i, a]) / (steps * dt)
@@ -91,6 +91,7 @@ def middle_steps(x, v, heat, held, start, end, bend, mass, solid, dt, steps, g, 
                     mean[i, a] = v[i, a]
         account[1] = max(account[1], left / scale)
         account[2] = max(account[2], float(rounds))
+        account[3] = scale
 
 
 @njit(cache=True, nogil=True)
