@@ -1,11 +1,11 @@
-"""Viscoelastic sheet: springs and dashpots learned from one cycle of a driven sheet, tried on drives that were not seen.
+"""Viscoelastic sheet: springs and dashpots learned from one cycle of a driven sheet, tried on drives not seen.
 
     python scripts/reproduce_viscoelastic.py --out viscoelastic            # table, page of figures, figures.json
     python scripts/reproduce_viscoelastic.py --out small --small           # a sheet of 196 nodes, a minute
 
-Truth: `vd.simulators.ViscoelasticSheet`, its defaults: 841 nodes, stiffness and friction of bonds that fall smoothly with
-their reference length, top and bottom sheared against each other once as published (80 frames of rest, 405 out, 400
-back). Training: the first four fifths of it. Four records of the same sheet:
+Truth: `vd.simulators.ViscoelasticSheet`, its defaults: 841 nodes, stiffness and friction of bonds that fall smoothly
+with their reference length, top and bottom sheared against each other once as published (80 frames of rest, 405 out,
+400 back). Training: the first four fifths of it. Four records of the same sheet:
 
 clean        positions and velocities without error
 velocities   errors of 0.003 µm/s on velocities, as in the reference figures
@@ -91,7 +91,8 @@ def tried(model: Any, drive: ViscoelasticSheet) -> tuple[dict[str, float], dict[
                  "learned": learned[:, 1], "off": np.sqrt((off**2).mean(axis=0)), "dt": truth.units.dt}
 
 
-def learned_from(name: str, sheet: ViscoelasticSheet, whole: bool, *, compared: bool) -> tuple[dict[str, Any], Any, Any]:
+def learned_from(name: str, sheet: ViscoelasticSheet, whole: bool, *, compared: bool) -> tuple[
+        dict[str, Any], Any, Any]:
     """Everything that one record gives: a row of figures, the model, curves."""
     begin = time.perf_counter()
     tracks = sheet.run(seed=1)
@@ -111,12 +112,12 @@ def learned_from(name: str, sheet: ViscoelasticSheet, whole: bool, *, compared: 
     curves = {}
     for drive, other in unseen(sheet).items():
         row[drive], curves[drive] = tried(model, other)
-    print(f"{name:10s} {row['seconds']:5.0f} s  " + "  ".join(f"{key.replace('_', ' ')} {row[key]:.4f}" for key in MODULI)
-          + f"  kT {row['kT']:.3f}  heat {row['heat']:.3f}", flush=True)
+    numbers = "  ".join(f"{key.replace('_', ' ')} {row[key]:.4f}" for key in MODULI)
+    print(f"{name:10s} {row['seconds']:5.0f} s  {numbers}  kT {row['kT']:.3f}  heat {row['heat']:.3f}", flush=True)
     for drive in curves:
         one = row[drive]
-        print(f"           {drive}: displacement {100 * one['displacement']:.2g} %, stress {100 * one['stress']:.2g} %, "
-              f"heat {one['heat']:.4f}, energy missing {one['imbalance']:.1g}", flush=True)
+        print(f"           {drive}: displacement {100 * one['displacement']:.2g} %, stress "
+              f"{100 * one['stress']:.2g} %, heat {one['heat']:.4f}, energy missing {one['imbalance']:.1g}", flush=True)
     for said in row["warnings"]:
         print(f"           said: {said}")
     return row, model, curves
