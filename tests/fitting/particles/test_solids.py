@@ -15,15 +15,20 @@ from vid2dyn.core.errors import ConfigError, DataError, ModelError
 from vid2dyn.simulators.viscoelastic import ViscoelasticSheet
 from vid2dyn.testing.parts import check_model
 
-SHEET: dict[str, Any] = {"nodes": 12, "cutoff": 0.4, "frames": 110, "rest_frames": 12, "out_frames": 40,
-                         "back_frames": 40}
+SHEET: dict[str, Any] = {"nodes": 10, "cutoff": 0.48, "frames": 80, "rest_frames": 10, "out_frames": 30,
+                         "back_frames": 30}
 MODULI = ("shear_modulus", "bulk_modulus", "shear_viscosity", "bulk_viscosity")
 
 
 def recipe(**settings: Any) -> vd.Metriplectic:
     return vd.Metriplectic(**{
-        "energy": [terms.BondEnergy(0.4, knots=6)], "friction": [terms.BondDashpot(0.4, knots=6)], "compare": (),
+        "energy": [terms.BondEnergy(0.48, knots=5)], "friction": [terms.BondDashpot(0.48, knots=5)], "compare": (),
         **settings})
+
+
+def undriven() -> vd.Trajectories:
+    """A sheet that nobody drives."""
+    return ViscoelasticSheet(**SHEET | {"frames": 14}, drive="none").run()
 
 
 def with_columns(tracks: vd.Trajectories, **columns: Any) -> vd.Trajectories:
@@ -60,7 +65,7 @@ def test_noise_of_velocities_and_positions_leaves_moduli_and_viscosities() -> No
     The start is averaged over the frames at rest.
     """
     noisy = ViscoelasticSheet(**SHEET, position_noise=5e-4, velocity_noise=3e-3).run(seed=1)
-    found: Any = vd.fit(noisy, recipe(reference_frame=(0, 11)))
+    found: Any = vd.fit(noisy, recipe(reference_frame=(0, 9)))
     truth = noisy.info["truth"]
     for name in MODULI[:2]:
         assert getattr(found, name)() == pytest.approx(truth[name], rel=0.01), name
@@ -94,19 +99,19 @@ def test_several_recordings_share_the_solid_and_the_last_one_judges(sheet: vd.Tr
     stretched = ViscoelasticSheet(**SHEET, direction="stretch", strain=0.1).run(seed=2)
     found: Any = vd.fit([sheet, sheet, stretched], recipe())
     assert found.report["held_out"]["trajectory"] == "another one"
-    assert found.report["held_out"]["frames"] == 109
+    assert found.report["held_out"]["frames"] == 79
     assert found.report["held_out"]["displacement_error"] < 1e-3
 
 
 def test_volumes_set_the_bulk_modulus_free(sheet: vd.Trajectories) -> None:
     """A sheet of springs alone has none beside them."""
-    found: Any = vd.fit(sheet, recipe(energy=[terms.BondEnergy(0.4, knots=6), terms.NodeVolume(0.4)]))
+    found: Any = vd.fit(sheet, recipe(energy=[terms.BondEnergy(0.48, knots=5), terms.NodeVolume(0.48)]))
     assert abs(found.volume_modulus()) < 1e-2 * sheet.info["truth"]["bulk_modulus"]
     assert found.bulk_modulus() == pytest.approx(sheet.info["truth"]["bulk_modulus"], rel=1e-3)
 
 
 def test_the_deformation_gradient_is_the_second_member(sheet: vd.Trajectories) -> None:
-    found: Any = vd.fit(sheet.between(0, 60), recipe(compare=("deformation",)))
+    found: Any = vd.fit(sheet.between(0, 50), recipe(compare=("deformation",)))
     springs, gradient = found.report["members"]
     assert springs["adopted"]
     assert gradient["energy"] == ["DeformationEnergy"]
@@ -117,8 +122,8 @@ def test_the_deformation_gradient_is_the_second_member(sheet: vd.Trajectories) -
 
 def test_an_unseen_drive_is_predicted(model: Any) -> None:
     """A sine of four times the frequency and another amplitude: displacement 1 %, stress and heat 2 %."""
-    drive = SHEET | {"drive": "sine", "out_frames": 40, "back_frames": 40, "strain": 0.12, "frames_per_second": 400.0,
-                     "substeps": 4, "frames": 240}
+    drive = SHEET | {"drive": "sine", "out_frames": 30, "back_frames": 30, "strain": 0.12, "frames_per_second": 400.0,
+                     "substeps": 4, "frames": 160}
     other = ViscoelasticSheet(**drive).run(seed=3)
     made = model.rollout(other)
     free = other.dataframe["held"].to_numpy() == 0
@@ -168,12 +173,12 @@ def test_held_nodes_follow_a_function_or_a_table(model: Any, sheet: vd.Trajector
         rest[:, 1] += 0.1 * side * np.sin(3.0 * t)
         return rest
 
-    made = model.rollout(sheet, steps=150, held=path)
+    made = model.rollout(sheet, steps=120, held=path)
     again = model.rollout(sheet, held=made.rows(made.dataframe["held"].to_numpy() > 0))
-    assert made.n_frames == again.n_frames == 151
+    assert made.n_frames == again.n_frames == 121
     assert np.abs(made.positions - again.positions).max() < 1e-12
-    with pytest.raises(DataError, match="known for 109 steps"):
-        model.rollout(sheet, steps=150)
+    with pytest.raises(DataError, match="known for 79 steps"):
+        model.rollout(sheet, steps=120)
     with pytest.raises(DataError, match="lack held node"):
         model.rollout(sheet, held=made.rows(made.dataframe["held"].to_numpy() == 1))
     with pytest.raises(DataError, match="returned an array of shape"):
@@ -214,30 +219,30 @@ def test_tables_without_a_driven_edge_are_refused(sheet: vd.Trajectories) -> Non
         vd.fit(with_columns(sheet, held=1), recipe())
     with pytest.raises(DataError, match="whole numbers"):
         vd.fit(with_columns(sheet, held="top"), recipe())
-    let_go = np.where(sheet.frame > 50, 0, sheet.dataframe["held"])
+    let_go = np.where(sheet.frame > 40, 0, sheet.dataframe["held"])
     with pytest.raises(DataError, match="held in some frames and free in others"):
         vd.fit(with_columns(sheet, held=let_go), recipe())
 
 
 def test_gaps_that_matter_are_named(sheet: vd.Trajectories) -> None:
     node = int(sheet.particle[sheet.dataframe["held"].to_numpy() == 2][0])
-    with pytest.raises(DataError, match=rf"Held node {node} is missing from frame 30 \(3 such gaps, 1 of 24"):
+    with pytest.raises(DataError, match=rf"Held node {node} is missing from frame 30 \(3 such gaps, 1 of 20"):
         vd.fit(sheet.rows(~((sheet.particle == node) & (sheet.frame >= 30) & (sheet.frame < 33))), recipe())
-    with pytest.raises(DataError, match="Node 70 is missing from the reference frames 0 to 0"):
-        vd.fit(sheet.rows(~((sheet.particle == 70) & (sheet.frame == 0))), recipe())
-    with pytest.raises(DataError, match="the recording has the frames 0 to 109"):
+    with pytest.raises(DataError, match="Node 50 is missing from the reference frames 0 to 0"):
+        vd.fit(sheet.rows(~((sheet.particle == 50) & (sheet.frame == 0))), recipe())
+    with pytest.raises(DataError, match="the recording has the frames 0 to 79"):
         vd.fit(sheet, recipe(reference_frame=200))
     with pytest.raises(DataError, match="at least 12"):
         vd.fit(sheet.between(0, 5), recipe())
     with pytest.raises(DataError, match="No free node ever moves"):
-        vd.fit(sheet.between(0, 12), recipe())
+        vd.fit(undriven(), recipe())
     with pytest.raises(DataError, match="no neighbour within"):
-        vd.fit(sheet, recipe(energy=[terms.BondEnergy(0.15)], friction=[terms.BondDashpot(0.15)]))
+        vd.fit(sheet, recipe(energy=[terms.BondEnergy(0.2)], friction=[terms.BondDashpot(0.2)]))
 
 
 def test_a_deformed_reference_frame_is_said(sheet: vd.Trajectories) -> None:
     """The sheet as it is half way out, taken for its rest."""
-    found: Any = vd.fit(sheet.between(32, 110), recipe(reference_frame=0))
+    found: Any = vd.fit(sheet.between(25, 80), recipe(reference_frame=0))
     assert any("reference frame is deformed" in said for said in found.report["warnings"])
 
 
@@ -245,10 +250,10 @@ def test_negative_stiffness_is_said_and_not_clipped(sheet: vd.Trajectories) -> N
     """Long springs that push apart what is stretched, held by short ones."""
     class Odd(ViscoelasticSheet):
         def _stiffness(self, R: np.ndarray) -> np.ndarray:
-            return np.where(R < 0.3, super()._stiffness(R), -60.0)
+            return np.where(R < 0.4, super()._stiffness(R), -60.0)
 
     found: Any = vd.fit(Odd(**SHEET).run(seed=1), recipe())
-    assert found.bond_stiffness(np.array([0.3636]))[0] == pytest.approx(-60.0, rel=0.05)
+    assert found.bond_stiffness(np.array([0.4444]))[0] == pytest.approx(-60.0, rel=0.05)
     assert any("negative" in said and "not clipped" in said for said in found.report["warnings"])
 
 

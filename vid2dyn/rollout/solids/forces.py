@@ -10,6 +10,7 @@ or a node, and its secant [E(q') - E(q)]/(q' - q) is in closed form, without dif
   1763, 2000); what is not affine is quadratic in x, and its force that of the middle.
 
 So momentum, angular momentum and energy hold at every time step. The same functions with x' = x are the plain forces.
+Where a motion runs away numbers become infinite or nan, which callers look for (error_model="numpy").
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from numba import njit
 from vid2dyn.dynamics.terms.bonds import FrozenSolid
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def forces_between(x, y, v, solid, force, heating):  # type: ignore[no-untyped-def]
     """Force on every node over a step from x to y with mean velocity v, into `force` (n, dim), and the rate at which
     the dashpots heat each, into `heating` (n,)."""
@@ -46,7 +47,7 @@ def forces_between(x, y, v, solid, force, heating):  # type: ignore[no-untyped-d
                       solid.spread, solid.shear, solid.bulk, solid.hourglass, force)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def node_energies(x, solid, out):  # type: ignore[no-untyped-def]
     """Energy of every node into `out` (n,): half of that of its springs, and its own."""
     n, dim = x.shape
@@ -99,7 +100,7 @@ def node_energies(x, solid, out):  # type: ignore[no-untyped-def]
                 out[i] += 0.5 * solid.hourglass * V[i] * spread[i] * weight[b] * left
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _bond_vectors(x, first, second, edge, out):  # type: ignore[no-untyped-def]
     """Vectors from the second to the first node of every bond, of the nearest image in a periodic box."""
     for b in range(len(first)):
@@ -111,7 +112,7 @@ def _bond_vectors(x, first, second, edge, out):  # type: ignore[no-untyped-def]
             out[b, a] = d
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _plane_bonds(x, y, v, first, second, length, k, c, force, heating):  # type: ignore[no-untyped-def]
     """`_bonds` of a free sheet, by far the most common solid, without inner loops."""
     for b in range(len(first)):
@@ -131,7 +132,7 @@ def _plane_bonds(x, y, v, first, second, length, k, c, force, heating):  # type:
         heating[j] += heat
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _bonds(d, e, v, first, second, length, k, c, force, heating):  # type: ignore[no-untyped-def]
     """Springs by their secant; dashpots along the line of centres in the middle of the step."""
     dim = d.shape[1]
@@ -157,7 +158,7 @@ def _bonds(d, e, v, first, second, length, k, c, force, heating):  # type: ignor
         heating[j] += heat
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _volumes(d, e, first, second, modulus, h, top, rest, force):  # type: ignore[no-untyped-def]
     n, dim = force.shape
     before, after = np.full(n, top), np.full(n, top)
@@ -197,7 +198,7 @@ def _volumes(d, e, first, second, modulus, h, top, rest, force):  # type: ignore
             force[j, a] -= f
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _gradients(d, first, second, apart, weight, metric, out):  # type: ignore[no-untyped-def]
     """F of every node into `out` (n, dim, dim) of zeros."""
     dim = d.shape[1]
@@ -219,7 +220,7 @@ def _gradients(d, first, second, apart, weight, metric, out):  # type: ignore[no
                 out[i, a, c] = row[c]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _determinant(m):  # type: ignore[no-untyped-def]
     if len(m) == 1:
         return m[0, 0]
@@ -229,7 +230,7 @@ def _determinant(m):  # type: ignore[no-untyped-def]
             + m[0, 2] * (m[1, 0] * m[2, 1] - m[1, 1] * m[2, 0]))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _add_cofactors(m, factor, out):  # type: ignore[no-untyped-def]
     """out += factor · cofactors of a symmetric matrix, the slope of its determinant."""
     if len(m) == 1:
@@ -246,7 +247,7 @@ def _add_cofactors(m, factor, out):  # type: ignore[no-untyped-def]
                 out[a, c] += factor * (m[p, r] * m[q, s] - m[p, s] * m[q, r])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _deformations(d, e, first, second, apart, weight, metric, volume, spread, shear, bulk, hourglass,  # type: ignore[no-untyped-def]
                   force):
     n, dim = force.shape

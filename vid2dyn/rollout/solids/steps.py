@@ -37,7 +37,7 @@ def bends(path: np.ndarray) -> np.ndarray:
     return np.where(np.abs(before) <= np.abs(after), before, after)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def middle_steps(x, v, heat, held, start, end, bend, mass, solid, dt, steps, g, tolerance, most, account):  # type: ignore[no-untyped-def]
     """From one frame to the next, in place.
 
@@ -94,7 +94,7 @@ def middle_steps(x, v, heat, held, start, end, bend, mass, solid, dt, steps, g, 
         account[3] = scale
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def runge_kutta_steps(x, v, held, start, end, bend, mass, solid, dt, steps):  # type: ignore[no-untyped-def]
     """From one frame to the next, in place; arguments of `middle_steps`."""
     n, dim = x.shape
@@ -131,7 +131,7 @@ def runge_kutta_steps(x, v, held, start, end, bend, mass, solid, dt, steps):  # 
                 v[i, a] = (end[i, a] - start[i, a] + 0.5 * bend[i, a]) / span
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def runge_kutta_frames(x, v, held, path, bend, mass, solid, dt, steps, places, velocities):  # type: ignore[no-untyped-def]
     """Frames along a path (F + 1, n, dim) of the held nodes with its `bends`; the state in place, every frame after the
     first into `places` and `velocities` (F, n, dim)."""
