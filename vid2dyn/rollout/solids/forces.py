@@ -34,9 +34,13 @@ def forces_between(x, y, v, solid, force, heating):  # type: ignore[no-untyped-d
         _plane_bonds(x, y, v, solid.first, solid.second, solid.length, solid.stiffness, solid.friction, force, heating)
         if solid.volume_modulus == 0.0 and not deformed:
             return
-    d, e = np.empty_like(solid.apart), np.empty_like(solid.apart)
+    d = np.empty_like(solid.apart)
     _bond_vectors(x, solid.first, solid.second, solid.edge, d)
-    _bond_vectors(y, solid.first, solid.second, solid.edge, e)
+    same = x.ctypes.data == y.ctypes.data               # one state, plain forces: half of the work
+    e = d
+    if not same:
+        e = np.empty_like(solid.apart)
+        _bond_vectors(y, solid.first, solid.second, solid.edge, e)
     if x.shape[1] != 2 or solid.edge.max() != 0.0:
         _bonds(d, e, v, solid.first, solid.second, solid.length, solid.stiffness, solid.friction, force, heating)
     if solid.volume_modulus != 0.0:
@@ -44,7 +48,7 @@ def forces_between(x, y, v, solid, force, heating):  # type: ignore[no-untyped-d
                  solid.rest_density, force)
     if deformed:
         _deformations(d, e, solid.first, solid.second, solid.apart, solid.weight, solid.metric, solid.node_volume,
-                      solid.spread, solid.shear, solid.bulk, solid.hourglass, force)
+                      solid.spread, solid.shear, solid.bulk, solid.hourglass, same, force)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -249,11 +253,14 @@ def _add_cofactors(m, factor, out):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _deformations(d, e, first, second, apart, weight, metric, volume, spread, shear, bulk, hourglass,  # type: ignore[no-untyped-def]
-                  force):
+                  same, force):
     n, dim = force.shape
-    F, G = np.zeros((n, dim, dim)), np.zeros((n, dim, dim))
+    F = np.zeros((n, dim, dim))
     _gradients(d, first, second, apart, weight, metric, F)
-    _gradients(e, first, second, apart, weight, metric, G)
+    G = F
+    if not same:
+        G = np.zeros((n, dim, dim))
+        _gradients(e, first, second, apart, weight, metric, G)
     pull = np.empty((n, dim, dim))
     C, B, mean, cof = np.empty((dim, dim)), np.empty((dim, dim)), np.empty((dim, dim)), np.empty((dim, dim))
     for i in range(n):
