@@ -159,7 +159,7 @@ class SolidModel(Model):
         """(low, high) of a learned quantity at a confidence level, each point by itself.
 
         ``model.band("bond_stiffness", R0)``, ``model.band("shear_modulus")``. From the information of the data,
-        widened by the scatter of the score from node to node; it leaves out what the terms cannot say.
+        widened by the scatter of the score from patch to patch of nodes; it leaves out what the terms cannot say.
         """
         level = checked_level(name, level)
         theta, covariance = self.arrays["theta"], self.arrays["covariance"]

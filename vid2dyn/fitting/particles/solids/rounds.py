@@ -73,7 +73,7 @@ class SolidFit:
     ----------
     theta : (P,) array
     covariance : (P, P) array
-        Of the numbers: information of the data and prior, widened by the scatter of the score from node to node.
+        Of the numbers: information of the data and prior, widened by the scatter of the score from patch to patch.
     sigma : (2,) array
         What is left of positions [µm] and velocities [µm/s]; NaN where there are none.
     decrements : tuple of float
@@ -211,7 +211,10 @@ def _finished(task: SolidTask, theta: np.ndarray, decrements: Sequence[float], f
     sums = _sums(task, theta, noise, progress, f"{what}, error bars", components)
     weight = 1.0 / _variances(sums, floors)
     F = np.tensordot(weight, sums.information, axes=1)
-    G = np.einsum("k,l,knp,lnq->pq", weight, weight, sums.of_nodes, sums.of_nodes)
+    scores = np.einsum("k,knp->np", weight, sums.of_nodes)
+    of_patches = np.zeros((len(scores), scores.shape[1]))
+    np.add.at(of_patches, _patches([one.motion.reference for one in task.recordings]), scores)
+    G = of_patches.T @ of_patches
     P = np.zeros_like(F)
     P[:len(theta), :len(theta)] = task.precision
     covariance = _covariance(F, G, P)
@@ -228,8 +231,24 @@ def _finished(task: SolidTask, theta: np.ndarray, decrements: Sequence[float], f
     return SolidFit(theta, covariance, sigma, tuple(decrements), strain, strain_error, left_off)
 
 
+def _patches(references: Sequence[np.ndarray]) -> np.ndarray:
+    """Number of the patch of about nine nodes (in space 27) that each node of all recordings belongs to.
+
+    What is wrong with a reference position is wrong for all bonds of the node and at all times: scores of neighbours go
+    together, those of patches hardly.
+    """
+    labels, count = [], 0
+    for X in references:
+        low, span = X.min(axis=0), np.maximum(np.ptp(X, axis=0), 1e-300)
+        across = np.maximum(1, np.round(span / (3 * (np.prod(span) / len(X)) ** (1 / X.shape[1])))).astype(int)
+        cell = np.minimum((across * (X - low) / span).astype(int), across - 1)
+        labels.append(count + np.ravel_multi_index(tuple(cell.T), tuple(across)))
+        count += int(np.prod(across))
+    return np.concatenate(labels)
+
+
 def _covariance(F: np.ndarray, G: np.ndarray, P: np.ndarray) -> np.ndarray:
-    """(F + P)⁻¹ where the score scatters as the information F says, wider where its scatter G over nodes is larger.
+    """(F + P)⁻¹ where the score scatters as the information F says, wider where its scatter G over patches is larger.
 
     In units in which F is one, eigenvalues of G below one are raised to it: bands are never narrower than those of
     independent errors (the sandwich of Huber, Proc. 5th Berkeley Symp. 1, 221, 1967, kept from below).

@@ -6,7 +6,7 @@ with one σ for positions and one for velocities, both found from what is left. 
 forgets errors of its start, and errors of single frames enter no force: they stay what they are, errors of what is
 compared. Forces from noisy positions and accelerations from noisy velocities, frame by frame, are never formed.
 (In system identification: output error, Ljung, System Identification, 1999, §4.3.) With noise of the sheet itself
-the estimate stays consistent, and its bands, which come from the scatter of the score from node to node, honest.
+the estimate stays consistent; its bands come from the scatter of the score over the sheet.
 
 The slopes of the motion in the parameters are differences of whole motions, one for each parameter, in lockstep.
 """
