@@ -25,8 +25,8 @@ from vid2dyn.rollout.solids.forces import forces_between
 def bends(path: np.ndarray) -> np.ndarray:
     """Second differences of the parabolas of every interval of a path (F + 1, ...), (F, ...) [µm].
 
-    >>> bends(np.array([0.0, 0.0, 1.0, 2.0, 1.0, 0.0])).tolist()
-    [0.0, 0.0, 0.0, 0.0, 0.0]
+    >>> bends(np.array([0.0, 0.0, 0.0, 1.0, 2.0, 1.0, 0.0])).tolist()
+    [0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
     >>> bends(np.arange(4.0) ** 2).tolist()
     [2.0, 2.0, 2.0]
     """

@@ -105,7 +105,8 @@ def fit_solid(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
         "held_out": {**judged, "trajectory": "the rest of the same one" if split.first else "another one"},
         "noise": {"position": float(fit.sigma[0]), "velocity": float(fit.sigma[1])}, "members": members,
         "bond_lengths": len(np.unique(np.round(bonds[0].length / bonds[0].length.min(), 4))),
-        "reference": {"strain": fit.strain.tolist(), "stderr": fit.strain_error.tolist()},
+        "reference": {"strain": fit.strain.tolist(), "stderr": fit.strain_error.tolist(),
+                      "share": fit.strain_share},
         "particles": first.n, "held": int((first.held > 0).sum()), "dim": first.dim, "seed": seed,
         "decrements": list(fit.decrements), "data_sha256": _digest(split.train),
         "versions": {"vid2dyn": vid2dyn.__version__, "numpy": np.__version__}}

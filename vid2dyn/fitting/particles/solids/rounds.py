@@ -80,6 +80,8 @@ class SolidFit:
         What each round still had to gain [nats].
     strain, strain_error : (components,) arrays
         Strain of the reference frame that would fit better still, and its standard error; empty: not asked.
+    strain_share : float
+        Share of what is left (squares over σ²) that this strain would explain.
     left_off : bool
         Whether it was stopped.
     """
@@ -90,6 +92,7 @@ class SolidFit:
     decrements: tuple[float, ...]
     strain: np.ndarray = field(default_factory=lambda: np.empty(0))
     strain_error: np.ndarray = field(default_factory=lambda: np.empty(0))
+    strain_share: float = 0.0
     left_off: bool = False
 
 
@@ -220,15 +223,17 @@ def _finished(task: SolidTask, theta: np.ndarray, decrements: Sequence[float], f
     covariance = _covariance(F, G, P)
     sigma = np.where(sums.counts > 0, np.sqrt(sums.squares / np.maximum(sums.counts, 1)), np.nan)
     count = len(theta)
-    strain = strain_error = np.empty(0)
+    strain, share = np.empty(0), 0.0
+    strain_error = strain
     if components:
         g = weight @ sums.scores
         g[:count] -= task.precision @ theta
         scale = 1.0 / np.sqrt(np.maximum(np.diag(F + P), 1e-300))
         shift = scale * np.linalg.lstsq((F + P) * scale[:, None] * scale, scale * g, rcond=1e-13)[0]
+        share = float(g @ shift) / max(float((weight * sums.squares)[sums.counts > 0].sum()), 1e-300)
         strain, strain_error = shift[count:], np.sqrt(np.maximum(np.diag(covariance)[count:], 0.0))
         covariance = _covariance(F[:count, :count], G[:count, :count], P[:count, :count])
-    return SolidFit(theta, covariance, sigma, tuple(decrements), strain, strain_error, left_off)
+    return SolidFit(theta, covariance, sigma, tuple(decrements), strain, strain_error, share, left_off)
 
 
 def _patches(references: Sequence[np.ndarray]) -> np.ndarray:

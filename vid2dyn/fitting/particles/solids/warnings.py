@@ -15,8 +15,8 @@ from vid2dyn.fitting.particles.solids.shooting import strain_components
 from vid2dyn.model.solid import SolidModel
 from vid2dyn.rollout.solids.moduli import NAMES
 
-SURE = 5.0
-"""Standard errors by which something must differ to be said: a false alarm of 6e-7."""
+EXPLAINED = 0.1
+"""Share of what is left that a strain of the reference frame must explain to be said."""
 STRAINED = 2e-3
 """Strain of the reference frame below which it counts as undeformed."""
 WRONG = 0.05
@@ -46,14 +46,15 @@ def warnings_of(model: SolidModel, fit: SolidFit, bonds: Bonds, recipe: Metriple
 
 
 def _deformed_reference(fit: SolidFit, recipe: Metriplectic, dim: int) -> list[str]:
-    sure = (np.abs(fit.strain) > SURE * fit.strain_error) & (np.abs(fit.strain) > STRAINED)
-    if not sure.any():
+    """A strain of the reference frame that explains a good part of what is left: of a frame at rest it explains as
+    little as any number would, under a hundredth, of a sheet half way out a quarter and more."""
+    if fit.strain_share < EXPLAINED or not (np.abs(fit.strain) > STRAINED).any():
         return []
     axes = "yxz"
     said = ", ".join(f"{100 * e:+.2g} ± {100 * s:.1g} % ({axes[a]}{axes[b]})"
                      for (a, b), e, s in zip(strain_components(dim), fit.strain, fit.strain_error))
-    return [f"The reference frame is deformed: the motion fits better if bonds are as long as after a strain of {said} "
-            "of it. Stiffness and moduli then mean little. Choose a frame in which the solid is at rest "
+    return [f"The reference frame is deformed: a strain of it of {said} would explain "
+            f"{100 * fit.strain_share:.0f} % of what does not fit. Stiffness and moduli then mean little. Choose a frame in which the solid is at rest "
             f"(reference_frame, now {recipe.reference_frame!r}), or start the recording there."]
 
 
