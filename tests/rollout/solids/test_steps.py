@@ -115,6 +115,20 @@ def test_rates_are_the_largest_eigenvalues() -> None:
         assert largest < rate < 1.3 * largest
 
 
+def test_a_sheet_at_rest_stays_there_until_its_edge_moves() -> None:
+    """Rounding is no motion that a step has to converge on."""
+    X = sheet()
+    held = np.where(X[:, 0] < 0.5, 1, 0).astype(np.int64)
+    _, solid = frozen(X, ENERGIES["springs"])
+    path = np.repeat(X[None], 60, axis=0)
+    path[40:, held > 0, 1] += 0.01
+    rest = SolidState(X.copy(), np.zeros_like(X), held, np.ones(len(X)))
+    made = solid_paths(solid, rest, path, X, 0.05, substeps=2)
+    assert np.abs(made.velocity[:39]).max() < 1e-13
+    assert np.abs(made.velocity[41]).max() > 1e-3
+    assert np.abs(made.imbalance).max() < 1e-10 * made.work.max()
+
+
 def test_a_solid_that_springs_apart_is_said() -> None:
     X = sheet()
     _, solid = frozen(X, [(terms.BondEnergy(REACH, inner=0.5), [-30.0] * 8)])

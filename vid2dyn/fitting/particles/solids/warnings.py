@@ -54,8 +54,9 @@ def _deformed_reference(fit: SolidFit, recipe: Metriplectic, dim: int) -> list[s
     said = ", ".join(f"{100 * e:+.2g} ± {100 * s:.1g} % ({axes[a]}{axes[b]})"
                      for (a, b), e, s in zip(strain_components(dim), fit.strain, fit.strain_error))
     return [f"The reference frame is deformed: a strain of it of {said} would explain "
-            f"{100 * fit.strain_share:.0f} % of what does not fit. Stiffness and moduli then mean little. Choose a frame in which the solid is at rest "
-            f"(reference_frame, now {recipe.reference_frame!r}), or start the recording there."]
+            f"{100 * fit.strain_share:.0f} % of what does not fit. Stiffness and moduli then mean little. Choose a "
+            f"frame in which the solid is at rest (reference_frame, now {recipe.reference_frame!r}), or start the "
+            "recording there."]
 
 
 def _negative(model: SolidModel, bonds: Bonds) -> list[str]:
