@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -285,3 +286,15 @@ def test_a_solid_taken_for_a_fluid_is_said(sheet: vd.Trajectories) -> None:
                                                                 friction=[terms.PairFriction(0.4)], entropy=False)):
         with pytest.raises(DataError, match="nodes of a solid"):
             vd.fit(sheet, chosen)
+
+
+def test_what_the_page_on_solids_prints_runs() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "solids.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, flags=re.S)
+    assert len(blocks) == 2
+    names: dict[str, Any] = {}
+    for block in blocks:
+        exec(compile(block, "docs/solids.md", "exec"), names)
+    assert names["stress"].shape == (101, 2)
+    assert names["made"].info["rollout"]["imbalance"] < 1e-10
+    assert names["low"] <= names["model"].shear_modulus() <= names["high"]
