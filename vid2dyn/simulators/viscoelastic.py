@@ -14,7 +14,7 @@ less energy stored and dissipated measures the error of the step: it falls with 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -25,10 +25,21 @@ from vid2dyn.core.progress import Progress, silent
 from vid2dyn.data.box import Free
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.data.units import Units
-from vid2dyn.simulators.base import Simulator
+from vid2dyn.simulators.base import Simulator, TruePositions
 
 BOTTOM, TOP = 1, 2
 """What the column "held" says of nodes of the two driven edges; 0 is a free node."""
+
+
+class _Motion(NamedTuple):
+    """Of every frame position, velocity, heat and net force of the nodes; their edges; what is known."""
+
+    position: np.ndarray
+    velocity: np.ndarray
+    heat: np.ndarray
+    force: np.ndarray
+    edge: np.ndarray
+    truth: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -83,6 +94,9 @@ class ViscoelasticSheet(Simulator):
         Frame rate [1/s].
     substeps : int
         Number of time steps from frame to frame.
+    micrometre_per_pixel : float
+        Length of a pixel [µm]. The distance of nodes is 0.07 µm by default; a movie of it needs pixels of about 0.01
+        µm.
 
     Raises
     ------
@@ -117,10 +131,12 @@ class ViscoelasticSheet(Simulator):
     frames: int = 985
     frames_per_second: float = 100.0
     substeps: int = 10
+    micrometre_per_pixel: float = 1.0
 
     def __post_init__(self) -> None:
         who = "ViscoelasticSheet"
-        for key in ("size", "cutoff", "stiffness", "mass", "temperature", "frames_per_second"):
+        for key in ("size", "cutoff", "stiffness", "mass", "temperature", "frames_per_second",
+                    "micrometre_per_pixel"):
             value = getattr(self, key)
             if not (np.isfinite(value) and value > 0):
                 raise ConfigError(f"{who}({key}={value!r}): give a finite positive number.")
@@ -158,6 +174,26 @@ class ViscoelasticSheet(Simulator):
         every frame "boundary_stress" (traction on the top edge along y and x [energy/µm²]) and "energy" (work, stored,
         kinetic, heat).
         """
+        rng, made = np.random.default_rng([seed, 1]), self._moved(seed, progress)
+        position = made.position + rng.normal(size=made.position.shape) * self.position_noise
+        velocity = made.velocity + rng.normal(size=made.velocity.shape) * self.velocity_noise
+        tracks = Trajectories.from_dense(position, self._units, velocity=velocity,
+                                         entropy=made.heat / self.temperature, box=Free(),
+                                         info={"source": "simulated", "truth": made.truth})
+        return tracks.replace(dataframe=tracks.dataframe.assign(held=made.edge[tracks.particle]))
+
+    def path(self, seed: int = 0, parts: int = 8, progress: Progress = silent) -> TruePositions:
+        """True positions under a flash in every frame, for a camera; nodes are numbered as in `run`."""
+        made = self._moved(seed, progress)
+        still = np.repeat(made.position[:, None], parts, axis=1)
+        return TruePositions(still, made.position, made.force, self._units, truth=made.truth, centre=(0.0, 0.0))
+
+    @property
+    def _units(self) -> Units:
+        return Units(self.micrometre_per_pixel, self.frames_per_second)
+
+    def _moved(self, seed: int, progress: Progress) -> _Motion:
+        """The motion itself, without errors of a record."""
         rng = np.random.default_rng(seed)
         X, edge = self._at_rest(rng)
         first, second, R, k, c = bonds = self._bonds(X)
@@ -167,7 +203,7 @@ class ViscoelasticSheet(Simulator):
         heat, work = np.zeros(len(X)), np.zeros(1)
         dt = 1.0 / (self.frames_per_second * self.substeps)
         position, velocity = np.empty((2, self.frames, *X.shape))
-        warmth = np.empty((self.frames, len(X)))
+        forces, warmth = np.empty((self.frames, *X.shape)), np.empty((self.frames, len(X)))
         account, stress = np.empty((self.frames, 4)), np.empty((self.frames, 2))
         for frame in range(self.frames):
             if frame:
@@ -175,7 +211,7 @@ class ViscoelasticSheet(Simulator):
                 _advance(x, v, heat, work, X, pattern, edge, first, second, R, k, c, self.mass, dt, u, du)
             force = np.empty_like(x)
             _forces(x, v, first, second, R, k, c, force, np.empty(len(x)))
-            position[frame], velocity[frame], warmth[frame] = x, v, heat
+            position[frame], velocity[frame], warmth[frame], forces[frame] = x, v, heat, force
             kinetic = 0.5 * self.mass * float((v[edge == 0] ** 2).sum())
             account[frame] = work[0], _stored(x, first, second, R, k), kinetic, heat.sum()
             stress[frame] = -force[edge == TOP].sum(axis=0) / self.size
@@ -183,12 +219,7 @@ class ViscoelasticSheet(Simulator):
         truth = self._truth(X, bonds, seed) | {
             "boundary_stress": stress.tolist(),
             "energy": {name: account[:, k].tolist() for k, name in enumerate(("work", "stored", "kinetic", "heat"))}}
-        position += rng.normal(size=position.shape) * self.position_noise
-        velocity += rng.normal(size=velocity.shape) * self.velocity_noise
-        made = Trajectories.from_dense(position, Units(1.0, self.frames_per_second), velocity=velocity,
-                                       entropy=warmth / self.temperature, box=Free(),
-                                       info={"source": "simulated", "truth": truth})
-        return made.replace(dataframe=made.dataframe.assign(held=edge[made.particle]))
+        return _Motion(position, velocity, warmth, forces, edge, truth)
 
     def true_function(self, name: str, x: np.ndarray) -> np.ndarray | None:
         """Stiffness k(R) and friction c(R) of a bond of the reference length R."""
