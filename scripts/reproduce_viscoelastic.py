@@ -5,12 +5,13 @@
 
 Truth: `vd.simulators.ViscoelasticSheet`, its defaults: 841 nodes, stiffness and friction of bonds that fall smoothly
 with their reference length, top and bottom sheared against each other once as published (80 frames of rest, 405 out,
-400 back). Training: the first four fifths of it. Four records of the same sheet:
+400 back). Training: the first four fifths of it. Records of the same sheet:
 
 clean        positions and velocities without error
 velocities   errors of 0.003 µm/s on velocities, as in the reference figures
 noisy        that and errors of 0.7 % of the distance of nodes on positions, reference averaged over the rest
 positions    positions alone with such errors, as from a video
+filmed       a movie of the small sheet, tracked; nodes of the outer rows are held
 
 moduli       shear and bulk modulus and viscosity over the truth (affine lattice sums)
 heat         of the whole cycle over the truth; kT from the column of entropies where there is one
@@ -43,18 +44,63 @@ SMALL = ViscoelasticSheet(nodes=14, cutoff=0.32, frames=240, rest_frames=20, out
 MODULI = ("shear_modulus", "bulk_modulus", "shear_viscosity", "bulk_viscosity")
 
 
-def records(sheet: ViscoelasticSheet) -> dict[str, tuple[ViscoelasticSheet, bool]]:
-    """Sheets by name, and whether their velocities and entropies are looked at."""
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """A sheet and how it is looked at.
+
+    Parameters
+    ----------
+    sheet : ViscoelasticSheet
+    velocities : bool
+        Whether velocities and entropies are in the table.
+    filmed : bool
+        Whether positions come from a movie.
+    """
+
+    sheet: ViscoelasticSheet
+    velocities: bool = True
+    filmed: bool = False
+
+    def tracks(self, seed: int = 1) -> vd.Trajectories:
+        """The table."""
+        made = self.sheet.run(seed=seed)
+        if self.filmed:
+            return filmed(self.sheet, seed)
+        return made if self.velocities else made.replace(
+            dataframe=made.dataframe.drop(columns=["vy", "vx", "entropy"]))
+
+    @property
+    def noisy(self) -> bool:
+        """Whether positions have errors, so that the reference is averaged over the rest."""
+        return self.filmed or self.sheet.position_noise > 0
+
+
+def records(sheet: ViscoelasticSheet) -> dict[str, Record]:
+    """By name."""
     noise = 0.007 * sheet.size / (sheet.nodes - 1)
     velocities = dataclasses.replace(sheet, velocity_noise=0.003)
-    return {"clean": (sheet, True), "velocities": (velocities, True),
-            "noisy": (dataclasses.replace(velocities, position_noise=noise), True),
-            "positions": (dataclasses.replace(sheet, position_noise=noise), False)}
+    return {"clean": Record(sheet), "velocities": Record(velocities),
+            "noisy": Record(dataclasses.replace(velocities, position_noise=noise)),
+            "positions": Record(dataclasses.replace(sheet, position_noise=noise), velocities=False),
+            "filmed": Record(dataclasses.replace(SMALL, micrometre_per_pixel=0.0155), velocities=False, filmed=True)}
 
 
-def recipe(sheet: ViscoelasticSheet, *, compared: bool) -> vd.Metriplectic:
-    """Springs and dashpots; the reference is averaged over the rest where positions are noisy."""
-    noisy = sheet.position_noise > 0
+def filmed(sheet: ViscoelasticSheet, seed: int) -> vd.Trajectories:
+    """Tracks of a movie; the held nodes are those of the outermost rows of the first frame."""
+    edge = round(1.5 * sheet.size / sheet.micrometre_per_pixel)
+    video = vd.render(sheet, vd.simulators.Renderer(height=edge, width=edge), seed=seed)
+    tracks = vd.track(video, diameter=7, search_range=5)
+    first = tracks.frame == 0
+    row = dict(zip(tracks.particle[first], tracks.positions[first, 0]))
+    y = np.array([row.get(one, np.nan) for one in tracks.particle])
+    near = 0.5 * sheet.size / (sheet.nodes - 1)
+    held = np.where(y < np.nanmin(y) + near, 1, np.where(y > np.nanmax(y) - near, TOP, 0))
+    return tracks.replace(dataframe=tracks.dataframe.assign(held=held))
+
+
+def recipe(record: Record, *, compared: bool) -> vd.Metriplectic:
+    """Springs and dashpots."""
+    sheet, noisy = record.sheet, record.noisy
     return vd.Metriplectic(energy=[vd.terms.BondEnergy(sheet.cutoff)], friction=[vd.terms.BondDashpot(sheet.cutoff)],
                            mass=sheet.mass, reference_frame=(0, sheet.rest_frames - 1) if noisy else 0,
                            compare=("deformation",) if compared else ())
@@ -91,21 +137,17 @@ def tried(model: Any, drive: ViscoelasticSheet) -> tuple[dict[str, float], dict[
                  "learned": learned[:, 1], "off": np.sqrt((off**2).mean(axis=0)), "dt": truth.units.dt}
 
 
-def learned_from(name: str, sheet: ViscoelasticSheet, whole: bool, *, compared: bool) -> tuple[
-        dict[str, Any], Any, Any]:
+def learned_from(name: str, record: Record, *, compared: bool) -> tuple[dict[str, Any], Any, Any]:
     """Everything that one record gives: a row of figures, the model, curves."""
-    begin = time.perf_counter()
-    tracks = sheet.run(seed=1)
-    truth = tracks.info["truth"]
-    if not whole:
-        tracks = tracks.replace(dataframe=tracks.dataframe.drop(columns=["vy", "vx", "entropy"]))
-    model = vd.fit(tracks, recipe(sheet, compared=compared), progress=sys.stderr.isatty())
+    begin, sheet = time.perf_counter(), record.sheet
+    truth, tracks = sheet.run(seed=1).info["truth"], record.tracks()
+    model = vd.fit(tracks, recipe(record, compared=compared), progress=sys.stderr.isatty())
     row: dict[str, Any] = {"seconds": time.perf_counter() - begin, "warnings": model.report["warnings"]}
     for key in MODULI:
         low, high = model.band(key)
         row[key] = getattr(model, key)() / truth[key]
         row[f"{key} band"] = float(high - low) / 2 / truth[key]
-    row["kT"] = model.kT() / sheet.temperature if whole else float("nan")
+    row["kT"] = model.kT() / sheet.temperature if record.velocities else float("nan")
     made = model.rollout(tracks)
     row["heat"] = made.info["rollout"]["energy"]["heat"][-1] / truth["energy"]["heat"][-1]
     row["members"] = {", ".join(one["energy"]): one["displacement_error"] for one in model.report["members"]}
@@ -134,7 +176,7 @@ def page(sheet: ViscoelasticSheet, models: dict[str, Any], curves: dict[str, Any
     for column, (name, label) in enumerate((("bond_stiffness", "stiffness k (energy/µm²)"),
                                             ("bond_friction", "friction c (energy s/µm²)"))):
         ax = axes[0, column]
-        for shade, (record, model) in zip(("C0", "C1", "C2", "C3"), models.items()):
+        for shade, (record, model) in zip(("C0", "C1", "C2", "C3", "C4"), models.items()):
             R = np.linspace(*model.arrays["support"], 200)
             low, high = model.band(name, R)
             ax.fill_between(R, low, high, color=shade, alpha=0.2, lw=0)
@@ -145,13 +187,13 @@ def page(sheet: ViscoelasticSheet, models: dict[str, Any], curves: dict[str, Any
         ax.legend()
     first = next(iter(curves.values()))
     for (drive, _), ax in zip(first.items(), (axes[1, 0], axes[1, 1])):
-        for shade, (record, of) in zip(("C0", "C1", "C2", "C3"), curves.items()):
+        for shade, (record, of) in zip(("C0", "C1", "C2", "C3", "C4"), curves.items()):
             ax.plot(of[drive]["strain"], of[drive]["learned"], color=shade, label=record)
         ax.plot(first[drive]["strain"], first[drive]["stress"], "k--", lw=1, label="truth")
         ax.set(xlabel="strain", ylabel="stress on the top edge (energy/µm²)", title=drive)
         ax.legend()
     ax = axes[1, 2]
-    for shade, (record, of) in zip(("C0", "C1", "C2", "C3"), curves.items()):
+    for shade, (record, of) in zip(("C0", "C1", "C2", "C3", "C4"), curves.items()):
         for style, (drive, curve) in zip(("-", ":"), of.items()):
             ax.semilogy(np.arange(len(curve["off"])) * curve["dt"], np.maximum(curve["off"], 1e-12), style, color=shade,
                         label=f"{record}, {drive}")
@@ -173,10 +215,12 @@ def main() -> None:
     asked.out.mkdir(parents=True, exist_ok=True)
     sheet = SMALL if asked.small else FULL
     rows, models, curves = {}, {}, {}
-    for name, (one, whole) in records(sheet).items():
+    for name, record in records(sheet).items():
         if asked.records and name not in asked.records:
             continue
-        rows[name], models[name], curves[name] = learned_from(name, one, whole, compared=not models)
+        rows[name], models[name], curves[name] = learned_from(name, record, compared=not models)
+        if record.filmed and sheet is not SMALL:
+            models.pop(name), curves.pop(name)                    # another sheet: its curves are not those of the page
         with atomic(asked.out / "figures.json") as scratch:
             scratch.write_text(json.dumps(rows, indent=1), encoding="utf-8")
     page(sheet, models, curves, asked.out)

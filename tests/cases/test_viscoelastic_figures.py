@@ -17,11 +17,11 @@ def sheets(script: Callable[[str], ModuleType]) -> Any:
 
 
 @pytest.mark.parametrize(("record", "modulus", "viscosity"), [
-    ("clean", 0.01, 0.03), ("velocities", 0.01, 0.1), ("noisy", 0.01, 0.1), ("positions", 0.01, 0.1)])
+    ("clean", 0.01, 0.03), ("velocities", 0.01, 0.1), ("noisy", 0.01, 0.1), ("positions", 0.01, 0.1),
+    ("filmed", 0.01, 0.1)])
 def test_figures(sheets: Any, record: str, modulus: float, viscosity: float) -> None:
     """Heat as viscosity; a sine of four times the frequency: displacement 1 %, stress on the edge 2 %."""
-    sheet, whole = sheets.records(sheets.FULL)[record]
-    row, _, _ = sheets.learned_from(record, sheet, whole, compared=record == "clean")
+    row, _, _ = sheets.learned_from(record, sheets.records(sheets.FULL)[record], compared=record == "clean")
     for name in ("shear_modulus", "bulk_modulus"):
         assert row[name] == pytest.approx(1.0, abs=modulus), name
     for name in ("shear_viscosity", "bulk_viscosity", "heat"):
