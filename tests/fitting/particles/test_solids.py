@@ -280,6 +280,24 @@ def test_a_fit_goes_on_from_its_checkpoint_and_stops_early(sheet: vd.Trajectorie
     assert np.allclose(on.arrays["theta"], whole.arrays["theta"], rtol=1e-6)
 
 
+def test_a_fit_that_is_cancelled_keeps_what_it_has(sheet: vd.Trajectories) -> None:
+    class Impatient(vd.Progress):
+        rounds = 0
+
+        def __call__(self, done: int, total: int, what: str) -> None:
+            if self.rounds >= 2:
+                raise vd.Cancelled
+
+        def likelihood(self, *told: Any) -> None:
+            self.rounds += 1
+
+    found: Any = vd.fit(sheet, recipe(), progress=Impatient(), keep_partial=True)
+    assert found.report["stopped_early"]["rounds"] == 2
+    assert "Stopped early" in found.report["warnings"][0]
+    with pytest.raises(vd.Cancelled):
+        vd.fit(sheet, recipe(), progress=Impatient())
+
+
 def test_a_solid_taken_for_a_fluid_is_said(sheet: vd.Trajectories) -> None:
     """`Metriplectic(cutoff=...)` on a sheet whose edges are held."""
     for chosen in (vd.Metriplectic(cutoff=0.4), vd.Metriplectic(energy=[terms.PairPotential(0.4)],

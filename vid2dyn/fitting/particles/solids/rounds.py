@@ -114,7 +114,12 @@ def fitted(task: SolidTask, start: np.ndarray, progress: Progress = silent, *, w
     if kept is not None:
         noise = float(kept["noise"])
     while True:
-        sums = _sums(task, theta, noise, progress, f"{what}, round {len(decrements) + 1}")
+        try:
+            sums = _sums(task, theta, noise, progress, f"{what}, round {len(decrements) + 1}")
+        except Cancelled:
+            if not keep_partial or not decrements:
+                raise
+            return _finished(task, theta, decrements, floors, noise, silent, what, False, True)
         if not np.isfinite(sums.squares).all():
             raise ModelError("The motion runs away from the start of the fit on: the springs that the first look found "
                              "do not hold the solid. Look at the reference frame, or give shorter bonds (cutoff).")
@@ -128,7 +133,7 @@ def fitted(task: SolidTask, start: np.ndarray, progress: Progress = silent, *, w
         except Cancelled:
             if not keep_partial:
                 raise
-            left_off, better = True, True
+            return _finished(task, theta, decrements, floors, noise, silent, what, False, True)
         settled, noise = noise, _velocity_noise(sums, floors)
         place.save({"theta": theta, "decrements": np.array(decrements), "noise": noise})
         if left_off or ((done or not better) and (abs(noise - settled) < 0.02 * noise or not noise
