@@ -41,6 +41,7 @@ SMALL = [
     sims.Arrhenius(sites=40, realisations=4, windows=(1.0, 2.0), kernel=(1.0,)),
     sims.ZeroRange(sites=40, realisations=4, windows=(1.0, 2.0)),
     sims.StarPolymer(stars=12, frames=4, equilibration=1.0),
+    sims.ViscoelasticSheet(nodes=5, cutoff=0.9, frames=4, rest_frames=1, jitter=0.2),
 ]
 
 
@@ -57,7 +58,9 @@ def test_every_simulator_is_tried() -> None:
 
 TERMS = [vd.terms.PairPotential(cutoff=1.8), vd.terms.HarmonicTrap(), vd.terms.ExternalPotential(axes=(0,)),
          vd.terms.ExternalPotential(axes=(1, 0), knots=5), vd.terms.DensityEnergy(cutoff=1.7),
-         vd.terms.PairFriction(cutoff=1.6), vd.terms.SubstrateFriction(), vd.terms.PairMemory(cutoff=1.6)]
+         vd.terms.PairFriction(cutoff=1.6), vd.terms.SubstrateFriction(), vd.terms.PairMemory(cutoff=1.6),
+         vd.terms.BondEnergy(cutoff=1.7), vd.terms.NodeVolume(cutoff=1.8), vd.terms.DeformationEnergy(cutoff=2.05),
+         vd.terms.BondDashpot(cutoff=1.7)]
 
 
 @pytest.mark.parametrize("term", TERMS, ids=lambda one: type(one).__name__)

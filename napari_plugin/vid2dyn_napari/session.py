@@ -135,7 +135,7 @@ class Session:
                                 "The model is one of particles, and these are fields. Fit a gradient flow to them, or "
                                 "open the tracks that it was learned from.")
         version = self.version
-        count = steps or (data.n_frames if hasattr(data, "n_frames") else 100)
+        count = steps or (model.default_steps(data) if hasattr(data, "n_frames") else 100)
         future = model.rollout(data, steps=count, seed=seed, progress=progress, **options)
         self._unchanged(version)
         self.steps["rollout"] = Step("rollout", {"steps": count, "seed": seed, **options})

@@ -227,7 +227,8 @@ def rollout(model: Annotated[Path, typer.Argument(help="Model (.vid2dyn).")],
     """Simulate a model from the first frame of tracks on: makes tracks (.parquet)."""
     target = suffix(out, ".parquet", tracks, model)
     start = tracks_at(tracks)
-    frames, learned = start.n_frames if steps is None else steps, model_at(model)
+    learned = model_at(model)
+    frames = learned.default_steps(start) if steps is None else steps
     with about(tracks):
         future = learned.rollout(start, steps=frames, seed=seed, progress=progress,
                                  **learned.engine_options(engine, ranks, checkpoint))

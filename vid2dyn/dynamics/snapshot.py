@@ -100,6 +100,10 @@ class Snapshot:
         A structural variable, such as a column that `vd.encode` read off the images.
     species : (n,) int tensor or None
         Number of the species of each node; None: all alike.
+    reference : (n, dim) tensor or None
+        Positions in the reference frame of a solid [µm], where its bonds have their own lengths.
+    bonds : (b, 2) int tensor or None
+        Pairs that were neighbours in the reference frame, each once.
 
     >>> snapshot = Snapshot.of(torch.tensor([[0.0, 0.0], [1.0, 0.0]]), cutoff=2.0)
     >>> snapshot.distance().tolist()
@@ -114,6 +118,8 @@ class Snapshot:
     entropy: torch.Tensor | None = None
     structure: torch.Tensor | None = None
     species: torch.Tensor | None = None
+    reference: torch.Tensor | None = None
+    bonds: torch.Tensor | None = None
 
     @classmethod
     def of(cls, position: torch.Tensor, cutoff: float | None, box: Box | None = None,
@@ -128,6 +134,24 @@ class Snapshot:
             pairs = neighbour_pairs(position.detach().cpu().numpy(), cutoff, box, group)
         return cls(position, torch.as_tensor(pairs, device=position.device), box, index, velocity, entropy, structure,
                    species)
+
+    def with_reference(self, reference: torch.Tensor, reach: float) -> Snapshot:
+        """The same nodes as a solid: with reference positions (n, dim) and bonds between those closer than `reach`
+        there [µm]."""
+        pairs = neighbour_pairs(reference.detach().cpu().numpy(), reach, self.box)
+        return dataclasses.replace(self, reference=reference,
+                                   bonds=torch.as_tensor(pairs, device=self.position.device))
+
+    def bond_vectors(self) -> torch.Tensor:
+        """(b, dim) vectors from the second to the first node of each bond [µm]."""
+        first, second = self.column("bonds").unbind(1)
+        return self.box.displacement(self.position[first], self.position[second])
+
+    def reference_vectors(self) -> torch.Tensor:
+        """(b, dim) the same vectors in the reference frame [µm]."""
+        first, second = self.column("bonds").unbind(1)
+        reference = self.column("reference")
+        return self.box.displacement(reference[first], reference[second])
 
     def separation(self) -> torch.Tensor:
         """(p, dim) vectors from the second to the first node of each pair [µm]."""
@@ -149,7 +173,7 @@ class Snapshot:
         return dataclasses.replace(self, position=position)
 
     def column(self, name: str) -> torch.Tensor:
-        """"position", "velocity", "entropy" or "structure" as a tensor.
+        """"position", "velocity", "entropy", "structure", "reference" or "bonds" as a tensor.
 
         Raises
         ------
@@ -157,6 +181,9 @@ class Snapshot:
             When this snapshot has no such column.
         """
         value = getattr(self, name)
+        if value is None and name in ("reference", "bonds"):
+            raise ModelError("The model is one of a solid and needs reference positions, which this snapshot has not; "
+                             "give Snapshot.of(...).with_reference(reference, reach).")
         if value is None:
             raise ModelError(f"The model needs the {name} of every particle, and this snapshot has none; give "
                              f"Snapshot.of(..., {name}=...).")

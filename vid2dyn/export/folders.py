@@ -106,10 +106,6 @@ def lammps(model: Model, folder: str | os.PathLike[str], tracks: Trajectories | 
 
 def refuse_terms(model: Model) -> list[str]:
     """What each term is in LAMMPS, a line a term; `ModelError` names those that cannot be exported at all."""
-    ready = getattr(model, "ready", None)
-    if ready is None:
-        raise ModelError(f"A model of kind {model.kind!r} cannot be exported to LAMMPS: its particles have no "
-                         "velocities, or it is one of fields. Models of vd.Metriplectic can.")
     lines, missing = [], []
     for term in getattr(model, "terms", ()):
         exports = term.exports
@@ -119,6 +115,9 @@ def refuse_terms(model: Model) -> list[str]:
         lines.append(f"{type(term).__name__}: compiled step yes; stock style {stock}")
     if missing:
         raise ModelError(f"Not possible in LAMMPS: {'; '.join(missing)}.")
+    if getattr(model, "ready", None) is None:
+        raise ModelError(f"A model of kind {model.kind!r} cannot be exported to LAMMPS: its particles have no "
+                         "velocities, or it is one of fields. Models of vd.Metriplectic can.")
     return lines
 
 

@@ -175,6 +175,10 @@ class Model(ABC):
         `progress` is what a user gives; open it with `vid2dyn.core.showing.showing`.
         """
 
+    def default_steps(self, data: Any) -> int:
+        """Frames that a rollout from `data` makes where nobody says how many: as many as the data have."""
+        return int(getattr(data, "n_frames", 1000))
+
     def engine_options(self, engine: str = "vid2dyn", ranks: int = 1,
                        checkpoint: str | os.PathLike[str] | None = None) -> dict[str, Any]:
         """Arguments of `rollout` that choose where it runs; none for our own engine.

@@ -58,9 +58,12 @@ class MetriplecticModel(Model):
 
     @classmethod
     def class_of(cls, arrays: Mapping[str, np.ndarray]) -> type[Model]:
-        """Of a list of terms: `TermListModel`."""
+        """Of a list of terms `TermListModel`, of a solid `SolidModel`."""
+        from vid2dyn.model.solid import SolidModel
         from vid2dyn.model.term_list import TermListModel
 
+        if "reference" in arrays:
+            return SolidModel
         return TermListModel if "mass" in arrays else cls
 
     # ---------------------------------------------------------------- what it says

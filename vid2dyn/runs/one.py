@@ -131,7 +131,7 @@ def _rollout_key(settings: Any) -> dict[str, Any]:
 
 
 def _roll(model: Any, data: Any, settings: Any, progress: Progress) -> Any:
-    return model.rollout(data, steps=settings.steps or data.n_frames, seed=settings.seed, progress=progress,
+    return model.rollout(data, steps=settings.steps or model.default_steps(data), seed=settings.seed, progress=progress,
                          **model.engine_options(settings.engine, settings.ranks))
 
 

@@ -23,6 +23,7 @@ from vid2dyn.simulators.fluid.sdpd.gas import SDPD as SDPD
 from vid2dyn.simulators.lattice.processes import Arrhenius as Arrhenius
 from vid2dyn.simulators.lattice.processes import ZeroRange as ZeroRange
 from vid2dyn.simulators.star_polymer import StarPolymer as StarPolymer
+from vid2dyn.simulators.viscoelastic import ViscoelasticSheet as ViscoelasticSheet
 
 __all__: list[str]
 

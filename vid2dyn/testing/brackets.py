@@ -302,7 +302,9 @@ def _renamed(snapshot: Snapshot) -> tuple[torch.Tensor, Snapshot]:
     place = torch.empty_like(order)
     place[order] = torch.arange(n)
     columns = {name: None if value is None else value[order] for name, value in
-               (("index", snapshot.index), ("velocity", snapshot.velocity), ("entropy", snapshot.entropy))}
+               (("index", snapshot.index), ("velocity", snapshot.velocity), ("entropy", snapshot.entropy),
+                ("reference", snapshot.reference))}
+    columns["bonds"] = None if snapshot.bonds is None else place[snapshot.bonds].flip(1)
     return order, Snapshot(snapshot.position[order], place[snapshot.pairs].flip(1), snapshot.box, **columns)
 
 

@@ -6,7 +6,8 @@ A new term proves itself by inheriting the class of checks::
         def part(self):
             return GaussianPair(cutoff=1.5)
 
-Particles lie about 0.9 µm apart in a box of 4.2 µm, so a range of 1 to 2 µm meets some.
+Particles lie about 0.9 µm apart in a box of 4.2 µm, so a range of 1 to 2 µm meets some. They are a solid too, a little
+deformed, for terms that act on bonds.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from vid2dyn.data.box import Box, Free, Periodic
 from vid2dyn.dynamics.assembly import freeze
 from vid2dyn.dynamics.snapshot import Snapshot
 from vid2dyn.dynamics.terms.base import (
+    BondTerm,
     Configuration,
     Energy,
     Friction,
@@ -30,7 +32,9 @@ from vid2dyn.dynamics.terms.base import (
     node_coefficients,
     pair_coefficients,
 )
+from vid2dyn.dynamics.terms.bonds import BondTables
 from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout, fluid_frames
+from vid2dyn.rollout.solids.forces import energy_of, forces_between
 from vid2dyn.testing.brackets import EPS, random_snapshot
 from vid2dyn.testing.parts import check_settings
 
@@ -73,6 +77,8 @@ def _particles(dim: int, box: Box, species: tuple[str, ...]) -> tuple[Configurat
     of = torch.as_tensor(np.arange(N) % len(species))
     snapshot = Snapshot.of(x, 0.5 * EDGE, box, index=torch.arange(N), species=of,
                            velocity=torch.as_tensor(rng.normal(size=(N, dim))), entropy=x.new_zeros(N))
+    at_rest = x + torch.as_tensor(rng.uniform(-0.05, 0.05, x.shape))
+    snapshot = snapshot.with_reference(at_rest, 0.49 * EDGE)
     return Configuration.of_snapshot(snapshot, len(species)), snapshot
 
 
@@ -124,20 +130,22 @@ def _check_energy(one: Energy, theta: np.ndarray, at: Configuration, snapshot: S
     exact = -one.potential(theta).gradient(snapshot, ("position",)).numpy()
     _close(one.force(theta, at), exact, 1e4 * EPS * size, f"{name}: forces are not the slope of the energy")
     _close(one.force(2 * theta, at), 2 * one.force(theta, at), 1e3 * EPS * size, f"{name}: forces are not linear")
-    far = _far(at, one.reach)
+    far = None if isinstance(one, BondTerm) else _far(at, one.reach)
     if one.reach and far is not None:
         _close(one.force(theta, far), 0.0, 0.0, f"{name}: it pulls beyond its reach of {one.reach:g} µm")
 
 
 def _check_friction(one: Friction, theta: np.ndarray, at: Configuration) -> None:
-    name, pairs, nodes = type(one).__name__, one.pair_columns(at), one.node_columns(at)
-    assert pairs is not None or nodes is not None, f"{name} has neither pair_columns nor node_columns"
+    name, pairs, nodes, r = type(one).__name__, one.pair_columns(at), one.node_columns(at), at.r
+    if pairs is None and (pairs := one.bond_columns(at)) is not None:
+        r = at.needed_bonds().length
+    assert pairs is not None or nodes is not None, f"{name} has none of pair_columns, bond_columns, node_columns"
     found = []
     if pairs is not None:
         assert one.reach > 0, f"{name}: a friction of pairs has a reach"
         found += [*pair_coefficients(pairs, theta)]
-        assert len(found[0]) == len(at.r), f"{name}: {len(found[0])} coefficients for {len(at.r)} pairs"
-        beyond = at.r >= one.reach
+        assert len(found[0]) == len(r), f"{name}: {len(found[0])} coefficients for {len(r)} pairs"
+        beyond = r >= one.reach
         assert not any(f[beyond].any() for f in found), f"{name}: friction beyond its reach of {one.reach:g} µm"
     if nodes is not None:
         found.append(node_coefficients(nodes, theta))
@@ -151,6 +159,9 @@ def _check_tables(one: Energy | Friction, theta: np.ndarray, at: Configuration, 
     """
     if isinstance(one, Friction) and one.temporal:
         return                                          # it acts with a delay: not at all in the first step
+    if isinstance(one, BondTerm):
+        _check_bond_tables(one, theta, at, snapshot)
+        return
     mass = np.array([1.3, 0.8])[:species]
     m, v = mass[at.species][:, None], snapshot.column("velocity").numpy()
     frozen = freeze([one], [theta], kT=0.7, mass=mass, dim=at.dim)
@@ -162,6 +173,47 @@ def _check_tables(one: Energy | Friction, theta: np.ndarray, at: Configuration, 
     want = (one.force(theta, at) if isinstance(one, Energy) else _drag(one, theta, at, v)) / m
     _close(2 * rates[1] - rates[0], want, TABLES * (np.abs(want).max() + 1.0),
            f"{type(one).__name__}: its tables (freeze) move particles otherwise than it says")
+
+
+def _check_bond_tables(one: Any, theta: np.ndarray, at: Configuration, snapshot: Snapshot) -> None:
+    """Forces in the compiled loops of a solid, the energy of a step of finite length, and heat."""
+    name, x, v = type(one).__name__, at.position, snapshot.column("velocity").numpy()
+    tables = BondTables(at.needed_bonds())
+    one.freeze_bonds(theta, tables)
+    solid = tables.frozen()
+    force, heating = np.empty_like(x), np.empty(at.n)
+    forces_between(x, x, v, solid, force, heating)
+    bonds = at.needed_bonds()
+    want = one.force(theta, at) if isinstance(one, Energy) else _along_bonds(one, theta, at, v)
+    _close(force, want, 1e4 * EPS * (np.abs(want).max() + 1.0), f"{name}: freeze_bonds moves nodes otherwise")
+    y = x + 0.05 * v
+    forces_between(x, y, v, solid, force, heating)
+    if isinstance(one, Energy):
+        gain = energy_of(y, solid) - energy_of(x, solid)
+        work = float((force * (y - x)).sum())
+        size = np.abs(force * (y - x)).sum() + energy_of(y, solid) + energy_of(x, solid)
+        _close(gain, -work, 1e3 * EPS * size, f"{name}: work of a step is not the change of its energy")
+        exact = float(one.energy(theta, snapshot))
+        _close(energy_of(x, solid), exact, 1e4 * EPS * (abs(exact) + 1.0), f"{name}: another energy when frozen")
+    else:
+        _close(heating.sum(), -float((force * v).sum()), 1e3 * EPS * heating.sum(), f"{name}: heat is lost")
+    _close(force.sum(axis=0), 0.0, 1e3 * EPS * np.abs(force).sum(), f"{name}: momentum is lost")
+    if bonds.box.lengths is None:
+        middle = x + 0.025 * v
+        torque = np.einsum("na,nb->ab", middle, force)
+        _close(torque, torque.T, 1e3 * EPS * np.abs(middle).max() * np.abs(force).sum(), f"{name}: it turns by itself")
+
+
+def _along_bonds(one: Friction, theta: np.ndarray, at: Configuration, v: np.ndarray) -> np.ndarray:
+    columns, bonds = one.bond_columns(at), at.needed_bonds()
+    assert columns is not None
+    e, _ = bonds.lines(at.position)
+    c = pair_coefficients(columns, theta)[1]
+    push = (c * ((v[bonds.first] - v[bonds.second]) * e).sum(axis=1))[:, None] * e
+    out = np.zeros_like(v)
+    np.add.at(out, bonds.first, -push)
+    np.add.at(out, bonds.second, push)
+    return out
 
 
 def _drag(one: Friction, theta: np.ndarray, at: Configuration, v: np.ndarray) -> np.ndarray:

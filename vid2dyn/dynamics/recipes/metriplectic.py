@@ -11,13 +11,13 @@ import numpy as np
 
 from vid2dyn.core.errors import ConfigError
 from vid2dyn.dynamics.recipes.base import Recipe
-from vid2dyn.dynamics.terms.base import Energy, Friction, Term
+from vid2dyn.dynamics.terms.base import BondTerm, Energy, Friction, Term
 from vid2dyn.dynamics.terms.conduction import Conduction
 from vid2dyn.dynamics.terms.density_energy import DensityEnergy
 from vid2dyn.dynamics.terms.equation_of_state import EquationOfState
 from vid2dyn.dynamics.terms.pair_friction import PairFriction
 
-MEMBERS = ("isothermal", "unconstrained")
+MEMBERS = ("isothermal", "unconstrained", "deformation")
 
 
 class FluidTerms(NamedTuple):
@@ -38,6 +38,10 @@ class Metriplectic(Recipe):
     mass=11.0, entropy=False)`` states a model of one temperature term by term; without ``entropy=False`` heat that the
     particles carry is looked for. ``Metriplectic(cutoff=0.2)`` is short for the fluid whose entropy is inferred, never
     given: an equation of state, shear and bulk friction, conduction.
+
+    With terms on bonds, ``energy=[vd.terms.BondEnergy(cutoff=0.15)], friction=[vd.terms.BondDashpot(cutoff=0.15)]``,
+    the particles are nodes of a solid, which has a reference frame; nodes of its driven edges are named in the column
+    "held" of the table (`vid2dyn.fitting.particles.solids`).
 
     Equations and symbols of the fluid: `vid2dyn.dynamics.fluid.sdpd`; what is learned of them:
     `vid2dyn.dynamics.terms.gas` (equation of state), radial splines of A² and B² (shear and bulk friction), one
@@ -72,6 +76,10 @@ class Metriplectic(Recipe):
         terms.)
     select : bool
         Whether ranges become shorter and terms are left out where that predicts as well. (Listed terms.)
+    reference_frame : int or (int, int)
+        Frame in which a solid is at rest, counted from the first of the recording; its bonds have their own lengths
+        there. Or the first and the last of several frames in which it rests: positions are averaged, which takes
+        out noise, and the motion starts from there if the first frame is one of them. (Terms on bonds.)
     law : {"transport", "radial"}
         How friction and conduction depend on the state. "transport": A², B², C² are multiplied by V_i V_j and
         temperature, so that viscosities and conductivity do not depend on the state. "radial": they are functions of
@@ -93,9 +101,10 @@ class Metriplectic(Recipe):
     held_out : float
         Share of a single trajectory, its last part, that evaluates the fit before it is used. Of several trajectories
         the last one does.
-    compare : tuple of {"isothermal", "unconstrained"}
-        Models that are fitted beside it for comparison: a fluid at one temperature, and a network without the
-        structure. Without "isothermal" the report does not say whether entropy is identifiable.
+    compare : tuple of {"isothermal", "unconstrained", "deformation"}
+        Models that are fitted beside it for comparison. Of a fluid: one at one temperature, and a network without the
+        structure; without "isothermal" the report does not say whether entropy is identifiable. Of a solid: one whose
+        energy is that of the deformation gradient (DeformationEnergy) in place of springs.
     iterations : int
         Largest number of iterations of the fit (Fisher scoring).
     tolerance : float
@@ -123,6 +132,7 @@ class Metriplectic(Recipe):
     stationary: bool = True
     window_frames: int | None = None
     select: bool = True
+    reference_frame: int | tuple[int, int] = 0
     law: Literal["transport", "radial"] = "transport"
     knots: int = 4
     bend: bool = True
@@ -131,7 +141,7 @@ class Metriplectic(Recipe):
     start: Literal["even", "local"] = "even"
     window: int = 32
     held_out: float = 0.2
-    compare: tuple[Literal["isothermal", "unconstrained"], ...] = MEMBERS  # type: ignore[assignment]
+    compare: tuple[Literal["isothermal", "unconstrained", "deformation"], ...] = MEMBERS  # type: ignore[assignment]
     iterations: int = 30
     tolerance: float = 0.1
     checkpoint: str | None = None
@@ -142,6 +152,8 @@ class Metriplectic(Recipe):
             object.__setattr__(self, name, tuple(value) if isinstance(value, Sequence) else (value,))
         if not isinstance(self.mass, int | float):
             object.__setattr__(self, "mass", tuple(float(m) for m in self.mass))
+        if not isinstance(self.reference_frame, int):
+            object.__setattr__(self, "reference_frame", tuple(self.reference_frame))
         for name in ("cutoff", "mass", "tolerance"):
             value = getattr(self, name)
             if value is not None and not (np.isfinite(value).all() and np.min(value) > 0):
@@ -187,7 +199,9 @@ class Metriplectic(Recipe):
         if not self.friction:
             raise ConfigError("Metriplectic: friction is empty: without friction there is no noise to learn from. Give "
                               "friction=[vd.terms.PairFriction(cutoff=2.0)].")
-        if self.is_fluid:
+        if self.is_solid:
+            self._check_solid()
+        elif self.is_fluid:
             self._check_fluid()
         elif self.entropy:
             self._check_heat()
@@ -199,6 +213,33 @@ class Metriplectic(Recipe):
                                       "EquationOfState, PairFriction and Conduction; or leave it out.")
         if self.window_frames is not None and self.window_frames < 1:
             raise ConfigError(f"Metriplectic: window_frames = {self.window_frames}; give at least 1 frame.")
+
+    @property
+    def is_solid(self) -> bool:
+        """Whether terms act on the bonds of a reference frame."""
+        return any(isinstance(term, BondTerm) for term in self.terms)
+
+    def _check_solid(self) -> None:
+        """Stops at a list that is not one of a solid."""
+        strange = [t.title() for t in self.terms if not isinstance(t, BondTerm)]
+        if strange:
+            bonds = ", ".join(t.title() for t in self.terms if isinstance(t, BondTerm))
+            raise ConfigError(f"Metriplectic: {', '.join(strange)} acts on particles that flow, and {bonds} on the "
+                              "bonds of a solid; they cannot be learned together. For a solid list BondEnergy, "
+                              "NodeVolume or DeformationEnergy, and BondDashpot.")
+        if not self.energy:
+            raise ConfigError("Metriplectic: a solid without energy falls apart; give "
+                              "energy=[vd.terms.BondEnergy(cutoff=...)].")
+        names = [t.title() for t in self.terms]
+        if len(set(names)) < len(names):
+            raise ConfigError(f"Metriplectic: {', '.join(names)}: a solid has each term once.")
+        if self.species is not None or not isinstance(self.mass, int | float):
+            raise ConfigError("Metriplectic: a solid has one species of nodes and one mass.")
+        frame = self.reference_frame
+        frames = (frame, frame) if isinstance(frame, int) else tuple(frame)
+        if len(frames) != 2 or not all(isinstance(f, int) for f in frames) or not 0 <= frames[0] <= frames[1]:
+            raise ConfigError(f"Metriplectic: reference_frame = {self.reference_frame!r}; give one frame, or the first "
+                              "and the last of several, counted from 0.")
 
     @property
     def is_fluid(self) -> bool:
@@ -287,6 +328,11 @@ class Metriplectic(Recipe):
         return float(self.mass)
 
     @property
+    def mass_of_node(self) -> float:
+        """The mass of all nodes of a solid."""
+        return self.fluid_mass
+
+    @property
     def terms(self) -> tuple[Term, ...]:
         """The listed terms, energies first; empty for the short form of a fluid."""
         return (*self.energy, *self.friction)
@@ -302,6 +348,8 @@ class Metriplectic(Recipe):
 
     @property
     def summary(self) -> str:
+        if self.is_solid:
+            return f"solid, {', '.join(term.title() for term in self.terms)}"
         if self.terms:
             return f"inertial particles, {', '.join(term.title() for term in self.terms)}"
         law = "viscosities independent of the state" if self.law == "transport" else "friction by distance alone"

@@ -33,6 +33,7 @@ from vid2dyn.core.errors import ConfigError, ModelError
 from vid2dyn.data.box import Box
 from vid2dyn.dynamics.base import FrictionMatrix, Potential, Root
 from vid2dyn.dynamics.snapshot import Snapshot
+from vid2dyn.dynamics.terms.bonds import Bonds, BondTables
 
 T = TypeVar("T", bound="Term")
 PROBES = 4
@@ -149,6 +150,8 @@ class Configuration:
         Names of the particles, for terms that treat each by itself.
     columns : mapping
         Further columns of the table by name, (n,) each.
+    bonds : Bonds, optional
+        Of a solid: pairs of the reference frame.
     """
 
     position: np.ndarray
@@ -161,6 +164,7 @@ class Configuration:
     box: Box
     names: np.ndarray
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+    bonds: Bonds | None = None
 
     @property
     def n(self) -> int:
@@ -213,7 +217,28 @@ class Configuration:
         with np.errstate(divide="ignore", invalid="ignore"):
             e = np.where(r[:, None] > 0, apart / r[:, None], 0.0)
         return cls(x, np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1]), e, r, kind, of,
-                   snapshot.box, names)
+                   snapshot.box, names, bonds=_bonds_of(snapshot))
+
+    def needed_bonds(self) -> Bonds:
+        """The bonds; `ModelError` where there is no reference frame."""
+        if self.bonds is None:
+            raise ModelError("The model is one of a solid and needs reference positions, which these particles have "
+                             "not; give Configuration.of(...).with_reference(reference, reach).")
+        return self.bonds
+
+    def with_reference(self, reference: np.ndarray, reach: float) -> Configuration:
+        """The same particles as a solid, with bonds between those closer than `reach` in the reference frame [µm]."""
+        return replace(self, bonds=Bonds.of(reference, reach, self.box))
+
+
+def _bonds_of(snapshot: Snapshot) -> Bonds | None:
+    """The bonds of a torch snapshot, in the same order."""
+    if snapshot.reference is None or snapshot.bonds is None:
+        return None
+    ends = snapshot.bonds.cpu().numpy()
+    length = snapshot.reference_vectors().norm(dim=1).detach().cpu().numpy()
+    return Bonds(snapshot.reference.detach().cpu().numpy(), np.ascontiguousarray(ends[:, 0]),
+                 np.ascontiguousarray(ends[:, 1]), length, snapshot.box)
 
 
 @dataclass(frozen=True, eq=False)
@@ -307,6 +332,9 @@ class Term(ABC):
     columns: ClassVar[tuple[str, ...]] = ()
     """Columns of the table that it reads, beside positions."""
 
+    on_bonds: ClassVar[bool] = False
+    """Whether it acts on the bonds of a solid (`BondTerm`), pairs of the reference frame, and not on those of now."""
+
     @property
     def needs_entropy(self) -> bool:
         """Whether it has a meaning only where particles have heat of their own."""
@@ -345,6 +373,26 @@ class Term(ABC):
     def title(self) -> str:
         """A few words for tables."""
         return type(self).__name__
+
+
+class BondTerm(Term):
+    """Base of terms of a solid, beside `Energy` or `Friction`: they act on the bonds of the reference frame.
+
+    `reach` is the longest bond. The start of their numbers is a shape, whose size a fit finds, and their prior is
+    stated for this shape: neither has the scale of the solid.
+    """
+
+    exports: ClassVar[Exports] = Exports(step=False, why_not="LAMMPS has no bonds of a reference frame whose edges "
+                                                             "follow a recording; roll out with engine=\"vid2dyn\"")
+    on_bonds: ClassVar[bool] = True
+
+    @abstractmethod
+    def freeze_bonds(self, theta: np.ndarray, tables: BondTables) -> None:
+        """Add what the compiled loops of a solid need of a settled term with numbers `theta`."""
+
+    def freeze(self, theta: np.ndarray, tables: Tables) -> None:
+        raise ModelError(f"{self.title()} acts on the bonds of a solid, which has a reference frame: it cannot be "
+                         "tabulated for particles that flow (`freeze_bonds`).")
 
 
 class Energy(Term):
@@ -447,6 +495,10 @@ class Friction(Term):
         """Coefficients of the pairs; None: it is not a friction of pairs."""
         return None
 
+    def bond_columns(self, at: Configuration) -> PairColumns | None:
+        """Coefficients of the bonds of a solid; None: it is not a friction of bonds."""
+        return None
+
     def node_columns(self, at: Configuration) -> NodeColumns | None:
         """Coefficients of the particles; None: momentum stays among the particles."""
         return None
@@ -516,22 +568,26 @@ class _TermFriction(FrictionMatrix):
             node = torch.zeros(len(x), dim + 1, dim, dtype=x.dtype)
             node[:, :dim] = (size / mass)[:, None, None] * eye
             node[:, dim] = -v * size[:, None] / self.kT
-        on_pairs = self.term.pair_columns(at)
+        pairs, on_pairs, lines = snapshot.pairs, self.term.pair_columns(at), at.e
+        if on_pairs is None and (on_pairs := self.term.bond_columns(at)) is not None:
+            pairs, lines = snapshot.column("bonds"), at.needed_bonds().lines(at.position)[0]
         if on_pairs is not None:
             across, along = (torch.as_tensor(np.sqrt(self.kT * c), dtype=x.dtype)
                              for c in pair_coefficients(on_pairs, self.theta))
-            e = torch.as_tensor(at.e, dtype=x.dtype)
+            e = torch.as_tensor(lines, dtype=x.dtype)
             line = e[:, :, None] * e[:, None, :]
             R = across[:, None, None] * (eye - line) + along[:, None, None] * line
-            work = -0.5 * torch.einsum("pa,pab->pb", snapshot.relative_velocity(), R) / self.kT
+            one, two = pairs.unbind(1)
+            relative = snapshot.box.relative_velocity(x[one], x[two], v[one], v[two])
+            work = -0.5 * torch.einsum("pa,pab->pb", relative, R) / self.kT
             ends = []
-            for end, sign in ((snapshot.pairs[:, 0], 1.0), (snapshot.pairs[:, 1], -1.0)):
+            for end, sign in ((one, 1.0), (two, -1.0)):
                 block = torch.zeros(len(e), dim + 1, dim, dtype=x.dtype)
                 block[:, :dim] = sign * R / mass[end][:, None, None]
                 block[:, dim] = work
                 ends.append(block)
             first, second = ends
-        return Root(node=node, first=first, second=second, pairs=None if first is None else snapshot.pairs)
+        return Root(node=node, first=first, second=second, pairs=None if first is None else pairs)
 
     def _species(self) -> int:
         return len(getattr(self.term, "species", None) or ("",))

@@ -114,7 +114,16 @@ class Sum(FrictionMatrix):
     def root(self, snapshot: Snapshot) -> Root:
         roots = [part.root(snapshot) for part in self.parts]
         nodes = [r.node for r in roots if r.node is not None]
-        firsts = [r.first for r in roots if r.first is not None]
-        seconds = [r.second for r in roots if r.second is not None]
-        return Root(torch.cat(nodes, 2) if nodes else None, torch.cat(firsts, 2) if firsts else None,
-                    torch.cat(seconds, 2) if seconds else None, snapshot.pairs if firsts else None)
+        joined = [r for r in roots if r.first is not None]
+        node = torch.cat(nodes, 2) if nodes else None
+        if not joined:
+            return Root(node)
+        lists = [pairs for r in joined if (pairs := r.pairs) is not None]
+        if all(pairs is lists[0] for pairs in lists):
+            first, second = (torch.cat([getattr(r, end) for r in joined], 2) for end in ("first", "second"))
+            return Root(node, first, second, lists[0])
+        # pairs of now and bonds of a reference frame: one list after the other, each with channels of its own
+        most = max(r.first.shape[2] for r in joined)         # type: ignore[union-attr]
+        first, second = (torch.cat([torch.nn.functional.pad(block, (0, most - block.shape[2]))
+                                    for block in (getattr(r, end) for r in joined)]) for end in ("first", "second"))
+        return Root(node, first, second, torch.cat(lists))

@@ -137,6 +137,12 @@ def fit_metriplectic(tracks: Trajectories | Sequence[Trajectories], recipe: Metr
     """
     if checkpoint is not None:
         recipe = dataclasses.replace(recipe, checkpoint=str(checkpoint))
+    if not recipe.is_solid:
+        _refuse_held(tracks)
+    if recipe.is_solid:
+        from vid2dyn.fitting.particles.solids.fit import fit_solid
+
+        return fit_solid(tracks, recipe, seed, progress, stop=checked(stop), keep_partial=keep_partial)
     recipe = recipe.short_form
     if not recipe.is_fluid:
         from vid2dyn.fitting.particles.term_lists import fit_terms
@@ -290,6 +296,21 @@ def _with_units(gas: FluidNumbers, layout: Layout) -> FluidNumbers:
     """The numbers of a net close to a gas."""
     before, after = gas.vector[:gas.layout.thermal], gas.vector[gas.layout.thermal:]
     return FluidNumbers(np.concatenate([before, start_units(layout.units), after]), layout)
+
+
+def _refuse_held(tracks: Trajectories | Sequence[Trajectories]) -> None:
+    """`DataError` for nodes of a solid whose edges are driven: they are not particles of a fluid at one temperature."""
+    for one in [tracks] if isinstance(tracks, Trajectories) else tracks:
+        held = one.dataframe["held"].to_numpy() if isinstance(one, Trajectories) and "held" in one.dataframe else ()
+        try:
+            driven = bool(np.any(np.asarray(held, float) != 0))
+        except (TypeError, ValueError):
+            driven = True
+        if driven:
+            raise DataError("The column \"held\" names particles whose motion is prescribed: these are nodes of a "
+                            "solid with a driven edge, not particles that move by forces and noise alone. Learn a "
+                            "solid, vd.Metriplectic(energy=[vd.terms.BondEnergy(cutoff=...)], "
+                            "friction=[vd.terms.BondDashpot(cutoff=...)]); or drop the held particles and the column.")
 
 
 def _compared(run: FittingRun, full: FittedVariant,

@@ -1,0 +1,75 @@
+"""Recordings of solids: paths of edges freed of noise, starts, gaps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import vid2dyn as vd
+from vid2dyn.inference.solid_motion import SolidMotion, steady_path
+
+T, K = 400, 12
+
+
+def edge() -> tuple[np.ndarray, np.ndarray]:
+    """An edge that goes out and back in a triangle, (T, K, 2), and where it was."""
+    rest = np.stack([np.zeros(K), np.linspace(0, 2, K)], axis=1)
+    x = np.repeat(rest[None], T, axis=0)
+    x[:, :, 1] += 0.002 * np.minimum(np.arange(T), T - np.arange(T))[:, None]
+    return x, rest
+
+
+def test_an_edge_without_noise_is_left_alone() -> None:
+    x, rest = edge()
+    assert np.array_equal(steady_path(x, rest), x)
+
+
+@pytest.mark.parametrize("turns", [False, True])
+def test_noise_of_an_edge_that_moves_as_one_is_taken_out(turns: bool) -> None:
+    """Its velocity is what heats the solid: of noise of 0.01 a hundredth of the power is left, kinks included."""
+    x, rest = edge()
+    if turns:
+        x[:, :, 0] += 0.1 * np.sin(0.02 * np.arange(T))[:, None] * (rest[:, 1] - 1)
+    noisy = x + 0.01 * np.random.default_rng(0).normal(size=x.shape)
+    found = steady_path(noisy, rest)
+    power, before = (np.mean(np.diff(y - x, axis=0) ** 2) for y in (found, noisy))
+    assert power < 0.01 * before
+    assert np.abs(found - x).mean() < 0.005
+
+
+def test_an_edge_that_bends_is_left_as_it_was_recorded() -> None:
+    x, rest = edge()
+    x[:, :, 0] += 0.05 * np.sin(0.02 * np.arange(T))[:, None] * np.cos(3 * rest[:, 1])
+    noisy = x + 0.01 * np.random.default_rng(0).normal(size=x.shape)
+    assert np.array_equal(steady_path(noisy, rest), noisy)
+
+
+def recording() -> vd.Trajectories:
+    return vd.simulators.ViscoelasticSheet(nodes=6, cutoff=0.9, frames=30, rest_frames=10, out_frames=10,
+                                           back_frames=10, velocity_noise=0.01).run(seed=1)
+
+
+def test_start_of_a_sheet_at_rest_has_no_velocity() -> None:
+    tracks = recording()
+    raw = SolidMotion.of(tracks)
+    assert np.abs(raw.start()[1]).max() > 0
+    free = raw.held == 0
+    assert np.abs(raw.start(velocity_noise=0.012)[1][free]).max() == 0
+    averaged = SolidMotion.of(tracks, (0, 9))
+    assert averaged.at_rest
+    assert not averaged.start()[1].any()
+    assert not SolidMotion.of(tracks, (5, 9)).at_rest
+    moving = raw.between(15, 30)
+    assert np.abs(moving.start(velocity_noise=0.01)[1]).max() > 0.05
+    assert moving.first_frame == 15
+
+
+def test_gaps_are_closed_on_straight_lines() -> None:
+    tracks = recording()
+    node = int(tracks.particle[tracks.dataframe["held"].to_numpy() == 0][0])
+    gap = (tracks.particle == node) & (tracks.frame >= 15) & (tracks.frame < 20)
+    motion = SolidMotion.of(tracks.rows(~gap))
+    column = int(np.searchsorted(motion.names, node))
+    assert np.isnan(motion.position[15:20, column]).all()
+    filled = motion.filled()[:, column]
+    assert np.allclose(np.diff(filled[14:21], n=2, axis=0), 0, atol=1e-12)
