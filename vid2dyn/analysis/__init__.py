@@ -3,18 +3,31 @@
 `msd`, `diffusion`, `drift`, `rdf`, `vacf` take `Trajectories` and return frozen results in µm and s;
 `compare` puts two side by side. `thermodynamics` and `stress` take a fluid beside them: what turns
 entropies into energies. Neither torch nor a tracker is needed.
+
+Of sheets: `d2min` (with local strain), `psi6`, `t1_events`, `nonaffine`; of driven ones `cycles` (stroboscopic and
+extremal frames), `virial_stress` of given pair forces, `moduli` (G', G'' in the bulk) and `needle_moduli` (from the
+needle's equation of motion). Their results have `.dataframe`, `.plot(ax)` and `.warnings`.
 """
 
 from vid2dyn.analysis.common_drift import drift
 from vid2dyn.analysis.comparison import Comparison, Curve, compare
 from vid2dyn.analysis.diffusion_coefficient import Diffusion, diffusion
+from vid2dyn.analysis.drive_cycles import Cycles, cycles
 from vid2dyn.analysis.energy_budget import Thermodynamics, thermodynamics
 from vid2dyn.analysis.estimates import Covariances
+from vid2dyn.analysis.hexatic_order import Psi6, psi6
+from vid2dyn.analysis.local_strain import D2Min, d2min
 from vid2dyn.analysis.mean_squared_displacement import MSD, PowerLaw, fit_power_law, msd
+from vid2dyn.analysis.nonaffine_motion import NonAffine, nonaffine
 from vid2dyn.analysis.radial_distribution import RDF, rdf
+from vid2dyn.analysis.rearrangements import T1Events, t1_events
+from vid2dyn.analysis.result import Result
+from vid2dyn.analysis.rheometry import Moduli, moduli, needle_moduli
 from vid2dyn.analysis.stress_tensor import Stress, stress
 from vid2dyn.analysis.velocity_correlation import VACF, vacf
+from vid2dyn.analysis.virial import VirialStress, virial_stress
 
-__all__ = ["MSD", "RDF", "VACF", "Comparison", "Covariances", "Curve", "Diffusion", "PowerLaw", "Stress",
-           "Thermodynamics", "compare", "diffusion", "drift", "fit_power_law", "msd", "rdf", "stress",
-           "thermodynamics", "vacf"]
+__all__ = ["MSD", "RDF", "VACF", "Comparison", "Covariances", "Curve", "Cycles", "D2Min", "Diffusion", "Moduli",
+           "NonAffine", "PowerLaw", "Psi6", "Result", "Stress", "T1Events", "Thermodynamics", "VirialStress", "compare",
+           "cycles", "d2min", "diffusion", "drift", "fit_power_law", "moduli", "msd", "needle_moduli", "nonaffine",
+           "psi6", "rdf", "stress", "t1_events", "thermodynamics", "vacf", "virial_stress"]
