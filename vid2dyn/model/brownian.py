@@ -77,9 +77,49 @@ class BrownianModel(Model):
     def species(self) -> tuple[str, ...]:
         """Names of the species of a mixture; empty where all particles are alike."""
         kinds = self.recipe.get("species"), self.recipe.get("structure")
-        if kinds == (None, None) or "species" not in self.arrays:
+        if (kinds == (None, None) and self.recipe.get("labels") != "found") or "species" not in self.arrays:
             return ()
         return tuple(json.loads(bytes(self.arrays["species"]).decode("utf-8")))
+
+    @property
+    def _species_column(self) -> str:
+        """Column that names the species; of species that were found, the one that `labelled` writes."""
+        return str(self.recipe.get("species") or "species")
+
+    def labelled(self, tracks: Trajectories) -> Trajectories:
+        """The tracks that this model of packed particles was fitted to, with the species that the balance of forces
+        says.
+
+        Writes the column of the species, and `label_margin`: how much likelier this label is than the next best one
+        [nats]; near 0 where nothing says it, as for particles near the edge. Rows of other particles keep what they
+        had.
+
+        Raises
+        ------
+        ModelError
+            If labels were taken as given.
+        DataError
+            If none of the particles is one that the model knows.
+        """
+        if "label_tracks" not in self.arrays:
+            raise ModelError("This model took the labels as they are. Fit with packed = True and labels = "
+                             "'balanced' or "
+                             "'found' to have them corrected.")
+        mine = self.arrays["label_recordings"] == (self._recording(tracks) or 0)
+        known, place = self.arrays["label_tracks"][mine], np.arange(int(mine.sum()))
+        order = np.argsort(known)
+        at = order[np.minimum(np.searchsorted(known, tracks.particle, sorter=order), len(known) - 1)] if len(
+            known) else place
+        hit = known[at] == tracks.particle
+        if not hit.any():
+            raise DataError("None of these particles is one of those that the model was fitted to; give those tracks.")
+        names = np.array(self.species, dtype=object)[self.arrays["label_species"][mine][at]]
+        column = self._species_column
+        before = (tracks.dataframe[column].to_numpy(dtype=object) if column in tracks.dataframe
+                  else np.full(len(tracks), "", object))
+        margin = np.where(hit, self.arrays["label_margins"][mine][at], 0.0)
+        return tracks.replace(dataframe=tracks.dataframe.assign(
+            **{column: np.where(hit, names, before).astype(str), "label_margin": margin}))
 
     @property
     def _pairs(self) -> tuple[PairPotential, ...]:
@@ -418,7 +458,7 @@ class BrownianModel(Model):
             "rollout": {"seed": seed, "observed": observed, "recipe": self.recipe}})
         table = future.dataframe
         if species is not None:
-            name = self.recipe["structure"] if "class_edges" in self.arrays else self.recipe["species"]
+            name = self.recipe["structure"] if "class_edges" in self.arrays else self._species_column
             column = np.asarray(tracks.dataframe[name])[tracks.frame == tracks.frame.min()]
             if "class_edges" in self.arrays:         # of a class, not of the frame that the picture was taken in
                 column = self.arrays["class_values"][species]
@@ -450,7 +490,7 @@ class BrownianModel(Model):
             return None
         if "class_edges" in self.arrays:
             return self._classes_of(tracks)
-        name = str(self.recipe["species"])
+        name = self._species_column
         if name not in tracks.dataframe:
             raise DataError(f"This model is of a mixture, and these tracks have no column {name!r} that says which "
                             f"particle is which of {', '.join(self.species)}; they have "

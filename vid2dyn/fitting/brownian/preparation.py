@@ -65,7 +65,8 @@ def prepared(tracks: Trajectories, recipe: Brownian, species: tuple[str, ...] = 
     UnitsError, DataError
         When a calibration is missing, or when there is too little data.
     """
-    tracks, warnings = trusted_lags(tracks)
+    # the plateau of particles in cages looks like correlated noise, and their forces do not depend on lags
+    tracks, warnings = trusted_lags(tracks) if not recipe.packed else (tracks, [])
     cutoff = recipe.cutoff
     assert not isinstance(cutoff, str)
     if cutoff is not None:
@@ -74,6 +75,8 @@ def prepared(tracks: Trajectories, recipe: Brownian, species: tuple[str, ...] = 
         warnings += doubled
     kinds = numbered(tracks, recipe.species, species) if recipe.species is not None else None
     recording = Recording.of(tracks, cutoff, kinds)
+    if recipe.held is not None:
+        recording = without_held(recording, tracks, recipe.held)
     if tracks.units.exposure is None:
         warnings.append("The exposure is unknown and taken as zero; if the shutter was open for long, the localisation "
                         "error is too small by what motion blur adds.")
@@ -100,6 +103,22 @@ def _without_doubles(tracks: Trajectories, cutoff: float, column: str | None,
         keep[np.setdiff1d(mine, kept.dataframe["_row"].to_numpy())] = False
         warnings += said
     return (tracks if keep.all() else tracks.rows(keep)), warnings
+
+
+def without_held(recording: Recording, tracks: Trajectories, column: str) -> Recording:
+    """Particles moved by hand are neighbours only: no weight, no steps of their own."""
+    if column not in tracks.dataframe:
+        raise DataError(f"held = {column!r}: no such column. The tracks have "
+                        f"{', '.join(map(str, tracks.dataframe))}. Add "
+                        "one that is True for the particles that are moved by hand.")
+    held = tracks.dataframe[column].to_numpy(dtype=bool)
+    if not held.any() or held.all():
+        raise DataError(f"held = {column!r}: {'all' if held.all() else 'no'} particles are moved by hand. Mark "
+                        "those of "
+                        "the driven edge, or leave out held.")
+    return dataclasses.replace(recording, weight=np.where(held, 0.0, recording.weight),
+                               weight_slope=np.where(held[:, None], 0.0, recording.weight_slope),
+                               steps=recording.steps[~held[recording.steps]])
 
 
 def trusted_lags(tracks: Trajectories) -> tuple[Trajectories, list[str]]:

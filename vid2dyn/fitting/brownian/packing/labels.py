@@ -6,8 +6,8 @@ neighbours where right ones leave a few, so labels are changed one after the oth
 How much Q rises when a label is changed, in units of twice the variance V that is left, is the log-likelihood ratio by
 which it is sure.
 
-Without labels the same balance finds them: with the one force f(r) that fits all pairs, strengths f_ij = (1 + d_i + d_j)
-f(r) that cancel the mean forces are a linear problem with two equations for each unknown d_i.
+Without labels the same balance finds them: with the one force f(r) that fits all pairs, strengths f_ij = (1 + d_i +
+d_j) f(r) that cancel the mean forces are a linear problem with two equations for each unknown d_i.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
-from scipy.sparse import coo_matrix
+from scipy.sparse import coo_matrix, csr_matrix, vstack
 from scipy.sparse.linalg import lsqr
 
 from vid2dyn.dynamics.brownian import pair_kinds, species_count
@@ -26,6 +26,8 @@ from vid2dyn.fitting.brownian.recording import Recording
 
 SURE = 10.0
 """Log-likelihood ratio [nats] from which on a label is sure."""
+RIDGE = 0.3
+"""Of the strengths, in units of the pair forces."""
 _SWEEPS = 50
 
 
@@ -39,8 +41,8 @@ class MeanForces:
         Windows times tracks; node window · tracks + track.
     tracks : int
     start, other, pair, sign : arrays
-        Neighbours of node m: entries start[m] to start[m + 1] of `other` (node), `pair` and `sign` (of the pair's force on
-        m).
+        Neighbours of node m: entries start[m] to start[m + 1] of `other` (node), `pair` and `sign` (of the pair's
+        force on m).
     force : (pairs, kinds, dim) array
         Mean force on the first particle of each pair if it were of each kind [kT/µm].
     valid : (nodes,) array
@@ -109,7 +111,7 @@ def mean_forces(recording: Recording, number: np.ndarray, windows: list[np.ndarr
                       np.repeat([1.0, -1.0], len(first))[order], np.concatenate(forces), valid.ravel())
 
 
-def balanced(found: MeanForces, species: np.ndarray, may_change: np.ndarray) -> Labels:
+def balanced(found: MeanForces, species: np.ndarray) -> Labels:
     """Labels changed until no single change lowers Q."""
     count = species_count(found.force.shape[1])
     kinds = pair_kinds(count)
@@ -120,7 +122,6 @@ def balanced(found: MeanForces, species: np.ndarray, may_change: np.ndarray) -> 
         change = np.full((found.tracks, count), np.inf)
         _changes(found.start, found.other, found.pair, found.sign, found.force, found.valid, labels, kinds,
                  found.tracks, force, change)
-        change[~may_change] = np.inf
         best = change.argmin(axis=1)
         gain = change[np.arange(found.tracks), best]
         order = np.argsort(gain)
@@ -139,48 +140,61 @@ def balanced(found: MeanForces, species: np.ndarray, may_change: np.ndarray) -> 
                   int((labels != before).sum()))
 
 
-def strengths(found: MeanForces) -> tuple[np.ndarray, float]:
-    """d_i of the module docstring (tracks,), NaN where nothing is known, and the part of Q that they leave, per equation
-    over that before."""
+@dataclass(frozen=True, eq=False)
+class Strengths:
+    """d_i of the module docstring.
+
+    `value` (tracks,), NaN where nothing is known; `own` (tracks,) bool: particles whose own mean force was balanced,
+    not only that of neighbours; `left`: the part of the squared mean forces that is left, per free equation.
+    """
+
+    value: np.ndarray
+    own: np.ndarray
+    left: float
+
+    def groups(self) -> tuple[np.ndarray, float]:
+        """(tracks,) 0 for the stronger and 1 for the weaker group by 2-means, and how far apart they are in their
+        spread.
+        """
+        values = self.value[self.own & np.isfinite(self.value)]
+        if len(values) < 4:
+            return np.zeros(len(self.value), np.int64), 0.0
+        cut = float(np.median(values))
+        for _ in range(100):
+            weak, strong = values[values <= cut], values[values > cut]
+            if not (len(weak) and len(strong)):
+                return np.zeros(len(self.value), np.int64), 0.0
+            cut = 0.5 * float(weak.mean() + strong.mean())
+        apart = float((strong.mean() - weak.mean()) / max(np.sqrt(0.5 * (strong.var() + weak.var())), 1e-12))
+        return np.where(np.isfinite(self.value) & (self.value > cut), 0, 1), apart
+
+
+def strengths(found: MeanForces) -> Strengths:
+    """Strengths that cancel the mean forces best, for the force of the first kind of pairs."""
     use = found.valid > 0
     node = np.repeat(np.arange(found.nodes), np.diff(found.start))
     kept = use[node]
     node, other, pair, sign = node[kept], found.other[kept], found.pair[kept], found.sign[kept]
     vector = sign[:, None] * found.force[pair, 0]
     dim = vector.shape[1]
-    right = np.zeros((found.nodes, dim))
-    for c in range(dim):
-        right[:, c] = np.bincount(node, vector[:, c], found.nodes)
+    right = np.stack([np.bincount(node, vector[:, c], found.nodes) for c in range(dim)], axis=1)
     rows = np.concatenate([dim * node + c for c in range(dim) for _ in range(2)])
     columns = np.concatenate([one % found.tracks for _ in range(dim) for one in (node, other)])
     values = np.concatenate([vector[:, c] for c in range(dim) for _ in range(2)])
     matrix = coo_matrix((values, (rows, columns)), shape=(dim * found.nodes, found.tracks)).tocsr()
     equations = np.repeat(use, dim)
     matrix, b = matrix[equations], right.ravel()[equations]
-    scale = float(np.sqrt((found.force[:, 0] ** 2).sum(axis=1).mean()))
-    d = lsqr(matrix, -b, damp=0.1 * scale, iter_lim=500)[0]
-    left = float(((matrix @ d + b) ** 2).sum() / max((b**2).sum(), 1e-300))
     known = np.asarray((matrix != 0).sum(axis=0)).ravel() > 2 * dim
+    own = np.zeros(found.tracks, bool)
+    own[np.flatnonzero(use) % found.tracks] = True
+    # 1 + d_i + d_j = 0 for all would balance everything: the mean of d is held at zero, and slow changes of it, which
+    # cost little balance, by a ridge
+    scale = float(np.sqrt((found.force[:, 0] ** 2).sum(axis=1).mean()))
+    mean = csr_matrix(own[None].astype(float) * 10.0 * scale)
+    d = lsqr(vstack([matrix, mean]), np.append(-b, 0.0), damp=RIDGE * scale, iter_lim=500)[0]
+    left = float(((matrix @ d + b) ** 2).sum() / max(float((b**2).sum()), 1e-300))
     free = max(1.0 - known.sum() / max(len(b), 1), 0.05)
-    return np.where(known, d, np.nan), left / free
-
-
-def two_groups(d: np.ndarray) -> tuple[np.ndarray, float]:
-    """(tracks,) 0 for the stronger and 1 for the weaker group by 2-means, and how far apart they are in their spread."""
-    known = np.isfinite(d)
-    values = d[known]
-    cut = float(np.median(values))
-    for _ in range(100):
-        low, high = values[values <= cut], values[values > cut]
-        if not (len(low) and len(high)):
-            break
-        new = 0.5 * (low.mean() + high.mean())
-        if abs(new - cut) < 1e-12:
-            break
-        cut = new
-    apart = (high.mean() - low.mean()) / max(np.sqrt(0.5 * (high.var() + low.var())), 1e-12) if len(high) and len(
-        low) else 0.0
-    return np.where(known, d <= cut, d.size > 0).astype(np.int64), float(apart)
+    return Strengths(np.where(known, d, np.nan), own, left / free)
 
 
 @njit(cache=True)

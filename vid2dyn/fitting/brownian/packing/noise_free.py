@@ -1,6 +1,7 @@
 """Window moments without the noise of the positions: noise is added on purpose, and the sums are followed back to none.
 
-Noise of variance v makes A grow by about v times the squared gradients of g, 1850 µm⁻² of its size for neighbours at 7 µm:
+Noise of variance v makes A grow by about v times the squared gradients of g, 1850 µm⁻² of its size for neighbours at
+7 µm:
 at 25 nm forces come out half as large as they are. A and b are smooth in v, so they are evaluated at the variance of
 the data and with two more amounts of noise, and the parabola through them is read at v = 0. Exposure spreads
 positions less than an instant does: it counts as negative noise, -2 D t_E/6 for each axis (`indirect`).

@@ -11,6 +11,10 @@ from vid2dyn.fitting.brownian.packing.window_moments import WindowMoments
 from vid2dyn.fitting.brownian.regression import Solution, cross_validated
 
 _ROUNDS = 8
+MISFIT = 0.8
+"""λ beyond which mean forces are left out altogether. What is static is then misfit, the same in every window and not
+independent from one to the next; taken for evidence it bends the potential until forces vanish at the mean distances,
+with the stiffness of the cages unchanged: forces without a scale."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +46,20 @@ class PackingForces:
 
 
 def solved(moments: WindowMoments, penalty: np.ndarray, dim: int, share: float | None = None) -> PackingForces:
-    """Forces and tau² in turn, beginning with every mean taken out; `share` fixes λ instead."""
-    lam, independent = (1.0 if share is None else share), moments.frames
+    """Forces and tau² in turn; `share` fixes λ instead.
+
+    Two ends of the iteration may hold: small forces whose misfit is small too, and forces beside a large static one.
+    Begun at both, that of the larger evidence is taken (`_evidence`).
+    """
+    if share is not None:
+        return _iterated(moments, penalty, dim, share, fixed=True)
+    ends = [_iterated(moments, penalty, dim, begin, fixed=False) for begin in (1.0, 0.0)]
+    scale = max(one.thermal_variance for one in ends)
+    return max(ends, key=lambda one: _evidence(one, moments, dim, scale))
+
+
+def _iterated(moments: WindowMoments, penalty: np.ndarray, dim: int, lam: float, fixed: bool) -> PackingForces:
+    independent = moments.frames
     tau2 = thermal = float("nan")
     for _ in range(_ROUNDS):
         equations = moments.at(lam, independent)
@@ -55,25 +71,32 @@ def solved(moments: WindowMoments, penalty: np.ndarray, dim: int, share: float |
         tau2 = max((means - whole / independent) / (1 - 1 / independent), 0.0)
         thermal = max(whole - tau2, 0.0)
         found = tau2 / (tau2 + thermal / independent) if thermal > 0 else 1.0
-        if share is not None:
-            found = share
-        if abs(found - lam) < 1e-3:
+        found = 1.0 if found > MISFIT else found
+        if fixed or abs(found - lam) < 1e-3:
             break
         lam = found
     return PackingForces(solution, equations, lam, independent, tau2, thermal)
 
 
-def _independent(moments: WindowMoments, c: np.ndarray, dim: int, spread: float) -> float:
-    """T²/sum_tt' ρ(t - t'): frames in a window, fewer if the force on a particle lasts for longer than a frame.
+def _evidence(one: PackingForces, moments: WindowMoments, dim: int, scale: float) -> float:
+    """What the forces explain, (b·c - c·A c/2)/k, less the price of a static force on every particle in every window,
+    dim/2 log(1 + T tau²/k). `scale`: k, the same for all that are compared."""
+    A, B, c = one.equations.A, one.equations.B, one.solution.coefficients
+    gain = float(B @ c - 0.5 * c @ A @ c) / max(scale, 1e-12)
+    price = 0.5 * dim * moments.means * np.log1p(one.independent * one.static_variance / max(scale, 1e-12))
+    return gain - float(price)
 
-    From the covariances of the force at the lags that were summed, less that at the longest, which is of static forces.
-    """
+
+def _independent(moments: WindowMoments, c: np.ndarray, dim: int, spread: float) -> float:
+    """T²/sum_tt' ρ(t - t') frames in a window, ρ falling exponentially: fewer than T if a force lasts for longer than a
+    frame. ρ(1) is the covariance one frame apart, less that at the longest lag, which is of static forces."""
     T = moments.frames
-    size = np.array([float(c @ one @ c) for one in moments.covariance])
-    if len(size) < 3 or not spread > 0:
+    if moments.pairs.min() < 100 or not spread > 0:
         return T
-    rho = np.clip((size[1:-1] - size[-1]) / (dim * spread), 0.0, 1.0)
-    below = np.flatnonzero(rho < 0.05)
-    rho = rho[: below[0]] if below.size else rho
-    lags = np.arange(1, len(rho) + 1)
-    return max(1.5, T**2 / (T + 2 * float(((T - lags).clip(0) * rho).sum())))
+    near, far = (float(c @ one @ c) / n for one, n in zip(moments.covariance, moments.pairs))
+    rho = (near - far) / (dim * spread)
+    if not rho > 0.1:
+        return T
+    rho = min(rho, 0.95)
+    lags = np.arange(1, max(2, round(T)))
+    return max(2.0, T**2 / (T + 2 * float(((T - lags) * rho**lags).sum())))

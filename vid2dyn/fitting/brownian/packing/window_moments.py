@@ -1,6 +1,7 @@
 """Equations of the force with an unknown static force on every particle in every window of time.
 
-In a packing the forces on a particle cancel to a few per cent of one pair force. Score matching, A c = b (`design`), asks
+In a packing the forces on a particle cancel to a few per cent of one pair force. Score matching, A c = b (`design`),
+asks
 that <|F|²> = -<div F>, so a misfit of a few per cent, from wrong labels, a short cutoff or a coarse basis, exceeds the
 whole thermal force, and the best answer is to make *all* forces small. So let every particle feel, beside the pair
 forces, a force s that is constant in a window, s ~ N(0, tau²): it takes up the misfit of the mean configuration, and
@@ -40,8 +41,10 @@ class WindowMoments:
     b : (strips, size) array
     detections, means : float
         Sum of the weights over all detections and over all windows of particles.
-    covariance : (lags + 1, size, size) array
-        Mean of g_a(t)·g_b(t + lag) over the first strip's windows, for how long forces last.
+    covariance : (2, size, size) array
+        Sum of g_a(t)·g_b(t + lag) over some strips, for lag 1 and the longest one: how long forces last.
+    pairs : (2,) array
+        Number of terms in it.
     frames : float
         Mean number of frames in a window.
     """
@@ -52,6 +55,7 @@ class WindowMoments:
     detections: float
     means: float
     covariance: np.ndarray
+    pairs: np.ndarray
     frames: float
 
     def linear(self, others: list[WindowMoments], weights: np.ndarray) -> WindowMoments:
@@ -59,12 +63,14 @@ class WindowMoments:
         parts = [self, *others]
         a, s, b, covariance = (sum(w * getattr(one, name) for w, one in zip(weights, parts))
                                for name in ("a", "s", "b", "covariance"))
-        return WindowMoments(a, s, b, self.detections, self.means, covariance, self.frames)  # type: ignore[arg-type]
+        return WindowMoments(a, s, b, self.detections, self.means, covariance,  # type: ignore[arg-type]
+                             self.pairs, self.frames)
 
     def __add__(self, other: WindowMoments) -> WindowMoments:
         frames = (self.frames * self.means + other.frames * other.means) / (self.means + other.means)
         return WindowMoments(self.a + other.a, self.s + other.s, self.b + other.b, self.detections + other.detections,
-                             self.means + other.means, self.covariance + other.covariance, frames)
+                             self.means + other.means, self.covariance + other.covariance,
+                             self.pairs + other.pairs, frames)
 
     def at(self, share: float, independent: float) -> ForceMoments:
         """The equations for λ = `share` and `independent` frames in a window."""
@@ -90,11 +96,11 @@ def strips_of(recording: Recording) -> np.ndarray:
     return np.searchsorted(edges, start)
 
 
-def window_moments(recording: Recording, field: Field, windows: list[np.ndarray], lags: int = 0) -> WindowMoments:
-    """Sums over the windows; detections without weight or track count as neighbours only."""
+def window_moments(recording: Recording, field: Field, windows: list[np.ndarray], lag: int = 4) -> WindowMoments:
+    """Sums over the windows; detections without weight or track count as neighbours only. `lag`: the longest one."""
     size, strip = field.size, strips_of(recording)
     a, s = np.zeros((STRIPS, size, size)), np.zeros((STRIPS, size, size))
-    b, covariance, pairs_at = np.zeros((STRIPS, size)), np.zeros((lags + 1, size, size)), np.zeros(lags + 1)
+    b, covariance, pairs_at = np.zeros((STRIPS, size)), np.zeros((2, size, size)), np.zeros(2)
     detections = means = frames = 0.0
     for rows in windows:
         g, div = field.evaluate(recording, rows)
@@ -119,11 +125,10 @@ def window_moments(recording: Recording, field: Field, windows: list[np.ndarray]
         detections += float(w.sum())
         means += float(len(begin))
         frames += float(len(track))
-        middle = group == STRIPS // 2
-        for lag in range(lags + 1):
-            i = np.flatnonzero(middle[: len(track) - lag])
-            i = i[(track[i] == track[i + lag]) & (frame[i + lag] == frame[i] + lag)]
-            covariance[lag] += g[i].reshape(-1, size).T @ g[i + lag].reshape(-1, size)
-            pairs_at[lag] += len(i)
-    covariance /= np.maximum(pairs_at, 1)[:, None, None]
-    return WindowMoments(a, s, b, detections, means, covariance, frames / max(means, 1.0))
+        some = group % 3 == 1
+        for m, apart in enumerate((1, lag)):
+            i = np.flatnonzero(some[: len(track) - apart])
+            i = i[(track[i] == track[i + apart]) & (frame[i + apart] == frame[i] + apart)]
+            covariance[m] += g[i].reshape(-1, size).T @ g[i + apart].reshape(-1, size)
+            pairs_at[m] += len(i)
+    return WindowMoments(a, s, b, detections, means, covariance, pairs_at, frames / max(means, 1.0))
