@@ -12,7 +12,7 @@ needle's equation of motion). Their results have `.dataframe`, `.plot(ax)` and `
 from vid2dyn.analysis.common_drift import drift
 from vid2dyn.analysis.comparison import Comparison, Curve, compare
 from vid2dyn.analysis.diffusion_coefficient import Diffusion, diffusion
-from vid2dyn.analysis.drive_cycles import Cycles, cycles
+from vid2dyn.analysis.drive_cycles import Cycles, EnergyOfCycles, cycles, energy_of_cycles
 from vid2dyn.analysis.energy_budget import Thermodynamics, thermodynamics
 from vid2dyn.analysis.estimates import Covariances
 from vid2dyn.analysis.hexatic_order import Psi6, psi6
@@ -27,7 +27,8 @@ from vid2dyn.analysis.stress_tensor import Stress, stress
 from vid2dyn.analysis.velocity_correlation import VACF, vacf
 from vid2dyn.analysis.virial import VirialStress, virial_stress
 
-__all__ = ["MSD", "RDF", "VACF", "Comparison", "Covariances", "Curve", "Cycles", "D2Min", "Diffusion", "Moduli",
-           "NonAffine", "PowerLaw", "Psi6", "Result", "Stress", "T1Events", "Thermodynamics", "VirialStress", "compare",
-           "cycles", "d2min", "diffusion", "drift", "fit_power_law", "moduli", "msd", "needle_moduli", "nonaffine",
-           "psi6", "rdf", "stress", "t1_events", "thermodynamics", "vacf", "virial_stress"]
+__all__ = ["MSD", "RDF", "VACF", "Comparison", "Covariances", "Curve", "Cycles", "D2Min", "Diffusion", "EnergyOfCycles",
+           "Moduli", "NonAffine", "PowerLaw", "Psi6", "Result", "Stress", "T1Events", "Thermodynamics", "VirialStress",
+           "compare", "cycles", "d2min", "diffusion", "drift", "energy_of_cycles", "fit_power_law", "moduli", "msd",
+           "needle_moduli", "nonaffine", "psi6", "rdf", "stress", "t1_events", "thermodynamics", "vacf",
+           "virial_stress"]

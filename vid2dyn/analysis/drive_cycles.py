@@ -226,6 +226,75 @@ def _motion(edge: Trajectories, tracks: Trajectories) -> tuple[np.ndarray, np.nd
     return np.arange(first, last + 1), np.cumsum(mean, axis=0), warnings
 
 
+@dataclass(frozen=True, eq=False)
+class EnergyOfCycles(Result):
+    """What `energy_of_cycles` found.
+
+    Parameters
+    ----------
+    dataframe : pandas.DataFrame
+        `cycle`, `work` put in by the held particles, `heat` given to the bath, `stored` (change of the potential
+        energy) [kT], and `per_particle`, the potential energy at its end over the number of particles.
+    imbalance : float
+        Largest |stored - work + heat| over the potential energy: rounding.
+    """
+
+    dataframe: pd.DataFrame
+    imbalance: float
+    warnings: tuple[str, ...] = ()
+
+    def plot(self, ax: Any = None) -> Any:
+        """Work, heat and stored energy of each cycle."""
+        ax = axes_or_new(ax)
+        for name in ("work", "heat", "stored"):
+            ax.plot(self.dataframe["cycle"], self.dataframe[name], "o-", label=name)
+        ax.set(xlabel="cycle", ylabel="energy (kT)")
+        ax.legend()
+        return ax
+
+
+def energy_of_cycles(rollout: Trajectories, frequency: float) -> EnergyOfCycles:
+    """Work, heat and stored energy of a driven rollout, cycle by cycle.
+
+    A sheet in a steady state gives off as heat what is put in; one that stores energy in every cycle heats or ages.
+
+    Parameters
+    ----------
+    rollout : Trajectories
+        Of a model with held particles (`info["rollout"]["energy"]`).
+    frequency : float
+        Cycles in a second [1/s]; the last one may be cut short and is then left out, unless it is the only one.
+
+    Raises
+    ------
+    DataError
+        If the trajectories carry no energies.
+
+    Examples
+    --------
+    >>> import vid2dyn as vd
+    >>> still = vd.Trajectories.from_dense(np.zeros((9, 1, 2)), vd.Units(1.0, 4.0), info={"rollout": {"energy": {
+    ...     "potential": [0.0] * 9, "work": list(range(9)), "heat": list(range(9))}}})
+    >>> energy_of_cycles(still, 1.0).dataframe["work"].tolist()
+    [4.0, 4.0]
+    """
+    kept = rollout.info.get("rollout", {}).get("energy")
+    if kept is None:
+        raise DataError("These trajectories carry no energies: they are not a rollout of a model with held particles.")
+    U, W, Q = (np.asarray(kept[name], float) for name in ("potential", "work", "heat"))
+    length = 1 / (frequency * rollout.units.dt)
+    count = max(1, int(np.floor((len(U) - 1) / length + WHOLE)))
+    edges = np.minimum(np.round(np.arange(count + 1) * length).astype(int), len(U) - 1)
+    table = pd.DataFrame({"cycle": np.arange(count), "work": np.diff(W[edges]), "heat": np.diff(Q[edges]),
+                          "stored": np.diff(U[edges]), "per_particle": U[edges[1:]] / max(rollout.n_particles, 1)})
+    imbalance = float(np.abs(U - U[0] - W + Q).max() / max(np.abs(U).max(), 1e-300))
+    said: tuple[str, ...] = ()
+    if count >= 3 and (table["stored"].to_numpy()[1:] > 0.5 * table["work"].to_numpy()[1:].clip(1e-12)).all():
+        said = ("More than half of the work of every cycle stays in the sheet: it heats without limit. Take shorter "
+                "steps, or check the forces.",)
+    return EnergyOfCycles(table, imbalance, said)
+
+
 def found_frequency(time: np.ndarray, position: np.ndarray) -> float:
     """Of the sine that fits best [1/s], from half a cycle in the recording up to a third of the frame rate."""
     span = time[-1] - time[0]

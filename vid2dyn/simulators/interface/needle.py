@@ -114,6 +114,9 @@ class Needle(Simulator):
         Standard deviation of the noise on each coordinate [µm]; a rendered video has its own noise.
     micrometre_per_pixel : float
         Length of one pixel [µm]; the table of detections is in pixels.
+    replica : int
+        Number of the realisation of thermal noise. Films of the same seed and other replicas begin with the same
+        packing: how much they differ bounds what any model can predict.
 
     Raises
     ------
@@ -165,6 +168,7 @@ class Needle(Simulator):
     time_step: float = 5e-4
     localisation_error: float = 0.0
     micrometre_per_pixel: float = 0.5
+    replica: int = 0
 
     def __post_init__(self) -> None:
         for key in (*_POSITIVE, *_NOT_NEGATIVE):
@@ -172,6 +176,8 @@ class Needle(Simulator):
             if not math.isfinite(value) or value < 0 or (key in _POSITIVE and value == 0):
                 raise ConfigError(f"Needle({key}={value!r}): it must be {'' if key in _POSITIVE else 'zero or '}"
                                   "positive.")
+        if self.replica < 0 or self.replica != int(self.replica):
+            raise ConfigError(f"Needle(replica={self.replica!r}): give a whole number, 0 or more.")
         if self.frames < 1 or self.frames != int(self.frames):
             raise ConfigError(f"Needle(frames={self.frames!r}): give a whole number, 1 or more.")
         if not 0 <= self.share_large <= 1:
@@ -266,7 +272,8 @@ class Needle(Simulator):
         if parts < 1:
             raise ConfigError(f"parts = {parts}: the exposure has at least one part.")
         x, species, body = self.start(seed, progress)
-        run = _Run(self, x, species, body, int(np.random.SeedSequence(seed).spawn(3)[1].generate_state(1)[0]))
+        noise = int(np.random.SeedSequence((seed, self.replica)).generate_state(1)[0])
+        run = _Run(self, x, species, body, noise)
         frame = 1 / self.frames_per_second
         n_open, n_closed = self._schedule(math.lcm(16, 2 * parts))
         if self.thermal and self.equilibration:
