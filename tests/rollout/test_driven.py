@@ -25,7 +25,7 @@ def film():
 
 @pytest.fixture(scope="module")
 def model(film):
-    recipe = vd.Brownian(cutoff=14.0, species="species", packed=True, held="held", diffusion=0.2, flow="profile")
+    recipe = vd.Brownian(cutoff=14.0, species="species", packed=True, held="held", diffusion=0.4, flow="profile")
     return vd.fit(film, recipe, seed=0)
 
 
@@ -63,14 +63,21 @@ def test_held_particles_follow_their_path_and_energy_is_kept():
 
 
 def test_at_rest_the_bath_gives_and_takes():
-    """No work, and the energy of a held chain is that of equilibrium: three particles of a chain, equipartition within 6 %
-    (40,000 frames in some 200 independent stretches of the slowest mode, error 1.2 %)."""
-    frozen, start = springs(D=2.0)
-    found = driven_paths(frozen, start, Free(), 0.05, 0.0, still(start, [0, 1, 3, 4], 20_000), np.random.default_rng(1))
-    assert found.work == pytest.approx(0.0)
-    x = found.instant[1000:, 2] - start[2]
-    # along x: two springs of 20 each; across: pre-stressed, -2 · 20 · (2 - 1.5)/1.5 per spring, and free beyond
-    assert x[:, 1].var() == pytest.approx(1 / 40, rel=0.06)
+    """One free particle between four held ones: no work, and positions of the Boltzmann distribution.
+
+    <y²> against its integral over exp(-U). The cage relaxes within 5 ms and frames are 0.05 s apart, so 20,000 are
+    independent: error 1 %, false alarm 1e-6 at 4.9 %; a temperature 6 % too high would be seen.
+    """
+    r = np.linspace(0, 2.0, 4097)
+    frozen = FrozenBrownian(1.0, 400.0 * (2.0 - r), 2.0, 0.0, np.zeros((5, 2)))
+    start = np.array([[0.0, 0.0], [1.5, 0.0], [-1.5, 0.0], [0.0, 1.5], [0.0, -1.5]])
+    found = driven_paths(frozen, start, Free(), 0.05, 0.0, still(start, [1, 2, 3, 4], 20_000), np.random.default_rng(1))
+    assert np.abs(found.work).max() == 0.0
+    grid = np.stack(np.meshgrid(*[np.linspace(-0.8, 0.8, 401)] * 2, indexing="ij"), axis=-1)
+    U = sum(200.0 * np.maximum(2.0 - np.linalg.norm(grid - one, axis=2), 0.0) ** 2 for one in start[1:])
+    p = np.exp(-(U - U.min()))
+    exact = float((p * grid[..., 0] ** 2).sum() / p.sum())
+    assert found.instant[100:, 0].var(axis=0) == pytest.approx([exact, exact], rel=0.049)
 
 
 def test_flow_carries_free_particles():
@@ -101,7 +108,8 @@ def test_a_driven_rollout_keeps_its_energy(future):
 
 
 def test_it_comes_near_the_bound(film, future):
-    """One cycle at 5 %: beside truth with other noise, which no model can beat."""
+    """One cycle at 5 %: beside truth with other noise, which no model can beat. Measured 1.2 x the bound, and D²min
+    correlated .95 with the truth, where other noise has .93."""
     other = replace(FILM, replica=1).run(seed=4)
     free = ~film.dataframe.groupby("particle")["held"].first().to_numpy()
     paths = [one.dense()[0][:, free] for one in (film, other, future)]
