@@ -10,6 +10,7 @@ import pytest
 import vid2dyn as vd
 from vid2dyn.core.errors import ConfigError, DataError, ModelError
 from vid2dyn.dynamics.terms.splines import RadialSpline
+from vid2dyn.fitting.brownian import design
 from vid2dyn.fitting.brownian.design import Field, moments
 from vid2dyn.fitting.brownian.packing.labels import balanced, mean_forces, strengths
 from vid2dyn.fitting.brownian.packing.noise_free import without_noise
@@ -144,6 +145,18 @@ def test_the_sums_are_those_of_score_matching(film):
     assert np.allclose(windowed.b.sum(axis=0), plain.B, rtol=1e-9)
     single = window_moments(recording, field, windows_of(recording, 1))
     assert np.allclose(single.s, single.a, rtol=1e-9)
+
+
+def test_windows_are_summed_in_chunks(film, monkeypatch):
+    """However few frames are looked at at once, the sums are the same to rounding."""
+    recording = Recording.of(film.between(0, 24), 14.0)
+    field = Field(RadialSpline(5.5, 14.0, 8), "none", np.zeros(2))
+    whole = window_moments(recording, field, windows_of(recording, 12))
+    monkeypatch.setattr(design, "CHUNK", 700)                                   # some four frames of 162
+    parts = window_moments(recording, field, windows_of(recording, 12))
+    for name in ("a", "s", "b"):
+        assert np.allclose(getattr(parts, name), getattr(whole, name), rtol=1e-9)
+    assert parts.frames == whole.frames == 12
 
 
 def test_true_forces_balance_only_with_true_labels(film):

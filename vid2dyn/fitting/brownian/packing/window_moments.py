@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vid2dyn.fitting.brownian.design import Field, ForceMoments
+from vid2dyn.fitting.brownian.design import Field, ForceMoments, chunks
 from vid2dyn.fitting.brownian.recording import Recording
 
 STRIPS = 12
@@ -97,38 +97,48 @@ def strips_of(recording: Recording) -> np.ndarray:
 
 
 def window_moments(recording: Recording, field: Field, windows: list[np.ndarray], lag: int = 4) -> WindowMoments:
-    """Sums over the windows; detections without weight or track count as neighbours only. `lag`: the longest one."""
-    size, strip = field.size, strips_of(recording)
+    """Sums over the windows; detections without weight or track count as neighbours only. `lag`: the longest one.
+
+    A window is gone through a few frames at a time, so that memory does not grow with it.
+    """
+    size, strip, dim = field.size, strips_of(recording), recording.dim
     a, s = np.zeros((STRIPS, size, size)), np.zeros((STRIPS, size, size))
     b, covariance, pairs_at = np.zeros((STRIPS, size)), np.zeros((2, size, size)), np.zeros(2)
     detections = means = frames = 0.0
-    for rows in windows:
-        g, div = field.evaluate(recording, rows)
-        w = recording.weight[rows]
-        used = (w > 0) & (recording.track[rows] >= 0)
-        rows_used, g, w = rows[used], g[used], w[used]
-        pull = w[:, None] * div[used] + np.einsum("nd,nda->na", recording.weight_slope[rows_used], g)
-        track, frame = recording.track[rows_used], recording.frame[rows_used]
-        if not len(track):
+    for window in windows:
+        used = window[(recording.weight[window] > 0) & (recording.track[window] >= 0)]
+        if not len(used):
             continue
-        begin = np.flatnonzero(np.r_[True, track[1:] != track[:-1]])
-        total = np.add.reduceat(w, begin)
-        summed = np.add.reduceat(g * w[:, None, None], begin)
-        group, of_window = strip[rows_used], strip[rows_used][begin]
-        mean = summed / np.sqrt(total)[:, None, None]
-        root = g * np.sqrt(w)[:, None, None]
+        names, first = np.unique(recording.track[used], return_index=True)
+        of_window, total = strip[used][first], np.zeros(len(names))
+        summed = np.zeros((len(names), dim, size))
+        for rows in chunks(recording, window):
+            g, div = field.evaluate(recording, rows)
+            some = (recording.weight[rows] > 0) & (recording.track[rows] >= 0)
+            rows, g, div = rows[some], g[some], div[some]
+            w, track, frame, group = (x[rows] for x in (recording.weight, recording.track, recording.frame, strip))
+            if not len(rows):
+                continue
+            pull = w[:, None] * div + np.einsum("nd,nda->na", recording.weight_slope[rows], g)
+            begin = np.flatnonzero(np.r_[True, track[1:] != track[:-1]])           # rows are sorted by track
+            place = np.searchsorted(names, track[begin])
+            total[place] += np.add.reduceat(w, begin)
+            summed[place] += np.add.reduceat(g * w[:, None, None], begin)
+            root = g * np.sqrt(w)[:, None, None]
+            for k in range(STRIPS):
+                mine = root[group == k].reshape(-1, size)
+                a[k] += mine.T @ mine
+                b[k] -= pull[group == k].sum(axis=0)
+            detections += float(w.sum())
+            frames += float(len(track))
+            for m, apart in enumerate((1, lag)):
+                i = np.flatnonzero((group % 3 == 1)[: len(track) - apart])
+                i = i[(track[i] == track[i + apart]) & (frame[i + apart] == frame[i] + apart)]
+                covariance[m] += g[i].reshape(-1, size).T @ g[i + apart].reshape(-1, size)
+                pairs_at[m] += len(i)
+        mean = summed / np.sqrt(np.maximum(total, 1e-300))[:, None, None]
         for k in range(STRIPS):
-            mine, own = root[group == k].reshape(-1, size), mean[of_window == k].reshape(-1, size)
-            a[k] += mine.T @ mine
+            own = mean[of_window == k].reshape(-1, size)
             s[k] += own.T @ own
-            b[k] -= pull[group == k].sum(axis=0)
-        detections += float(w.sum())
-        means += float(len(begin))
-        frames += float(len(track))
-        some = group % 3 == 1
-        for m, apart in enumerate((1, lag)):
-            i = np.flatnonzero(some[: len(track) - apart])
-            i = i[(track[i] == track[i + apart]) & (frame[i + apart] == frame[i] + apart)]
-            covariance[m] += g[i].reshape(-1, size).T @ g[i + apart].reshape(-1, size)
-            pairs_at[m] += len(i)
+        means += float(len(names))
     return WindowMoments(a, s, b, detections, means, covariance, pairs_at, frames / max(means, 1.0))
