@@ -25,6 +25,7 @@ import pandas as pd
 
 import vid2dyn as vd
 from vid2dyn import analysis
+from vid2dyn.analysis.space import close_pairs
 
 FILM = vd.simulators.Needle()
 CYCLE = 300
@@ -35,7 +36,6 @@ WRONG = 0.10
 """Share of wrong labels."""
 MOBILITY = 0.4
 """D of a particle in its cage [µm²/s]: frames are too far apart to show it."""
-NEIGHBOURS, FAR = np.linspace(6.4, 8.0, 9), np.linspace(6.4, 9.0, 14)
 PAIRS = (("large", "large"), ("large", "small"), ("small", "small"))
 TRUE_FORCES = {both: (lambda r, both=both: FILM.pair_force(r, *both)) for both in PAIRS}
 REGION = (FILM.low, FILM.high)
@@ -71,7 +71,7 @@ def measured() -> dict[str, Any]:
     tracks = seen(truth)
     model = learned(tracks)
     found: dict[str, Any] = {"particles": truth.n_particles, "frames": truth.n_frames}
-    found |= labels_right(model, tracks, truth) | forces_off(model)
+    found |= labels_right(model, tracks, truth) | forces_off(model, truth)
     found |= moduli_off(model, tracks, truth) | beside_bound(model, tracks, truth)
     for strain in (0.01, 0.10):
         other = film(strain)
@@ -104,20 +104,33 @@ def labels_right(model: Any, tracks: vd.Trajectories, truth: vd.Trajectories) ->
     return {"labels right before": float((before == name).mean()), "labels right inside": float((after == name).mean())}
 
 
-def forces_off(model: Any) -> dict[str, float]:
-    """Largest relative error of the pair forces, where pairs were seen, and how often the 95 % band holds the truth."""
-    out = {}
-    for label, r in (("forces at neighbours, worst", NEIGHBOURS), ("forces to 9 µm, worst", FAR)):
-        off, held = [], []
-        for both in PAIRS:
-            at = r[r > model.pair_support(both)[0]]
-            true = FILM.pair_force(at, *both)
-            low, high = model.band("pair_force", (at, both))
-            off.append(np.abs(model.pair_force(at, both) / true - 1).max())
-            held.append(((low < true) & (true < high)).mean())
-        out[label] = float(max(off))
-        out["band holds the truth"] = float(np.mean(held))
-    return out
+def neighbour_distances(truth: vd.Trajectories) -> dict[tuple[str, str], tuple[float, float]]:
+    """Where nine of ten neighbours of each pair of species are [µm]: three pairs a particle are nearest."""
+    start = truth.rows(truth.frame == 0)
+    x, names = start.positions, start.dataframe["species"].to_numpy()
+    i, j = close_pairs(x, truth.box, FILM.cutoff)
+    r = np.linalg.norm(truth.box.displacement(x[i], x[j]), axis=1)
+    near = r < np.sort(r)[3 * len(x)]
+    kind = [tuple(sorted(both)) for both in zip(names[i], names[j])]
+    found = {}
+    for both in PAIRS:
+        low, high = np.percentile(r[near & np.array([one == both for one in kind])], [5, 95])
+        found[both] = float(low), float(high)
+    return found
+
+
+def forces_off(model: Any, truth: vd.Trajectories) -> dict[str, float]:
+    """Largest relative error of the pair forces at the distances of neighbours and on to 9 µm, and how often the 95 %
+    band holds the truth."""
+    near, far, held = [], [], []
+    for both, (low, high) in neighbour_distances(truth).items():
+        for r, into in ((np.linspace(low, high, 9), near), (np.linspace(low, 9.0, 14), far)):
+            true = FILM.pair_force(r, *both)
+            below, above = model.band("pair_force", (r, both))
+            into.append(float(np.abs(model.pair_force(r, both) / true - 1).max()))
+            held.append(float(((below < true) & (true < above)).mean()))
+    return {"forces at neighbours, worst": max(near), "forces to 9 µm, worst": max(far),
+            "band holds the truth": float(np.mean(held))}
 
 
 def moduli_off(model: Any, tracks: vd.Trajectories, truth: vd.Trajectories) -> dict[str, float]:

@@ -161,6 +161,13 @@ def test_temperature_is_right():
     assert abs((1.06 * (1 + off) - 1).mean()) > Z * error
 
 
+def test_replicas_begin_alike_and_part():
+    film = replace(FILM, frames=3, thermal=True)
+    one, other = film.path(seed=2), replace(film, replica=1).path(seed=2)
+    assert np.array_equal(one.middle[0], other.middle[0])
+    assert np.abs(one.middle[2] - other.middle[2]).max() > 0.01
+
+
 def test_a_forced_needle_obeys_its_equation_of_motion():
     film = replace(FILM, drive="force", force=60.0, frames=200, frames_per_second=200.0, needle_mass=0.05)
     truth = film.run(seed=1).info["truth"]

@@ -115,8 +115,8 @@ class Needle(Simulator):
     micrometre_per_pixel : float
         Length of one pixel [µm]; the table of detections is in pixels.
     replica : int
-        Number of the realisation of thermal noise. Films of the same seed and other replicas begin with the same
-        packing: how much they differ bounds what any model can predict.
+        Number of the realisation of thermal noise. Films of the same seed and other replicas are the same until the
+        needle moves: how much they differ then bounds what any model can predict.
 
     Raises
     ------
@@ -272,13 +272,13 @@ class Needle(Simulator):
         if parts < 1:
             raise ConfigError(f"parts = {parts}: the exposure has at least one part.")
         x, species, body = self.start(seed, progress)
-        noise = int(np.random.SeedSequence((seed, self.replica)).generate_state(1)[0])
-        run = _Run(self, x, species, body, noise)
+        run = _Run(self, x, species, body, _noise_of(seed, 0))
         frame = 1 / self.frames_per_second
         n_open, n_closed = self._schedule(math.lcm(16, 2 * parts))
         if self.thermal and self.equilibration:
             still = replace(self, drive="strain", strain=0.0)
             run.rest(still, self.equilibration)
+        run.seed = _noise_of(seed, self.replica)
         if self.cycles_before:
             duration = self.cycles_before / self.frequency
             run.advance(math.ceil(duration / self.time_step - 1e-9), duration)
@@ -376,6 +376,11 @@ class _Run:
         found = measure(self.x, self.needle, self.sheet._replace(tolerance=1e-12), force, v)
         row = np.array([self.needle[0], found[0], found[1], found[2] + found[3], found[4], found[5], self.time])
         return self.x.copy(), row, force
+
+
+def _noise_of(seed: int, replica: int) -> int:
+    """Seed of the thermal noise."""
+    return int(np.random.SeedSequence((seed, replica)).generate_state(1)[0])
 
 
 def _drive(film: Needle) -> Drive:
