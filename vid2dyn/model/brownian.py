@@ -105,8 +105,7 @@ class BrownianModel(Model):
         """
         if "label_tracks" not in self.arrays:
             raise ModelError("This model took the labels as they are. Fit with packed = True and labels = "
-                             "'balanced' or "
-                             "'found' to have them corrected.")
+                             "'balanced' or 'found' to have them corrected.")
         mine = self.arrays["label_recordings"] == (self._recording(tracks) or 0)
         known, place = self.arrays["label_tracks"][mine], np.arange(int(mine.sum()))
         order = np.argsort(known)

@@ -46,8 +46,7 @@ def prescribed_of(tracks: Trajectories, steps: int, column: str, flow: str, marg
     """
     if column not in tracks.dataframe:
         raise DataError(f"This model has particles that are moved by hand, and the tracks have no column {column!r} "
-                        "that "
-                        "says which they are.")
+                        "that says which they are.")
     begin = int(tracks.frame.min())
     first = tracks.frame == begin
     particle, start = tracks.particle[first], tracks.positions[first]
@@ -58,8 +57,7 @@ def prescribed_of(tracks: Trajectories, steps: int, column: str, flow: str, marg
     number = np.flatnonzero(held)
     if drive is None and tracks.n_frames < steps:
         raise DataError(f"The held particles follow the recording, which has {tracks.n_frames} frames, not {steps}. "
-                        "Make "
-                        "fewer steps, or say how they move: rollout(..., drive=function of the time).")
+                        "Make fewer steps, or say how they move: rollout(..., drive=function of the time).")
     if drive is not None:
         path = _driven(tracks, start[number], particle[number], steps, drive)
     else:
@@ -111,8 +109,7 @@ def _driven(tracks: Trajectories, start: np.ndarray, particle: np.ndarray, steps
         return start + move
     if move.shape != (steps + 1, dim):
         raise ConfigError(f"drive(t) gave an array of shape {move.shape[1:]}; give one displacement ({dim},), or "
-                          "one for "
-                          f"each of the {len(start)} held particles ({len(start)}, {dim}), in µm.")
+                          f"one for each of the {len(start)} held particles ({len(start)}, {dim}), in µm.")
     return start + move[:, None] * _moving(tracks, particle)[None, :, None]
 
 

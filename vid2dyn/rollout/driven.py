@@ -121,8 +121,7 @@ Prescribed,
          substeps, open_steps, rng, *out)
     if not np.isfinite(out[0][-1]).all():
         raise ModelError(f"The rollout left the numbers: forces too stiff for {substeps} steps a frame, or held "
-                         "particles "
-                         "that start on top of others. Check the first frame, or ask for more substeps.")
+                         "particles that start on top of others. Check the first frame, or ask for more substeps.")
     return DrivenPaths(out[0], out[1], *out[2].T)
 
 

@@ -48,9 +48,8 @@ def residual_warnings(model: BrownianModel, evaluation: dict[str, Any]) -> list[
     gain = evaluation["held_out"]
     if not gain["steps"]:
         warnings.append("No step is left to judge the model by: after frames that cannot be trusted were left out, "
-                        "the last "
-                        "fifth of the recording holds no particle with all its neighbours in view. Film for longer, or "
-                        "a larger field.")
+                        "the last fifth of the recording holds no particle with all its neighbours in view. Film for "
+                        "longer, or a larger field.")
     if model.support is not None and gain["steps"] and not gain["gain_per_step"] > 2 * gain["gain_per_step_stderr"]:
         warnings.append("On frames it did not see the model predicts steps no better than free diffusion: within the "
                         "errors no pair force shows in these data.")

@@ -114,8 +114,7 @@ def without_held(recording: Recording, tracks: Trajectories, column: str) -> Rec
     held = tracks.dataframe[column].to_numpy(dtype=bool)
     if not held.any() or held.all():
         raise DataError(f"held = {column!r}: {'all' if held.all() else 'no'} particles are moved by hand. Mark "
-                        "those of "
-                        "the driven edge, or leave out held.")
+                        "those of the driven edge, or leave out held.")
     return dataclasses.replace(recording, weight=np.where(held, 0.0, recording.weight),
                                weight_slope=np.where(held[:, None], 0.0, recording.weight_slope),
                                steps=recording.steps[~held[recording.steps]])

@@ -77,7 +77,7 @@ def _species(axes: Axes, tracks: Trajectories, held: str) -> None:
     axes.scatter(table["x"][fixed] * um, table["y"][fixed] * um, s=9, color="black", label="held")
     axes.set(xlabel="x (µm)", ylabel="y (µm)", aspect="equal")
     axes.invert_yaxis()
-    axes.legend(loc="upper right")
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def _rearranged(doubts: list[str], tracks: Trajectories, reach: float, lag: int) -> list[dict[str, str]]:

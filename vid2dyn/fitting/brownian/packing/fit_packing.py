@@ -207,12 +207,10 @@ def _laid_out(one: FitData) -> LabelledData:
     frames = int(np.ptp(recording.frame)) + 1
     if frames < 6:
         raise DataError("A fit of packed particles needs 6 frames or more, to tell mean forces from thermal ones; "
-                        "these "
-                        f"tracks have {frames}.")
+                        f"these tracks have {frames}.")
     if not ((recording.weight > 0) & (recording.track >= 0)).any():
         raise ModelError("No particle has all its neighbours in view and is not held: nothing says what the forces "
-                         "are. "
-                         "Film a larger field, or give a shorter cutoff.")
+                         "are. Film a larger field, or give a shorter cutoff.")
     names, number = np.unique(recording.track, return_inverse=True)
     length = recipe.window or int(np.clip(frames // WINDOWS, 10, 60))
     return LabelledData(one, number - int(names[0] < 0), windows_of(recording, min(length, frames)))

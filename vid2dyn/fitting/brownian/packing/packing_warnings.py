@@ -94,43 +94,33 @@ def packing_warnings(found: Found, data: Sequence[FitData]) -> list[str]:
     if not stated_errors(data[0]):
         said.append("The tracks state no errors of the positions (y_std, x_std), which are taken as zero: noise of "
                     f"{1000 * np.sqrt(0.1 / max(1.75 * stiffness, 1e-9)):.0f} nm would make all forces 10 % small. "
-                    "Give the "
-                    "columns, or track with vd.track.")
+                    "Give the columns, or track with vd.track.")
     elif 1.75 * stiffness * found.noise**2 > 5:
-        said.append(f"Noise of {1000 * found.noise:.0f} nm makes the forces look "
-                    f"{1 + 1.75 * stiffness * found.noise**2:.1f} "
-                    "times smaller than they are; it is taken out, but a tenth of the forces may be wrong. Film with "
-                    "less noise.")
+        smaller = 1 + 1.75 * stiffness * found.noise**2
+        said.append(f"Noise of {1000 * found.noise:.0f} nm makes the forces look {smaller:.1f} times smaller than they "
+                    "are; it is taken out, but a tenth of the forces may be wrong. Film with less noise.")
     off = abs(found.learned_over_windowed - 1)
     if not 1 / OFF < found.learned_over_windowed < OFF and off > 3 * found.ratio_stderr:
         said.append(f"Two estimates of the pair force at {found.neighbour_distance:.3g} µm differ: all of the "
-                    "motion gives "
-                    f"{found.learned_over_windowed:.2f} times what the motion about mean positions gives. Forces "
-                    "carry no "
-                    "reliable scale, nor does a stress: correct the labels (labels = 'balanced'), take a longer cutoff "
-                    "or more knots.")
+                    f"motion gives {found.learned_over_windowed:.2f} times what the motion about mean positions "
+                    "gives. Forces carry no reliable scale, nor does a stress: correct the labels (labels = "
+                    "'balanced'), take a longer cutoff or more knots.")
     if found.static_force > 0.3 * found.pair_force:
         said.append(f"Mean forces of {found.static_force:.0f} kT/µm on a particle do not cancel, beside "
                     f"{found.pair_force:.0f} kT/µm between two neighbours: labels are wrong, the cutoff is too "
-                    "short, or "
-                    "there are forces that are not of pairs. Labels = 'balanced' corrects labels.")
+                    "short, or there are forces that are not of pairs. Labels = 'balanced' corrects labels.")
     if found.left < LEFT and found.apart > APART:
         said.append("Two species fit better than one: strengths that differ from particle to particle, in two "
-                    "groups, take "
-                    f"away {100 * (1 - found.left):.0f} % of the squared mean forces that one potential for all "
-                    "leaves. Give "
-                    "the column that names them, species = ..., or labels = 'found'.")
+                    f"groups, take away {100 * (1 - found.left):.0f} % of the squared mean forces that one potential "
+                    "for all leaves. Give the column that names them, species = ..., or labels = 'found'.")
     if found.unsure > 0.2:
         said.append(f"The labels of {100 * found.unsure:.0f} % of the particles are not sure (held ones and those "
-                    "near the "
-                    "edge have no balance of their own); particles beside them are left out.")
+                    "near the edge have no balance of their own); particles beside them are left out.")
     if recipe.diffusion is None and found.diffusion * stiffness * found.dt > SLOW:
         said.append(f"Frames are {1000 * found.dt:.3g} ms apart, and a cage of {stiffness:.0f} kT/µm² relaxes "
-                    "within a few "
-                    "ms at this D: how fast particles move in it cannot be seen, and D = "
+                    "within a few ms at this D: how fast particles move in it cannot be seen, and D = "
                     f"{found.diffusion:.2g} µm²/s is a lower bound. Forces do not depend on it; a rollout does. "
-                    "Give the "
-                    "D of a particle alone, diffusion = ..., or film faster.")
+                    "Give the D of a particle alone, diffusion = ..., or film faster.")
     return said
 
 
@@ -167,10 +157,8 @@ def packed_warnings(data: Sequence[FitData], potentials: Sequence[tuple[PairPote
         if windowed > 0 and net < PACKED * windowed and not 1 / OFF < plain / windowed < OFF:
             said.append(f"{one.name + ': ' if len(data) > 1 else ''}The particles are packed: neighbours push with "
                         f"{windowed:.0f} kT/µm, the net force on one is {net:.0f}. Forces that cancel so well are "
-                        "not learned "
-                        f"by this fit: at {r:.3g} µm it gives {plain / windowed:.2g} times what the motion in the "
-                        "cages "
-                        "gives. Forces, stress and rollout carry no scale. Fit with packed = True.")
+                        f"not learned by this fit: at {r:.3g} µm it gives {plain / windowed:.2g} times what the "
+                        "motion in the cages gives. Forces, stress and rollout carry no scale. Fit with packed = True.")
     return said
 
 
