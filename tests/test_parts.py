@@ -36,6 +36,7 @@ SMALL = [
     sims.HiddenState(n_particles=6, frames=8),
     sims.BrownianMixture(n_a=4, n_b=3, frames=6, pair_ab=sims.Yukawa()),
     sims.TrackingChallenge(frames=8),
+    sims.Needle(gap=30.0, width=30.0, frames=4, frequency=5.0),
     sims.DPD(n_particles=27, box_length=2.5, frames=4, substeps=2),
     sims.SDPD(dim=2, n_particles=36, box_length=0.6, frames=4, substeps=2),
     sims.Arrhenius(sites=40, realisations=4, windows=(1.0, 2.0), kernel=(1.0,)),

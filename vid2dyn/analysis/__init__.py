@@ -3,6 +3,10 @@
 `msd`, `diffusion`, `drift`, `rdf`, `vacf` take `Trajectories` and return frozen results in µm and s;
 `compare` puts two side by side. `thermodynamics` and `stress` take a fluid beside them: what turns
 entropies into energies. Neither torch nor a tracker is needed.
+
+Of sheets: `d2min` (with local strain), `psi6`, `t1_events`, `nonaffine`; of driven ones `cycles` (stroboscopic and
+extremal frames), `virial_stress` of given pair forces, `moduli` (G', G'' in the bulk) and `needle_moduli` (from the
+needle's equation of motion). Their results have `.dataframe`, `.plot(ax)` and `.warnings`.
 """
 
 from vid2dyn.analysis.common_drift import drift
@@ -10,17 +14,26 @@ from vid2dyn.analysis.comparison import Comparison, Curve, compare
 from vid2dyn.analysis.diffusion_coefficient import Diffusion, diffusion
 from vid2dyn.analysis.diffusion_of_particles import ParticleDiffusion, particle_diffusion
 from vid2dyn.analysis.displacement_distribution import NonGaussian, VanHove, non_gaussian, van_hove
+from vid2dyn.analysis.drive_cycles import Cycles, EnergyOfCycles, cycles, energy_of_cycles
 from vid2dyn.analysis.energy_budget import Thermodynamics, thermodynamics
 from vid2dyn.analysis.estimates import Covariances
+from vid2dyn.analysis.hexatic_order import Psi6, psi6
+from vid2dyn.analysis.local_strain import D2Min, d2min
 from vid2dyn.analysis.mean_squared_displacement import MSD, PowerLaw, fit_power_law, msd
+from vid2dyn.analysis.nonaffine_motion import NonAffine, nonaffine
 from vid2dyn.analysis.radial_distribution import RDF, rdf
+from vid2dyn.analysis.rearrangements import T1Events, t1_events
 from vid2dyn.analysis.result import Result
+from vid2dyn.analysis.rheometry import Moduli, moduli, needle_moduli
 from vid2dyn.analysis.scattering import Scattering, StructureFactor, intermediate_scattering, structure_factor
 from vid2dyn.analysis.stress_tensor import Stress, stress
 from vid2dyn.analysis.velocity_correlation import VACF, vacf
+from vid2dyn.analysis.virial import VirialStress, virial_stress
 
-__all__ = ["MSD", "RDF", "VACF", "Comparison", "Covariances", "Curve", "Diffusion", "NonGaussian",
-           "ParticleDiffusion", "PowerLaw", "Result", "Scattering", "Stress", "StructureFactor", "Thermodynamics",
-           "VanHove", "compare", "diffusion", "drift", "fit_power_law", "intermediate_scattering", "msd",
-           "non_gaussian", "particle_diffusion", "rdf", "stress", "structure_factor", "thermodynamics", "vacf",
-           "van_hove"]
+__all__ = ["MSD", "RDF", "VACF", "Comparison", "Covariances", "Curve", "Cycles", "D2Min", "Diffusion",
+           "EnergyOfCycles", "Moduli", "NonAffine", "NonGaussian", "ParticleDiffusion", "PowerLaw", "Psi6",
+           "Result", "Scattering", "Stress", "StructureFactor", "T1Events", "Thermodynamics", "VanHove",
+           "VirialStress", "compare", "cycles", "d2min", "diffusion", "drift", "energy_of_cycles", "fit_power_law",
+           "intermediate_scattering", "moduli", "msd", "needle_moduli", "non_gaussian", "nonaffine",
+           "particle_diffusion", "psi6", "rdf", "stress", "structure_factor", "t1_events", "thermodynamics", "vacf",
+           "van_hove", "virial_stress"]

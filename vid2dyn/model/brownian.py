@@ -24,7 +24,9 @@ from vid2dyn.dynamics.terms.friction import StructuredMobility
 from vid2dyn.dynamics.terms.potentials import HarmonicTrap, PairPotential
 from vid2dyn.dynamics.terms.splines import RadialSpline
 from vid2dyn.model.base import LearnedFunction, LearnedFunctions, LearnedNumber, Model, checked_level
+from vid2dyn.model.driven_rollout import Drive, prescribed_of
 from vid2dyn.rollout.brownian import FrameTiming, FrozenBrownian, brownian_paths
+from vid2dyn.rollout.driven import driven_paths
 
 _KEYS = {"diffusion": "diffusion", "localisation_error": "localisation", "trap_stiffness": "trap",
          "noise_scale": "noise_scale"}
@@ -77,9 +79,48 @@ class BrownianModel(Model):
     def species(self) -> tuple[str, ...]:
         """Names of the species of a mixture; empty where all particles are alike."""
         kinds = self.recipe.get("species"), self.recipe.get("structure")
-        if kinds == (None, None) or "species" not in self.arrays:
+        if (kinds == (None, None) and self.recipe.get("labels") != "found") or "species" not in self.arrays:
             return ()
         return tuple(json.loads(bytes(self.arrays["species"]).decode("utf-8")))
+
+    @property
+    def _species_column(self) -> str:
+        """Column that names the species; of species that were found, the one that `labelled` writes."""
+        return str(self.recipe.get("species") or "species")
+
+    def labelled(self, tracks: Trajectories) -> Trajectories:
+        """The tracks that this model of packed particles was fitted to, with the species that the balance of forces
+        says.
+
+        Writes the column of the species, and `label_margin`: how much likelier this label is than the next best one
+        [nats]; near 0 where nothing says it, as for particles near the edge. Rows of other particles keep what they
+        had.
+
+        Raises
+        ------
+        ModelError
+            If labels were taken as given.
+        DataError
+            If none of the particles is one that the model knows.
+        """
+        if "label_tracks" not in self.arrays:
+            raise ModelError("This model took the labels as they are. Fit with packed = True and labels = "
+                             "'balanced' or 'found' to have them corrected.")
+        mine = self.arrays["label_recordings"] == (self._recording(tracks) or 0)
+        known, place = self.arrays["label_tracks"][mine], np.arange(int(mine.sum()))
+        order = np.argsort(known)
+        at = order[np.minimum(np.searchsorted(known, tracks.particle, sorter=order), len(known) - 1)] if len(
+            known) else place
+        hit = known[at] == tracks.particle
+        if not hit.any():
+            raise DataError("None of these particles is one of those that the model was fitted to; give those tracks.")
+        names = np.array(self.species, dtype=object)[self.arrays["label_species"][mine][at]]
+        column = self._species_column
+        before = (tracks.dataframe[column].to_numpy(dtype=object) if column in tracks.dataframe
+                  else np.full(len(tracks), "", object))
+        margin = np.where(hit, self.arrays["label_margins"][mine][at], 0.0)
+        return tracks.replace(dataframe=tracks.dataframe.assign(
+            **{column: np.where(hit, names, before).astype(str), "label_margin": margin}))
 
     @property
     def _pairs(self) -> tuple[PairPotential, ...]:
@@ -360,7 +401,7 @@ class BrownianModel(Model):
     # ---------------------------------------------------------------- running it
 
     def rollout(self, tracks: Trajectories, steps: int = 1000, seed: int = 0, *, observed: bool = True,
-                progress: ProgressLike = None) -> Trajectories:
+                drive: Drive | None = None, progress: ProgressLike = None) -> Trajectories:
         """Run the model from the first frame of `tracks`.
 
         Parameters
@@ -372,10 +413,17 @@ class BrownianModel(Model):
         observed : bool
             Show positions as the camera would: averaged over the exposure, with localisation noise; compare these
             with data. False: exact positions at the start of each frame.
+        drive : callable, optional
+            Of a model with held particles: displacement (y, x) [µm] of the moving edge a time [s] after the start.
+            Default: held particles follow `tracks`, which must have as many frames.
         progress : bool or callable, optional
             True shows bars with the time left; a function is called with (done, total, what).
 
-        A recording with a field of view becomes a periodic box of the size of the part in which particles are found (a
+        With held particles ``info["rollout"]["energy"]`` has the potential energy, the work put in and the heat given
+        off
+        since the start [kT], frame by frame (`vd.analysis.energy_of_cycles`), and of a field of view particles within a
+        cutoff of its edge follow the recording, too. A recording with a field of view becomes a periodic box of the
+        size of the part in which particles are found (a
         detector leaves a margin along the edges), so that as many particles leave as enter, at the density of the data.
         Where mobility depends on a structural variable or on the species, every particle keeps what it starts with.
         A recording that the model was fitted to with others has its own noise and trap centres; it is recognised.
@@ -391,6 +439,11 @@ class BrownianModel(Model):
             raise DataError(f"steps = {steps}: a rollout makes at least one frame.")
         units = tracks.units
         units.require("micrometre_per_pixel", "frames_per_second", for_what="A rollout")
+        if self.recipe.get("held"):
+            return self._driven_rollout(tracks, int(steps), seed, observed, drive, progress)
+        if drive is not None:
+            raise ModelError("drive moves held particles, and this model has none. Fit with packed = True and held "
+                             "= ...")
         recording = self._recording(tracks)
         start, centre, box = self._start(tracks, recording)
         need_memory(24.0 * steps * start.size, f"a rollout of {len(start)} particles over {steps} frames. Make fewer")
@@ -426,7 +479,7 @@ class BrownianModel(Model):
             "rollout": {"seed": seed, "observed": observed, "recipe": self.recipe}})
         table = future.dataframe
         if species is not None:
-            name = self.recipe["structure"] if "class_edges" in self.arrays else self.recipe["species"]
+            name = self.recipe["structure"] if "class_edges" in self.arrays else self._species_column
             column = np.asarray(tracks.dataframe[name])[tracks.frame == tracks.frame.min()]
             if "class_edges" in self.arrays:         # of a class, not of the frame that the picture was taken in
                 column = self.arrays["class_values"][species]
@@ -434,6 +487,41 @@ class BrownianModel(Model):
         if structure is None:
             return future
         return future.replace(dataframe=table.assign(**{self.recipe["structure"]: structure[table["particle"]]}))
+
+    def _driven_rollout(self, tracks: Trajectories, steps: int, seed: int, observed: bool, drive: Drive | None,
+                        progress: ProgressLike) -> Trajectories:
+        """`rollout` beside particles that are moved by hand."""
+        units, pairs, name = tracks.units, self._pairs, str(self.recipe["held"])
+        if "label_tracks" in self.arrays and self.report.get("data_sha256") == digest_of(
+                tracks.frame.tobytes(), np.ascontiguousarray(tracks.positions).tobytes()):
+            tracks = self.labelled(tracks)
+        first = tracks.frame == tracks.frame.min()
+        start, species = tracks.positions[first], self._species_of(tracks)
+        need_memory(24.0 * steps * start.size, f"a rollout of {len(start)} particles over {steps} frames. Make fewer")
+        flow, reach = str(self.recipe.get("flow", "none")), pairs[0].spline.cutoff
+        prescribed = prescribed_of(tracks, steps, name, flow, reach, drive)
+        if species is None:
+            frozen = FrozenBrownian.freeze(self.diffusion(), pairs[0], None, len(start), start.shape[1])
+        else:
+            frozen = FrozenBrownian.of_mixture(self.arrays["species_diffusion"][:, 0], pairs, species, start.shape[1])
+        motion, camera = np.random.default_rng(seed).spawn(2)
+        with showing(progress) as progress:
+            progress(0, steps, "rollout")
+            paths = driven_paths(frozen, start, tracks.box, units.dt, units.exposure or 0.0, prescribed, motion)
+            progress(steps, steps, "rollout")
+        sigma = self._rollout_error(None, species) if observed else 0.0
+        path = (paths.average if observed else paths.instant)
+        path = path + sigma * camera.standard_normal(path.shape)
+        future = Trajectories.from_dense(path, units, sigma=sigma, box=tracks.box, info={
+            "rollout": {"seed": seed, "observed": observed, "recipe": self.recipe,
+                        "energy": {"potential": paths.energy.tolist(), "work": paths.work.tolist(),
+                                   "heat": paths.heat.tolist()}}})
+        held = np.zeros(len(start), bool)
+        held[prescribed.held] = True
+        row = future.particle
+        kept = {column: tracks.dataframe[column].to_numpy()[first][row] for column in ("body", self._species_column)
+                if column in tracks.dataframe}
+        return future.replace(dataframe=future.dataframe.assign(**{name: held[row], **kept}))
 
     def _recording(self, tracks: Trajectories) -> int | None:
         """Which of several recordings these tracks are, if any of those that the model was fitted to."""
@@ -458,7 +546,7 @@ class BrownianModel(Model):
             return None
         if "class_edges" in self.arrays:
             return self._classes_of(tracks)
-        name = str(self.recipe["species"])
+        name = self._species_column
         if name not in tracks.dataframe:
             raise DataError(f"This model is of a mixture, and these tracks have no column {name!r} that says which "
                             f"particle is which of {', '.join(self.species)}; they have "

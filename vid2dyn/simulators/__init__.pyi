@@ -20,6 +20,7 @@ from vid2dyn.simulators.camera.rendered_video import render as render
 from vid2dyn.simulators.camera.renderer import Renderer as Renderer
 from vid2dyn.simulators.fluid.dpd import DPD as DPD
 from vid2dyn.simulators.fluid.sdpd.gas import SDPD as SDPD
+from vid2dyn.simulators.interface.needle import Needle as Needle
 from vid2dyn.simulators.lattice.processes import Arrhenius as Arrhenius
 from vid2dyn.simulators.lattice.processes import ZeroRange as ZeroRange
 from vid2dyn.simulators.star_polymer import StarPolymer as StarPolymer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -68,6 +69,8 @@ class TruePositions:
         Where a camera looks [µm]; default: the middle of the box, or of the particles at the start.
     state : (T, N) array, optional
         Hidden state of every particle in each frame, between 0 and 1, which a camera may show.
+    columns : mapping of (T, N) arrays, optional
+        Further columns of the table of a rendered truth: the species of a particle, whether it is moved by hand.
     """
 
     positions: np.ndarray
@@ -78,6 +81,7 @@ class TruePositions:
     truth: dict[str, Any] = field(default_factory=dict)
     centre: tuple[float, ...] | None = None
     state: np.ndarray | None = None
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def mean(self) -> np.ndarray:

@@ -22,6 +22,7 @@ from vid2dyn.tracking.settings import Track
 N_FRAMES = 5
 """Frames that settings are chosen from, spread over the movie."""
 _CLEARLY_DARK = 2.0                # times the bright spots: dark ones are the particles
+_MISFIT = 2.5                      # times the noise left where images touch: y_std is no longer right
 _NEAR_KEY = 6                      # frames beyond a key frame, at most
 
 
@@ -85,7 +86,17 @@ def chosen_settings(frames: Sequence[np.ndarray], settings: Track) -> tuple[Trac
     if settings.compat == "none":
         find = SpotFitter(settings)
         notes += pixel_notes([find.bad_pixels(frame) for frame in frames])
+        notes += _misfit_notes(find.left_in_crowds(frames[0]))
     return settings, notes
+
+
+def _misfit_notes(left: float) -> tuple[str, ...]:
+    """A word where images that touch are not the Gaussians they are fitted with: `left` over the noise, mean square."""
+    if left < _MISFIT**2:
+        return ()
+    return (f"Images touch, and the Gaussians fitted to them leave {np.sqrt(left):.0f} times the noise of the camera: "
+            "positions are off by several times y_std and x_std, and particles may be doubled or missed. Give spot = "
+            "'disc' or 'ring' if they look so (invert = true for rings with dark centres), and check vd.suggest.",)
 
 
 def _polarity(frames: Sequence[np.ndarray], settings: Track) -> tuple[Track, tuple[str, ...]]:

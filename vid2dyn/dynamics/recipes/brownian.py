@@ -61,6 +61,24 @@ class Brownian(Recipe):
     species : str or None
         A column of the table that names the species of each particle, the same for all of its life. Each pair of
         species has its own potential, each species its own D. None: all particles are alike.
+    packed : bool
+        Whether particles are packed, so that the forces on one nearly cancel: pair forces are then learned from the
+        motion in the cages, beside an unknown static force on every particle in every window of time. Plain fits of
+        packings make all forces too small, and warn.
+    window : int or None
+        Frames of such a window, in which the sheet is deformed by less than the cages move; None: a tenth of the
+        recording, from 10 to 60 frames.
+    labels : {"given", "balanced", "found"}
+        Species of packed particles: as the column says; corrected so that mean forces cancel; or two species found by
+        the balance of forces, without a column.
+    diffusion : float or None
+        D of a particle in its cage [µm²/s], where frames are too far apart to show it; None: from the motion.
+    held : str or None
+        A column of the table that is True for particles moved by hand (an edge that is driven): neighbours, whose own
+        motion says nothing.
+    flow : {"none", "affine", "profile"}
+        What a rollout's friction is against: a fluid at rest; one that moves with the driven edge, linearly to the
+        other one; or one with the mean motion of the recording it starts from, layer by layer.
 
     Examples
     --------
@@ -83,6 +101,12 @@ class Brownian(Recipe):
     structure: str | None = None
     structure_delay: int = 2
     species: str | None = None
+    packed: bool = False
+    window: int | None = None
+    labels: Literal["given", "balanced", "found"] = "given"
+    diffusion: float | None = None
+    held: str | None = None
+    flow: Literal["none", "affine", "profile"] = "none"
 
     def __post_init__(self) -> None:
         if isinstance(self.cutoff, str):
@@ -104,6 +128,31 @@ class Brownian(Recipe):
             raise ConfigError("Brownian: structure sets the mobility of particles without traps; leave out trap.")
         if self.species is not None and (self.structure is not None or self.trap != "none"):
             raise ConfigError("Brownian: species have pair forces and a D each; leave out structure and trap.")
+        self._check_packing()
+
+    def _check_packing(self) -> None:
+        for key, known in (("labels", ("given", "balanced", "found")), ("flow", ("none", "affine", "profile"))):
+            if getattr(self, key) not in known:
+                raise ConfigError(f"Brownian: {key} = {getattr(self, key)!r}; choose one of {', '.join(known)}.")
+        if not self.packed:
+            for key, default in (("window", None), ("labels", "given"), ("diffusion", None), ("held", None),
+                                 ("flow", "none")):
+                if getattr(self, key) != default:
+                    raise ConfigError(f"Brownian: {key} belongs to packed particles; add packed = True.")
+            return
+        if self.cutoff is None or isinstance(self.cutoff, str):
+            raise ConfigError("Brownian: packed particles need the range of their force, cutoff = ... in µm.")
+        if self.trap != "none" or self.structure is not None:
+            raise ConfigError("Brownian: packed particles have pair forces alone; leave out trap and structure.")
+        if self.window is not None and self.window < 4:
+            raise ConfigError(f"Brownian: window = {self.window}; give 4 frames or more.")
+        if self.diffusion is not None and not (np.isfinite(self.diffusion) and self.diffusion > 0):
+            raise ConfigError(f"Brownian: diffusion = {self.diffusion!r}; give a positive number in µm²/s.")
+        if self.labels == "balanced" and self.species is None:
+            raise ConfigError("Brownian: labels = 'balanced' corrects a column; name it with species = ..., or give "
+                              "labels = 'found'.")
+        if self.labels == "found" and self.species is not None:
+            raise ConfigError("Brownian: labels = 'found' needs no column; leave out species.")
 
     @property
     def as_terms(self) -> tuple[tuple[Energy, ...], tuple[Friction, ...]]:
@@ -133,4 +182,6 @@ class Brownian(Recipe):
             parts.append(f"mobility {'and forces ' if self.cutoff is not None else ''}set by {self.structure}")
         if self.species is not None:
             parts.append("for every pair of species" if self.cutoff is not None else "one D for each species")
+        if self.packed:
+            parts.append("packed" if self.labels == "given" else f"packed, labels {self.labels}")
         return ", ".join(parts)

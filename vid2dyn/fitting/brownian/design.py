@@ -148,7 +148,7 @@ def mean_moments(takes: list[Recording], field: Field, *, diffusion: float | np.
     a, b = [], []
     for block in takes[0].blocks(blocks):
         A, B = np.zeros((field.size, field.size)), np.zeros(field.size)
-        for rows in _chunks(takes[0], block):
+        for rows in chunks(takes[0], block):
             pairs = _common_pairs(takes, rows, field)
             for take in takes:
                 g, div = field.evaluate(take, rows, pairs)
@@ -186,7 +186,7 @@ def synthetic_moments(recordings: list[Recording], field: Field, blocks: int = 1
     parts = []
     for block in recordings[0].blocks(1 if field.trap == "each" else blocks):
         A, before = np.zeros((size, size)), b[0].copy()
-        whole = [block] if field.trap == "each" else _chunks(recordings[0], block)
+        whole = [block] if field.trap == "each" else chunks(recordings[0], block)
         for rows in whole:
             pairs = _common_pairs(recordings, rows, field)
             true, true_div = field.evaluate(recordings[-1], rows, pairs)
@@ -230,7 +230,7 @@ def kinds_of_pairs(recording: Recording, rows: np.ndarray, pairs: np.ndarray, co
     return pair_kinds(species_count(count))[species[pairs[:, 0]], species[pairs[:, 1]]]
 
 
-def _chunks(recording: Recording, block: np.ndarray) -> Iterator[np.ndarray]:
+def chunks(recording: Recording, block: np.ndarray) -> Iterator[np.ndarray]:
     """Pieces of a block that hold whole frames, about CHUNK detections each."""
     order = block[np.argsort(recording.frame[block], kind="stable")]
     frames, first = np.unique(recording.frame[order], return_index=True)

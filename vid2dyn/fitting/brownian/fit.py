@@ -32,6 +32,7 @@ from vid2dyn.fitting.brownian.assessed import assess_data
 from vid2dyn.fitting.brownian.evidence import laws
 from vid2dyn.fitting.brownian.free_or_trapped import fit_free_or_trapped
 from vid2dyn.fitting.brownian.model_warnings import residual_warnings, resolution_warning
+from vid2dyn.fitting.brownian.packing.fit_packing import fit_packing
 from vid2dyn.fitting.brownian.pair_forces import checkpoint_of, fit_pair_forces, view_of
 from vid2dyn.fitting.brownian.populations import population_warnings
 from vid2dyn.fitting.brownian.preparation import prepared_recordings, recording_names
@@ -95,6 +96,9 @@ def fit_brownian(tracks: Trajectories | Sequence[Trajectories], recipe: Brownian
     model = BrownianModel(found.arrays, recipe_of(found.recipe), first.tracks.units, first.tracks.box)
     column = None if found.recipe.structure is None else first.tracks.dataframe[found.recipe.structure].to_numpy()
     column = first.recording.species if first.recording.species is not None else column
+    if recipe.labels == "found":
+        named = model.labelled(first.tracks).dataframe["species"]
+        column = np.array([max(model.species.index(name), 0) if name in model.species else 0 for name in named])
     cutoff = found.recipe.cutoff
     assert not isinstance(cutoff, str)
     measured = laws(model.dynamics(), first.recording, cutoff, column)
@@ -152,6 +156,8 @@ def _estimated(data: tuple[FitData, ...], classes: Classes | None, seed: int, pr
         return fit_structure(data, progress)
     if recipe.cutoff is None:
         return fit_free_or_trapped(data, progress)
+    if recipe.packed:
+        return fit_packing(data, seed, progress)
     control = RunControl(checkpoint_of(checkpoint, data, seed), stop, keep_partial, progress)
     if classes is not None:
         return fit_classes(data, classes, seed, control)
@@ -161,8 +167,9 @@ def _estimated(data: tuple[FitData, ...], classes: Classes | None, seed: int, pr
 def _all_warnings(of_data: list[str], found: FitResult, model: BrownianModel, data: tuple[FitData, ...]) -> list[str]:
     """That the fit was stopped comes first, then what is said of the data, the fit and the model."""
     resolution = [text for one in data for text in resolution_warning(one.tracks, model)]
+    of_residuals = [] if found.recipe.packed else residual_warnings(model, found.evaluation)
     return [*([found.stopped] if found.stopped else []), *of_data, *found.warnings,
-            *residual_warnings(model, found.evaluation), *dict.fromkeys(resolution),
+            *of_residuals, *dict.fromkeys(resolution),
             *(population_warnings(data, found.models) if found.models else [])]
 
 

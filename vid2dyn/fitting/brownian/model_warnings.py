@@ -40,6 +40,10 @@ def residual_warnings(model: BrownianModel, evaluation: dict[str, Any]) -> list[
                             "steep part is smoothed, more than its band says, and D may be up to 15 % low. Film "
                             "with less noise or higher magnification.")
     gain = evaluation["held_out"]
+    if not gain["steps"]:
+        warnings.append("No step is left to judge the model by: after frames that cannot be trusted were left out, "
+                        "the last fifth of the recording holds no particle with all its neighbours in view. Film for "
+                        "longer, or a larger field.")
     predicts = gain["gain_per_step"] > 2 * gain["gain_per_step_stderr"]
     if model.support is not None and gain["steps"] and not predicts and not any(
             _shows(model, both) for both in _pairs(model)):

@@ -26,6 +26,7 @@ from vid2dyn.fitting.brownian.free_or_trapped import jackknife, linked_tracks
 from vid2dyn.fitting.brownian.indirect import FittedForces, Refinement, RefinementSettings, refine
 from vid2dyn.fitting.brownian.joint import JointParameters, joint_shapes, unknowns
 from vid2dyn.fitting.brownian.model_warnings import CORRECTED, UNCORRECTED, UNSETTLED, stationarity_warning
+from vid2dyn.fitting.brownian.packing.packing_warnings import packed_warnings
 from vid2dyn.fitting.brownian.recording import Recording
 from vid2dyn.fitting.brownian.recordings_alone import BLOCKS
 from vid2dyn.fitting.brownian.records import FitData, FitResult
@@ -81,6 +82,8 @@ def fit_pair_forces(data: tuple[FitData, ...], seed: int, control: RunControl,
         for r, one in enumerate(data):
             said = stationarity_warning(one.recording, found.fitted.parameters.of(r))
             warnings += [f"{one.name}: {text}" for text in said] if len(data) > 1 else said
+    p = found.fitted.parameters
+    warnings += packed_warnings(data, [p.of(r).pairs for r in range(len(data))], [shape.field for shape in p.shapes])
     return FitResult(_arrays(data, distances, found), evaluation, recipe, warnings, stopped, found.fitted.recordings,
                      tuple(judged))
 
@@ -159,7 +162,7 @@ def _arrays(data: tuple[FitData, ...], distances: Sequence[np.ndarray], found: R
     fitted, p = found.fitted, found.fitted.parameters
     first, splines = p.of(0), p.field.splines
     ranges = np.array([SplineRange(one.inner, one.cutoff, float(one.knots)) for one in splines])
-    support = np.array([_support(mine, one.cutoff) for mine, one in zip(distances, splines)])
+    support = np.array([support_of(mine, one.cutoff) for mine, one in zip(distances, splines)])
     knots = p.field.knots
     noise = Noise(p.noise_scales, fitted.noise_stderr)
     arrays = {
@@ -219,7 +222,7 @@ def _too_few(species: tuple[str, ...], kind: int, count: int, cutoff: float) -> 
                      "species under one name.")
 
 
-def _support(distances: np.ndarray, cutoff: float) -> tuple[float, float]:
+def support_of(distances: np.ndarray, cutoff: float) -> tuple[float, float]:
     """Range of r in which every 1/60 of the cutoff holds at least 100 pairs."""
     counts, edges = np.histogram(distances, bins=60, range=(0.0, cutoff))
     full = np.flatnonzero(counts >= 100)

@@ -67,9 +67,13 @@ def prepared(tracks: Trajectories, recipe: Brownian, species: tuple[str, ...] = 
     UnitsError, DataError
         When a calibration is missing, or when there is too little data.
     """
-    tracks, warnings = without_wrong_links(tracks)
-    tracks, said = trusted_lags(tracks)
-    warnings += said
+    warnings: list[str] = []
+    if not recipe.packed:
+        # the plateau of particles in cages looks like correlated noise, their jumps like wrong links; what is learned
+        # of them does not depend on lags
+        tracks, warnings = without_wrong_links(tracks)
+        tracks, said = trusted_lags(tracks)
+        warnings += said
     cutoff = recipe.cutoff
     assert not isinstance(cutoff, str)
     if cutoff is not None:
@@ -82,6 +86,8 @@ def prepared(tracks: Trajectories, recipe: Brownian, species: tuple[str, ...] = 
         warnings += moved
     kinds = numbered(tracks, recipe.species, species) if recipe.species is not None else None
     recording = Recording.of(tracks, cutoff, kinds)
+    if recipe.held is not None:
+        recording = without_held(recording, tracks, recipe.held)
     if tracks.units.exposure is None:
         warnings.append("The exposure is unknown and taken as zero; if the shutter was open for long, the localisation "
                         "error is too small by what motion blur adds.")
@@ -108,6 +114,22 @@ def _without_doubles(tracks: Trajectories, cutoff: float, column: str | None,
         keep[np.setdiff1d(mine, kept.dataframe["_row"].to_numpy())] = False
         warnings += said
     return (tracks if keep.all() else tracks.rows(keep)), warnings
+
+
+def without_held(recording: Recording, tracks: Trajectories, column: str) -> Recording:
+    """Particles moved by hand are neighbours only: no weight, no steps of their own."""
+    if column not in tracks.dataframe:
+        raise DataError(f"held = {column!r}: no such column. The tracks have "
+                        f"{', '.join(map(str, tracks.dataframe))}. Add "
+                        "one that is True for the particles that are moved by hand.")
+    held = tracks.dataframe[column].to_numpy(dtype=bool)
+    if not held.any() or held.all():
+        raise DataError(f"held = {column!r}: {'all' if held.all() else 'no'} particles are moved by hand. Mark "
+                        "those of the driven edge, or leave out held.")
+    held = np.append(held, np.zeros(recording.filled, bool))
+    return dataclasses.replace(recording, weight=np.where(held, 0.0, recording.weight),
+                               weight_slope=np.where(held[:, None], 0.0, recording.weight_slope),
+                               steps=recording.steps[~held[recording.steps]])
 
 
 def trusted_lags(tracks: Trajectories) -> tuple[Trajectories, list[str]]:

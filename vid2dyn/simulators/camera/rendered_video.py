@@ -111,17 +111,19 @@ class RenderedVideo(Video):
 
         Further columns: `simulated` (number in the simulation; `particle` changes when one leaves and
         returns), `y_middle, x_middle` (position at mid-exposure [px]), `force_y, force_x` (force there
-        [kT/µm]), and `state` of particles with a hidden one. `.info["truth"]` holds the parameters of simulation
+        [kT/µm]), `state` of particles with a hidden one, and the columns of the
+        path. `.info["truth"]` holds the parameters of simulation
         and camera.
         """
         path, um = self.simulated, self.units.um
         shift = self._shift(path.mean - self.corner)
         middle = (path.middle - self.corner + shift) / um
-        columns = {"simulated": np.broadcast_to(np.arange(path.middle.shape[1]), path.middle.shape[:2]),
-                   "y_middle": middle[..., 0], "x_middle": middle[..., 1],
+        number = np.broadcast_to(np.arange(path.middle.shape[1]), path.middle.shape[:2])
+        columns = {"simulated": number, "y_middle": middle[..., 0], "x_middle": middle[..., 1],
                    "force_y": path.forces[..., 0], "force_x": path.forces[..., 1]}
         if path.state is not None:
             columns["state"] = path.state
+        columns |= path.columns
         info = {"source": "rendered", "inter_coded": False, "codec": "raw",
                 "truth": {**path.truth, "renderer": recipe(self.renderer), "render_seed": self.seed,
                           "corner_um": self.corner.tolist()}}

@@ -41,6 +41,7 @@ _NOISE_PIXELS = 30_000             # pixels that the noise of a frame is measure
 _SPARSE = 8                        # every so many pixels each way are asked for the background
 _WIDTHS_FROM = 80                  # spots that the typical width is measured on
 _CLEARLY = 8.0                     # standard deviations of the noise that show the shape of a spot
+_IN_CROWDS = 10                    # spots fitted together, to speak of a crowd
 _REPAIRS = 4                       # looks at a frame for pixels that are bright all by themselves, and one more
 _START = 4.6                       # diameters of a mask per width of a spot, where nothing better is known
 
@@ -162,6 +163,20 @@ class SpotFitter(Detector):
         level = noise.variance(spots[:, BACKGROUND] + 0.25 * np.maximum(spots[:, AMPLITUDE], 0.0))
         clear = (spots[:, AMPLITUDE] > _CLEARLY * np.sqrt(level)) & (spots[:, WIDTH] < 0.99 * self.bounds[1])
         return (spots[clear, MISFIT] / level[clear]).tolist()
+
+    def left_in_crowds(self, frame: np.ndarray) -> float:
+        """What Gaussians leave around spots that were fitted together, mean square over that of the noise, the median.
+
+        0 where few spots touch, and where the model is a measured profile.
+        """
+        fitted, _, _, _ = self.fitted(frame)
+        if fitted is None or fitted.profile is not None:
+            return 0.0
+        noise = fitted.errors[:, PIXEL_NOISE]
+        together = np.isfinite(fitted.near.nearest) & np.isfinite(noise) & (noise > 0)
+        if together.sum() < max(_IN_CROWDS, 0.5 * len(noise)):
+            return 0.0
+        return float(np.median(fitted.squares[together] / noise[together] ** 2))
 
     def bad_pixels(self, frame: np.ndarray) -> np.ndarray:
         """(K, 2) pixels of a frame that are bright all by themselves and get the median of those around them."""

@@ -1,0 +1,201 @@
+#!/usr/bin/env python
+"""The interfacial stress rheometer from film to model: simulate, see, label, learn, roll out, measure; one page.
+
+    python scripts/reproduce_needle.py                 # figures of a film of positions with 25 nm of noise
+    python scripts/reproduce_needle.py --rendered      # beside it: a rendered movie, tracked
+    python scripts/reproduce_needle.py --out needle    # where needle.html and needle.json go
+
+1. A film driven at 5 % strain is simulated, with 25 nm of noise and a tenth of the labels wrong, as image mass gives
+them. 2. Labels and pair forces are learned together (`vd.Brownian(packed=True, labels="balanced")`).
+3. The model is rolled out beside the moving needle, and judged beside its bound: the same packing with other noise.
+4. G' and G'' of the learned forces, at 1, 5 and 10 %, beside those of the true ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import vid2dyn as vd
+from vid2dyn import analysis
+from vid2dyn.analysis.space import close_pairs
+
+FILM = vd.simulators.Needle()
+CYCLE = 300
+"""Frames of a cycle of the drive."""
+NOISE = 0.025
+"""Standard error of a position [µm]."""
+WRONG = 0.10
+"""Share of wrong labels."""
+MOBILITY = 0.4
+"""D of a particle in its cage [µm²/s]: frames are too far apart to show it."""
+PAIRS = (("large", "large"), ("large", "small"), ("small", "small"))
+TRUE_FORCES = {both: (lambda r, both=both: FILM.pair_force(r, *both)) for both in PAIRS}
+REGION = (FILM.low, FILM.high)
+
+
+def film(strain: float, replica: int = 0, seed: int = 5) -> vd.Trajectories:
+    """The true positions at a strain."""
+    return replace(FILM, strain=strain, replica=replica).run(seed=seed)
+
+
+def seen(tracks: vd.Trajectories, seed: int = 0) -> vd.Trajectories:
+    """With noise, and wrong labels."""
+    rng, table = np.random.default_rng(seed), tracks.dataframe.copy()
+    for axis in tracks.axes:
+        table[axis] += rng.normal(0, NOISE / tracks.units.um, len(table))
+        table[f"{axis}_std"] = NOISE / tracks.units.um
+    wrong = rng.random(table["particle"].max() + 1) < WRONG
+    other = np.where(table["species"] == "small", "large", "small")
+    table["species"] = np.where(wrong[table["particle"]], other, table["species"])
+    return tracks.replace(dataframe=table)
+
+
+def learned(tracks: vd.Trajectories) -> Any:
+    """The model."""
+    recipe = vd.Brownian(cutoff=FILM.cutoff, species="species", packed=True, labels="balanced", held="held",
+                         diffusion=MOBILITY, flow="profile")
+    return vd.fit(tracks, recipe, seed=0, progress=True)
+
+
+def measured() -> dict[str, Any]:
+    """All figures."""
+    truth = film(0.05)
+    tracks = seen(truth)
+    model = learned(tracks)
+    found: dict[str, Any] = {"particles": truth.n_particles, "frames": truth.n_frames}
+    found |= labels_right(model, tracks, truth) | forces_off(model, truth)
+    found |= moduli_off(model, tracks, truth) | beside_bound(model, tracks, truth)
+    for strain in (0.01, 0.10):
+        other = film(strain)
+        noisy = model_labels(model, tracks, seen(other, seed=1))
+        pair = [moduli(one, forces) for one, forces in ((noisy, model), (other, TRUE_FORCES))]
+        found[f"G' at {strain:.0%}, learned over true"] = pair[0].storage / pair[1].storage
+        found[f"G'' at {strain:.0%}, learned over true"] = pair[0].loss / pair[1].loss
+    found["model"], found["tracks"], found["truth"] = model, tracks, truth
+    return found
+
+
+def model_labels(model: Any, fitted: vd.Trajectories, tracks: vd.Trajectories) -> vd.Trajectories:
+    """Another film of the same packing with the labels that the balance of forces gave."""
+    named = model.labelled(fitted).dataframe.groupby("particle")["species"].first()
+    table = tracks.dataframe
+    return tracks.replace(dataframe=table.assign(species=named.reindex(table["particle"]).to_numpy()))
+
+
+def moduli(tracks: vd.Trajectories, forces: Any) -> analysis.Moduli:
+    """G' and G'' of pair forces on a film of one cycle."""
+    return analysis.moduli(tracks.between(0, CYCLE), forces, FILM.cutoff, region=REGION, frequency=FILM.frequency)
+
+
+def labels_right(model: Any, tracks: vd.Trajectories, truth: vd.Trajectories) -> dict[str, float]:
+    """Share of right labels among the particles of the film, before and after."""
+    inside = ~truth.dataframe["held"].to_numpy() & (truth.frame == 0)
+    name = truth.dataframe["species"].to_numpy()[inside]
+    after = model.labelled(tracks).dataframe["species"].to_numpy()[inside]
+    before = tracks.dataframe["species"].to_numpy()[inside]
+    return {"labels right before": float((before == name).mean()), "labels right inside": float((after == name).mean())}
+
+
+def neighbour_distances(truth: vd.Trajectories) -> dict[tuple[str, str], tuple[float, float]]:
+    """Where nine of ten neighbours of each pair of species are [µm]: three pairs a particle are nearest."""
+    start = truth.rows(truth.frame == 0)
+    x, names = start.positions, start.dataframe["species"].to_numpy()
+    i, j = close_pairs(x, truth.box, FILM.cutoff)
+    r = np.linalg.norm(truth.box.displacement(x[i], x[j]), axis=1)
+    near = r < np.sort(r)[3 * len(x)]
+    kind = [tuple(sorted(both)) for both in zip(names[i], names[j])]
+    found = {}
+    for both in PAIRS:
+        low, high = np.percentile(r[near & np.array([one == both for one in kind])], [5, 95])
+        found[both] = float(low), float(high)
+    return found
+
+
+def forces_off(model: Any, truth: vd.Trajectories) -> dict[str, float]:
+    """Largest relative error of the pair forces at the distances of neighbours and on to 9 µm, and how often the 95 %
+    band holds the truth."""
+    near, far, held = [], [], []
+    for both, (low, high) in neighbour_distances(truth).items():
+        for r, into in ((np.linspace(low, high, 9), near), (np.linspace(low, 9.0, 14), far)):
+            true = FILM.pair_force(r, *both)
+            below, above = model.band("pair_force", (r, both))
+            into.append(float(np.abs(model.pair_force(r, both) / true - 1).max()))
+            held.append(float(((below < true) & (true < above)).mean()))
+    return {"forces at neighbours, worst": max(near), "forces to 9 µm, worst": max(far),
+            "band holds the truth": float(np.mean(held))}
+
+
+def moduli_off(model: Any, tracks: vd.Trajectories, truth: vd.Trajectories) -> dict[str, float]:
+    """G' and G'' of the learned forces on noisy positions over those of the true forces on true ones."""
+    one, other = moduli(model.labelled(tracks), model), moduli(truth, TRUE_FORCES)
+    return {"G' true": other.storage, "G'' true": other.loss, "G' learned over true": one.storage / other.storage,
+            "G'' learned over true": one.loss / other.loss}
+
+
+def beside_bound(model: Any, tracks: vd.Trajectories, truth: vd.Trajectories) -> dict[str, float]:
+    """The rollout, and truth with other noise, beside the truth."""
+    future = model.rollout(tracks, steps=CYCLE, seed=1, observed=False)
+    other = film(0.05, replica=1)
+    free = ~truth.dataframe.groupby("particle")["held"].first().to_numpy()
+    paths = [one.dense()[0][:CYCLE, free] for one in (truth, other, future)]
+    rmse = [float(np.sqrt((truth.box.displacement(one, paths[0]) ** 2).sum(axis=2).mean())) for one in paths[1:]]
+    inside = truth.rows(~truth.dataframe["held"].to_numpy())
+    plain = float(np.sqrt((analysis.nonaffine(inside, lag=CYCLE // 2, every=CYCLE, flow="profile").rms ** 2).mean()))
+    d2 = [np.log(analysis.d2min(one, 1.4 * FILM.spacing, CYCLE // 2, every=CYCLE).dataframe["d2min"].to_numpy()[free])
+          for one in (truth, other, future)]
+    rdf = [analysis.rdf(one, r_max=25.0, bins=100).value for one in (truth, other, future)]
+    energy = analysis.energy_of_cycles(future, FILM.frequency)
+    g = moduli(future, model)
+    return {"RMSE (µm)": rmse[1], "RMSE of the bound (µm)": rmse[0], "RMSE over bound": rmse[1] / rmse[0],
+            "RMSE over non-affine motion": rmse[1] / plain,
+            "D²min correlation": float(np.corrcoef(d2[0], d2[2])[0, 1]),
+            "D²min correlation of the bound": float(np.corrcoef(d2[0], d2[1])[0, 1]),
+            "RDF": float(np.sqrt(((rdf[2] - rdf[0]) ** 2).mean() / (rdf[0] ** 2).mean())),
+            "RDF of the bound": float(np.sqrt(((rdf[1] - rdf[0]) ** 2).mean() / (rdf[0] ** 2).mean())),
+            "G' of the rollout": g.storage, "G'' of the rollout": g.loss,
+            "work of the cycle (kT)": float(energy.dataframe["work"].sum()), "energy imbalance": energy.imbalance}
+
+
+def rendered() -> dict[str, float]:
+    """What tracking makes of a rendered movie of a few frames: separate spots, discs and rings that touch."""
+    from vid2dyn.analysis.detection_score import score
+
+    out = {}
+    small = replace(FILM, frames=3)
+    for spot in ("gaussian", "disc", "ring"):
+        video = vd.simulators.render(small, small.camera(spot), seed=0)
+        tracks = vd.track(video)
+        found = score(tracks, video.truth)
+        out |= {f"{spot}: recall": found.recall, f"{spot}: precision": found.precision, f"{spot}: RMSE (px)":
+        found.rmse}
+    return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("needle"))
+    parser.add_argument("--rendered", action="store_true")
+    options = parser.parse_args()
+    found = measured()
+    model, tracks = found.pop("model"), found.pop("tracks")
+    found.pop("truth")
+    if options.rendered:
+        found |= rendered()
+    options.out.mkdir(parents=True, exist_ok=True)
+    rollout = model.rollout(tracks, steps=CYCLE, seed=1)
+    vd.report(options.out / "needle.html", tracks=model.labelled(tracks), model=model, rollout=rollout)
+    (options.out / "needle.json").write_text(json.dumps(found, indent=1, ensure_ascii=False))
+    print(pd.Series(found).to_string(float_format=lambda v: f"{v:.4g}"))
+    print(*model.report["warnings"], sep="\n", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Particles at an interface: a monolayer sheared by a magnetic needle."""
