@@ -451,3 +451,17 @@ def test_model_of_another_package_is_shown_by_what_it_lists() -> None:
     assert np.allclose(shown.band[1] - shown.value, 0.1)
     assert "slope" in numbers(model, {})
     assert "1.9 – 2.1" in numbers(model, {})
+
+
+def test_a_picture_of_densities_begins_where_the_ring_begins() -> None:
+    """napari puts the centre of a pixel at its place: cells of a ring of length 1 lie at (k + 1/2)/cells, times from 0
+    on, and a second ring begins at its offset."""
+    fields = vd.Fields(np.arange(2 * 5 * 8, dtype=float).reshape(2, 5, 8), np.linspace(0, 0.2, 5))
+    for offset in (0.0, 1.5):
+        mean, options, kind = layers.fields_layer(fields, offset=offset)
+        assert kind == "image"
+        assert mean.shape == (1, 5, 8)
+        scale, move = options["scale"], options["translate"]
+        centres = move[2] + scale[2] * np.arange(8)
+        np.testing.assert_allclose(centres, offset + (np.arange(8) + 0.5) / 8, rtol=1e-12)
+        np.testing.assert_allclose([move[1] - 0.5 * scale[1], move[1] + 4.5 * scale[1]], [0.0, 1.25], atol=1e-12)
