@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import runpy
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -212,6 +213,26 @@ def test_every_setting_survives_the_way_through_the_experiment_file(tmp_path: Pa
     assert experiment.sources[0].seed == 4
     assert experiment.dynamics == recipe
     assert experiment.fit.seed == 11
+
+
+def test_every_setting_that_ran_is_written_down_also_at_its_default(session: Session, tmp_path: Path) -> None:
+    """A later version may have other defaults; the script and the experiment file say what was run."""
+    script = session.script()
+    call, = [node for node in ast.walk(ast.parse(script)) if isinstance(node, ast.Call)
+             and ast.unparse(node.func) == "vd.track"]
+    track = session.steps["track"].arguments["settings"]
+    assert {word.arg: ast.literal_eval(word.value) for word in call.keywords} == {
+        name: getattr(track, name) for name in vd.core.config.settings(vd.tracking.Track)}
+    recipe, = [node for node in ast.walk(ast.parse(script)) if isinstance(node, ast.Call)
+               and ast.unparse(node.func) == "vd.Brownian"]
+    assert {word.arg for word in recipe.keywords} == set(vd.core.config.settings(vd.Brownian))
+    assert vd.__version__ in script
+    assert max(map(len, script.splitlines())) <= 120
+    written = tomllib.loads(session.toml(tmp_path))
+    assert written["dynamics"] == {"kind": "Brownian", "knots": 24, "trap": "none", "stationary": True,
+                                   "localisation": "learned", "structure_delay": 2}
+    assert written["track"]["memory"] == 2
+    assert written["track"]["link_cost"] == track.link_cost
 
 
 def test_cancelled_tracking_is_written_down_as_what_it_was() -> None:

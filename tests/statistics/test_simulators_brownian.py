@@ -10,8 +10,8 @@ import pytest
 
 from vid2dyn import simulators as sims
 from vid2dyn.data.units import Units
-from vid2dyn.simulators.brownian.equilibrate import lattice, metropolis
-from vid2dyn.simulators.brownian.forces import ForceField, FrameAverages, advance_frame, neighbours
+from vid2dyn.simulators.brownian.equilibrate import metropolis
+from vid2dyn.simulators.brownian.forces import ForceField, FrameAverages, advance_frame
 from vid2dyn.simulators.brownian.hydrodynamics import advance_frame_coupled, rotne_prager
 from vid2dyn.simulators.brownian.mixture import _advance, _metropolis
 from vid2dyn.simulators.brownian.pair_base import no_pair_table
