@@ -448,7 +448,7 @@ def killed(mutant: Mutant) -> str:
     try:
         file.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
         done = subprocess.run([sys.executable, "-m", "pytest", "-n", "0", "-q", "-x", "-p", "no:cacheprovider",
-                               *shlex.split(mutant.tests)], cwd=ROOT, capture_output=True, timeout=300,
+                               *shlex.split(mutant.tests)], cwd=ROOT, capture_output=True, timeout=900,
                               env={**os.environ, "NUMBA_CACHE_DIR": str(CACHE)})
         return "dead" if done.returncode == 1 else f"LIVES (pytest {done.returncode})"
     except subprocess.TimeoutExpired:

@@ -125,19 +125,21 @@ class SpotFitter(Detector):
         the level of the background [grey levels], and its unevenness, taken out, if it does harm."""
         frame = frame if frame.dtype.isnative else frame.astype(frame.dtype.newbyteorder("="))
         image, noise = _with_bright_particles(frame, self.settings.invert)
-        level = _median(image[::_SPARSE, ::_SPARSE].ravel())
-        tilted = self._unevenness(image, noise.std(level))
+        sparse = np.ascontiguousarray(image[::_SPARSE, ::_SPARSE])
+        level = _median(sparse.ravel())
+        deviation = noise.std(level)
+        tilted = self._unevenness(image, sparse, deviation)
         image = image if tilted is None else flattened(image, tilted)
         filtered = _buffer("filtered", frame.shape, np.dtype(np.float32))
-        deviation = noise.std(level) * self.filter_gain
-        threshold = max(self.settings.threshold_for(frame), _SIGNIFICANT * deviation)
+        filtered_deviation = deviation * self.filter_gain
+        threshold = max(self.settings.threshold_for(frame), _SIGNIFICANT * filtered_deviation)
         for turn in range(_REPAIRS):
             _, maxima = band_pass(image, self.noise_size, self.boxcar, threshold, filtered)
-            bad = maxima[bad_pixels(image, maxima, noise.std(level))] if turn < _REPAIRS - 1 else maxima[:0]
+            bad = maxima[bad_pixels(image, maxima, deviation)] if turn < _REPAIRS - 1 else maxima[:0]
             if not len(bad):
                 break
             image = repaired(image, bad)
-        maxima = maxima[distinct(maxima, filtered, float(self.settings.diameter), _VALLEY * deviation)]
+        maxima = maxima[distinct(maxima, filtered, float(self.settings.diameter), _VALLEY * filtered_deviation)]
         return image, filtered, maxima, noise, level, tilted
 
     def left_by_own_gaussian(self, frame: np.ndarray, table: np.ndarray, chosen: np.ndarray) -> list[float]:
@@ -170,11 +172,12 @@ class SpotFitter(Detector):
         _, maxima = band_pass(image, self.noise_size, self.boxcar, _SIGNIFICANT * deviation * self.filter_gain)
         return maxima[bad_pixels(image, maxima, deviation)]
 
-    def _unevenness(self, image: np.ndarray, noise: float) -> np.ndarray | None:
-        """Of the background, where it moves fitted Gaussians; a measured profile takes it up."""
+    def _unevenness(self, image: np.ndarray, sparse: np.ndarray, noise: float) -> np.ndarray | None:
+        """Of the background, where it moves fitted Gaussians; a measured profile takes it up. `sparse`: some pixels of
+        the image on a grid, for a first look."""
         if self.settings.spot in ("disc", "ring"):
             return None
-        return tilt(image, noise, self.settings.spot_width or self.settings.diameter / _START)
+        return tilt(image, noise, self.settings.spot_width or self.settings.diameter / _START, sparse)
 
     def _fitted(self, image: np.ndarray, filtered: np.ndarray, maxima: np.ndarray,
                 noise: tuple[float, float, float], level: float) -> FittedSpots:
