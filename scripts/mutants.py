@@ -1,8 +1,8 @@
 """Would the tests notice? Single lines are changed, one at a time, and the tests beside them have to fail.
 
 ``python scripts/mutants.py [--only WORD] [--begin N]`` takes about half an hour; it is run on demand. Every mutant is a
-file, a line as it stands, a line that would be wrong, and the tests that must not pass with it. A mutant that lives is a
-hole in the tests; one whose line is no longer there has to be written anew. The tree is left as it was, also after
+file, a line as it stands, a line that would be wrong, and the tests that must not pass with it. A mutant that lives is
+a hole in the tests; one whose line is no longer there has to be written anew. The tree is left as it was, also after
 Ctrl-C.
 """
 

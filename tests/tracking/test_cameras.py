@@ -264,3 +264,36 @@ def test_dim_spots_in_eight_bits_know_their_errors() -> None:
     off, stated = np.concatenate(off), np.concatenate(stated)
     assert len(off) > 200
     assert np.sqrt((off**2).mean()) == pytest.approx(np.sqrt((stated**2).mean()), rel=0.15)
+
+
+def test_dim_particles_beside_bright_ones_and_two_widths_are_said() -> None:
+    """25 spots, each with one of a fifth of its brightness 13 px away (diameter 11: taken for its ring), and spots of
+    widths 1.4 and 2.8 px: a warning with the numbers. With a diameter that parts them the dim ones are found, and
+    spots of two brightnesses and one width, and a ring of six around each, are no reason for a word."""
+    y, x = np.mgrid[:256, :256]
+    rng = np.random.default_rng(1)
+
+    def chosen(spots: list[tuple[float, float, float, float]], **settings) -> str:
+        light = sum(a * np.exp(-((y - v) ** 2 + (x - u) ** 2) / (2 * w * w)) for v, u, a, w in spots)
+        frame = np.clip(np.round(20.0 + light + rng.normal(0, 2.0, y.shape)), 0, 255).astype(np.uint8)
+        video = Made(np.stack([frame] * 3))
+        found = vd.track(video, **{"diameter": 11, "search_range": 5, **settings})
+        found.info["n"] = len(found) // 3
+        return f"{found.info['n']} found; " + " ".join(found.info["warnings"])
+
+    middles = [(30 + 48 * i + rng.uniform(-1, 1), 30 + 48 * j + rng.uniform(-1, 1)) for i in range(5) for j in range(5)]
+    angle = rng.uniform(0, 2 * np.pi, 25)
+    pairs = [spot for (v, u), a in zip(middles, angle) for spot in (
+        (v, u, 160.0, 2.0), (v + 13 * np.sin(a), u + 13 * np.cos(a), 30.0, 2.0))]
+    said = chosen(pairs)
+    assert "stand alone within 1.5 diameters (16.5 px)" in said
+    apart = chosen(pairs, diameter=7, minmass=60)
+    assert apart.startswith("50 found")
+    assert "stand alone" not in apart
+    rings = [(v, u, 160.0, 2.0) for v, u in middles] + [
+        (v + 13 * np.sin(k), u + 13 * np.cos(k), 30.0, 2.0) for v, u in middles for k in np.arange(6) * np.pi / 3]
+    assert "stand alone" not in chosen(rings)
+    grid = [(20 + 31 * i, 20 + 31 * j, (i + j) % 2) for i in range(8) for j in range(8)]
+    two = chosen([(v, u, 120.0 - 60 * kind, 1.4 + 1.4 * kind) for v, u, kind in grid])
+    assert "a tenth are narrower than 1.4 px and a tenth wider than 2.8 px" in two
+    assert "Spots differ" not in chosen([(v, u, 120.0 - 60 * kind, 2.0) for v, u, kind in grid])

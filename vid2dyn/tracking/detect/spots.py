@@ -31,7 +31,7 @@ from vid2dyn.tracking.detect.illumination import flattened, removed_at, tilt
 from vid2dyn.tracking.detect.shapes import fit_measured
 from vid2dyn.tracking.fit import gaussians
 from vid2dyn.tracking.fit.crowd import FittedSpots, fit_all
-from vid2dyn.tracking.fit.nearby import distinct, neighbours
+from vid2dyn.tracking.fit.nearby import distinct, lone_beside_bright, neighbours
 from vid2dyn.tracking.sensor_noise import CameraNoise, camera_noise
 from vid2dyn.tracking.settings import Track
 
@@ -164,6 +164,26 @@ class SpotFitter(Detector):
         level = noise.variance(spots[:, BACKGROUND] + 0.25 * np.maximum(spots[:, AMPLITUDE], 0.0))
         clear = (spots[:, AMPLITUDE] > _CLEARLY * np.sqrt(level)) & (spots[:, WIDTH] < 0.99 * self.bounds[1])
         return (spots[clear, MISFIT] / level[clear]).tolist()
+
+    def doubtful(self, frame: np.ndarray) -> tuple[int, int, np.ndarray]:
+        """What two rules of the search may get wrong: spots that stand alone beside one four times as bright, which
+        are taken for its ring; all spots; and widths (K,) of clear spots without neighbours, each fitted by itself
+        [px]."""
+        image, filtered, maxima, noise, level, _ = self._maxima(frame)
+        if not len(maxima):
+            return 0, 0, np.empty(0)
+        deviation = noise.std(level) * self.filter_gain
+        threshold = max(self.settings.threshold_for(frame), _SIGNIFICANT * deviation)
+        _, every = band_pass(image, self.noise_size, self.boxcar, threshold)
+        shadowed = lone_beside_bright(every, filtered, float(self.settings.diameter), 2.0 * threshold)
+        near = neighbours(maxima[:, Y].astype(float), maxima[:, X].astype(float), 1.5 * self.settings.diameter).nearest
+        clear = (filtered[maxima[:, Y], maxima[:, X]] > 4.0 * threshold) & ~np.isfinite(near)
+        chosen = np.flatnonzero(clear)
+        chosen = chosen[:: max(1, len(chosen) // _WIDTHS_FROM)]
+        spots = _initial_spots(image, filtered, maxima[chosen], self.settings.diameter / _START, 1.0)
+        gaussians.fit_alone(image, spots, np.arange(len(spots)), True, self.bounds, 15, 0.02)
+        good = (spots[:, AMPLITUDE] > _CLEARLY * noise.std(level)) & (spots[:, WIDTH] > 1.01 * self.bounds[0])
+        return shadowed, len(maxima), spots[good & (spots[:, WIDTH] < 0.99 * self.bounds[1]), WIDTH]
 
     def bad_pixels(self, frame: np.ndarray) -> np.ndarray:
         """(K, 2) pixels of a frame that are bright all by themselves and get the median of those around them."""
