@@ -23,8 +23,9 @@ from vid2dyn.fitting.particles import term_lists
 PAIR = sims.Yukawa(amplitude=10.0)
 
 
-def other_motion(tracks: vd.Trajectories, share: float = 0.2) -> vd.Trajectories:
-    """The same recording with the last frames in reverse order (and, where there are velocities, these turned)."""
+def other_motion(tracks: vd.Trajectories, share: float = 0.2, speed: float = 1.0) -> vd.Trajectories:
+    """The same recording with the last frames in reverse order (and, where there are velocities, these turned, and
+    `speed` times as large)."""
     table = tracks.dataframe.copy()
     frames = np.unique(tracks.frame)
     start = frames[0] + (1 - share) * len(frames)
@@ -34,7 +35,7 @@ def other_motion(tracks: vd.Trajectories, share: float = 0.2) -> vd.Trajectories
         at = np.flatnonzero(late)[rows]
         for name in columns:
             values = table[name].to_numpy()[at][::-1]
-            table.loc[table.index[at], name] = -values if name.startswith("v") else values
+            table.loc[table.index[at], name] = -speed * values if name.startswith("v") else values
     return tracks.replace(dataframe=table)
 
 
@@ -177,7 +178,7 @@ def test_a_list_of_terms(monkeypatch):
     recipe = vd.Metriplectic(energy=[vd.terms.PairPotential(cutoff=1.0, knots=6)],
                              friction=[vd.terms.PairFriction(cutoff=1.0, knots=4)], entropy=False, select=False,
                              iterations=3)
-    for one in (particles, other_motion(particles)):
+    for one in (particles, other_motion(particles, speed=1.5)):
         vd.fit(one, recipe, seed=0)
     assert len(found) == 4
     assert same(found[0], found[2])
