@@ -60,7 +60,7 @@ class Configurable:
 
 def check_kinds(part: Any) -> None:
     """Raise `ConfigError` for the first setting whose value is of another kind than its type hint."""
-    for name, hint in _hints(type(part)).items():
+    for name, hint in _hints(type(part)).items():  # type: ignore[arg-type]
         value = getattr(part, name)
         if not fits(hint, value):
             raise ConfigError(f"{type(part).__name__}: {name} = {value!r}; give {_asked_for(hint)}.")
