@@ -31,8 +31,10 @@ other. How to add a part, and what the words mean: docs/contributing.md. Public 
 """
 
 from vid2dyn.core.lazy import attach
+from vid2dyn.core.threads import without_useless_settings
 
 __version__ = "0.1.0"
 
 __getattr__, __dir__, __all__ = attach(__name__, __file__)
 __all__ += ["__version__"]
+without_useless_settings()

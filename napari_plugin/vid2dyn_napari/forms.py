@@ -70,9 +70,11 @@ class Form(QWidget):
         for name, (hint, default) in vd.core.config.settings(cls).items():
             if only is not None and name not in only:
                 continue
-            field = field_of(hint, default)
+            field = field_of(hint, default, left_empty(helps[name]))
             field.setObjectName(name)
-            tip = f"<p>{helps[name]}</p><p>{vd.core.describe.type_name(hint)}, default {shown_default(default)}</p>"
+            unset = f" ({left_empty(helps[name])})" if default is None else ""
+            tip = (f"<p>{helps[name]}</p><p>{vd.core.describe.type_name(hint)}, default {shown_default(default)}"
+                   f"{unset}</p>")
             label = QLabel(label_of(name, helps[name]))
             for widget in (field, label):
                 widget.setToolTip(tip)
@@ -148,6 +150,22 @@ def label_of(name: str, text: str) -> str:
     return name.replace("_", " ") + (f" ({unit[1]})" if unit else "")
 
 
+_UNSET = re.compile(r"None: ([^.;:(]+)|[Ww]ithout a (?:number|choice) ([^.;:(]+)|[Bb]y default ([^.;:(]+)|"
+                    r"([Tt]he data decide (?:it|them))")
+
+
+def left_empty(text: str) -> str:
+    """What it means that a setting is not set, as its description says it.
+
+    >>> left_empty("Range [µm]. None: particles do not interact."), left_empty("Ends there [px]; by default the width.")
+    ('particles do not interact', 'the width')
+    >>> left_empty("A place; the data decide it."), left_empty("A file.")
+    ('the data decide it', 'not set')
+    """
+    found = _UNSET.search(text)
+    return "not set" if found is None else next(part for part in found.groups() if part).strip().rstrip(",")
+
+
 def shown_default(default: Any) -> str:
     """A default in words."""
     if dataclasses.is_dataclass(default) and not isinstance(default, type):
@@ -179,14 +197,14 @@ class Field(QWidget):
 
 
 class TextField(Field):
-    """Numbers, texts and lists, written as in the experiment file; empty means not set."""
+    """Numbers, texts and lists, written as in the experiment file; while it is empty it says what that means."""
 
-    def __init__(self, default: Any, kinds: tuple[Any, ...]) -> None:
+    def __init__(self, default: Any, kinds: tuple[Any, ...], unset: str = "not set") -> None:
         super().__init__(default)
         self.kinds = kinds
         self.edit = QLineEdit()
         self.edit.setPlaceholderText("required" if default is dataclasses.MISSING else
-                                     "automatic" if default is None else vd.core.describe.default_text(default))
+                                     unset if default is None else vd.core.describe.default_text(default))
         self.column.addWidget(self.edit)
         self.setFocusProxy(self.edit)
         self.edit.textEdited.connect(lambda _: self.changed.emit())
@@ -417,7 +435,7 @@ def _summary(cls: type) -> str:
     return (inspect.getdoc(cls) or "").partition("\n")[0]
 
 
-def field_of(hint: Any, default: Any) -> Field:
+def field_of(hint: Any, default: Any, unset: str = "not set") -> Field:
     """The field for a type: yes or no, a choice, a nested part, a list of parts, or text."""
     union = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
     kinds = typing.get_args(hint) if union else (hint,)
@@ -435,4 +453,4 @@ def field_of(hint: Any, default: Any) -> Field:
         if typing.get_origin(hint) is tuple:
             return PartListField(default, known)
         return PartField(default, known, optional=len(plain) < len(kinds))
-    return TextField(default, kinds)
+    return TextField(default, kinds, unset)

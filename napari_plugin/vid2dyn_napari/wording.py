@@ -11,7 +11,10 @@ from typing import Any
 
 import vid2dyn as vd
 
-HEAD = '''"""What was done in the panel, as a script. Run it: python {name} [folder for the results]"""
+HEAD = '''"""What was done in the panel, as a script. Run it: python {name} [folder for the results]
+
+Written by vid2dyn {version}; every setting is named, also those at their defaults, so that it stays what was run.
+"""
 
 import sys
 from pathlib import Path
@@ -21,6 +24,10 @@ import vid2dyn as vd
 out = Path(sys.argv[1] if len(sys.argv) > 1 else {out})
 out.mkdir(parents=True, exist_ok=True)
 '''
+
+
+_WIDTH = 90
+"""Characters of a line of arguments."""
 
 
 def script(steps: Mapping[str, Any], *, fields: bool, out: str, name: str = "session.py") -> str:
@@ -42,7 +49,7 @@ def script(steps: Mapping[str, Any], *, fields: bool, out: str, name: str = "ses
             ("model", "model", "fit" in steps), ("rollout", "future", "rollout" in steps),
             ("video", "video", "track" in steps)) if there]
         lines.append(f'vd.report(out / "report.html", tracks={data}{"".join(", " + k for k in known)})')
-    return HEAD.format(out=quoted(out),
+    return HEAD.format(out=quoted(out), version=vd.__version__,
                        name="".join(c for c in name if c.isalnum() or c in "._- ")) + "\n" + "\n".join(lines) + "\n"
 
 
@@ -91,24 +98,20 @@ def quoted(text: str | os.PathLike[str]) -> str:
     return json.dumps(plain, ensure_ascii=not plain.isprintable())
 
 
-def changed(part: Any) -> dict[str, Any]:
-    """The settings of a dataclass that differ from its defaults, in order.
+def ran(part: Any) -> dict[str, Any]:
+    """All settings of a dataclass, in order: a default may be another one in a later version.
 
-    >>> changed(vd.tracking.Track(diameter=9))
-    {'diameter': 9}
+    >>> ran(vd.simulators.Soft(amplitude=3.0))
+    {'amplitude': 3.0, 'range': 2.0, 'shape': 'harmonic'}
     """
-    defaults = vd.core.config.settings(type(part))
-    return {name: getattr(part, name) for name in defaults
-            if defaults[name][1] is dataclasses.MISSING or getattr(part, name) != defaults[name][1]}
+    return {name: getattr(part, name) for name in vd.core.config.settings(type(part))}
 
 
 def call(part: Any) -> str:
-    """The constructor call of a configurable part, with the settings that differ from the defaults.
+    """The constructor call of a configurable part, with all of its settings.
 
-    >>> call(vd.Brownian(cutoff=3.0)), call(vd.simulators.Brownian(pair=vd.simulators.Yukawa()))
-    ('vd.Brownian(cutoff=3.0)', 'vd.simulators.Brownian(pair=vd.simulators.Yukawa())')
-    >>> call(vd.terms.PairPotential(cutoff=1.0))
-    'vd.terms.PairPotential(cutoff=1.0)'
+    >>> call(vd.simulators.Soft(amplitude=3.0))
+    'vd.simulators.Soft(amplitude=3.0, range=2.0, shape="harmonic")'
     """
     name, module = type(part).__name__, type(part).__module__
     if name in vd.__all__ and getattr(vd, name) is type(part):
@@ -123,7 +126,17 @@ def call(part: Any) -> str:
 
 
 def _arguments(part: Any) -> str:
-    return ", ".join(f"{name}={_literal(value)}" for name, value in changed(part).items())
+    """Settings as arguments, on as many lines as they need.
+
+    >>> print(_arguments(vd.simulators.Yukawa(amplitude=3.0)))
+    amplitude=3.0, screening_length=0.3, diameter=1.0, cutoff=None
+    """
+    lines = [""]
+    for item in (f"{name}={_literal(value)}" for name, value in ran(part).items()):
+        if lines[-1] and len(lines[-1]) + len(item) > _WIDTH:
+            lines.append("")
+        lines[-1] += f"{item}, "
+    return "\n    ".join(line.rstrip() for line in lines).rstrip(",")
 
 
 def _literal(value: Any) -> str:
@@ -181,6 +194,8 @@ def _of_table(name: str, table: Mapping[str, Any]) -> str:
     [[dynamics.energy]]
     kind = "PairPotential"
     cutoff = 1.0
+    knots = 20
+    learn_range = true
     <BLANKLINE>
     """
     lines, parts = [f"[{name}]\n"], []
@@ -202,18 +217,23 @@ def _path(path: Any, folder: str | os.PathLike[str] | None) -> str:
 
 
 def _table(part: Any, kind: bool = True) -> dict[str, Any]:
-    for name, value in changed(part).items():
-        if value is None:
+    """All settings; those that are not set are left out, which is how a file says it."""
+    defaults, settings = vd.core.config.settings(type(part)), ran(part)
+    for name, value in settings.items():
+        if value is None and defaults[name][1] is not None:
             raise vd.ConfigError(f"{type(part).__name__}: {name} = None cannot be written to an experiment file, where "
                                  "a key that is absent has its default. Write a Python script instead.")
-    return ({"kind": type(part).__name__} if kind else {}) | changed(part)
+    known = {name: value for name, value in settings.items() if value is not None}
+    return ({"kind": type(part).__name__} if kind else {}) | known
 
 
 def toml_value(value: Any) -> str:
     """A TOML value; nested parts are inline tables.
 
-    >>> toml_value(vd.simulators.Yukawa(amplitude=3.0)), toml_value((1, 2.5)), toml_value("µm"), toml_value(True)
-    ('{kind = "Yukawa", amplitude = 3.0}', '[1, 2.5]', '"µm"', 'true')
+    >>> toml_value(vd.simulators.Soft(amplitude=3.0))
+    '{kind = "Soft", amplitude = 3.0, range = 2.0, shape = "harmonic"}'
+    >>> toml_value((1, 2.5)), toml_value("µm"), toml_value(True)
+    ('[1, 2.5]', '"µm"', 'true')
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return "{" + ", ".join(f"{key} = {toml_value(item)}" for key, item in _table(value).items()) + "}"

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vid2dyn.analysis import compare, drift, fit_power_law, msd, rdf, vacf
+from vid2dyn.analysis import compare, diffusion, drift, fit_power_law, msd, rdf, vacf
 from vid2dyn.core.errors import ConfigError, DataError
 from vid2dyn.data.box import Periodic
 from vid2dyn.data.trajectories import Trajectories
@@ -337,3 +337,33 @@ def test_compare_sees_the_rollout_through_the_same_camera() -> None:
 def test_compare_refuses_different_dimensions() -> None:
     with pytest.raises(DataError, match="axes"):
         compare(tracks_of(walk(0)), tracks_of(walk(0, dim=3)))
+
+
+def test_drift_of_a_periodic_box_is_in_pixels():
+    """All particles go 0.3 and -0.2 px a frame, across the edge of a box given in µm; a pixel is 0.25 µm."""
+    rng, um, frames = np.random.default_rng(0), 0.25, 40
+    start = rng.uniform(0, 20.0, (30, 2))
+    path = start + np.arange(frames)[:, None, None] * np.array([-0.2, 0.3])              # px
+    box = Periodic((20.0 * um, 20.0 * um))
+    tracks = Trajectories.from_dense(np.mod(path, 20.0) * um, Units(um, 10.0), box=box)
+    found = drift(tracks)
+    np.testing.assert_allclose(found["y"], -0.2 * np.arange(frames), atol=1e-9)
+    np.testing.assert_allclose(found["x"], 0.3 * np.arange(frames), atol=1e-9)
+    still = tracks.without_drift(found)
+    first = still.positions[::frames].repeat(frames, axis=0)
+    assert np.abs(still.box.displacement(first, still.positions)).max() < 1e-9
+
+
+def test_a_stated_error_is_the_root_of_the_mean_square():
+    """Half of the positions have errors of 10 nm, half of 70 nm: 50 nm, which the motion shows, and no doubt is voiced.
+    Stated as 10 and 30 nm, a doubt names their root mean square, 22 nm (their mean is 20 nm)."""
+    rng, D, dt, frames, n = np.random.default_rng(1), 0.05, 0.01, 200, 60
+    sigma = np.where(np.arange(n) % 2, 0.01, 0.07)
+    path = np.cumsum(rng.normal(size=(frames, n, 2)) * np.sqrt(2 * D * dt), axis=0) + sigma[:, None] * rng.normal(
+        size=(frames, n, 2))
+    for stated, word in ((np.broadcast_to(sigma[None, :, None], path.shape), None),
+                         (np.where(np.arange(n) % 2, 0.01, 0.03)[None, :, None] + 0 * path, "0.022 µm")):
+        tracks = Trajectories.from_dense(path, Units(0.1, 1 / dt, exposure=0.0), sigma=stated)
+        said = [text for text in diffusion(tracks).warnings if "states a localisation error" in text]
+        assert bool(said) is (word is not None)
+        assert word is None or word in said[0]

@@ -76,6 +76,18 @@ def test_a_long_row_far_down_is_named(tmp_path) -> None:
         read_table(tmp_path / "a.csv")
 
 
+def test_a_value_beyond_the_header_far_down_is_no_trailing_comma(tmp_path, recwarn) -> None:
+    """Every row ends with a comma, which means nothing; in one row a number follows, which would be lost."""
+    rows = [f"{k},0,1.0,2.0," for k in range(400)]
+    (tmp_path / "a.csv").write_text("frame,particle,y,x\n" + "\n".join(rows) + "\n")
+    assert read_table(tmp_path / "a.csv").shape == (400, 4)
+    assert not [one for one in recwarn if "loss of data" in str(one.message)]
+    rows[350] += "7"
+    (tmp_path / "a.csv").write_text("frame,particle,y,x\n" + "\n".join(rows) + "\n")
+    with pytest.raises(DataError, match="line 352"):
+        read_table(tmp_path / "a.csv")
+
+
 def trackmate(decimal: str = ".", unit: str = "", time: str = "", step: float = 0.1) -> str:
     rows = [f"ID{k};{k};{r.particle};5,0;{r.x};{r.y};{r.frame * step:.3f};{r.frame}" for k,
             r in enumerate(TABLE.itertuples())]

@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import runpy
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -212,6 +213,26 @@ def test_every_setting_survives_the_way_through_the_experiment_file(tmp_path: Pa
     assert experiment.sources[0].seed == 4
     assert experiment.dynamics == recipe
     assert experiment.fit.seed == 11
+
+
+def test_every_setting_that_ran_is_written_down_also_at_its_default(session: Session, tmp_path: Path) -> None:
+    """A later version may have other defaults; the script and the experiment file say what was run."""
+    script = session.script()
+    call, = [node for node in ast.walk(ast.parse(script)) if isinstance(node, ast.Call)
+             and ast.unparse(node.func) == "vd.track"]
+    track = session.steps["track"].arguments["settings"]
+    assert {word.arg: ast.literal_eval(word.value) for word in call.keywords} == {
+        name: getattr(track, name) for name in vd.core.config.settings(vd.tracking.Track)}
+    recipe, = [node for node in ast.walk(ast.parse(script)) if isinstance(node, ast.Call)
+               and ast.unparse(node.func) == "vd.Brownian"]
+    assert {word.arg for word in recipe.keywords} == set(vd.core.config.settings(vd.Brownian))
+    assert vd.__version__ in script
+    assert max(map(len, script.splitlines())) <= 120
+    written = tomllib.loads(session.toml(tmp_path))
+    assert written["dynamics"] == {"kind": "Brownian", "knots": 24, "trap": "none", "stationary": True,
+                                   "localisation": "learned", "structure_delay": 2}
+    assert written["track"]["memory"] == 2
+    assert written["track"]["link_cost"] == track.link_cost
 
 
 def test_cancelled_tracking_is_written_down_as_what_it_was() -> None:
@@ -451,3 +472,17 @@ def test_model_of_another_package_is_shown_by_what_it_lists() -> None:
     assert np.allclose(shown.band[1] - shown.value, 0.1)
     assert "slope" in numbers(model, {})
     assert "1.9 – 2.1" in numbers(model, {})
+
+
+def test_a_picture_of_densities_begins_where_the_ring_begins() -> None:
+    """napari puts the centre of a pixel at its place: cells of a ring of length 1 lie at (k + 1/2)/cells, times from 0
+    on, and a second ring begins at its offset."""
+    fields = vd.Fields(np.arange(2 * 5 * 8, dtype=float).reshape(2, 5, 8), np.linspace(0, 0.2, 5))
+    for offset in (0.0, 1.5):
+        mean, options, kind = layers.fields_layer(fields, offset=offset)
+        assert kind == "image"
+        assert mean.shape == (1, 5, 8)
+        scale, move = options["scale"], options["translate"]
+        centres = move[2] + scale[2] * np.arange(8)
+        np.testing.assert_allclose(centres, offset + (np.arange(8) + 0.5) / 8, rtol=1e-12)
+        np.testing.assert_allclose([move[1] - 0.5 * scale[1], move[1] + 4.5 * scale[1]], [0.0, 1.25], atol=1e-12)

@@ -424,7 +424,7 @@ def test_lattice_from_sample_to_profiles(panel: Any, qtbot: Any, monkeypatch: py
     assert panel.session.future.n_cells == 50, roll.message.text()
     assert not roll.message.text()
     script = panel.session.script()
-    assert "vd.GradientFlow()" in script
+    assert "vd.GradientFlow(elements=" in script
     assert "dt=" in script
 
 
@@ -504,3 +504,24 @@ def test_manifest_is_valid_and_found() -> None:
     manager.discover()
     assert "vid2dyn" in [m.name for m in manager.iter_manifests()]
     assert {w.display_name for w in manifest.contributions.widgets or ()} == {"Video to model"}
+
+
+def test_an_empty_field_says_what_empty_means(qtbot: Any) -> None:
+    """Nothing is called automatic that is not: an empty range of the pair force means that there is none."""
+    from vid2dyn_napari.forms import form
+
+    brownian = form(vd.Brownian)
+    qtbot.addWidget(brownian)
+    cutoff = brownian.fields["cutoff"]
+    assert cutoff.edit.placeholderText() == "particles do not interact"
+    assert "particles do not interact" in cutoff.toolTip()
+    assert brownian.build().cutoff is None
+    type_in(qtbot, cutoff, "auto")
+    assert brownian.build().cutoff == "auto"
+    type_in(qtbot, cutoff, "3")
+    assert brownian.build().cutoff == 3.0
+    track = form(vd.tracking.Track)
+    qtbot.addWidget(track)
+    assert track.fields["minmass"].edit.placeholderText() == "it is chosen from the movie"
+    assert track.fields["separation"].edit.placeholderText().startswith("none is dropped")
+    assert track.fields["search_range"].edit.placeholderText() != "automatic"

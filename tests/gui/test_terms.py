@@ -180,7 +180,7 @@ def test_from_added_terms_to_the_rollout(panel: Any, qtbot: Any, tmp_path: Path)
 
     (tmp_path / "session.toml").write_text(session.toml())
     assert vd.runs.experiment.read(tmp_path / "session.toml").dynamics == recipe
-    assert "vd.terms.PairFriction(cutoff=1.0)" in session.script()
+    assert "vd.terms.PairFriction(cutoff=1.0, " in session.script()
 
     model.save(tmp_path / "model.vid2dyn")
     session.open(tmp_path / "model.vid2dyn")

@@ -333,3 +333,16 @@ def test_fields_file_and_its_errors(tmp_path):
         vd.Fields(np.full((1, 1, 3), np.nan), np.array([0.0]))
     with pytest.raises(DataError, match="no realisation of start 7"):
         fields.of_start(7)
+
+
+def test_the_kac_limit_is_one_free_energy():
+    """f'' is the second derivative of f (central differences, h = 1e-3: error h²/12 of the fourth), D = m f'' at f'' of
+    ρ ln ρ + (1 - ρ) ln(1 - ρ) - J ρ²/2, and the spinodal begins at J = 4, where f''(1/2) is zero."""
+    rho, h = np.linspace(0.1, 0.9, 17), 1e-3
+    for strength in (-1.5, 0.0, 2.0, 4.0):
+        found = limits.kac(rho, strength)
+        f = [limits.kac(rho + shift, strength).free_energy for shift in (-h, 0.0, h)]
+        np.testing.assert_allclose((f[0] - 2 * f[1] + f[2]) / h**2, found.curvature, atol=2e-4)
+        np.testing.assert_allclose(found.curvature, 1 / rho + 1 / (1 - rho) - strength, rtol=1e-12)
+        np.testing.assert_allclose(found.mobility, rho * (1 - rho) * np.exp(-strength * rho), rtol=1e-12)
+    assert abs(limits.kac([0.5], 4.0).curvature[0]) < 1e-12

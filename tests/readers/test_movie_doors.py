@@ -63,7 +63,7 @@ def test_names_are_never_protocols(name: str, tmp_path, monkeypatch) -> None:
 
 @pytest.mark.parametrize("text", ["#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{}\n", "ffconcat version 1.0\nfile "
                                                                                         "'{}'\n",
-                                  "#EXTM3U\n#EXTINF:9,\nfile:{}\n"])
+                                  "#EXTM3U\n#EXTINF:9,\nfile:{}\n", "ffconcat version 1.0\nfile other.mp4\n"])
 @pytest.mark.parametrize("suffix", [".avi", ".mp4", ".mkv"])
 def test_lists_of_other_files_are_no_movies(text: str, suffix: str, tmp_path) -> None:
     other = write(tmp_path / "other.mp4", "libx264", "yuv420p")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 
+from vid2dyn.core.errors import DataError
 from vid2dyn.core.opencv import cv2
 from vid2dyn.readers import open_video
 
@@ -57,7 +60,6 @@ def test_bulk_water_knows_its_key_frames(recordings):
 
 
 def test_a_cut_bulk_water_says_what_to_do(recordings, tmp_path):
-    from vid2dyn.core.errors import DataError
 
     data = (recordings / "bulk-water.mov").read_bytes()
     (tmp_path / "cut.mov").write_bytes(data[:len(data) // 2])
@@ -100,6 +102,26 @@ def test_nd2_channel_plane_and_calibration(recordings):
     whole = nd2.imread(recordings / "cluster.nd2")           # T Z C Y X
     assert np.array_equal(np.stack(list(video)), whole[:, 7, 1])
     assert np.array_equal(open_video(recordings / "cluster.nd2")[2], whole[2, 5, 0])
+
+
+def test_nd2_cut_anywhere_or_damaged_says_so(recordings, tmp_path):
+    """80 lengths and 80 files with a few wrong bytes: the frames, or a word; never another error."""
+    pytest.importorskip("nd2")
+    raw, rng = (recordings / "cluster.nd2").read_bytes(), np.random.default_rng(0)
+    whole, path = list(open_video(recordings / "cluster.nd2")), tmp_path / "a.nd2"
+    lengths = [*range(0, 64, 8), *(len(raw) - k for k in (1, 2, 8, 40, 100, 1000)), *rng.integers(0, len(raw), 66)]
+    for length in lengths:
+        path.write_bytes(raw[:length])
+        with contextlib.suppress(DataError):
+            frames = list(open_video(path))
+            assert all(np.array_equal(a, b) for a, b in zip(frames, whole, strict=True)), length
+    for _ in range(80):
+        data = bytearray(raw)
+        for place in rng.integers(0, len(raw), 4):
+            data[place] = int(rng.integers(256))
+        path.write_bytes(bytes(data))
+        with contextlib.suppress(DataError):
+            list(open_video(path))
 
 
 def test_nd2_without_its_package(recordings, monkeypatch):

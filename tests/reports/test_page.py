@@ -182,3 +182,71 @@ def test_picture_does_not_touch_global_settings() -> None:
     before = dict(matplotlib.rcParams)
     picture(lambda axes: axes.plot([0, 1], [0, 1]) and None)
     assert dict(matplotlib.rcParams) == before
+
+
+def test_every_number_has_the_truth_of_its_own_name(tracks: vd.Trajectories) -> None:
+    """D, stiffness and localisation error: found, band and truth are all different, and stand where they belong."""
+    class Trapped(Known):
+        def trap_stiffness(self) -> float:
+            return 6.25
+
+        def band(self, name: str, x: np.ndarray | None = None, level: float = 0.95) -> tuple[Any, Any]:
+            return (5.5, 7.0) if name == "trap_stiffness" else super().band(name, x, level)
+
+    truth = {"diffusion": 0.405, "trap_stiffness": 5.75, "localisation_error": 0.0222}
+    model = Trapped(tracks.info["truth"])
+    object.__setattr__(model, "recipe", {"kind": "Brownian", "cutoff": None, "trap": "each"})
+    shown = cards(contents(tracks, model=model, truth=truth))
+    assert shown["Diffusion coefficient, model"]["value"].startswith("0.4173 ±")
+    assert shown["Diffusion coefficient, model"]["truth"] == "0.405 µm²/s"
+    assert shown["Trap stiffness"]["value"].startswith("6.2")
+    assert shown["Trap stiffness"]["detail"].startswith("95 % band 5.5 to 7")
+    assert shown["Trap stiffness"]["truth"] == "5.75 kT/µm²"
+    assert shown["Localisation error"]["truth"] == "22.2 nm"
+    alone = cards(contents(tracks, truth=truth))
+    assert alone["Diffusion coefficient, displacements"]["truth"] == "0.405 µm²/s"
+
+
+def test_differences_stand_under_their_own_heads(tracks: vd.Trajectories) -> None:
+    """Of every curve: what the comparison says it differs by, and what noise alone would make."""
+    other = vd.simulate(vd.simulators.Brownian(n_particles=80, frames=80, box_length=16.0, exposure=0.01,
+                                               localisation_error=0.02), seed=6)
+    comparison = vd.compare(tracks, other)
+    table = section(contents(tracks, rollout=other, comparison=comparison), "agreement").table
+    assert table["head"] == ["", "relative RMSE", "from noise alone"]
+    shown = {name: (differs, noise) for name, differs, noise in table["rows"]}
+    assert set(shown) == {curve.name for curve in comparison.curves}
+    for curve in comparison.curves:
+        differs, noise = (f"{100 * value:.1f} %" for value in (curve.relative_rmse, curve.relative_rmse_of_noise))
+        assert shown[curve.name] == (differs, noise)
+    apart = next(curve for curve in comparison.curves if curve.name == "RDF")
+    assert apart.relative_rmse > 2 * apart.relative_rmse_of_noise, "one has forces, the other has none"
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_the_line_beside_the_mean_squared_displacement(dim: int) -> None:
+    """2 dim [D (t - 2 R dt) + s²] of the estimate, which is drawn, and goes through the points of free particles.
+
+    Points and line are of the same data: they agree within 3 % at lags 1 to 3; a dimension more or less is a third.
+    """
+    from matplotlib.figure import Figure
+
+    from vid2dyn.reports.drawing import EstimatedMSD, msd
+    from vid2dyn.reports.figures import PAGE
+
+    rng, D, dt, s = np.random.default_rng(4), 0.5, 0.02, 0.05
+    steps, noise = rng.normal(size=(2, 60, 200, dim))
+    path = np.cumsum(steps * np.sqrt(2 * D * dt), axis=0) + s * noise
+    moving = vd.Trajectories.from_dense(path, vd.Units(1.0, 1 / dt, exposure=0.0))
+    measured = vd.diffusion(moving)
+    found = EstimatedMSD.of(moving, measured)
+    expected = 2 * dim * (measured.D * found.lag + measured.localisation_error**2)
+    np.testing.assert_allclose(found.line, expected, rtol=1e-12)
+    np.testing.assert_allclose(found.line[:3] / found.value[:3], 1.0, atol=0.03)
+    assert found.floor == pytest.approx(2 * dim * measured.localisation_error**2, rel=1e-12)
+    axes = Figure().subplots()
+    msd(axes, found, PAGE, "free diffusion")
+    drawn = next(line for line in axes.lines if line.get_label() == "free diffusion")
+    np.testing.assert_array_equal(drawn.get_ydata(), found.line)
+    blurred = EstimatedMSD.of(moving.with_units(exposure=dt), measured)
+    np.testing.assert_allclose(blurred.line, expected - 2 * dim * measured.D * dt / 3, rtol=1e-12)

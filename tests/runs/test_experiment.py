@@ -185,3 +185,18 @@ def test_pattern_of_still_images_is_one_movie(folder: Path) -> None:
     assert len(experiment.sources) == 1
     assert experiment.sources[0].name == "movies"
     assert len(experiment.sources[0].key()["files"]) == 3
+
+
+def test_a_pattern_may_be_absolute(tmp_path):
+    """pathlib has no absolute patterns; a settings file may, and need not lie beside the movies."""
+    movies, place = tmp_path / "movies", tmp_path / "elsewhere"
+    place.mkdir()
+    for k in range(2):
+        (movies / f"day{k}").mkdir(parents=True)
+        (movies / f"day{k}" / f"{k}.avi").write_bytes(b"x")
+    toml = place / "a.toml"
+    toml.write_text(f'[video]\npath = "{(movies / "*" / "*.avi").as_posix()}"\n')
+    assert [source.path.name for source in read(toml).sources] == ["0.avi", "1.avi"]
+    toml.write_text(f'[video]\npath = "{(movies / "*.mov").as_posix()}"\n')
+    with pytest.raises(ConfigError, match="nothing matches"):
+        read(toml)

@@ -10,8 +10,10 @@ import pytest
 
 from vid2dyn import simulators as sims
 from vid2dyn.data.units import Units
-from vid2dyn.simulators.brownian.forces import ForceField, FrameAverages
+from vid2dyn.simulators.brownian.equilibrate import metropolis
+from vid2dyn.simulators.brownian.forces import ForceField, FrameAverages, advance_frame
 from vid2dyn.simulators.brownian.hydrodynamics import advance_frame_coupled, rotne_prager
+from vid2dyn.simulators.brownian.mixture import _advance, _metropolis
 from vid2dyn.simulators.brownian.pair_base import no_pair_table
 
 ALPHA_1E6 = 4.9
@@ -101,9 +103,12 @@ def test_noise_gaps_and_scatter_are_as_asked():
     whitened = (seen.positions / seen.sigma).ravel()
     assert abs(z(whitened**2, 1.0)) < ALPHA_1E6               # y_std, x_std are the truth
     assert abs(z(whitened**2, 1.03)) > ALPHA_1E6
-    per_particle = seen.dataframe.groupby("particle")["x_std"].first().to_numpy() * 0.1
-    assert abs(z(per_particle**2, 0.04**2)) < ALPHA_1E6
-    assert per_particle.std() / per_particle.mean() == pytest.approx(0.3, rel=0.25)
+    many = sims.observe(np.zeros((2, 20_000, 2)), Units(0.1, 10.0), np.random.default_rng(2), localisation_error=0.04,
+                        localisation_scatter=0.3)
+    per_particle = many.dataframe.groupby("particle")["x_std"].first().to_numpy() * 0.1
+    assert abs(z(per_particle**2, 0.04**2)) < ALPHA_1E6       # the error is the root of the mean square
+    assert abs(z(per_particle, 0.04)) > ALPHA_1E6             # planted: it is the mean, 4 % of it
+    assert per_particle.std() / per_particle.mean() == pytest.approx(0.3, rel=0.05)
 
 
 # ------------------------------------------------------------------ traps
@@ -246,3 +251,71 @@ def test_coupling_leaves_equilibrium_alone(dim):
     r2 = ((path.middle[:, 0] - path.middle[:, 1]) ** 2).sum(axis=1)
     assert abs(z(blocks(r2), 2 * dim / k)) < ALPHA_1E6_BLOCKS
     assert abs(z(blocks(r2), 1.08 * 2 * dim / k)) > ALPHA_1E6_BLOCKS
+
+
+# ------------------------------------------------------------------ starts, and means over an exposure
+
+def test_the_start_in_traps_has_the_temperature_that_it_should():
+    """<u²> = 1/k of 20,000 particles at kT = 1; detects a temperature 3.5 % off."""
+    k, none, rng, found = 20.0, no_pair_table(), np.random.default_rng(5), []
+    centres = np.stack(np.meshgrid(np.arange(20), np.arange(20)), axis=-1).reshape(-1, 2) * 100.0    # nobody near
+    for _ in range(50):
+        x = centres.copy()
+        metropolis(x, rng, 200, 2 / np.sqrt(k), np.zeros(2), (none.start, none.per_length, none.cutoff, none.energy), k,
+                   centres)
+        found.append(x - centres)
+    variance = (np.concatenate(found) ** 2).mean(axis=1)
+    assert abs(z(variance, 1 / k)) < ALPHA_1E6
+    assert abs(z(variance, 1.05 / k)) > ALPHA_1E6
+
+
+@pytest.mark.parametrize("kernel", ["one kind", "a mixture"])
+def test_the_start_of_pairs_has_the_temperature_that_it_should(kernel):
+    """Mean energy of two particles that attract each other, in a small box: an integral over their distance. Detects a
+    temperature 5 % off, which moves it by 5 % of the variance of the energy; errors from 60 stretches of one chain."""
+    pair, length, rng = sims.Soft(-4.0, 0.4, "gaussian"), 4.0, np.random.default_rng(5)
+    table, lengths, x = pair.table(), np.full(2, 4.0), np.array([[1.0, 1.0], [1.2, 1.0]])
+    ranges, energies = np.tile([table.start, table.per_length, table.cutoff], (3, 1)), np.tile(table.energy, (3, 1, 1))
+    energy = []
+    for _ in range(400 * BLOCKS):
+        if kernel == "one kind":
+            metropolis(x, rng, 60, 0.6, lengths, (table.start, table.per_length, table.cutoff, table.energy), 0.0, x)
+        else:
+            _metropolis(x, np.arange(2), rng, 60, 0.6, lengths, ranges, energies)
+        d = x[0] - x[1]
+        energy.append(float(pair.energy(np.linalg.norm(d - length * np.round(d / length)))))
+    grid = (np.arange(800) + 0.5) / 800 * length - length / 2
+    u = pair.energy(np.hypot(*np.meshgrid(grid, grid)))
+
+    def mean_energy(kT):
+        return float((u * np.exp(-u / kT)).sum() / np.exp(-u / kT).sum())
+
+    assert abs(z(blocks(energy), mean_energy(1.0))) < ALPHA_1E6_BLOCKS
+    assert abs(z(blocks(energy), mean_energy(1.05))) > ALPHA_1E6_BLOCKS
+    assert abs(z(blocks(energy), mean_energy(0.95))) > ALPHA_1E6_BLOCKS
+
+
+@pytest.mark.parametrize("kernel", ["one kind", "coupled", "a mixture"])
+def test_the_mean_over_an_exposure_of_one_step_is_exact(kernel):
+    """A free particle that leaves 0 has a mean over the time h of variance 2 D h/3, in a single step as well: half the
+    step alone would give 2 D h/4. Detects 5 %."""
+    D, h, n, sets = 0.405, 0.01, 36, 160
+    rng, means = np.random.default_rng(3), []
+    spread = np.stack(np.meshgrid(np.arange(6), np.arange(6)), axis=-1).reshape(-1, 2) * 1e4    # nobody near
+    none = no_pair_table()
+    field = ForceField(np.zeros(2), (none.start, none.per_length, none.cutoff, none.force), 0.0, spread)
+    for _ in range(sets):
+        x, averages = spread.copy(), FrameAverages(np.empty((1, n, 2)), np.empty((n, 2)), np.empty((n, 2)))
+        if kernel == "one kind":
+            advance_frame(x, rng, D, (1, h, 0, 0.0), field, averages)
+        elif kernel == "coupled":
+            advance_frame_coupled(x, rng, D, (1, h, 0, 0.0), field, 1e-3, averages)
+        else:
+            ranges = np.tile([none.start, none.per_length, none.cutoff], (3, 1))
+            _advance(x, np.arange(n) % 2, rng, np.full(n, D), (1, h, 0, 0.0), np.full(2, 1e6), ranges,
+                     np.tile(none.force, (3, 1, 1)), *averages)
+        means.append(averages[0][0] - spread)
+    square = np.concatenate(means).ravel() ** 2
+    assert abs(z(square, 2 * D * h / 3)) < ALPHA_1E6
+    assert abs(z(square, 2 * D * h / 4)) > ALPHA_1E6
+    assert abs(z(square, 1.1 * 2 * D * h / 3)) > ALPHA_1E6

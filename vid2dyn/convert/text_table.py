@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,10 +90,12 @@ def read_text(path: Path, dialect: Dialect, *, as_text: bool = False) -> pd.Data
     if dialect.separator == r"\s+":
         options |= {"engine": "c"}
     try:
-        if as_text:
-            table = pd.read_csv(path, dtype=str, **options)  # type: ignore[call-overload]
-        else:
-            table = pd.read_csv(path, decimal=dialect.decimal, **options)  # type: ignore[call-overload]
+        with warnings.catch_warnings():                      # of separators at the ends of lines; see `_count_fields`
+            warnings.simplefilter("ignore", pd.errors.ParserWarning)
+            if as_text:
+                table = pd.read_csv(path, dtype=str, **options)  # type: ignore[call-overload]
+            else:
+                table = pd.read_csv(path, decimal=dialect.decimal, **options)  # type: ignore[call-overload]
     except (ValueError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a readable table ({error}). Export it again as comma-separated text.") from None
     _count_fields(path, dialect)
@@ -166,7 +169,10 @@ def _same_length(path: Path, names: tuple[str, ...], rows: list[list[str]], sepa
 
 
 def _count_fields(path: Path, dialect: Dialect) -> None:
-    """The same for all lines, where the count of separators leaves a doubt; memory for one line."""
+    """The same for all lines, where the count of separators leaves a doubt; memory for one line.
+
+    Where every line ends with a separator, pandas drops what stands behind it without a word.
+    """
     if dialect.separator == r"\s+":
         return
     most = len(dialect.names) - 1

@@ -88,9 +88,13 @@ class Periodic(Box):
     lengths: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        lengths = tuple(float(length) for length in self.lengths)
+        try:
+            lengths = tuple(float(length) for length in self.lengths)
+        except (TypeError, ValueError):
+            lengths = ()
         if not lengths or not all(np.isfinite(length) and length > 0 for length in lengths):
-            raise ConfigError(f"Periodic(lengths={self.lengths!r}): every edge must be a positive length in µm.")
+            raise ConfigError(f"Periodic(lengths={self.lengths!r}): give one edge for every axis, each a positive "
+                              "length in µm, such as (20.0, 20.0).")
         object.__setattr__(self, "lengths", lengths)
 
     def displacement(self, a: Any, b: Any) -> Any:
@@ -152,9 +156,12 @@ class LeesEdwards(Box):
         if len(self.lengths) < 2:
             raise ConfigError("LeesEdwards: shear needs two axes or more, lengths=(L_y, L_x[, L_z]) in µm.")
         for key in ("shear_rate", "strain"):
-            value = float(getattr(self, key))
+            try:
+                value = float(getattr(self, key))
+            except (TypeError, ValueError):
+                value = float("nan")
             if not np.isfinite(value):
-                raise ConfigError(f"LeesEdwards({key}={value!r}): give a finite number.")
+                raise ConfigError(f"LeesEdwards({key}={getattr(self, key)!r}): give a finite number.")
             object.__setattr__(self, key, value)
 
     @property

@@ -70,7 +70,11 @@ class Units:
             value = getattr(self, field.name)
             if value is None:
                 continue
-            value = float(value)
+            try:
+                value = float(value)
+            except (TypeError, ValueError):
+                raise UnitsError(f"{field.name} = {value!r} is not a number; give for example "
+                                 f"{_HINT[field.name]}.") from None
             lowest = 0.0 if field.name == "exposure" else math.ulp(0.0)
             if not math.isfinite(value) or value < lowest:
                 raise UnitsError(f"{field.name} = {value!r} is not a positive number; give for example "

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from vid2dyn.core.configurable import Configurable
 from vid2dyn.core.errors import DataError
 from vid2dyn.data.grey import channel_of
 from vid2dyn.data.units import Units
@@ -17,7 +18,7 @@ from vid2dyn.data.video import Video
 _COLOURS = ("red", "green", "blue", "alpha")
 
 
-class Reader(ABC):
+class Reader(Configurable, ABC):
     """Opens one kind of file as a `Video`.
 
     A reader is a frozen dataclass; its fields (`channel`, `z`) are the options that `open_video`

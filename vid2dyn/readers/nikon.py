@@ -37,6 +37,14 @@ class Nikon(Reader):
 
     def open(self, path: Path) -> Video:
         """The recording at `path`; needs the package `nd2` (``pip install vid2dyn[nd2]``)."""
+        try:
+            return self._opened(path)
+        except DataError:                                     # says already what is wrong
+            raise
+        except Exception as error:                            # the package raises many kinds for a damaged file
+            raise not_readable(path, "ND2 file", error) from None
+
+    def _opened(self, path: Path) -> Video:
         with _file(path) as file:
             sizes = dict(file.sizes)
             channels, depth = sizes.get("C", 1), sizes.get("Z", 1)
@@ -76,11 +84,17 @@ class NikonVideo(Video):
         """Frames start, ..., stop - 1; `DataError` names the frame that cannot be read."""
         if start >= stop:
             return
-        with _file(self.path) as file:
+        try:
+            opened = _file(self.path)
+        except DataError:
+            raise
+        except Exception as error:
+            raise not_readable(self.path, "ND2 file", error) from None
+        with opened as file:
             for number in range(start, stop):
                 try:
                     image = np.asarray(file.read_frame(self._planes[number]))
-                except (OSError, ValueError, IndexError, KeyError) as error:
+                except Exception as error:                    # the package raises many kinds for a damaged file
                     raise DataError(f"{self.path}: frame {number} cannot be read ({error}); the file is damaged "
                                     "there. Copy it again.") from None
                 # a copy: the array may be a window into the file, which closes
@@ -93,10 +107,7 @@ def _file(path: Path) -> Any:
     except ImportError:
         raise DataError(f"{path}: reading ND2 files needs the package nd2; install it with "
                         "pip install vid2dyn[nd2], or export the recording as TIFF.") from None
-    try:
-        return nd2.ND2File(path)
-    except Exception as error:                                # the package raises many kinds for a damaged file
-        raise not_readable(path, "ND2 file", error) from None
+    return nd2.ND2File(path)
 
 
 def _plane(image: np.ndarray, sizes: dict[str, int], channel: int) -> np.ndarray:

@@ -194,9 +194,11 @@ def _matches(pattern: str, toml: Path, where: str) -> list[Path]:
             raise ConfigError(f"{where}: path = {pattern!r}: no such file or folder ({path}); "
                               "paths are relative to the settings file.")
         return [path]
-    found = sorted(toml.parent.glob(pattern))
+    # pathlib takes no absolute patterns: it looks from the folder of the file, or from the root
+    root = Path(path.anchor) if Path(pattern).is_absolute() else toml.parent
+    found = sorted(root.glob(str(path.relative_to(path.anchor)) if Path(pattern).is_absolute() else pattern))
     if not found:
-        raise ConfigError(f"{where}: nothing matches path = {pattern!r} in {toml.parent}; "
+        raise ConfigError(f"{where}: nothing matches path = {pattern!r} in {root}; "
                           "paths are relative to the settings file.")
     return [path] if all(p.suffix.lower() in _STILLS for p in found) else found
 

@@ -51,6 +51,9 @@ def run(toml: str | os.PathLike[str], workers: int = 1, out: str | os.PathLike[s
     ConfigError
         When the file is not a valid experiment; nothing is written then.
     """
+    if not isinstance(toml, str | os.PathLike):
+        raise ConfigError(f"vd.run takes the path of an experiment file, not {type(toml).__name__}: "
+                          "vd.run(\"experiment.toml\").")
     toml = Path(toml)
     experiment = read(toml)
     if workers < 1:

@@ -9,12 +9,13 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from vid2dyn.core.configurable import Configurable
 from vid2dyn.core.progress import Progress, silent
 from vid2dyn.data.box import Box, Free
 from vid2dyn.data.units import Units
 
 
-class Simulator(ABC):
+class Simulator(Configurable, ABC):
     """Parameters -> data whose truth is known.
 
     A simulator is a frozen dataclass in a file of this package, or in an outside package through the entry point group

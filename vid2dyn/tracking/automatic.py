@@ -23,6 +23,8 @@ N_FRAMES = 5
 """Frames that settings are chosen from, spread over the movie."""
 _CLEARLY_DARK = 2.0                # times the bright spots: dark ones are the particles
 _MISFIT = 2.5                      # times the noise left where images touch: y_std is no longer right
+_SHADOWED = 5, 0.02               # lone spots beside bright ones, and their part of all, that are said
+_MEASURED, _UNLIKE = 20, 1.6      # spots that tell how widths differ, and the ratio of the outer tenths that is said
 _NEAR_KEY = 6                      # frames beyond a key frame, at most
 
 
@@ -87,6 +89,8 @@ def chosen_settings(frames: Sequence[np.ndarray], settings: Track) -> tuple[Trac
         find = SpotFitter(settings)
         notes += pixel_notes([find.bad_pixels(frame) for frame in frames])
         notes += _misfit_notes(find.left_in_crowds(frames[0]))
+        if settings.spot == "gaussian":
+            notes += _doubts([find.doubtful(frame) for frame in frames], settings)
     return settings, notes
 
 
@@ -97,6 +101,27 @@ def _misfit_notes(left: float) -> tuple[str, ...]:
     return (f"Images touch, and the Gaussians fitted to them leave {np.sqrt(left):.0f} times the noise of the camera: "
             "positions are off by several times y_std and x_std, and particles may be doubled or missed. Give spot = "
             "'disc' or 'ring' if they look so (invert = true for rings with dark centres), and check vd.suggest.",)
+
+
+def _doubts(found: Sequence[tuple[int, int, np.ndarray]], settings: Track) -> tuple[str, ...]:
+    """A word where dim particles beside bright ones may be lost, and where spots of several sizes share one width."""
+    notes = []
+    shadowed, spots = sum(one[0] for one in found), sum(one[1] for one in found)
+    if shadowed >= _SHADOWED[0] and shadowed > _SHADOWED[1] * spots:
+        notes.append(f"In {len(found)} frames looked at, {shadowed} spots stand alone within 1.5 diameters "
+                     f"({1.5 * settings.diameter:g} px) of one more than four times as bright ({spots} spots are "
+                     "found). They are taken for parts of its diffraction ring and are not tracked. If they are "
+                     "particles, give a smaller diameter: two thirds of their distance from the bright ones.")
+    widths = np.concatenate([one[2] for one in found])
+    if len(widths) >= _MEASURED and settings.spot_width is not None:
+        low, high = np.quantile(widths, [0.1, 0.9])
+        if high > _UNLIKE * low:
+            notes.append(f"Spots differ in width: a tenth are narrower than {low:.2g} px and a tenth wider than "
+                         f"{high:.2g} px (standard deviations of Gaussians, {len(widths)} spots), and all are fitted "
+                         f"with one width, {settings.spot_width:.2g} px. Positions stay unbiased where spots are "
+                         "apart; stated errors and brightness are off for those that differ, and in crowds positions "
+                         "are, too. Track each kind by itself (spot_width with minmass, or max_size).")
+    return tuple(notes)
 
 
 def _polarity(frames: Sequence[np.ndarray], settings: Track) -> tuple[Track, tuple[str, ...]]:

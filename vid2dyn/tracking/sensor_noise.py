@@ -12,6 +12,7 @@ line through it gives offset and gain. This goes the way of Immerkær, Comput. V
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,7 +46,7 @@ class CameraNoise:
 
     def std(self, level: float) -> float:
         """Standard deviation of the noise at one grey level [grey levels]."""
-        return float(np.sqrt(self.variance(np.asarray(level))))
+        return math.sqrt(max(self.offset + self.gain * float(level), self.floor))
 
 
 def camera_noise(frame: np.ndarray, pixels: int | None = None) -> CameraNoise:
@@ -116,30 +117,39 @@ def _binned(level: np.ndarray, squared: np.ndarray) -> tuple[np.ndarray, np.ndar
     """Mean grey level, mean squared residual and number of pixels in bins of the grey level."""
     sample = np.sort(level[:: max(1, level.size // 8000)])
     low, high = sample[int(0.001 * (sample.size - 1))], sample[int(np.ceil(0.999 * (sample.size - 1)))]
-    limit = np.full(_BINS, np.inf)
-    for _ in range(3):                          # leave out edges of dirt and saturated discs: not noise
-        sums = _bin_sums(level, squared, float(low), float(high), limit)
-        limit = 25.0 * np.maximum(sums[2] / np.maximum(sums[0], 1.0), 1e-12)
-    counts = sums[0]
+    counts, levels, squares = _bin_sums(level, squared, float(low), float(high))
     used = counts >= min(_FEWEST, counts.max())
-    return sums[1][used] / counts[used], sums[2][used] / counts[used], counts[used]
+    return levels[used] / counts[used], squares[used] / counts[used], counts[used]
 
 
 def _contaminated(level: np.ndarray, squared: np.ndarray, bins: tuple[np.ndarray, np.ndarray, np.ndarray],
                   rounding: float) -> bool:
     """Whether the line through the bins is far above the median residual, in the background or where it is bright."""
-    levels, variances, counts = bins
-    offset, gain = _line(levels, np.maximum(variances, 1e-30), counts)
     step = max(1, level.size // _ASKED)
-    order = np.argsort(level[::step])
-    level, squared = level[::step][order], squared[::step][order]
-    for low, high in ((0.25, 0.75), (0.9, 0.99)):
+    level, squared = level[::step], squared[::step]
+    return _above_medians(level, squared, np.sort(level), *bins, rounding)
+
+
+@njit(cache=True, nogil=True)
+def _above_medians(level: np.ndarray, squared: np.ndarray, ascending: np.ndarray, levels: np.ndarray,
+                   variances: np.ndarray, counts: np.ndarray, rounding: float) -> bool:
+    """`_contaminated` of some pixels, whose levels are there in ascending order, too."""
+    offset, gain = _line(levels, np.maximum(variances, 1e-30), counts)
+    some = np.empty(level.size, squared.dtype)
+    for low, high, every in ((0.25, 0.75, 3), (0.9, 0.99, 1)):
         a, b = int(low * level.size), int(high * level.size)
         if b - a < _FEWEST:
             continue
-        middle = (b - a) // 2
-        robust = max(_HALF * float(np.partition(squared[a:b], middle)[middle]), rounding, 1e-30)
-        if offset + gain * float(level[a + middle]) > _CONTAMINATED * robust:
+        least, most, count = ascending[a], ascending[b], 0
+        for i in range(0, level.size, every):
+            if least <= level[i] < most:
+                some[count] = squared[i]
+                count += 1
+        if count < _FEWEST:                       # of one level nearly all: the other look tells
+            continue
+        middle = count // 2
+        robust = max(_HALF * np.partition(some[:count], middle)[middle], rounding, 1e-30)
+        if offset + gain * ascending[(a + b) // 2] > _CONTAMINATED * robust:
             return True
     return False
 
@@ -163,19 +173,28 @@ def _robustly_binned(level: np.ndarray, squared: np.ndarray) -> tuple[np.ndarray
 
 
 @njit(cache=True, nogil=True)
-def _bin_sums(level: np.ndarray, squared: np.ndarray, low: float, high: float, limit: np.ndarray) -> np.ndarray:
-    """(3, bins): number, sum of levels and sum of squares of the pixels whose square is within the bin's limit."""
-    bins = limit.size
-    scale = bins / (high - low) if high > low else 0.0
-    sums = np.zeros((_LANES, bins, 3))
+def _bin_sums(level: np.ndarray, squared: np.ndarray, low: float, high: float) -> np.ndarray:
+    """(3, bins): number, sum of levels and sum of squares of the pixels whose square is within the bin's limit.
+
+    The limit is 25 times the mean of the bin, found in three rounds: edges of dirt and saturated discs are no noise.
+    """
+    scale = _BINS / (high - low) if high > low else 0.0
+    place, limit = np.empty(level.size, np.uint8), np.full(_BINS, np.inf)
     for i in range(level.size):
-        k = min(max(int((level[i] - low) * scale), 0), bins - 1)
-        if squared[i] <= limit[k]:
-            lane = sums[i % _LANES, k]                                   # neighbours fall into one bin: do not wait
-            lane[0] += 1.0
-            lane[1] += level[i]
-            lane[2] += squared[i]
-    return sums.sum(axis=0).T.copy()
+        place[i] = min(max(int((level[i] - low) * scale), 0), _BINS - 1)
+    total = np.zeros((3, _BINS))
+    for _ in range(3):
+        sums = np.zeros((_LANES, _BINS, 3))
+        for i in range(level.size):
+            k = place[i]
+            if squared[i] <= limit[k]:
+                lane = sums[i % _LANES, k]                               # neighbours fall into one bin: do not wait
+                lane[0] += 1.0
+                lane[1] += level[i]
+                lane[2] += squared[i]
+        total = sums.sum(axis=0).T.copy()
+        limit = 25.0 * np.maximum(total[2] / np.maximum(total[0], 1.0), 1e-12)
+    return total
 
 
 @njit(cache=True, nogil=True)

@@ -8,11 +8,12 @@ from typing import Literal
 
 import numpy as np
 
+from vid2dyn.core.configurable import Configurable
 from vid2dyn.core.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Track:
+class Track(Configurable):
     """How particles are found and linked. Lengths in pixels, brightness in grey levels.
 
     Names and meaning of the arguments are trackpy's, whose steps are those of Crocker and Grier, J. Colloid Interface

@@ -172,10 +172,12 @@ def test_stopped_and_resumed_it_ends_with_the_same_bytes(tmp_path):
 def test_progress_counts_the_recordings_of_all():
     seen = []
     vd.fit([film(k, frames=20, n_particles=50) for k in range(2)], CUTOFF,
-           progress=lambda done, total, what: seen.append((done, total)))
-    done = [d for d, _ in seen]
-    assert done == sorted(done)
-    assert seen[-1][0] == seen[-1][1]
+           progress=lambda done, total, what: seen.append((done, total, what)))
+    for stage in ("fit", "judging"):
+        done = [d for d, _, what in seen if what == stage]
+        assert done
+        assert done == sorted(done)
+        assert done[-1] == next(total for _, total, what in reversed(seen) if what == stage)
 
 
 # ------------------------------------------------------------------ traps

@@ -10,11 +10,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
 
+from vid2dyn.core.configurable import Configurable
+
 DEFAULT_DYNAMICS = {"trajectories": "Brownian", "fields": "GradientFlow"}
 """The recipe that is taken for each kind of data where none is named."""
 
 
-class Recipe(ABC):
+class Recipe(Configurable, ABC):
     """Base of `Brownian` and its siblings: a frozen dataclass whose fields are the settings."""
 
     estimator: ClassVar[str]

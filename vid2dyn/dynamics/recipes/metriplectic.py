@@ -156,7 +156,7 @@ class Metriplectic(Recipe):
             object.__setattr__(self, "reference_frame", tuple(self.reference_frame))
         for name in ("cutoff", "mass", "tolerance"):
             value = getattr(self, name)
-            if value is not None and not (np.isfinite(value).all() and np.min(value) > 0):
+            if value is not None and not (np.size(value) and np.isfinite(value).all() and np.min(value) > 0):
                 raise ConfigError(f"Metriplectic: {name} = {value!r} must be a positive number.")
         self._check_terms()
         if self.law not in ("transport", "radial"):

@@ -29,6 +29,7 @@ import numpy as np
 import torch
 from numba import njit
 
+from vid2dyn.core.configurable import Configurable
 from vid2dyn.core.errors import ConfigError, ModelError
 from vid2dyn.data.box import Box
 from vid2dyn.dynamics.base import FrictionMatrix, Potential, Root
@@ -323,7 +324,7 @@ class Exports:
     why_not: str = "no style of LAMMPS has this function"
 
 
-class Term(ABC):
+class Term(Configurable, ABC):
     """Base of energies and frictions; a subclass is a frozen dataclass."""
 
     exports: ClassVar[Exports] = Exports()

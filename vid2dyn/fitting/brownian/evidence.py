@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numba
@@ -19,6 +19,9 @@ from vid2dyn.fitting.brownian.recording import Recording
 
 HELD_OUT = 0.2
 """Share of the frames, the last ones, kept aside to evaluate the model; the model itself is then fitted to all."""
+
+FEWEST_STEPS = 10
+"""Without which there is no likelihood of free diffusion."""
 
 TABLE = 4096
 """Distances at which the pair force is tabulated."""
@@ -114,10 +117,31 @@ class StepModel:
         return [residuals(recording, force, hessian, self.diffusion, self.noise_scale, mask) for mask in masks]
 
 
+def held_out_from(recording: Recording) -> float:
+    """Frame from which on all is held out."""
+    return float(recording.frame.min() + (1 - HELD_OUT) * (np.ptp(recording.frame) + 1))
+
+
 def held_out_steps(recording: Recording) -> np.ndarray:
     """(steps,) bool: those that lie in the held-out frames."""
-    frame = recording.frame[recording.steps]
-    return frame >= recording.frame.min() + (1 - HELD_OUT) * (np.ptp(recording.frame) + 1)
+    return recording.frame[recording.steps] >= held_out_from(recording)
+
+
+def earlier_steps(recording: Recording) -> np.ndarray:
+    """(steps,) bool: those that end before the held-out frames; one step of a track is in neither part."""
+    return recording.frame[recording.steps + 1] < held_out_from(recording)
+
+
+def without_held_out(recording: Recording) -> Recording:
+    """The recording as it was before the held-out frames: no detection of these is in it, nor a step into them."""
+    return recording.where(recording.frame < held_out_from(recording))
+
+
+def with_traps_known(recording: Recording) -> Recording:
+    """The recording without weight for particles that come into view in the held-out frames: nobody knows where the
+    centres of their own traps are."""
+    known = np.isin(recording.track, without_held_out(recording).track)
+    return replace(recording, weight=np.where(known, recording.weight, 0.0))
 
 
 def trusted_steps(recording: Recording) -> np.ndarray:
@@ -128,8 +152,8 @@ def trusted_steps(recording: Recording) -> np.ndarray:
 def held_out_evidence(recordings: Sequence[Recording], fitted: Sequence[StepModel]) -> dict[str, Any]:
     """Log-likelihood of the held-out steps under a model fitted without them, and residual calibration.
 
-    The comparison is free diffusion with its own best D and noise (in each recording): what the forces bring, in nats
-    per particle-step. `fitted`: the model of each recording.
+    The comparison is free diffusion with its own best D and noise (in each recording, learned from the same frames):
+    what the forces bring, in nats per particle-step. `fitted`: the model of each recording.
     """
     models, nulls = [], []
     for recording, model in zip(recordings, fitted, strict=True):
@@ -152,12 +176,16 @@ def held_out_evidence(recordings: Sequence[Recording], fitted: Sequence[StepMode
 
 
 def free_model(recording: Recording) -> StepModel:
-    """Free diffusion with its best D and noise, of each species that has enough steps."""
+    """Free diffusion with the D and noise that are best before the held-out frames, of each species that has enough
+    steps there."""
     count = 1 if recording.species is None else int(recording.species.max()) + 1
     D, noise = np.ones(count), np.ones(count)
+    early = without_held_out(recording)
+    if len(early.steps) < FEWEST_STEPS:
+        early = recording
     for s in range(count):
-        of_species = recording.of_species(s)
-        if count == 1 or len(of_species.steps) >= 10:
+        of_species = early.of_species(s)
+        if count == 1 or len(of_species.steps) >= FEWEST_STEPS:
             free = free_diffusion(of_species)
             D[s], noise[s] = free.diffusion, free.noise_scale
     return StepModel.of(recording, (), 0.0, np.zeros_like(recording.position), D, noise)
@@ -176,9 +204,9 @@ def step_likelihoods(recordings: Sequence[Recording], fitted: Sequence[StepModel
     """
     train, later = [], []
     for recording, model in zip(recordings, fitted, strict=True):
-        held_out, trusted = held_out_steps(recording), trusted_steps(recording)
+        before, held_out, trusted = earlier_steps(recording), held_out_steps(recording), trusted_steps(recording)
         try:
-            one, other = model.residuals(recording, ~held_out & trusted, held_out & trusted)
+            one, other = model.residuals(recording, before & trusted, held_out & trusted)
         except np.linalg.LinAlgError:
             return float("nan"), float("nan")
         train.append(one.log_likelihood)

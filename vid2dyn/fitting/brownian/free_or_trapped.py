@@ -10,6 +10,7 @@ import dataclasses
 
 import numpy as np
 
+from vid2dyn.core.errors import DataError, ModelError
 from vid2dyn.core.progress import Progress
 from vid2dyn.fitting.brownian.arrays import Noise, common_arrays, recording_arrays
 from vid2dyn.fitting.brownian.evidence import StepModel, held_out_evidence, step_likelihoods
@@ -21,7 +22,7 @@ from vid2dyn.fitting.brownian.recordings_alone import (
     scatter_of_log_diffusion,
     shared_stderr,
 )
-from vid2dyn.fitting.brownian.records import FitData, FitResult
+from vid2dyn.fitting.brownian.records import TOO_SHORT, FitData, FitResult
 from vid2dyn.fitting.brownian.species import names_array
 from vid2dyn.fitting.brownian.trap import fit_shared_traps, fit_traps
 from vid2dyn.fitting.course import one_round
@@ -38,18 +39,23 @@ class _Found:
 
 
 def fit_free_or_trapped(data: tuple[FitData, ...], progress: Progress) -> FitResult:
-    """D, noise and trap, evaluated on the last frames."""
-    found = _free(data) if data[0].recipe.trap == "none" else _trapped(data)
-    recordings = [one.recording for one in data]
-    evaluation = held_out_evidence(recordings, found.models)
+    """D, noise and trap; as they are without the last frames, they are evaluated on these."""
+    fit = _free if data[0].recipe.trap == "none" else _trapped
+    found, warnings = fit(data, data), []
+    try:
+        models = fit(tuple(one.before_held_out() for one in data), data).models
+        recordings = [one.judged() for one in data]
+    except (DataError, ModelError) as error:
+        models, recordings = found.models, [one.recording for one in data]
+        warnings.append(TOO_SHORT.format(error))
+    evaluation = held_out_evidence(recordings, models)
     evaluation["course"] = one_round(progress, "log-likelihood per particle and step",
-                                     *step_likelihoods(recordings, found.models))
-    return FitResult(found.arrays, evaluation, data[0].recipe, recordings=found.alone,
-                     models=tuple(found.models))
+                                     *step_likelihoods(recordings, models))
+    return FitResult(found.arrays, evaluation, data[0].recipe, warnings, recordings=found.alone, models=tuple(models))
 
 
-def _free(data: tuple[FitData, ...]) -> _Found:
-    """One D for all, or for each species, and the noise of each recording and species."""
+def _free(data: tuple[FitData, ...], judged: tuple[FitData, ...]) -> _Found:
+    """One D for all, or for each species, and the noise of each recording and species; models of `judged`."""
     species, fixed = max(1, len(data[0].species)), data[0].noise_scale
     D, D_stderr = np.ones(species), np.zeros(species)
     noise, noise_stderr = np.ones((len(data), species)), np.zeros((len(data), species))
@@ -78,12 +84,12 @@ def _free(data: tuple[FitData, ...]) -> _Found:
     if data[0].species:
         arrays["species"] = names_array(data[0].species)
     models = [StepModel.of(one.recording, (), 0.0, np.zeros_like(one.recording.position), D, noise[r])
-              for r, one in enumerate(data)]
+              for r, one in enumerate(judged)]
     return _Found(arrays, models, RecordingsAlone(tuple(compared), D_stderr) if len(data) > 1 else None)
 
 
-def _trapped(data: tuple[FitData, ...]) -> _Found:
-    """Arrays of the model, and what the likelihood of its steps depends on."""
+def _trapped(data: tuple[FitData, ...], judged: tuple[FitData, ...]) -> _Found:
+    """Arrays of the model, and what the likelihood of the steps of `judged` depends on."""
     recipe, recordings = data[0].recipe, [one.recording for one in data]
     shared = recipe.trap == "shared"
     alone = None
@@ -107,11 +113,11 @@ def _trapped(data: tuple[FitData, ...]) -> _Found:
         arrays["centre_tracks"] = np.concatenate(tracks)
         if len(data) > 1:
             arrays["centre_recordings"] = np.repeat(np.arange(len(data)), [len(one) for one in tracks])
-    for recording, trap in zip(recordings, traps):
-        rows = np.zeros(len(recording.position), dtype=int)
+    for one, trap, recording in zip(judged, traps, recordings):
+        rows = np.zeros(len(one.recording.position), dtype=int)
         if not shared:
             names = linked_tracks(recording)
-            rows = np.searchsorted(names, np.maximum(recording.track, names.min()))
+            rows = np.minimum(np.searchsorted(names, one.recording.track), len(names) - 1)
         models.append(StepModel((), trap.stiffness, trap.centres[rows], trap.diffusion, trap.noise_scale))
     return _Found(arrays, models, alone)
 

@@ -7,6 +7,7 @@ every pair of species and a D for each.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,7 +15,9 @@ import numpy as np
 import vid2dyn
 from vid2dyn.core.checkpoint import Checkpoint, PathLike, key_of
 from vid2dyn.core.config import recipe as recipe_of
-from vid2dyn.core.errors import ModelError
+from vid2dyn.core.errors import DataError, ModelError
+from vid2dyn.core.progress import Cancelled, Progress
+from vid2dyn.core.showing import as_progress
 from vid2dyn.dynamics.brownian import species_pairs
 from vid2dyn.dynamics.snapshot import neighbour_pairs
 from vid2dyn.dynamics.terms.potentials import HarmonicTrap
@@ -29,7 +32,8 @@ from vid2dyn.fitting.brownian.model_warnings import CORRECTED, UNCORRECTED, UNSE
 from vid2dyn.fitting.brownian.packing.packing_warnings import packed_warnings
 from vid2dyn.fitting.brownian.recording import Recording
 from vid2dyn.fitting.brownian.recordings_alone import BLOCKS
-from vid2dyn.fitting.brownian.records import FitData, FitResult
+from vid2dyn.fitting.brownian.records import TOO_SHORT, FitData, FitResult
+from vid2dyn.fitting.brownian.response import FEW
 from vid2dyn.fitting.brownian.species import names_array
 from vid2dyn.fitting.brownian.synthetic import SyntheticRecordings
 from vid2dyn.fitting.course import RunControl, stopped_early
@@ -45,8 +49,7 @@ REPLICAS, REPLICAS_OF_MANY = 8, 4
 """Synthetic recordings of each recording in the last round; of many recordings each needs fewer."""
 
 
-def fit_pair_forces(data: tuple[FitData, ...], seed: int, control: RunControl,
-                    replicas: int | None = None) -> FitResult:
+def fit_pair_forces(data: tuple[FitData, ...], seed: int, control: RunControl) -> FitResult:
     """The pair potentials, D, noise and trap, evaluated on frames that a second fit has not seen.
 
     Raises
@@ -62,18 +65,16 @@ def fit_pair_forces(data: tuple[FitData, ...], seed: int, control: RunControl,
     def likelihoods(p: JointParameters) -> tuple[float, float]:
         return step_likelihoods(recordings, step_models(recordings, p, p))
 
-    synthetic = [SyntheticRecordings(one.recording, view_of(one), recipe.trap, seed=[seed] if r == 0 else [seed, 7, r],
-                                     stationary=bool(recipe.stationary)) for r, one in enumerate(data)]
-    replicas = replicas or (REPLICAS if len(data) < BLOCKS else REPLICAS_OF_MANY)
-    found = refine(synthetic, first, likelihoods,
+    replicas = REPLICAS if len(data) < BLOCKS else REPLICAS_OF_MANY
+    found = refine(_synthetic(data, seed), first, likelihoods,
                    RefinementSettings(data[0].noise_scale, bool(recipe.stationary), replicas, HELD_OUT), control)
     if found.stopped_after is not None:     # no simulation says how well D and the noise are known: the data do
         found = dataclasses.replace(found, fitted=_with_errors_of_data(data, found))
-    judged = step_models(recordings, found.train, found.fitted.parameters)
-    evaluation = held_out_evidence(recordings, judged)
+    stopped, after = None, found.stopped_after
+    seen, judged, warnings = _trained(data, seed, control, found)
+    evaluation = held_out_evidence(seen, judged)
     evaluation["course"] = found.course.report()
-    stopped, warnings = None, []
-    if (after := found.stopped_after) is not None:
+    if after is not None:
         evaluation["stopped_early"], stopped = stopped_early(
             after.rounds, after.of, CORRECTED if after.kept > 1 else UNCORRECTED, after.kept)
     if not found.fitted.settled:
@@ -86,6 +87,54 @@ def fit_pair_forces(data: tuple[FitData, ...], seed: int, control: RunControl,
     warnings += packed_warnings(data, [p.of(r).pairs for r in range(len(data))], [shape.field for shape in p.shapes])
     return FitResult(_arrays(data, distances, found), evaluation, recipe, warnings, stopped, found.fitted.recordings,
                      tuple(judged))
+
+
+def _trained(data: tuple[FitData, ...], seed: int, control: RunControl,
+             found: Refinement) -> tuple[list[Recording], list[StepModel], list[str]]:
+    """Recordings on whose held-out frames a model of each is judged, these models, and what is to be said of them.
+
+    A fit that was stopped has no time for a second one: forces of the first frames are corrected by what the rounds
+    found with all of them.
+    """
+    said: list[str] = []
+    try:
+        if found.stopped_after is None:
+            models = trained_without_held_out(data, seed, control.progress)
+            return [one.judged() for one in data], models, said
+    except (DataError, ModelError, np.linalg.LinAlgError) as error:
+        said.append(TOO_SHORT.format(error))
+    except Cancelled:
+        if not control.keep_partial:
+            raise
+    recordings = [one.recording for one in data]
+    return recordings, step_models(recordings, found.train, found.fitted.parameters), said
+
+
+def trained_without_held_out(data: tuple[FitData, ...], seed: int, progress: Progress) -> list[StepModel]:
+    """The model of each recording, learned by the same procedure from the frames before the held-out ones alone.
+
+    Nothing that was found with the last frames enters, or their likelihood would be praised for what it was told:
+    simulations, corrections, smoothness, centres of traps and the shortest distance are those of the first frames.
+
+    Raises
+    ------
+    DataError, ModelError
+        When these are too few.
+    """
+    early = tuple(one.before_held_out() for one in data)
+    assert isinstance(data[0].recipe.cutoff, float)
+    first = _starting_parameters(early, pair_distances(early, data[0].recipe.cutoff), data[0].recipe.cutoff)
+    settings = RefinementSettings(data[0].noise_scale, bool(data[0].recipe.stationary), FEW)
+    quiet = as_progress(lambda done, total, what: progress(done, total, "judging"))
+    found = refine(_synthetic(early, seed), first, lambda p: (math.nan, math.nan), settings, RunControl(progress=quiet))
+    p = found.fitted.parameters
+    return step_models([one.recording for one in data], p, p, [one.recording for one in early])
+
+
+def _synthetic(data: tuple[FitData, ...], seed: int) -> list[SyntheticRecordings]:
+    """What makes recordings of a model as each of these was made."""
+    return [SyntheticRecordings(one.recording, view_of(one), one.recipe.trap, seed=[seed] if r == 0 else [seed, 7, r],
+                                stationary=bool(one.recipe.stationary)) for r, one in enumerate(data)]
 
 
 def checkpoint_of(path: PathLike | None, data: tuple[FitData, ...], seed: int) -> Checkpoint:
@@ -146,14 +195,19 @@ def view_of(data: FitData) -> np.ndarray | None:
     return np.asarray(data.tracks.field_of_view) * data.tracks.units.um
 
 
-def step_models(recordings: Sequence[Recording], forces: JointParameters, rest: JointParameters) -> list[StepModel]:
-    """Of each recording: pair potentials and trap stiffness of `forces`; trap centres, D and noise of `rest`."""
+def step_models(recordings: Sequence[Recording], forces: JointParameters, rest: JointParameters,
+                learned_from: Sequence[Recording] | None = None) -> list[StepModel]:
+    """Of each recording: pair potentials and trap stiffness of `forces`; trap centres, D and noise of `rest`.
+
+    `learned_from`: the recordings whose tracks have the centres, where these are not the same.
+    """
     models = []
     for r, recording in enumerate(recordings):
         of_forces, other = forces.of(r), rest.of(r)
         trap = of_forces.trap
-        models.append(StepModel.of(recording, of_forces.pairs, 0.0 if trap is None else trap.stiffness,
-                                   _centres(recording, other.trap), rest.diffusion, rest.noise_scales[r]))
+        centres = _centres(recording, other.trap, (learned_from or recordings)[r])
+        models.append(StepModel.of(recording, of_forces.pairs, 0.0 if trap is None else trap.stiffness, centres,
+                                   rest.diffusion, rest.noise_scales[r]))
     return models
 
 
@@ -229,11 +283,12 @@ def support_of(distances: np.ndarray, cutoff: float) -> tuple[float, float]:
     return (float(edges[full[0]]), float(edges[full[-1] + 1])) if full.size else (float(distances[0]), cutoff)
 
 
-def _centres(recording: Recording, trap: HarmonicTrap | None) -> np.ndarray:
-    """(n, dim) centre of the trap of each detection (zeros where there is none)."""
+def _centres(recording: Recording, trap: HarmonicTrap | None, learned_from: Recording) -> np.ndarray:
+    """(n, dim) centre of the trap of each detection (zeros where there is none); those of a track that was not learned
+    from mean nothing."""
     if trap is None:
         return np.zeros_like(recording.position)
     if len(trap.centre) == 1:
         return np.broadcast_to(trap.centre, recording.position.shape)
-    tracks = linked_tracks(recording)
+    tracks = linked_tracks(learned_from)
     return trap.centre[np.clip(np.searchsorted(tracks, recording.track), 0, len(tracks) - 1)]

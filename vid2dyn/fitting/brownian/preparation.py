@@ -13,16 +13,12 @@ from vid2dyn.core.errors import DataError, Vid2DynError
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.dynamics.recipes.brownian import Brownian
 from vid2dyn.fitting.brownian.doubles import without_doubles
-from vid2dyn.fitting.brownian.likelihood import free_diffusion
+from vid2dyn.fitting.brownian.likelihood import with_believable_errors
 from vid2dyn.fitting.brownian.recording import Recording
 from vid2dyn.fitting.brownian.records import FitData
 from vid2dyn.fitting.brownian.species import numbered, species_names
 from vid2dyn.fitting.brownian.stage_drift import without_common_motion
 from vid2dyn.fitting.brownian.wrong_links import without_wrong_links
-
-UNINFORMED = 4.0
-"""Noise scale beyond which the stated errors say nothing of which position is good: all then count alike. Else a few
-wrong links raise the scale, and the positions with large stated errors are blamed for them (D 3 % low at SNR 50)."""
 
 
 def prepared_recordings(tracks: Sequence[Trajectories], recipe: Brownian) -> tuple[tuple[FitData, ...], list[str]]:
@@ -95,10 +91,8 @@ def prepared(tracks: Trajectories, recipe: Brownian, species: tuple[str, ...] = 
         if tracks.sigma is None:
             raise DataError("localisation = 'table' needs columns y_std and x_std, which these trajectories lack.")
         return FitData(tracks, recording, recipe, 1.0, species=species), warnings
-    if free_diffusion(recording).noise_scale > UNINFORMED:
-        even = np.full_like(recording.variance, recording.variance.mean())
-        recording = dataclasses.replace(recording, variance=even)
-    return FitData(tracks, recording, recipe, None, species=species), warnings
+    return FitData(tracks, with_believable_errors(recording, recording), recipe, None, species=species,
+                   stated=recording.variance), warnings
 
 
 def _without_doubles(tracks: Trajectories, cutoff: float, column: str | None,

@@ -15,15 +15,19 @@ from typing import Any
 import numpy as np
 
 from vid2dyn.core.checkpoint import ARRAYS, Checkpoint, PathLike
-from vid2dyn.core.errors import ModelError
+from vid2dyn.core.errors import DataError, ModelError
 from vid2dyn.core.progress import Progress
 from vid2dyn.core.showing import as_progress
 from vid2dyn.fitting.brownian.evidence import free_model, held_out_steps, trusted_steps
-from vid2dyn.fitting.brownian.pair_forces import FEWEST_PAIRS, RESOLVED, checkpoint_of, fit_pair_forces, pair_distances
+from vid2dyn.fitting.brownian.pair_forces import (
+    FEWEST_PAIRS,
+    RESOLVED,
+    checkpoint_of,
+    pair_distances,
+    trained_without_held_out,
+)
 from vid2dyn.fitting.brownian.recording import Recording
 from vid2dyn.fitting.brownian.records import FitData
-from vid2dyn.fitting.brownian.response import FEW
-from vid2dyn.fitting.course import RunControl
 
 CANDIDATES = 8
 """Ranges that are tried, evenly spaced in the logarithm."""
@@ -98,7 +102,7 @@ def with_chosen_cutoff(data: tuple[FitData, ...], seed: int, progress: Progress,
             silent = as_progress(lambda *_, k=k: progress(k, CANDIDATES, "range"))
             try:
                 done[name] = _judged(with_cutoff(data, cutoff), seed, masks, silent)
-            except (ModelError, np.linalg.LinAlgError):
+            except (DataError, ModelError, np.linalg.LinAlgError):
                 done[name] = np.empty(0)
             place.save(done)
         if len(done[name]) == len(frames) and np.isfinite(done[name]).all():
@@ -135,7 +139,7 @@ def with_cutoff(data: tuple[FitData, ...], cutoff: float) -> tuple[FitData, ...]
 
 def _judged(data: tuple[FitData, ...], seed: int, masks: list[np.ndarray], progress: Progress) -> np.ndarray:
     """Log-likelihood of every held-out step under a model of this range that has not seen them."""
-    models = fit_pair_forces(data, seed, RunControl(progress=progress), replicas=FEW).models
+    models = trained_without_held_out(data, seed, progress)
     return np.concatenate([model.residuals(one.recording, mask)[0].log_likelihood
                            for one, mask, model in zip(data, masks, models)])
 

@@ -80,6 +80,13 @@ class Recording:
             return self
         return replace(self, steps=self.steps[self.species[self.steps] == species])
 
+    def where(self, rows: np.ndarray) -> Recording:
+        """Some of the detections (bool for each), with the steps between those that are left."""
+        track, frame = self.track[rows], self.frame[rows]
+        return replace(self, position=self.position[rows], frame=frame, track=track, variance=self.variance[rows],
+                       weight=self.weight[rows], weight_slope=self.weight_slope[rows], steps=steps_of(track, frame),
+                       species=None if self.species is None else self.species[rows])
+
     @classmethod
     def of(cls, tracks: Trajectories, cutoff: float | None, species: np.ndarray | None = None) -> Recording:
         """From a table. `cutoff` [µm] sets how far from the edge of view a force can be known; `species` (n,) numbers

@@ -17,7 +17,7 @@ import numpy as np
 from vid2dyn.core.errors import DataError, ModelError
 from vid2dyn.core.progress import Progress
 from vid2dyn.data.trajectories import Trajectories
-from vid2dyn.fitting.brownian.evidence import calibration, held_out_steps
+from vid2dyn.fitting.brownian.evidence import calibration, earlier_steps, held_out_steps, without_held_out
 from vid2dyn.fitting.brownian.likelihood import free_diffusion
 from vid2dyn.fitting.brownian.mobility import FEWEST_TRACKS, Mobility, Steps, covariance, fit_mobility
 from vid2dyn.fitting.brownian.recording import Recording
@@ -62,7 +62,9 @@ def fit_structure(recordings: tuple[FitData, ...], progress: Progress) -> FitRes
                          "learned from one recording. Fit each alone, or without structure.")
     (data,) = recordings
     recording, fixed, late = data.recording, data.noise_scale, held_out_steps(data.recording)
-    candidates = {name: _candidate(data, name, late) for name in columns_named(data.tracks, str(data.recipe.structure))}
+    before = earlier_steps(recording)
+    names = columns_named(data.tracks, str(data.recipe.structure))
+    candidates = {name: _candidate(data, name, before) for name in names}
     name = max(candidates, key=lambda key: candidates[key].gain)
     best = candidates[name]
     steps, model = best.steps, best.model
@@ -70,7 +72,7 @@ def fit_structure(recordings: tuple[FitData, ...], progress: Progress) -> FitRes
     final = fit_mobility(steps, model.knots, [model], fixed)
     arrays = _arrays(recording, best, final, covariance(steps, final, fixed))
     held = evaluation["held_out"]
-    seen = model.residuals(steps.where(~late[steps.among]))
+    seen = model.residuals(steps.where(before[steps.among]))
     held["train_log_likelihood_per_step"] = float(seen.log_likelihood.mean())
     evaluation["structure"] = {
         "column": name, "gain_per_step": held["gain_per_step"], "gain_per_step_stderr": held["gain_per_step_stderr"],
@@ -84,7 +86,7 @@ def fit_structure(recordings: tuple[FitData, ...], progress: Progress) -> FitRes
     return FitResult(arrays, evaluation, dataclasses.replace(data.recipe, structure=name), warnings)
 
 
-def _candidate(data: FitData, name: str, late: np.ndarray) -> Candidate:
+def _candidate(data: FitData, name: str, before: np.ndarray) -> Candidate:
     """Fits to the early frames with one column."""
     fixed = data.noise_scale
     values, middle, spread = _standardised(data.tracks, name)
@@ -93,8 +95,8 @@ def _candidate(data: FitData, name: str, late: np.ndarray) -> Candidate:
         raise DataError(f"Only {len(steps.dx)} steps of particles seen {data.recipe.structure_delay} detections "
                         f"before; a mobility that depends on {name} needs at least {FEWEST_STEPS}. Film or link longer "
                         "tracks.")
-    early = steps.where(~late[steps.among])
-    start = _start(data.recording, fixed)
+    early = steps.where(before[steps.among])
+    start = _start(without_held_out(data.recording), fixed)
     plain = fit_mobility(early, np.zeros(1), [start], fixed)
     knots = np.unique(np.quantile(steps.c, KNOTS))
     if len(knots) < 2:

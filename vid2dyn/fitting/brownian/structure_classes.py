@@ -24,9 +24,9 @@ from vid2dyn.core.progress import Cancelled
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.dynamics.brownian import species_pairs
 from vid2dyn.dynamics.recipes.brownian import Brownian
-from vid2dyn.fitting.brownian.evidence import held_out_steps, trusted_steps
+from vid2dyn.fitting.brownian.evidence import StepModel, held_out_steps, trusted_steps
 from vid2dyn.fitting.brownian.mobility import FEWEST_TRACKS
-from vid2dyn.fitting.brownian.pair_forces import fit_pair_forces
+from vid2dyn.fitting.brownian.pair_forces import fit_pair_forces, trained_without_held_out
 from vid2dyn.fitting.brownian.records import FitData, FitResult
 from vid2dyn.fitting.brownian.structure import columns_named
 from vid2dyn.fitting.course import RunControl
@@ -157,16 +157,16 @@ def fit_classes(data: tuple[FitData, ...], classes: Classes, seed: int, control:
     return dataclasses.replace(found, arrays=arrays, evaluation=evaluation, recipe=recipe, warnings=warnings)
 
 
-def _alike(data: tuple[FitData, ...], seed: int, control: RunControl) -> FitResult:
-    """The same recordings with one kind of particles."""
+def _alike(data: tuple[FitData, ...], seed: int, control: RunControl) -> list[StepModel]:
+    """Models of the same recordings with one kind of particles, learned without the held-out frames."""
     alike = tuple(dataclasses.replace(one, species=(), recording=dataclasses.replace(one.recording, species=None),
                                       recipe=dataclasses.replace(one.recipe, species=None)) for one in data)
-    return fit_pair_forces(alike, seed, RunControl(progress=control.progress))
+    return trained_without_held_out(alike, seed, control.progress)
 
 
-def _judged(data: tuple[FitData, ...], found: FitResult, plain: FitResult, classes: Classes) -> dict[str, Any]:
+def _judged(data: tuple[FitData, ...], found: FitResult, plain: list[StepModel], classes: Classes) -> dict[str, Any]:
     gains, of = [], []
-    for r, (one, ours, theirs) in enumerate(zip(data, found.models, plain.models, strict=True)):
+    for r, (one, ours, theirs) in enumerate(zip(data, found.models, plain, strict=True)):
         recording = one.recording
         some = held_out_steps(recording) & trusted_steps(recording)
         (with_it,) = ours.residuals(recording, some)

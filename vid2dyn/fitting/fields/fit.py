@@ -22,7 +22,7 @@ from vid2dyn.fitting.course import checked, stopped_early
 from vid2dyn.fitting.fields.elements import Elements, Statistics
 from vid2dyn.fitting.fields.fluctuations import Design, short_windows, window_scales
 from vid2dyn.fitting.fields.recordings import field_names, recordings_report, together
-from vid2dyn.fitting.fields.rounds import FieldRounds, jackknife, landscape_arrays
+from vid2dyn.fitting.fields.rounds import HELD_OUT, FieldRounds, jackknife, landscape_arrays
 from vid2dyn.model.gradient_flow import DensityRange, GradientFlowModel
 
 GROUPS = 10
@@ -62,10 +62,12 @@ def fit_gradient_flow(fields: Fields | Sequence[Fields], recipe: GradientFlow, s
         raise DataError(f"The mean density hardly varies ({low:.3g} to {high:.3g}): without gradients nothing drifts "
                         "and the free energy stays unknown. Start from a profile with an amplitude.")
     function = _shape(low, high, recipe.knots, capacity)
+    early = statistics.without(HELD_OUT).smooth()
+    of_training = _shape(float(early.min()), float(early.max()), recipe.knots, capacity)
     kernels = EvenKernels(recipe.force_range, recipe.kernel_knots, fields.n_cells) if recipe.force_range else None
     used, digest = dataclasses.replace(recipe, elements=elements.elements), _digest(fields)
     place = Checkpoint(checkpoint, key_of(repr((recipe_of(used), seed, digest, vid2dyn.__version__)), fields.starts))
-    rounds = FieldRounds(statistics, function, kernels, recipe, seed, place, progress)
+    rounds = FieldRounds(statistics, function, of_training, kernels, recipe, seed, place, progress)
     whole = _run(rounds, progress, checked(stop), keep_partial)
     covariance = jackknife(rounds.others) if whole else rounds.covariance()
     arrays = {"range": DensityRange(function.low, function.high, recipe.knots, capacity or np.nan).array(),

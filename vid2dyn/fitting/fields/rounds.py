@@ -1,7 +1,8 @@
 """The rounds of a fit to fields: recorded one by one, kept in a checkpoint, stopped after any of them, resumed.
 
 Beside the landscape of all realisations a second one is learned in the same rounds, from all but those of the first
-group: the likelihood of that group under it is the held-out likelihood. (Features of a network are learned from all.)
+group, over the densities that these show: the likelihood of that group under it is the held-out likelihood. (Features
+of a network are learned from all.)
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from vid2dyn.fitting.fields.fluctuations import Design, improved, initial_landsc
 ROUNDS = 3
 """How often drift and covariance are fitted in turn."""
 
+HELD_OUT = 0
+"""Group of realisations that judges."""
+
 NETWORK = 4
 """Further rounds for a network: one for its features, then three with these."""
 
@@ -35,8 +39,8 @@ class FieldRounds:
     Parameters
     ----------
     statistics : Statistics
-    function : DensityShape
-        Splines to begin with.
+    function, of_training : DensityShape
+        Splines to begin with: of the landscape, and of the one that is learned without the first group.
     kernels : EvenKernels or None
     recipe : GradientFlow
     seed : int
@@ -45,16 +49,17 @@ class FieldRounds:
         What was done is taken up from there, and kept there.
     """
 
-    def __init__(self, statistics: Statistics, function: DensityShape, kernels: EvenKernels | None,
-                 recipe: GradientFlow, seed: int, place: Checkpoint, progress: Progress) -> None:
-        self.statistics, self.function, self.kernels = statistics, function, kernels
+    def __init__(self, statistics: Statistics, function: DensityShape, of_training: DensityShape,
+                 kernels: EvenKernels | None, recipe: GradientFlow, seed: int, place: Checkpoint,
+                 progress: Progress) -> None:
+        self.statistics, self.function, self.of_training, self.kernels = statistics, function, of_training, kernels
         self.recipe, self.seed, self.place = recipe, seed, place
         self.course = Course("log-likelihood per number")
         self.others: list[np.ndarray] = []
         state = place.load()
         if state is not None and "first" in state:
-            self.function = DensityNetwork(function.low, function.high, state["first"], state["second"],
-                                           function.capacity)
+            self.function = self.of_training = DensityNetwork(function.low, function.high, state["first"],
+                                                              state["second"], function.capacity)
         self._design()
         self.found = initial_landscape(self.design)
         self.training = initial_landscape(self.training_design)
@@ -66,8 +71,10 @@ class FieldRounds:
             self.before, self.others = state["before"], list(state["others"])
 
     def _design(self) -> None:
-        self.design, self.training_design = (Design.of(self.statistics.without(g), self.function, self.kernels,
-                                            self.recipe.smoothness, self.recipe.fluctuation_wave) for g in (None, 0))
+        self.design, self.training_design = (
+            Design.of(self.statistics.without(g), function, self.kernels, self.recipe.smoothness,
+                      self.recipe.fluctuation_wave)
+            for g, function in ((None, self.function), (HELD_OUT, self.of_training)))
 
     @property
     def total(self) -> int:
@@ -83,7 +90,7 @@ class FieldRounds:
         """Likelihood of the realisations of the first group and of the others under the landscape of the others."""
         return {"log_likelihood_per_number": self.course.held_out[-1],
                 "train_log_likelihood_per_number": self.course.train[-1],
-                "realisations": int(self.statistics.count[:, 0].sum())}
+                "realisations": int(self.statistics.count[:, HELD_OUT].sum())}
 
     def advance(self, progress: Progress) -> None:
         """Do one round."""
@@ -93,7 +100,7 @@ class FieldRounds:
         if done == ROUNDS:
             self.found = trained(self.design, self.found, self.recipe.smoothness, self.seed,
                                  progress=as_progress(lambda *_: progress(done, steps, "fit")))
-            self.function = self.found.function
+            self.function = self.of_training = self.found.function
             self._design()
             self.training = improved(self.training_design, self.found, 1)
             before = coefficients(self.found)
@@ -102,7 +109,7 @@ class FieldRounds:
             self.found, self.training = (improved(design, one, count) for design, one in (
                 (self.design, self.found), (self.training_design, self.training)))
         self.before = before
-        group = np.arange(self.statistics.groups) == 0
+        group = np.arange(self.statistics.groups) == HELD_OUT
         self.course.record(progress, *(log_likelihood(self.training_design, self.training, *sums(self.statistics, some))
                                      for some in (~group, group)))
         self._save()

@@ -111,8 +111,8 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
     warnings = velocity_warnings(parts)
     if recipe.species is None:
         warnings += _ignored_species(several)
-    scene = scene_of(parts, species, mass, reach)
     split = _split(parts, recipe)
+    scene = scene_of(split.train, species, mass, reach)
     conducting = max((t.reach for t in recipe.friction if isinstance(t, Conduction)), default=0.0)
     recipe = recipe.settled_as(recipe.energy, [t for t in recipe.friction if not isinstance(t, Conduction)])
     terms = Terms(tuple(t.settled(scene) for t in recipe.energy),

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.interpolate import CubicSpline
 
+from vid2dyn.core.configurable import Configurable
 from vid2dyn.core.errors import ConfigError
 
 _SWITCH_FROM = 0.8   # the smooth end takes the last fifth of the range
@@ -30,7 +31,7 @@ class Table(NamedTuple):
     force: np.ndarray   # (intervals, 4) kT/µm, kT/µm², ...
 
 
-class AnalyticPairPotential(ABC):
+class AnalyticPairPotential(Configurable, ABC):
     """Energy of two particles as a function of their distance.
 
     A potential is a frozen dataclass with `bare`, `bare_slope`, `reach` and, where it does not end by

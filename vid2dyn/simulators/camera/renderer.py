@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from vid2dyn.core.configurable import Configurable
 from vid2dyn.core.errors import ConfigError
 from vid2dyn.simulators.camera import spots as _spots
 from vid2dyn.simulators.camera.spot_layers import KINDS, NO_PROFILE, layers_in_state, spot_layer
@@ -23,7 +24,7 @@ _NOT_NEGATIVE = ("spot_sigma_scatter", "amplitude_scatter", "background", "flick
 
 
 @dataclass(frozen=True)
-class Renderer:
+class Renderer(Configurable):
     """Microscope and camera.
 
     Grey levels: a frame is `gain · Poisson(light/gain) · (1 + fixed pattern) + read_noise · N(0, 1)`,

@@ -23,9 +23,10 @@ _HARMFUL = 0.25                   # of the standard error: a smaller shift is le
 _CERTAIN = 100.0                  # chi² of the five coefficients beyond the constant
 _ONLY_NOISE = 2.0                 # of the noise: what may be left of a background that is seen
 _ROUNDS = 5
+_LOOK = 100                       # pixels of each of nine parts, for the first look
 
 
-def tilt(image: np.ndarray, noise: float, width: float) -> np.ndarray | None:
+def tilt(image: np.ndarray, noise: float, width: float, sparse: np.ndarray | None = None) -> np.ndarray | None:
     """Coefficients of the background of a frame, or None where it is too even to move a position.
 
     Parameters
@@ -36,6 +37,8 @@ def tilt(image: np.ndarray, noise: float, width: float) -> np.ndarray | None:
         Standard deviation of a background pixel [grey levels].
     width : float
         Of a spot [px].
+    sparse : (h, w) array, optional
+        Some pixels of the image on an even grid, if they are at hand, for the first look.
 
     Returns
     -------
@@ -51,10 +54,11 @@ def tilt(image: np.ndarray, noise: float, width: float) -> np.ndarray | None:
     >>> (tilt(even + 0.5 * np.arange(128.0)[:, None], 2.0, 2.0)[1] / 63.5).round(2)
     np.float64(0.5)
     """
-    rows, columns, terms = _grid(image.shape)
-    values = image[rows[:, None], columns].astype(np.float64).ravel()
-    if not _suspicious(values, terms, noise, width, image.shape):
-        return None
+    first, step = _grid(image.shape)
+    look = image[first::step, first::step] if sparse is None else sparse
+    if not _uneven(look, noise * _HARMFUL / (_SHIFT * width**2) * max(image.shape) / 4):
+        return None                                           # the first look finds no slope at all
+    terms, values = _terms(image.shape), image[first::step, first::step].astype(np.float64).ravel()
     found = np.zeros(6)
     found[0] = np.median(values)
     used = values < np.inf
@@ -76,27 +80,21 @@ def tilt(image: np.ndarray, noise: float, width: float) -> np.ndarray | None:
     return found if certain and harmful else None
 
 
-def _suspicious(values: np.ndarray, terms: np.ndarray, noise: float, width: float, shape: tuple[int, ...]) -> bool:
-    """Whether a first look, at pixels below the median of their part of the frame, finds a slope at all.
-
-    Of nine parts of the frame the lower halves are compared: their means differ where the background is uneven.
-    """
-    return _uneven(values, terms, noise * _HARMFUL / (_SHIFT * width**2) * max(shape) / 4)
-
-
 @njit(cache=True, nogil=True)
-def _uneven(values: np.ndarray, terms: np.ndarray, step: float) -> bool:
-    """Whether the lower quartiles of nine parts of the frame span more than `step` [grey levels]."""
-    mine, count = np.empty((9, values.size)), np.zeros(9, np.int64)
-    for i in range(values.size):
-        k = min(int(1.5 * (terms[i, 1] + 1)), 2) * 3 + min(int(1.5 * (terms[i, 2] + 1)), 2)
-        mine[k, count[k]] = values[i]
-        count[k] += 1
+def _uneven(look: np.ndarray, step: float) -> bool:
+    """Whether the lower quartiles of nine parts of the frame span more than `step` [grey levels].
+
+    The lower quarter of a part is background also where there are many spots.
+    """
     low, high = np.inf, -np.inf
-    for k in range(9):
-        if count[k] > 8:
-            quarter = np.partition(mine[k, :count[k]], count[k] // 4)[count[k] // 4]
-            low, high = min(low, quarter), max(high, quarter)
+    height, width = look.shape
+    for k in range(3):
+        for m in range(3):
+            part = look[k * height // 3:(k + 1) * height // 3, m * width // 3:(m + 1) * width // 3].copy().ravel()
+            thinned = part[::max(1, part.size // _LOOK)].copy()
+            if thinned.size > 8:
+                quarter = float(np.partition(thinned, thinned.size // 4)[thinned.size // 4])
+                low, high = min(low, quarter), max(high, quarter)
     return high - low > step
 
 
@@ -126,11 +124,16 @@ def _steepest(found: np.ndarray, shape: tuple[int, ...]) -> float:
                for u in (-1.0, 1.0) for v in (-1.0, 1.0))
 
 
-@lru_cache(maxsize=8)
-def _grid(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows and columns of the pixels asked, and (N, 6) terms there."""
+def _grid(shape: tuple[int, int]) -> tuple[int, int]:
+    """Row and column of the first pixel that is asked, and how far they are apart."""
     step = max(1, int(np.sqrt(shape[0] * shape[1] / _SAMPLES)))
-    rows, columns = np.arange(step // 2, shape[0], step), np.arange(step // 2, shape[1], step)
-    grid = np.meshgrid(2 * rows / max(shape[0] - 1, 1) - 1, 2 * columns / max(shape[1] - 1, 1) - 1, indexing="ij")
-    u, v = (axis.ravel() for axis in grid)
-    return rows, columns, np.stack([np.ones_like(u), u, v, u**2, u * v, v**2], axis=1)
+    return step // 2, step
+
+
+@lru_cache(maxsize=8)
+def _terms(shape: tuple[int, int]) -> np.ndarray:
+    """(N, 6) terms at the pixels asked."""
+    first, step = _grid(shape)
+    at = [2 * np.arange(first, edge, step) / max(edge - 1, 1) - 1 for edge in shape]
+    u, v = (axis.ravel() for axis in np.meshgrid(*at, indexing="ij"))
+    return np.stack([np.ones_like(u), u, v, u**2, u * v, v**2], axis=1)

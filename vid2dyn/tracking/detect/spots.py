@@ -31,7 +31,7 @@ from vid2dyn.tracking.detect.illumination import flattened, removed_at, tilt
 from vid2dyn.tracking.detect.shapes import fit_measured
 from vid2dyn.tracking.fit import gaussians
 from vid2dyn.tracking.fit.crowd import FittedSpots, fit_all
-from vid2dyn.tracking.fit.nearby import distinct, neighbours
+from vid2dyn.tracking.fit.nearby import distinct, lone_beside_bright, neighbours
 from vid2dyn.tracking.sensor_noise import CameraNoise, camera_noise
 from vid2dyn.tracking.settings import Track
 
@@ -126,19 +126,21 @@ class SpotFitter(Detector):
         the level of the background [grey levels], and its unevenness, taken out, if it does harm."""
         frame = frame if frame.dtype.isnative else frame.astype(frame.dtype.newbyteorder("="))
         image, noise = _with_bright_particles(frame, self.settings.invert)
-        level = _median(image[::_SPARSE, ::_SPARSE].ravel())
-        tilted = self._unevenness(image, noise.std(level))
+        sparse = np.ascontiguousarray(image[::_SPARSE, ::_SPARSE])
+        level = _median(sparse.ravel())
+        deviation = noise.std(level)
+        tilted = self._unevenness(image, sparse, deviation)
         image = image if tilted is None else flattened(image, tilted)
         filtered = _buffer("filtered", frame.shape, np.dtype(np.float32))
-        deviation = noise.std(level) * self.filter_gain
-        threshold = max(self.settings.threshold_for(frame), _SIGNIFICANT * deviation)
+        filtered_deviation = deviation * self.filter_gain
+        threshold = max(self.settings.threshold_for(frame), _SIGNIFICANT * filtered_deviation)
         for turn in range(_REPAIRS):
             _, maxima = band_pass(image, self.noise_size, self.boxcar, threshold, filtered)
-            bad = maxima[bad_pixels(image, maxima, noise.std(level))] if turn < _REPAIRS - 1 else maxima[:0]
+            bad = maxima[bad_pixels(image, maxima, deviation)] if turn < _REPAIRS - 1 else maxima[:0]
             if not len(bad):
                 break
             image = repaired(image, bad)
-        maxima = maxima[distinct(maxima, filtered, float(self.settings.diameter), _VALLEY * deviation)]
+        maxima = maxima[distinct(maxima, filtered, float(self.settings.diameter), _VALLEY * filtered_deviation)]
         return image, filtered, maxima, noise, level, tilted
 
     def left_by_own_gaussian(self, frame: np.ndarray, table: np.ndarray, chosen: np.ndarray) -> list[float]:
@@ -178,6 +180,26 @@ class SpotFitter(Detector):
             return 0.0
         return float(np.median(fitted.squares[together] / noise[together] ** 2))
 
+    def doubtful(self, frame: np.ndarray) -> tuple[int, int, np.ndarray]:
+        """What two rules of the search may get wrong: spots that stand alone beside one four times as bright, which
+        are taken for its ring; all spots; and widths (K,) of clear spots without neighbours, each fitted by itself
+        [px]."""
+        image, filtered, maxima, noise, level, _ = self._maxima(frame)
+        if not len(maxima):
+            return 0, 0, np.empty(0)
+        deviation = noise.std(level) * self.filter_gain
+        threshold = max(self.settings.threshold_for(frame), _SIGNIFICANT * deviation)
+        _, every = band_pass(image, self.noise_size, self.boxcar, threshold)
+        shadowed = lone_beside_bright(every, filtered, float(self.settings.diameter), 2.0 * threshold)
+        near = neighbours(maxima[:, Y].astype(float), maxima[:, X].astype(float), 1.5 * self.settings.diameter).nearest
+        clear = (filtered[maxima[:, Y], maxima[:, X]] > 4.0 * threshold) & ~np.isfinite(near)
+        chosen = np.flatnonzero(clear)
+        chosen = chosen[:: max(1, len(chosen) // _WIDTHS_FROM)]
+        spots = _initial_spots(image, filtered, maxima[chosen], self.settings.diameter / _START, 1.0)
+        gaussians.fit_alone(image, spots, np.arange(len(spots)), True, self.bounds, 15, 0.02)
+        good = (spots[:, AMPLITUDE] > _CLEARLY * noise.std(level)) & (spots[:, WIDTH] > 1.01 * self.bounds[0])
+        return shadowed, len(maxima), spots[good & (spots[:, WIDTH] < 0.99 * self.bounds[1]), WIDTH]
+
     def bad_pixels(self, frame: np.ndarray) -> np.ndarray:
         """(K, 2) pixels of a frame that are bright all by themselves and get the median of those around them."""
         image, noise = _with_bright_particles(frame, self.settings.invert)
@@ -185,11 +207,12 @@ class SpotFitter(Detector):
         _, maxima = band_pass(image, self.noise_size, self.boxcar, _SIGNIFICANT * deviation * self.filter_gain)
         return maxima[bad_pixels(image, maxima, deviation)]
 
-    def _unevenness(self, image: np.ndarray, noise: float) -> np.ndarray | None:
-        """Of the background, where it moves fitted Gaussians; a measured profile takes it up."""
+    def _unevenness(self, image: np.ndarray, sparse: np.ndarray, noise: float) -> np.ndarray | None:
+        """Of the background, where it moves fitted Gaussians; a measured profile takes it up. `sparse`: some pixels of
+        the image on a grid, for a first look."""
         if self.settings.spot in ("disc", "ring"):
             return None
-        return tilt(image, noise, self.settings.spot_width or self.settings.diameter / _START)
+        return tilt(image, noise, self.settings.spot_width or self.settings.diameter / _START, sparse)
 
     def _fitted(self, image: np.ndarray, filtered: np.ndarray, maxima: np.ndarray,
                 noise: tuple[float, float, float], level: float) -> FittedSpots:

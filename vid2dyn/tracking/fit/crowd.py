@@ -158,19 +158,32 @@ def _no_noisier_than_seen(image: np.ndarray, fitted: FittedSpots, noise: tuple[f
     What a fit leaves bounds the noise from above. Spots narrower than a pixel are sharp enough to be taken for noise
     by a measurement that knows no spots.
     """
-    spots = fitted.spots
-    clear = np.isfinite(fitted.errors[:, PIXEL_NOISE]) & (fitted.errors[:, PIXEL_NOISE] > 0)
-    clear &= spots[:, AMPLITUDE] > 10.0 * fitted.errors[:, PIXEL_NOISE] / (math.sqrt(math.pi) * spots[:, WIDTH])
-    if clear.sum() < _ENOUGH:
-        return
-    clear = np.flatnonzero(clear)[:: max(1, int(clear.sum()) // _ASKED)]
-    squares = np.zeros(len(spots))
-    information.misfit(image, spots, clear, fitted.near, squares)
-    offset, gain, floor = noise
-    level = spots[clear, BACKGROUND] + _MEAN_LIGHT * spots[clear, AMPLITUDE]
-    part = float(np.median(squares[clear] / np.maximum(offset + gain * level, floor)))
+    part = _share_left(image, fitted.spots, fitted.errors[:, PIXEL_NOISE], fitted.near, noise)
     if part < _NOISE_SEEN:
         fitted.errors *= math.sqrt(max(part, 1e-4))
+
+
+@njit(cache=True, nogil=True)
+def _share_left(image, spots, pixel_noise, near, noise):
+    """What fits of clear spots leave over the noise that was measured, the median of some of them; one where too few
+    tell."""
+    clear, count = np.empty(spots.shape[0], np.int64), 0
+    for i in range(spots.shape[0]):
+        seen = pixel_noise[i]
+        if 0.0 < seen < np.inf and spots[i, AMPLITUDE] > 10.0 * seen / (math.sqrt(math.pi) * spots[i, WIDTH]):
+            clear[count] = i
+            count += 1
+    if count < _ENOUGH:
+        return 1.0
+    clear = clear[:count:max(1, count // _ASKED)].copy()
+    squares = np.zeros(spots.shape[0])
+    information.misfit(image, spots, clear, near, squares)
+    offset, gain, floor = noise
+    part = np.empty(clear.size)
+    for k in range(clear.size):
+        level = spots[clear[k], BACKGROUND] + _MEAN_LIGHT * spots[clear[k], AMPLITUDE]
+        part[k] = squares[clear[k]] / max(offset + gain * level, floor)
+    return np.median(part)
 
 
 def _find_neighbours(fitted: FittedSpots, width: float) -> None:

@@ -79,6 +79,40 @@ def neighbours_of(near, i):
 
 
 @njit(cache=True, nogil=True)
+def lone_beside_bright(maxima, filtered, reach, least):
+    """How many maxima above `least` `distinct` takes for a ring though nothing else is around the brighter one.
+
+    A ring (diffraction, defocus) has several maxima around its middle. One maximum alone within 1.5 `reach` of one four
+    times as high may as well be a particle of its own. Arguments as in `distinct`.
+
+    >>> image = np.zeros((40, 40))
+    >>> image[20, 20], image[20, 30] = 100.0, 20.0
+    >>> lone_beside_bright(np.array([[20, 20], [20, 30]]), image, 11.0, 5.0)
+    1
+    >>> image[20, 10] = image[30, 20] = 20.0
+    >>> lone_beside_bright(np.array([[20, 10], [20, 20], [20, 30], [30, 20]]), image, 11.0, 5.0)
+    0
+    """
+    n, far = maxima.shape[0], (_RING * reach) ** 2
+    around, clear = np.zeros(n, np.int64), np.zeros(n, np.int64)
+    if n == 0:
+        return 0
+    edge = float(int(_RING * reach) + 1)
+    grid = cell_grid(maxima[:, Y], maxima[:, X], edge)
+    number, distance = np.empty(n + 1, np.int64), np.empty(n + 1)
+    for i in range(n):
+        y, x = maxima[i]
+        height = filtered[y, x]
+        for k in range(within(grid, float(y), float(x), edge, 0.0, number, distance)):
+            j = number[k]
+            other = filtered[maxima[j, Y], maxima[j, X]]
+            if j != i and distance[k] <= far and other < 0.25 * height:
+                around[i] += 1
+                clear[i] += other > least
+    return int(((around == 1) & (clear == 1)).sum())
+
+
+@njit(cache=True, nogil=True)
 def distinct(maxima, filtered, reach, valley):
     """Which maxima stand for a spot of their own: no higher one within `reach` without a valley between them.
 
