@@ -85,7 +85,8 @@ class Recording:
         track, frame = self.track[rows], self.frame[rows]
         return replace(self, position=self.position[rows], frame=frame, track=track, variance=self.variance[rows],
                        weight=self.weight[rows], weight_slope=self.weight_slope[rows], steps=steps_of(track, frame),
-                       species=None if self.species is None else self.species[rows])
+                       species=None if self.species is None else self.species[rows],
+                       filled=int(np.count_nonzero(rows[len(rows) - self.filled:])))
 
     @classmethod
     def of(cls, tracks: Trajectories, cutoff: float | None, species: np.ndarray | None = None) -> Recording:
