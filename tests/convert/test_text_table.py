@@ -80,7 +80,7 @@ def test_a_value_beyond_the_header_far_down_is_no_trailing_comma(tmp_path, recwa
     """Every row ends with a comma, which means nothing; in one row a number follows, which would be lost."""
     rows = [f"{k},0,1.0,2.0," for k in range(400)]
     (tmp_path / "a.csv").write_text("frame,particle,y,x\n" + "\n".join(rows) + "\n")
-    assert read_table(tmp_path / "a.csv").shape == (400, 4)
+    assert len(read_table(tmp_path / "a.csv")) == 400
     assert not [one for one in recwarn if "loss of data" in str(one.message)]
     rows[350] += "7"
     (tmp_path / "a.csv").write_text("frame,particle,y,x\n" + "\n".join(rows) + "\n")

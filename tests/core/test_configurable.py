@@ -46,7 +46,7 @@ def test_every_setting_of_every_part_refuses_what_it_is_not(kind: type) -> None:
     (lambda: vd.simulators.Brownian(pair="Yukawa"), r"Brownian: pair = 'Yukawa'; give .*Yukawa\(\.\.\.\)"),
     (lambda: vd.simulators.Brownian(n_particles=None), "n_particles = None; give a whole number"),
     (lambda: vd.simulators.Yukawa(amplitude="10"), "amplitude = '10'; give a number"),
-    (lambda: vd.Brownian(stationary="no"), "stationary = 'no'; give True or False"),
+    (lambda: vd.Brownian(stationary="no"), "stationary = 'no'; give true, false or 'auto'"),
     (lambda: vd.Brownian(cutoff=[3.0]), "cutoff = .3.0.; give a number or auto or None"),
     (lambda: vd.tracking.Track(diameter="9"), "diameter = '9'; give a whole number"),
     (lambda: vd.Periodic(20.0), "one edge for every axis"),
