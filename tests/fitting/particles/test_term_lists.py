@@ -341,7 +341,7 @@ def test_lists_are_tables_of_settings() -> None:
         build(vd.Metriplectic, table | {"energy": [{"kind": "PairPotental"}]}, "here")
     with pytest.raises(ConfigError, match=r"energy\[0\]: unknown key 'cutof'"):
         build(vd.Metriplectic, table | {"energy": [{"kind": "PairPotential", "cutof": 1.0}]}, "here")
-    with pytest.raises(ConfigError, match="energy = .*PairFriction"):
+    with pytest.raises(ConfigError, match=r"energy = .*PairFriction"):
         vd.Metriplectic(energy=[terms.PairFriction(1.0)], friction=[terms.PairFriction(1.0)], entropy=False)
     with pytest.raises(AttributeError, match="no 'PairPotental'"):
         _ = terms.PairPotental
