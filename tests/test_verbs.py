@@ -85,5 +85,10 @@ def test_verbs_take_tables_with_their_calibration() -> None:
         vd.diffusion(table)
     with pytest.raises(vd.ConfigError, match="have their calibration already"):
         vd.diffusion(tracks, frames_per_second=3.0)
-    with pytest.raises(vd.ConfigError, match="Unknown key 'frames_per_secnd'"):
+    with pytest.raises(vd.ConfigError, match="unknown key 'frames_per_secnd'"):
         vd.fit(table, frames_per_secnd=3.0)
+    fields = vd.simulate(vd.simulators.Arrhenius(sites=40), seed=0)
+    with pytest.raises(vd.ConfigError, match=r"unknown key 'checkpont'\. Did you mean 'checkpoint'"):
+        vd.fit(fields, checkpont="a")
+    with pytest.raises(vd.ConfigError, match="fields have their units already"):
+        vd.fit(fields, frames_per_second=3.0)

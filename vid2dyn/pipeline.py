@@ -301,6 +301,7 @@ def fit(data: Trajectories | Fields | PathLike | Sequence[Trajectories | Fields 
     from vid2dyn.fitting import fit as learn
 
     several = isinstance(data, list | tuple)
+    _known_calibration(calibration)
     if recipe is not None and not dataclasses.is_dataclass(recipe):
         raise ConfigError(f"No estimator is known for {_kind(recipe)}; vd.fit takes a recipe such as "
                           "vd.Brownian(cutoff=3.0).")
@@ -481,20 +482,29 @@ def _recording(data: Any, calibration: Mapping[str, Any] | None = None) -> Traje
     """Trajectories or fields, read if a path was given; calibration: of a DataFrame."""
     from vid2dyn.data.fields import Fields
 
+    of_fields = isinstance(data, str | os.PathLike) and Path(data).suffix == ".fields"
+    if calibration and (isinstance(data, Fields) or of_fields):
+        raise ConfigError(f"{', '.join(calibration)}: fields have their units already. Only a DataFrame takes them "
+                          "here.")
     if isinstance(data, Fields):
         return data
-    if isinstance(data, str | os.PathLike) and Path(data).suffix == ".fields":
+    if of_fields:
         return Fields.load(data)
     return _tracks(data, calibration)
+
+
+def _known_calibration(calibration: Mapping[str, Any]) -> None:
+    """Raise `ConfigError` for a key that is no calibration."""
+    known = ["progress", "checkpoint", "stop", "keep_partial", *config.settings(Units)]
+    for key in calibration:
+        if key not in config.settings(Units):
+            raise ConfigError(f"vd.fit: unknown key {key!r}.{did_you_mean(key, known)}")
 
 
 def _tracks(tracks: Any, calibration: Mapping[str, Any] | None = None) -> Trajectories:
     """Trajectories, read if a path was given, made of a DataFrame with its calibration."""
     from vid2dyn.data.trajectories import Trajectories
 
-    for key in calibration or {}:
-        if key not in config.settings(Units):
-            raise ConfigError(f"Unknown key {key!r}.{did_you_mean(key, list(config.settings(Units)))}")
     if calibration and hasattr(tracks, "iloc"):
         return Trajectories.from_dataframe(tracks, units=Units(**calibration))
     if calibration:

@@ -105,7 +105,10 @@ def test_the_tracker_takes_arrays(pixels, tmp_path: Path):
     assert of_array.dataframe.equals(of_file.dataframe)
     assert of_array.units == of_file.units
     assert vd.track(list(pixels), axes="tyx", **settings).dataframe.equals(of_file.dataframe)
-    assert vd.track(vd.open(path)[2:7], diameter=9, search_range=4).n_frames == 5
+    part = vd.track(vd.open(path)[2:7, 2:][1:], diameter=9, search_range=4)
+    assert part.n_frames == 4
+    assert part.info["part"] == "frames 1:5, rows 0:62, columns 0:80 of frames 2:7, rows 2:64, columns 0:80"
+    assert "part" not in of_file.info
     of_array.save(tmp_path / "tracks.parquet")
     assert vd.load(tmp_path / "tracks.parquet").info["source"] == "array in memory"
     assert vd.suggest(pixels).track.diameter in (7, 9, 11)
@@ -122,7 +125,8 @@ def test_what_is_no_recording_is_said(pixels):
             (np.zeros((2, 3, 8, 8)), {}, "needs axes"), (pixels, {"axes": "tyy"}, "do not name"),
             (pixels, {"axes": "tx"}, "do not name"),
             (np.zeros((2, 3, 8, 8)), {"axes": "tzyx"}, "has 3 depths; give z=0"),
-            (np.zeros((2, 3, 8, 8)), {"axes": "tcyx", "channel": 3}, "channel 3 does not exist")):
+            (np.zeros((2, 3, 8, 8)), {"axes": "tcyx", "channel": 3}, "channel 3 does not exist"),
+            (pixels, {"channel": 1}, "channel 1 was asked for"), (pixels, {"z": 0}, "depth 0 was asked for")):
         with pytest.raises(ConfigError, match=words):
             vd.Video.from_array(wrong, **options)
     video = vd.Video.from_array(pixels)

@@ -117,7 +117,8 @@ def particle_diffusion(tracks: Trajectories, min_length: int = 5) -> ParticleDif
     # errors at the pooled values, so that they do not go with the estimates
     pooled0, pooled1 = np.average(c0, weights=count), np.average(c1, weights=count)
     w = np.array([0.5, 1.0, 0.0]) / dt
-    error = np.sqrt([gaussian_variance(w, float(pooled0), float(min(pooled1, 0.0)), n * dim) for n in count])
+    lengths, which = np.unique(count, return_inverse=True)
+    error = np.sqrt([gaussian_variance(w, float(pooled0), float(min(pooled1, 0.0)), n * dim) for n in lengths])[which]
     mean, mean_stderr, tau, low, high = _population(D, error)
     shrink = tau**2 / (tau**2 + error**2)
     shrunk, shrunk_error = mean + shrink * (D - mean), np.sqrt(shrink) * error

@@ -128,8 +128,8 @@ def van_hove(tracks: Trajectories, lag: int = 1, bins: int = 41, reach: float | 
     edges = np.linspace(-reach, reach, bins + 1)
     width = edges[1] - edges[0]
     where = np.floor((moved + reach) / width).astype(np.int64)
-    inside = np.stack([(where == k).mean(axis=1) for k in range(bins)], axis=1)
-    found = moments(tracks, [Terms(i, inside, np.ones(len(i)))], lag)
+    once = np.ones(len(i))
+    found = moments(tracks, (Terms(i, (where == k).mean(axis=1, keepdims=True), once) for k in range(bins)), lag)
     count = np.array([(where == k).sum() for k in range(bins)])
     middle = 0.5 * (edges[1:] + edges[:-1])
     mean = float(moved.mean())

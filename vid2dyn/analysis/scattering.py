@@ -1,6 +1,6 @@
-"""Structure and motion in wave numbers: S(q), and the intermediate scattering functions F(q, t).
+"""Structure and motion in wave numbers: the structure factor and the self-intermediate scattering function.
 
-    S(q) = <|ρ_q|²>/N,      F(q, t) = <ρ_q(t0 + t) ρ_q*(t0)>/N,      F_s(q, t) = <cos q·[r(t0 + t) - r(t0)]>
+    S(q) = <|ρ_q|²>/N,      F_s(q, t) = <cos q·[r(t0 + t) - r(t0)]>
 
 with ρ_q = sum_j exp(i q·r_j) (Hansen & McDonald, Theory of Simple Liquids, ch. 4 and 7). Wave vectors are those that
 fit into the periodic box, or into the part of the field of view that detections fill: there the mean density does not
@@ -21,11 +21,14 @@ from vid2dyn.analysis.radial_distribution import detectable_area
 from vid2dyn.analysis.result import Result, axes_or_new
 from vid2dyn.analysis.space import frames_of
 from vid2dyn.core.errors import ConfigError, DataError
+from vid2dyn.core.memory import need_memory
 from vid2dyn.core.showing import ProgressLike, showing
 from vid2dyn.data.trajectories import Trajectories
 
 VECTORS = 4000
 """Most wave vectors: beyond, every shell is thinned alike."""
+CHUNK = 1 << 22
+"""Phases that are held at a time."""
 BLOCKS = 10
 """Blocks of time that errors come from."""
 
@@ -124,8 +127,7 @@ def structure_factor(tracks: Trajectories, q_max: float | None = None, bins: int
     count = np.bincount(shell, minlength=bins)
     with showing(progress) as progress:
         for k, (_, rows) in enumerate(frames):
-            phase = position[rows] @ vectors.T
-            power = (np.cos(phase).sum(axis=0) ** 2 + np.sin(phase).sum(axis=0) ** 2) / max(len(rows), 1)
+            power = _power(position[rows], vectors) / max(len(rows), 1)
             values[k] = np.bincount(shell, power, bins) / np.maximum(count, 1)
             progress(k + 1, len(frames), "structure factor")
     filled = count > 0
@@ -208,9 +210,21 @@ def _region(tracks: Trajectories) -> tuple[np.ndarray, np.ndarray]:
     return detectable_area(tracks)
 
 
+def _power(x: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """|ρ_q|² of every wave vector; memory does not grow with their number."""
+    some = max(1, CHUNK // max(len(x), 1))
+    out = np.empty(len(vectors))
+    for start in range(0, len(vectors), some):
+        phase = x @ vectors[start:start + some].T
+        out[start:start + some] = np.cos(phase).sum(axis=0) ** 2 + np.sin(phase).sum(axis=0) ** 2
+    return out
+
+
 def _wave_vectors(sides: np.ndarray, q_max: float) -> np.ndarray:
     """Half of the wave vectors up to q_max that fit into the sides (the others are minus these), (vectors, dim)."""
     most = np.floor(q_max * sides / (2 * np.pi)).astype(int)
+    need_memory(32.0 * len(sides) * float(np.prod(2.0 * most + 1)), f"all wave vectors up to q_max = {q_max:.3g} 1/µm. "
+                "Give a smaller q_max")
     grids = np.meshgrid(*[np.arange(-m, m + 1) for m in most], indexing="ij")
     whole = np.stack([g.ravel() for g in grids], axis=1)
     flat = whole @ np.cumprod([1, *(2 * most[:-1] + 1)])

@@ -134,7 +134,4 @@ def _asked_for(hint: Any) -> str:
 def _kinds(base: type) -> str:
     from vid2dyn.core.registry import kinds_of
 
-    try:
-        return ", ".join(f"{name}(...)" for name in sorted(kinds_of(base))) or base.__name__
-    except Exception:                                        # not a family of parts
-        return base.__name__
+    return ", ".join(f"{name}(...)" for name in sorted(kinds_of(base))) or base.__name__

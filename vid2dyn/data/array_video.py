@@ -128,6 +128,9 @@ class ArrayVideo(Video):
 def _one_of(chosen: int | None, sizes: dict[str, int], letter: str, what: str) -> int:
     """Number of the depth or channel that is taken."""
     count = sizes.get(letter, 1)
+    if chosen is not None and letter not in sizes and not (letter == "c" and "s" in sizes):
+        raise ConfigError(f"Video.from_array: {what} {chosen} was asked for, and the axes {''.join(sizes)!r} have "
+                          "none.")
     if chosen is None:
         if letter == "z" and count > 1:
             raise ConfigError(f"Video.from_array: the array has {count} depths; give z=0 ... {count - 1}, or project "
@@ -146,6 +149,7 @@ class VideoPart(Video):
     whole : Video
     frames, rows, columns : slice
         Frames may be thinned (`video[::2]`), which makes the frame rate lower by as much; rows and columns may not.
+        Positions of tracks count from the corner of the part.
     """
 
     def __init__(self, whole: Video, frames: slice, rows: slice, columns: slice) -> None:
@@ -159,8 +163,11 @@ class VideoPart(Video):
         units = whole.units
         if units.frames_per_second is not None and self._range.step > 1:
             units = units.replace(frames_per_second=units.frames_per_second / self._range.step)
+        said = ", ".join(f"{what} {r.start}:{r.stop}" + f":{r.step}" * (r.step != 1) for what, r in (
+            ("frames", self._range), ("rows", self._rows), ("columns", self._columns)))
         super().__init__(replace(whole.info, n_frames=len(self._range), height=len(self._rows),
-                                 width=len(self._columns), units=units))
+                                 width=len(self._columns), units=units,
+                                 part=said if not whole.info.part else f"{said} of {whole.info.part}"))
 
     def decode_start(self, index: int) -> int:
         """The first frame of the part from which decoding the whole gets there."""

@@ -52,6 +52,8 @@ class VideoInfo:
         None where the reader cannot tell.
     warnings : tuple of str
         What a user should know, in plain words (truncated file, assumed frame rate).
+    part : str
+        Which frames, rows and columns of `path` it is; empty: all. Tracks keep it with the name of the file.
     """
 
     path: Path
@@ -63,6 +65,7 @@ class VideoInfo:
     codec: str = "raw"
     inter_coded: bool | None = None
     warnings: tuple[str, ...] = field(default=())
+    part: str = ""
 
 
 class Video(ABC):
@@ -99,7 +102,8 @@ class Video(ABC):
             A letter for each axis: t time, z depth, c channel, y rows, x columns, s samples of colour. Default: the
             names that xarray has, else "yx" or "tyx".
         channel, z : int, optional
-            Which channel or depth is taken, counted from 0.
+            Which channel or depth is taken, counted from 0. Default: the first channel (of colour pixels green); a
+            depth must be given where there are several.
         name : str
             What it is called in reports and messages.
         **units

@@ -71,6 +71,9 @@ def test_forces_of_a_packing_with_right_labels(model):
     assert model.report["held_out"]["gain_per_step"] > 5 * model.report["held_out"]["gain_per_step_stderr"]
     assert not any("differ" in text or "Two species" in text for text in model.report["warnings"])
     assert any("lower bound" in text for text in model.report["warnings"])              # D cannot be seen at 30/s
+    assert "assessment" not in model.report
+    with pytest.raises(ModelError, match="packed model .* says forces only"):
+        vd.assess(FILM.run(seed=2), model)
 
 
 def test_wrong_labels_are_put_right(film):

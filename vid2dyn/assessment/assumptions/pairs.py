@@ -111,11 +111,10 @@ class SameForces(AssumptionTest):
 
     def advice(self, found: Quantities, steps: Steps) -> str:
         more = "more" if found.value[0] > 0 else "less"
-        return (f"Particles move along the learned forces by {self.effect(found, steps):+.0f} % {more} than forces "
+        return (f"Particles move along the learned forces by {abs(self.effect(found, steps)):.0f} % {more} than forces "
                 "of that strength make them: places and motion tell of different forces, as in samples that are "
                 "active, driven or relaxing, with mixed sizes, or an external field. Fit with stationary = False and "
-                "compare.").replace(
-                    "+", "").replace("-", "")
+                "compare.")
 
 
 class DiesOut(AssumptionTest):

@@ -7,6 +7,8 @@ two gamma variables, see `vid2dyn.fitting.brownian.populations`, which tells the
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import numpy as np
 from scipy.special import gammainc, gammaincc, ndtri
 from scipy.stats import gamma, norm
@@ -32,9 +34,9 @@ class _Alike(AssumptionTest):
         x, y, weight, _ = halves
         return Quantities(np.array([(weight * x * y).sum() / np.sqrt((weight**2).sum())]), np.eye(1), len(x))
 
+    @abstractmethod
     def halves(self, steps: Steps) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
         """x, y, weight (the information on a relative difference of one), and mean squares of the particles."""
-        raise NotImplementedError
 
     def judge(self, steps: Steps, control: Steps | None) -> Finding | None:
         halves = self.halves(steps)
@@ -50,9 +52,9 @@ class _Alike(AssumptionTest):
         return self.finding(T, tail_of_products(number, T - shift) if shift < T else 1.0, spread,
                             self.words(spread, square))
 
+    @abstractmethod
     def words(self, spread: float, square: np.ndarray) -> str:
         """What a spread means."""
-        raise NotImplementedError
 
     def effect(self, found: Quantities, steps: Steps) -> float:
         return 0.0

@@ -19,7 +19,7 @@ from vid2dyn.assessment.base import Finding
 from vid2dyn.assessment.steps import Detection, Neighbours, Steps
 from vid2dyn.assessment.table import Assessment, assessed, combined
 from vid2dyn.core.config import build
-from vid2dyn.core.errors import ConfigError, DataError, Vid2DynError
+from vid2dyn.core.errors import ConfigError, DataError, ModelError, Vid2DynError
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.dynamics.brownian import species_pairs
 from vid2dyn.dynamics.recipes.brownian import Brownian
@@ -271,6 +271,9 @@ def _linker_notes(tracks: Trajectories) -> tuple[str, ...]:
 def assess_brownian(tracks: Trajectories | Sequence[Trajectories], model: BrownianModel, seed: int = 0) -> Assessment:
     """The table of tests; see `vid2dyn.pipeline.assess`."""
     several = [tracks] if isinstance(tracks, Trajectories) else list(tracks)
+    if model.recipe.get("packed"):
+        raise ModelError("vd.assess looks at how particles move, and a packed model (packed = True) says forces only: "
+                         "in a cage nothing is learned of their motion. See the warnings of the model.")
     recipe = build(Brownian, {key: value for key, value in model.recipe.items() if key != "kind"}, "assess")
     if "class_edges" in model.arrays:
         classes = Classes.of(several, str(recipe.structure))

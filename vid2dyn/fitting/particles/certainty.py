@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.stats import t as student
 
 from vid2dyn.dynamics.fluid.numbers import FluidNumbers
 from vid2dyn.encoders.entropy import invariants
@@ -42,8 +43,8 @@ class Certainty:
         Scatter of the score over what the information says.
     support : (3, 5) array
         Quantiles of S, V and r in the data.
-    noise : list of (k, ratio, error)
-        Residuals of windows of k steps: their square over what independent steps let expect.
+    noise : list of (k, ratio, error, windows)
+        Residuals of windows of k steps: their square over what independent steps let expect, and how many there are.
     friction : float
         Γ of a particle in the model [mass/s].
     """
@@ -51,7 +52,7 @@ class Certainty:
     covariance: np.ndarray
     excess: float
     support: np.ndarray
-    noise: list[tuple[int, float, float]]
+    noise: list[tuple[int, float, float, int]]
     friction: float
 
     def window(self, dt: float) -> dict[str, Any]:
@@ -60,16 +61,20 @@ class Certainty:
         return {"frames": 1, "seconds": dt, "plateau": self.warning() is None, "friction": friction,
                 "friction_stderr": self.noise[0][2] * friction if self.noise else math.inf,
                 "friction_against_window": [[k, k * dt, ratio * friction, error * friction]
-                                            for k, ratio, error in self.noise]}
+                                            for k, ratio, error, _ in self.noise]}
 
     def warning(self) -> str | None:
-        """What to say of noise that remembers: more than `LARGE` and five errors away from that of single steps."""
-        if len(self.noise) < 2:
+        """What to say of noise that remembers: more than `LARGE` away from that of single steps, and beyond chance
+        (false alarm 1e-6 of all windows together, by Student's t of so many windows)."""
+        if len(self.noise) < 2 or not self.noise[0][1] > 0:
             return None
         first = self.noise[0]
-        k, ratio, error = max(self.noise[1:], key=lambda row: abs(math.log(max(row[1], 1e-300) / first[1])))
-        if abs(ratio / first[1] - 1.0) < max(LARGE, 5.0 * math.hypot(error, first[2]) / first[1]):
+        away = [(abs(math.log(max(ratio, 1e-300) / first[1])), k, ratio) for k, ratio, error, count in self.noise[1:]
+                if abs(ratio / first[1] - 1.0) > max(LARGE, float(student.isf(5e-7 / (len(self.noise) - 1), count - 1))
+                                                     * math.hypot(error, first[2]) / first[1])]
+        if not away:
             return None
+        _, k, ratio = max(away)
         said = (f"Noise does not forget from frame to frame: over {k} frames it is {ratio / first[1]:.3g} times that "
                 "of single frames, from which this fit reads temperature, friction and heat. ")
         if ratio > first[1]:
@@ -103,7 +108,7 @@ def certainty(data: Sequence[FluidSteps], starts: Sequence[np.ndarray], numbers:
 
 
 def _seen(data: Sequence[FluidSteps], starts: Sequence[np.ndarray],
-          numbers: FluidNumbers) -> tuple[np.ndarray, list[tuple[int, float, float]], float]:
+          numbers: FluidNumbers) -> tuple[np.ndarray, list[tuple[int, float, float, int]], float]:
     """Support, noise against window, and friction."""
     S, x, r, frictions = [], [], [], []
     lengths = tuple(k for k in WINDOWS if max(part.count for part in data) >= ROOM * k)
@@ -125,5 +130,5 @@ def _seen(data: Sequence[FluidSteps], starts: Sequence[np.ndarray],
     for k, parts in ratios.items():
         one = np.concatenate(parts)
         error = float(one.std(ddof=1)) / math.sqrt(len(one)) if len(one) > 1 else math.inf
-        noise.append((k, float(one.mean()), error))
+        noise.append((k, float(one.mean()), error, len(one)))
     return support, noise, float(np.mean(frictions))

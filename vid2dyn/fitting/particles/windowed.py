@@ -360,7 +360,7 @@ def _searched(task: Task, here: Learned, new: Numbers, done: int, progress: Prog
         fall = -float(_slope(task, ahead) @ along)
         if fall <= max(0.5 * rise, task.tolerance / part) or cut == CUTS:
             break
-        part *= min(max(rise / (rise + fall), SHORTEST), LONGEST)
+        part *= min(max(max(rise, 0.0) / (max(rise, 0.0) + fall), SHORTEST), LONGEST)
     return ahead
 
 
