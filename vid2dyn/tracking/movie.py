@@ -149,7 +149,8 @@ class Plan:
             digest = sha256(video.path)
         part = {"part": info.part} if info.part else {}
         return {"source": video.path.name, **part, "sha256": digest, "codec": info.codec,
-                "inter_coded": info.inter_coded, "parameters": recipe(self.settings), "minmass": float(self.in_force.minmass or 0.0),
+                "inter_coded": info.inter_coded, "parameters": recipe(self.settings),
+                "minmass": float(self.in_force.minmass or 0.0),
                 "spot": self.in_force.spot, "spot_width": self.in_force.spot_width,
                 "invert": bool(self.in_force.invert), "warnings": warnings,
                 "versions": {name: version(name) for name in ("vid2dyn", "trackpy", "numpy")}}

@@ -72,7 +72,7 @@ def test_forces_of_a_packing_with_right_labels(model):
     assert not any("differ" in text or "Two species" in text for text in model.report["warnings"])
     assert any("lower bound" in text for text in model.report["warnings"])              # D cannot be seen at 30/s
     assert "assessment" not in model.report
-    with pytest.raises(ModelError, match="packed model .* says forces only"):
+    with pytest.raises(ModelError, match=r"packed model .* says forces only"):
         vd.assess(FILM.run(seed=2), model)
 
 
