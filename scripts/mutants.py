@@ -1,9 +1,9 @@
 """Would the tests notice? Single lines are changed, one at a time, and the tests beside them have to fail.
 
-``python scripts/mutants.py [--only WORD] [--begin N]`` takes about half an hour; it is run on demand. Every mutant is a
+``python scripts/mutants.py [--only WORD] [--begin N]`` takes about half an hour and is run on demand. Every mutant is a
 file, a line as it stands, a line that would be wrong, and the tests that must not pass with it. A mutant that lives is
-a hole in the tests; one whose line is no longer there has to be written anew. The tree is left as it was, also after
-Ctrl-C.
+a hole in the tests; one whose line is no longer there has to be written anew. The lines are changed in a copy of the
+tree, so that yours is never wrong, however the run ends.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-CACHE = ROOT / ".mutants-cache"
+LEFT_BEHIND = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist")
 
 
 @dataclass(frozen=True)
@@ -440,24 +441,30 @@ MUTANTS = (
 )
 
 
-def killed(mutant: Mutant) -> str:
-    """"dead", "LIVES", or "GONE" where the line is not there once."""
-    file = ROOT / mutant.file
+def tested(tree: Path, tests: list[str]) -> int:
+    """Exit status of pytest in `tree`: 0 all passed, 1 some failed."""
+    paths = os.pathsep.join([str(tree), str(tree / "napari_plugin"), os.environ.get("PYTHONPATH", "")])
+    return subprocess.run([sys.executable, "-m", "pytest", "-n", "0", "-q", "-x", "-p", "no:cacheprovider", *tests],
+                          cwd=tree, capture_output=True, timeout=900,
+                          env={**os.environ, "PYTHONPATH": paths, "NUMBA_CACHE_DIR": str(tree / ".numba")}).returncode
+
+
+def killed(mutant: Mutant, tree: Path) -> str:
+    """"dead", "LIVES", or "GONE" where the line is not there once; `tree` is the copy that is changed and put back."""
+    file = tree / mutant.file
     text = file.read_text(encoding="utf-8")
     if text.count(mutant.old) != 1:
         return f"GONE ({text.count(mutant.old)} times)"
     try:
         file.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
-        done = subprocess.run([sys.executable, "-m", "pytest", "-n", "0", "-q", "-x", "-p", "no:cacheprovider",
-                               *shlex.split(mutant.tests)], cwd=ROOT, capture_output=True, timeout=900,
-                              env={**os.environ, "NUMBA_CACHE_DIR": str(CACHE)})
-        return "dead" if done.returncode == 1 else f"LIVES (pytest {done.returncode})"
+        status = tested(tree, shlex.split(mutant.tests))
+        return "dead" if status == 1 else f"LIVES (pytest {status})"
     except subprocess.TimeoutExpired:
         return "dead (too slow)"
     finally:
         file.write_text(text, encoding="utf-8")
         if "njit" in text:                 # what was compiled of the wrong line, into other files as well, is forgotten
-            shutil.rmtree(CACHE, ignore_errors=True)
+            shutil.rmtree(tree / ".numba", ignore_errors=True)
 
 
 def main() -> int:
@@ -468,10 +475,17 @@ def main() -> int:
     given = parser.parse_args()
     chosen = [mutant for mutant in MUTANTS[given.begin:] if given.only in mutant.file or given.only in mutant.tests]
     living = 0
-    for mutant in chosen:
-        found = killed(mutant)
-        living += not found.startswith("dead")
-        print(f"{found:<16} {mutant.file}: {mutant.new.strip()[:90]}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="vid2dyn-mutants-") as folder:
+        tree = Path(folder) / "tree"
+        shutil.copytree(ROOT, tree, ignore=LEFT_BEHIND)
+        for tests in sorted({shlex.split(mutant.tests)[0] for mutant in chosen}):     # or a failure says nothing
+            if tested(tree, [tests]):
+                print(f"{tests} fails as the lines stand; mend it first", file=sys.stderr)
+                return 1
+        for mutant in chosen:
+            found = killed(mutant, tree)
+            living += not found.startswith("dead")
+            print(f"{found:<16} {mutant.file}: {mutant.new.strip()[:90]}", flush=True)
     print(f"{len(chosen) - living} of {len(chosen)} died, {living} live")
     return living
 
