@@ -145,7 +145,7 @@ MUTANTS = (
       "2 ** _bits(page, image) - 1",
       "2 ** _bits(page, image)",
       "tests/readers/test_tiff_kinds.py -k white"),
-    M("vid2dyn/readers/base.py",
+    M("vid2dyn/data/grey.py",
       "if high > low and step > _COARSE * (high - low):",
       "if False:",
       "tests/readers/test_tiff_kinds.py -k hold"),

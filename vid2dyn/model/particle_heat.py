@@ -77,8 +77,9 @@ class ParticleHeat:
 
     def carried(self) -> CarriedHeat:
         """For the tables of a rollout."""
-        conductance, reach, mean_energy = (float(v) for v in self.arrays["heat"][-3:])
-        return CarriedHeat(self.value("heat_capacity"), self.value("heat_exponent"), conductance, reach, mean_energy)
+        conductance, reach, mean = (float(v) for v in self.arrays["heat"][-3:])
+        energies = tuple(float(v) for v in self.arrays.get("heat_pair_energy", np.full(1, mean)))
+        return CarriedHeat(self.value("heat_capacity"), self.value("heat_exponent"), conductance, reach, energies)
 
     def estimates(self, data: FluidSteps, terms: Terms, numbers: Numbers, shown: float, seed: int,
                   progress: Progress) -> tuple[np.ndarray, np.ndarray]:

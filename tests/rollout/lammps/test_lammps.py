@@ -61,6 +61,14 @@ def hot(n: int = 200) -> tuple[FrozenFluid, FluidFrame, FluidRollout]:
             dataclasses.replace(start, entropy=entropy), settings)
 
 
+def hot_mixture(n: int = 200) -> tuple[FrozenFluid, FluidFrame, FluidRollout]:
+    """Two species that carry heat: densities differ between kinds of pairs."""
+    _, start, settings = hot(n)
+    tables = SoftParticleTables(3, mass=(1.0, 2.5), repulsion=(25.0, 10.0, 15.0), across=1.0)
+    return (CarriedHeat(8.0, 0.7, 2.0, tables.cutoff, (1.0, 0.6)).added_to(tables.freeze()),
+            dataclasses.replace(start, species=np.random.default_rng(3).integers(0, 2, n)), settings)
+
+
 def everything(box: Box, dim: int = 3, n: int = 200) -> tuple[FrozenFluid, FluidFrame, FluidRollout]:
     """Two species, energy of density, traps, an external potential, drag; ids that are not row numbers."""
     x, v, edge = lattice(n, dim, volume=1 / 3)
@@ -78,7 +86,7 @@ def distance(a: np.ndarray, b: np.ndarray) -> float:
 
 
 CASES: dict[str, Callable[[], tuple[FrozenFluid, FluidFrame, FluidRollout]]] = {
-    "soft": soft, "gas": gas, "hot": hot, "plane gas": lambda: gas(150, 2),
+    "soft": soft, "gas": gas, "hot": hot, "hot mixture": hot_mixture, "plane gas": lambda: gas(150, 2),
     "everything": lambda: everything(Periodic((1.0,))), "everything, free": lambda: everything(Free()),
     "everything, plane": lambda: everything(Periodic((1.0,)), 2)}
 

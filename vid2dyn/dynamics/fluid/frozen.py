@@ -6,7 +6,8 @@ there act together. With n particles of positions r, velocities v and entropies 
     E = sum_i [m_i v_i²/2 + U_i + external(r_i) + traps] + sum_pairs [φ(r_ij) + sum_modes |ξ|²/2]
 
 with U_i = U(S_i, V_i) from the equation of state, or U_i = T S_i + u(d_i) at one `temperature` for all: there S has no
-limits and only keeps the account of heat. d_i = W(0) + sum_j W(r_ij) and V_i = 1/d_i. The layout is a contract:
+limits and only keeps the account of heat. d_i = own_i + sum_j W(r_ij), own_i = W(0) unless given, and V_i = 1/d_i. The
+layout is a contract:
 
 radial tables (kernel, shear, bulk, heat, pair_energy, pair_friction, memory)
     rows r_k = k · cutoff / (len - 1), k = 0 ... len - 1, both ends included; columns (f, df/dr). Between two rows
@@ -69,7 +70,10 @@ class FrozenFluid:
     cutoff : float
         Range of every pair function.
     kernel, shear, bulk, heat : (rows, 2) arrays, optional
-        W(r) with ∫W = 1, and the radial parts of A², B², C².
+        W(r) with ∫W = 1, and the radial parts of A², B², C². A kernel that differs between kinds of pairs is
+        (kinds, rows, 2).
+    own_density : (species,) array, optional
+        d of a particle without neighbours; default W(0), of its own kind of pairs.
     temperature_power, volume_power : int
         p and q of the pair coefficients, 0 or 1.
     entropy, log_volume : (float, float), optional
@@ -112,6 +116,7 @@ class FrozenFluid:
     mass: float | tuple[float, ...]
     cutoff: float
     kernel: np.ndarray | None = None
+    own_density: np.ndarray | None = None
     shear: np.ndarray | None = None
     bulk: np.ndarray | None = None
     heat: np.ndarray | None = None
@@ -136,7 +141,9 @@ class FrozenFluid:
     def __post_init__(self) -> None:
         self._check_numbers()
         for name in ("kernel", "shear", "bulk", "heat"):
-            _check_table(name, getattr(self, name), (None, 2))
+            table = getattr(self, name)
+            own = name == "kernel" and np.ndim(table) == 3
+            _check_table(name, table, (self.kinds, None, 2) if own else (None, 2))
         self._check_state()
         for name, table, columns in (("pair_energy", self.pair_energy, 2), ("pair_friction", self.pair_friction, 4),
                                      *((f"memory[{k}].table", mode.table, 4) for k, mode in enumerate(self.memory))):
@@ -153,6 +160,15 @@ class FrozenFluid:
     def masses(self) -> np.ndarray:
         """Mass of a particle of each species, (species,)."""
         return np.broadcast_to(np.asarray(self.mass, dtype=float), (self.species,))
+
+    @property
+    def alone(self) -> np.ndarray:
+        """Density of a particle of each species without neighbours, (species,); 0 without a kernel."""
+        if self.own_density is not None:
+            return np.asarray(self.own_density, dtype=float)
+        if self.kernel is None or self.kernel.ndim == 2:
+            return np.full(self.species, 0.0 if self.kernel is None else self.kernel[0, 0])
+        return np.array([self.kernel[pair_kind(a, a, self.species), 0, 0] for a in range(self.species)])
 
     def _check_numbers(self) -> None:
         if self.dim not in (2, 3):
@@ -186,6 +202,10 @@ class FrozenFluid:
             if span is None or not (np.isfinite(span).all() and 0 <= span[0] < span[1]):
                 raise ModelError(f"FrozenFluid: density_range = {span!r} must be the densities of the first and last "
                                  "row of density_energy, 0 <= first < last.")
+        if self.own_density is not None and (np.shape(self.own_density) != (self.species,)
+                                             or not (np.asarray(self.own_density) > 0).all()):
+            raise ModelError(f"FrozenFluid: own_density = {self.own_density!r} must be one positive number for each of "
+                             f"the {self.species} species.")
         for name, there in (("eos", self.eos is not None), ("density_energy", self.density_energy is not None),
                             ("volume_power = 1", self.volume_power == 1)):
             if there and self.kernel is None:
@@ -214,6 +234,7 @@ class FrozenFluid:
             kind, row, _ = np.argwhere(friction[..., ::2] < 0)[0]
             raise ModelError(f"FrozenFluid: pair_friction of kind {kind} is negative in row {row}; friction that "
                              "speeds particles up has no noise that belongs to it.")
+
         if self.memory and self.temperature is None:
             raise ModelError("FrozenFluid: memory modes need one temperature; with an equation of state they are not "
                              "supported. Leave one of the two out.")
@@ -240,8 +261,9 @@ class FrozenFluid:
     def radial(self, name: str, r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Value and slope of the table `name` ("kernel", "shear", "bulk", "heat") at distances r, zero beyond."""
         table = getattr(self, name)
-        if table is None:
-            raise ModelError(f"FrozenFluid: this model has no {name}.")
+        if table is None or table.ndim == 3:
+            raise ModelError(f"FrozenFluid: this model has no {name}"
+                             f"{'' if table is None else ' that is the same for all pairs'}.")
         return read_radial(table, self.cutoff, r)
 
     def pair_radial(self, name: str, r: np.ndarray, kind: int = 0) -> tuple[np.ndarray, ...]:

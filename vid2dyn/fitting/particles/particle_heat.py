@@ -44,8 +44,9 @@ class Finding:
     Parameters
     ----------
     arrays : mapping
-        For the model, empty if there is none: "heat" (loadings, τ, κ, range, <Φ>), "heat_covariance" (of the loadings
-        and ln τ), "heat_noise", "heat_information" and "heat_baseline" (what turns motion into entropies).
+        For the model, empty if there is none: "heat" (loadings, τ, κ, range, mean of <Φ>), "heat_pair_energy" (<Φ> of
+        each species), "heat_covariance" (of the loadings and ln τ), "heat_noise", "heat_information" and
+        "heat_baseline" (what turns motion into entropies).
     report : mapping
     warnings : list of str
     """
@@ -94,19 +95,21 @@ def find_heat(train: Sequence[FluidSteps], judge: FluidSteps, terms: Terms, numb
     if not report["identified"]:
         return Finding({}, report, [_nothing(report)])
     heat = estimate.heat
-    transfer = _transfer(usable, frozen, heat.heat_capacity, heat.relaxation, reach)
+    conductance, energies = _transfer(usable, frozen, heat.heat_capacity, heat.relaxation, reach)
     if can_carry(frozen):
         try:
-            CarriedHeat(heat.heat_capacity, heat.exponent, *transfer).added_to(frozen)
+            CarriedHeat(heat.heat_capacity, heat.exponent, conductance, reach, tuple(energies)).added_to(frozen)
         except ModelError as error:
             return Finding({}, report | {"identified": False}, [f"Entropy not identifiable from these data. {error}"])
-    arrays = {"heat": np.concatenate([heat.loadings, [heat.relaxation, *transfer]]),
+    arrays = {"heat": np.concatenate([heat.loadings, [heat.relaxation, conductance, reach, energies.mean()]]),
+              "heat_pair_energy": energies,
               "heat_covariance": _with_second_order(estimate), "heat_noise": heat.noise,
               "heat_information": baseline.information, "heat_baseline": baseline.slopes}
     warnings = []
     if not can_carry(frozen):
         warnings.append("Particles carry heat of their own, and rollouts of this model leave it out: it does not run "
-                        "together with PairMemory or DensityEnergy. With PairFriction and PairPotential in their place "
+                        "together with DensityEnergy (two densities), nor with PairMemory (its modes would carry the "
+                        "heat away within their memory times). With PairPotential and PairFriction in their place "
                         "rollouts follow it.")
     if heat.relaxation > 0.5 * max(part.count * part.dt for part in usable):
         warnings.append(f"What particles carry outlives these recordings (relaxation time {heat.relaxation:.3g} s): "
@@ -121,17 +124,24 @@ def _with_second_order(estimate: HeatEstimate) -> np.ndarray:
 
 
 def _transfer(parts: Sequence[FluidSteps], frozen: FrozenFluid, heat_capacity: float, relaxation: float,
-              reach: float) -> tuple[float, float, float]:
-    """κ [kB/s] such that a particle relaxes in τ, its range, and the mean pair energy of a particle <Φ>."""
-    weight, energy = [], []
+              reach: float) -> tuple[float, np.ndarray]:
+    """κ [kB/s] such that a particle relaxes in τ, and the mean pair energy of a particle <Φ> of each species."""
+    weight: list[float] = []
+    energy, particles = np.zeros(frozen.species), np.zeros(frozen.species)
     for part in parts:
         for frame in np.unique(np.linspace(0, part.count, 8).round().astype(int)):
-            at = configuration(part, int(frame), max(reach, frozen.cutoff), 1)
+            at = configuration(part, int(frame), max(reach, frozen.cutoff), frozen.species)
             s = at.r / reach
             weight.append(2.0 * float(((1 - s**2)[s < 1] ** 2).sum()) / part.n)
-            energy.append(0.0 if frozen.pair_energy is None else
-                          2.0 * float(read_radial(frozen.pair_energy[0], frozen.cutoff, at.r)[0].sum()) / part.n)
-    return heat_capacity / (relaxation * max(float(np.mean(weight)), 1e-12)), reach, float(np.mean(energy))
+            particles += np.bincount(part.species, minlength=frozen.species)
+            if frozen.pair_energy is None:
+                continue
+            for kind, table in enumerate(frozen.pair_energy):
+                own = at.kind == kind
+                value, _ = read_radial(table, frozen.cutoff, at.r[own])
+                for end in (at.first, at.second):
+                    energy += np.bincount(part.species[end[own]], value, frozen.species)
+    return heat_capacity / (relaxation * max(float(np.mean(weight)), 1e-12)), energy / np.maximum(particles, 1.0)
 
 
 def _report(estimate: HeatEstimate, seen: Persistence, baseline: Baseline, found: Sequence[LocalScores],

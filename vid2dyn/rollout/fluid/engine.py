@@ -260,7 +260,7 @@ class Engine:
         geometry = self.on_pairs.geometry
         pairs.update_geometry(self.x, self.species, self.space, self.near.pairs, self.tables, *geometry)
         if len(self.tables.radial):
-            pairs.densities(self.near.pairs, geometry.value, self.tables.radial[0, 0], self.state.density)
+            pairs.densities(self.near.pairs, geometry.value, self.species, self.tables, self.state.density)
         if self.frozen.temperature is not None:
             self._check_apart()
 

@@ -23,6 +23,7 @@ from vid2dyn.rollout.fluid.lookup import (
     cubic,
     cubic_slope,
     density_energy,
+    first_row,
     inside,
     internal_energy,
     thermodynamics,
@@ -93,7 +94,7 @@ def _secants(x, species, space, lists, tables, before, middle, chord, value, own
     """`Secants` of every pair, from the vectors r before and positions x after."""
     table, pair_tables, kind, cutoff = tables.radial, tables.pairs, tables.kind, tables.cutoff
     first, second = lists.first, lists.second
-    fluid, bound = len(chord) > 0, len(own) > 0
+    fluid, bound, mixed = len(chord) > 0, len(own) > 0, tables.rows < len(table)
     for p in prange(len(first)):
         dx, dy, dz, _ = separation(x, first[p], second[p], space)
         bx, by, bz = before[p, 0], before[p, 1], before[p, 2]
@@ -109,9 +110,13 @@ def _secants(x, species, space, lists, tables, before, middle, chord, value, own
             # r'² - r² without the cancellation
             grown = (dx - bx) * (dx + bx) + (dy - by) * (dy + by) + (dz - bz) * (dz + bz)
             if fluid:
-                W, _ = _radial(table, after, cutoff)
+                of_fluid = table
+                if mixed:
+                    start = first_row(tables, species[first[p]], species[second[p]])
+                    of_fluid = table[start:start + tables.rows]
+                W, _ = _radial(of_fluid, after, cutoff)
                 value[p] = W
-                chord[p] = _chord(table, before2, grown, W, cutoff)
+                chord[p] = _chord(of_fluid, before2, grown, W, cutoff)
             if bound:
                 of_kind = pair_tables[kind[species[first[p]], species[second[p]]]]
                 own[p] = _chord(of_kind, before2, grown, _radial(of_kind, after, cutoff)[0], cutoff)
@@ -202,7 +207,7 @@ def exact_move(motion: Motion, state: ParticleState, secants: Secants, lists: Pa
             update_body(after)
         _secants(after, motion.species, space, lists, tables, *secants)
         if len(tables.radial):
-            densities(lists, secants.value, tables.radial[0, 0], density)
+            densities(lists, secants.value, motion.species, tables, density)
         _energy_secants(tables, state, density, state.push)
         _mean_velocity(lists, secants, state.push, motion, dt, motion.mean, change)
         moved, scale = change.max(), np.abs(motion.mean).max()

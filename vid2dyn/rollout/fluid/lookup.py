@@ -16,12 +16,16 @@ from numba import njit
 class Tables(NamedTuple):
     """What the kernels read of a `FrozenFluid`; a part that it does not have is an array of length 0.
 
-    radial (intervals, 16): `radial_table`; pairs (kinds, intervals, 12): `pair_table`; kind (species, species): number
-    of the kind of a pair; nodes, grid: `eos_table`; density (intervals, 4), span (2,): `density_table`; temperature:
-    that of all particles, or 0 where the equation of state has it; cutoff: range of the pairs.
+    radial (intervals, 16): `radial_table`; where kinds of pairs differ the kinds one after another, `rows` intervals
+    each; alone (species,): density of a particle without neighbours; pairs (kinds, intervals, 12): `pair_table`; kind
+    (species, species): number of the kind of a pair; nodes, grid: `eos_table`; density (intervals, 4), span (2,):
+    `density_table`; temperature: that of all particles, or 0 where the equation of state has it; cutoff: range of the
+    pairs.
     """
 
     radial: np.ndarray
+    rows: int
+    alone: np.ndarray
     pairs: np.ndarray
     kind: np.ndarray
     nodes: np.ndarray
@@ -30,6 +34,14 @@ class Tables(NamedTuple):
     span: np.ndarray
     temperature: float
     cutoff: float
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def first_row(tables, a, b):  # type: ignore[no-untyped-def]
+    """First interval of `tables.radial` for a pair of species a and b."""
+    if tables.rows < len(tables.radial):
+        return tables.rows * tables.kind[a, b]
+    return 0
 
 
 @njit(cache=True, error_model="numpy", inline="always")

@@ -18,7 +18,7 @@ from numba import njit, prange
 
 from vid2dyn.core.pair_noise import normal, pair_key, step_key
 from vid2dyn.rollout.fluid.lists import separation
-from vid2dyn.rollout.fluid.lookup import cubic, cubic_slope, density_energy, inside, thermodynamics
+from vid2dyn.rollout.fluid.lookup import cubic, cubic_slope, density_energy, first_row, inside, thermodynamics
 
 
 class Geometry(NamedTuple):
@@ -85,7 +85,7 @@ def update_geometry(x, species, space, lists, tables,
                     e, value, slope, radial, turns, pull, rough):  # type: ignore[no-untyped-def]
     """`Geometry` of every pair at positions x."""
     first, second, table, cutoff = lists.first, lists.second, tables.radial, tables.cutoff
-    per_length = len(table) / cutoff
+    per_length, mixed = tables.rows / cutoff, tables.rows < len(table)
     own, kind = tables.pairs, tables.kind
     own_per_length = own.shape[1] / cutoff
     fluid, bound = len(slope) > 0, len(pull) > 0
@@ -96,8 +96,10 @@ def update_geometry(x, species, space, lists, tables,
         if r < cutoff:
             e[p, 0], e[p, 1], e[p, 2] = dx / r, dy / r, dz / r
             if fluid:
-                k = min(int(r * per_length), len(table) - 1)
+                k = min(int(r * per_length), tables.rows - 1)
                 t = r * per_length - k
+                if mixed:
+                    k += first_row(tables, species[first[p]], species[second[p]])
                 value[p], slope[p] = cubic(table, k, 0, t), cubic_slope(table, k, 0, t) * per_length
                 for c in range(3):
                     radial[p, c] = max(cubic(table, k, 4 + 4 * c, t), 0.0)
@@ -122,11 +124,11 @@ def update_geometry(x, species, space, lists, tables,
 
 
 @njit(cache=True, parallel=True, error_model="numpy")
-def densities(lists, value, own, density):  # type: ignore[no-untyped-def]
-    """density_i = own + sum of value[p] over the pairs of i."""
+def densities(lists, value, species, tables, density):  # type: ignore[no-untyped-def]
+    """density_i = what it is alone + sum of value[p] over the pairs of i."""
     row, arrive, incoming = lists.row, lists.arrive, lists.incoming
     for i in prange(len(density)):
-        d = own
+        d = tables.alone[species[i]]
         for k in range(arrive[i], arrive[i + 1]):
             d += value[incoming[k]]
         for p in range(row[i], row[i + 1]):

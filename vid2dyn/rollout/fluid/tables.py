@@ -17,23 +17,28 @@ def tables_of(frozen: FrozenFluid) -> Tables:
     """All tables of a model."""
     every = range(frozen.species)
     kind = np.array([[pair_kind(a, b, frozen.species) for b in every] for a in every], dtype=np.int64)
-    return Tables(radial_table(frozen), pair_table(frozen), kind, *eos_table(frozen), *density_table(frozen),
+    radial, rows = radial_table(frozen)
+    return Tables(radial, rows, frozen.alone, pair_table(frozen), kind, *eos_table(frozen), *density_table(frozen),
                   float(frozen.temperature or 0.0), float(frozen.cutoff))
 
 
-def radial_table(frozen: FrozenFluid) -> np.ndarray:
+def radial_table(frozen: FrozenFluid) -> tuple[np.ndarray, int]:
     """(intervals, 16): coefficients of 1, t, t², t³ of W, across, along and C², t in [0, 1] the place in the interval.
 
+    Where W differs between kinds of pairs the kinds one after another; beside it the number of intervals of one.
     `across` and `along` are the two radial parts of K (docstring of `vid2dyn.dynamics.fluid.frozen`). Tables of fewer
     rows are read on the grid of the longest one; absent ones are zero.
     """
-    given = [frozen.kernel, frozen.shear, frozen.bulk, frozen.heat]
-    kernel, shear, bulk, heat = same_rows(given, frozen.cutoff)
-    if not len(kernel):
-        return np.empty((0, 16))
-    along = shear * (1.0 - 1.0 / frozen.dim) + bulk / frozen.dim
-    parts = (kernel, 0.5 * shear, along, heat)
-    return np.concatenate([cubics(part, frozen.cutoff / (len(kernel) - 1)) for part in parts], axis=1)
+    every = [frozen.kernel] if frozen.kernel is None or frozen.kernel.ndim == 2 else list(frozen.kernel)
+    kinds = []
+    for one in every:
+        kernel, shear, bulk, heat = same_rows([one, frozen.shear, frozen.bulk, frozen.heat], frozen.cutoff)
+        if not len(kernel):
+            return np.empty((0, 16)), 0
+        along = shear * (1.0 - 1.0 / frozen.dim) + bulk / frozen.dim
+        parts = (kernel, 0.5 * shear, along, heat)
+        kinds.append(np.concatenate([cubics(part, frozen.cutoff / (len(kernel) - 1)) for part in parts], axis=1))
+    return np.concatenate(kinds), len(kinds[0])
 
 
 def pair_table(frozen: FrozenFluid) -> np.ndarray:

@@ -35,10 +35,10 @@ BOX_LOW, BOX_HIGH = _layout.places(2)
 # arrays of the model: address and the lengths of three axes
 RADIAL, PAIRS, KIND, NODES, DENSITY, EXTERNAL, CENTRE = _layout.places(7, words=4)
 # arrays whose lengths are known
-EOS_GRID, SPAN, EXTERNAL_GRID, MASS, KEEP, KICK, NUMBERS = _layout.places(7)
+EOS_GRID, SPAN, EXTERNAL_GRID, MASS, ALONE, KEEP, KICK, NUMBERS = _layout.places(8)
 # whole numbers of the model
-(DIM, SPECIES, TEMPERATURE_POWER, VOLUME_POWER, CONDUCTS, DISSIPATES, HAS_BATH, HAS_ONE_BODY,
- SEED) = _layout.places(9)
+(DIM, SPECIES, RADIAL_ROWS, TEMPERATURE_POWER, VOLUME_POWER, CONDUCTS, DISSIPATES, HAS_BATH, HAS_ONE_BODY,
+ SEED) = _layout.places(10)
 # how it goes; WHO: id of a particle that CODE is about
 LAST_STEP, CODE, WHO, WHO_TOO, STOPPED, ITERATIONS, LISTED, PEERS = _layout.places(8)
 FORWARDS, FORWARD_BYTES, REDUCTIONS, REBUILDS, CALLS = _layout.places(5)

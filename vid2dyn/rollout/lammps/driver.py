@@ -59,10 +59,11 @@ class ControlBlock:
             self.block[slot + 1:slot + 1 + array.ndim] = array.shape
         self.block[c.KIND] = self._keep(model["kind"], np.int64).ctypes.data
         for slot, name in ((c.EOS_GRID, "eos_grid"), (c.SPAN, "span"), (c.EXTERNAL_GRID, "external_grid"),
-                           (c.MASS, "mass"), (c.KEEP, "keep"), (c.KICK, "kick")):
+                           (c.MASS, "mass"), (c.ALONE, "alone"), (c.KEEP, "keep"), (c.KICK, "kick")):
             self.block[slot] = self._keep(model[name], float).ctypes.data
         self.block[c.NUMBERS] = self.values.ctypes.data
-        for slot, name in ((c.DIM, "dim"), (c.SPECIES, "species"), (c.TEMPERATURE_POWER, "temperature_power"),
+        for slot, name in ((c.DIM, "dim"), (c.SPECIES, "species"), (c.RADIAL_ROWS, "radial_rows"),
+                           (c.TEMPERATURE_POWER, "temperature_power"),
                            (c.VOLUME_POWER, "volume_power"), (c.CONDUCTS, "conducts"), (c.DISSIPATES, "dissipates"),
                            (c.HAS_BATH, "bath"), (c.HAS_ONE_BODY, "one_body")):
             self.block[slot] = int(numbers[name])

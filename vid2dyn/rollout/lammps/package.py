@@ -205,13 +205,14 @@ def _model(frozen: FrozenFluid, settings: FluidRollout) -> tuple[dict[str, np.nd
     friction = [table for table in (frozen.shear, frozen.bulk, frozen.pair_friction) if table is not None]
     arrays = {"radial": tables.radial, "pairs": tables.pairs, "kind": tables.kind, "nodes": tables.nodes,
               "eos_grid": tables.grid if len(tables.grid) else np.zeros(4), "density": tables.density,
-              "span": tables.span, "mass": frozen.masses,
+              "span": tables.span, "mass": frozen.masses, "alone": frozen.alone,
               "external": np.empty((0, 0, 0)) if alone is None else alone.values,
               "external_grid": np.zeros((3, 3)) if alone is None else alone.grid,
               "centre": np.zeros((1, 3)) if alone is None else alone.centre,
               "keep": np.ones(frozen.species) if bath is None else bath[0],
               "kick": np.zeros(frozen.species) if bath is None else bath[1]}
-    scalars = {"dim": frozen.dim, "species": frozen.species, "temperature": float(frozen.temperature or 0.0),
+    scalars = {"dim": frozen.dim, "species": frozen.species, "radial_rows": tables.rows,
+               "temperature": float(frozen.temperature or 0.0),
                "cutoff": float(frozen.cutoff), "temperature_power": frozen.temperature_power,
                "volume_power": frozen.volume_power, "conducts": conducts,
                "dissipates": conducts or any(bool((table != 0.0).any()) for table in friction),

@@ -34,6 +34,7 @@ from vid2dyn.rollout.fluid.lookup import (
     cubic_slope,
     density_energy,
     entropy_of,
+    first_row,
     inside,
     thermodynamics,
 )
@@ -79,9 +80,10 @@ def tables_of_model(control, values):  # type: ignore[no-untyped-def]
     """The tables as `vid2dyn.rollout.fluid.lookup` reads them."""
     species = control[c.SPECIES]
     kind = words(control[c.KIND], species * species).reshape((species, species))
-    return Tables(_matrix(control, c.RADIAL), _array(control, c.PAIRS), kind, _array(control, c.NODES),
-                  numbers(control[c.EOS_GRID], 4), _matrix(control, c.DENSITY), numbers(control[c.SPAN], 2),
-                  values[c.TEMPERATURE], values[c.CUTOFF])
+    return Tables(_matrix(control, c.RADIAL), control[c.RADIAL_ROWS],
+                  numbers(control[c.ALONE], species), _array(control, c.PAIRS), kind,
+                  _array(control, c.NODES), numbers(control[c.EOS_GRID], 4), _matrix(control, c.DENSITY),
+                  numbers(control[c.SPAN], 2), values[c.TEMPERATURE], values[c.CUTOFF])
 
 
 @njit(cache=True)
@@ -125,11 +127,11 @@ def _geometry(control, tables, n, m, ids, species, x, pairs, state):  # type: ig
     listed = control[c.LISTED]
     listed_first, listed_second = integers(control[c.LISTED_FIRST], listed), integers(control[c.LISTED_SECOND], listed)
     fluid, bound, cutoff = len(tables.radial) > 0, len(tables.pairs) > 0, tables.cutoff
-    per_length, own_per_length = len(tables.radial) / cutoff, tables.pairs.shape[1] / cutoff
-    last, own_last = len(tables.radial) - 1, tables.pairs.shape[1] - 1
+    per_length, own_per_length = tables.rows / cutoff, tables.pairs.shape[1] / cutoff
+    last, own_last = tables.rows - 1, tables.pairs.shape[1] - 1
     if fluid:
         for i in range(m):
-            state[i, DENSITY] = tables.radial[0, 0]
+            state[i, DENSITY] = tables.alone[species[i] - 1]
     count, squared = 0, cutoff * cutoff
     for p in range(listed):
         i, j = listed_first[p], listed_second[p]
@@ -150,6 +152,7 @@ def _geometry(control, tables, n, m, ids, species, x, pairs, state):  # type: ig
         if fluid:
             k = min(int(r * per_length), last)
             t = r * per_length - k
+            k += first_row(tables, species[i] - 1, species[j] - 1)
             W = cubic(tables.radial, k, 0, t)
             slope[q] = cubic_slope(tables.radial, k, 0, t) * per_length
             for a in range(3):
