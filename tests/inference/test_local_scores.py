@@ -132,7 +132,7 @@ def test_a_potential_of_nothing_has_no_scores() -> None:
 def test_information_is_that_of_the_model_and_the_baseline_takes_what_density_tells() -> None:
     found = [local_scores(some_steps(seed), LIST, NUMBERS, FRAMES, 1.0, seed) for seed in range(3)]
     baseline = Baseline.of(found)
-    assert baseline.information == pytest.approx(np.concatenate([f.null for f in found], axis=1).var(axis=(1, 2)))
+    assert baseline.information[0] == pytest.approx(np.concatenate([f.null for f in found], axis=1).var(axis=(1, 2)))
     y = np.concatenate([baseline.observations(f) for f in found], axis=1)
     places = np.concatenate([f.places for f in found]).reshape(-1, 2 * HATS)
     for coupling in (NOISE, STRENGTH):
@@ -147,7 +147,7 @@ def test_forces_last_as_long_as_they_do() -> None:
     for t in range(1, len(forces)):
         forces[t] = np.exp(-0.25) * forces[t - 1] + rng.normal(size=(50, 2))
     empty = np.zeros((2, 4000, 50))
-    found = LocalScores(empty, empty, np.zeros((4000, 50, 1)), forces, 1, 0.1)
+    found = LocalScores(empty, empty, np.zeros((4000, 50, 1)), forces, np.zeros(50, int), 1, 0.1)
     assert lasting_forces([found], 3) == pytest.approx(10, abs=1)
     assert lasting_forces([dataclasses.replace(found, forces=rng.normal(size=forces.shape))], 3) == 3
     assert lasting_forces([dataclasses.replace(found, forces=np.zeros((4000, 50, 2)))], 3) == 3

@@ -18,7 +18,7 @@ where N, what a window has in common with the next ones for other reasons (its o
 errors of the list of terms, which stay alike as long as the forces), is not modelled but measured: it is all that there
 is at lags below a memory of at least `MEMORY` windows, and nothing beyond. So the three numbers come from the later
 lags by least squares, and S of every particle from the best linear estimate (Wiener) with all of y, of which the
-variance that remains is known.
+variance that remains is known. In a mixture C, β and τ are those of all species together.
 """
 
 from __future__ import annotations

@@ -21,7 +21,8 @@ stay. So what positions alone tell of a score is taken off, by regression (`Base
 
     sum_j B_k(r_ij),      f_i·g_ik with f_i = sum_j F_ij, g_ik = sum_j B_k(r_ij) e_ij,
 
-B_k hat functions of the distance: to first order in an error of noise, and to second in one of the force.
+B_k hat functions of the distance: to first order in an error of noise, and to second in one of the force. In a mixture
+every species has a regression of its own, with sums over the neighbours of each species.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ class LocalScores:
         Those of one draw of the model's own noise in every window.
     places : (windows, n, features) array
         What positions alone could tell, in the middle of every window.
+    species : (n,) int array
     forces : (windows, n, dim) array
         Of all pairs together on every particle, in the middle of every window; zero without any.
     frames : int
@@ -71,6 +73,7 @@ class LocalScores:
     null: np.ndarray
     places: np.ndarray
     forces: np.ndarray
+    species: np.ndarray
     frames: int
     time: float
 
@@ -81,9 +84,9 @@ class Baseline:
 
     Parameters
     ----------
-    information : (couplings,) array
+    information : (species, couplings) array
         h.
-    slopes : (couplings, 1 + features) array
+    slopes : (species, couplings, 1 + features) array
         Constant and slopes in `LocalScores.places` that are taken off g.
     """
 
@@ -93,22 +96,31 @@ class Baseline:
     @classmethod
     def of(cls, found: list[LocalScores]) -> Baseline:
         """From recordings."""
+        kinds = 1 + max(int(one.species.max()) for one in found)
+        parts = [cls._of_species(found, [one.species == kind for one in found]) for kind in range(kinds)]
+        return cls(np.stack([h for h, _ in parts]), np.stack([slopes for _, slopes in parts]))
+
+    @staticmethod
+    def _of_species(found: list[LocalScores], own: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """h and slopes of one species, `own` of the particles of each recording."""
         couplings, features = len(found[0].scores), found[0].places.shape[2] + 1
         normal, right = np.zeros((features, features)), np.zeros((features, couplings))
-        for one in found:
+        for one, which in zip(found, own, strict=True):
             for places, g in zip(one.places, one.scores.swapaxes(0, 1), strict=True):
-                known = np.column_stack([np.ones(len(places)), places])
+                known = np.column_stack([np.ones(int(which.sum())), places[which]])
                 normal += known.T @ known
-                right += known.T @ g.T
+                right += known.T @ g[:, which].T
         size = np.sqrt(np.maximum(np.diag(normal), 1e-300))
         slopes = np.linalg.lstsq(normal / size[:, None] / size, right / size[:, None], rcond=1e-10)[0] / size[:, None]
-        null = np.stack([np.concatenate([one.null[c].ravel() for one in found]) for c in range(couplings)])
-        return cls(null.var(axis=1), slopes.T)
+        null = np.stack([np.concatenate([one.null[c][:, which].ravel() for one, which in zip(found, own, strict=True)])
+                         for c in range(couplings)])
+        return null.var(axis=1), slopes.T
 
     def observations(self, one: LocalScores) -> np.ndarray:
         """y, (couplings, windows, n)."""
-        expected = self.slopes[:, :1, None] + np.einsum("wnk,ck->cwn", one.places, self.slopes[:, 1:])
-        return (one.scores - expected) / self.information[:, None, None]
+        slopes, information = self.slopes[one.species], self.information[one.species]
+        expected = slopes[..., 0].T[:, None] + np.einsum("wnk,nck->cwn", one.places, slopes[..., 1:])
+        return (one.scores - expected) / information.T[:, None]
 
 
 def local_scores(data: FluidSteps, terms: Terms, numbers: Numbers, frames: int, shown: float, seed: int,
@@ -133,7 +145,7 @@ def local_scores(data: FluidSteps, terms: Terms, numbers: Numbers, frames: int, 
                      for term, place in terms.slices())
     couplings = 1 + has_forces
     scores, null = np.zeros((2, couplings, count, data.n))
-    places = np.zeros((count, data.n, HATS * (1 + has_forces)), np.float32)
+    places = np.zeros((count, data.n, HATS * len(terms.mass) * (1 + has_forces)), np.float32)
     forces = np.zeros((count, data.n, data.dim), np.float32)
     inverse_mass = 1.0 / terms.mass[data.species]
     for w in range(count):
@@ -152,7 +164,7 @@ def local_scores(data: FluidSteps, terms: Terms, numbers: Numbers, frames: int, 
         if has_forces:
             scores[STRENGTH, w], null[STRENGTH, w] = force_scores(data, start, frames, terms, numbers, solved)
     progress(count, count, "what particles carry")
-    return LocalScores(scores, null, places, forces, frames, frames * data.dt)
+    return LocalScores(scores, null, places, forces, data.species, frames, frames * data.dt)
 
 
 def noise_scores(C: PairMatrix, shares: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -183,19 +195,22 @@ def described(data: FluidSteps, frame: int, terms: Terms, numbers: Numbers) -> t
     hats = np.zeros((HATS + 1, len(at.r)))
     hats[low, np.arange(len(low))] = 1.0 - (place - low)
     hats[low + 1, np.arange(len(low))] = place - low
-    sums_of = [_both_ends(at.first, at.second, hat, at.n) for hat in hats[:HATS]]
+    # of the neighbours of each species: what the first end of a pair sees is the second one's, and the other way round
+    sides = [(at.species[at.second] == kind, at.species[at.first] == kind) for kind in range(len(terms.mass))]
+    sums_of = [_sums(at, hat * seen, hat * seeing) for seen, seeing in sides for hat in hats[:HATS]]
     force = pair_forces(at, terms, numbers)
     if force is None or not numbers.theta[:terms.of_energies].any():
         return np.stack(sums_of, axis=1), np.zeros((at.n, at.dim))
-    f = _pushes(at, force)
-    sums_of += [(f * _pushes(at, hat)).sum(axis=1) for hat in hats[:HATS]]
+    f = _pushes(at, force, force)
+    sums_of += [(f * _pushes(at, hat * seen, hat * seeing)).sum(axis=1) for seen, seeing in sides
+                for hat in hats[:HATS]]
     return np.stack(sums_of, axis=1), f
 
 
-def _pushes(at: Configuration, size: np.ndarray) -> np.ndarray:
-    """Sums over neighbours of size e, (n, dim)."""
-    along = size[:, None] * at.e
-    return np.stack([np.bincount(at.first, one, at.n) - np.bincount(at.second, one, at.n) for one in along.T], axis=1)
+def _pushes(at: Configuration, on_first: np.ndarray, on_second: np.ndarray) -> np.ndarray:
+    """Sums over neighbours of size e, (n, dim), the sizes for either end of a pair."""
+    return np.stack([np.bincount(at.first, on_first * one, at.n) - np.bincount(at.second, on_second * one, at.n)
+                     for one in at.e.T], axis=1)
 
 
 def pair_forces(at: Configuration, terms: Terms, numbers: Numbers) -> np.ndarray | None:
@@ -223,6 +238,10 @@ def force_scores(data: FluidSteps, start: int, frames: int, terms: Terms, number
         for out, x in zip(found, solved, strict=True):
             out += _both_ends(at.first, at.second, (push * (x[at.first] - x[at.second])).sum(axis=1), data.n)
     return found
+
+
+def _sums(at: Configuration, on_first: np.ndarray, on_second: np.ndarray) -> np.ndarray:
+    return np.bincount(at.first, on_first, at.n) + np.bincount(at.second, on_second, at.n)
 
 
 def _both_ends(first: np.ndarray, second: np.ndarray, values: np.ndarray, n: int) -> np.ndarray:

@@ -88,7 +88,10 @@ class ParticleHeat:
         if data.count < self.frames:
             return np.empty((0, data.n)), np.empty(0)
         m = self.couplings
-        baseline = Baseline(self.arrays["heat_information"], self.arrays["heat_baseline"])
+        information, slopes = self.arrays["heat_information"], self.arrays["heat_baseline"]
+        if information.ndim == 1:                                 # as files of one species had them before 30 Nov 2026
+            information, slopes = information[None], slopes[None]
+        baseline = Baseline(information, slopes)
         found = local_scores(data, terms, numbers, self.frames, shown, seed, progress)
         heat = HiddenHeat(self.arrays["heat"][:m], self.value("heat_relaxation"), found.time, self.arrays["heat_noise"])
         return heat.smoothed(baseline.observations(found))

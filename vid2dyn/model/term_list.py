@@ -347,6 +347,7 @@ class TermListModel(Model):
         species = None
         if self.terms_recipe.species is not None:
             species = species_numbers(tracks, self.terms_recipe.species, data.names, self.species)
+            data = dataclasses.replace(data, species=species)
         box = data.box.after(data.first_frame * data.dt)
         return data, FluidFrame(data.position[0], data.velocity[0], np.zeros(data.n), box, species=species)
 

@@ -96,6 +96,21 @@ def test_both_energies_are_found_inside_their_bands(model):
         assert not ((low < 0) & (high > 0)).all(), name
 
 
+def test_a_range_is_learned_beside_the_gas(tracks):
+    """Given 1.75 times the range, a shorter one is found that still holds the force; the report says what it adds."""
+    wide = t.PairPotential(0.28, knots=10, inner=(0.0,))
+    model = vd.fit(tracks, dataclasses.replace(recipe(), energy=[recipe().energy[0], wide, recipe().energy[2]]))
+    print(model.report["ranges"])
+    (entry,) = [e for e in model.report["ranges"] if e["kept"]]
+    assert entry["term"] == "PairPotential"
+    assert entry["from"] == 0.28
+    assert 0.95 * REACH < entry["to"] < 0.25
+    assert entry["adds"] > -2 * entry["stderr"]
+    r = np.linspace(0.06, 0.15, 8)
+    low, high = model.band("pair_potential", r, level=0.9999)
+    assert ((low < pair_potential(r)) & (pair_potential(r) < high)).all()
+
+
 def test_the_gas_is_found_beside_them(model):
     """T0, n and viscosity within what 100 steps of 110 particles tell."""
     V = GAS.volume0

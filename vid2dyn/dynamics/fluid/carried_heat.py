@@ -94,7 +94,8 @@ class CarriedHeat:
         if bath is None and frozen.drag is not None:
             bath = frozen.temperature
         return dataclasses.replace(frozen, temperature=None, kernel=kernel, own_density=own, heat=heat,
-                                   temperature_power=1, entropy=entropy, log_volume=log_volume, eos=eos, drag_temperature=bath)
+                                   temperature_power=1, entropy=entropy, log_volume=log_volume, eos=eos,
+                                   drag_temperature=bath)
 
     def _kernel(self, frozen: FrozenFluid, rows: int) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
         """W, own_a of every species, and the range of densities below and above their mean for which there are tables.

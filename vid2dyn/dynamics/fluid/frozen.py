@@ -72,8 +72,6 @@ class FrozenFluid:
     kernel, shear, bulk, heat : (rows, 2) arrays, optional
         W(r) with ∫W = 1, and the radial parts of A², B², C². A kernel that differs between kinds of pairs is
         (kinds, rows, 2).
-    own_density : (species,) array, optional
-        d of a particle without neighbours; default W(0), of its own kind of pairs.
     temperature_power, volume_power : int
         p and q of the pair coefficients, 0 or 1.
     entropy, log_volume : (float, float), optional
@@ -104,6 +102,8 @@ class FrozenFluid:
         Harmonic wells.
     memory : tuple of FrozenMemory
         Modes of pair memory, at one temperature only.
+    own_density : (species,) array, optional
+        d of a particle without neighbours; default W(0), of its own kind of pairs.
 
     Raises
     ------
@@ -116,7 +116,6 @@ class FrozenFluid:
     mass: float | tuple[float, ...]
     cutoff: float
     kernel: np.ndarray | None = None
-    own_density: np.ndarray | None = None
     shear: np.ndarray | None = None
     bulk: np.ndarray | None = None
     heat: np.ndarray | None = None
@@ -137,6 +136,7 @@ class FrozenFluid:
     external: ExternalTable | None = None
     traps: HarmonicTraps | None = None
     memory: tuple[FrozenMemory, ...] = ()
+    own_density: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         self._check_numbers()

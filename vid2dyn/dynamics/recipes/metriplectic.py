@@ -253,9 +253,6 @@ class Metriplectic(Recipe):
             raise ConfigError("Metriplectic: heat of the particles (entropy=True) shows in the noise of pair friction, "
                               "and the list has none. Give friction=[vd.terms.PairFriction(cutoff=2.0)], or "
                               "entropy=False.")
-        if self.species is not None or not isinstance(self.mass, int | float):
-            raise ConfigError("Metriplectic: heat of the particles (entropy=True) is learned where all are of one "
-                              "species and one mass. For a mixture give entropy=False.")
 
     def _check_fluid(self) -> None:
         """Stops at a list with entropy that the estimator of the fluid cannot learn."""

@@ -18,7 +18,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -32,10 +32,11 @@ from vid2dyn.core.progress import Cancelled, Progress, silent
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.dynamics.fluid.numbers import FluidNumbers, Layout, Thermal
 from vid2dyn.dynamics.recipes.metriplectic import Metriplectic
-from vid2dyn.dynamics.terms.base import Parameters
+from vid2dyn.dynamics.terms.base import Energy, Parameters, Scene, Term
 from vid2dyn.dynamics.terms.convex_net import start_units
+from vid2dyn.dynamics.terms.pair_potential import PairPotential
 from vid2dyn.fitting.course import checked, stopped_early
-from vid2dyn.fitting.particles import evidence
+from vid2dyn.fitting.particles import evidence, selection
 from vid2dyn.fitting.particles.certainty import certainty
 from vid2dyn.fitting.particles.laws import laws
 from vid2dyn.fitting.particles.motion_checks import scene_of
@@ -60,6 +61,8 @@ ISOTHERMAL = (Thermal.SOFTNESS, Thermal.BEND, Thermal.COLD_PRESSURE, Thermal.CON
 """Numbers that a fluid at one temperature does not have."""
 WITHOUT = 8
 """Most iterations of a fit without one of the further energies: one that is missed is missed long before the end."""
+NOTHING = 0.3
+"""Pair energy [kT] below which there is none that a range would have to hold."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,15 +210,17 @@ def fit_metriplectic(tracks: Trajectories | Sequence[Trajectories], recipe: Metr
 def _earned(run: FittingRun, full: FittedVariant
             ) -> tuple[FittingRun, FittedVariant, dict[str, Any], list[str]]:
     """What every energy beside the equation of state adds to the prediction of motion that was set aside; those that
-    add nothing are left out (``select``). Returns the run and the fluid that are left, the entries of the report, and
-    what is to be said.
+    add nothing are left out (``select``), with the ranges that they earn. Returns the run and the fluid that are left,
+    the entries of the report, and what is to be said.
 
     A short recording sets few steps aside. So an energy that the steps learned from show beyond doubt (`_shown`) stays
     as long as those set aside are not predicted worse with it.
     """
     if not (run.recipe.select and run.further):
         return run, full, {}, []
-    fluid, seconds = run.recipe.fluid, run.split.judge.dt
+    seconds = run.split.judge.dt
+    run, full, ranges = _ranged(run, full)
+    fluid = run.recipe.fluid
     ours, shown = _judged(run, full), _shown(run, full)
     entries: list[dict[str, Any]] = [{"term": fluid.state.title(), "range": fluid.state.reach, "adds": None,
                                       "stderr": None, "kept": True}]
@@ -235,31 +240,111 @@ def _earned(run: FittingRun, full: FittedVariant
                 for term in run.recipe.friction]
     if dropped:
         run, full = _fit_without(run, full, dropped, run.recipe.iterations)
-    return run, full, {"terms": entries}, said
+    return run, full, {"ranges": ranges, "terms": entries}, said
+
+
+def _ranged(run: FittingRun, full: FittedVariant) -> tuple[FittingRun, FittedVariant, list[dict[str, Any]]]:
+    """Shorter ranges of the further energies where the data are predicted as well with them, else longer ones where
+    they are predicted better. The cutoff of the equation of state, with its density and friction, says what a volume is
+    and stays as given.
+    """
+    entries: list[dict[str, Any]] = []
+    ours, seconds = _judged(run, full), run.split.judge.dt
+    # not the scene's kT, which is that of velocities with the flow that they are in
+    scene = dataclasses.replace(_scene(run), kT=float(np.exp(full.numbers.log_temperature)))
+    for what in ("shorter", "longer"):
+        old, parts = run.recipe.fluid.further, _further_numbers(run, full)
+        covariances = _further_covariance(run, full)
+        new = [None if not getattr(term, "learn_range", False) else selection.longer(term, theta, scene)
+               if what == "longer" else _shorter(term, theta, covariance, scene)
+               for term, theta, covariance in zip(old, parts, covariances, strict=True)]
+        changed = [k for k, term in enumerate(new) if term is not None]
+        if not changed:
+            continue
+        settled = tuple(old[k] if term is None else cast(Energy, term) for k, term in enumerate(new))
+        mapped = [selection.mapped(old, parts, term, k) for k, term in enumerate(settled)]
+        rest, other = _fit_with(run, full, settled, np.concatenate(mapped), WITHOUT, f"{what} ranges")
+        theirs = _judged(rest, other)
+        adds, error = evidence.gain(theirs, ours)
+        kept = adds > (-2 * error if what == "shorter" else 2 * error)
+        entries += [{"term": settled[k].title(), "from": old[k].reach, "to": settled[k].reach, "adds": adds / seconds,
+                     "stderr": error / seconds, "kept": bool(kept)} for k in changed]
+        if kept:
+            run, full = _fit_with(run, other, settled, np.concatenate(_further_numbers(rest, other)),
+                                  run.recipe.iterations, f"fluid, {what} ranges")
+            break
+    return run, full, entries
+
+
+def _shorter(term: Energy, theta: np.ndarray, covariance: np.ndarray, scene: Scene) -> Term | None:
+    """The pair potential with a shorter range, or None where that would gain little.
+
+    A few steps of a gas predict as well with almost any range, and a potential that has to end too early is bent far
+    inside. So the range is 1.2 times the distance beyond which the energy is below `NOTHING`, its error included.
+    """
+    if not isinstance(term, PairPotential):
+        return None
+    r = np.linspace(0.1, 1.0, 361) * term.reach
+    most = np.zeros(len(r))
+    for kind in range(len(term.kinds)):
+        basis = np.stack([term.of_kind(one, r, kind) for one in np.eye(term.count)], axis=1)
+        error = np.sqrt(np.einsum("rk,kl,rl->r", basis, covariance, basis))
+        most = np.maximum(most, np.abs(basis @ theta) + 1.96 * error)
+    beyond = np.flatnonzero(most > NOTHING * scene.kT)
+    reach = 1.2 * float(r[beyond[-1]]) if len(beyond) else term.reach
+    return term.with_reach(round(reach, 4)) if reach < 0.9 * term.reach else None
+
+
+def _further_numbers(run: FittingRun, variant: FittedVariant) -> list[np.ndarray]:
+    """Of every further energy."""
+    counts = [term.count for term in run.recipe.fluid.further]
+    return np.split(variant.numbers.vector[variant.layout.further], np.cumsum(counts)[:-1])
+
+
+def _scene(run: FittingRun) -> Scene:
+    """What the further energies are settled by."""
+    reach = max((term.reach for term in run.recipe.fluid.further), default=0.0)
+    return scene_of(run.split.train, ("",), np.full(1, run.recipe.fluid_mass), reach)
+
+
+def _fit_with(run: FittingRun, full: FittedVariant, further: tuple[Energy, ...], numbers: np.ndarray,
+              iterations: int, what: str) -> tuple[FittingRun, FittedVariant]:
+    """The fluid with these further energies in place of its own, and these numbers of theirs to begin with."""
+    recipe = run.recipe.settled_as((run.recipe.fluid.state, *further), run.recipe.friction)
+    split = dataclasses.replace(run.split, train=tuple(part.with_further(further) for part in run.split.train),
+                                judge=run.split.judge.with_further(further))
+    rest = dataclasses.replace(run, split=split, recipe=recipe)
+    if further:
+        scene = _scene(rest)
+        rest = dataclasses.replace(rest, further=tuple(term.parameters(scene) for term in further))
+    else:
+        rest = dataclasses.replace(rest, further=())
+    brief = dataclasses.replace(rest, recipe=dataclasses.replace(recipe, iterations=min(iterations, recipe.iterations)))
+    first = full.layout.further.start
+    layout = dataclasses.replace(full.layout, forces=len(numbers), active=np.concatenate(
+        [full.layout.active[:first], np.ones(len(numbers), bool)]))
+    begin = FluidNumbers(np.concatenate([full.numbers.vector[:first], numbers]), layout)
+    return rest, _fit_variant(brief, split.train, begin, what)
 
 
 def _fit_without(run: FittingRun, full: FittedVariant, places: Sequence[int],
                  iterations: int) -> tuple[FittingRun, FittedVariant]:
     """The fluid without some of the further energies, fitted from where it is with them."""
-    terms = run.recipe.fluid.further
+    terms, parts = run.recipe.fluid.further, _further_numbers(run, full)
     kept = [k for k in range(len(terms)) if k not in places]
-    left = tuple(terms[k] for k in kept)
-    recipe = run.recipe.settled_as((run.recipe.fluid.state, *left), run.recipe.friction)
-    recipe = dataclasses.replace(recipe, iterations=min(iterations, recipe.iterations))
-    split = dataclasses.replace(run.split, train=tuple(part.with_further(left) for part in run.split.train),
-                                judge=run.split.judge.with_further(left))
-    rest = dataclasses.replace(run, split=split, recipe=recipe, further=tuple(run.further[k] for k in kept))
-    layout, ends = full.layout, np.cumsum([0, *(term.count for term in terms)])
-    own = np.concatenate([np.arange(ends[k], ends[k + 1]) for k in places]) + layout.further.start
-    fewer = dataclasses.replace(layout, active=np.delete(layout.active, own), forces=layout.forces - len(own))
-    numbers = FluidNumbers(np.delete(full.numbers.vector, own), fewer)
+    numbers = np.concatenate([np.zeros(0), *(parts[k] for k in kept)])
     what = "fluid without " + " and ".join(str(k) for k in places)
-    found = _fit_variant(rest, split.train, numbers, what)
-    return dataclasses.replace(rest, recipe=dataclasses.replace(recipe, iterations=run.recipe.iterations)), found
+    return _fit_with(run, full, tuple(terms[k] for k in kept), numbers, iterations, what)
 
 
 def _shown(run: FittingRun, full: FittedVariant) -> list[bool]:
     """Of every further energy, whether its numbers differ from zero: Wald's χ², false alarm 1e-6."""
+    return [bool(theta @ np.linalg.solve(covariance, theta) > chi2.isf(1e-6, len(theta))) for theta, covariance in
+            zip(_further_numbers(run, full), _further_covariance(run, full), strict=True)]
+
+
+def _further_covariance(run: FittingRun, full: FittedVariant) -> list[np.ndarray]:
+    """Of the numbers of every further energy."""
     layout = full.layout
     _, information, _ = score_and_information(run.split.train, full.starts, full.numbers, run.seed)
     rows = np.flatnonzero(layout.active)
@@ -270,8 +355,7 @@ def _shown(run: FittingRun, full: FittedVariant) -> list[bool]:
     found, first = [], layout.further.start
     for term in run.further:
         own = slice(first, first + term.count)
-        theta = full.numbers.vector[own]
-        found.append(bool(theta @ np.linalg.solve(covariance[own, own], theta) > chi2.isf(1e-6, term.count)))
+        found.append(covariance[own, own])
         first = own.stop
     return found
 

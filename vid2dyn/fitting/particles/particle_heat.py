@@ -162,7 +162,7 @@ def _report(estimate: HeatEstimate, seen: Persistence, baseline: Baseline, found
         "chi2_gained": float(estimate.gained), "chi2_needed": FINDING, "chi2_left": float(estimate.rest),
         "adds": float(gain.mean()), "stderr": gain_error,
         "couplings": list(NAMES[:len(heat.loadings)]),
-        "information_per_window": [float(h) for h in baseline.information],
+        "information_per_window": [float(h) for h in baseline.information.mean(axis=0)],
         "windows": int(sum(one.scores.shape[1] for one in found)), "seconds": seen.time,
         "first_lag": len(heat.noise), "persistence": persistence,
         "largest_unseen_heat_capacity": 1.0 / estimate.least**2,
