@@ -100,7 +100,6 @@ def test_a_range_is_learned_beside_the_gas(tracks):
     """Given 1.75 times the range, a shorter one is found that still holds the force; the report says what it adds."""
     wide = t.PairPotential(0.28, knots=10, inner=(0.0,))
     model = vd.fit(tracks, dataclasses.replace(recipe(), energy=[recipe().energy[0], wide, recipe().energy[2]]))
-    print(model.report["ranges"])
     (entry,) = [e for e in model.report["ranges"] if e["kept"]]
     assert entry["term"] == "PairPotential"
     assert entry["from"] == 0.28
