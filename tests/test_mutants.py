@@ -1,4 +1,4 @@
-"""The list of scripts/mutants.py is of lines that are there; the run itself takes half an hour and is made on demand."""
+"""The list of scripts/mutants.py is of lines that are there; the run itself takes half an hour and is on demand."""
 
 from __future__ import annotations
 
