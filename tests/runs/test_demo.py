@@ -65,7 +65,7 @@ def test_report_is_one_self_contained_page(ran: tuple[Path, str, float, float]) 
 
 def test_absent_sample_recording_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.import_module("vid2dyn.runs.demo"), "SAMPLE_DATA", tmp_path)   # vd.demo is the verb
-    with pytest.raises(vd.DataError, match=r"clone.*pip install -e.*make_sample_data"):
+    with pytest.raises(vd.DataError, match=r"install vid2dyn again.*make_sample_data"):
         vd.demo(tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -1,7 +1,8 @@
 """The demonstration: a small recording whose truth is known, from pixels to report page.
 
-The recording lies in ``sample_data/`` at the top of the repository: ``clip.tif``, ``demo.toml`` (an ordinary
-experiment file), ``truth.json`` (what it was rendered from) and ``clip.truth.parquet`` (where the particles were).
+The recording lies in ``sample_data/`` at the top of the repository, and comes with the installed package: ``clip.tif``,
+``demo.toml`` (an ordinary experiment file), ``truth.json`` (what it was rendered from) and ``clip.truth.parquet``
+(where the particles were).
 `demo` runs the experiment file as `vid2dyn.runs.movies` runs any other and puts what was learned beside the truth.
 """
 
@@ -10,6 +11,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import site
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +28,16 @@ from vid2dyn.reports.sections.pair_energy import true_potential
 from vid2dyn.runs.experiment import read
 from vid2dyn.runs.one import one_movie
 
-SAMPLE_DATA = Path(__file__).resolve().parents[2] / "sample_data"
+
+def sample_data() -> Path:
+    """The folder of the sample: of the repository, or where the installed package has it."""
+    above = Path(__file__).resolve().parents[2]
+    places = [above / "sample_data", *(Path(root) / "share" / "vid2dyn" / "sample_data" for root in
+                                       (above, sys.prefix, site.getuserbase()))]
+    return next((place for place in places if (place / "demo.toml").is_file()), places[0])
+
+
+SAMPLE_DATA = sample_data()
 
 
 @dataclass(frozen=True)
@@ -83,13 +95,13 @@ def demo(out: str | os.PathLike[str] = "vid2dyn_demo", progress: ProgressLike = 
     Raises
     ------
     DataError
-        When the sample recording is absent (it is in the repository, not in the installed package).
+        When the sample recording is absent.
     """
     settings = SAMPLE_DATA / "demo.toml"
     if not settings.is_file() or not (SAMPLE_DATA / "truth.json").is_file():
-        raise DataError(f"{SAMPLE_DATA}: the sample recording is not there. It is part of the repository: clone "
-                        "it and install with pip install -e . from there, or rebuild it with "
-                        "python scripts/make_sample_data.py.")
+        raise DataError(f"{SAMPLE_DATA}: the sample recording is not there. It comes with the package and the "
+                        "repository: install vid2dyn again, or rebuild it with python scripts/make_sample_data.py in a "
+                        "clone.")
     if Path(out).exists() and not Path(out).is_dir():
         raise ConfigError(f"{out}: is a file; the results go to a folder, choose another name.")
     truth = json.loads((SAMPLE_DATA / "truth.json").read_text())
