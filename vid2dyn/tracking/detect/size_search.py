@@ -20,6 +20,7 @@ _APART = 0.75                      # of the sum of two sizes: as near as two of 
 _TILES, _LOW = 24, 0.10            # parts along the longer edge of a frame, and the quantile that is background there
 _MISSED = 5.0                      # standard deviations of the brightness of a spot that was missed
 _BESIDE = 0.08                     # and this part of the light that is there
+_INSIDE = 0.15                     # part of the information on a whole spot that one cut by the frame needs
 
 
 def rough_background(image: np.ndarray, noise: float) -> np.ndarray:
@@ -163,7 +164,7 @@ def _in_turn(y, x, size, apart):
 
 
 def missed(left: np.ndarray, weight: np.ndarray, light: np.ndarray, shapes: Shapes, sizes: np.ndarray) -> np.ndarray:
-    """(M, 8) spots in what the fit leaves: columns of a table of spots, and their class.
+    """(M, 8) spots in what the fit leaves: columns of a table of spots, and their class; some centres beyond the frame.
 
     Parameters
     ----------
@@ -172,7 +173,8 @@ def missed(left: np.ndarray, weight: np.ndarray, light: np.ndarray, shapes: Shap
     shapes, sizes : Shapes, (C,) array
         Profiles and sizes that are looked for [px].
     """
-    weighted, w = (left * weight).astype(np.float32), weight.astype(np.float32)
+    beyond = math.ceil(float(sizes.max()))
+    weighted, w, lit = (np.pad(a, beyond).astype(np.float32) for a in (left * weight, weight, light))
     found = []
     for c, size in enumerate(sizes):
         n = min(math.ceil(shapes.reach[c] * size), 40)
@@ -180,14 +182,15 @@ def missed(left: np.ndarray, weight: np.ndarray, light: np.ndarray, shapes: Shap
         r = np.hypot(axis[:, None], axis[None, :]) / size
         picture = np.where(r < shapes.reach[c], np.interp(r * FINE, np.arange(shapes.table.shape[1]),
                                                           shapes.table[c, :, 0]), 0.0).astype(np.float32)
-        information = cv2.filter2D(w, cv2.CV_32F, picture**2, borderType=cv2.BORDER_REPLICATE)
+        information = cv2.filter2D(w, cv2.CV_32F, picture**2, borderType=cv2.BORDER_CONSTANT)
+        information = np.maximum(information, _INSIDE * float(np.median(information)))
         gain = cv2.filter2D(weighted, cv2.CV_32F, picture, borderType=cv2.BORDER_CONSTANT) / np.sqrt(information)
         top = cv2.dilate(gain, np.ones((3, 3), np.uint8))
         y, x = np.nonzero((gain >= top) & (gain > _MISSED))
         bright = gain[y, x] / np.sqrt(information[y, x])
-        around = cv2.dilate(light.astype(np.float32), np.ones((2 * round(size) + 1,) * 2, np.uint8))[y, x]
+        around = cv2.dilate(lit, np.ones((2 * round(size) + 1,) * 2, np.uint8))[y, x]
         good = bright > _BESIDE * around
-        found.append(np.column_stack([y, x, bright, np.full(len(y), size), gain[y, x], np.full(len(y), c)])[good])
+        found.append(np.column_stack([y - beyond, x - beyond, bright, np.full(len(y), size), gain[y, x], np.full(len(y), c)])[good])
     every = np.concatenate(found)
     every = every[np.argsort(-every[:, 4], kind="stable")]
     every = every[_in_turn(every[:, 0].copy(), every[:, 1].copy(), every[:, 3].copy(), 0.6)]

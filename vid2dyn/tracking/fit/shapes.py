@@ -1,10 +1,10 @@
 """Profiles of the classes of spots in a frame, measured with all spots at once; and the background between them.
 
 With places, sizes and brightnesses as they stand, the light of a frame is linear in the profiles: each is a cubic spline
-of r/s with a level middle that ends smoothly at its reach, and all of them, with one constant beside the background, are
-solved for by weighted least squares of all pixels. Where images touch or overlap, the light of neighbours is thereby told
-apart, which means over spots, one by one, cannot do. The background is a surface of straight pieces between nodes several
-particles apart, solved for in the same way.
+of r/s with a level middle that ends smoothly at its reach, and all of them, with a background of second order, are solved for
+by weighted least squares of all pixels. Where images touch or overlap, the light of neighbours is thereby told apart,
+which means over spots, one by one, cannot do. Beside Gaussians, whose profile is known, the background is a surface of
+straight pieces between nodes several particles apart.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from vid2dyn.tracking.fit.sized import FINE, Shapes
 _BAND = 64                         # rows of the frame taken at a time
 _KNOTS = 0.6, 12                   # distance of knots [px] at least, and knots in a size at most
 _STIFF = 3e-4                      # of the mean weight of a coefficient: against ripples
+_CURVED = 6                        # terms of a background of second order
 _LOOSE = 1e-3                      # the same for nodes of the background
 
 
 def measured_shapes(image: np.ndarray, background: np.ndarray, weight: np.ndarray, spots: np.ndarray, kind: np.ndarray,
-                    reach: np.ndarray, sizes: np.ndarray, which: np.ndarray) -> tuple[Shapes, np.ndarray] | None:
-    """Profiles of all classes, largest value 1, and what amplitudes have to be multiplied by, (C,).
+                    reach: np.ndarray, sizes: np.ndarray) -> tuple[Shapes, np.ndarray, np.ndarray] | None:
+    """Profiles of all classes, largest value 1; what amplitudes have to be multiplied by, (C,); and the background.
 
     Parameters
     ----------
@@ -39,8 +40,6 @@ def measured_shapes(image: np.ndarray, background: np.ndarray, weight: np.ndarra
         r/s at which each profile ends.
     sizes : (C,) array
         Typical size of each class [px].
-    which : (N,) bool array
-        Spots whose light counts.
 
     Returns
     -------
@@ -51,24 +50,22 @@ def measured_shapes(image: np.ndarray, background: np.ndarray, weight: np.ndarra
     count = np.maximum(np.ceil(reach / spacing).astype(int), 5)
     spacing = reach / count
     first = np.concatenate([[0], np.cumsum(count - 1)])
-    n = int(first[-1]) + 1
+    terms = int(first[-1])
+    n = terms + _CURVED
     matrix, right = np.zeros((n, n)), np.zeros(n)
     rows, width = image.shape
-    chosen = np.ascontiguousarray(spots[which]), np.ascontiguousarray(kind[which])
+    curve = _polynomial(image.shape)
     design = np.zeros((_BAND * width, n))
     for top in range(0, rows, _BAND):
         size = (min(top + _BAND, rows) - top) * width
         part = design[:size]
         part[:] = 0.0
-        _add_basis(part, top, width, size // width, *chosen, reach, spacing, count, first)
-        part[:, -1] = 1.0
-        lit = part[:, :-1].any(axis=1)
-        w = weight[top:top + _BAND].ravel()[lit]
-        value = (image[top:top + _BAND] - background[top:top + _BAND]).ravel()[lit]
-        lit_part = part[lit]
-        weighted = lit_part * w[:, None]
-        matrix += weighted.T @ lit_part
-        right += weighted.T @ value
+        _add_basis(part, top, width, size // width, spots, kind, reach, spacing, count, first)
+        for k, (along_y, along_x) in enumerate(curve):
+            part[:, terms + k] = np.outer(along_y[top:top + _BAND], along_x).ravel()
+        weighted = part * weight[top:top + _BAND].ravel()[:, None]
+        matrix += weighted.T @ part
+        right += weighted.T @ (image[top:top + _BAND] - background[top:top + _BAND]).ravel()
     scale = np.diag(matrix)
     for c in range(classes):
         part = slice(first[c], first[c + 1])
@@ -90,7 +87,15 @@ def measured_shapes(image: np.ndarray, background: np.ndarray, weight: np.ndarra
         if not peaks[c] > 0:
             return None
         table[c] = np.stack([light, slope / spacing[c]], axis=1) / peaks[c]
-    return Shapes(table, reach.astype(float).copy()), peaks
+    change = sum(a * np.outer(y, x) for a, (y, x) in zip(found[terms:], curve))
+    return Shapes(table, reach.astype(float).copy()), peaks, background + change
+
+
+def _polynomial(shape: tuple[int, ...]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Factors along y and x of 1, u, v, u², u v, v², with u and v from -1 to 1."""
+    u, v = (np.linspace(-1.0, 1.0, edge) for edge in shape)
+    one, other = np.ones(shape[0]), np.ones(shape[1])
+    return [(one, other), (u, other), (one, v), (u * u, other), (u, v), (one, v * v)]
 
 
 @njit(cache=True, nogil=True)
