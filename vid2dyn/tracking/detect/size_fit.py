@@ -96,6 +96,8 @@ class FrameFit:
         self.weight = 1.0 / noise.variance(smooth)
         self.deviation = noise.std(float(np.median(image)))
         self.background = rough_background(image, self.deviation)
+        if shape != "gaussian":                            # where they touch, parts of the frame may be all light
+            self.background = np.full(image.shape, float(np.quantile(self.background, 0.25)))
         self.surface = Surface(image.shape, max(_NODES * 2 * float(self.looked_for.max()), 24.0))
         self.shapes = plain_shapes(shape, self.sizes)
         self.left = np.zeros(image.shape)

@@ -54,7 +54,7 @@ def measured_shapes(image: np.ndarray, background: np.ndarray, weight: np.ndarra
     n = terms + _CURVED
     matrix, right = np.zeros((n, n)), np.zeros(n)
     rows, width = image.shape
-    curve = _polynomial(image.shape)
+    curve = _polynomial(image.shape)[:_CURVED]
     design = np.zeros((_BAND * width, n))
     for top in range(0, rows, _BAND):
         size = (min(top + _BAND, rows) - top) * width
@@ -87,7 +87,7 @@ def measured_shapes(image: np.ndarray, background: np.ndarray, weight: np.ndarra
         if not peaks[c] > 0:
             return None
         table[c] = np.stack([light, slope / spacing[c]], axis=1) / peaks[c]
-    change = sum(a * np.outer(y, x) for a, (y, x) in zip(found[terms:], curve))
+    change = sum(a * np.outer(y, x) for a, (y, x) in zip(found[terms:], curve[:_CURVED]))
     return Shapes(table, reach.astype(float).copy()), peaks, background + change
 
 
