@@ -24,6 +24,8 @@ _NODES = 6.0                       # sizes between nodes of the background
 _SIGNIFICANT = 5.0                 # standard errors of its brightness that a spot needs
 _DIM = 0.2                         # of the typical brightness of a disc or ring: no spot of its own
 _SAME = {"gaussian": 0.35, "disc": 0.45, "ring": 0.45}     # of the sum of two sizes: nearer ones are one spot
+_LIT = 3.0                         # standard deviations of the noise by which a pixel differs from the background
+_UNEVEN = 3.0                      # standard deviations of a pixel that an uneven background spans
 _OUTLYING = 3.0                    # typical residuals beyond which a pixel has little say: spots not found yet
 _CLEAR = 8                         # spots of a class whose profile can be measured
 
@@ -52,6 +54,8 @@ class SizedFit:
         What is left over the variance of the noise, the median over spots.
     light : (H, W) array
         Of all spots.
+    left_over : float
+        Mean square that is left over the noise, of the pixels that differ clearly from the background.
     """
 
     spots: np.ndarray
@@ -64,6 +68,7 @@ class SizedFit:
     near: Neighbours
     inflation: float
     light: np.ndarray
+    left_over: float
 
 
 class FrameFit:
@@ -93,6 +98,7 @@ class FrameFit:
         spread = max(float(np.log(self.looked_for.max() / self.looked_for.min())), 0.1)
         self.range = max(_LOOSE, 0.5 * spread) if free else _LOOSE
         smooth = cv2.GaussianBlur(image.astype(np.float32), (0, 0), 1.5, borderType=cv2.BORDER_REFLECT)
+        self.smooth = smooth
         self.weight = 1.0 / noise.variance(smooth)
         self.deviation = noise.std(float(np.median(image)))
         self.background = rough_background(image, self.deviation)
@@ -101,6 +107,7 @@ class FrameFit:
         self.surface = Surface(image.shape, max(_NODES * 2 * float(self.looked_for.max()), 24.0))
         self.shapes = plain_shapes(shape, self.sizes)
         self.left = np.zeros(image.shape)
+        self.curved = False
 
     def run(self) -> SizedFit | None:
         """All of it; None where there is no spot."""
@@ -115,6 +122,7 @@ class FrameFit:
             if not self.free:
                 kind = self._nearest_class(spots) if turn == 0 else kind
                 spots[:, WIDTH] = self.sizes[kind]
+            self.curved = self.curved or (turn == 1 and self._uneven(spots, kind))
             self._measure_shapes(spots, kind)
             new = self._missed(spots, kind) if turn < _ROUNDS - 1 else np.empty((0, SPOT_COLUMNS + 1))
             if len(new):
@@ -123,12 +131,12 @@ class FrameFit:
             spots, kind = self._settled(spots, kind, free=self.free)
             changed = False
             if not self.free and len(self.sizes) > 1 and len(spots):
-                told, _ = self._classes(spots, kind)
+                told = self._classes(spots, kind).argmax(axis=1)
                 changed = bool((told != kind).any())
                 kind = told
                 spots[:, WIDTH] = self.sizes[kind]
                 spots[:, MOVE] = UNSETTLED
-            if turn and not len(new) and not changed and self.shape == "gaussian":
+            if turn and not len(new) and not changed:
                 break
         return self._result(spots, kind) if len(spots) else None
 
@@ -159,7 +167,7 @@ class FrameFit:
             if not len(spots):
                 break
             self._fit(spots, kind, free, *_COARSE)
-            keep = self._kept(spots, kind, free)
+            keep = self._kept(spots, kind)
             spots, kind = spots[keep].copy(), kind[keep].copy()
         return spots, kind
 
@@ -181,14 +189,12 @@ class FrameFit:
         self.background += change
         self.left -= change
 
-    def _kept(self, spots: np.ndarray, kind: np.ndarray, free: bool) -> np.ndarray:
+    def _kept(self, spots: np.ndarray, kind: np.ndarray) -> np.ndarray:
         """Spots with light of their own, and not twice."""
         near = self._near(spots)
-        variances, _ = sized.covariances(self.left, self.weight, spots, kind, self.shapes, near, free, self._prior())
-        inflation = max(float(np.median(spots[:, MISFIT])), 1.0)
-        strength = spots[:, AMPLITUDE] / np.sqrt(variances[:, 0] * inflation)
+        strength = sized.strengths(self.left, self.weight, spots, kind, self.shapes)
         height, width = self.image.shape
-        keep = np.isfinite(variances[:, 1]) & (strength > _SIGNIFICANT)
+        keep = strength > _SIGNIFICANT * math.sqrt(max(float(np.median(spots[:, MISFIT])), 1.0))
         beyond = spots[:, WIDTH]                           # cut by the frame: their light is there all the same
         keep &= (spots[:, Y] > -beyond) & (spots[:, Y] < height - 1 + beyond)
         keep &= (spots[:, X] > -beyond) & (spots[:, X] < width - 1 + beyond)
@@ -213,34 +219,42 @@ class FrameFit:
         self.left = sized.remainder(self.image, self.background, spots, kind, self.shapes)
         square = self.weight * self.left**2
         trust = self.weight / (1.0 + square / (_OUTLYING**2 * max(2.2 * float(np.median(square)), 1.0)))
-        found = measured_shapes(self.image, self.background, trust, spots, kind, self.shapes.reach, self.sizes)
+        found = measured_shapes(self.image, self.background, trust, spots, kind, self.shapes.reach, self.sizes,
+                                self.curved)
         if found is None:
             return
         self.shapes, peaks, self.background = found
         spots[:, AMPLITUDE] *= peaks[kind]
+
+    def _uneven(self, spots: np.ndarray, kind: np.ndarray) -> bool:
+        """Whether a background of second order below discs or rings differs clearly from an even one."""
+        if self.shape == "gaussian":
+            return False
+        found = measured_shapes(self.image, self.background, self.weight, spots, kind, self.shapes.reach, self.sizes,
+                                True)
+        return found is not None and float(np.ptp(found[2])) > _UNEVEN * self.deviation
 
     def _missed(self, spots: np.ndarray, kind: np.ndarray) -> np.ndarray:
         self.left = sized.remainder(self.image, self.background, spots, kind, self.shapes)
         light = self.image - self.background - self.left
         return missed(self.left, self.weight, light, self.shapes, self.sizes)
 
-    def _classes(self, spots: np.ndarray, kind: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(N,) class that explains each spot best, and (N, C) probabilities."""
+    def _classes(self, spots: np.ndarray, kind: np.ndarray) -> np.ndarray:
+        """(N, C) probabilities of the classes; spots that change theirs get brightness and place of the new one."""
         n, count = len(spots), len(self.sizes)
         squares, trial = np.zeros((n, count)), np.zeros((n, count, 3))
         self.left = sized.remainder(self.image, self.background, spots, kind, self.shapes)
-        sized.compare_classes(self.left, self.weight, spots, kind, self.shapes, self.sizes, 4, squares, trial)
+        sized.compare_classes(self.left, self.weight, spots, kind, self.shapes, self.sizes, np.arange(n), 3, squares, trial)
         inflation = max(float(np.median(spots[:, MISFIT])), 1.0)
         share = (np.bincount(kind, minlength=count) + 1.0) / (n + count)
         log = -0.5 * (squares - squares.min(axis=1, keepdims=True)) / inflation + np.log(share)
         log -= log.max(axis=1, keepdims=True)
         probability = np.exp(log) / np.exp(log).sum(axis=1, keepdims=True)
         best = probability.argmax(axis=1)
-        moved = best != kind
-        rows = np.flatnonzero(moved)
+        rows = np.flatnonzero(best != kind)
         spots[rows, AMPLITUDE] = trial[rows, best[rows], 0]
         spots[rows, Y], spots[rows, X] = trial[rows, best[rows], 1], trial[rows, best[rows], 2]
-        return best, probability
+        return probability
 
     def _result(self, spots: np.ndarray, kind: np.ndarray) -> SizedFit:
         for _ in range(2):
@@ -250,7 +264,7 @@ class FrameFit:
         near = self._fit(spots, kind, self.free, *_FINE)
         probability = np.ones((len(spots), 1))
         if not self.free and len(self.sizes) > 1:
-            _, probability = self._classes(spots.copy(), kind)
+            probability = self._classes(spots.copy(), kind)
         self.left = sized.remainder(self.image, self.background, spots, kind, self.shapes)
         variances, change = sized.covariances(self.left, self.weight, spots, kind, self.shapes, near, self.free,
                                               self._prior())
@@ -263,7 +277,12 @@ class FrameFit:
         x = np.clip(np.rint(spots[:, X]).astype(int), 0, self.image.shape[1] - 1)
         spots[:, BACKGROUND] = self.background[y, x]
         return SizedFit(spots, kind, probability, variances, change, self.shapes, self.sizes, near, inflation,
-                        self.image - self.background - self.left)
+                        self.image - self.background - self.left, self._left_over())
+
+    def _left_over(self) -> float:
+        lit = np.abs(self.smooth - float(np.median(self.smooth))) > _LIT * self.deviation
+        square = self.weight * self.left**2
+        return float(square[lit].mean()) if lit.any() else float(square.mean())
 
 
 def plain_shapes(shape: str, sizes: np.ndarray) -> Shapes:

@@ -18,14 +18,14 @@ from vid2dyn.tracking.columns import AMPLITUDE, WIDTH, X, Y
 from vid2dyn.tracking.fit.sized import FINE, Shapes
 
 _BAND = 64                         # rows of the frame taken at a time
-_KNOTS = 0.6, 12                   # distance of knots [px] at least, and knots in a size at most
-_STIFF = 3e-4                      # of the mean weight of a coefficient: against ripples
-_CURVED = 6                        # terms of a background of second order
+_KNOTS = 0.45, 16                   # distance of knots [px] at least, and knots in a size at most
+_STIFF = 1e-4                      # of the mean weight of a coefficient: against ripples
 _LOOSE = 1e-3                      # the same for nodes of the background
 
 
 def measured_shapes(image: np.ndarray, background: np.ndarray, weight: np.ndarray, spots: np.ndarray, kind: np.ndarray,
-                    reach: np.ndarray, sizes: np.ndarray) -> tuple[Shapes, np.ndarray, np.ndarray] | None:
+                    reach: np.ndarray, sizes: np.ndarray,
+                    curved: bool) -> tuple[Shapes, np.ndarray, np.ndarray] | None:
     """Profiles of all classes, largest value 1; what amplitudes have to be multiplied by, (C,); and the background.
 
     Parameters
@@ -40,6 +40,8 @@ def measured_shapes(image: np.ndarray, background: np.ndarray, weight: np.ndarra
         r/s at which each profile ends.
     sizes : (C,) array
         Typical size of each class [px].
+    curved : bool
+        Whether the background changes by a polynomial of second order, or by a constant only.
 
     Returns
     -------
@@ -50,11 +52,11 @@ def measured_shapes(image: np.ndarray, background: np.ndarray, weight: np.ndarra
     count = np.maximum(np.ceil(reach / spacing).astype(int), 5)
     spacing = reach / count
     first = np.concatenate([[0], np.cumsum(count - 1)])
+    curve = _polynomial(image.shape)[:None if curved else 1]
     terms = int(first[-1])
-    n = terms + _CURVED
+    n = terms + len(curve)
     matrix, right = np.zeros((n, n)), np.zeros(n)
     rows, width = image.shape
-    curve = _polynomial(image.shape)[:_CURVED]
     design = np.zeros((_BAND * width, n))
     for top in range(0, rows, _BAND):
         size = (min(top + _BAND, rows) - top) * width
@@ -87,7 +89,7 @@ def measured_shapes(image: np.ndarray, background: np.ndarray, weight: np.ndarra
         if not peaks[c] > 0:
             return None
         table[c] = np.stack([light, slope / spacing[c]], axis=1) / peaks[c]
-    change = sum(a * np.outer(y, x) for a, (y, x) in zip(found[terms:], curve[:_CURVED]))
+    change = sum(a * np.outer(y, x) for a, (y, x) in zip(found[terms:], curve))
     return Shapes(table, reach.astype(float).copy()), peaks, background + change
 
 

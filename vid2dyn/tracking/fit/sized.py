@@ -220,8 +220,8 @@ def fit(left, weight, spots, kind, shapes, near, free, prior, rest, most):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def compare_classes(left, weight, spots, kind, shapes, sizes, rounds, out, trial):
-    """out (N, C): what is left of the pixels of each spot, squares over variance, if it were of each class.
+def compare_classes(left, weight, spots, kind, shapes, sizes, which, rounds, out, trial):
+    """out (N, C), for the spots `which`: what is left of the pixels of each spot, squares over variance, if it were of each class.
 
     Each spot is fitted anew with the profile and size of every class, all others as they stand, on the same pixels: those
     of the largest class. `trial` (N, C, 3) gets A, y, x of these fits.
@@ -231,7 +231,7 @@ def compare_classes(left, weight, spots, kind, shapes, sizes, rounds, out, trial
     for c in range(classes):
         widest = max(widest, shapes.reach[c] * sizes[c])
     m, rhs, spot, one = np.zeros((4, 4)), np.zeros(4), np.zeros((1, spots.shape[1])), np.zeros(1, np.int64)
-    for i in range(spots.shape[0]):
+    for i in which:
         add_light(left, spots, i, kind, shapes, 1.0)
         for c in range(classes):
             spot[0, :] = spots[i]
@@ -264,6 +264,16 @@ def _squares(left, weight, cy, cx, far):
         for x in range(max(math.ceil(cx - half), 0), min(math.floor(cx + half), left.shape[1] - 1) + 1):
             total += weight[y, x] * left[y, x] ** 2
     return total
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def strengths(left, weight, spots, kind, shapes):
+    """(N,) brightness over its standard error, all else held."""
+    m, rhs, out = np.zeros((4, 4)), np.zeros(4), np.zeros(spots.shape[0])
+    for i in range(spots.shape[0]):
+        _equations(left, weight, spots[i], shapes.table[kind[i]], shapes.reach[kind[i]], m, rhs)
+        out[i] = spots[i, AMPLITUDE] * math.sqrt(m[0, 0])
+    return out
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
