@@ -25,7 +25,7 @@ _CROP = 400                        # longest edge of what is asked for the shape
 _START = 4.6                       # diameters of a mask per width of a spot
 _FINER = 2.0 ** (1 / 6)            # ratio of sizes of discs and rings looked for
 _LEAST = 2.0                       # radius of a disc or ring [px]
-_GOOD = 1.15                       # left by Gaussians over the noise: nothing else need be tried
+_GOOD = 1.15                       # left over the noise: nothing else need be tried
 _BETTER = 0.8                      # of what Gaussians leave beyond noise: another shape
 _FEW = 8                           # spots that show a size
 _CLEAR = 0.1                       # standard error of the logarithm of a size that counts
@@ -106,8 +106,9 @@ def _shape_and_sign(frame: np.ndarray, settings: Track) -> tuple[Track, tuple[st
             bar = left if best is None or best[1].spot == shape else left / _BETTER
             if best is None or bar < best[0]:
                 best = left, tried
-        assert best is not None
-        if shape == "gaussian" and best[0] < _GOOD - 1.0:
+            if best[0] < _GOOD - 1.0:
+                break
+        if best is not None and best[0] < _GOOD - 1.0:
             break
     assert best is not None
     chosen = best[1]

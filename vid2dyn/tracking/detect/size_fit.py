@@ -24,7 +24,9 @@ _NODES = 6.0                       # sizes between nodes of the background
 _SIGNIFICANT = 5.0                 # standard errors of its brightness that a spot needs
 _DIM = 0.2                         # of the typical brightness of a disc or ring: no spot of its own
 _SAME = {"gaussian": 0.35, "disc": 0.45, "ring": 0.45}     # of the sum of two sizes: nearer ones are one spot
+_MOST_LEFT = 100.0                 # times the noise, as a mean square, that one pixel counts for
 _LIT = 3.0                         # standard deviations of the noise by which a pixel differs from the background
+_DARK, _CROWDED = 2.5, 0.6         # sizes from a Gaussian to where it is dark; share of the frame that spots cover
 _UNEVEN = 3.0                      # standard deviations of a pixel that an uneven background spans
 _OUTLYING = 3.0                    # typical residuals beyond which a pixel has little say: spots not found yet
 _CLEAR = 8                         # spots of a class whose profile can be measured
@@ -102,8 +104,9 @@ class FrameFit:
         self.weight = 1.0 / noise.variance(smooth)
         self.deviation = noise.std(float(np.median(image)))
         self.background = rough_background(image, self.deviation)
-        if shape != "gaussian":                            # where they touch, parts of the frame may be all light
-            self.background = np.full(image.shape, float(np.quantile(self.background, 0.25)))
+        self.even = False
+        if shape != "gaussian":
+            self._even_background()
         self.surface = Surface(image.shape, max(_NODES * 2 * float(self.looked_for.max()), 24.0))
         self.shapes = plain_shapes(shape, self.sizes)
         self.left = np.zeros(image.shape)
@@ -114,6 +117,9 @@ class FrameFit:
         spots = self._first()
         if not len(spots):
             return None
+        covered = len(spots) * math.pi * float(np.square(_DARK * self.sizes).mean()) / self.image.size
+        if self.shape == "gaussian" and covered > _CROWDED:
+            self._even_background()
         kind = self._nearest_class(spots)
         spots, kind = self._settled(spots, kind, free=True)
         for turn in range(_ROUNDS):
@@ -141,6 +147,11 @@ class FrameFit:
         return self._result(spots, kind) if len(spots) else None
 
     # ---------------------------------------------------------------- steps
+
+    def _even_background(self) -> None:
+        """Where images touch, parts of the frame may be all light: the background of the others goes for all."""
+        self.even = True
+        self.background = np.full(self.image.shape, float(np.quantile(self.background, 0.25)))
 
     def _first(self) -> np.ndarray:
         if self.shape == "gaussian":
@@ -178,16 +189,37 @@ class FrameFit:
         self.left = sized.remainder(self.image, self.background, spots, kind, self.shapes)
         sized.fit(self.left, self.weight, spots, kind, self.shapes, near, free, self._prior(), rest, most)
         if self.shape == "gaussian":
-            self._fit_background()
+            self._fit_background(spots, kind)
         return near
 
-    def _fit_background(self) -> None:
+    def _fit_background(self, spots: np.ndarray, kind: np.ndarray) -> None:
         """Of Gaussians; that of discs and rings is measured with their profiles. Pixels with much light of spots say little about the background: their light would take its part."""
-        light = self.image - self.background - self.left
-        trust = self.weight / (1.0 + self.weight * light**2 * 4.0)
-        change = self.surface.fitted(self.left, trust)
+        if self.even:
+            change = np.full(self.image.shape, self._constant(spots, kind))
+        else:
+            light = self.image - self.background - self.left
+            change = self.surface.fitted(self.left, self.weight / (1.0 + self.weight * light**2 * 4.0))
         self.background += change
         self.left -= change
+
+    def _constant(self, spots: np.ndarray, kind: np.ndarray) -> float:
+        """Change of an even background, solved for together with what all spots of a class would do about it: another
+        brightness and another size. One after the other they would follow each other for ever."""
+        columns = [np.ones(self.image.shape)]
+        for c in range(len(self.sizes)):
+            part, wider = (np.zeros(self.image.shape) for _ in range(2))
+            for i in np.flatnonzero(kind == c):
+                sized.add_light(part, spots, i, kind, self.shapes, 1.0)
+            grown = spots.copy()
+            grown[:, WIDTH] *= 1.01
+            for i in np.flatnonzero(kind == c):
+                sized.add_light(wider, grown, i, kind, self.shapes, 1.0)
+            columns += [part, wider - part] if part.any() else []
+        square = self.weight * self.left**2
+        trust = self.weight / (1.0 + square / (_OUTLYING**2 * max(2.2 * float(np.median(square)), 1.0)))
+        design = np.stack([column.ravel() for column in columns])
+        found = np.linalg.lstsq((design * trust.ravel()) @ design.T, design @ (trust * self.left).ravel(), rcond=1e-12)[0]
+        return float(found[0])
 
     def _kept(self, spots: np.ndarray, kind: np.ndarray) -> np.ndarray:
         """Spots with light of their own, and not twice."""
@@ -280,8 +312,10 @@ class FrameFit:
                         self.image - self.background - self.left, self._left_over())
 
     def _left_over(self) -> float:
-        lit = np.abs(self.smooth - float(np.median(self.smooth))) > _LIT * self.deviation
-        square = self.weight * self.left**2
+        margin = min(round(2.5 * float(self.looked_for.max())), min(self.image.shape) // 4)
+        inside = (slice(margin, -margin or None),) * 2     # what lies beyond the frame lights its edge
+        lit = np.abs(self.smooth - float(np.median(self.smooth)))[inside] > _LIT * self.deviation
+        square = np.minimum((self.weight * self.left**2)[inside], _MOST_LEFT)
         return float(square[lit].mean()) if lit.any() else float(square.mean())
 
 
