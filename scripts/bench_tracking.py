@@ -263,8 +263,8 @@ def mixtures() -> None:
             told.append(found[i, 12] == odd[j])
             resolvable.append(np.isin(np.flatnonzero(apart), j))
             ours.append((found, truth))
-            theirs.append((peer(frame, diameter=13, minmass=limit), truth))
-        fast, slow = timed(partial(find, frame), partial(peer, frame, diameter=13, minmass=limit), repeats=2, rounds=2)
+            theirs.append((peer(frame, diameter=13, minmass=limit, separation=5), truth))
+        fast, slow = timed(partial(find, frame), partial(peer, frame, diameter=13, minmass=limit, separation=5), repeats=2, rounds=2)
         a, b = DetectionScore.of(ours), DetectionScore.of(theirs)
         size, error = np.concatenate(off), np.concatenate(z)
         species = f", species right {np.concatenate(told).mean():.4f}" if kind == "sizes" else ""

@@ -20,8 +20,8 @@ from vid2dyn.tracking.detect.sized_spots import edges
 from vid2dyn.tracking.detect.spots import with_bright_particles
 from vid2dyn.tracking.settings import Track
 
-_FRAMES = 3                        # asked
-_CROP = 400                        # longest edge of what is asked for the shape [px]
+_FRAMES = 2                        # asked
+_CROP = 16, 160                    # edge of what is asked for the shape: diameters, and at least [px]
 _START = 4.6                       # diameters of a mask per width of a spot
 _FINER = 2.0 ** (1 / 6)            # ratio of sizes of discs and rings looked for
 _LEAST = 2.0                       # radius of a disc or ring [px]
@@ -94,8 +94,9 @@ def _bank(settings: Track) -> np.ndarray:
 
 def _shape_and_sign(frame: np.ndarray, settings: Track) -> tuple[Track, tuple[str, ...]]:
     """The shape and sign that leave least of the middle of a frame."""
-    y, x = (max(0, (edge - _CROP) // 2) for edge in frame.shape)
-    part = np.ascontiguousarray(frame[y:y + _CROP, x:x + _CROP])
+    most = max(_CROP[0] * settings.diameter, _CROP[1])
+    y, x = (max(0, (edge - most) // 2) for edge in frame.shape)
+    part = np.ascontiguousarray(frame[y:y + most, x:x + most])
     shapes = ("gaussian", "disc", "ring") if settings.spot == "auto" else (settings.spot,)
     signs = (False, True) if settings.invert is None else (settings.invert,)
     best: tuple[float, Track] | None = None

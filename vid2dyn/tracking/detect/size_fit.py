@@ -29,6 +29,7 @@ _LIT = 3.0                         # standard deviations of the noise by which a
 _DARK, _CROWDED = 2.5, 0.6         # sizes from a Gaussian to where it is dark; share of the frame that spots cover
 _UNEVEN = 3.0                      # standard deviations of a pixel that an uneven background spans
 _OUTLYING = 3.0                    # typical residuals beyond which a pixel has little say: spots not found yet
+_BEYOND_DOUBT = 40.0               # logarithm of the odds of a class
 _CLEAR = 8                         # spots of a class whose profile can be measured
 
 
@@ -111,6 +112,7 @@ class FrameFit:
         self.shapes = plain_shapes(shape, self.sizes)
         self.left = np.zeros(image.shape)
         self.curved = False
+        self.odds = np.zeros((0, len(self.sizes)))        # logarithms of the probabilities of the classes
 
     def run(self) -> SizedFit | None:
         """All of it; None where there is no spot."""
@@ -120,13 +122,14 @@ class FrameFit:
         covered = len(spots) * math.pi * float(np.square(_DARK * self.sizes).mean()) / self.image.size
         if self.shape == "gaussian" and covered > _CROWDED:
             self._even_background()
-        kind = self._nearest_class(spots)
-        spots, kind = self._settled(spots, kind, free=True)
+        spots, kind = self._settled(spots, self._nearest_class(spots), True, 3)
+        if not self.free:
+            kind = self._nearest_class(spots)
+            self.odds = np.zeros((len(spots), len(self.sizes)))
         for turn in range(_ROUNDS):
             if not len(spots):
                 return None
             if not self.free:
-                kind = self._nearest_class(spots) if turn == 0 else kind
                 spots[:, WIDTH] = self.sizes[kind]
             self.curved = self.curved or (turn == 1 and self._uneven(spots, kind))
             self._measure_shapes(spots, kind)
@@ -134,14 +137,14 @@ class FrameFit:
             if len(new):
                 spots = np.concatenate([spots, new[:, :SPOT_COLUMNS]])
                 kind = np.append(kind, np.zeros(len(new), np.int64) if self.free else new[:, -1].astype(np.int64))
-            spots, kind = self._settled(spots, kind, free=self.free)
+                self.odds = np.concatenate([self.odds, np.zeros((len(new), self.odds.shape[1]))])
+            spots, kind = self._settled(spots, kind, self.free, 2)
             changed = False
             if not self.free and len(self.sizes) > 1 and len(spots):
-                told = self._classes(spots, kind).argmax(axis=1)
+                told = self._classes(spots, kind)
                 changed = bool((told != kind).any())
                 kind = told
                 spots[:, WIDTH] = self.sizes[kind]
-                spots[:, MOVE] = UNSETTLED
             if turn and not len(new) and not changed:
                 break
         return self._result(spots, kind) if len(spots) else None
@@ -172,14 +175,15 @@ class FrameFit:
         reach = float(self.shapes.reach.max())
         return neighbours(spots[:, Y].copy(), spots[:, X].copy(), 1.6 * reach * float(np.max(spots[:, WIDTH])))
 
-    def _settled(self, spots: np.ndarray, kind: np.ndarray, free: bool) -> tuple[np.ndarray, np.ndarray]:
+    def _settled(self, spots: np.ndarray, kind: np.ndarray, free: bool, turns: int) -> tuple[np.ndarray, np.ndarray]:
         """Spots and background fitted in turns; what is no spot is gone."""
-        for _ in range(3):
+        for _ in range(turns):
             if not len(spots):
                 break
             self._fit(spots, kind, free, *_COARSE)
             keep = self._kept(spots, kind)
             spots, kind = spots[keep].copy(), kind[keep].copy()
+            self.odds = self.odds[keep] if len(self.odds) == len(keep) else self.odds
         return spots, kind
 
     def _fit(self, spots: np.ndarray, kind: np.ndarray, free: bool, most: int, rest: float) -> Neighbours:
@@ -272,31 +276,34 @@ class FrameFit:
         return missed(self.left, self.weight, light, self.shapes, self.sizes)
 
     def _classes(self, spots: np.ndarray, kind: np.ndarray) -> np.ndarray:
-        """(N, C) probabilities of the classes; spots that change theirs get brightness and place of the new one."""
-        n, count = len(spots), len(self.sizes)
+        """(N,) most probable class of each spot; those that change theirs get brightness and place of the new one.
+
+        `odds` are kept; spots that were beyond doubt are not asked again.
+        """
+        n, count = self.odds.shape
+        asked = np.flatnonzero(np.sort(self.odds, axis=1)[:, -2] > -_BEYOND_DOUBT)
         squares, trial = np.zeros((n, count)), np.zeros((n, count, 3))
         self.left = sized.remainder(self.image, self.background, spots, kind, self.shapes)
-        sized.compare_classes(self.left, self.weight, spots, kind, self.shapes, self.sizes, np.arange(n), 3, squares, trial)
+        sized.compare_classes(self.left, self.weight, spots, kind, self.shapes, self.sizes, asked, 2, squares, trial)
         inflation = max(float(np.median(spots[:, MISFIT])), 1.0)
         share = (np.bincount(kind, minlength=count) + 1.0) / (n + count)
         log = -0.5 * (squares - squares.min(axis=1, keepdims=True)) / inflation + np.log(share)
-        log -= log.max(axis=1, keepdims=True)
-        probability = np.exp(log) / np.exp(log).sum(axis=1, keepdims=True)
-        best = probability.argmax(axis=1)
+        self.odds[asked] = (log - log.max(axis=1, keepdims=True))[asked]
+        best = self.odds.argmax(axis=1)
         rows = np.flatnonzero(best != kind)
         spots[rows, AMPLITUDE] = trial[rows, best[rows], 0]
         spots[rows, Y], spots[rows, X] = trial[rows, best[rows], 1], trial[rows, best[rows], 2]
-        return probability
+        return best
 
     def _result(self, spots: np.ndarray, kind: np.ndarray) -> SizedFit:
-        for _ in range(2):
-            near = self._fit(spots, kind, self.free, *_FINE)
-            if self.shape != "gaussian":
-                self._measure_shapes(spots, kind)
+        for _ in range(1 if self.shape == "gaussian" else 2):
+            self._fit(spots, kind, self.free, *_FINE)
+            self._measure_shapes(spots, kind)
         near = self._fit(spots, kind, self.free, *_FINE)
         probability = np.ones((len(spots), 1))
         if not self.free and len(self.sizes) > 1:
-            probability = self._classes(spots.copy(), kind)
+            self._classes(spots.copy(), kind)
+            probability = np.exp(self.odds) / np.exp(self.odds).sum(axis=1, keepdims=True)
         self.left = sized.remainder(self.image, self.background, spots, kind, self.shapes)
         variances, change = sized.covariances(self.left, self.weight, spots, kind, self.shapes, near, self.free,
                                               self._prior())

@@ -156,7 +156,7 @@ class Surface:
     """
 
     def __init__(self, shape: tuple[int, int], spacing: float) -> None:
-        self.shape = shape
+        self.every = 2 if min(shape) >= 96 else 1
         self.nodes = tuple(2 if edge < 2 * spacing else min(int(edge / spacing) + 1, 13) for edge in shape)
         self.axes = [self._axis(edge, n) for edge, n in zip(shape, self.nodes)]
 
@@ -171,9 +171,10 @@ class Surface:
         return out
 
     def fitted(self, values: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """(H, W) surface nearest to `values` (H, W) in weighted least squares."""
-        a, b = self.axes
+        """(H, W) surface nearest to `values` (H, W) in weighted least squares of every other pixel."""
         n, m = self.nodes
+        a, b = (axis[::self.every] for axis in self.axes)
+        values, weight = (image[::self.every, ::self.every] for image in (values, weight))
         pairs_a = (a[:, :, None] * a[:, None, :]).reshape(len(a), -1)             # (H, n n)
         pairs_b = (b[:, :, None] * b[:, None, :]).reshape(len(b), -1)
         matrix = (pairs_a.T @ weight @ pairs_b).reshape(n, n, m, m).transpose(0, 2, 1, 3).reshape(n * m, n * m)
@@ -187,4 +188,4 @@ class Surface:
             np.add.at(matrix, (i, j), -loose)
             np.add.at(matrix, (j, i), -loose)
         found = np.linalg.solve(matrix, right).reshape(n, m)
-        return np.asarray(a @ found @ b.T)
+        return np.asarray(self.axes[0] @ found @ self.axes[1].T)
