@@ -56,8 +56,9 @@ SIZED_COLUMNS = 14
 
 COLUMNS = tuple(column.name.lower() for column in Feature)
 """Names of the columns of a feature table, see `Feature`."""
-SIZE_COLUMNS = ("size_um", "size_um_std")
-"""Their names in a table of tracks, in micrometres; with classes, `CLASS_COLUMNS` follow."""
+SIZE_COLUMNS, SIZE_COLUMNS_UM = ("size_px", "size_px_std"), ("size_um", "size_um_std")
+"""Names of the first two in a table of tracks, in pixels, and with a calibration in micrometres; with classes,
+`CLASS_COLUMNS` follow."""
 CLASS_COLUMNS = ("species", "p_species")
 """Name of the class, the same for all of a track, and its probability."""
 

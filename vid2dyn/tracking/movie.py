@@ -16,12 +16,14 @@ from vid2dyn.core.errors import DataError
 from vid2dyn.core.files import sha256
 from vid2dyn.core.progress import Cancelled, Progress, silent
 from vid2dyn.data.trajectories import Trajectories
+from vid2dyn.data.units import Units
 from vid2dyn.data.video import Video
 from vid2dyn.tracking.automatic import chosen_settings, frame_numbers, needs_frames
 from vid2dyn.tracking.columns import (
     CLASS_COLUMNS,
     COLUMNS,
     SIZE_COLUMNS,
+    SIZE_COLUMNS_UM,
     SIZE_OF_IMAGE,
     SIZE_OF_IMAGE_STD,
     SPECIES,
@@ -57,7 +59,7 @@ def track(video: Video, settings: Track | None = None, progress: Progress = sile
     -------
     Trajectories
         Columns frame, particle, y, x, y_std, x_std [px], mass, size, ecc, signal, raw_mass, flag; where sizes differ
-        (`Track.sizes`) size_um, size_um_std [µm], and with classes species and p_species. `field_of_view` is
+        (`Track.sizes`) size_um, size_um_std [µm] (size_px, size_px_std without a calibration), and with classes species and p_species. `field_of_view` is
         the frame, `info` holds source, sha256, codec, inter_coded, parameters, minmass, spot and spot_width
         (those in force), versions and warnings.
 
@@ -108,7 +110,7 @@ def track(video: Video, settings: Track | None = None, progress: Progress = sile
         raise DataError(plan.no_particle(video))
     if len(count.counts) < plan.stop - plan.start:
         plan = plan.until(plan.start + len(count.counts))
-    table = rows(count.frame(), np.concatenate(particle), found, plan.in_force, video.units.um)
+    table = rows(count.frame(), np.concatenate(particle), found, plan.in_force, video.units)
     found.clear()
     tracks = Trajectories.from_dataframe(table, units=video.units, field_of_view=video.shape,
                                          info=plan.provenance(video, [*count.notes(plan), *linker.notes()]))
@@ -116,12 +118,12 @@ def track(video: Video, settings: Track | None = None, progress: Progress = sile
 
 
 def rows(frame: np.ndarray, particle: np.ndarray, found: Sequence[np.ndarray], settings: Track,
-         um: float) -> pd.DataFrame:
+         units: Units) -> pd.DataFrame:
     """The table of detections by (particle, frame): frame int32, particle int64, then `COLUMNS` (flag int32, the
     others float64); from frames in order and `found`, whose (N, 10) arrays follow each other.
 
-    Where sizes differ (N, 14): `SIZE_COLUMNS` follow, in micrometres with `um` of them to a pixel, and with classes
-    `CLASS_COLUMNS`.
+    Where sizes differ (N, 14): size_um and size_um_std follow [µm], or without a calibration size_px and size_px_std
+    [px]; and with classes `CLASS_COLUMNS`.
     """
     order = np.argsort(particle, kind="stable")
     table = {"frame": frame[order], "particle": particle[order]}
@@ -131,7 +133,9 @@ def rows(frame: np.ndarray, particle: np.ndarray, found: Sequence[np.ndarray], s
     if settings.sizes != "one":
         size, error, kind, p = (np.concatenate([block[:, k] for block in found])[order]
                                 for k in (SIZE_OF_IMAGE, SIZE_OF_IMAGE_STD, SPECIES, SPECIES_P))
-        table |= dict(zip(SIZE_COLUMNS, (size * um, error * um)))
+        um = units.micrometre_per_pixel
+        names = SIZE_COLUMNS if um is None else SIZE_COLUMNS_UM
+        table |= dict(zip(names, (size * (um or 1.0), error * (um or 1.0))))
         if settings.sizes != "each":
             table |= dict(zip(CLASS_COLUMNS, species_of_tracks(table["particle"], kind, p, len(settings.class_sizes or ()))))
     return pd.DataFrame(table, copy=False)

@@ -80,9 +80,10 @@ class Track(Configurable):
         Exponent with which the search range grows with the number e of frames that a particle is missing: it is
         searched within search_range times e to this power. 0 is trackpy's; 0.5 suits diffusing particles, 1
         directed ones.
-    predictor : {"none", "velocity", "affine"}
+    predictor : {"none", "velocity", "affine", "profile"}
         Place around which a particle is searched: "none" where it was, "velocity" where its own velocity carries it,
-        "affine" where a flow common to all (shear, rotation, drift) carries it.
+        "affine" where a flow common to all (shear, rotation, drift) carries it, "profile" where any smooth flow does
+        (sheared packings with a bent profile).
     link_cost : {"distance", "likelihood"}
         Quantity whose sum over the links is least: the squared displacement, or its likelihood given the standard
         errors of the positions, so that a well-localised particle is not traded for a blurred one.
@@ -123,7 +124,7 @@ class Track(Configurable):
     class_sizes: tuple[float, ...] | None = None
     compat: Literal["none", "trackpy"] = "none"
     range_growth: float = 0.0
-    predictor: Literal["none", "velocity", "affine"] = "none"
+    predictor: Literal["none", "velocity", "affine", "profile"] = "none"
     link_cost: Literal["distance", "likelihood"] = "distance"
 
     def __post_init__(self) -> None:
@@ -184,7 +185,7 @@ class Track(Configurable):
             raise ConfigError(f'spot = {self.spot!r}: give "auto", "gaussian", "disc" or "ring".')
         if self.compat not in ("none", "trackpy"):
             raise ConfigError(f'compat = {self.compat!r}: give "none" or "trackpy".')
-        for name, known in (("predictor", ("none", "velocity", "affine")), ("link_cost", ("distance", "likelihood"))):
+        for name, known in (("predictor", ("none", "velocity", "affine", "profile")), ("link_cost", ("distance", "likelihood"))):
             if getattr(self, name) not in known:
                 raise ConfigError(f"{name} = {getattr(self, name)!r}: give one of {', '.join(known)}.")
         if self.diameter % 2 == 0:
