@@ -12,8 +12,8 @@ crowd   pairs at given distances (width 2.5 px, SNR 25): bias of the distance an
         packings of 3,025 spots
 challenge  frames of the particle tracking challenge family at full size (512² px): three densities, SNR 1, 2, 4, 7,
         each detector with the brightness limit that is automatic for it; links: scripts/bench_linking.py
-mixtures  two sizes 1 : 1.5, two brightnesses 1 : 4, sizes scattered by 20 %: recall, precision, std of error/sigma, sizes
-        off by; beside trackpy with the diameter of the larger ones
+mixtures  two sizes 1 : 1.5, two brightnesses 1 : 4, sizes scattered by 20 %: recall, precision, std of error/sigma,
+        sizes off by; beside trackpy with the diameter of the larger ones
 packings  touching discs and rings of two sizes (the needle's film): the same, and the species
 real    recordings beside the repository: steadiness of the count, test of sub-pixel phases
 """
@@ -44,6 +44,7 @@ from vid2dyn.readers import open_video
 from vid2dyn.simulators import Needle, Renderer, render
 from vid2dyn.simulators.camera.challenge import DENSITIES, SNRS, TrackingChallenge
 from vid2dyn.tracking import Track, automatic_minmass, detector, settings_in_force
+from vid2dyn.tracking.columns import SIZE_OF_IMAGE, SIZE_OF_IMAGE_STD, SPECIES
 from vid2dyn.tracking.phase import phase_correction
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -252,27 +253,27 @@ def mixtures() -> None:
         for seed in range(4):
             frame, truth, width, odd = mixture(kind, seed)
             if not seed:
-                find = detector(settings_in_force([frame], Track(diameter=13, sizes=sizes)))      # type: ignore[arg-type]
+                find = detector(settings_in_force([frame], Track(diameter=13, sizes=sizes)))   # type: ignore[arg-type]
             limit = automatic_minmass([frame], Track(diameter=13, compat="trackpy"))
+            peer_find = partial(peer, frame, diameter=13, minmass=limit, separation=5)
             found = find(frame)
             near = cKDTree(truth).query(truth, k=2)[0][:, 1]
-            apart = near > 3.0 * width                                        # of what can be told apart
             i, j = matches(found[:, :2], truth)
-            off.append(found[i, 10] / width[j] - 1)
-            z.append((found[i, 10] - width[j]) / found[i, 11])
-            told.append(found[i, 12] == odd[j])
-            resolvable.append(np.isin(np.flatnonzero(apart), j))
+            off.append(found[i, SIZE_OF_IMAGE] / width[j] - 1)
+            z.append((found[i, SIZE_OF_IMAGE] - width[j]) / found[i, SIZE_OF_IMAGE_STD])
+            told.append(found[i, SPECIES] == odd[j])
+            resolvable.append(np.isin(np.flatnonzero(near > 3.0 * width), j))
             ours.append((found, truth))
-            theirs.append((peer(frame, diameter=13, minmass=limit, separation=5), truth))
-        fast, slow = timed(partial(find, frame), partial(peer, frame, diameter=13, minmass=limit, separation=5), repeats=2, rounds=2)
+            theirs.append((peer_find(), truth))
+        fast, slow = timed(partial(find, frame), peer_find, repeats=2, rounds=2)
         a, b = DetectionScore.of(ours), DetectionScore.of(theirs)
         size, error = np.concatenate(off), np.concatenate(z)
         species = f", species right {np.concatenate(told).mean():.4f}" if kind == "sizes" else ""
         print(f"mixture {kind:<10} {sizes:<7}: recall {a.recall:.4f} ({b.recall:.4f}), of those 3 widths apart "
-              f"{np.concatenate(resolvable).mean():.4f}; precision {a.precision:.4f} ({b.precision:.4f}), RMSE {a.rmse:.4f} "
-              f"({b.rmse:.4f}) px, std of error/sigma {a.z_std:.3f}; size off by {np.median(size):+.1%} in the median, "
-              f"{np.median(np.abs(size)):.1%} typically, std of error/sigma {1.4826 * np.median(np.abs(error)):.3f}{species}; "
-              f"{fast:.0f} ms (trackpy {slow:.0f})", flush=True)
+              f"{np.concatenate(resolvable).mean():.4f}; precision {a.precision:.4f} ({b.precision:.4f}), RMSE "
+              f"{a.rmse:.4f} ({b.rmse:.4f}) px, std of error/sigma {a.z_std:.3f}; size off by {np.median(size):+.1%} "
+              f"in the median, {np.median(np.abs(size)):.1%} typically, std of error/sigma "
+              f"{1.4826 * np.median(np.abs(error)):.3f}{species}; {fast:.0f} ms (trackpy {slow:.0f})", flush=True)
 
 
 def packings() -> None:
@@ -294,14 +295,15 @@ def packings() -> None:
             count += len(truth)
             inside = [((p > 9) & (p < np.array(frame.shape) - 10)).all(axis=1) for p in (found[:, :2], truth)]
             i, j = matches(found[:, :2], truth)
-            right.append((found[i, 12] == large[j])[inside[1][j]])
+            right.append((found[i, SPECIES] == large[j])[inside[1][j]])
             scores.append((found[inside[0]], truth[inside[1]]))
         a = DetectionScore.of(scores)
-        fast, slow = timed(partial(find, frames[0]), partial(peer, frames[0], diameter=13, minmass=0), repeats=1, rounds=2)
+        works = partial(find, frames[0]), partial(peer, frames[0], diameter=13, minmass=0)
+        fast, slow = timed(*works, repeats=1, rounds=2)
         print(f"packing {spot}s, {count // 2} particles, chosen: {settings.spot}, {settings.class_sizes} px: recall "
-              f"{a.recall:.4f}, precision {a.precision:.4f}, RMSE {a.rmse:.4f} px, std of error/sigma {a.z_std:.3f}, species "
-              f"right {np.concatenate(right).mean():.4f}; {fast:.0f} ms a frame (trackpy {slow:.0f}), settings {chosen:.1f} "
-              "s", flush=True)
+              f"{a.recall:.4f}, precision {a.precision:.4f}, RMSE {a.rmse:.4f} px, std of error/sigma {a.z_std:.3f}, "
+              f"species right {np.concatenate(right).mean():.4f}; {fast:.0f} ms a frame (trackpy {slow:.0f}), settings "
+              f"{chosen:.1f} s", flush=True)
 
 
 PARTS = {"locate": locate, "sigma": sigma, "crowd": crowd, "mixtures": mixtures, "packings": packings,

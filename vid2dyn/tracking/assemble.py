@@ -107,7 +107,8 @@ def write_tracks(out: Path, linked: Linked, load: Load, ranges: Ranges, folder: 
     lengths = np.where(kept, linked.lengths, 0)
     bucket = np.where(kept, (np.cumsum(lengths) - lengths) // BUCKET, -1)
     columns = columns_with(linked.settings)
-    nothing = rows(np.empty(0, np.int32), np.empty(0, np.int64), [np.empty((0, columns))], linked.settings, about["units"])
+    nothing = rows(np.empty(0, np.int32), np.empty(0, np.int64), [np.empty((0, columns))], linked.settings,
+                   about["units"])
     template = Trajectories.from_dataframe(nothing, info=info, **about)
     place = Path(tempfile.mkdtemp(dir=folder, prefix="sort-"))
     try:

@@ -50,8 +50,8 @@ class Feature(IntEnum):
 
 
 SIZE_OF_IMAGE, SIZE_OF_IMAGE_STD, SPECIES, SPECIES_P = range(10, 14)
-"""Further columns of a table of features, (N, 14), where sizes differ (`Track.sizes`): size of the image and its standard
-error [px], class (0 is the smallest), probability of that class from the image of the particle."""
+"""Further columns of a table of features, (N, 14), where sizes differ (`Track.sizes`): size of the image and its
+standard error [px], class (0 is the smallest), probability of that class from the image of the particle."""
 SIZED_COLUMNS = 14
 
 COLUMNS = tuple(column.name.lower() for column in Feature)

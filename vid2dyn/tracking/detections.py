@@ -68,7 +68,8 @@ class Features:
         import pyarrow.parquet as pq
 
         header = {"key": key, "start": self.start, "counts": self.counts.tolist(), "crowded": self.crowded}
-        table = pa.table(dict(zip(_stored(self.columns.shape[1]), self.columns.T)), metadata={b"vid2dyn": json.dumps(header).encode()})
+        named = dict(zip(_stored(self.columns.shape[1]), self.columns.T))
+        table = pa.table(named, metadata={b"vid2dyn": json.dumps(header).encode()})
         with atomic(path) as scratch:
             pq.write_table(table, scratch, write_page_checksum=True)
 

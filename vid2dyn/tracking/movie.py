@@ -32,8 +32,8 @@ from vid2dyn.tracking.columns import (
 from vid2dyn.tracking.detections import OVERLAP, checked, count_crowded, features_of
 from vid2dyn.tracking.filters import keep
 from vid2dyn.tracking.link.linker import NearestLinks
-from vid2dyn.tracking.species import species_of_tracks
 from vid2dyn.tracking.settings import Track
+from vid2dyn.tracking.species import species_of_tracks
 
 CHOSEN = ("minmass", "spot", "spot_width", "invert", "class_sizes")
 """Settings that are chosen from the movie where they are automatic."""
@@ -59,7 +59,8 @@ def track(video: Video, settings: Track | None = None, progress: Progress = sile
     -------
     Trajectories
         Columns frame, particle, y, x, y_std, x_std [px], mass, size, ecc, signal, raw_mass, flag; where sizes differ
-        (`Track.sizes`) size_um, size_um_std [µm] (size_px, size_px_std without a calibration), and with classes species and p_species. `field_of_view` is
+        (`Track.sizes`) size_um, size_um_std [µm] (size_px, size_px_std without a calibration), and with classes
+        species and p_species. `field_of_view` is
         the frame, `info` holds source, sha256, codec, inter_coded, parameters, minmass, spot and spot_width
         (those in force), versions and warnings.
 
@@ -137,7 +138,8 @@ def rows(frame: np.ndarray, particle: np.ndarray, found: Sequence[np.ndarray], s
         names = SIZE_COLUMNS if um is None else SIZE_COLUMNS_UM
         table |= dict(zip(names, (size * (um or 1.0), error * (um or 1.0))))
         if settings.sizes != "each":
-            table |= dict(zip(CLASS_COLUMNS, species_of_tracks(table["particle"], kind, p, len(settings.class_sizes or ()))))
+            told = species_of_tracks(table["particle"], kind, p, len(settings.class_sizes or ()))
+            table |= dict(zip(CLASS_COLUMNS, told))
     return pd.DataFrame(table, copy=False)
 
 

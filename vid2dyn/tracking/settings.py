@@ -70,8 +70,8 @@ class Track(Configurable):
         class of every particle and its probability; "classes": as many as the movie shows. "each": every particle has
         a size of its own.
     class_sizes : tuple of float, optional
-        Sizes of the classes, small ones first [px]: standard deviation of a Gaussian, radius of a disc where it has half
-        its brightness, or of the rim of a ring. With sizes = "each": some sizes from the smallest to the largest.
+        Sizes of the classes, small ones first [px]: standard deviation of a Gaussian, radius of a disc where it has
+        half its brightness, or of the rim of a ring. With sizes = "each": some sizes from the smallest to the largest.
         Without numbers they are measured in a few frames of the movie.
     compat : {"none", "trackpy"}
         Whether features are found as trackpy finds them, to the last bit (whole grey levels, centroids over a round
@@ -166,8 +166,8 @@ class Track(Configurable):
         if self.sizes != "one" and self.compat == "trackpy":
             raise ConfigError(f'sizes = {self.sizes!r} with compat = "trackpy": trackpy knows one size; leave one out.')
         if self.sizes != "one" and self.spot_width is not None:
-            raise ConfigError(f"sizes = {self.sizes!r} with spot_width = {self.spot_width:g}: that is one width for all; "
-                              "give class_sizes, or neither.")
+            raise ConfigError(f"sizes = {self.sizes!r} with spot_width = {self.spot_width:g}: that is one width for "
+                              "all; give class_sizes, or neither.")
         if self.class_sizes is None:
             return
         values = self.class_sizes
@@ -185,7 +185,8 @@ class Track(Configurable):
             raise ConfigError(f'spot = {self.spot!r}: give "auto", "gaussian", "disc" or "ring".')
         if self.compat not in ("none", "trackpy"):
             raise ConfigError(f'compat = {self.compat!r}: give "none" or "trackpy".')
-        for name, known in (("predictor", ("none", "velocity", "affine", "profile")), ("link_cost", ("distance", "likelihood"))):
+        for name, known in (("predictor", ("none", "velocity", "affine", "profile")),
+                            ("link_cost", ("distance", "likelihood"))):
             if getattr(self, name) not in known:
                 raise ConfigError(f"{name} = {getattr(self, name)!r}: give one of {', '.join(known)}.")
         if self.diameter % 2 == 0:

@@ -10,7 +10,8 @@ _MOST = 20.0
 """Logarithm of the odds that one image counts for, at most: one bad image does not outvote a track."""
 
 
-def species_of_tracks(particle: np.ndarray, kind: np.ndarray, p: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
+def species_of_tracks(particle: np.ndarray, kind: np.ndarray, p: np.ndarray,
+                      classes: int) -> tuple[np.ndarray, np.ndarray]:
     """(N,) names of the species and (N,) their probabilities, the same for all detections of a track.
 
     Probabilities of the images of a particle are multiplied, as if independent. Detections that belong to no track

@@ -53,8 +53,8 @@ def choose_sizes(frames: Sequence[np.ndarray], settings: Track) -> tuple[Track, 
     if settings.class_sizes is None:
         logs, errors = _sizes(fits, settings.spot)
         if len(logs) < _FEW:
-            raise DataError(f"sizes = {settings.sizes!r}: only {len(logs)} spots in {len(chosen)} frames looked at show "
-                            "their size. Check diameter, spot and invert, or give class_sizes.")
+            raise DataError(f"sizes = {settings.sizes!r}: only {len(logs)} spots in {len(chosen)} frames looked at "
+                            "show their size. Check diameter, spot and invert, or give class_sizes.")
         sizes, more = _found(logs, errors, settings)
         settings = dataclasses.replace(settings, class_sizes=sizes)
         notes += more
@@ -65,9 +65,9 @@ def choose_sizes(frames: Sequence[np.ndarray], settings: Track) -> tuple[Track, 
 def _misfit_note(left: float) -> tuple[str, ...]:
     if left < _MISFIT**2:
         return ()
-    return (f"The fit leaves {math.sqrt(left):.1f} times the noise of the camera around the particles: their images are "
-            "not quite the shape that was fitted. y_std and x_std are made larger by that factor; look at the picture of "
-            "the detections, and try another spot (gaussian, disc, ring) or sizes.",)
+    return (f"The fit leaves {math.sqrt(left):.1f} times the noise of the camera around the particles: their images "
+            "are not quite the shape that was fitted. y_std and x_std are made larger by that factor; look at the picture "
+            "of the detections, and try another spot (gaussian, disc, ring) or sizes.",)
 
 
 def _free_fit(frame: np.ndarray, settings: Track) -> SizedFit | None:
@@ -168,8 +168,10 @@ def classes_of(logs: np.ndarray, errors: np.ndarray, count: int | None = None) -
 
     >>> rng = np.random.default_rng(0)
     >>> logs = np.concatenate([rng.normal(0.0, 0.03, 80), rng.normal(0.3, 0.03, 40)])
-    >>> classes_of(logs, np.full(120, 0.02)).round(1).tolist(), len(classes_of(rng.normal(0, 0.2, 300), np.full(300, .03)))
-    ([0.0, 0.3], 1)
+    >>> classes_of(logs, np.full(120, 0.02)).round(1).tolist()
+    [0.0, 0.3]
+    >>> len(classes_of(rng.normal(0, 0.2, 300), np.full(300, 0.03)))
+    1
     """
     if count is not None:
         return _mixture(logs, errors, count)[0]
@@ -191,8 +193,8 @@ def _mixture(logs: np.ndarray, errors: np.ndarray, count: int) -> tuple[np.ndarr
     extent = max(float(order[-1] - order[0]), 0.1)
     odd = _ODD / (2 * extent)
     best: tuple[np.ndarray, np.ndarray, float] | None = None
-    centre_sets = [np.quantile(order, (np.arange(count) + 0.5) / count), order[0] + extent * (np.arange(count) + 0.5) / count]
-    for start in centre_sets:
+    part = (np.arange(count) + 0.5) / count
+    for start in (np.quantile(order, part), order[0] + extent * part):
         centres, spreads = start.astype(float).copy(), np.full(count, max(0.3 * extent / count, _SPREAD))
         shares = np.full(count, (1 - _ODD) / count)
         total = np.full(len(logs), odd)
@@ -200,16 +202,16 @@ def _mixture(logs: np.ndarray, errors: np.ndarray, count: int) -> tuple[np.ndarr
             variance = spreads**2 + errors[:, None] ** 2
             each = shares * np.exp(-0.5 * (logs[:, None] - centres) ** 2 / variance) / np.sqrt(2 * np.pi * variance)
             total = each.sum(axis=1) + odd
-            part = each / total[:, None]
-            weight = part / variance
+            member = each / total[:, None]
+            weight = member / variance
             weight_sum = np.maximum(weight.sum(axis=0), 1e-300)
             before = centres.copy()
             centres = (weight * logs[:, None]).sum(axis=0) / weight_sum
             # variance of a class by one step of expectation-maximisation with blurred members
             gain = spreads**2 / variance
             square = (gain * (logs[:, None] - centres)) ** 2 + gain * errors[:, None] ** 2
-            members = np.maximum(part.sum(axis=0), 1e-12)
-            spreads = np.maximum(np.sqrt((part * square).sum(axis=0) / members), _SPREAD)
+            members = np.maximum(member.sum(axis=0), 1e-12)
+            spreads = np.maximum(np.sqrt((member * square).sum(axis=0) / members), _SPREAD)
             shares = (1 - _ODD) * np.maximum(members, 1e-6) / members.sum()
             if np.abs(centres - before).max() < 1e-6:
                 break

@@ -92,8 +92,8 @@ class FrameFit:
         Sizes that the search looks for; by default `sizes`.
     """
 
-    def __init__(self, image: np.ndarray, noise: CameraNoise, shape: str, sizes: Sequence[float], free: bool,
-                 looked_for: Sequence[float] | None = None) -> None:
+    def __init__(self, image: np.ndarray, noise: CameraNoise, shape: str, sizes: Sequence[float] | np.ndarray,
+                 free: bool, looked_for: Sequence[float] | None = None) -> None:
         self.image, self.noise, self.shape, self.free = image, noise, shape, free
         given = np.asarray(sizes, float)
         self.looked_for = given if looked_for is None else np.asarray(looked_for, float)
@@ -197,7 +197,10 @@ class FrameFit:
         return near
 
     def _fit_background(self, spots: np.ndarray, kind: np.ndarray) -> None:
-        """Of Gaussians; that of discs and rings is measured with their profiles. Pixels with much light of spots say little about the background: their light would take its part."""
+        """Of Gaussians; that of discs and rings is measured with their profiles.
+
+        Pixels with much light of spots say little about the background: their light would take its part.
+        """
         if self.even:
             change = np.full(self.image.shape, self._constant(spots, kind))
         else:
@@ -222,7 +225,8 @@ class FrameFit:
         square = self.weight * self.left**2
         trust = self.weight / (1.0 + square / (_OUTLYING**2 * max(2.2 * float(np.median(square)), 1.0)))
         design = np.stack([column.ravel() for column in columns])
-        found = np.linalg.lstsq((design * trust.ravel()) @ design.T, design @ (trust * self.left).ravel(), rcond=1e-12)[0]
+        matrix, right = (design * trust.ravel()) @ design.T, design @ (trust * self.left).ravel()
+        found = np.linalg.lstsq(matrix, right, rcond=1e-12)[0]
         return float(found[0])
 
     def _kept(self, spots: np.ndarray, kind: np.ndarray) -> np.ndarray:
@@ -331,7 +335,7 @@ def plain_shapes(shape: str, sizes: np.ndarray) -> Shapes:
     if shape == "gaussian":
         return sized.gaussian_shapes(len(sizes))
     reach = 1.3 + 2.5 / sizes
-    u = np.arange(int(math.ceil(reach.max() * FINE)) + 3) / FINE
+    u = np.arange(math.ceil(reach.max() * FINE) + 3) / FINE
     light = profile_of(shape, u)
     table = np.stack([light, np.gradient(light, 1.0 / FINE)], axis=1)
     return Shapes(np.repeat(table[None], len(sizes), axis=0), reach)

@@ -164,7 +164,9 @@ def _in_turn(y, x, size, apart):
 
 
 def missed(left: np.ndarray, weight: np.ndarray, light: np.ndarray, shapes: Shapes, sizes: np.ndarray) -> np.ndarray:
-    """(M, 8) spots in what the fit leaves: columns of a table of spots, and their class; some centres beyond the frame.
+    """(M, 8) spots in what the fit leaves: columns of a table of spots, and their class.
+
+    Some centres are beyond the frame, which cuts their images.
 
     Parameters
     ----------
@@ -190,7 +192,8 @@ def missed(left: np.ndarray, weight: np.ndarray, light: np.ndarray, shapes: Shap
         bright = gain[y, x] / np.sqrt(information[y, x])
         around = cv2.dilate(lit, np.ones((2 * round(size) + 1,) * 2, np.uint8))[y, x]
         good = bright > _BESIDE * around
-        found.append(np.column_stack([y - beyond, x - beyond, bright, np.full(len(y), size), gain[y, x], np.full(len(y), c)])[good])
+        found.append(np.column_stack([y - beyond, x - beyond, bright, np.full(len(y), size), gain[y, x],
+                                      np.full(len(y), c)])[good])
     every = np.concatenate(found)
     every = every[np.argsort(-every[:, 4], kind="stable")]
     every = every[_in_turn(every[:, 0].copy(), every[:, 1].copy(), every[:, 3].copy(), 0.6)]

@@ -1,10 +1,11 @@
 """Profiles of the classes of spots in a frame, measured with all spots at once; and the background between them.
 
-With places, sizes and brightnesses as they stand, the light of a frame is linear in the profiles: each is a cubic spline
-of r/s with a level middle that ends smoothly at its reach, and all of them, with a background of second order, are solved for
-by weighted least squares of all pixels. Where images touch or overlap, the light of neighbours is thereby told apart,
-which means over spots, one by one, cannot do. Beside Gaussians, whose profile is known, the background is a surface of
-straight pieces between nodes several particles apart.
+With places, sizes and brightnesses as they stand, the light of a frame is linear in the profiles: each is a cubic
+spline of r/s with a level middle that ends smoothly at its reach, and all of them, with the background (a constant,
+or a polynomial of second order), are solved for by weighted least squares of all pixels. Where images touch or
+overlap, the light of neighbours is thereby told apart, which means over spots, one by one, cannot do. Beside
+Gaussians, whose profile is known, the background is a surface of straight pieces between nodes several particles
+apart.
 """
 
 from __future__ import annotations
@@ -70,12 +71,12 @@ def measured_shapes(image: np.ndarray, background: np.ndarray, weight: np.ndarra
         right += weighted.T @ (image[top:top + _BAND] - background[top:top + _BAND]).ravel()
     scale = np.diag(matrix)
     for c in range(classes):
-        part = slice(first[c], first[c + 1])
+        own = slice(first[c], first[c + 1])
         k = count[c] - 1
-        if not (scale[part] > 0).all():
+        if not (scale[own] > 0).all():
             return None
-        bend = np.diff(np.eye(k + 2), 2, axis=0)[:, :k] * math.sqrt(_STIFF * scale[part].mean())
-        matrix[part, part] += bend.T @ bend
+        bend = np.diff(np.eye(k + 2), 2, axis=0)[:, :k] * math.sqrt(_STIFF * scale[own].mean())
+        matrix[own, own] += bend.T @ bend
     try:
         found = np.linalg.solve(matrix, right)
     except np.linalg.LinAlgError:

@@ -4,11 +4,11 @@ The model of a frame is one sum over all spots and one smooth background,
 
     I(y, x) = B(y, x) + sum_i A_i T_k(r_i / s_i),     r_i the distance from the centre of spot i,
 
-with T_k the profile of the class k of the spot (a Gaussian, or measured in the frame: `vid2dyn.tracking.fit.shapes`) and
-s_i its size. Pixels are weighted with the inverse of their variance. Spots take turns (Gauss-Newton, Gauss-Seidel): each
-solves for A, y, x and, where sizes are free, log s on its own pixels, and what it leaves of the image is updated at once,
-so that a neighbour costs nothing. That is weighted least squares of all pixels: its errors are those of the inverse of
-the normal equations, in which the nearest neighbours of a spot take part.
+with T_k the profile of the class k of the spot (a Gaussian, or measured in the frame: `vid2dyn.tracking.fit.shapes`)
+and s_i its size. Pixels are weighted with the inverse of their variance. Spots take turns (Gauss-Newton,
+Gauss-Seidel): each solves for A, y, x and, where sizes are free, log s on its own pixels, and what it leaves of the
+image is updated at once, so that a neighbour costs nothing. That is weighted least squares of all pixels: its errors
+are those of the inverse of the normal equations, in which the nearest neighbours of a spot take part.
 """
 
 from __future__ import annotations
@@ -161,8 +161,8 @@ def fit(left, weight, spots, kind, shapes, near, free, prior, rest, most):
     weight : (H, W) array
         Inverse variance of the pixels.
     spots : (N, 7) array
-        Table of spots, see `vid2dyn.tracking.columns`; changed. WIDTH is the size, MISFIT the mean square of what is left
-        over its variance. A spot without light of its own gets an amplitude of 0.
+        Table of spots, see `vid2dyn.tracking.columns`; changed. WIDTH is the size, MISFIT the mean square of what is
+        left over its variance. A spot without light of its own gets an amplitude of 0.
     kind : (N,) int64 array
         Class of each spot.
     shapes : Shapes
@@ -221,10 +221,10 @@ def fit(left, weight, spots, kind, shapes, near, free, prior, rest, most):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def compare_classes(left, weight, spots, kind, shapes, sizes, which, rounds, out, trial):
-    """out (N, C), for the spots `which`: what is left of the pixels of each spot, squares over variance, if it were of each class.
+    """out (N, C), for the spots `which`: squares over variance that are left of its pixels if it were of each class.
 
-    Each spot is fitted anew with the profile and size of every class, all others as they stand, on the same pixels: those
-    of the largest class. `trial` (N, C, 3) gets A, y, x of these fits.
+    Each spot is fitted anew with the profile and size of every class, all others as they stand, on the same pixels:
+    those of the largest class. `trial` (N, C, 3) gets A, y, x of these fits.
     """
     classes = shapes.table.shape[0]
     widest = 0.0

@@ -199,7 +199,8 @@ class FlowProfile(Affine):
     Examples
     --------
     >>> y, x = (a.ravel() for a in np.mgrid[:20, :20] * 10.0)
-    >>> tracks = OpenTracks(np.arange(400), np.zeros(400, int), np.stack([y, x], 1), np.zeros((400, 2)), np.zeros((400, 2)))
+    >>> nothing = np.zeros((400, 2))
+    >>> tracks = OpenTracks(np.arange(400), np.zeros(400, int), np.stack([y, x], 1), nothing, nothing)
     >>> flow, bent = FlowProfile(), 12 * (y / 190) ** 2
     >>> flow.learn(tracks, 1, np.stack([0 * y, bent], 1))
     >>> bool(np.abs(flow.shift(tracks, 2)[:, 1] - 2 * bent).max() < 0.3)
