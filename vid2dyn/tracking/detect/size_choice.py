@@ -23,6 +23,7 @@ from vid2dyn.tracking.settings import Track
 _FRAMES = 2                        # asked
 _CROP = 16, 160                    # edge of what is asked for the shape: diameters, and at least [px]
 _START = 4.6                       # diameters of a mask per width of a spot
+_SHORT, _LONG = 2, 4               # rounds of a fit that compares shapes, and of one that measures sizes
 _FINER = 2.0 ** (1 / 6)            # ratio of sizes of discs and rings looked for
 _LEAST = 2.0                       # radius of a disc or ring [px]
 _GOOD = 1.15                       # left over the noise: nothing else need be tried
@@ -66,19 +67,19 @@ def _misfit_note(left: float) -> tuple[str, ...]:
     if left < _MISFIT**2:
         return ()
     return (f"The fit leaves {math.sqrt(left):.1f} times the noise of the camera around the particles: their images "
-            "are not quite the shape that was fitted. y_std and x_std are made larger by that factor; look at the picture "
-            "of the detections, and try another spot (gaussian, disc, ring) or sizes.",)
+            "are not quite the shape that was fitted. y_std and x_std are made larger by that factor; look at the "
+            "picture of the detections, and try another spot (gaussian, disc, ring) or sizes.",)
 
 
-def _free_fit(frame: np.ndarray, settings: Track) -> SizedFit | None:
-    """Every spot with a size of its own."""
+def _free_fit(frame: np.ndarray, settings: Track, short: bool = False) -> SizedFit | None:
+    """Every spot with a size of its own; in a `short` one not all that were missed are looked for."""
     frame = frame if frame.dtype.isnative else frame.astype(frame.dtype.newbyteorder("="))
     image, noise = with_bright_particles(frame, settings.invert)
     image = np.array(image)
     given = settings.class_sizes
     looked_for = np.asarray(given, float) if given else _bank(settings)
-    fit = FrameFit(image, noise, settings.spot, looked_for, True).run()
-    if given or fit is None or settings.spot != "gaussian" or len(fit.spots) < _FEW:
+    fit = FrameFit(image, noise, settings.spot, looked_for, True, rounds=_SHORT if short else _LONG).run()
+    if short or given or fit is None or settings.spot != "gaussian" or len(fit.spots) < _FEW:
         return fit
     low, middle, high = np.quantile(fit.spots[:, WIDTH], [0.05, 0.5, 0.95])
     return FrameFit(image, noise, settings.spot, (low, middle, high), True).run()
@@ -123,7 +124,7 @@ def _shape_and_sign(frame: np.ndarray, settings: Track) -> tuple[Track, tuple[st
 
 def _unexplained(part: np.ndarray, settings: Track) -> float:
     """Mean square that the fit leaves over the noise, less 1."""
-    fit = _free_fit(part, settings)
+    fit = _free_fit(part, settings, short=True)
     if fit is None:
         return float("inf")
     return max(fit.left_over - 1.0, 1e-6)

@@ -90,11 +90,13 @@ class FrameFit:
         Whether every spot has a size of its own.
     looked_for : sequence, optional
         Sizes that the search looks for; by default `sizes`.
+    rounds : int
+        Of fitting, telling apart, adding and dropping, at most.
     """
 
     def __init__(self, image: np.ndarray, noise: CameraNoise, shape: str, sizes: Sequence[float] | np.ndarray,
-                 free: bool, looked_for: Sequence[float] | None = None) -> None:
-        self.image, self.noise, self.shape, self.free = image, noise, shape, free
+                 free: bool, looked_for: Sequence[float] | np.ndarray | None = None, rounds: int = _ROUNDS) -> None:
+        self.image, self.noise, self.shape, self.free, self.rounds = image, noise, shape, free, rounds
         given = np.asarray(sizes, float)
         self.looked_for = given if looked_for is None else np.asarray(looked_for, float)
         self.sizes = np.exp(np.log(given).mean(keepdims=True)) if free else given
@@ -126,14 +128,14 @@ class FrameFit:
         if not self.free:
             kind = self._nearest_class(spots)
             self.odds = np.zeros((len(spots), len(self.sizes)))
-        for turn in range(_ROUNDS):
+        for turn in range(self.rounds):
             if not len(spots):
                 return None
             if not self.free:
                 spots[:, WIDTH] = self.sizes[kind]
             self.curved = self.curved or (turn == 1 and self._uneven(spots, kind))
             self._measure_shapes(spots, kind)
-            new = self._missed(spots, kind) if turn < _ROUNDS - 1 else np.empty((0, SPOT_COLUMNS + 1))
+            new = self._missed(spots, kind) if turn < self.rounds - 1 else np.empty((0, SPOT_COLUMNS + 1))
             if len(new):
                 spots = np.concatenate([spots, new[:, :SPOT_COLUMNS]])
                 kind = np.append(kind, np.zeros(len(new), np.int64) if self.free else new[:, -1].astype(np.int64))
