@@ -50,12 +50,12 @@ U(r) = {amplitude:g} kT exp(-(r - {diameter:g} µm)/{screening:g} µm)/(r/{diame
 over the exposure [px], to 0.001 px.
 
 `needle.tif`: {sheet_frames} frames of {sheet_height} x {sheet_width} px, 8 bit, {sheet_fps:g} frames/s,
-{sheet_um:g} µm per pixel: a packed film between a needle (at the upper edge of the picture, moving along x with
-{sheet_strain:.0%} strain and {sheet_frequency:g} cycles in a second) and a wall (at the lower edge), rendered. Particles of
-two sizes are seen as bright rings that touch. `needle.truth.parquet`: their places in every frame [px], `species`
-("small" or "large"), and `held` of those that belong to needle or wall.
+{sheet_um:g} µm per pixel: a packed film between a needle (at the upper edge of the picture, moving along x
+with {sheet_strain:.0%} strain and {sheet_frequency:g} cycles in a second) and a wall (at the lower edge), rendered.
+Particles of two sizes are seen as bright rings that touch. `needle.truth.parquet`: their places in every frame [px],
+`species` ("small" or "large"), and `held` of those that belong to needle or wall.
 
-    tracks = vd.track(vd.open("sample_data/needle.tif"), diameter=13, sizes="classes", search_range=6, predictor="profile")
+    tracks = vd.track("sample_data/needle.tif", diameter=13, sizes="classes", search_range=6, predictor="profile")
 
 The data are computer-made by `scripts/make_sample_data.py` and carry the licence of vid2dyn (BSD-3-Clause).
 Rebuild: `python scripts/make_sample_data.py`.

@@ -14,9 +14,11 @@ import pytest
 
 import vid2dyn as vd
 from vid2dyn.analysis.detection_score import DetectionScore, matches
+from vid2dyn.analysis.link_score import score_links
 from vid2dyn.core.errors import ConfigError, DataError
 from vid2dyn.data.units import Units
 from vid2dyn.data.video import Video, VideoInfo
+from vid2dyn.runs.chunks import track_movie
 from vid2dyn.simulators import Renderer
 from vid2dyn.tracking import Track, detector, settings_in_force
 from vid2dyn.tracking.automatic import chosen_settings
@@ -269,3 +271,19 @@ def test_the_species_of_a_track_is_that_of_all_its_images() -> None:
     assert table["size_um"].median() == pytest.approx(0.25, rel=0.25)
     again = vd.Trajectories.from_dataframe(table, units=tracks.units)
     assert (again.dataframe["species"] == table["species"]).all()
+
+
+def test_parts_of_a_movie_give_the_bytes_of_the_whole(tmp_path: Path) -> None:
+    """Species are those of whole tracks, also where the movie is tracked in parts."""
+    movie = Path(__file__).parents[2] / "sample_data" / "needle.tif"
+    settings = Track(diameter=13, sizes="two", class_sizes=(4.55, 6.22), spot="ring", invert=False, search_range=6.0,
+                     predictor="profile", stop=4)
+    whole = vd.track(movie, settings).save(tmp_path / "whole.parquet")
+    parts = track_movie(movie, tmp_path / "parts.parquet", settings, part_frames=3).path
+    assert parts.read_bytes() == whole.read_bytes()
+    tracks = vd.load(whole)
+    assert set(tracks.dataframe["species"]) == {"small", "large"}
+    truth = vd.load(movie.with_name("needle.truth.parquet"))
+    links = score_links(tracks, truth.between(0, 4))
+    assert links.recall_of_detected == 1
+    assert links.precision == 1

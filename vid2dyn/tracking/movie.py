@@ -138,8 +138,9 @@ def rows(frame: np.ndarray, particle: np.ndarray, found: Sequence[np.ndarray], s
         names = SIZE_COLUMNS if um is None else SIZE_COLUMNS_UM
         table |= dict(zip(names, (size * (um or 1.0), error * (um or 1.0))))
         if settings.sizes != "each":
-            told = species_of_tracks(table["particle"], kind, p, len(settings.class_sizes or ()))
-            table |= dict(zip(CLASS_COLUMNS, told))
+            names, p_species = species_of_tracks(table["particle"], kind, p, len(settings.class_sizes or ()))
+            words = pd.array(names, dtype="str")           # also of no rows: parts of a movie have to fit together
+            table |= dict(zip(CLASS_COLUMNS, (words, p_species)))
     return pd.DataFrame(table, copy=False)
 
 
