@@ -277,7 +277,7 @@ def mixtures() -> None:
 
 
 def packings() -> None:
-    film = Needle(frames=2, strain=0.0, equilibration=0.0, frames_per_second=500.0)
+    film = Needle(gap=220.0, width=280.0, frames=2, strain=0.0, equilibration=0.0, frames_per_second=500.0)
     path = film.path(1)
     for spot in ("disc", "ring"):
         video = render(path, film.camera(spot), seed=1)                                         # type: ignore[arg-type]

@@ -127,7 +127,7 @@ def rows(frame: np.ndarray, particle: np.ndarray, found: Sequence[np.ndarray], s
     [px]; and with classes `CLASS_COLUMNS`.
     """
     order = np.argsort(particle, kind="stable")
-    table = {"frame": frame[order], "particle": particle[order]}
+    table: dict[str, Any] = {"frame": frame[order], "particle": particle[order]}
     for k, name in enumerate(COLUMNS):                 # one column at a time: fresh memory is what takes long
         values = np.concatenate([block[:, k] for block in found])[order]
         table[name] = values.astype(np.int32) if name == "flag" else values
@@ -135,12 +135,12 @@ def rows(frame: np.ndarray, particle: np.ndarray, found: Sequence[np.ndarray], s
         size, error, kind, p = (np.concatenate([block[:, k] for block in found])[order]
                                 for k in (SIZE_OF_IMAGE, SIZE_OF_IMAGE_STD, SPECIES, SPECIES_P))
         um = units.micrometre_per_pixel
-        names = SIZE_COLUMNS if um is None else SIZE_COLUMNS_UM
-        table |= dict(zip(names, (size * (um or 1.0), error * (um or 1.0))))
+        columns = SIZE_COLUMNS if um is None else SIZE_COLUMNS_UM
+        table |= dict(zip(columns, (size * (um or 1.0), error * (um or 1.0))))
         if settings.sizes != "each":
             names, p_species = species_of_tracks(table["particle"], kind, p, len(settings.class_sizes or ()))
-            words = pd.array(names, dtype="str")           # also of no rows: parts of a movie have to fit together
-            table |= dict(zip(CLASS_COLUMNS, (words, p_species)))
+            # text also where there are no rows: parts of a movie have to fit together
+            table[CLASS_COLUMNS[0]], table[CLASS_COLUMNS[1]] = pd.array(names, dtype="str"), p_species
     return pd.DataFrame(table, copy=False)
 
 
