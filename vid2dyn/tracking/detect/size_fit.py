@@ -20,7 +20,7 @@ from vid2dyn.tracking.sensor_noise import CameraNoise
 _ROUNDS = 4                        # of fitting, telling apart, adding and dropping
 _COARSE, _FINE = (8, 0.02), (30, 0.001)    # turns, and rest [sizes], of a fit within a round; of the last
 _LOOSE = 0.3                       # spread of the logarithm of a size about that of its class, while that is free
-_NODES = 6.0                       # sizes between nodes of the background
+_NODES = 16.0                      # largest sizes between nodes of the background: it is known far better than needed
 _SIGNIFICANT = 5.0                 # standard errors of its brightness that a spot needs
 _DIM = 0.2                         # of the typical brightness of a disc or ring: no spot of its own
 _SAME = {"gaussian": 0.35, "disc": 0.45, "ring": 0.45}     # of the sum of two sizes: nearer ones are one spot
@@ -110,7 +110,8 @@ class FrameFit:
         self.even = False
         if shape != "gaussian":
             self._even_background()
-        self.surface = Surface(image.shape, max(_NODES * 2 * float(self.looked_for.max()), 24.0))
+        self.spacing = max(_NODES * float(self.looked_for.max()), 24.0)
+        self.surface = Surface(image.shape, self.spacing, 2 if min(image.shape) >= 96 else 1)
         self.shapes = plain_shapes(shape, self.sizes)
         self.left = np.zeros(image.shape)
         self.curved = False
@@ -206,8 +207,10 @@ class FrameFit:
         if self.even:
             change = np.full(self.image.shape, self._constant(spots, kind))
         else:
-            light = self.image - self.background - self.left
-            change = self.surface.fitted(self.left, self.weight / (1.0 + self.weight * light**2 * 4.0))
+            some = self.surface.asked
+            left, weight = self.left[some], self.weight[some]
+            light = self.image[some] - self.background[some] - left
+            change = self.surface.fitted(left, weight / (1.0 + weight * light**2 * 4.0))
         self.background += change
         self.left -= change
 
@@ -302,6 +305,7 @@ class FrameFit:
         return best
 
     def _result(self, spots: np.ndarray, kind: np.ndarray) -> SizedFit:
+        self.surface = Surface(self.image.shape, self.spacing)            # sizes of images follow the background
         for _ in range(1 if self.shape == "gaussian" else 2):
             self._fit(spots, kind, self.free, *_FINE)
             self._measure_shapes(spots, kind)

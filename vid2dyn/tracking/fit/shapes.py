@@ -153,11 +153,13 @@ class Surface:
     shape : (int, int)
         Of the frame.
     spacing : float
-        Distance of the nodes [px], at least; there are 12 along an edge at most.
+        Distance of the nodes [px], at least; there are 13 along an edge at most.
+    every : int
+        Rows and columns between the pixels that are asked.
     """
 
-    def __init__(self, shape: tuple[int, int], spacing: float) -> None:
-        self.every = 2 if min(shape) >= 96 else 1
+    def __init__(self, shape: tuple[int, int], spacing: float, every: int = 1) -> None:
+        self.asked = (slice(None, None, every), slice(None, None, every))
         self.nodes = tuple(2 if edge < 2 * spacing else min(int(edge / spacing) + 1, 13) for edge in shape)
         self.axes = [self._axis(edge, n) for edge, n in zip(shape, self.nodes)]
 
@@ -172,10 +174,9 @@ class Surface:
         return out
 
     def fitted(self, values: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """(H, W) surface nearest to `values` (H, W) in weighted least squares of every other pixel."""
+        """(H, W) surface nearest in weighted least squares to `values`, those of a frame at the pixels `asked`."""
         n, m = self.nodes
-        a, b = (axis[::self.every] for axis in self.axes)
-        values, weight = (image[::self.every, ::self.every] for image in (values, weight))
+        a, b = (axis[part] for axis, part in zip(self.axes, self.asked))
         pairs_a = (a[:, :, None] * a[:, None, :]).reshape(len(a), -1)             # (H, n n)
         pairs_b = (b[:, :, None] * b[:, None, :]).reshape(len(b), -1)
         matrix = (pairs_a.T @ weight @ pairs_b).reshape(n, n, m, m).transpose(0, 2, 1, 3).reshape(n * m, n * m)
