@@ -179,6 +179,20 @@ def test_touching_images_of_two_sizes(path, spot, sizes) -> None:
     assert (found[i, SPECIES] == large[j]).all()
 
 
+def test_a_class_that_is_not_there_does_no_harm(path) -> None:
+    """Three sizes asked for where there are two: nobody is of the third, and all are found."""
+    video = vd.simulators.render(path, FILM.camera("ring"), seed=1)
+    settings = Track(diameter=13, sizes="three", class_sizes=(3.0, 4.55, 6.22), spot="ring", invert=False)
+    found = detector(settings)(video[0])
+    table = video.truth.dataframe
+    truth = table.loc[table["frame"] == 0, ["y", "x"]].to_numpy()
+    a, b = (((p > 10) & (p < np.array(video.shape) - 11)).all(axis=1) for p in (found[:, :2], truth))
+    result = DetectionScore.of([(found[a], truth[b])])
+    assert result.recall == 1
+    assert result.precision > 0.98
+    assert (found[a, SPECIES] == 0).mean() < 0.02
+
+
 def test_rings_and_their_sizes_are_found_without_help(path) -> None:
     video = vd.simulators.render(path, FILM.camera("ring"), seed=2)
     part = AtHand([video[k][20:130] for k in range(2)])
@@ -202,6 +216,8 @@ def test_a_shape_that_does_not_fit_is_said(path) -> None:
     chosen, notes = chosen_settings([np.ascontiguousarray(video[0][20:100, 20:100])], settings)
     assert chosen.class_sizes is not None
     assert any("times the noise of the camera" in text for text in notes)
+    given = Track(diameter=13, sizes="two", class_sizes=(3.0, 4.2), spot="gaussian", invert=False)
+    assert any("times the noise of the camera" in text for text in chosen_settings([video[0]], given)[1])
 
 
 # ---------------------------------------------------------------- parts

@@ -45,8 +45,8 @@ def needs_frames(settings: Track) -> bool:
     >>> needs_frames(Track()), needs_frames(Track(compat="trackpy", minmass=20))
     (True, False)
     """
-    if settings.sizes != "one":
-        return settings.class_sizes is None or settings.spot == "auto" or settings.invert is None
+    if settings.sizes != "one":                            # also where all is given: does it fit?
+        return True
     found = settings.compat == "trackpy" or (settings.spot != "auto" and (
         settings.spot == "ring" or settings.spot_width is not None))
     return settings.minmass is None or not found or (settings.invert is None and settings.compat == "none")

@@ -16,7 +16,7 @@ import numpy as np
 from vid2dyn.core.errors import DataError
 from vid2dyn.tracking.columns import AMPLITUDE, POSITION, WIDTH
 from vid2dyn.tracking.detect.size_fit import FrameFit, SizedFit
-from vid2dyn.tracking.detect.sized_spots import edges
+from vid2dyn.tracking.detect.sized_spots import SizedSpots, edges
 from vid2dyn.tracking.detect.spots import with_bright_particles
 from vid2dyn.tracking.settings import Track
 
@@ -50,8 +50,8 @@ def choose_sizes(frames: Sequence[np.ndarray], settings: Track) -> tuple[Track, 
     chosen = list(frames[:: max(1, -(-len(frames) // _FRAMES))])
     if settings.spot == "auto" or settings.invert is None:
         settings, notes = _shape_and_sign(chosen[0], settings)
-    fits = [fit for frame in chosen if (fit := _free_fit(frame, settings)) is not None]
     if settings.class_sizes is None:
+        fits = [fit for frame in chosen if (fit := _free_fit(frame, settings)) is not None]
         logs, errors = _sizes(fits, settings.spot)
         if len(logs) < _FEW:
             raise DataError(f"sizes = {settings.sizes!r}: only {len(logs)} spots in {len(chosen)} frames looked at "
@@ -59,8 +59,8 @@ def choose_sizes(frames: Sequence[np.ndarray], settings: Track) -> tuple[Track, 
         sizes, more = _found(logs, errors, settings)
         settings = dataclasses.replace(settings, class_sizes=sizes)
         notes += more
-    left = float(np.median([fit.inflation for fit in fits])) if fits else 1.0
-    return settings, (*notes, *_misfit_note(left))
+    fitted, _ = SizedSpots(settings).fitted(chosen[0])
+    return settings, notes if fitted is None else (*notes, *_misfit_note(fitted.inflation))
 
 
 def _misfit_note(left: float) -> tuple[str, ...]:

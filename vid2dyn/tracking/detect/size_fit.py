@@ -115,7 +115,7 @@ class FrameFit:
         self.shapes = plain_shapes(shape, self.sizes)
         self.left = np.zeros(image.shape)
         self.curved = False
-        self.odds = np.zeros((0, len(self.sizes)))        # logarithms of the probabilities of the classes
+        self.odds = np.zeros((0, len(self.sizes)))         # logarithms of the probabilities of the classes, (N, C)
 
     def run(self) -> SizedFit | None:
         """All of it; None where there is no spot."""
@@ -126,9 +126,8 @@ class FrameFit:
         if self.shape == "gaussian" and covered > _CROWDED:
             self._even_background()
         spots, kind = self._settled(spots, self._nearest_class(spots), True, 3)
-        if not self.free:
-            kind = self._nearest_class(spots)
-            self.odds = np.zeros((len(spots), len(self.sizes)))
+        kind = self._nearest_class(spots)
+        self.odds = np.zeros((len(spots), len(self.sizes)))
         for turn in range(self.rounds):
             if not len(spots):
                 return None
@@ -140,7 +139,7 @@ class FrameFit:
             if len(new):
                 spots = np.concatenate([spots, new[:, :SPOT_COLUMNS]])
                 kind = np.append(kind, np.zeros(len(new), np.int64) if self.free else new[:, -1].astype(np.int64))
-                self.odds = np.concatenate([self.odds, np.zeros((len(new), self.odds.shape[1]))])
+                self.odds = np.concatenate([self.odds, np.zeros((len(new), len(self.sizes)))])
             spots, kind = self._settled(spots, kind, self.free, 2)
             changed = False
             if not self.free and len(self.sizes) > 1 and len(spots):
@@ -186,7 +185,7 @@ class FrameFit:
             self._fit(spots, kind, free, *_COARSE)
             keep = self._kept(spots, kind)
             spots, kind = spots[keep].copy(), kind[keep].copy()
-            self.odds = self.odds[keep] if len(self.odds) == len(keep) else self.odds
+            self.odds = self.odds[keep] if len(self.odds) else self.odds
         return spots, kind
 
     def _fit(self, spots: np.ndarray, kind: np.ndarray, free: bool, most: int, rest: float) -> Neighbours:
@@ -256,27 +255,37 @@ class FrameFit:
 
     def _measure_shapes(self, spots: np.ndarray, kind: np.ndarray) -> None:
         """Profiles of discs and rings measured with all of them; those of Gaussians are known."""
-        if self.shape == "gaussian":
-            return
-        counts = np.bincount(kind, minlength=len(self.sizes))
-        if counts.min() < _CLEAR:
+        if self.shape == "gaussian" or not len(spots):
             return
         self.left = sized.remainder(self.image, self.background, spots, kind, self.shapes)
         square = self.weight * self.left**2
         trust = self.weight / (1.0 + square / (_OUTLYING**2 * max(2.2 * float(np.median(square)), 1.0)))
-        found = measured_shapes(self.image, self.background, trust, spots, kind, self.shapes.reach, self.sizes,
-                                self.curved)
+        found = self._measured(spots, kind, trust, self.curved)
+        if found is not None:
+            self.shapes, peaks, self.background = found
+            spots[:, AMPLITUDE] *= peaks[kind]
+
+    def _measured(self, spots: np.ndarray, kind: np.ndarray, weight: np.ndarray,
+                  curved: bool) -> tuple[Shapes, np.ndarray, np.ndarray] | None:
+        """`measured_shapes` of classes with spots enough; one with fewer has the profile of the most frequent class."""
+        counts = np.bincount(kind, minlength=len(self.sizes))
+        known = np.flatnonzero(counts >= _CLEAR)
+        if not len(known):
+            return None
+        place = np.full(len(self.sizes), int(np.searchsorted(known, counts.argmax())))
+        place[known] = np.arange(len(known))
+        found = measured_shapes(self.image, self.background, weight, spots, place[kind], self.shapes.reach[known],
+                                self.sizes[known], curved)
         if found is None:
-            return
-        self.shapes, peaks, self.background = found
-        spots[:, AMPLITUDE] *= peaks[kind]
+            return None
+        shapes, peaks, background = found
+        return Shapes(shapes.table[place], shapes.reach[place]), peaks[place], background
 
     def _uneven(self, spots: np.ndarray, kind: np.ndarray) -> bool:
         """Whether a background of second order below discs or rings differs clearly from an even one."""
         if self.shape == "gaussian":
             return False
-        found = measured_shapes(self.image, self.background, self.weight, spots, kind, self.shapes.reach, self.sizes,
-                                True)
+        found = self._measured(spots, kind, self.weight, True)
         return found is not None and float(np.ptp(found[2])) > _UNEVEN * self.deviation
 
     def _missed(self, spots: np.ndarray, kind: np.ndarray) -> np.ndarray:

@@ -32,8 +32,8 @@ def rough_background(image: np.ndarray, noise: float) -> np.ndarray:
     tiles = image[:rows * h, :columns * w].reshape(rows, h, columns, w).transpose(0, 2, 1, 3).reshape(rows, columns, -1)
     k = int(_LOW * (h * w - 1))
     low = np.ascontiguousarray(np.partition(tiles, k, axis=2)[:, :, k], dtype=np.float32)
-    low = cv2.blur(low, (3, 3), borderType=cv2.BORDER_REPLICATE).reshape(rows, columns)
-    return cv2.resize(low, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.float64) + 1.28 * noise
+    even = cv2.blur(low, (3, 3), borderType=cv2.BORDER_REPLICATE).reshape(rows, columns)
+    return cv2.resize(even, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.float64) + 1.28 * noise
 
 
 def maxima(image: np.ndarray, smallest: float, largest: float, noise: float) -> np.ndarray:
