@@ -62,9 +62,9 @@ def seen(tracks: vd.Trajectories, seed: int = 0) -> vd.Trajectories:
     return tracks.replace(dataframe=table)
 
 
-def learned(tracks: vd.Trajectories) -> Any:
-    """The model."""
-    recipe = vd.Brownian(cutoff=FILM.cutoff, species="species", packed=True, labels="balanced", held="held",
+def learned(tracks: vd.Trajectories, labels: Literal["given", "balanced"] = "balanced") -> Any:
+    """The model. Labels that image mass gives are corrected; those of the shape of images are right as they are."""
+    recipe = vd.Brownian(cutoff=FILM.cutoff, species="species", packed=True, labels=labels, held="held",
                          diffusion=MOBILITY, flow="profile")
     return vd.fit(tracks, recipe, seed=0, progress=True)
 
@@ -216,7 +216,7 @@ def rendered(frames: int) -> dict[str, float]:
     for spot in ("gaussian", "disc", "ring"):
         out |= seen_in_movie(spot, 3)                                                         # type: ignore[arg-type]
     tracks, true = from_movie("ring", FILM.strain, frames)
-    model = learned(tracks)
+    model = learned(tracks, labels="given")
     figures = labels_right(model, tracks, true) | forces_off(model, film(FILM.strain))
     return out | {f"from a movie of {frames} frames: {name}": value for name, value in figures.items()}
 
