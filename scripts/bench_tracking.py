@@ -12,6 +12,9 @@ crowd   pairs at given distances (width 2.5 px, SNR 25): bias of the distance an
         packings of 3,025 spots
 challenge  frames of the particle tracking challenge family at full size (512² px): three densities, SNR 1, 2, 4, 7,
         each detector with the brightness limit that is automatic for it; links: scripts/bench_linking.py
+mixtures  two sizes 1 : 1.5, two brightnesses 1 : 4, sizes scattered by 20 %: recall, precision, std of error/sigma,
+        sizes off by; beside trackpy with the diameter of the larger ones
+packings  touching discs and rings of two sizes (the needle's film): the same, and the species
 real    recordings beside the repository: steadiness of the count, test of sub-pixel phases
 """
 
@@ -35,12 +38,13 @@ import numpy as np
 import trackpy
 from scipy.spatial import cKDTree
 
-from vid2dyn.analysis.detection_score import DetectionScore, joint_bound, pair_distance_bias, phase_p
+from vid2dyn.analysis.detection_score import DetectionScore, joint_bound, matches, pair_distance_bias, phase_p
 from vid2dyn.core.opencv import cv2
 from vid2dyn.readers import open_video
-from vid2dyn.simulators import Renderer, render
+from vid2dyn.simulators import Needle, Renderer, render
 from vid2dyn.simulators.camera.challenge import DENSITIES, SNRS, TrackingChallenge
 from vid2dyn.tracking import Track, automatic_minmass, detector, settings_in_force
+from vid2dyn.tracking.columns import SIZE_OF_IMAGE, SIZE_OF_IMAGE_STD, SPECIES
 from vid2dyn.tracking.phase import phase_correction
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -223,7 +227,87 @@ def challenge() -> None:
                   f"RMSE {a.rmse:.3f} ({b.rmse:.3f}) px", flush=True)
 
 
-PARTS = {"locate": locate, "sigma": sigma, "crowd": crowd, "challenge": challenge, "real": real}
+def mixture(kind: str, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """A frame of 512 x 512 px with 500 spots no nearer than 6 px (SNR 24, or 16 for the brighter ones and 4 for the
+    others), true positions (N, 2), widths (N,) and which are large or bright (N,)."""
+    rng = np.random.default_rng([seed, len(kind)])
+    truth = scattered(rng, 512, 500, 7.0, 16.0)
+    odd = rng.random(500) < 0.5
+    noise = 8000.0 / 24.0
+    common = {"height": 512, "width": 512, "background": 8 * noise, "gain": 0.0, "read_noise": noise, "bit_depth": 16,
+              "spot_sigma": 2.0, "amplitude": 8000.0}
+    if kind == "sizes":
+        camera = Renderer(**common, state_width=1.5, state_brightness=2.25)           # as bright at the middle
+        return camera.scene(seed, 500).frame(0, truth[None], odd.astype(float)), truth, 2.0 * 1.5**odd, odd
+    if kind == "brightness":
+        camera = Renderer(**common, state_brightness=4.0)
+        return camera.scene(seed, 500).frame(0, truth[None], odd.astype(float)), truth, np.full(500, 2.0), odd
+    camera = Renderer(**common, spot_sigma_scatter=0.2)
+    scene = camera.scene(seed, 500)
+    return scene.frame(0, truth[None]), truth, scene.sigma, odd
+
+
+def mixtures() -> None:
+    for kind, sizes in (("sizes", "two"), ("sizes", "classes"), ("brightness", "classes"), ("lognormal", "each")):
+        ours, theirs, off, z, told, resolvable = [], [], [], [], [], []
+        for seed in range(4):
+            frame, truth, width, odd = mixture(kind, seed)
+            if not seed:
+                find = detector(settings_in_force([frame], Track(diameter=13, sizes=sizes)))   # type: ignore[arg-type]
+            limit = automatic_minmass([frame], Track(diameter=13, compat="trackpy"))
+            peer_find = partial(peer, frame, diameter=13, minmass=limit, separation=5)
+            found = find(frame)
+            near = cKDTree(truth).query(truth, k=2)[0][:, 1]
+            i, j = matches(found[:, :2], truth)
+            off.append(found[i, SIZE_OF_IMAGE] / width[j] - 1)
+            z.append((found[i, SIZE_OF_IMAGE] - width[j]) / found[i, SIZE_OF_IMAGE_STD])
+            told.append(found[i, SPECIES] == odd[j])
+            resolvable.append(np.isin(np.flatnonzero(near > 3.0 * width), j))
+            ours.append((found, truth))
+            theirs.append((peer_find(), truth))
+        fast, slow = timed(partial(find, frame), peer_find, repeats=2, rounds=2)
+        a, b = DetectionScore.of(ours), DetectionScore.of(theirs)
+        size, error = np.concatenate(off), np.concatenate(z)
+        species = f", species right {np.concatenate(told).mean():.4f}" if kind == "sizes" else ""
+        print(f"mixture {kind:<10} {sizes:<7}: recall {a.recall:.4f} ({b.recall:.4f}), of those 3 widths apart "
+              f"{np.concatenate(resolvable).mean():.4f}; precision {a.precision:.4f} ({b.precision:.4f}), RMSE "
+              f"{a.rmse:.4f} ({b.rmse:.4f}) px, std of error/sigma {a.z_std:.3f}; size off by {np.median(size):+.1%} "
+              f"in the median, {np.median(np.abs(size)):.1%} typically, std of error/sigma "
+              f"{1.4826 * np.median(np.abs(error)):.3f}{species}; {fast:.0f} ms (trackpy {slow:.0f})", flush=True)
+
+
+def packings() -> None:
+    film = Needle(gap=220.0, width=280.0, frames=2, strain=0.0, equilibration=0.0, frames_per_second=500.0)
+    path = film.path(1)
+    for spot in ("disc", "ring"):
+        video = render(path, film.camera(spot), seed=1)                                         # type: ignore[arg-type]
+        table = video.truth.dataframe
+        frames = [video[k] for k in range(2)]
+        start = time.process_time()
+        settings = settings_in_force(frames, Track(diameter=13, sizes="classes"))
+        chosen = time.process_time() - start
+        find = detector(settings)
+        scores, right, count = [], [], 0
+        for k, frame in enumerate(frames):
+            rows = table[table["frame"] == k]
+            truth, large = rows[["y", "x"]].to_numpy(), (rows["species"] == "large").to_numpy()
+            found = find(frame)
+            count += len(truth)
+            inside = [((p > 9) & (p < np.array(frame.shape) - 10)).all(axis=1) for p in (found[:, :2], truth)]
+            i, j = matches(found[:, :2], truth)
+            right.append((found[i, SPECIES] == large[j])[inside[1][j]])
+            scores.append((found[inside[0]], truth[inside[1]]))
+        a = DetectionScore.of(scores)
+        works = partial(find, frames[0]), partial(peer, frames[0], diameter=13, minmass=0)
+        fast, slow = timed(*works, repeats=1, rounds=2)
+        print(f"packing {spot}s, {count // 2} particles, chosen: {settings.spot}, {settings.class_sizes} px: recall "
+              f"{a.recall:.4f}, precision {a.precision:.4f}, RMSE {a.rmse:.4f} px, std of error/sigma {a.z_std:.3f}, "
+              f"species right {np.concatenate(right).mean():.4f}; {fast:.0f} ms a frame (trackpy {slow:.0f}), settings "
+              f"{chosen:.1f} s", flush=True)
+
+
+PARTS = {"locate": locate, "sigma": sigma, "crowd": crowd, "mixtures": mixtures, "packings": packings,
+         "challenge": challenge, "real": real}
 
 
 def main() -> None:

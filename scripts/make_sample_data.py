@@ -1,8 +1,9 @@
-"""Make sample_data/: a short rendered clip whose truth is known, used by `vid2dyn demo` and the tests.
+"""Make sample_data/: two short rendered clips whose truth is known, used by `vid2dyn demo` and the tests.
 
     python scripts/make_sample_data.py [--out FOLDER]
 
-The clip is charged colloids (Yukawa repulsion) seen by a camera whose shutter is always open. Run again, it
+The first is charged colloids (Yukawa repulsion) seen by a camera whose shutter is always open, the second a film of
+particles of two sizes, seen as rings that touch, sheared by a needle. Run again, it
 writes the same bytes (same versions of numpy, numba and tifffile).
 """
 
@@ -15,7 +16,7 @@ from pathlib import Path
 import vid2dyn
 from vid2dyn.core.config import recipe
 from vid2dyn.core.files import atomic, sha256
-from vid2dyn.simulators import Brownian, Renderer, Yukawa, render
+from vid2dyn.simulators import Brownian, Needle, Renderer, Yukawa, render
 from vid2dyn.simulators.camera.movie_files import write_movie
 
 SEED = 2026
@@ -32,6 +33,9 @@ CAMERA = Renderer(
     height=192, width=192, spot_sigma=1.6, amplitude=16.0, amplitude_scatter=0.1, spot_sigma_scatter=0.03,
     background=6.0, illumination_gradient=0.1, gain=0.05, read_noise=0.35)
 
+# Rings that touch: a packing that only a joint fit of two sizes tells apart. Two cycles of the needle.
+SHEET = Needle(gap=60.0, width=80.0, frames=60, frames_per_second=15.0, strain=0.05, frequency=0.5)
+
 README = """# Sample data
 
 `clip.tif`: {frames} frames of {height} x {width} px, 8 bit, {fps:g} frames/s with the shutter always open
@@ -44,6 +48,14 @@ U(r) = {amplitude:g} kT exp(-(r - {diameter:g} µm)/{screening:g} µm)/(r/{diame
 
 `clip.truth.parquet`: where the particles in view really were in every frame (`vd.load`): positions averaged
 over the exposure [px], to 0.001 px.
+
+`needle.tif`: {sheet_frames} frames of {sheet_height} x {sheet_width} px, 8 bit, {sheet_fps:g} frames/s,
+{sheet_um:g} µm per pixel: a packed film between a needle (at the upper edge of the picture, moving along x
+with {sheet_strain:.0%} strain and {sheet_frequency:g} cycles in a second) and a wall (at the lower edge), rendered.
+Particles of two sizes are seen as bright rings that touch. `needle.truth.parquet`: their places in every frame [px],
+`species` ("small" or "large"), and `held` of those that belong to needle or wall.
+
+    tracks = vd.track("sample_data/needle.tif", diameter=13, sizes="classes", search_range=6, predictor="profile")
 
 The data are computer-made by `scripts/make_sample_data.py` and carry the licence of vid2dyn (BSD-3-Clause).
 Rebuild: `python scripts/make_sample_data.py`.
@@ -84,9 +96,23 @@ def make(folder: Path) -> None:
         frames=SIMULATION.frames, height=CAMERA.height, width=CAMERA.width, fps=SIMULATION.frames_per_second,
         exposure=SIMULATION.exposure, um=SIMULATION.micrometre_per_pixel, n=SIMULATION.n_particles,
         in_view=round(len(seen) / SIMULATION.frames), D=SIMULATION.diffusion, amplitude=pair.amplitude,
-        diameter=pair.diameter, screening=pair.screening_length, switch=0.8 * pair.reach, cutoff=pair.reach)
+        diameter=pair.diameter, screening=pair.screening_length, switch=0.8 * pair.reach, cutoff=pair.reach,
+        **make_sheet(folder))
     with atomic(folder / "README.md") as scratch:
         scratch.write_text(text, encoding="utf-8")
+
+
+def make_sheet(folder: Path) -> dict[str, float]:
+    """Write the film of the needle and its truth; what the README says about them."""
+    video = render(SHEET, SHEET.camera("ring"), seed=SEED)
+    write_movie(video, folder / "needle.tif")
+    seen = video.truth
+    columns = ["frame", "particle", "y", "x", "species", "held"]
+    seen.replace(dataframe=seen.dataframe[columns].round({"y": 3, "x": 3})).save(folder / "needle.truth.parquet")
+    height, width = video.shape
+    return {"sheet_frames": SHEET.frames, "sheet_height": height, "sheet_width": width,
+            "sheet_fps": SHEET.frames_per_second, "sheet_um": SHEET.micrometre_per_pixel,
+            "sheet_strain": SHEET.strain, "sheet_frequency": SHEET.frequency}
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ import vid2dyn as vd
 from vid2dyn_napari import styles
 
 Layer = tuple[Any, dict[str, Any], str]
-_COLUMNS = ("y_std", "x_std", "mass", "size", "ecc", "signal")
+_COLUMNS = ("y_std", "x_std", "mass", "size", "ecc", "signal", "size_um", "size_px", "p_species")
 
 
 class LazyFrames:

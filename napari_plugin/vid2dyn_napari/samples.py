@@ -11,6 +11,8 @@ from vid2dyn_napari.layers import Layer, layers_of
 
 CLIP = Path(vd.__file__).resolve().parents[1] / "sample_data" / "clip.tif"
 """The recording with known truth that lies beside the package in its repository."""
+NEEDLE = CLIP.with_name("needle.tif")
+"""The second one."""
 
 
 def gas_settings() -> Any:
@@ -27,6 +29,23 @@ def lattice_settings() -> Any:
 def clip() -> list[Layer]:
     """Charged colloids, rendered."""
     return layers_of(vd.open(clip_path()), "clip")
+
+
+def needle() -> list[Layer]:
+    """A packed film of two sizes of particles, sheared by a needle, rendered."""
+    return layers_of(vd.open(needle_path()), "needle")
+
+
+def needle_path() -> Path:
+    """The film; where the repository is not there, a shorter one is rendered once, for this computer."""
+    if NEEDLE.is_file():
+        return NEEDLE
+    made = Path(tempfile.gettempdir()) / "vid2dyn_sample" / "needle.tif"
+    if not made.is_file():
+        made.parent.mkdir(exist_ok=True)
+        film = vd.simulators.Needle(gap=60.0, width=80.0, frames=20, frames_per_second=15.0, strain=0.05, frequency=0.5)
+        vd.render(film, film.camera("ring"), seed=0, to=made)
+    return made
 
 
 def clip_path() -> Path:

@@ -65,6 +65,7 @@ def verb(name: str | None = None, **groups: type) -> Callable[[Callable[..., Non
                 values = {option.name: given.pop(option.name) for option in options}
                 given[group] = {key: value for key, value in values.items() if value is not None}
             with errors(debug), notes(), interrupt_after_compilation(), printed_at_the_end(), bars(quiet) as progress:
+                given |= {group: _lists(given[group], cls) for group, cls in groups.items()}
                 function(**given, progress=progress)
 
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -109,6 +110,20 @@ def _simple(hint: Any) -> Any:
     optional = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
     members = [m for m in typing.get_args(hint) if m is not type(None)] if optional else [hint]
     return members[0] if len(members) == 1 and members[0] in (bool, int, float, str) else str
+
+
+def _lists(values: dict[str, Any], cls: type) -> dict[str, Any]:
+    """Settings that are lists, given as text ("4.5, 6.2" or "[4.5, 6.2]"), as tuples of what TOML reads in them."""
+    hints = {name: hint for name, (hint, _) in settings_of(cls).items()}
+    for name, value in values.items():
+        several = tuple in (typing.get_origin(hints[name]), *map(typing.get_origin, typing.get_args(hints[name])))
+        if several and isinstance(value, str):
+            try:
+                values[name] = tuple(tomllib.loads(f"value = [{value.strip().strip('[]()')}]")["value"])
+            except tomllib.TOMLDecodeError:
+                raise ConfigError(f"--{name.replace('_', '-')} {value}: write numbers with commas between, for example "
+                                  f"--{name.replace('_', '-')} 4.5,6.2.") from None
+    return values
 
 
 def build_part(family: str, name: str, assignments: list[str] | None) -> Any:

@@ -479,13 +479,18 @@ def _storable(table: pd.DataFrame) -> pd.DataFrame:
     table = table.rename(columns={name: str(name) for name in table.columns if not isinstance(name, str)})
     for name, column in table.items():
         if not (pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_datetime64_any_dtype(column.dtype)
-                or (pd.api.types.is_string_dtype(column.dtype) and column.map(type).isin((str, type(None))).all())):
+                or (pd.api.types.is_string_dtype(column.dtype) and _is_text(column))):
             table[name] = column.astype(str)
         elif pd.api.types.is_complex_dtype(column.dtype):
             raise DataError(f"Column {name!r} holds complex numbers, which a file of tracks cannot; keep their real "
                             "and "
                             "imaginary parts as two columns.")
     return table
+
+
+def _is_text(column: pd.Series) -> bool:
+    """Whether a column holds nothing but text and gaps; True of no rows."""
+    return all(kind in (str, type(None)) for kind in set(map(type, column)))
 
 
 def _checksum(text: str, schema: Any) -> str:

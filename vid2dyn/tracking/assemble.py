@@ -21,10 +21,11 @@ import pandas as pd
 from vid2dyn.core.files import atomic
 from vid2dyn.core.progress import Progress, silent
 from vid2dyn.data.trajectories import Trajectories
-from vid2dyn.tracking.columns import COLUMNS
-from vid2dyn.tracking.detections import Features
+from vid2dyn.data.units import Units
+from vid2dyn.tracking.detections import Features, columns_with
 from vid2dyn.tracking.link.linker import LinkStream
 from vid2dyn.tracking.movie import DetectionCount, Plan, rows
+from vid2dyn.tracking.settings import Track
 
 BUCKET = 1 << 16
 """Rows sorted in memory at a time."""
@@ -48,12 +49,15 @@ class Linked:
         Tracks with fewer are left out.
     notes : list of str
         What a user should know.
+    settings : Track
+        In force.
     """
 
     count: DetectionCount
     lengths: np.ndarray
     min_length: int
     notes: list[str]
+    settings: Track
 
 
 def linked_features(plan: Plan, load: Load, ranges: Ranges, folder: Path, progress: Progress = silent) -> Linked:
@@ -82,7 +86,8 @@ def linked_features(plan: Plan, load: Load, ranges: Ranges, folder: Path, progre
         lengths = np.concatenate([lengths, np.zeros(stream.n_particles - len(lengths), np.int64)])
         np.add.at(lengths, particle, 1)
         progress(stop - plan.start, plan.stop - plan.start, "linking")
-    return Linked(count, lengths, plan.settings.min_length, [*count.notes(plan), *stream.notes()])
+    return Linked(count, lengths, plan.settings.min_length, [*count.notes(plan), *stream.notes()],
+                  plan.in_force)
 
 
 def write_tracks(out: Path, linked: Linked, load: Load, ranges: Ranges, folder: Path, about: Mapping[str, Any],
@@ -101,13 +106,15 @@ def write_tracks(out: Path, linked: Linked, load: Load, ranges: Ranges, folder: 
     kept = linked.lengths >= linked.min_length
     lengths = np.where(kept, linked.lengths, 0)
     bucket = np.where(kept, (np.cumsum(lengths) - lengths) // BUCKET, -1)
-    nothing = rows(np.empty(0, np.int32), np.empty(0, np.int64), [np.empty((0, len(COLUMNS)))])
+    columns = columns_with(linked.settings)
+    nothing = rows(np.empty(0, np.int32), np.empty(0, np.int64), [np.empty((0, columns))], linked.settings,
+                   about["units"])
     template = Trajectories.from_dataframe(nothing, info=info, **about)
     place = Path(tempfile.mkdtemp(dir=folder, prefix="sort-"))
     try:
         frames = [_append_to_buckets(place, bucket, load(*r), _numbers(_numbers_file(folder, *r)).astype(np.int64))
                   for r in ranges]
-        template.save_rows(out, _sorted_buckets(place))
+        template.save_rows(out, _sorted_buckets(place, linked.settings, about["units"]))
     finally:
         shutil.rmtree(place)
     seen = [f for pair in frames if pair for f in pair]
@@ -126,11 +133,11 @@ def _append_to_buckets(place: Path, bucket: np.ndarray, part: Features, particle
     return (int(kept[0]), int(kept[-1])) if len(kept) else None
 
 
-def _sorted_buckets(place: Path) -> Iterator[pd.DataFrame]:
+def _sorted_buckets(place: Path, settings: Track, units: Units) -> Iterator[pd.DataFrame]:
     """Tables sorted by (particle, frame), one after the other."""
     for file in sorted(place.iterdir()):
-        values = np.fromfile(file).reshape(-1, 2 + len(COLUMNS))
-        table = rows(values[:, 0].astype(np.int32), values[:, 1].astype(np.int64), [values[:, 2:]])
+        values = np.fromfile(file).reshape(-1, 2 + columns_with(settings))
+        table = rows(values[:, 0].astype(np.int32), values[:, 1].astype(np.int64), [values[:, 2:]], settings, units)
         yield Trajectories.from_dataframe(table).dataframe
 
 

@@ -15,6 +15,7 @@ from vid2dyn.data.video import Video
 from vid2dyn.tracking.detect.bad_pixels import pixel_notes
 from vid2dyn.tracking.detect.minmass import choose_minmass
 from vid2dyn.tracking.detect.shape_choice import spot_shape
+from vid2dyn.tracking.detect.size_choice import choose_sizes
 from vid2dyn.tracking.detect.spot_scale import dark_over_bright
 from vid2dyn.tracking.detect.spots import SpotFitter
 from vid2dyn.tracking.settings import Track
@@ -44,6 +45,8 @@ def needs_frames(settings: Track) -> bool:
     >>> needs_frames(Track()), needs_frames(Track(compat="trackpy", minmass=20))
     (True, False)
     """
+    if settings.sizes != "one":                            # also where all is given: does it fit?
+        return True
     found = settings.compat == "trackpy" or (settings.spot != "auto" and (
         settings.spot == "ring" or settings.spot_width is not None))
     return settings.minmass is None or not found or (settings.invert is None and settings.compat == "none")
@@ -73,6 +76,9 @@ def settings_in_force(frames: Sequence[np.ndarray], settings: Track) -> Track:
 def chosen_settings(frames: Sequence[np.ndarray], settings: Track) -> tuple[Track, tuple[str, ...]]:
     """`settings_in_force`, and what a user should know about the choice, in plain words."""
     notes: tuple[str, ...] = ()
+    if settings.sizes != "one":
+        settings, notes = choose_sizes(frames, settings)
+        return dataclasses.replace(settings, minmass=settings.minmass or 0.0), notes
     if settings.invert is None:
         settings, notes = _polarity(frames, settings)
     if settings.compat == "none":
@@ -99,8 +105,9 @@ def _misfit_notes(left: float) -> tuple[str, ...]:
     if left < _MISFIT**2:
         return ()
     return (f"Images touch, and the Gaussians fitted to them leave {np.sqrt(left):.0f} times the noise of the camera: "
-            "positions are off by several times y_std and x_std, and particles may be doubled or missed. Give spot = "
-            "'disc' or 'ring' if they look so (invert = true for rings with dark centres), and check vd.suggest.",)
+            "positions are off by several times y_std and x_std, and particles may be doubled or missed. Give sizes = "
+            "'classes' (or 'one' with spot = 'disc' or 'ring'): that finds out whether they are discs or rings, of how "
+            "many sizes, and fits them together.",)
 
 
 def _doubts(found: Sequence[tuple[int, int, np.ndarray]], settings: Track) -> tuple[str, ...]:
@@ -120,7 +127,8 @@ def _doubts(found: Sequence[tuple[int, int, np.ndarray]], settings: Track) -> tu
                          f"{high:.2g} px (standard deviations of Gaussians, {len(widths)} spots), and all are fitted "
                          f"with one width, {settings.spot_width:.2g} px. Positions stay unbiased where spots are "
                          "apart; stated errors and brightness are off for those that differ, and in crowds positions "
-                         "are, too. Track each kind by itself (spot_width with minmass, or max_size).")
+                         "are, too. Give sizes = 'classes' (populations, each with its own width) or 'each' (a "
+                         "width for every particle).")
     return tuple(notes)
 
 

@@ -49,8 +49,30 @@ class Feature(IntEnum):
     FLAG = 9
 
 
+SIZE_OF_IMAGE, SIZE_OF_IMAGE_STD, SPECIES, SPECIES_P = range(10, 14)
+"""Further columns of a table of features, (N, 14), where sizes differ (`Track.sizes`): size of the image and its
+standard error [px], class (0 is the smallest), probability of that class from the image of the particle."""
+SIZED_COLUMNS = 14
+
 COLUMNS = tuple(column.name.lower() for column in Feature)
 """Names of the columns of a feature table, see `Feature`."""
+SIZE_COLUMNS, SIZE_COLUMNS_UM = ("size_px", "size_px_std"), ("size_um", "size_um_std")
+"""Names of the first two in a table of tracks, in pixels, and with a calibration in micrometres; with classes,
+`CLASS_COLUMNS` follow."""
+CLASS_COLUMNS = ("species", "p_species")
+"""Name of the class, the same for all of a track, and its probability."""
+
+
+def species_names(classes: int) -> tuple[str, ...]:
+    """What classes of sizes are called, small ones first.
+
+    >>> species_names(2), species_names(4)
+    (('small', 'large'), ('size 1', 'size 2', 'size 3', 'size 4'))
+    """
+    known = {1: ("all",), 2: ("small", "large"), 3: ("small", "medium", "large")}
+    return known.get(classes, tuple(f"size {k + 1}" for k in range(classes)))
+
+
 POSITION = slice(Feature.Y, Feature.X + 1)
 """The columns y, x of a feature table [px]."""
 STD = slice(Feature.Y_STD, Feature.X_STD + 1)

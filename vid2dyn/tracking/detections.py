@@ -22,7 +22,7 @@ from vid2dyn.core.errors import DataError
 from vid2dyn.core.files import atomic
 from vid2dyn.core.progress import Progress, silent
 from vid2dyn.data.video import Video
-from vid2dyn.tracking.columns import COLUMNS, POSITION
+from vid2dyn.tracking.columns import COLUMNS, POSITION, SIZED_COLUMNS
 from vid2dyn.tracking.detect.base import Detector, finite
 from vid2dyn.tracking.detect.factory import detector
 from vid2dyn.tracking.settings import Track
@@ -40,8 +40,8 @@ class Features:
         First frame.
     counts : (frames,) int64 array
         Detections of each frame.
-    columns : (rows, 10) float64 array
-        `COLUMNS` of every detection, frame after frame.
+    columns : (rows, 10 or 14) float64 array
+        `COLUMNS` of every detection, frame after frame; and where sizes differ four more.
     crowded : int
         Detections whose centroid is bent by a neighbour nearer than 1.3 diameters; 0 where spots are fitted.
     """
@@ -68,7 +68,8 @@ class Features:
         import pyarrow.parquet as pq
 
         header = {"key": key, "start": self.start, "counts": self.counts.tolist(), "crowded": self.crowded}
-        table = pa.table(dict(zip(COLUMNS, self.columns.T)), metadata={b"vid2dyn": json.dumps(header).encode()})
+        named = dict(zip(_stored(self.columns.shape[1]), self.columns.T))
+        table = pa.table(named, metadata={b"vid2dyn": json.dumps(header).encode()})
         with atomic(path) as scratch:
             pq.write_table(table, scratch, write_page_checksum=True)
 
@@ -81,7 +82,7 @@ class Features:
         try:
             table = pq.read_table(path, page_checksum_verification=True)
             header = json.loads((table.schema.metadata or {})[b"vid2dyn"])
-            columns = np.column_stack([table.column(name).to_numpy() for name in COLUMNS])
+            columns = np.column_stack([table.column(name).to_numpy() for name in table.column_names])
             found = cls(header["start"], np.array(header["counts"], dtype=np.int64), columns, header["crowded"])
         except (OSError, KeyError, ValueError, pa.ArrowException):
             return None
@@ -162,8 +163,18 @@ def find_features(video: Video, settings: Track, start: int, stop: int, progress
         found.append(features)
         progress(number + 1 - start, stop - start, "tracking")
     return Features(start, np.array([len(f) for f in found], dtype=np.int64),
-                    np.concatenate(found) if found else np.empty((0, len(COLUMNS))),
+                    np.concatenate(found) if found else np.empty((0, columns_with(settings))),
                     sum(count_crowded(f, settings) for f in found))
+
+
+def columns_with(settings: Track) -> int:
+    """Columns of a table of features found with these settings."""
+    return len(COLUMNS) if settings.sizes == "one" else SIZED_COLUMNS
+
+
+def _stored(columns: int) -> tuple[str, ...]:
+    """Names of the columns of a stored table of features."""
+    return (*COLUMNS, "size_of_image", "size_of_image_std", "species", "p_species")[:columns]
 
 
 def count_crowded(features: np.ndarray, settings: Track) -> int:

@@ -16,15 +16,26 @@ from vid2dyn.core.errors import DataError
 from vid2dyn.core.files import sha256
 from vid2dyn.core.progress import Cancelled, Progress, silent
 from vid2dyn.data.trajectories import Trajectories
+from vid2dyn.data.units import Units
 from vid2dyn.data.video import Video
 from vid2dyn.tracking.automatic import chosen_settings, frame_numbers, needs_frames
-from vid2dyn.tracking.columns import COLUMNS
+from vid2dyn.tracking.columns import (
+    CLASS_COLUMNS,
+    COLUMNS,
+    SIZE_COLUMNS,
+    SIZE_COLUMNS_UM,
+    SIZE_OF_IMAGE,
+    SIZE_OF_IMAGE_STD,
+    SPECIES,
+    SPECIES_P,
+)
 from vid2dyn.tracking.detections import OVERLAP, checked, count_crowded, features_of
 from vid2dyn.tracking.filters import keep
 from vid2dyn.tracking.link.linker import NearestLinks
 from vid2dyn.tracking.settings import Track
+from vid2dyn.tracking.species import species_of_tracks
 
-CHOSEN = ("minmass", "spot", "spot_width", "invert")
+CHOSEN = ("minmass", "spot", "spot_width", "invert", "class_sizes")
 """Settings that are chosen from the movie where they are automatic."""
 
 
@@ -47,7 +58,9 @@ def track(video: Video, settings: Track | None = None, progress: Progress = sile
     Returns
     -------
     Trajectories
-        Columns frame, particle, y, x, y_std, x_std [px], mass, size, ecc, signal, raw_mass, flag. `field_of_view` is
+        Columns frame, particle, y, x, y_std, x_std [px], mass, size, ecc, signal, raw_mass, flag; where sizes differ
+        (`Track.sizes`) size_um, size_um_std [µm] (size_px, size_px_std without a calibration), and with classes
+        species and p_species. `field_of_view` is
         the frame, `info` holds source, sha256, codec, inter_coded, parameters, minmass, spot and spot_width
         (those in force), versions and warnings.
 
@@ -98,21 +111,36 @@ def track(video: Video, settings: Track | None = None, progress: Progress = sile
         raise DataError(plan.no_particle(video))
     if len(count.counts) < plan.stop - plan.start:
         plan = plan.until(plan.start + len(count.counts))
-    table = rows(count.frame(), np.concatenate(particle), found)
+    table = rows(count.frame(), np.concatenate(particle), found, plan.in_force, video.units)
     found.clear()
     tracks = Trajectories.from_dataframe(table, units=video.units, field_of_view=video.shape,
                                          info=plan.provenance(video, [*count.notes(plan), *linker.notes()]))
     return keep(tracks, min_length=plan.settings.min_length)
 
 
-def rows(frame: np.ndarray, particle: np.ndarray, found: Sequence[np.ndarray]) -> pd.DataFrame:
+def rows(frame: np.ndarray, particle: np.ndarray, found: Sequence[np.ndarray], settings: Track,
+         units: Units) -> pd.DataFrame:
     """The table of detections by (particle, frame): frame int32, particle int64, then `COLUMNS` (flag int32, the
-    others float64); from frames in order and `found`, whose (N, 10) arrays follow each other."""
+    others float64); from frames in order and `found`, whose (N, 10) arrays follow each other.
+
+    Where sizes differ (N, 14): size_um and size_um_std follow [µm], or without a calibration size_px and size_px_std
+    [px]; and with classes `CLASS_COLUMNS`.
+    """
     order = np.argsort(particle, kind="stable")
-    table = {"frame": frame[order], "particle": particle[order]}
+    table: dict[str, Any] = {"frame": frame[order], "particle": particle[order]}
     for k, name in enumerate(COLUMNS):                 # one column at a time: fresh memory is what takes long
         values = np.concatenate([block[:, k] for block in found])[order]
         table[name] = values.astype(np.int32) if name == "flag" else values
+    if settings.sizes != "one":
+        size, error, kind, p = (np.concatenate([block[:, k] for block in found])[order]
+                                for k in (SIZE_OF_IMAGE, SIZE_OF_IMAGE_STD, SPECIES, SPECIES_P))
+        um = units.micrometre_per_pixel
+        columns = SIZE_COLUMNS if um is None else SIZE_COLUMNS_UM
+        table |= dict(zip(columns, (size * (um or 1.0), error * (um or 1.0))))
+        if settings.sizes != "each":
+            names, p_species = species_of_tracks(table["particle"], kind, p, len(settings.class_sizes or ()))
+            # text also where there are no rows: parts of a movie have to fit together
+            table[CLASS_COLUMNS[0]], table[CLASS_COLUMNS[1]] = pd.array(names, dtype="str"), p_species
     return pd.DataFrame(table, copy=False)
 
 
@@ -148,11 +176,12 @@ class Plan:
         if digest is None and video.path.exists():
             digest = sha256(video.path)
         part = {"part": info.part} if info.part else {}
+        sizes = {} if self.in_force.sizes == "one" else {"class_sizes": list(self.in_force.class_sizes or ())}
         return {"source": video.path.name, **part, "sha256": digest, "codec": info.codec,
                 "inter_coded": info.inter_coded, "parameters": recipe(self.settings),
                 "minmass": float(self.in_force.minmass or 0.0),
                 "spot": self.in_force.spot, "spot_width": self.in_force.spot_width,
-                "invert": bool(self.in_force.invert), "warnings": warnings,
+                "invert": bool(self.in_force.invert), **sizes, "warnings": warnings,
                 "versions": {name: version(name) for name in ("vid2dyn", "trackpy", "numpy")}}
 
     def chosen(self) -> dict[str, Any]:

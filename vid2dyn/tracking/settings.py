@@ -65,6 +65,14 @@ class Track(Configurable):
     spot_width : float, optional
         Width (standard deviation) of the Gaussian that is fitted [px]. Without a number it is measured in a few frames
         of the movie and is the same for all.
+    sizes : {"one", "classes", "two", "three", "each"}
+        How many sizes the images of particles have. "one": all are alike. "two", "three": so many classes, with the
+        class of every particle and its probability; "classes": as many as the movie shows. "each": every particle has
+        a size of its own.
+    class_sizes : tuple of float, optional
+        Sizes of the classes, small ones first [px]: standard deviation of a Gaussian, radius of a disc where it has
+        half its brightness, or of the rim of a ring. With sizes = "each": some sizes from the smallest to the largest.
+        Without numbers they are measured in a few frames of the movie.
     compat : {"none", "trackpy"}
         Whether features are found as trackpy finds them, to the last bit (whole grey levels, centroids over a round
         mask, one of two features closer than `separation` dropped), to repeat published numbers.
@@ -72,9 +80,10 @@ class Track(Configurable):
         Exponent with which the search range grows with the number e of frames that a particle is missing: it is
         searched within search_range times e to this power. 0 is trackpy's; 0.5 suits diffusing particles, 1
         directed ones.
-    predictor : {"none", "velocity", "affine"}
+    predictor : {"none", "velocity", "affine", "profile"}
         Place around which a particle is searched: "none" where it was, "velocity" where its own velocity carries it,
-        "affine" where a flow common to all (shear, rotation, drift) carries it.
+        "affine" where a flow common to all (shear, rotation, drift) carries it, "profile" where any smooth flow does
+        (sheared packings with a bent profile).
     link_cost : {"distance", "likelihood"}
         Quantity whose sum over the links is least: the squared displacement, or its likelihood given the standard
         errors of the positions, so that a well-localised particle is not traded for a blurred one.
@@ -111,9 +120,11 @@ class Track(Configurable):
     stop: int | None = None
     spot: Literal["auto", "gaussian", "disc", "ring"] = "auto"
     spot_width: float | None = None
+    sizes: Literal["one", "classes", "two", "three", "each"] = "one"
+    class_sizes: tuple[float, ...] | None = None
     compat: Literal["none", "trackpy"] = "none"
     range_growth: float = 0.0
-    predictor: Literal["none", "velocity", "affine"] = "none"
+    predictor: Literal["none", "velocity", "affine", "profile"] = "none"
     link_cost: Literal["distance", "likelihood"] = "distance"
 
     def __post_init__(self) -> None:
@@ -130,6 +141,7 @@ class Track(Configurable):
         self._number("search_range", math.ulp(0.0))
         if self.spot_width is not None:
             self._number("spot_width", 0.3)
+        self._sizes()
         self._number("percentile", 0.0)
         self._number("range_growth", 0.0)
         self._consistent()
@@ -147,12 +159,34 @@ class Track(Configurable):
             raise ConfigError(f"{name} = {value!r}: give {what}.")
         object.__setattr__(self, name, float(value))
 
+    def _sizes(self) -> None:
+        known = ("one", "classes", "two", "three", "each")
+        if self.sizes not in known:
+            raise ConfigError(f"sizes = {self.sizes!r}: give one of {', '.join(known)}.")
+        if self.sizes != "one" and self.compat == "trackpy":
+            raise ConfigError(f'sizes = {self.sizes!r} with compat = "trackpy": trackpy knows one size; leave one out.')
+        if self.sizes != "one" and self.spot_width is not None:
+            raise ConfigError(f"sizes = {self.sizes!r} with spot_width = {self.spot_width:g}: that is one width for "
+                              "all; give class_sizes, or neither.")
+        if self.class_sizes is None:
+            return
+        values = self.class_sizes
+        if self.sizes == "one":
+            raise ConfigError('class_sizes with sizes = "one": give sizes = "two", "three", "classes" or "each".')
+        if not values or not all(math.isfinite(v) and v >= 0.3 for v in values) or list(values) != sorted(set(values)):
+            raise ConfigError(f"class_sizes = {values!r}: give sizes in pixels, 0.3 or more, small ones first.")
+        wanted = {"two": 2, "three": 3}.get(self.sizes)
+        if wanted is not None and len(values) != wanted:
+            raise ConfigError(f"class_sizes = {values!r} with sizes = {self.sizes!r}: give {wanted} numbers.")
+        object.__setattr__(self, "class_sizes", tuple(float(v) for v in values))
+
     def _consistent(self) -> None:
         if self.spot not in ("auto", "gaussian", "disc", "ring"):
             raise ConfigError(f'spot = {self.spot!r}: give "auto", "gaussian", "disc" or "ring".')
         if self.compat not in ("none", "trackpy"):
             raise ConfigError(f'compat = {self.compat!r}: give "none" or "trackpy".')
-        for name, known in (("predictor", ("none", "velocity", "affine")), ("link_cost", ("distance", "likelihood"))):
+        for name, known in (("predictor", ("none", "velocity", "affine", "profile")),
+                            ("link_cost", ("distance", "likelihood"))):
             if getattr(self, name) not in known:
                 raise ConfigError(f"{name} = {getattr(self, name)!r}: give one of {', '.join(known)}.")
         if self.diameter % 2 == 0:

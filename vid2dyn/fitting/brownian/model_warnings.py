@@ -105,6 +105,8 @@ def stationarity_warning(recording: Recording, p: Parameters) -> list[str]:
 def resolution_warning(tracks: Trajectories, model: BrownianModel) -> list[str]:
     """A warning if pairs come closer than the tracker's separation: it merges them, and the potential shows that."""
     settings = tracks.info.get("parameters") or {}
+    if settings.get("sizes", "one") != "one" and not settings.get("separation"):
+        return []                                          # told apart in a joint fit, nobody is dropped
     separation = settings.get("separation") or (settings.get("diameter") or 0) + 1
     shortest = 1.15 * separation * tracks.units.um
     if model.support is None or "diameter" not in settings or model.support[0] > shortest:

@@ -92,10 +92,8 @@ def choose_minmass(frames: Sequence[np.ndarray], settings: Track, seed: int = 0)
             find, frames, [table for table, _ in found], lowest, limit):
         return lowest, (
             f"There are two kinds of particles, {gone} dim or small and {kept} brighter ones in {len(frames)} frames "
-            "looked "
-            f"at, parted at minmass = {limit:.4g}; both are tracked. They have one spot_width: to measure each kind "
-            "well, "
-            "track them one after the other.",)
+            f"looked at, parted at minmass = {limit:.4g}; both are tracked, with one spot_width. Where their images "
+            "differ in size, give sizes = 'classes': each kind is then fitted with its own.",)
     if gone <= _WORTH_SAYING * kept:
         return limit, ()
     return limit, (f"{gone} of {gone + kept} spots in {len(frames)} frames looked at stand out of the noise and are "

@@ -89,7 +89,7 @@ class SpotFitter(Detector):
         fitted, _, image, filtered = self.fitted(frame)
         if fitted is None:
             return np.empty((0, len(COLUMNS))), np.empty(0)
-        table, keep = self._table(image, filtered, fitted, self.settings.threshold_for(frame), _ceiling(frame))
+        table, keep = self._table(image, filtered, fitted, self.settings.threshold_for(frame), ceiling_of(frame))
         return table[keep], fitted.misfit()[keep]
 
     def fitted(self, frame: np.ndarray,
@@ -125,7 +125,7 @@ class SpotFitter(Detector):
         """The frame with bright particles, and that band-passed; pixels (M, 2) where spots may be, the noise of pixels,
         the level of the background [grey levels], and its unevenness, taken out, if it does harm."""
         frame = frame if frame.dtype.isnative else frame.astype(frame.dtype.newbyteorder("="))
-        image, noise = _with_bright_particles(frame, self.settings.invert)
+        image, noise = with_bright_particles(frame, self.settings.invert)
         sparse = np.ascontiguousarray(image[::_SPARSE, ::_SPARSE])
         level = _median(sparse.ravel())
         deviation = noise.std(level)
@@ -202,7 +202,7 @@ class SpotFitter(Detector):
 
     def bad_pixels(self, frame: np.ndarray) -> np.ndarray:
         """(K, 2) pixels of a frame that are bright all by themselves and get the median of those around them."""
-        image, noise = _with_bright_particles(frame, self.settings.invert)
+        image, noise = with_bright_particles(frame, self.settings.invert)
         deviation = noise.std(_median(image[::_SPARSE, ::_SPARSE].ravel()))
         _, maxima = band_pass(image, self.noise_size, self.boxcar, _SIGNIFICANT * deviation * self.filter_gain)
         return maxima[bad_pixels(image, maxima, deviation)]
@@ -255,11 +255,11 @@ class SpotFitter(Detector):
         if settings.max_ecc is not None:
             keep &= seen[:, ECC] < settings.max_ecc
         if settings.separation:
-            keep[keep] = _well_separated(spots[keep, POSITION], seen[keep, MASS], settings.separation)
+            keep[keep] = well_separated(spots[keep, POSITION], seen[keep, MASS], settings.separation)
         flag = np.where(np.isfinite(fitted.near.nearest), int(Flag.TOGETHER), int(Flag.ALONE))
         flag[fitted.held] |= Flag.WIDTH_HELD
         flag[fitted.added] |= Flag.ADDED
-        flag[_saturated(image, spots, ceiling)] |= Flag.SATURATED
+        flag[saturated(image, spots, ceiling)] |= Flag.SATURATED
         if fitted.profile is not None:
             flag |= Flag.PROFILE
         std = np.minimum(fitted.errors[:, POSITION], radius)
@@ -278,7 +278,7 @@ def _buffer(name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return held
 
 
-def _with_bright_particles(frame: np.ndarray, invert: bool | None) -> tuple[np.ndarray, CameraNoise]:
+def with_bright_particles(frame: np.ndarray, invert: bool | None) -> tuple[np.ndarray, CameraNoise]:
     """The frame with bright particles [grey levels], and the noise of its pixels in those terms.
 
     8 and 16 bit stay what they are, all else becomes float32: a quarter of the memory to go through again and again.
@@ -311,14 +311,14 @@ def _median(values: np.ndarray) -> float:
     return float(np.partition(values, values.size // 2)[values.size // 2])
 
 
-def _ceiling(frame: np.ndarray) -> float:
+def ceiling_of(frame: np.ndarray) -> float:
     """Grey level of the bright image at which the camera saturates; inf for float images."""
     if not np.issubdtype(frame.dtype, np.integer):
         return float("inf")
     return float(np.iinfo(frame.dtype).max)
 
 
-def _saturated(image: np.ndarray, spots: np.ndarray, ceiling: float) -> np.ndarray:
+def saturated(image: np.ndarray, spots: np.ndarray, ceiling: float) -> np.ndarray:
     y = np.clip(np.rint(spots[:, Y]), 0, image.shape[0] - 1).astype(np.int64)
     x = np.clip(np.rint(spots[:, X]), 0, image.shape[1] - 1).astype(np.int64)
     return image[y, x] >= ceiling
@@ -363,7 +363,7 @@ def typical_width(image: np.ndarray, filtered: np.ndarray, maxima: np.ndarray, d
     return (float(np.median(spots[good, WIDTH])) if good.any() else start), bool(enough)
 
 
-def _well_separated(positions: np.ndarray, mass: np.ndarray, separation: float) -> np.ndarray:
+def well_separated(positions: np.ndarray, mass: np.ndarray, separation: float) -> np.ndarray:
     """True for positions that have no brighter one within `separation` [px]."""
     near = neighbours(positions[:, Y], positions[:, X], separation)
     owner, index = np.repeat(np.arange(len(mass)), np.diff(near.start)), near.indices

@@ -1,7 +1,8 @@
 """Where a particle is expected in the next frame: linking then searches around that place.
 
 `Stationary` expects it where it was (Brownian particles), `OwnVelocity` where its own motion carries it (directed
-particles), `Affine` where one common flow v(x) = v0 + A x carries it (shear, extension, rotation, drift of the stage).
+particles), `Affine` where one common flow v(x) = v0 + A x carries it (shear, extension, rotation, drift of the stage),
+`FlowProfile` where the flow is any smooth one (a sheared film whose profile is bent, a channel, a vortex).
 """
 
 from __future__ import annotations
@@ -15,7 +16,21 @@ _NEW = 0.5                        # weight of the newest displacement in a parti
 _FEW = 12                         # links below which a flow is only a common translation
 _ROUNDS = 4                       # of the robust fit
 _STRENGTHS = 4                    # search ranges by which a guessed flow moves the edge of the field, at most
+_MANY = 60                        # links below which a flow is affine
+_NODES = 7                        # of a smooth flow, along each axis
+_STIFF = 0.005                    # weight of its bends, in mean numbers of links around a node
 _GRADIENTS = ([[0, 1], [0, 0]], [[0, 0], [1, 0]], [[0, 1], [-1, 0]], [[1, 0], [0, -1]])   # shears, rotation, extension
+
+
+def _bends() -> np.ndarray:
+    """(49, 49) sum of squares of second differences of a grid, as a matrix, and a little that keeps it definite."""
+    second = np.diff(np.eye(_NODES), 2, axis=0)
+    one = np.eye(_NODES)
+    along_y, along_x = np.kron(second, one), np.kron(one, second)
+    return along_y.T @ along_y + along_x.T @ along_x + 1e-3 * np.eye(_NODES**2)
+
+
+_BENDS = _bends()
 
 
 @dataclass
@@ -174,11 +189,83 @@ class Affine(Predictor):
         self.flow = state.copy()
 
 
+class FlowProfile(Affine):
+    """Expects every particle to go with one smooth flow, fitted to the links of the frame itself.
+
+    The flow is a sum of tent functions on a grid of 7 x 7 nodes over the particles, with a penalty on bends: where few
+    links say otherwise it is affine, and with fewer than 60 links it is no more than that. Robust weights, rounds and
+    starts (the flow of the frame before, the same reversed, simple flows) are those of `Affine`.
+
+    Examples
+    --------
+    >>> y, x = (a.ravel() for a in np.mgrid[:20, :20] * 10.0)
+    >>> nothing = np.zeros((400, 2))
+    >>> tracks = OpenTracks(np.arange(400), np.zeros(400, int), np.stack([y, x], 1), nothing, nothing)
+    >>> flow, bent = FlowProfile(), 12 * (y / 190) ** 2
+    >>> flow.learn(tracks, 1, np.stack([0 * y, bent], 1))
+    >>> bool(np.abs(flow.shift(tracks, 2)[:, 1] - 2 * bent).max() < 0.3)
+    True
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.corner, self.edge = np.zeros(2), np.ones(2)
+        self.nodes = np.zeros((_NODES * _NODES, 2))
+
+    def shift(self, tracks: OpenTracks, frame: int) -> np.ndarray:
+        """The flow at the particle times the frames since it was seen."""
+        bent = self._tents(tracks.position) @ self.nodes
+        return super().shift(tracks, frame) + bent * (frame - tracks.frame)[:, None]
+
+    def learn(self, tracks: OpenTracks, frame: int, displacement: np.ndarray) -> None:
+        """Fit the flow to these displacements; without links it stays as it was."""
+        super().learn(tracks, frame, displacement)
+        if len(displacement) < _MANY:
+            self.nodes = np.zeros_like(self.nodes)
+            return
+        velocity = displacement / (frame - tracks.frame)[:, None]
+        self.corner = tracks.position.min(axis=0)
+        self.edge = np.maximum(np.ptp(tracks.position, axis=0), 1.0)
+        affine = self.flow[0] + tracks.position @ self.flow[1:]
+        tents, rest = self._tents(tracks.position), velocity - affine
+        stiff = _STIFF * len(rest) / _NODES**2 * _BENDS
+        weight = np.ones(len(rest))
+        for _ in range(_ROUNDS):
+            found = np.linalg.solve((tents * weight[:, None]).T @ tents + stiff, (tents * weight[:, None]).T @ rest)
+            left = np.linalg.norm(rest - tents @ found, axis=1)
+            weight = 1 / (1 + (left / max(float(np.median(left)), 1e-9)) ** 2)
+        self.nodes = found
+
+    def _tents(self, position: np.ndarray) -> np.ndarray:
+        """(n, 49) values of the tent functions; constant beyond the grid."""
+        place = np.clip((position - self.corner) / self.edge, 0.0, 1.0) * (_NODES - 1)
+        along = np.maximum(1 - np.abs(place[:, :, None] - np.arange(_NODES)), 0.0)
+        return (along[:, 0, :, None] * along[:, 1, None, :]).reshape(len(position), _NODES**2)
+
+    def guesses(self, tracks: OpenTracks, search_range: float) -> list[np.ndarray]:
+        """The reversed flow and simple flows of every sign and strength."""
+        plain = Affine()
+        plain.flow = self.flow
+        simple = [np.vstack([flow, self.corner, self.edge, 0 * self.nodes])
+                  for flow in plain.guesses(tracks, search_range)[1:]]
+        return [np.vstack([-self.flow, self.corner, self.edge, -self.nodes]), *simple]
+
+    def state(self) -> np.ndarray:
+        """(54, 2): v0 and A, corner and edges of the grid, what the nodes add."""
+        return np.vstack([self.flow, self.corner, self.edge, self.nodes])
+
+    def restore(self, state: np.ndarray) -> None:
+        """Go on from `state`."""
+        self.flow, self.corner, self.edge, self.nodes = (state[:3].copy(), state[3].copy(), state[4].copy(),
+                                                         state[5:].copy())
+
+
 def velocity_after(tracks: OpenTracks, frame: int, displacement: np.ndarray) -> np.ndarray:
     """(n, 2) velocities [px per frame] of particles that moved by `displacement`: the mean of old and new."""
     new = displacement / (frame - tracks.frame)[:, None]
     return np.where(np.isfinite(tracks.velocity), (1 - _NEW) * tracks.velocity + _NEW * new, new)
 
 
-PREDICTORS: dict[str, type[Predictor]] = {"none": Stationary, "velocity": OwnVelocity, "affine": Affine}
+PREDICTORS: dict[str, type[Predictor]] = {"none": Stationary, "velocity": OwnVelocity, "affine": Affine,
+                                          "profile": FlowProfile}
 """What the setting `predictor` names."""

@@ -1,0 +1,19 @@
+"""What docs/several_sizes.md prints, we run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "several_sizes.md"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL):
+        exec(compile(block, str(PAGE), "exec"), names)
+    assert capsys.readouterr().out.startswith("ring [4.5")
