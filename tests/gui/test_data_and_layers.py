@@ -399,19 +399,9 @@ def test_view_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (bare.exit_code, "vid2dyn[gui]" in bare.stderr) == (2, True)
 
 
-def test_without_the_repository_a_sample_is_rendered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(samples, "CLIP", tmp_path / "absent.tif")
-    monkeypatch.setattr(samples.tempfile, "gettempdir", lambda: str(tmp_path))
-    made = Session()
-    video = made.open(samples.clip_path())
-    assert len(video) == 60
-    assert video.units.frames_per_second == 80
-    assert made.truth["diffusion"] == 0.4, "the truth lies beside it"
-
-
 def test_samples_are_there() -> None:
     (data, settings, kind), = samples.clip()
-    assert samples.clip_path() == CLIP
+    assert samples.CLIP == CLIP
     assert (kind, data.shape, settings["units"]) == ("image", (210, 192, 192), ("s", "um", "um"))
 
 

@@ -126,7 +126,7 @@ class Open(Section):
         if which == 0:
             self.units.fill({})
             self.filled = {}
-            self.start(lambda progress: self.workspace.session.open(samples.clip_path()), self._opened, "opening")
+            self.start(lambda progress: self.workspace.session.open(samples.CLIP), self._opened, "opening")
         else:
             made = samples.gas_settings() if which == 1 else samples.lattice_settings()
             self.start(lambda progress: self.workspace.session.simulate(made, 0, progress), self._opened, "simulating")
