@@ -32,6 +32,7 @@ LEAST = 5.0
 _CANDIDATE = 3.5                  # standard deviations of the filtered noise by which a maximum is looked at
 _SWEEPS = 40
 _ROUNDS = 3                       # searches for what was left over
+_PRUNINGS = 4                     # times that spots are dropped and the others fitted again
 _SAME = 0.7                       # widths: two spots nearer than this are one
 _NOISE_PIXELS = 120_000
 
@@ -91,18 +92,19 @@ class StackDetector:
         added = np.zeros(len(spots), bool)
         active = np.ones(len(spots), bool)
         for turn in range(_ROUNDS + 1):
-            start, neighbour = self._neighbours(spots)
-            fit_together(stack, spots, start, neighbour, w, u, noise_model, full, _SWEEPS, active)
-            error = errors(stack, spots, start, neighbour, w, u, noise_model, full)
-            kept = self._kept(spots, error)
-            if not kept.all():
+            for _ in range(_PRUNINGS):
+                start, neighbour = self._neighbours(spots)
+                fit_together(stack, spots, start, neighbour, w, u, noise_model, full, _SWEEPS, active)
+                error = errors(stack, spots, start, neighbour, w, u, noise_model, full)
+                kept = self._kept(spots, error)
+                if kept.all():
+                    break
                 gone = spots[~kept]
-                spots, added = spots[kept], added[kept]
+                spots, added, error = spots[kept], added[kept], error[kept]
                 start, neighbour = self._neighbours(spots)
                 active = self._near(spots, gone)
-                if active.any():
-                    fit_together(stack, spots, start, neighbour, w, u, noise_model, full, _SWEEPS, active)
-                error = errors(stack, spots, start, neighbour, w, u, noise_model, full)
+                if not active.any():
+                    break
             if turn == _ROUNDS or not len(spots):
                 break
             more = left_over(stack, spots, start, neighbour, w, u, noise_model, full, LEAST)
@@ -137,11 +139,12 @@ class StackDetector:
 
     def _kept(self, spots: np.ndarray, error: np.ndarray) -> np.ndarray:
         """(N,) which spots stand out of the noise, are bright enough, and are not a second one of the same light."""
-        bright = spots[:, AMPLITUDE] > 0
-        bright &= spots[:, AMPLITUDE] >= LEAST * error[:, 3]
-        bright &= self._mass(spots) >= self.minmass
-        kept = np.flatnonzero(bright)
-        kept = kept[first_of_pairs(self._scaled(spots[kept]), spots[kept, AMPLITUDE], _SAME)]
+        lit = np.flatnonzero(spots[:, AMPLITUDE] > 0)
+        single = lit[first_of_pairs(self._scaled(spots[lit]), spots[lit, AMPLITUDE], _SAME)]
+        # the errors of a spot say nothing while a second one of the same light is there
+        doubled = self._near(spots[single], spots[np.setdiff1d(lit, single)], 2 * _SAME)
+        bright = (spots[single, AMPLITUDE] >= LEAST * error[single, 3]) & (self._mass(spots[single]) >= self.minmass)
+        kept = single[bright | doubled]
         if self.separation > 0:
             place = spots[kept][:, [Y, X, Z]] * (1.0, 1.0, self.aspect)
             kept = kept[first_of_pairs(place, spots[kept, AMPLITUDE], self.separation)]
