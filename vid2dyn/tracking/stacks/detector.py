@@ -30,8 +30,8 @@ from vid2dyn.tracking.stacks.missed import left_over
 LEAST = 5.0
 """Standard errors by which the brightness of a detection exceeds zero: noise alone does it once in 3·10^6 places."""
 _CANDIDATE = 3.5                  # standard deviations of the filtered noise by which a maximum is looked at
-_SWEEPS = 40
-_ROUNDS = 3                       # searches for what was left over
+_SWEEPS = 150
+_ROUNDS = 6                       # searches for what was left over
 _PRUNINGS = 4                     # times that spots are dropped and the others fitted again
 _SAME = 0.7                       # widths: two spots nearer than this are one
 _NOISE_PIXELS = 120_000

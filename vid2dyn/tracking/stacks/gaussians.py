@@ -28,7 +28,7 @@ WINDOW = 2.5                      # widths around the centre that are fitted
 REACH = 4.0                       # widths at which the light of a neighbour is neglected: 3e-4 of its brightness
 NEIGHBOUR = WINDOW + REACH        # widths along any axis within which the light of a spot falls into another's box
 UNSETTLED = 1e3
-AT_REST = 1e-3                    # widths: spots that moved less are done
+AT_REST = 2e-4                    # widths: spots that moved less are done
 _STEP = 0.5                       # longest step, in widths
 _LEAST = 0.2                      # of its brightness that a spot keeps in one step, at least
 
