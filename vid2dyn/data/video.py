@@ -106,12 +106,13 @@ class Video(ABC):
             A letter for each axis: t time, z depth, c channel, y rows, x columns, s samples of colour. Default: the
             names that xarray has, else "yx" or "tyx".
         channel, z : int, optional
-            Which channel or depth is taken, counted from 0. Default: the first channel (of colour pixels green); a
-            depth must be given where there are several.
+            Which channel or depth is taken, counted from 0. Default: the first channel (of colour pixels green) and all
+            depths: with several the recording is one of stacks.
         name : str
             What it is called in reports and messages.
         **units
-            Keys of `Units`: frames_per_second, micrometre_per_pixel, exposure, temperature, viscosity, particle_radius.
+            Keys of `Units`: frames_per_second, micrometre_per_pixel, exposure, temperature, viscosity, particle_radius,
+            and of stacks micrometre_per_plane.
 
         Raises
         ------
