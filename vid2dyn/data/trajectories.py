@@ -257,18 +257,18 @@ class Trajectories:
         return np.asarray(self.dataframe[list(names)].to_numpy(dtype=float), order="F")
 
     def view(self) -> tuple[np.ndarray, np.ndarray]:
-        """Lowest corner and edges (dim,) of what the camera sees [µm]; needs `field_of_view`.
+        """Lowest corner and edges of what the camera sees [µm], along the axes that `field_of_view` limits.
 
         Pixels and planes count from their centres, so that the view begins half a pixel, and half a plane, below 0.
 
         >>> Trajectories.from_dense(np.zeros((3, 2, 2)), Units(0.5, 10.0), field_of_view=(8, 10)).view()
         (array([-0.25, -0.25]), array([4., 5.]))
         """
-        if self.field_of_view is None or len(self.field_of_view) != self.dim:
-            raise DataError(f"These {self.dim}-D trajectories need field_of_view with {self.dim} lengths [px], one for "
-                            f"each of the axes {', '.join(self.axes)}; they have {self.field_of_view}.")
-        voxel = np.full(self.dim, self.units.um)
-        if self.dim == 3 and self.units.micrometre_per_plane is not None:
+        if self.field_of_view is None:
+            raise DataError("These trajectories have no field of view: it is unknown what the camera did not see. Give "
+                            "field_of_view=(height, width) in px (with depth in 3-D).")
+        voxel = np.full(len(self.field_of_view), self.units.um)
+        if len(voxel) == 3 and self.units.micrometre_per_plane is not None:
             voxel[2] = self.units.plane
         return -0.5 * voxel, np.asarray(self.field_of_view, dtype=float) * self.units.um
 
