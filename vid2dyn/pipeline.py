@@ -50,10 +50,11 @@ def open_recording(path: PathLike, **calibration: Any) -> Video | Trajectories:
     Parameters
     ----------
     path : path
-        Movie (AVI, MP4, MOV, MKV), TIFF stack, folder or pattern of images, .cine, .seq, .nd2, or a table.
+        Movie (AVI, MP4, MOV, MKV), TIFF stack, folder or pattern of images, .cine, .seq, .nd2, or a table. TIFF and ND2
+        with time and depth are recordings of stacks, which `vd.track` follows in three dimensions.
     **calibration
         Keys of `Units` (frames_per_second, micrometre_per_pixel, exposure, temperature, viscosity,
-        particle_radius); they overrule what the file says. Readers may take more (see ``vid2dyn list readers``).
+        particle_radius, micrometre_per_plane); they overrule what the file says. Readers may take more (see ``vid2dyn list readers``).
 
     Raises
     ------

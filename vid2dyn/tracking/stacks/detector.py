@@ -109,7 +109,7 @@ class StackDetector:
                 break
             more = left_over(stack, spots, start, neighbour, w, u, noise_model, full, LEAST)
             more = more[~self._near(more, spots, _SAME)] if len(more) else more
-            more = more[first_of_pairs(more[:, [Y, X, Z]] / (w, w, u), more[:, AMPLITUDE], 1.5)]
+            more = more[first_of_pairs(self._scaled(more), more[:, AMPLITUDE], 1.5)]
             if not len(more):
                 break
             active = np.concatenate([self._near(spots, more), np.ones(len(more), bool)])
@@ -169,20 +169,24 @@ class StackDetector:
         place = spots[:, [Y, X, Z]]
         cut = ((place < room - 0.5) | (place > size - 0.5 - room)).any(axis=1)
         flag[cut] |= int(Flag.CUT)
-        whole = np.prod(np.ceil(2 * room) - 1)
-        flag[~cut & (spots[:, VOXELS] < whole)] |= int(Flag.SATURATED)
+        if np.issubdtype(stack.dtype, np.integer) and (stack == (0 if self.invert else np.iinfo(stack.dtype).max)).any():
+            first, last = np.maximum(np.ceil(place - room), 0), np.minimum(np.floor(place + room), size - 1)
+            flag[spots[:, VOXELS] < (last - first + 1).prod(axis=1)] |= int(Flag.SATURATED)
         out[:, F.FLAG] = flag
         return out
 
 
 def prepared(stack: np.ndarray, invert: bool) -> tuple[np.ndarray, float]:
-    """The stack with bright particles, and the grey level from which on it is saturated."""
+    """The stack with bright particles, 16 bit or single precision, and the grey level from which on it is saturated."""
     stack = np.ascontiguousarray(stack)
-    if not np.issubdtype(stack.dtype, np.integer):
+    if stack.dtype not in (np.uint8, np.uint16):
         stack = stack.astype(np.float32, copy=False)
         return (stack.max() - stack, np.inf) if invert else (stack, np.inf)
-    top = np.iinfo(stack.dtype).max
-    return (top - stack, np.inf) if invert else (stack, float(top))
+    top = float(np.iinfo(stack.dtype).max)
+    stack = stack.astype(np.uint16, copy=False)               # compiled code for one kind of whole numbers
+    if invert:
+        stack = np.uint16(top) - stack                        # black becomes the level at which voxels are cut off
+    return stack, top
 
 
 def first_of_pairs(place: np.ndarray, bright: np.ndarray, reach: float) -> np.ndarray:
