@@ -25,6 +25,7 @@ import sys
 import time
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -154,7 +155,8 @@ def compare(stacks: int = 4, first: int = 0, repeat: int = 3, **settings: float)
     video = vd.Video.from_array(other.stack, axes="zyx", micrometre_per_pixel=PER_PIXEL,
                                 micrometre_per_plane=PER_PLANE)
     chosen, _ = stack_settings(video, vd.tracking.Track(), [0])
-    assert chosen.spot_width is not None and chosen.axial_width is not None
+    assert chosen.spot_width is not None
+    assert chosen.axial_width is not None
     find = StackDetector(chosen.spot_width, chosen.axial_width, PER_PLANE / PER_PIXEL)
     find(other.stack)                                   # compiled before the clock runs
     ours, theirs = Result(), Result()
@@ -162,10 +164,10 @@ def compare(stacks: int = 4, first: int = 0, repeat: int = 3, **settings: float)
     for k in range(stacks):
         one = scene(first + k, **settings)              # type: ignore[arg-type]
         bound = stack_bound(one.place, one.amplitude, one.renderer)
-        seconds, table = _timed(lambda: find(one.stack), repeat)                  # noqa: B023
+        seconds, table = _timed(partial(find, one.stack), repeat)
         columns = table[:, : StackFeature.Z + 1], table[:, StackFeature.Y_STD: StackFeature.Z_STD + 1]
         ours.add(one, columns[0] * scale, columns[1] * scale, bound, seconds)
-        seconds, places = _timed(lambda: of_trackpy(one.stack, minmass), repeat)  # noqa: B023
+        seconds, places = _timed(partial(of_trackpy, one.stack, minmass), repeat)
         theirs.add(one, places, None, bound, seconds)
     return ours, theirs
 
@@ -182,7 +184,8 @@ def _timed(call, repeat: int) -> tuple[float, np.ndarray]:  # type: ignore[no-un
 
 def static(stacks: int) -> None:
     cases = {"brightness 100": {}, "dim: 30": {"amplitude": 30.0}, "narrow: 1.2 px, 1.5 planes":
-             {"spot_sigma": 1.2, "axial_sigma": 1.5}, "deep: 1.5 px, 3.5 planes": {"spot_sigma": 1.5, "axial_sigma": 3.5}}
+             {"spot_sigma": 1.2, "axial_sigma": 1.5},
+             "deep: 1.5 px, 3.5 planes": {"spot_sigma": 1.5, "axial_sigma": 3.5}}
     print(f"{'':28s} {'recall':>7s} {'inside':>7s} {'precis.':>7s}  RMSE/bound y, x, z     std(z) y, x, z     s/stack")
     for name, settings in cases.items():
         ours, theirs = compare(stacks if name == "brightness 100" else 1, **settings)

@@ -1,8 +1,8 @@
 """Data as layers of napari and back: pure functions, no Qt and no viewer.
 
-A layer is what napari's readers return: ``(data, keyword arguments, type)``. Axes are (t, y, x), of stacks (t, z, y, x),
-with scales in s and µm where the calibration is known, else in frames and pixels, so that data and model share one
-slider of time.
+A layer is what napari's readers return: ``(data, keyword arguments, type)``. Axes are (t, y, x), of stacks
+(t, z, y, x), with scales in s and µm where the calibration is known, else in frames and pixels, so that data and model
+share one slider of time.
 Every layer carries its object in ``metadata["vid2dyn"]``; analysis uses that, never the reduced copy that is drawn.
 """
 

@@ -27,7 +27,8 @@ WIDTHS = np.array([1.8, 1.8, 2.3])
 F = StackFeature
 
 
-def scattered(seed: int, count: int, apart: float, renderer: StackRenderer = RENDERER, margin: float = 2.6) -> np.ndarray:
+def scattered(seed: int, count: int, apart: float, renderer: StackRenderer = RENDERER,
+              margin: float = 2.6) -> np.ndarray:
     """Places y, x [px], z [planes], no two nearer than `apart` widths."""
     rng, widths = np.random.default_rng(seed), np.array([renderer.spot_sigma] * 2 + [renderer.axial_sigma])
     low = margin * widths
@@ -60,7 +61,8 @@ def lone() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     for seed in range(4):
         places = scattered(seed, 100, 6.5)
         found = StackDetector(1.8, 2.3, aspect=2.5)(RENDERER.scene(seed, 100).frame(0, places[None]))
-        assert len(found) == 100 and (found[:, F.FLAG].astype(int) & Flag.ADDED == 0).all()
+        assert len(found) == 100
+        assert (found[:, F.FLAG].astype(int) & Flag.ADDED == 0).all()
         _, error, stated = errors_of(places, found, 2.5)
         all_places.append(places), all_errors.append(error), all_stated.append(stated)
     return np.concatenate(all_places), np.concatenate(all_errors), np.concatenate(all_stated)
@@ -72,7 +74,8 @@ def test_errors_are_those_of_the_bound(lone) -> None:
     bound = stack_bound(places[:100], np.full(100, 100.0), RENDERER)
     assert np.allclose(np.median(stated[:100], axis=0), np.median(bound, axis=0), rtol=0.02)
     assert not outside(error / stated)
-    assert outside(1.2 * error / stated) and outside(error / stated / 1.22)     # planted
+    assert outside(1.2 * error / stated)
+    assert outside(error / stated / 1.22)
 
 
 def test_places_are_not_biased(lone) -> None:
@@ -113,7 +116,8 @@ def test_pairs_are_told_apart_without_bias() -> None:
     rows, error, stated = errors_of(places, found, 2.5)
     assert len(np.unique(rows)) == 64
     together = found[rows, F.FLAG].astype(int)
-    assert (together & Flag.TOGETHER > 0).all() and (together & Flag.ADDED > 0).sum() > 10
+    assert (together & Flag.TOGETHER > 0).all()
+    assert (together & Flag.ADDED > 0).sum() > 10
     bound = stack_bound(places, np.full(64, 200.0), renderer)
     assert np.median(stated / bound) == pytest.approx(1.0, abs=0.08)
     # errors of a pair belong together: one number of each pair and axis, towards the other or away
@@ -135,12 +139,14 @@ def test_dark_spots_saturated_ones_and_cut_ones() -> None:
     assert np.allclose(dark[:, :3], find(stack)[:, :3])
     bright = dataclasses.replace(RENDERER, amplitude=600.0)
     found = find(bright.scene(3, 20).frame(0, places[None]))
-    assert len(found) == 20 and (found[:, F.FLAG].astype(int) & Flag.SATURATED > 0).all()
+    assert len(found) == 20
+    assert (found[:, F.FLAG].astype(int) & Flag.SATURATED > 0).all()
     _, error, stated = errors_of(places, found, 2.5)
     assert np.abs(error / stated).max() < 6
     edge = np.array([[48.0, 48.0, 0.6], [20.0, 0.3, 20.0]])
     found = find(RENDERER.scene(4, 2).frame(0, edge[None]))
-    assert len(found) == 2 and (found[:, F.FLAG].astype(int) & Flag.CUT > 0).all()
+    assert len(found) == 2
+    assert (found[:, F.FLAG].astype(int) & Flag.CUT > 0).all()
     _, error, stated = errors_of(edge, found, 2.5)
     assert np.abs(error / stated).max() < 6
 
@@ -163,7 +169,8 @@ def test_the_same_for_floats_and_for_any_number_of_threads(tmp_path, monkeypatch
 
     done = track_movie(tmp_path / "a.tif", tmp_path / "a.parquet", settings, part_frames=2)
     stored = vd.load(done.out if hasattr(done, "out") else tmp_path / "a.parquet")
-    assert stored.dataframe.equals(tables[0]) and stored.field_of_view == vd.track(video, settings).field_of_view
+    assert stored.dataframe.equals(tables[0])
+    assert stored.field_of_view == vd.track(video, settings).field_of_view
 
 
 def test_links_in_three_dimensions() -> None:
@@ -187,10 +194,12 @@ def test_links_in_three_dimensions() -> None:
 
 
 def test_tracks_of_stacks_are_linked_anew() -> None:
-    sim = vd.simulators.Brownian(n_particles=30, frames=10, dim=3, box_length=12.0, diffusion=0.1, localisation_error=0.01)
+    sim = vd.simulators.Brownian(n_particles=30, frames=10, dim=3, box_length=12.0, diffusion=0.1,
+                                 localisation_error=0.01)
     tracks = vd.simulate(sim, seed=0)
     anew = relink(tracks, Track(search_range=6))
-    assert anew.dim == 3 and anew.n_particles == 30
+    assert anew.dim == 3
+    assert anew.n_particles == 30
 
 
 @pytest.mark.parametrize(("option", "words"), [
@@ -205,7 +214,7 @@ def test_what_flat_images_alone_have_is_refused(option, words: str) -> None:
 def test_an_empty_stack_says_what_to_give() -> None:
     noise = np.random.default_rng(0).poisson(20, (2, 12, 32, 32)).astype(np.uint8)
     calibration = {"axes": "tzyx", "micrometre_per_pixel": 0.1, "micrometre_per_plane": 0.3}
-    with pytest.raises(DataError, match="Give spot_width .* and axial_width"):
+    with pytest.raises(DataError, match=r"Give spot_width .* and axial_width"):
         vd.track(noise, **calibration)
     with pytest.raises(DataError, match="no particle in any frame"):
         vd.track(noise, spot_width=1.5, axial_width=1.5, **calibration)

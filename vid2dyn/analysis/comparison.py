@@ -169,7 +169,7 @@ def compare(a: Trajectories, b: Trajectories, *, r_max: float | None = None, bin
 
 
 def _rdf(a: Trajectories, b: Trajectories, r_max: float | None, bins: int, notes: list[str]) -> Curve | None:
-    if a.field_of_view is not None and b.field_of_view is None and b.box.lengths is None and len(a.field_of_view) == a.dim:
+    if b.field_of_view is None and b.box.lengths is None and len(a.field_of_view or ()) == a.dim:
         b = _seen_by(a, b)
     try:
         if r_max is None:

@@ -160,12 +160,12 @@ class VideoPart(Video):
     ----------
     whole : Video
     frames, rows, columns, planes : slice
-        Frames may be thinned (`video[::2]`), which makes the frame rate lower by as much; rows, columns and planes may not.
-        Positions of tracks count from the corner of the part.
+        Frames may be thinned (`video[::2]`), which makes the frame rate lower by as much; rows, columns and planes may
+        not. Positions of tracks count from the corner of the part.
     """
 
     def __init__(self, whole: Video, frames: slice, rows: slice, columns: slice,
-                 planes: slice = slice(None)) -> None:  # noqa: B008
+                 planes: slice = slice(None)) -> None:
         self._whole = whole
         self._range = _range(frames, len(whole), "frames")
         self._rows = _range(rows, whole.info.height, "rows")

@@ -2,9 +2,9 @@ from vid2dyn.tracking.automatic import frame_numbers as frame_numbers
 from vid2dyn.tracking.automatic import settings_in_force as settings_in_force
 from vid2dyn.tracking.columns import COLUMNS as COLUMNS
 from vid2dyn.tracking.columns import FLAGS as FLAGS
+from vid2dyn.tracking.columns import STACK_COLUMNS as STACK_COLUMNS
 from vid2dyn.tracking.columns import Feature as Feature
 from vid2dyn.tracking.columns import Flag as Flag
-from vid2dyn.tracking.columns import STACK_COLUMNS as STACK_COLUMNS
 from vid2dyn.tracking.columns import StackFeature as StackFeature
 from vid2dyn.tracking.detect.base import Detector as Detector
 from vid2dyn.tracking.detect.crocker_grier import CrockerGrier as CrockerGrier

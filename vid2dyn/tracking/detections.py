@@ -70,7 +70,8 @@ class Features:
         import pyarrow.parquet as pq
 
         header = {"key": key, "start": self.start, "counts": self.counts.tolist(), "crowded": self.crowded}
-        table = pa.table(dict(zip(BY_WIDTH[self.columns.shape[1]], self.columns.T)), metadata={b"vid2dyn": json.dumps(header).encode()})
+        table = pa.table(dict(zip(BY_WIDTH[self.columns.shape[1]], self.columns.T)),
+                         metadata={b"vid2dyn": json.dumps(header).encode()})
         with atomic(path) as scratch:
             pq.write_table(table, scratch, write_page_checksum=True)
 
@@ -164,8 +165,9 @@ def find_features(video: Video, settings: Track, start: int, stop: int, progress
     for number, features in features_of(video, settings, start, stop):
         found.append(features)
         progress(number + 1 - start, stop - start, "tracking")
+    names = STACK_COLUMNS if video.is_stack else COLUMNS
     return Features(start, np.array([len(f) for f in found], dtype=np.int64),
-                    np.concatenate(found) if found else np.empty((0, len(STACK_COLUMNS if video.is_stack else COLUMNS))),
+                    np.concatenate(found) if found else np.empty((0, len(names))),
                     sum(count_crowded(f, settings) for f in found))
 
 

@@ -114,7 +114,7 @@ def rows(frame: np.ndarray, particle: np.ndarray, found: Sequence[np.ndarray]) -
     other."""
     order = np.argsort(particle, kind="stable")
     table = {"frame": frame[order], "particle": particle[order]}
-    for k, name in enumerate(BY_WIDTH[found[0].shape[1]]):                 # one column at a time: fresh memory is what takes long
+    for k, name in enumerate(BY_WIDTH[found[0].shape[1]]):    # one column at a time: fresh memory is what takes long
         values = np.concatenate([block[:, k] for block in found])[order]
         table[name] = values.astype(np.int32) if name == "flag" else values
     return pd.DataFrame(table, copy=False)

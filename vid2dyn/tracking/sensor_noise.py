@@ -80,7 +80,8 @@ def camera_noise(frame: np.ndarray, pixels: int | None = None) -> CameraNoise:
     height, width = frame.shape
     count = height - 4 if pixels is None else min(height - 4, max(-(-pixels // width), 8))
     rows = 2 + (np.arange(count) + 0.5) * ((height - 4) / count)
-    return _noise_of(*_differences(frame, rows.astype(np.int64), _DIFFERENCE.astype(np.float32)), rounding)
+    level, squared = _differences(frame, rows.astype(np.int64), _DIFFERENCE.astype(np.float32))
+    return _noise_of(level, squared, rounding)
 
 
 def stack_noise(stack: np.ndarray, pixels: int) -> CameraNoise:

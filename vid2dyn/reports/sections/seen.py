@@ -27,7 +27,8 @@ class Seen(ReportSection):
             settings = tracks.info.get("parameters") or {}
             diameter, stubs = settings.get("diameter") or 11, settings.get("min_length") or 1
             short = f" Tracks seen in fewer than {stubs} frames are left out." if stubs > 1 else ""
-            drawn.append(figure(figures.detections(video.projected()[at], here[["y", "x"]].to_numpy(), float(np.mean(diameter))),
+            image = video.projected()[at]
+            drawn.append(figure(figures.detections(image, here[["y", "x"]].to_numpy(), float(np.mean(diameter))),
                                 f"Frame {at} with its {len(here)} detections"
                                 f"{', the brightest voxel over the depth' * video.is_stack}. "
                                 f"Every particle should wear one circle.{short}"))

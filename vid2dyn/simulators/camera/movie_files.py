@@ -47,7 +47,8 @@ def _write_tiff(video: Video, path: Path, progress: Progress) -> None:
 
     units, pages = video.units, len(video) * max(video.info.planes, 1)
     name = uuid.uuid5(uuid.NAMESPACE_URL, f"{path.name} {video!r}")          # not random: same frames, same bytes
-    metadata: dict[str, Any] = {"axes": "TZYX" if video.is_stack else "TYX", "UUID": f"urn:uuid:{name}", "Creator": "vid2dyn"}
+    axes = "TZYX" if video.is_stack else "TYX"
+    metadata: dict[str, Any] = {"axes": axes, "UUID": f"urn:uuid:{name}", "Creator": "vid2dyn"}
     if units.micrometre_per_pixel is not None:
         for axis in "XY":
             metadata |= {f"PhysicalSize{axis}": units.micrometre_per_pixel, f"PhysicalSize{axis}Unit": "µm"}

@@ -92,9 +92,9 @@ def observe(positions: np.ndarray, units: Units, rng: np.random.Generator, *,
     gap_probability : float
         Probability that a detection is missing, independent of everything.
     field_of_view : (height, width[, depth]) [px], optional
-        Only particles inside are seen (pixel edges: -0.5 to height - 0.5; a depth begins half a plane below 0). One that leaves and returns
-        gets a new number. In a periodic box, positions are wrapped before the crop and the camera does
-        not know of the box: the result has a `Free` box.
+        Only particles inside are seen (pixel edges: -0.5 to height - 0.5; a depth begins half a plane below 0). One
+        that leaves and returns gets a new number. In a periodic box, positions are wrapped before the crop and the
+        camera does not know of the box: the result has a `Free` box.
     box : Box, optional
         Space the particles live in.
     info : mapping, optional

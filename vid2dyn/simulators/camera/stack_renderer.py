@@ -9,6 +9,7 @@ microscope that scans the depth much faster than particles move.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -217,7 +218,7 @@ class RenderedStacks(Video):
                        field_of_view=tuple((self._size * self._voxel / self.units.um).tolist()),
                        columns={"simulated": number, **path.columns})
 
-    def save(self, path: str | Path, progress: Progress = silent, **codec: Any) -> Path:
+    def save(self, path: str | os.PathLike[str], progress: Progress = silent, **codec: Any) -> Path:
         """Write the stacks as OME-TIFF (axes TZYX, with calibration), and their truth as `<name>.truth.parquet`."""
         target = Path(path)
         if target.suffix.lower() not in (".tif", ".tiff"):

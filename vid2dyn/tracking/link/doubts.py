@@ -106,7 +106,8 @@ class Doubts:
                          "the distance of neighbours). Try search_range = "
                          f"{search_range * np.sqrt(_FAR * median):.2g}, and "
                          "compare diffusion coefficients.")
-        step, spacing = np.sqrt(moved / (self.dim * total)), float(np.median(self.spacings)) if self.spacings else np.inf
+        step = np.sqrt(moved / (self.dim * total))
+        spacing = float(np.median(self.spacings)) if self.spacings else np.inf
         if step > _LARGE_STEP * spacing and not notes:
             notes.append(f"Particles move by {step * search_range:.2g} px per frame along each axis (root mean "
                          "square) and "

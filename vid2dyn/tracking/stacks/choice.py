@@ -42,8 +42,8 @@ def check_stack_settings(video: Video, settings: Track) -> None:
             raise ConfigError(f"{name} = {value!r} is for flat images; for stacks, whose particles are fitted by "
                               f"Gaussians in three dimensions, give {cure}. Or open one plane: vd.open(..., z=0).")
     if video.info.planes < 3:
-        raise DataError(f"{video.path}: a stack of {video.info.planes} planes cannot tell depths; 3 are the least. Open "
-                        "one plane: vd.open(..., z=0).")
+        raise DataError(f"{video.path}: a stack of {video.info.planes} planes cannot tell depths; 3 are the least. "
+                        "Open one plane: vd.open(..., z=0).")
 
 
 def stack_settings(video: Video, settings: Track, numbers: Sequence[int]) -> tuple[Track, tuple[str, ...]]:
@@ -75,21 +75,22 @@ def stack_settings(video: Video, settings: Track, numbers: Sequence[int]) -> tup
     for k, (name, unit, given) in enumerate((("spot_width", "px", settings.spot_width),
                                              ("axial_width", "planes", settings.axial_width))):
         if given is None and len(widths) >= _MEASURED and high[k] > _UNLIKE * low[k]:
-            notes += (f"Spots differ in width: a tenth have a {name} below {low[k]:.2g} and a tenth above {high[k]:.2g} "
-                      f"{unit} ({len(widths)} spots), and all are fitted with the median. Places stay unbiased where "
-                      "spots are apart; stated errors and brightness are off for those that differ.",)
+            notes += (f"Spots differ in width: a tenth have a {name} below {low[k]:.2g} and a tenth above "
+                      f"{high[k]:.2g} {unit} ({len(widths)} spots), and all are fitted with the median. Places stay "
+                      "unbiased where spots are apart; stated errors and brightness are off for those that differ.",)
     settings = dataclasses.replace(settings, spot_width=settings.spot_width or lateral,
                                    axial_width=settings.axial_width or axial)
     assert settings.axial_width is not None
     if settings.axial_width < _THIN:
-        notes += (f"Images of particles are {settings.axial_width:.2g} planes deep (standard deviation): planes are too "
-                  "far apart to place particles between them, and z_std is too small. Record planes at most one and a "
+        notes += (f"Images of particles are {settings.axial_width:.2g} planes deep (standard deviation): planes "
+                  "are too far apart to place particles between them, and z_std is too small. Record planes at most one and a "
                   "half standard deviations apart.",)
     return settings, notes
 
 
 def stack_detector(video: Video, settings: Track) -> StackDetector:
     """The detector for the settings in force."""
-    assert settings.spot_width is not None and settings.axial_width is not None
+    assert settings.spot_width is not None
+    assert settings.axial_width is not None
     return StackDetector(settings.spot_width, settings.axial_width, video.units.plane / video.units.um,
                          settings.minmass or 0.0, settings.separation or 0.0, bool(settings.invert))

@@ -129,7 +129,8 @@ class StackDetector:
         pair = cKDTree(self._scaled(spots)).query_pairs(NEIGHBOUR, p=np.inf, output_type="ndarray")
         both = np.concatenate([pair, pair[:, ::-1]]).astype(np.int64)
         both = both[np.lexsort((both[:, 1], both[:, 0]))]
-        return np.concatenate([[0], np.cumsum(np.bincount(both[:, 0], minlength=n))]).astype(np.int64), both[:, 1].copy()
+        start = np.concatenate([[0], np.cumsum(np.bincount(both[:, 0], minlength=n))]).astype(np.int64)
+        return start, both[:, 1].copy()
 
     def _near(self, spots: np.ndarray, others: np.ndarray, reach: float = NEIGHBOUR) -> np.ndarray:
         """(N,) which spots have one of `others` within `reach` widths."""
@@ -169,7 +170,8 @@ class StackDetector:
         place = spots[:, [Y, X, Z]]
         cut = ((place < room - 0.5) | (place > size - 0.5 - room)).any(axis=1)
         flag[cut] |= int(Flag.CUT)
-        if np.issubdtype(stack.dtype, np.integer) and (stack == (0 if self.invert else np.iinfo(stack.dtype).max)).any():
+        whole = np.issubdtype(stack.dtype, np.integer)
+        if whole and (stack == (0 if self.invert else np.iinfo(stack.dtype).max)).any():
             first, last = np.maximum(np.ceil(place - room), 0), np.minimum(np.floor(place + room), size - 1)
             flag[spots[:, VOXELS] < (last - first + 1).prod(axis=1)] |= int(Flag.SATURATED)
         out[:, F.FLAG] = flag

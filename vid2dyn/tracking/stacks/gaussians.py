@@ -36,8 +36,8 @@ _LEAST = 0.2                      # of its brightness that a spot keeps in one s
 @njit(cache=True, nogil=True, inline="always")
 def window(centre, width, size, reach):
     """First voxel and number of voxels within `reach` widths of a centre, inside 0 ... size - 1."""
-    first = max(int(math.ceil(centre - reach * width)), 0)
-    last = min(int(math.floor(centre + reach * width)), size - 1)
+    first = max(math.ceil(centre - reach * width), 0)
+    last = min(math.floor(centre + reach * width), size - 1)
     return first, max(last - first + 1, 0)
 
 
@@ -102,12 +102,12 @@ def _sums(stack, others, place, amplitude, background, box, profile, noise_model
             p, dp = profile[2, a], profile[3, a]
             light = np.float32(amplitude * q * p)
             line, near = stack[z0 + c, y0 + a], others[c, a]
-            s = sp = sd = spp = spd = sdd = r0 = rp = rd = rr = n = np.float32(0.0)
+            s = sp = sd = spp = spd = sdd = r0 = rp = rd = rr = n = np.float32(0.0)   # sums over a row, vectorised
             for b in range(nx):
                 grey = np.float32(line[x0 + b])
                 model = np.float32(background) + light * px[b] + near[b]
                 weight = np.float32(1.0) / max(np.float32(offset) + np.float32(gain) * model, np.float32(floor))
-                weight = np.float32(0.0) if grey >= full else weight
+                weight *= np.float32(grey < full)
                 left = grey - model
                 wp, wd, wr = weight * px[b], weight * dx[b], weight * left
                 s += weight
@@ -143,8 +143,8 @@ def _sums(stack, others, place, amplitude, background, box, profile, noise_model
             pull[2] += fz * rp
             pull[3] += fa * rp
             pull[4] += r0
-            misfit += rr
-            used += n
+            misfit += float(rr)
+            used += float(n)
     for i in range(5):
         for j in range(i):
             normal[i, j] = normal[j, i]

@@ -11,9 +11,9 @@ from vid2dyn.tracking.stacks.gaussians import (
     AMPLITUDE,
     BACKGROUND,
     CHI2,
+    MOVE,
     SPOT_COLUMNS,
     UNSETTLED,
-    MOVE,
     VOXELS,
     X,
     Y,
@@ -44,7 +44,7 @@ def left_over(stack, spots, start, neighbour, w, u, noise_model, full, least):
     profile = np.empty((6, room), np.float32)
     residual, weights = np.empty((room, room, room), np.float32), np.empty((room, room, room), np.float32)
     out, count = np.empty((len(spots), SPOT_COLUMNS)), 0
-    kz, ky = int(math.ceil(_KERNEL * u)), int(math.ceil(_KERNEL * w))
+    kz, ky = math.ceil(_KERNEL * u), math.ceil(_KERNEL * w)
     pz, py, slope = np.empty(2 * kz + 1), np.empty(2 * ky + 1), np.empty(2 * max(kz, ky) + 1)
     axial(float(kz), 0, 2 * kz + 1, u, pz, slope)
     lateral(float(ky), 0, 2 * ky + 1, w, py, slope)
