@@ -110,7 +110,7 @@ class Detect(Section):
             self.workspace.show_layer(features, {
                 "name": "preview", "scale": (*sizes[1:], *sizes[2:] * more),
                 "units": (*names[1:], *names[2:] * more), "size": settings.diameter,
-                "out_of_slice_display": video.is_stack,
+                "projection_mode": "rescale_spherical" if video.is_stack else "none",
                 "face_color": "transparent", "border_color": styles.RING, "border_width": 0.1,
                 "axis_labels": ("z", "y", "x")[1 - more:], "opacity": 0.9}, "points")
             self.workspace.viewer.layers.selection.active = active

@@ -82,8 +82,8 @@ def stack_settings(video: Video, settings: Track, numbers: Sequence[int]) -> tup
                                    axial_width=settings.axial_width or axial)
     assert settings.axial_width is not None
     if settings.axial_width < _THIN:
-        notes += (f"Images of particles are {settings.axial_width:.2g} planes deep (standard deviation): planes "
-                  "are too far apart to place particles between them, and z_std is too small. Record planes at most one and a "
+        notes += (f"Images of particles are {settings.axial_width:.2g} planes deep (standard deviation): so far apart "
+                  "planes hardly tell depths between them, and z_std is too small. Record planes at most one and a "
                   "half standard deviations apart.",)
     return settings, notes
 
