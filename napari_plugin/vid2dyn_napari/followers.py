@@ -46,7 +46,8 @@ class Follower:
             "name": name, "scale": (*self.sizes[1:], *self.sizes[2:] * more),
             "units": (*self.names[1:], *self.names[2:] * more), "translate": (*(0.0,) * more, 0.0, self.offset),
             "size": self.diameter, "border_width": 0, "axis_labels": ("z", "y", "x")[1 - more:], "opacity": 0.95,
-            "projection_mode": "rescale_spherical" if self.deep else "none", "metadata": {"column": self.column}}, "points"
+            "projection_mode": "rescale_spherical" if self.deep else "none",
+            "metadata": {"column": self.column}}, "points"
 
     def attach(self, layer: Any) -> None:
         """Use this layer from now on."""
