@@ -14,6 +14,7 @@ from vid2dyn.tracking.stacks.gaussians import (
     BACKGROUND,
     MOVE,
     NEIGHBOUR,
+    NEVER,
     SPOT_COLUMNS,
     UNSETTLED,
     VOXELS,
@@ -29,7 +30,7 @@ from vid2dyn.tracking.stacks.missed import left_over
 
 LEAST = 5.0
 """Standard errors by which the brightness of a detection exceeds zero: noise alone does it once in 3·10^6 places."""
-_CANDIDATE = 3.5                  # standard deviations of the filtered noise by which a maximum is looked at
+_CANDIDATE = 3.9                  # standard deviations of the filtered noise by which a maximum is looked at
 _SWEEPS = 150
 _ROUNDS = 6                       # searches for what was left over
 _PRUNINGS = 4                     # times that spots are dropped and the others fitted again
@@ -89,17 +90,18 @@ class StackDetector:
         spots[:, [Y, X, Z]] = found[:, :3]
         spots[:, AMPLITUDE], spots[:, BACKGROUND] = 1.5 * (found[:, 3] - found[:, 4]), found[:, 4]
         spots[:, MOVE] = UNSETTLED
-        added = np.zeros(len(spots), bool)
-        active = np.ones(len(spots), bool)
+        added, active = np.zeros(len(spots), bool), np.ones(len(spots), bool)
+        error = np.full((len(spots), 5), np.inf)
         for turn in range(_ROUNDS + 1):
             for _ in range(_PRUNINGS):
                 start, neighbour = self._neighbours(spots)
+                changed = active.copy()
                 fit_together(stack, spots, start, neighbour, w, u, noise_model, full, _SWEEPS, active)
-                error = errors(stack, spots, start, neighbour, w, u, noise_model, full)
+                errors(stack, spots, start, neighbour, w, u, noise_model, full, changed, error)
                 kept = self._kept(spots, error)
                 if kept.all():
                     break
-                gone = spots[~kept]
+                gone = spots[~kept & (spots[:, AMPLITUDE] > 0)]     # of others the neighbours know already
                 spots, added, error = spots[kept], added[kept], error[kept]
                 start, neighbour = self._neighbours(spots)
                 active = self._near(spots, gone)
@@ -114,6 +116,7 @@ class StackDetector:
                 break
             active = np.concatenate([self._near(spots, more), np.ones(len(more), bool)])
             spots, added = np.vstack([spots, more]), np.concatenate([added, np.ones(len(more), bool)])
+            error = np.vstack([error, np.full((len(more), 5), np.inf)])
         order = np.lexsort((spots[:, X], spots[:, Y], spots[:, Z]))
         return spots[order], error[order], added[order]
 
@@ -183,7 +186,7 @@ def prepared(stack: np.ndarray, invert: bool) -> tuple[np.ndarray, float]:
     stack = np.ascontiguousarray(stack)
     if stack.dtype not in (np.uint8, np.uint16):
         stack = stack.astype(np.float32, copy=False)
-        return (stack.max() - stack, np.inf) if invert else (stack, np.inf)
+        return (stack.max() - stack, NEVER) if invert else (stack, NEVER)
     top = float(np.iinfo(stack.dtype).max)
     stack = stack.astype(np.uint16, copy=False)               # compiled code for one kind of whole numbers
     if invert:

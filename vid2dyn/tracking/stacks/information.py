@@ -34,6 +34,7 @@ import numpy as np
 from numba import njit
 
 from vid2dyn.tracking.stacks.gaussians import (
+    ALONE_STD,
     AMPLITUDE,
     BACKGROUND,
     WINDOW,
@@ -42,8 +43,10 @@ from vid2dyn.tracking.stacks.gaussians import (
     Z,
     add_spot,
     axial,
+    inverse_diagonal,
     lateral,
     longest,
+    solve,
     window,
 )
 
@@ -121,21 +124,25 @@ def _overlap(spots, i, j, shape, w, u, first, size):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def errors(stack, spots, start, neighbour, w, u, noise_model, full):
-    """Standard errors of y, x [px], z [planes] and of the brightness [grey levels] of every spot, (N, 5); the last
-    column is the number of neighbours that were followed. Arguments as of `fit_together`; inf where there are none."""
+def errors(stack, spots, start, neighbour, w, u, noise_model, full, which, out):
+    """Standard errors of y, x [px], z [planes] and of the brightness [grey levels] of the spots in `which` (N,), into
+    `out` (N, 5); its last column is the number of neighbours that were followed. Other arguments as of `fit_together`,
+    which has left the errors of spots that stand alone in `spots`; inf where there are none."""
     depth, height, width = stack.shape
     offset, gain, floor = noise_model
     room = longest(w, u)
-    out = np.full((len(spots), 5), np.inf)
     one, two = np.empty((6, room), np.float32), np.empty((6, room), np.float32)
     profile = np.empty((6, room), np.float32)
     first, size, corner = np.empty(3, np.int64), np.empty(3, np.int64), np.empty(3, np.int64)
     deep, wide = int(2 * (COUPLED + WINDOW) * u) + 4, int(2 * (COUPLED + WINDOW) * w) + 4
     light = np.empty((deep, wide, wide), np.float32)
     matrix, block, ground = np.empty((4 * MAX_NEIGHBOURS + 5, 4 * MAX_NEIGHBOURS + 5)), np.empty((4, 4)), np.empty(5)
+    column = np.empty(4 * MAX_NEIGHBOURS + 5)
     member, distance = np.empty(MAX_NEIGHBOURS + 1, np.int64), np.empty(MAX_NEIGHBOURS + 1)
     for i in range(len(spots)):
+        if not which[i]:
+            continue
+        out[i] = np.inf
         if spots[i, AMPLITUDE] <= 0.0:
             continue
         members = 1
@@ -154,8 +161,12 @@ def errors(stack, spots, start, neighbour, w, u, noise_model, full):
                 place -= 1
             member[place], distance[place] = j, far
             members = min(members + 1, MAX_NEIGHBOURS + 1)
+        out[i, 4] = members - 1
+        if members == 1:
+            out[i, :4] = spots[i, ALONE_STD:]
+            continue
         # inverse variance over a box that holds the boxes of all members
-        reach = WINDOW if members == 1 else COUPLED + WINDOW
+        reach = COUPLED + WINDOW
         corner[0], nz = window(spots[i, Z], u, depth, reach)
         corner[1], ny = window(spots[i, Y], w, height, reach)
         corner[2], nx = window(spots[i, X], w, width, reach)
@@ -193,35 +204,14 @@ def errors(stack, spots, start, neighbour, w, u, noise_model, full):
                         matrix[4 * m + p, unknowns - 1] = matrix[unknowns - 1, 4 * m + p] = ground[p]
                 if k == 0 and m == 0:
                     matrix[unknowns - 1, unknowns - 1] = ground[4]
-        _variances(matrix, unknowns, out[i])
-        out[i, 4] = members - 1
-    return out
+        _variances(matrix, unknowns, out[i], column)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _variances(matrix, size, out):
+def _variances(matrix, size, out, column):
     """Roots of the first four diagonal elements of the inverse; inf where the matrix is singular."""
-    for i in range(size):
-        for j in range(i + 1):
-            total = matrix[i, j]
-            for k in range(j):
-                total -= matrix[i, k] * matrix[j, k]
-            if i == j:
-                if not total > 1e-12 * matrix[i, i]:
-                    out[:4] = np.inf
-                    return
-                matrix[i, i] = math.sqrt(total)
-            else:
-                matrix[i, j] = total / matrix[j, j]
-    column = np.empty(size)
-    for k in range(4):
-        column[:] = 0.0
-        for i in range(k, size):
-            total = 1.0 if i == k else 0.0
-            for m in range(k, i):
-                total -= matrix[i, m] * column[m]
-            column[i] = total / matrix[i, i]
-        square = 0.0
-        for i in range(k, size):
-            square += column[i] * column[i]
-        out[k] = math.sqrt(square)
+    column[:size] = 0.0
+    if solve(matrix, column, size):
+        inverse_diagonal(matrix, size, out, column)
+    else:
+        out[:4] = np.inf

@@ -78,28 +78,37 @@ def _plane(image, taps, box, narrow, wide, row, column):
         for x in range(width):
             mean[x] = column[x] * scale
             column[x] += np.float32(last[x]) - np.float32(first[x])
-    # along x, on rows with repeated ends
-    longest = max(reach, box)
+    # along x, on rows with repeated ends; running sums of four rows side by side, as each waits for its last addition
+    longest = (row.shape[1] - width - 1) // 2
     for y in range(height):
-        out, mean = narrow[y], wide[y]
+        out, line = narrow[y], row[0]
         for x in range(longest):
-            row[x], row[longest + width + x] = out[0], out[width - 1]
-        row[longest:longest + width] = out
+            line[x], line[longest + width + x] = out[0], out[width - 1]
+        line[longest:longest + width] = out
         out[:] = 0.0
         for k in range(taps.size):
             tap, shift = taps[k], longest - reach + k
             for x in range(width):
-                out[x] += tap * row[shift + x]
-        for x in range(longest + 1):
-            row[x] = mean[0]
-            row[longest + width + x] = mean[width - 1]
-        row[longest:longest + width] = mean
-        total = np.float32(0.0)
-        for k in range(2 * box + 1):
-            total += row[longest - box + k]
+                out[x] += tap * line[shift + x]
+    for first in range(0, height, 4):
+        count = min(4, height - first)
+        for r in range(4):
+            mean, line = wide[first + min(r, count - 1)], row[r]
+            for x in range(longest + 1):
+                line[x] = mean[0]
+                line[longest + width + x] = mean[width - 1]
+            line[longest:longest + width] = mean
+        a = b = c = d = np.float32(0.0)
+        for k in range(longest - box, longest + box + 1):
+            a, b, c, d = a + row[0, k], b + row[1, k], c + row[2, k], d + row[3, k]
+        back, ahead = longest - box, longest + box + 1
         for x in range(width):
-            mean[x] = total * scale
-            total += row[longest + x + box + 1] - row[longest + x - box]
+            for r in range(count):
+                wide[first + r, x] = scale * (a if r == 0 else b if r == 1 else c if r == 2 else d)
+            a += row[0, x + ahead] - row[0, x + back]
+            b += row[1, x + ahead] - row[1, x + back]
+            c += row[2, x + ahead] - row[2, x + back]
+            d += row[3, x + ahead] - row[3, x + back]
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -123,14 +132,15 @@ def maxima(stack, lateral, axial, box, box_axial, noise, noise_model, least):
         y, x, z of the voxel, its filtered brightness, its background [grey levels]; plane after plane.
     """
     planes, height, width = stack.shape
-    offset, gain, floor = noise_model
+    offset, gain, floor = np.float32(noise_model[0]), np.float32(noise_model[1]), np.float32(noise_model[2])
+    limit, above_noise = np.float32((least * noise) ** 2), np.empty(width, np.float32)
     reach = axial.size // 2
     ring = max(reach, box_axial) * 2 + 2
     narrow, wide = np.empty((ring, height, width), np.float32), np.empty((ring, height, width), np.float32)
     total = np.zeros((height, width), np.float32)                    # of the box over the planes
     bright, ground = np.empty((3, height, width), np.float32), np.empty((3, height, width), np.float32)
     longest = max(lateral.size // 2, box) + 1
-    row, column = np.empty(width + 2 * longest, np.float32), np.empty(width, np.float32)
+    row, column = np.empty((4, width + 2 * longest + 1), np.float32), np.empty(width, np.float32)
     room = 1024
     found, count = np.empty((room, 5)), 0
     filled = -1                                                      # last plane in the ring
@@ -147,27 +157,29 @@ def maxima(stack, lateral, axial, box, box_axial, noise, noise_model, least):
             else:
                 total += wide[min(z + box_axial, planes - 1) % ring] - wide[max(z - 1 - box_axial, 0) % ring]
             out, level = bright[z % 3], ground[z % 3]
-            out[:, :] = 0.0
-            for k in range(axial.size):
-                part, tap = narrow[min(max(z + k - reach, 0), planes - 1) % ring], axial[k]
-                for y in range(height):
-                    for x in range(width):
-                        out[y, x] += tap * part[y, x]
             for y in range(height):
+                line, mean_line = out[y], level[y]
+                line[:] = 0.0
+                for k in range(axial.size):
+                    part, tap = narrow[min(max(z + k - reach, 0), planes - 1) % ring, y], axial[k]
+                    for x in range(width):
+                        line[x] += tap * part[x]
                 for x in range(width):
-                    level[y, x] = total[y, x] * scale
+                    mean_line[x] = total[y, x] * scale
         if z == 0:
             continue
         here, below, above = bright[(z - 1) % 3], bright[max(z - 2, 0) % 3], bright[min(z, planes - 1) % 3]
         mean = ground[(z - 1) % 3]
         deepest, highest = z - 1 == 0, z == planes
         for y in range(height):
+            line, mean_line = here[y], mean[y]
+            for x in range(width):                                   # below 0: background and noise explain it
+                rise = max(line[x] - mean_line[x], np.float32(0.0))
+                above_noise[x] = rise * rise - limit * max(offset + gain * mean_line[x], floor)
             for x in range(width):
-                value = here[y, x]
-                rise = value - mean[y, x]
-                if rise <= 0.0 or rise * rise < least * least * noise * noise * max(
-                        offset + gain * mean[y, x], floor):
+                if above_noise[x] <= 0.0:
                     continue
+                value = line[x]
                 top = True
                 for dy in range(-1, 2):
                     for dx in range(-1, 2):

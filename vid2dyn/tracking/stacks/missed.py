@@ -87,6 +87,6 @@ def left_over(stack, spots, start, neighbour, w, u, noise_model, full, least):
             out[count, Z], out[count, Y], out[count, X] = z0 + found[0], y0 + found[1], x0 + found[2]
             out[count, AMPLITUDE] = max(bright, _SHARE * spots[i, AMPLITUDE])
             out[count, BACKGROUND], out[count, MOVE] = spots[i, BACKGROUND], UNSETTLED
-            out[count, CHI2] = out[count, VOXELS] = 0.0
+            out[count, CHI2:] = 0.0
             count += 1
     return out[:count]
