@@ -126,7 +126,7 @@ def test_pairs_are_told_apart_without_bias() -> None:
 
 
 def test_nothing_is_found_in_noise() -> None:
-    """At 5 standard errors a stack of 370,000 voxels has a false detection in one of a hundred."""
+    """At 6 standard errors a stack of 370,000 voxels has a false detection in less than one of a thousand."""
     found = StackDetector(1.8, 2.3, aspect=2.5)(RENDERER.scene(2, 0).frame(0, np.empty((1, 0, 3))))
     assert found.shape == (0, len(StackFeature))
 

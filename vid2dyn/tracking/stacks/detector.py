@@ -28,9 +28,10 @@ from vid2dyn.tracking.stacks.information import errors
 from vid2dyn.tracking.stacks.maxima import filter_for, maxima
 from vid2dyn.tracking.stacks.missed import left_over
 
-LEAST = 5.0
-"""Standard errors by which the brightness of a detection exceeds zero: noise alone does it once in 3·10^6 places."""
-_CANDIDATE = 3.9                  # standard deviations of the filtered noise by which a maximum is looked at
+LEAST = 6.0
+"""Standard errors by which the brightness of a detection exceeds zero: noise alone does it once in 10^9 places, and a
+stack of some million voxels has far more than a million places to try, as spots settle where noise is brightest."""
+_CANDIDATE = 4.2                  # standard deviations of the filtered noise by which a maximum is looked at
 _SWEEPS = 150
 _ROUNDS = 6                       # searches for what was left over
 _PRUNINGS = 4                     # times that spots are dropped and the others fitted again

@@ -124,6 +124,17 @@ def _overlap(spots, i, j, shape, w, u, first, size):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _extent(spots, members, column, width, size):
+    """First voxel and number of voxels along an axis of a box that holds the boxes of all members."""
+    first, count = window(spots[members[0], column], width, size, WINDOW)
+    last = first + count
+    for j in members[1:]:
+        a, n = window(spots[j, column], width, size, WINDOW)
+        first, last = min(first, a), max(last, a + n)
+    return first, last - first
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def errors(stack, spots, start, neighbour, w, u, noise_model, full, which, out):
     """Standard errors of y, x [px], z [planes] and of the brightness [grey levels] of the spots in `which` (N,), into
     `out` (N, 5); its last column is the number of neighbours that were followed. Other arguments as of `fit_together`,
@@ -166,10 +177,9 @@ def errors(stack, spots, start, neighbour, w, u, noise_model, full, which, out):
             out[i, :4] = spots[i, ALONE_STD:]
             continue
         # inverse variance over a box that holds the boxes of all members
-        reach = COUPLED + WINDOW
-        corner[0], nz = window(spots[i, Z], u, depth, reach)
-        corner[1], ny = window(spots[i, Y], w, height, reach)
-        corner[2], nx = window(spots[i, X], w, width, reach)
+        corner[0], nz = _extent(spots, member[:members], Z, u, depth)
+        corner[1], ny = _extent(spots, member[:members], Y, w, height)
+        corner[2], nx = _extent(spots, member[:members], X, w, width)
         inverse = light[:nz, :ny, :nx]
         inverse[:, :, :] = spots[i, BACKGROUND]
         add_spot(inverse, spots[i], spots[i, AMPLITUDE], corner[1], corner[2], corner[0], w, u, profile)

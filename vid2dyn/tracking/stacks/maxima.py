@@ -14,7 +14,7 @@ from numba import njit
 
 _NARROW = 0.6                     # width of the smoothing Gaussian over that of the spot: keeps neighbours apart
 _WIDE = 4.0                       # half the edge of the box over the width of the spot
-_KERNEL = 3.0                     # widths at which the Gaussian is cut
+_KERNEL = 2.5                     # widths at which the Gaussian is cut
 
 
 class Filter(NamedTuple):
