@@ -27,5 +27,5 @@ def test_beside_trackpy_on_the_same_stacks(bench_stacks: ModuleType) -> None:
 
 @pytest.mark.parametrize("exposure", [0.0, 0.01, 0.02], ids=["flash", "half", "open"])
 def test_diffusion_from_films_of_stacks(bench_stacks: ModuleType, exposure: float) -> None:
-    """Mean of two films within 3 %: each has a standard error of 1.2 %."""
-    assert abs(np.mean([bench_stacks.film_diffusion(seed, exposure=exposure) for seed in (0, 1)]) - 1) < 0.03
+    """Mean of three films within 3 %: each has a standard error of 1.4 %, that of the true positions."""
+    assert abs(np.mean([bench_stacks.film_diffusion(seed, exposure=exposure) for seed in (0, 1, 2)]) - 1) < 0.03
