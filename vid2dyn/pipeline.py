@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from vid2dyn.model import Model
     from vid2dyn.reports.suggestion import Suggestion
     from vid2dyn.simulators.camera.rendered_video import RenderedVideo
+    from vid2dyn.simulators.camera.stack_renderer import RenderedStacks
     from vid2dyn.tracking import Track
 
 PathLike = str | os.PathLike[str]
@@ -50,10 +51,12 @@ def open_recording(path: PathLike, **calibration: Any) -> Video | Trajectories:
     Parameters
     ----------
     path : path
-        Movie (AVI, MP4, MOV, MKV), TIFF stack, folder or pattern of images, .cine, .seq, .nd2, or a table.
+        Movie (AVI, MP4, MOV, MKV), TIFF, folder or pattern of images, .cine, .seq, .nd2, or a table. TIFF and ND2 with
+        time and depth are recordings of stacks, which `vd.track` follows in three dimensions.
     **calibration
         Keys of `Units` (frames_per_second, micrometre_per_pixel, exposure, temperature, viscosity,
-        particle_radius); they overrule what the file says. Readers may take more (see ``vid2dyn list readers``).
+        particle_radius, micrometre_per_plane); they overrule what the file says. Readers may take more (see
+        ``vid2dyn list readers``).
 
     Raises
     ------
@@ -439,15 +442,15 @@ def report(out: PathLike = "report.html", *, tracks: Trajectories | Fields, mode
 
 @accepts("vid2dyn.simulators.camera.rendered_video:render")
 def render(source: Any, renderer: Any = None, seed: int = 0, *, progress: ProgressLike = None,
-           **options: Any) -> RenderedVideo:
+           **options: Any) -> RenderedVideo | RenderedStacks:
     """A simulation as a video whose truth is known; see `vid2dyn.simulators.render`.
 
     Parameters
     ----------
     source : Simulator
         For example ``vd.simulators.Brownian(n_particles=30, exposure=0.01)``.
-    renderer : Renderer, optional
-        Microscope and camera.
+    renderer : Renderer or StackRenderer, optional
+        Microscope and camera; a `StackRenderer` takes z-stacks of a simulation in three dimensions.
     seed : int
         Of the simulation and of the picture.
     progress : bool or callable, optional

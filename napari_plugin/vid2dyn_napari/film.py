@@ -80,6 +80,7 @@ class Side:
     """
 
     def __init__(self, tracks: Any, title: str, video: Any, like: Side | None = None) -> None:
+        video = None if video is None else video.projected()     # stacks are seen from above
         self.tracks, self.title, self.video = tracks, title, video
         y, x = layers.positions(tracks)
         self.yx = np.column_stack([y, x])

@@ -32,6 +32,7 @@ class Follower:
         self.limits = limits or self.by_frame.limits
         self.offset = offset
         self.sizes, self.names = layers.scale(tracks.units)
+        self.deep = layers.is_deep(tracks)
         self.column = column
         self.diameter = marker_size(tracks)
         self.colours = matplotlib.colormaps["twilight" if column == "particle" else "plasma"]
@@ -40,9 +41,12 @@ class Follower:
 
     def layer(self, name: str) -> tuple[np.ndarray, dict[str, Any], str]:
         """An empty layer, to be attached."""
-        return np.empty((0, 2)), {
-            "name": name, "scale": self.sizes[1:], "units": self.names[1:], "translate": (0.0, self.offset),
-            "size": self.diameter, "border_width": 0, "axis_labels": ("y", "x"), "opacity": 0.95,
+        more = 1 if self.deep else 0                         # lengths along z are those of the other axes
+        return np.empty((0, 2 + more)), {
+            "name": name, "scale": (*self.sizes[1:], *self.sizes[2:] * more),
+            "units": (*self.names[1:], *self.names[2:] * more), "translate": (*(0.0,) * more, 0.0, self.offset),
+            "size": self.diameter, "border_width": 0, "axis_labels": ("z", "y", "x")[1 - more:], "opacity": 0.95,
+            "projection_mode": "rescale_spherical" if self.deep else "none",
             "metadata": {"column": self.column}}, "points"
 
     def attach(self, layer: Any) -> None:

@@ -1,7 +1,8 @@
 """Data as layers of napari and back: pure functions, no Qt and no viewer.
 
-A layer is what napari's readers return: ``(data, keyword arguments, type)``. Axes are (t, y, x) with scales in s and µm
-where the calibration is known, else in frames and pixels, so that data and model share one slider of time.
+A layer is what napari's readers return: ``(data, keyword arguments, type)``. Axes are (t, y, x), of stacks
+(t, z, y, x), with scales in s and µm where the calibration is known, else in frames and pixels, so that data and model
+share one slider of time.
 Every layer carries its object in ``metadata["vid2dyn"]``; analysis uses that, never the reduced copy that is drawn.
 """
 
@@ -20,18 +21,17 @@ _COLUMNS = ("y_std", "x_std", "mass", "size", "ecc", "signal", "size_um", "size_
 
 
 class LazyFrames:
-    """A Video as napari's image data: (T, H, W), decoded when looked at, never all at once.
+    """A Video as napari's image data: (T, H, W) or (T, Z, H, W), decoded when looked at, never all at once.
 
     Parameters
     ----------
     video : Video
     """
 
-    ndim = 3
-
     def __init__(self, video: Any) -> None:
         self.video = video
         self.shape = (len(video), *video.shape)
+        self.ndim = len(self.shape)
         self.dtype = np.dtype(video.info.dtype)
         self.size = int(np.prod(self.shape))
 
@@ -76,18 +76,31 @@ def scale(units: Any) -> tuple[tuple[float, float, float], tuple[str, str, str]]
             ("pixel" if time is None else "s", *(("um" if length else "pixel",) * 2)))
 
 
-def _common(units: Any, name: str, thing: Any, offset: float = 0.0) -> dict[str, Any]:
+def is_deep(tracks: Any) -> bool:
+    """Whether tracks are drawn in three dimensions: those of stacks are; others with a depth are seen from above."""
+    return tracks.dim == 3 and tracks.units.micrometre_per_plane is not None
+
+
+def _common(units: Any, name: str, thing: Any, offset: float = 0.0, depth: float | None = None) -> dict[str, Any]:
+    """`depth`: size of a step along z [px]; None for flat layers."""
     sizes, names = scale(units)
-    return {"name": name, "scale": sizes, "units": names, "axis_labels": ("t", "y", "x"),
-            "translate": (0.0, 0.0, offset), "metadata": {"vid2dyn": thing}}
+    labels, places = ("t", "y", "x"), (0.0, 0.0, offset)
+    if depth is not None:
+        sizes, names = (sizes[0], sizes[1] * depth, *sizes[1:]), (*names, names[1])   # type: ignore[assignment]
+        labels, places = ("t", "z", "y", "x"), (0.0, 0.0, 0.0, offset)               # type: ignore[assignment]
+    return {"name": name, "scale": sizes, "units": names, "axis_labels": labels, "translate": places,
+            "metadata": {"vid2dyn": thing}}
 
 
 def video_layer(video: Any, name: str = "video") -> Layer:
     """A recording, lazily; contrast from a few of its frames."""
     few = np.stack([video[i] for i in np.unique(np.linspace(0, len(video) - 1, 3).astype(int))])
-    low, high = (float(v) for v in np.percentile(few[:, ::2, ::2], (0.5, 99.9)))
+    low, high = (float(v) for v in np.percentile(few[..., ::2, ::2], (0.5, 99.9)))
     limits = (low, high if high > low else low + 1.0)
-    return LazyFrames(video), {**_common(video.units, name, video), "contrast_limits": limits,
+    depth = None
+    if video.is_stack:                                       # unknown distances are drawn as one pixel, and asked for
+        depth = (video.units.micrometre_per_plane or 1.0) / (video.units.micrometre_per_pixel or 1.0)
+    return LazyFrames(video), {**_common(video.units, name, video, depth=depth), "contrast_limits": limits,
                                "colormap": "gray"}, "image"
 
 
@@ -115,7 +128,7 @@ def shown(tracks: Any, limit: int = styles.MAX_VERTICES) -> tuple[Any, int]:
 
 def tracks_layer(tracks: Any, name: str = "tracks", offset: float = 0.0, limit: int = styles.MAX_VERTICES,
                  tail: float = styles.TAIL) -> Layer:
-    """Trajectories as a tracks layer (id, t, y, x); at most `limit` vertices are drawn.
+    """Trajectories as a tracks layer (id, t, y, x), of stacks (id, t, z, y, x); at most `limit` vertices are drawn.
 
     Parameters
     ----------
@@ -129,8 +142,8 @@ def tracks_layer(tracks: Any, name: str = "tracks", offset: float = 0.0, limit: 
     table = few.dataframe
     frame = table["frame"].to_numpy(float)
     yx = positions(few)
-    data = np.column_stack([segments(few, yx), frame, *yx])
-    settings = _common(tracks.units, name, tracks, offset)
+    data = np.column_stack([segments(few, yx), frame, *places(few)])
+    settings = _common(tracks.units, name, tracks, offset, 1.0 if is_deep(tracks) else None)
     # of a fast recording the tails would be all of it
     frames = max(2, min(round(tail * (tracks.units.frames_per_second or 100.0)), round(0.12 * tracks.n_frames)))
     settings["metadata"] = {"vid2dyn": tracks, "left_out": left_out}
@@ -168,13 +181,16 @@ def positions(tracks: Any) -> tuple[np.ndarray, np.ndarray]:
     return (np.zeros_like(found[0]), found[0]) if len(found) == 1 else (found[0], found[1])
 
 
+def places(tracks: Any) -> tuple[np.ndarray, ...]:
+    """Positions [px] as drawn, in the order of the axes of layers: (y, x), of stacks (z, y, x)."""
+    yx = positions(tracks)
+    return (tracks.dataframe["z"].to_numpy(float), *yx) if is_deep(tracks) else yx
+
+
 def from_layer(data: np.ndarray, settings: dict[str, Any]) -> Any:
     """Trajectories of a tracks layer: the whole object it carries, or its vertices with the scales as calibration.
 
-    Raises
-    ------
-    DataError
-        When the layer has a z axis that is not flat.
+    A layer that moves along z gives tracks in three dimensions, if both lengths are known.
 
     Examples
     --------
@@ -187,14 +203,14 @@ def from_layer(data: np.ndarray, settings: dict[str, Any]) -> Any:
     if isinstance(carried, vd.Trajectories):
         return carried
     data = np.asarray(data, dtype=float)
-    if data.shape[1] == 5 and np.ptp(data[:, 2]) > 0:
-        raise vd.DataError("The tracks layer moves along z; vid2dyn learns from one plane. Give tracks in y and x.")
     table = pd.DataFrame({"frame": data[:, 1].astype(int), "particle": data[:, 0].astype(int),
                           "y": data[:, -2], "x": data[:, -1]})
     features = settings.get("features")
     if features is not None:
         table = table.assign(**{c: np.asarray(features[c]) for c in features if c in _COLUMNS})
-    sizes = tuple(settings.get("scale") or (1.0,) * 3)
+    sizes = tuple(settings.get("scale") or (1.0,) * (data.shape[1] - 1))
+    if data.shape[1] == 5 and np.ptp(data[:, 2]) > 0:
+        table["z"] = data[:, 2] * sizes[1] / sizes[-1]       # depths of tables are in pixels
     names = [str(u) for u in settings.get("units") or ("pixel",) * 3]
     second = {"s": 1.0, "second": 1.0, "ms": 1e-3, "millisecond": 1e-3}.get(names[-3])
     micron = {"um": 1.0, "µm": 1.0, "micrometer": 1.0, "nm": 1e-3, "nanometer": 1e-3, "mm": 1e3,
@@ -218,17 +234,17 @@ class ByFrame:
         frame = tracks.frame
         self.order = np.argsort(frame, kind="stable")
         self.frames = frame[self.order]
-        self.yx = np.column_stack(positions(tracks))
+        self.places = np.column_stack(places(tracks))
         self.value = speed(tracks) if column == "speed" else tracks.dataframe[column].to_numpy(float)
         finite = self.value[np.isfinite(self.value)]
         low, high = np.percentile(finite, (1, 99)) if finite.size else (0.0, 1.0)
         self.limits = (float(low), float(high) if high > low else float(low) + 1.0)
 
     def __call__(self, frame: int) -> tuple[np.ndarray, np.ndarray]:
-        """(n, 2) positions [px] and (n,) values of the detections in `frame`."""
+        """(n, 2) positions [px], of stacks (n, 3), and (n,) values of the detections in `frame`."""
         a, b = np.searchsorted(self.frames, (frame, frame + 1))
         rows = self.order[a:b]
-        return self.yx[rows], self.value[rows]
+        return self.places[rows], self.value[rows]
 
 
 def speed(tracks: Any) -> np.ndarray:
@@ -254,7 +270,7 @@ def width(tracks: Any, video: Any = None) -> float:
     """Width of what the data fill, in the units of their layers: where to put the model beside them."""
     size = scale(tracks.units)[0][2]
     if video is not None:
-        return video.shape[1] * size
+        return video.info.width * size
     if tracks.field_of_view is not None:
         return float(tracks.field_of_view[1]) * size
     if tracks.box.lengths is not None:

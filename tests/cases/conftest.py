@@ -19,6 +19,11 @@ def bench_video(script: Callable[[str], ModuleType]) -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def bench_stacks(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("bench_stacks")
+
+
+@pytest.fixture(scope="session")
 def bench_rollout(script: Callable[[str], ModuleType]) -> ModuleType:
     return script("bench_rollout")
 

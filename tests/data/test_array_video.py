@@ -124,7 +124,7 @@ def test_what_is_no_recording_is_said(pixels):
     for wrong, options, words in (
             (np.zeros((2, 3, 8, 8)), {}, "needs axes"), (pixels, {"axes": "tyy"}, "do not name"),
             (pixels, {"axes": "tx"}, "do not name"),
-            (np.zeros((2, 3, 8, 8)), {"axes": "tzyx"}, "has 3 depths; give z=0"),
+            (np.zeros((2, 3, 8, 8)), {"axes": "tzyx", "z": 3}, "depth 3 does not exist"),
             (np.zeros((2, 3, 8, 8)), {"axes": "tcyx", "channel": 3}, "channel 3 does not exist"),
             (pixels, {"channel": 1}, "channel 1 was asked for"), (pixels, {"z": 0}, "depth 0 was asked for")):
         with pytest.raises(ConfigError, match=words):

@@ -172,8 +172,10 @@ def test_imagej_calibration_and_hyperstacks(tmp_path):
     video = open_video(tmp_path / "ij.tif")
     assert video.units.micrometre_per_pixel == pytest.approx(0.16, rel=1e-5)
     assert video.units.frames_per_second == pytest.approx(50)
-    assert np.array_equal(np.stack(list(video)), stack[:, 1, 0])
-    assert len(video.warnings) == 2
+    assert video.is_stack
+    assert np.array_equal(np.stack(list(video)), stack[:, :, 0])
+    assert len(video.warnings) == 1
+    assert "channel 0 is used" in video.warnings[0]
     chosen = open_video(tmp_path / "ij.tif", z=2, channel=1)
     assert not chosen.warnings
     assert np.array_equal(np.stack(list(chosen)), stack[:, 2, 1])

@@ -169,7 +169,7 @@ def compare(a: Trajectories, b: Trajectories, *, r_max: float | None = None, bin
 
 
 def _rdf(a: Trajectories, b: Trajectories, r_max: float | None, bins: int, notes: list[str]) -> Curve | None:
-    if a.field_of_view is not None and b.field_of_view is None and b.box.lengths is None and a.dim == 2:
+    if b.field_of_view is None and b.box.lengths is None and len(a.field_of_view or ()) == a.dim:
         b = _seen_by(a, b)
     try:
         if r_max is None:
@@ -187,7 +187,7 @@ def _seen_by(a: Trajectories, b: Trajectories) -> Trajectories:
     inside = ((position >= limit.min(axis=0)) & (position <= limit.max(axis=0))).all(axis=1)
     assert a.field_of_view is not None
     scale = a.units.um / b.units.um
-    return b.rows(inside).replace(field_of_view=(a.field_of_view[0] * scale, a.field_of_view[1] * scale))
+    return b.rows(inside).replace(field_of_view=tuple(edge * scale for edge in a.field_of_view))
 
 
 def _same_clock(a: Trajectories, b: Trajectories, notes: list[str]) -> tuple[Trajectories, Trajectories]:

@@ -78,6 +78,7 @@ def rdf(tracks: Trajectories, r_max: float | None = None, bins: int = 50, *, reg
     over the shell of the isotropic set covariance (Stoyan, Kendall, Mecke, Stochastic Geometry, ch. 6; Ohser 1983),
 
         2-D, sides a, b: 2 pi r [ab - 2 r (a + b)/pi + r²/pi]/(ab)²,
+        3-D, sides a, b, c: 4 pi r² [abc - r (ab + bc + ca)/2 + 2 r² (a + b + c)/(3 pi) - r³/(4 pi)]/(abc)²,
 
     exact for every r up to the shorter side: no particle near an edge is thrown away, and none is missed.
 
@@ -149,14 +150,14 @@ def _region(tracks: Trajectories, region: Sequence[float] | None, periodic: bool
         if len(region) != tracks.dim:
             raise ConfigError(f"region={tuple(region)}: give one length [µm] for each of the axes {tracks.axes}.")
         return tuple(float(side) for side in region)
-    if tracks.field_of_view is None or tracks.dim != 2:
+    if tracks.field_of_view is None or len(tracks.field_of_view) != tracks.dim:
         raise DataError("g(r) needs the density, and these particles are in unbounded space without a field of view: "
                         "give region=(height, width) in µm (with depth in 3-D), or field_of_view to the trajectories.")
     return tuple(detectable_area(tracks)[1].tolist())
 
 
 def detectable_area(tracks: Trajectories) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest corner and sides [µm] of the part of the field of view in which particles are found.
+    """Lowest corner and sides (dim,) [µm] of the part of the field of view in which particles are found.
 
     Detectors leave a margin empty along the edges of a frame; a density taken over the whole frame is too low.
 
@@ -170,13 +171,11 @@ def detectable_area(tracks: Trajectories) -> tuple[np.ndarray, np.ndarray]:
     """
     assert tracks.field_of_view is not None
     positions = tracks.positions
-    field = np.asarray(tracks.field_of_view, dtype=float) * tracks.units.um
+    edge, field = tracks.view()              # pixels and planes count from their centres
     low, high = positions.min(axis=0), positions.max(axis=0)
     # Of n even points the outermost two miss on average 2/(n+1) of the side.
     filled = (high - low) * (len(positions) + 1) / max(len(positions) - 1, 1)
     sides = np.clip(filled, (1 - _MARGIN_SHARE) * field, field)
-    # pixels count from their centres: the frame reaches from half a pixel below 0
-    edge = -0.5 * tracks.units.um
     return np.clip(0.5 * (low + high - sides), edge, edge + field - sides), sides
 
 

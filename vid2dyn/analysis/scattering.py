@@ -205,7 +205,7 @@ def _region(tracks: Trajectories) -> tuple[np.ndarray, np.ndarray]:
             raise DataError("S(q) of a sheared box: its wave vectors turn with the flow. Take frames in which images "
                             "lie straight above each other, and give them a Periodic box.")
         return np.zeros(tracks.dim), np.asarray(tracks.box.lengths, dtype=float)
-    if tracks.field_of_view is None or tracks.dim != 2:
+    if tracks.field_of_view is None or len(tracks.field_of_view) != tracks.dim:
         raise DataError("S(q) needs a periodic box or a field of view: give field_of_view or box to the trajectories.")
     return detectable_area(tracks)
 

@@ -112,17 +112,30 @@ class ArrayVideo(Video):
             raise DataError(f"Video.from_array: an array of shape {tuple(array.shape)} holds no pixel.")
         self._sample = channel if "s" in sizes else None
         self._fixed = {"z": _one_of(z, sizes, "z", "depth"), "c": _one_of(channel, sizes, "c", "channel")}
+        planes = sizes.get("z", 1) if z is None else 1
         super().__init__(VideoInfo(Path(name), sizes.get("t", 1), sizes["y"], sizes["x"],
-                                   str(grey_dtype(np.dtype(array.dtype))), units, "array", False))
+                                   str(grey_dtype(np.dtype(array.dtype))), units, "array", False,
+                                   planes=planes if planes > 1 else 0))
 
     def decode(self, start: int, stop: int) -> Iterator[np.ndarray]:
-        """Frames one by one."""
+        """Frames one by one; stacks plane by plane."""
         for frame in range(start, stop):
-            index = tuple(slice(None) if a in "yxs" else frame if a == "t" else self._fixed[a] for a in self._axes)
-            left = [a for a in self._axes if a in "yxs"]
-            image = np.asarray(self._array[index])
-            image = image.transpose([left.index(a) for a in "yxs" if a in left])
-            yield grey(image, self._sample, f"{self.path}, frame {frame}").copy()
+            if not self.is_stack:
+                yield self._plane(frame, self._fixed["z"])
+                continue
+            stack = np.empty(self.shape, self.info.dtype)
+            for z in range(self.info.planes):
+                stack[z] = self._plane(frame, z)
+            yield stack
+
+    def _plane(self, frame: int, z: int) -> np.ndarray:
+        at = {**self._fixed, "t": frame, "z": z}
+        index = tuple(slice(None) if a in "yxs" else at[a] for a in self._axes)
+        left = [a for a in self._axes if a in "yxs"]
+        image = np.asarray(self._array[index])
+        image = image.transpose([left.index(a) for a in "yxs" if a in left])
+        where = f"{self.path}, frame {frame}" + f", plane {z}" * self.is_stack
+        return grey(image, self._sample, where).copy()
 
 
 def _one_of(chosen: int | None, sizes: dict[str, int], letter: str, what: str) -> int:
@@ -132,9 +145,6 @@ def _one_of(chosen: int | None, sizes: dict[str, int], letter: str, what: str) -
         raise ConfigError(f"Video.from_array: {what} {chosen} was asked for, and the axes {''.join(sizes)!r} have "
                           "none.")
     if chosen is None:
-        if letter == "z" and count > 1:
-            raise ConfigError(f"Video.from_array: the array has {count} depths; give z=0 ... {count - 1}, or project "
-                              "it (array.max(axis=...)).")
         return 0
     if letter in sizes and not 0 <= chosen < count:
         raise ConfigError(f"Video.from_array: {what} {chosen} does not exist, there are {count} (counted from 0).")
@@ -144,19 +154,25 @@ def _one_of(chosen: int | None, sizes: dict[str, int], letter: str, what: str) -
 class VideoPart(Video):
     """Some frames, rows and columns of a recording, decoded when they are asked for: ``video[10:50, :256, :256]``.
 
+    Of stacks planes come second: ``video[10:50, 4:30, :256, :256]``.
+
     Parameters
     ----------
     whole : Video
-    frames, rows, columns : slice
-        Frames may be thinned (`video[::2]`), which makes the frame rate lower by as much; rows and columns may not.
-        Positions of tracks count from the corner of the part.
+    frames, rows, columns, planes : slice
+        Frames may be thinned (`video[::2]`), which makes the frame rate lower by as much; rows, columns and planes may
+        not. Positions of tracks count from the corner of the part.
     """
 
-    def __init__(self, whole: Video, frames: slice, rows: slice, columns: slice) -> None:
+    def __init__(self, whole: Video, frames: slice, rows: slice, columns: slice,
+                 planes: slice = slice(None)) -> None:
         self._whole = whole
         self._range = _range(frames, len(whole), "frames")
-        self._rows, self._columns = _range(rows, whole.shape[0], "rows"), _range(columns, whole.shape[1], "columns")
-        for part, what in ((self._rows, "rows"), (self._columns, "columns")):
+        self._rows = _range(rows, whole.info.height, "rows")
+        self._columns = _range(columns, whole.info.width, "columns")
+        self._planes = _range(planes, max(whole.info.planes, 1), "planes")
+        cut = [("rows", self._rows), ("columns", self._columns)] + [("planes", self._planes)] * whole.is_stack
+        for what, part in cut:
             if part.step != 1:
                 raise ConfigError(f"video[...]: {what} cannot be thinned, as particles would lose their shape; cut "
                                   "them out, and shrink pictures before they are opened.")
@@ -164,9 +180,9 @@ class VideoPart(Video):
         if units.frames_per_second is not None and self._range.step > 1:
             units = units.replace(frames_per_second=units.frames_per_second / self._range.step)
         said = ", ".join(f"{what} {r.start}:{r.stop}" + f":{r.step}" * (r.step != 1) for what, r in (
-            ("frames", self._range), ("rows", self._rows), ("columns", self._columns)))
+            ("frames", self._range), *cut))
         super().__init__(replace(whole.info, n_frames=len(self._range), height=len(self._rows),
-                                 width=len(self._columns), units=units,
+                                 width=len(self._columns), units=units, planes=len(self._planes) * whole.is_stack,
                                  part=said if not whole.info.part else f"{said} of {whole.info.part}"))
 
     def decode_start(self, index: int) -> int:
@@ -179,24 +195,26 @@ class VideoPart(Video):
         taken = self._range[start:stop]
         if not len(taken):
             return
-        rows, columns = (slice(r.start, r.stop) for r in (self._rows, self._columns))
+        rows, columns, planes = (slice(r.start, r.stop) for r in (self._rows, self._columns, self._planes))
+        box = (planes, rows, columns) if self.is_stack else (rows, columns)
         images = itertools.islice(self._whole.safely(taken.start, taken[-1] + 1), 0, None, taken.step)
         for image in images:
-            yield np.ascontiguousarray(image[rows, columns])
+            yield np.ascontiguousarray(image[box])
 
 
 def part_of(whole: Video, index: Any) -> Video | np.ndarray:
-    """What ``video[index]`` is for a slice, or for a tuple of up to three of them (frames, rows, columns)."""
+    """What ``video[index]`` is for a slice, or for a tuple of up to three of them (frames, rows, columns); of stacks
+    four (frames, planes, rows, columns)."""
     parts = index if isinstance(index, tuple) else (index,)
-    if len(parts) > 3 or not all(isinstance(part, slice | int | np.integer) for part in parts):
+    if len(parts) > 3 + whole.is_stack or not all(isinstance(part, slice | int | np.integer) for part in parts):
         raise ConfigError(f"video[{index!r}]: give frames, rows and columns as slices, such as video[10:50, :256, "
                           ":256]; or a frame number.")
     if any(not isinstance(part, slice) for part in parts[1:]):
         raise ConfigError(f"video[{index!r}]: rows and columns are slices, such as 0:256.")
-    frames, rows, columns = [*parts, slice(None), slice(None)][:3]
+    frames, *box = [*parts, slice(None), slice(None), slice(None)][:3 + whole.is_stack]
     if isinstance(frames, slice):
-        return VideoPart(whole, frames, rows, columns)
-    return np.asarray(whole[int(frames)])[rows, columns]
+        return VideoPart(whole, frames, box[-2], box[-1], box[0] if whole.is_stack else slice(None))
+    return np.asarray(whole[int(frames)])[tuple(box)]
 
 
 def _range(part: slice, size: int, what: str) -> range:

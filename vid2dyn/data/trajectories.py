@@ -52,8 +52,8 @@ class Trajectories:
     box : Box
         Space the particles live in [µm]; `Free()` for a microscope.
     field_of_view : tuple of float or None
-        Height and width of the frame [px]; None where particles are not lost at an edge (simulations).
-        Statistics need it to correct for what lies outside.
+        Height, width [and depth of a stack] of the frame [px]; None where particles are not lost at an edge
+        (simulations). Statistics need it to correct for what lies outside.
     drift : pandas.DataFrame or None
         Common motion already taken out of the positions: columns frame, y, x[, z] [px]. Reversible:
         see `without_drift`, `with_drift`.
@@ -64,7 +64,7 @@ class Trajectories:
     dataframe: pd.DataFrame
     units: Units = field(default_factory=Units)
     box: Box = field(default_factory=Free)
-    field_of_view: tuple[float, float] | None = None
+    field_of_view: tuple[float, ...] | None = None
     drift: pd.DataFrame | None = None
     info: dict[str, Any] = field(default_factory=dict)
 
@@ -74,7 +74,7 @@ class Trajectories:
     def from_dataframe(cls, df: pd.DataFrame, frames_per_second: float | None = None,
                        micrometre_per_pixel: float | None = None, exposure: float | None = None, *,
                        units: Units | None = None, box: Box | None = None,
-                       field_of_view: tuple[float, float] | None = None,
+                       field_of_view: tuple[float, ...] | None = None,
                        info: Mapping[str, Any] | None = None) -> Trajectories:
         """A table from elsewhere, checked and sorted.
 
@@ -111,7 +111,7 @@ class Trajectories:
     def from_dense(cls, positions: np.ndarray, units: Units, *, mask: np.ndarray | None = None,
                    sigma: np.ndarray | float | None = None, velocity: np.ndarray | None = None,
                    entropy: np.ndarray | None = None, box: Box | None = None,
-                   field_of_view: tuple[float, float] | None = None,
+                   field_of_view: tuple[float, ...] | None = None,
                    info: Mapping[str, Any] | None = None) -> Trajectories:
         """From a dense array.
 
@@ -160,8 +160,19 @@ class Trajectories:
         return dataclasses.replace(self, **changes)
 
     def with_units(self, **calibration: Any) -> Trajectories:
-        """A copy with the given calibration (keys of `Units`); the table in pixels is untouched."""
-        return self.replace(units=self.units.replace(**calibration))
+        """A copy with the given calibration (keys of `Units`); the table in pixels is untouched.
+
+        Depths of a stack count planes, so that they, which the table has in pixels, follow both lengths.
+        """
+        units = self.units.replace(**calibration)
+        before, after = self.units, units
+        if self.dim < 3 or None in (before.micrometre_per_plane, before.micrometre_per_pixel):
+            return self.replace(units=units)
+        scale = (after.plane / after.um) / (before.plane / before.um)
+        depths = {name: scale * self.dataframe[name] for name in ("z", "z_std") if name in self.dataframe}
+        view = self.field_of_view
+        return self.replace(units=units, dataframe=self.dataframe.assign(**depths), field_of_view=view if view is None
+                            else (*view[:2], *(scale * depth for depth in view[2:])))
 
     def rows(self, mask: np.ndarray) -> Trajectories:
         """Only the rows where `mask` is True."""
@@ -244,6 +255,22 @@ class Trajectories:
         was calculated.
         """
         return np.asarray(self.dataframe[list(names)].to_numpy(dtype=float), order="F")
+
+    def view(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest corner and edges of what the camera sees [µm], along the axes that `field_of_view` limits.
+
+        Pixels and planes count from their centres, so that the view begins half a pixel, and half a plane, below 0.
+
+        >>> Trajectories.from_dense(np.zeros((3, 2, 2)), Units(0.5, 10.0), field_of_view=(8, 10)).view()
+        (array([-0.25, -0.25]), array([4., 5.]))
+        """
+        if self.field_of_view is None:
+            raise DataError("These trajectories have no field of view: it is unknown what the camera did not see. Give "
+                            "field_of_view=(height, width) in px (with depth in 3-D).")
+        voxel = np.full(len(self.field_of_view), self.units.um)
+        if len(voxel) == 3 and self.units.micrometre_per_plane is not None:
+            voxel[2] = self.units.plane
+        return -0.5 * voxel, np.asarray(self.field_of_view, dtype=float) * self.units.um
 
     def lagged(self, lag: int) -> tuple[np.ndarray, np.ndarray]:
         """Row numbers (i, j) of the same particle with frame[j] - frame[i] == lag; gaps are skipped.
@@ -439,14 +466,14 @@ class Trajectories:
                             ) from None
 
 
-def _size(stated: Any) -> tuple[float, float] | None:
-    """Height and width of the field of view, two positive numbers [px]."""
+def _size(stated: Any) -> tuple[float, ...] | None:
+    """Height, width and of stacks depth of the field of view, two or three positive numbers [px]."""
     if stated is None:
         return None
-    height, width = (float(edge) for edge in stated)
-    if not (0 < height < np.inf and 0 < width < np.inf):
+    edges = tuple(float(edge) for edge in stated)
+    if len(edges) not in (2, 3) or not all(0 < edge < np.inf for edge in edges):
         raise ValueError(f"field_of_view = {stated}")
-    return height, width
+    return edges
 
 
 def _drift(stated: Any, axes: Sequence[str]) -> pd.DataFrame | None:

@@ -24,6 +24,7 @@ _HINT = {
     "temperature": "temperature=295 (of the sample, in K)",
     "viscosity": "viscosity=0.95e-3 (of the solvent, in Pa·s)",
     "particle_radius": "particle_radius=0.5 (in µm)",
+    "micrometre_per_plane": "micrometre_per_plane=0.3 (the distance of the planes of a stack in the sample, in µm)",
 }
 
 
@@ -45,6 +46,8 @@ class Units:
         Shear viscosity of the solvent [Pa·s].
     particle_radius : float, optional
         Hydrodynamic radius of the particles [µm].
+    micrometre_per_plane : float, optional
+        Distance of neighbouring planes of a stack in the sample [µm].
 
     Raises
     ------
@@ -64,6 +67,7 @@ class Units:
     temperature: float | None = None
     viscosity: float | None = None
     particle_radius: float | None = None
+    micrometre_per_plane: float | None = None
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -106,6 +110,13 @@ class Units:
         self.require("micrometre_per_pixel", for_what="A length in µm")
         assert self.micrometre_per_pixel is not None
         return self.micrometre_per_pixel
+
+    @property
+    def plane(self) -> float:
+        """Distance of the planes of a stack [µm]; `UnitsError` where it is unknown."""
+        self.require("micrometre_per_plane", for_what="A depth in µm")
+        assert self.micrometre_per_plane is not None
+        return self.micrometre_per_plane
 
     @property
     def blur(self) -> float:

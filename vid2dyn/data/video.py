@@ -2,6 +2,7 @@
 
 `Video` is what readers return and trackers take: `len(video)`, `video[i]` gives an (H, W) array,
 `video.frames()` decodes in order and holds one frame at a time. Nothing is loaded before it is asked for.
+A recording of stacks (`is_stack`) has several planes in depth at every time: its frames are (Z, H, W) arrays.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ class VideoInfo:
         What a user should know, in plain words (truncated file, assumed frame rate).
     part : str
         Which frames, rows and columns of `path` it is; empty: all. Tracks keep it with the name of the file.
+    planes : int
+        Planes in depth of every frame, Z; 0 for a movie of flat images.
     """
 
     path: Path
@@ -66,6 +69,7 @@ class VideoInfo:
     inter_coded: bool | None = None
     warnings: tuple[str, ...] = field(default=())
     part: str = ""
+    planes: int = 0
 
 
 class Video(ABC):
@@ -79,7 +83,7 @@ class Video(ABC):
 
     @abstractmethod
     def decode(self, start: int, stop: int) -> Iterator[np.ndarray]:
-        """Frames start, ..., stop - 1 in order, each a fresh (H, W) array; one held at a time."""
+        """Frames start, ..., stop - 1 in order, each a fresh (H, W) or (Z, H, W) array; one held at a time."""
 
     def decode_start(self, index: int) -> int:
         """The frame at which decoding has to begin to reach frame `index` (a key frame in a compressed movie)."""
@@ -102,12 +106,13 @@ class Video(ABC):
             A letter for each axis: t time, z depth, c channel, y rows, x columns, s samples of colour. Default: the
             names that xarray has, else "yx" or "tyx".
         channel, z : int, optional
-            Which channel or depth is taken, counted from 0. Default: the first channel (of colour pixels green); a
-            depth must be given where there are several.
+            Which channel or depth is taken, counted from 0. Default: the first channel (of colour pixels green) and all
+            depths: with several the recording is one of stacks.
         name : str
             What it is called in reports and messages.
         **units
-            Keys of `Units`: frames_per_second, micrometre_per_pixel, exposure, temperature, viscosity, particle_radius.
+            Keys of `Units`: frames_per_second, micrometre_per_pixel, exposure, temperature, viscosity, particle_radius,
+            and of stacks micrometre_per_plane.
 
         Raises
         ------
@@ -179,9 +184,19 @@ class Video(ABC):
         return self.info.path
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """(height, width) of a frame [px]."""
-        return self.info.height, self.info.width
+    def shape(self) -> tuple[int, ...]:
+        """(height, width) of a frame [px]; (planes, height, width) of a stack."""
+        flat = (self.info.height, self.info.width)
+        return (self.info.planes, *flat) if self.is_stack else flat
+
+    @property
+    def is_stack(self) -> bool:
+        """Whether every frame is a stack of planes in depth."""
+        return self.info.planes > 0
+
+    def projected(self) -> Video:
+        """The same recording as flat images: of stacks the brightest pixel over the depth."""
+        return resolve("vid2dyn.data.stacks:Projection")(self) if self.is_stack else self  # type: ignore[no-any-return]
 
     @property
     def units(self) -> Units:
@@ -201,8 +216,9 @@ class Video(ABC):
     def __repr__(self) -> str:
         info = self.info
         known = ", ".join(f"{k}={v:g}" for k, v in info.units.to_dict().items() if v is not None)
-        return (f"<Video {info.path.name}: {info.n_frames} frames of {info.height} x {info.width} px, "
-                f"{info.dtype}, {info.codec}{', ' + known if known else ''}>")
+        depth = "stacks of " * self.is_stack + " x ".join(map(str, self.shape))
+        what = f"{info.n_frames} {depth} voxels" if self.is_stack else f"{info.n_frames} frames of {depth} px"
+        return f"<Video {info.path.name}: {what}, {info.dtype}, {info.codec}{', ' + known if known else ''}>"
 
 
 class _Browser:

@@ -591,7 +591,8 @@ class BrownianModel(Model):
         if not np.isfinite(start).all():
             raise DataError("The first frame holds positions that are not numbers; drop those rows.")
         box: Box = tracks.box
-        if tracks.field_of_view is not None and box.lengths is None and self._trap is None and len(tracks) > 1:
+        seen = tracks.field_of_view is not None and len(tracks.field_of_view) == tracks.dim
+        if seen and box.lengths is None and self._trap is None and len(tracks) > 1:
             from vid2dyn.analysis.radial_distribution import detectable_area
 
             box = Periodic(tuple(detectable_area(tracks)[1].tolist()))     # the density is that of where they are found

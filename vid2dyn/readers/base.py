@@ -66,7 +66,8 @@ def colour_warning(image: np.ndarray, channel: int | None) -> tuple[str, ...]:
 
 
 def file_units(*, frames_per_second: float | None = None, micrometre_per_pixel: float | None = None,
-               exposure: float | None = None) -> tuple[Units, tuple[str, ...]]:
+               exposure: float | None = None,
+               micrometre_per_plane: float | None = None) -> tuple[Units, tuple[str, ...]]:
     """Calibration found in a file, with what makes no sense left out, and warnings about that.
 
     >>> file_units(frames_per_second=0.0, micrometre_per_pixel=0.1)[0]
@@ -81,7 +82,8 @@ def file_units(*, frames_per_second: float | None = None, micrometre_per_pixel: 
         warnings = (f"The file states an exposure of {shutter:g} s, longer than a frame of {1 / rate:g} s; "
                     "it is ignored. Give exposure=... if you know it.",)
         shutter = None
-    return Units(sound(micrometre_per_pixel), rate, shutter), warnings
+    return Units(sound(micrometre_per_pixel), rate, shutter,
+                 micrometre_per_plane=sound(micrometre_per_plane)), warnings
 
 
 def not_square(width: float | None, height: float | None) -> tuple[str, ...]:

@@ -18,14 +18,14 @@ from vid2dyn.readers.base import Reader, file_units, not_readable, not_square
 
 @dataclass(frozen=True)
 class Nikon(Reader):
-    """ND2: the time series of one channel, one depth and one field of view.
+    """ND2: the time series of one channel and one field of view, of stacks where there are several depths.
 
     Parameters
     ----------
     channel : int, optional
         Number of the channel that is read, counted from 0; by default the first.
     z : int, optional
-        Number of the plane in depth that is read, counted from 0; by default the middle one.
+        Number of the one plane in depth that is read, counted from 0; by default all are, as stacks.
     position : int
         Number of the field of view that is read, counted from 0.
     """
@@ -48,35 +48,34 @@ class Nikon(Reader):
         with _file(path) as file:
             sizes = dict(file.sizes)
             channels, depth = sizes.get("C", 1), sizes.get("Z", 1)
-            chosen = {"C": 0 if self.channel is None else self.channel,
-                      "Z": depth // 2 if self.z is None else self.z, "P": self.position}
+            deep = depth > 1 and self.z is None
+            chosen = {"C": 0 if self.channel is None else self.channel, "Z": self.z or 0, "P": self.position}
             for axis, name in (("C", "channel"), ("Z", "z"), ("P", "position")):
                 if not 0 <= chosen[axis] < sizes.get(axis, 1):
                     raise DataError(f"{path}: {name}={chosen[axis]} does not exist, the file has "
                                     f"{sizes.get(axis, 1)} (counted from 0).")
-            planes = [k for k, at in enumerate(file.loop_indices)
-                      if at.get("Z", 0) == chosen["Z"] and at.get("P", 0) == chosen["P"]]
-            first = np.asarray(file.read_frame(planes[0]))
-            units, warnings = _calibration(file, planes)
+            depths = range(depth) if deep else (chosen["Z"],)
+            planes = [[k for k, at in enumerate(file.loop_indices)
+                       if at.get("Z", 0) == z and at.get("P", 0) == chosen["P"]] for z in depths]
+            frames = list(zip(*planes))                       # a scan that was stopped half-way is no stack
+            first = np.asarray(file.read_frame(frames[0][0]))
+            units, warnings = _calibration(file, planes[0][:len(frames)], deep)
         if channels > 1 and self.channel is None:
             warnings += (f"The file has {channels} channels; channel 0 is used (channel=1 takes the next).",)
-        if depth > 1 and self.z is None:
-            warnings += (f"The file has {depth} planes in depth; plane {depth // 2} is used "
-                         "(z=0 takes the first).",)
         if sizes.get("P", 1) > 1:
             warnings += (f"The file has {sizes['P']} fields of view; number {self.position} is used.",)
         plane = _plane(first, sizes, chosen["C"])
-        info = VideoInfo(path, len(planes), plane.shape[0], plane.shape[1], str(grey_dtype(plane.dtype)), units,
-                         "nd2", False, warnings)
-        return NikonVideo(info, planes, sizes, chosen["C"])
+        info = VideoInfo(path, len(frames), plane.shape[0], plane.shape[1], str(grey_dtype(plane.dtype)), units,
+                         "nd2", False, warnings, planes=depth if deep else 0)
+        return NikonVideo(info, frames, sizes, chosen["C"])
 
 
 class NikonVideo(Video):
     """An ND2 file read plane by plane."""
 
-    def __init__(self, info: VideoInfo, planes: list[int], sizes: dict[str, int], channel: int) -> None:
+    def __init__(self, info: VideoInfo, frames: list[tuple[int, ...]], sizes: dict[str, int], channel: int) -> None:
         super().__init__(info)
-        self._planes = planes
+        self._frames = frames                                 # of every frame the numbers of its planes in the file
         self._sizes = sizes
         self._channel = channel
 
@@ -92,13 +91,22 @@ class NikonVideo(Video):
             raise not_readable(self.path, "ND2 file", error) from None
         with opened as file:
             for number in range(start, stop):
-                try:
-                    image = np.asarray(file.read_frame(self._planes[number]))
-                except Exception as error:                    # the package raises many kinds for a damaged file
-                    raise DataError(f"{self.path}: frame {number} cannot be read ({error}); the file is damaged "
-                                    "there. Copy it again.") from None
-                # a copy: the array may be a window into the file, which closes
-                yield grey(_plane(image, self._sizes, self._channel), None, f"{self.path}, frame {number}").copy()
+                if not self.is_stack:
+                    yield self._image(file, number, self._frames[number][0])
+                    continue
+                stack = np.empty(self.shape, self.info.dtype)
+                for z, plane in enumerate(self._frames[number]):
+                    stack[z] = self._image(file, number, plane)
+                yield stack
+
+    def _image(self, file: Any, number: int, plane: int) -> np.ndarray:
+        try:
+            image = np.asarray(file.read_frame(plane))
+        except Exception as error:                            # the package raises many kinds for a damaged file
+            raise DataError(f"{self.path}: frame {number} cannot be read ({error}); the file is damaged "
+                            "there. Copy it again.") from None
+        # a copy: the array may be a window into the file, which closes
+        return grey(_plane(image, self._sizes, self._channel), None, f"{self.path}, frame {number}").copy()
 
 
 def _file(path: Path) -> Any:
@@ -115,7 +123,7 @@ def _plane(image: np.ndarray, sizes: dict[str, int], channel: int) -> np.ndarray
     return image[channel] if sizes.get("C", 1) > 1 and image.ndim > 2 else image
 
 
-def _calibration(file: Any, planes: list[int]) -> tuple[Any, tuple[str, ...]]:
+def _calibration(file: Any, planes: list[int], deep: bool) -> tuple[Any, tuple[str, ...]]:
     """Pixel size, and the frame rate from the time stamps of the planes that are used.
 
     The planned period is 0 in recordings "as fast as possible", and a depth scan lies between the
@@ -137,5 +145,6 @@ def _calibration(file: Any, planes: list[int]) -> tuple[Any, tuple[str, ...]]:
             exposure = 1e-3 * next(float(v) for k, v in file.events()[0].items() if "Exposure Time [ms]" in k)
     except (AttributeError, IndexError, KeyError, TypeError, StopIteration, NotImplementedError):
         exposure = None
-    units, warnings = file_units(frames_per_second=rate, micrometre_per_pixel=size.x, exposure=exposure)
+    units, warnings = file_units(frames_per_second=rate, micrometre_per_pixel=size.x, exposure=exposure,
+                                 micrometre_per_plane=size.z if deep else None)
     return units, (*warnings, *uneven_steps(step), *not_square(size.x, size.y))

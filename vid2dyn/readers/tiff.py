@@ -26,8 +26,9 @@ class Tiff(Reader):
     """TIFF stack of any bit depth; 8 and 16 bit are kept, others become float32.
 
     Frame interval and pixel size are taken from ImageJ and OME metadata; the resolution tag alone is
-    not, because it describes paper. A stack whose only long axis is called Z is taken as time (ImageJ
-    calls time series so unless told).
+    not, because it describes paper. A file with time and depth (or with depth alone, and the distance of planes) is a
+    recording of stacks. One whose only long axis is called Z without saying how far planes are apart is taken as time
+    (ImageJ calls time series so unless told).
 
     Parameters
     ----------
@@ -35,26 +36,31 @@ class Tiff(Reader):
         Channel that is read: of a colour image 0 for red, 1 for green, 2 for blue, by default green; of a stack with
         several channels its number counted from 0, by default the first.
     z : int, optional
-        Number of the plane, counted from 0, of a stack that has both Z and time; by default the middle one.
+        Number of the one plane that is read, counted from 0, of a file with depth; by default all are, as stacks.
+    stack : bool, optional
+        Whether an axis Z without time is depth: true reads one stack, false frames in time. By default depth where the
+        file states the distance of planes.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".tif", ".tiff", ".btf", ".stk", ".lsm")
     channel: int | None = None
     z: int | None = None
+    stack: bool | None = None
 
     def open(self, path: Path) -> Video:
         """The stack at `path`; frames that a cut file still holds are kept, and `warnings` says so."""
         with _opened(path) as tif:
-            layout, warnings = choose(tif, self.channel, self.z, path)
+            layout, warnings = choose(tif, self.channel, self.z, path, self.stack)
             plane = _plane(tif, layout, 0, path)
-            units, unit_warnings = calibration(tif)
+            planes = len(layout.depth) if len(layout.depth) > 1 else 0
+            units, unit_warnings = calibration(tif, planes > 0)
             codec = _codec(tif.series[0].keyframe)
             warnings += shown_warning(tif.series[0].keyframe, tif.is_imagej)
             stated = max(layout.stated, stated_frames(tif, layout))
         info = VideoInfo(
             path, len(layout.pages), plane.shape[0], plane.shape[1], str(grey_dtype(plane.dtype)), units, codec,
             False, (*truncated(stated, len(layout.pages)), *warnings, *unit_warnings,
-                    *colour_warning(plane, layout.sample)))
+                    *colour_warning(plane, layout.sample)), planes=planes)
         return TiffVideo(info, layout)
 
 
@@ -77,12 +83,22 @@ class TiffVideo(Video):
             return
         with _opened(self.path) as tif:
             for number in range(start, stop):
-                image = grey(_plane(tif, self._layout, number, self.path), self._layout.sample,
-                             f"{self.path}, frame {number}")
-                if image.shape != self.shape:
-                    raise DataError(f"{self.path}: frame {number} is {image.shape[0]} x {image.shape[1]} px, the "
-                                    f"first one {self.info.height} x {self.info.width}. Export one size.")
-                yield image
+                if not self.is_stack:
+                    yield self._image(tif, number, 0)
+                    continue
+                stack = np.empty(self.shape, self.info.dtype)
+                for z, further in enumerate(self._layout.depth):
+                    stack[z] = self._image(tif, number, further)
+                yield stack
+
+    def _image(self, tif: tifffile.TiffFile, number: int, further: int) -> np.ndarray:
+        """One plane of frame `number`, so many pages behind its first."""
+        image = grey(_plane(tif, self._layout, number, self.path, further), self._layout.sample,
+                     f"{self.path}, frame {number}")
+        if image.shape != (self.info.height, self.info.width):
+            raise DataError(f"{self.path}: frame {number} is {image.shape[0]} x {image.shape[1]} px, the "
+                            f"first one {self.info.height} x {self.info.width}. Export one size.")
+        return image
 
 
 @contextmanager
@@ -119,9 +135,10 @@ def _own_folder_only(path: Path, xml: str) -> None:
                             "and are named without a path. Export the recording again.")
 
 
-def _plane(tif: tifffile.TiffFile, layout: Layout, number: int, path: Path) -> np.ndarray:
+def _plane(tif: tifffile.TiffFile, layout: Layout, number: int, path: Path,
+           further: int = 0) -> np.ndarray:
     """The (H, W) or (H, W, samples) pixels of a frame, as viewers show them."""
-    page_number = layout.pages[number]
+    page_number = layout.pages[number] + further
     key = tif.series[0].keyframe
     try:
         if layout.offset is not None:

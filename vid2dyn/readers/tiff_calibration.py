@@ -16,26 +16,29 @@ from vid2dyn.readers.base import file_units, not_square
 Found = tuple[float | None, tuple[str, ...]]
 
 
-def calibration(tif: tifffile.TiffFile) -> tuple[Units, tuple[str, ...]]:
-    """Units from ImageJ or OME metadata."""
+def calibration(tif: tifffile.TiffFile, stacks: bool = False) -> tuple[Units, tuple[str, ...]]:
+    """Units from ImageJ or OME metadata; the distance of planes only of `stacks`."""
     if tif.is_ome and tif.ome_metadata:
-        return _ome(tif.ome_metadata)
+        return _ome(tif.ome_metadata, stacks)
     if not tif.is_imagej or not tif.imagej_metadata:
         return file_units()
-    return _imagej(tif, tif.imagej_metadata)
+    return _imagej(tif, tif.imagej_metadata, stacks)
 
 
-def _imagej(tif: tifffile.TiffFile, meta: dict[str, Any]) -> tuple[Units, tuple[str, ...]]:
+def _imagej(tif: tifffile.TiffFile, meta: dict[str, Any], stacks: bool) -> tuple[Units, tuple[str, ...]]:
     warnings: tuple[str, ...] = ()
+    depth = None
     width = height = None
     if meta.get("unit"):
         width, warnings = in_micrometres(_pixel(tif, "XResolution"), meta["unit"])
         height, _ = in_micrometres(_pixel(tif, "YResolution"), meta["unit"])
+        spacing = _number(meta.get("spacing"))
+        depth = in_micrometres(abs(spacing), meta["unit"])[0] if stacks and spacing else None
     # "fps" alone is the playback speed; "finterval" is the time between frames
     stated, playback = _number(meta.get("finterval")), _number(meta.get("fps"))
     interval, notes = in_seconds(stated, meta.get("tunit", "s")) if stated else (None, ())
     rate = 1.0 / interval if interval else (None if stated else playback)
-    units, more = file_units(frames_per_second=rate, micrometre_per_pixel=width)
+    units, more = file_units(frames_per_second=rate, micrometre_per_pixel=width, micrometre_per_plane=depth)
     warnings += notes + more + not_square(width, height)
     if rate and not interval:
         warnings += (f"The frame rate {rate:g} is ImageJ's playback speed (fps), which need not be the camera's; "
@@ -62,7 +65,7 @@ def _number(value: Any) -> float | None:
     return found if math.isfinite(found) and found else None
 
 
-def _ome(xml: str) -> tuple[Units, tuple[str, ...]]:
+def _ome(xml: str, stacks: bool) -> tuple[Units, tuple[str, ...]]:
     """Units from OME-XML: Pixels and, where planes are timed, Plane."""
     try:
         root = ElementTree.fromstring(xml)
@@ -81,9 +84,10 @@ def _ome(xml: str) -> tuple[Units, tuple[str, ...]]:
             interval = (stamps[-1][1] - stamps[0][1]) / (stamps[-1][0] - stamps[0][0])
     width, notes = _quantity(pixels, "PhysicalSizeX", in_micrometres, "µm")
     height, _ = _quantity(pixels, "PhysicalSizeY", in_micrometres, "µm")
+    depth = _quantity(pixels, "PhysicalSizeZ", in_micrometres, "µm")[0] if stacks else None
     exposure, more = _quantity(planes[0], "ExposureTime", in_seconds, "s") if planes else (None, ())
     units, odd = file_units(frames_per_second=1 / interval if interval else None, micrometre_per_pixel=width,
-                            exposure=exposure)
+                            exposure=exposure, micrometre_per_plane=depth)
     return units, (*warnings, *notes, *more, *odd, *not_square(width, height))
 
 

@@ -33,7 +33,8 @@ DAMAGE = (tifffile.TiffFileError, OSError, ValueError, IndexError, KeyError, Run
 class Layout:
     """Which page is which frame; `offset` is set where all planes lie in one uncompressed block.
 
-    `joined` says that the series of the file follow each other in time: pages count through all of them.
+    `joined` says that the series of the file follow each other in time: pages count through all of them. Of stacks
+    `pages` are those of the first planes, and `depth` says how many pages further the others are.
     """
 
     pages: range
@@ -41,11 +42,15 @@ class Layout:
     offset: int | None
     stated: int
     joined: bool = False
+    depth: range = range(1)
 
 
-def choose(tif: tifffile.TiffFile, channel: int | None, z: int | None,
-           path: Path) -> tuple[Layout, tuple[str, ...]]:
-    """Choose the time axis, the channel and the plane, and count the frames whose bytes are there."""
+def choose(tif: tifffile.TiffFile, channel: int | None, z: int | None, path: Path,
+           stack: bool | None = None) -> tuple[Layout, tuple[str, ...]]:
+    """Choose the time axis, the channel and the planes, and count the frames whose bytes are there.
+
+    `stack` says whether an axis Z without time is depth; None: where the file states the distance of planes.
+    """
     series = tif.series[0]
     frame_bytes = math.prod(series.keyframe.shape) * np.dtype(series.keyframe.dtype).itemsize
     if frame_bytes > LARGEST_FRAME:
@@ -57,10 +62,13 @@ def choose(tif: tifffile.TiffFile, channel: int | None, z: int | None,
     joined, warnings = _joined(tif, path)
     sizes, offset = ({"T": sum(len(one.pages) for one in tif.series)}, None) if joined else _axes(tif)
     chosen = dict.fromkeys(sizes, 0)
-    time, notes = _time_axis(sizes, channel, path)
+    deep = sizes.get("Z", 1) > 1 and z is None and stack is not False
+    if deep and stack is None and sizes.get("T", 1) == 1:
+        deep = plane_distance(tif) is not None and not (tif.imagej_metadata or {}).get("finterval")
+    time, notes = _time_axis({a: n for a, n in sizes.items() if not (deep and a == "Z")}, channel, path)
     warnings += notes
     for axis, size in sizes.items():
-        if axis == time or size == 1:
+        if axis == time or size == 1 or (deep and axis == "Z"):
             continue
         if axis == "C":
             chosen[axis] = 0 if channel is None else _within(channel, size, "channel", path)
@@ -71,10 +79,26 @@ def choose(tif: tifffile.TiffFile, channel: int | None, z: int | None,
             warnings += () if z is not None else (
                 f"The stack has {size} planes in depth; plane {size // 2} is used (z=0 takes the first).",)
     pages = _pages(sizes, chosen, time)
-    whole = _whole(tif, pages, offset, path, joined)
+    depth = _pages(sizes, dict.fromkeys(sizes, 0), "Z") if deep else range(1)
+    last = range(pages.start + depth[-1], pages.stop + depth[-1], pages.step)   # a frame is there with its last plane
+    whole = _whole(tif, last, offset, path, joined)
     if whole == 0:
         raise not_readable(path, "TIFF", "its first frame is cut off")
-    return Layout(pages[:whole], sample, offset, len(pages), joined), warnings
+    return Layout(pages[:whole], sample, offset, len(pages), joined, depth), warnings
+
+
+def plane_distance(tif: tifffile.TiffFile) -> float | None:
+    """Distance of planes that the file states, in whatever unit; None where it says nothing."""
+    if tif.is_ome:
+        said = re.search(r"""PhysicalSizeZ\s*=\s*["']([^"']*)["']""", tif.ome_metadata or "")
+        stated = said and said.group(1)
+    else:
+        stated = (tif.imagej_metadata or {}).get("spacing")
+    try:
+        value = float(stated)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return value if math.isfinite(value) and value > 0 else None
 
 
 def _joined(tif: tifffile.TiffFile, path: Path) -> tuple[bool, tuple[str, ...]]:

@@ -44,11 +44,12 @@ from vid2dyn.runs.stages import fingerprint
 from vid2dyn.tracking import Track
 from vid2dyn.tracking.assemble import linked_features, write_tracks
 from vid2dyn.tracking.detections import Features, find_features
-from vid2dyn.tracking.movie import CHOSEN, Plan, plan_of
+from vid2dyn.tracking.movie import CHOSEN, Plan, plan_of, view_of
 
 PART = 100
 """Frames in a part: what a kill can cost."""
-_OF_LINKS = ("search_range", "memory", "min_length", "range_growth", "predictor", "link_cost")
+_OF_LINKS = ("search_range", "memory", "min_length", "range_growth", "predictor", "link_cost",
+             "axial_search_range")
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def _link(work: _Work, out: Path, progress: Progress) -> Tracked:
     if work.path.exists() and _digest(work.path, work.folder.parent / "source.json") != work.digest:
         raise DataError(f"{work.path}: changed while it was tracked. Repeat the command when it is complete.")
     provenance = work.plan.provenance(work.video, link.notes, work.digest if work.path.exists() else None)
-    about = {"units": work.video.units, "field_of_view": work.video.shape}
+    about = {"units": work.video.units, "field_of_view": view_of(work.video)}
     n_particles, n_rows, n_frames = write_tracks(out, link, work.load, work.ranges(), folder, about, provenance)
     work.write_manifest(out)
     return Tracked(out, n_particles, n_rows, n_frames, tuple(provenance["warnings"]))

@@ -18,6 +18,8 @@ from vid2dyn.simulators.camera.observation import observe as observe
 from vid2dyn.simulators.camera.rendered_video import RenderedVideo as RenderedVideo
 from vid2dyn.simulators.camera.rendered_video import render as render
 from vid2dyn.simulators.camera.renderer import Renderer as Renderer
+from vid2dyn.simulators.camera.stack_renderer import RenderedStacks as RenderedStacks
+from vid2dyn.simulators.camera.stack_renderer import StackRenderer as StackRenderer
 from vid2dyn.simulators.fluid.dpd import DPD as DPD
 from vid2dyn.simulators.fluid.sdpd.gas import SDPD as SDPD
 from vid2dyn.simulators.interface.needle import Needle as Needle

@@ -2,8 +2,10 @@ from vid2dyn.tracking.automatic import frame_numbers as frame_numbers
 from vid2dyn.tracking.automatic import settings_in_force as settings_in_force
 from vid2dyn.tracking.columns import COLUMNS as COLUMNS
 from vid2dyn.tracking.columns import FLAGS as FLAGS
+from vid2dyn.tracking.columns import STACK_COLUMNS as STACK_COLUMNS
 from vid2dyn.tracking.columns import Feature as Feature
 from vid2dyn.tracking.columns import Flag as Flag
+from vid2dyn.tracking.columns import StackFeature as StackFeature
 from vid2dyn.tracking.detect.base import Detector as Detector
 from vid2dyn.tracking.detect.crocker_grier import CrockerGrier as CrockerGrier
 from vid2dyn.tracking.detect.factory import detector as detector
@@ -15,6 +17,7 @@ from vid2dyn.tracking.link.linker import Linker as Linker
 from vid2dyn.tracking.link.linker import LinkStream as LinkStream
 from vid2dyn.tracking.link.linker import NearestLinks as NearestLinks
 from vid2dyn.tracking.link.relinking import relink as relink
+from vid2dyn.tracking.movie import plan_of as plan_of
 from vid2dyn.tracking.movie import track as track
 from vid2dyn.tracking.phase import PhaseCorrection as PhaseCorrection
 from vid2dyn.tracking.phase import phase_correction as phase_correction
@@ -22,6 +25,8 @@ from vid2dyn.tracking.phase import without_phase_bias as without_phase_bias
 from vid2dyn.tracking.sensor_noise import CameraNoise as CameraNoise
 from vid2dyn.tracking.sensor_noise import camera_noise as camera_noise
 from vid2dyn.tracking.settings import Track as Track
+from vid2dyn.tracking.stacks.choice import stack_detector as stack_detector
+from vid2dyn.tracking.stacks.detector import StackDetector as StackDetector
 from vid2dyn.tracking.suggest import Proposal as Proposal
 from vid2dyn.tracking.suggest import propose as propose
 

@@ -22,10 +22,11 @@ from vid2dyn.core.files import atomic
 from vid2dyn.core.progress import Progress, silent
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.data.units import Units
-from vid2dyn.tracking.detections import Features, columns_with
+from vid2dyn.tracking.detections import Features
 from vid2dyn.tracking.link.linker import LinkStream
 from vid2dyn.tracking.movie import DetectionCount, Plan, rows
 from vid2dyn.tracking.settings import Track
+from vid2dyn.tracking.stacks.linking import stream_of
 
 BUCKET = 1 << 16
 """Rows sorted in memory at a time."""
@@ -72,7 +73,7 @@ def linked_features(plan: Plan, load: Load, ranges: Ranges, folder: Path, progre
     folder : Path
         For the numbers and states; its name has to change with the settings.
     """
-    stream, count, lengths = LinkStream(plan.in_force), DetectionCount(plan.start), np.zeros(0, np.int64)
+    stream, count, lengths = stream_of(plan.in_force, plan.dim), DetectionCount(plan.start), np.zeros(0, np.int64)
     relinked = False
     for start, stop in ranges:
         part, file = load(start, stop), _numbers_file(folder, start, stop)
@@ -106,15 +107,15 @@ def write_tracks(out: Path, linked: Linked, load: Load, ranges: Ranges, folder: 
     kept = linked.lengths >= linked.min_length
     lengths = np.where(kept, linked.lengths, 0)
     bucket = np.where(kept, (np.cumsum(lengths) - lengths) // BUCKET, -1)
-    columns = columns_with(linked.settings)
-    nothing = rows(np.empty(0, np.int32), np.empty(0, np.int64), [np.empty((0, columns))], linked.settings,
+    width = load(*ranges[0]).columns.shape[1]
+    nothing = rows(np.empty(0, np.int32), np.empty(0, np.int64), [np.empty((0, width))], linked.settings,
                    about["units"])
     template = Trajectories.from_dataframe(nothing, info=info, **about)
     place = Path(tempfile.mkdtemp(dir=folder, prefix="sort-"))
     try:
         frames = [_append_to_buckets(place, bucket, load(*r), _numbers(_numbers_file(folder, *r)).astype(np.int64))
                   for r in ranges]
-        template.save_rows(out, _sorted_buckets(place, linked.settings, about["units"]))
+        template.save_rows(out, _sorted_buckets(place, width, linked.settings, about["units"]))
     finally:
         shutil.rmtree(place)
     seen = [f for pair in frames if pair for f in pair]
@@ -133,10 +134,10 @@ def _append_to_buckets(place: Path, bucket: np.ndarray, part: Features, particle
     return (int(kept[0]), int(kept[-1])) if len(kept) else None
 
 
-def _sorted_buckets(place: Path, settings: Track, units: Units) -> Iterator[pd.DataFrame]:
+def _sorted_buckets(place: Path, width: int, settings: Track, units: Units) -> Iterator[pd.DataFrame]:
     """Tables sorted by (particle, frame), one after the other."""
     for file in sorted(place.iterdir()):
-        values = np.fromfile(file).reshape(-1, 2 + columns_with(settings))
+        values = np.fromfile(file).reshape(-1, 2 + width)
         table = rows(values[:, 0].astype(np.int32), values[:, 1].astype(np.int64), [values[:, 2:]], settings, units)
         yield Trajectories.from_dataframe(table).dataframe
 

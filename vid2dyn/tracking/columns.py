@@ -73,6 +73,25 @@ def species_names(classes: int) -> tuple[str, ...]:
     return known.get(classes, tuple(f"size {k + 1}" for k in range(classes)))
 
 
+class StackFeature(IntEnum):
+    """Columns of a table of features of a stack, (N, 9): place y, x, z and its standard error, all in pixels (planes
+    are converted), summed brightness, brightness at the centre [grey levels], and how it was found (`FLAGS`)."""
+
+    Y = 0
+    X = 1
+    Z = 2
+    Y_STD = 3
+    X_STD = 4
+    Z_STD = 5
+    MASS = 6
+    SIGNAL = 7
+    FLAG = 8
+
+
+STACK_COLUMNS = tuple(column.name.lower() for column in StackFeature)
+"""Names of the columns of a feature table of stacks, see `StackFeature`."""
+BY_WIDTH = {len(COLUMNS): COLUMNS, SIZED_COLUMNS: COLUMNS, len(STACK_COLUMNS): STACK_COLUMNS}
+"""Names of the columns that a table with so many has at least: of flat images and of stacks."""
 POSITION = slice(Feature.Y, Feature.X + 1)
 """The columns y, x of a feature table [px]."""
 STD = slice(Feature.Y_STD, Feature.X_STD + 1)

@@ -22,10 +22,12 @@ from vid2dyn.core.errors import DataError
 from vid2dyn.core.files import atomic
 from vid2dyn.core.progress import Progress, silent
 from vid2dyn.data.video import Video
-from vid2dyn.tracking.columns import COLUMNS, POSITION, SIZED_COLUMNS
+from vid2dyn.tracking.columns import BY_WIDTH, COLUMNS, POSITION, SIZED_COLUMNS, STACK_COLUMNS
 from vid2dyn.tracking.detect.base import Detector, finite
 from vid2dyn.tracking.detect.factory import detector
 from vid2dyn.tracking.settings import Track
+from vid2dyn.tracking.stacks.choice import stack_detector
+from vid2dyn.tracking.stacks.detector import StackDetector
 
 OVERLAP = 1.3                     # diameters within which a neighbour's light falls into the mask
 
@@ -41,7 +43,8 @@ class Features:
     counts : (frames,) int64 array
         Detections of each frame.
     columns : (rows, 10 or 14) float64 array
-        `COLUMNS` of every detection, frame after frame; and where sizes differ four more.
+        `COLUMNS` of every detection, frame after frame, and where sizes differ four more; of stacks (rows, 9),
+        `STACK_COLUMNS`.
     crowded : int
         Detections whose centroid is bent by a neighbour nearer than 1.3 diameters; 0 where spots are fitted.
     """
@@ -109,7 +112,8 @@ def features_of(video: Video, settings: Track, start: int, stop: int) -> Iterato
     # trackpy's detector holds the lock of Python
     threads = 1 if settings.compat == "trackpy" else int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
     frames = video.frames(start, stop)
-    search = _Search(video, detector(settings), start, _prefetched(frames) if threads == 1 else frames)
+    find = stack_detector(video, settings) if video.is_stack else detector(settings)
+    search = _Search(video, find, start, _prefetched(frames) if threads == 1 else frames)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="locate")
     running: deque[Future[None]] = deque()
     try:
@@ -137,7 +141,7 @@ class _Search:
     """Frames searched by any number of threads: `done` holds what was found by number, or what went wrong there; None
     after the last frame."""
 
-    def __init__(self, video: Video, find: Detector, start: int, frames: Iterator[np.ndarray]) -> None:
+    def __init__(self, video: Video, find: Detector | StackDetector, start: int, frames: Iterator[np.ndarray]) -> None:
         self.video, self.find, self.frames, self.next_number = video, find, frames, start
         self.turn = threading.Lock()
         self.done: dict[int, np.ndarray | Exception | None] = {}
@@ -162,8 +166,9 @@ def find_features(video: Video, settings: Track, start: int, stop: int, progress
     for number, features in features_of(video, settings, start, stop):
         found.append(features)
         progress(number + 1 - start, stop - start, "tracking")
+    width = len(STACK_COLUMNS) if video.is_stack else columns_with(settings)
     return Features(start, np.array([len(f) for f in found], dtype=np.int64),
-                    np.concatenate(found) if found else np.empty((0, columns_with(settings))),
+                    np.concatenate(found) if found else np.empty((0, width)),
                     sum(count_crowded(f, settings) for f in found))
 
 
@@ -174,7 +179,8 @@ def columns_with(settings: Track) -> int:
 
 def _stored(columns: int) -> tuple[str, ...]:
     """Names of the columns of a stored table of features."""
-    return (*COLUMNS, "size_of_image", "size_of_image_std", "species", "p_species")[:columns]
+    further = ("size_of_image", "size_of_image_std", "species", "p_species") if columns == SIZED_COLUMNS else ()
+    return (*BY_WIDTH[columns], *further)
 
 
 def count_crowded(features: np.ndarray, settings: Track) -> int:
@@ -188,12 +194,12 @@ def count_crowded(features: np.ndarray, settings: Track) -> int:
 def checked(frame: np.ndarray, number: int, video: Video) -> np.ndarray:
     """The frame, or `DataError` where tracking cannot use it."""
     frame = np.asarray(frame)
-    if frame.ndim != 2:
+    if frame.ndim != len(video.shape):
         raise DataError(f"{video.path}: frame {number} has shape {frame.shape}; tracking takes grey frames "
                         "(height, width). Convert the movie to grey, or choose one colour channel.")
     if frame.shape != video.shape:
-        raise DataError(f"{video.path}: frame {number} is {frame.shape[0]} x {frame.shape[1]} px, the movie "
-                        f"{video.shape[0]} x {video.shape[1]} px. Cut the movie there (start, stop), or crop it to "
+        raise DataError(f"{video.path}: frame {number} is {' x '.join(map(str, frame.shape))} px, the movie "
+                        f"{' x '.join(map(str, video.shape))} px. Cut the movie there (start, stop), or crop it to "
                         "one size.")
     return finite(frame, number, str(video.path))
 

@@ -20,8 +20,8 @@ from vid2dyn.data.units import Units
 from vid2dyn.data.video import Video
 from vid2dyn.tracking.automatic import chosen_settings, frame_numbers, needs_frames
 from vid2dyn.tracking.columns import (
+    BY_WIDTH,
     CLASS_COLUMNS,
-    COLUMNS,
     SIZE_COLUMNS,
     SIZE_COLUMNS_UM,
     SIZE_OF_IMAGE,
@@ -34,8 +34,10 @@ from vid2dyn.tracking.filters import keep
 from vid2dyn.tracking.link.linker import NearestLinks
 from vid2dyn.tracking.settings import Track
 from vid2dyn.tracking.species import species_of_tracks
+from vid2dyn.tracking.stacks.choice import N_STACKS, check_stack_settings, stack_settings
+from vid2dyn.tracking.stacks.linking import stream_of
 
-CHOSEN = ("minmass", "spot", "spot_width", "invert", "class_sizes")
+CHOSEN = ("minmass", "spot", "spot_width", "axial_width", "invert", "class_sizes")
 """Settings that are chosen from the movie where they are automatic."""
 
 
@@ -60,7 +62,8 @@ def track(video: Video, settings: Track | None = None, progress: Progress = sile
     Trajectories
         Columns frame, particle, y, x, y_std, x_std [px], mass, size, ecc, signal, raw_mass, flag; where sizes differ
         (`Track.sizes`) size_um, size_um_std [µm] (size_px, size_px_std without a calibration), and with classes
-        species and p_species. `field_of_view` is
+        species and p_species; of stacks frame, particle, y, x, z, y_std, x_std, z_std [px], mass, signal, flag.
+        `field_of_view` is
         the frame, `info` holds source, sha256, codec, inter_coded, parameters, minmass, spot and spot_width
         (those in force), versions and warnings.
 
@@ -105,7 +108,7 @@ def track(video: Video, settings: Track | None = None, progress: Progress = sile
                     raise
                 return
 
-    linker = NearestLinks(plan.in_force)
+    linker = NearestLinks(plan.in_force, lambda settings: stream_of(settings, plan.dim))
     particle = list(linker(frames()))
     if not count.rows:
         raise DataError(plan.no_particle(video))
@@ -113,7 +116,7 @@ def track(video: Video, settings: Track | None = None, progress: Progress = sile
         plan = plan.until(plan.start + len(count.counts))
     table = rows(count.frame(), np.concatenate(particle), found, plan.in_force, video.units)
     found.clear()
-    tracks = Trajectories.from_dataframe(table, units=video.units, field_of_view=video.shape,
+    tracks = Trajectories.from_dataframe(table, units=video.units, field_of_view=view_of(video),
                                          info=plan.provenance(video, [*count.notes(plan), *linker.notes()]))
     return keep(tracks, min_length=plan.settings.min_length)
 
@@ -121,14 +124,15 @@ def track(video: Video, settings: Track | None = None, progress: Progress = sile
 def rows(frame: np.ndarray, particle: np.ndarray, found: Sequence[np.ndarray], settings: Track,
          units: Units) -> pd.DataFrame:
     """The table of detections by (particle, frame): frame int32, particle int64, then `COLUMNS` (flag int32, the
-    others float64); from frames in order and `found`, whose (N, 10) arrays follow each other.
+    others float64); from frames in order and `found`, whose (N, 10) arrays (of stacks `STACK_COLUMNS`) follow each
+    other.
 
     Where sizes differ (N, 14): size_um and size_um_std follow [µm], or without a calibration size_px and size_px_std
     [px]; and with classes `CLASS_COLUMNS`.
     """
     order = np.argsort(particle, kind="stable")
     table: dict[str, Any] = {"frame": frame[order], "particle": particle[order]}
-    for k, name in enumerate(COLUMNS):                 # one column at a time: fresh memory is what takes long
+    for k, name in enumerate(BY_WIDTH[found[0].shape[1]]):    # one column at a time: fresh memory is what takes long
         values = np.concatenate([block[:, k] for block in found])[order]
         table[name] = values.astype(np.int32) if name == "flag" else values
     if settings.sizes != "one":
@@ -158,6 +162,8 @@ class Plan:
         First frame and the one after the last.
     choice : tuple of str
         What a user should know about what was chosen.
+    dim : int
+        Axes of a position: 3 in stacks.
     """
 
     settings: Track
@@ -165,6 +171,7 @@ class Plan:
     start: int
     stop: int
     choice: tuple[str, ...] = ()
+    dim: int = 2
 
     def provenance(self, video: Video, notes: Iterable[str], digest: str | None = None) -> dict[str, Any]:
         """`Trajectories.info`; `digest` is the file's SHA-256 where it is known already."""
@@ -175,7 +182,9 @@ class Plan:
                             "the noise of pixels, so y_std and x_std are too small.")
         if digest is None and video.path.exists():
             digest = sha256(video.path)
-        part = {"part": info.part} if info.part else {}
+        part: dict[str, Any] = {"part": info.part} if info.part else {}
+        if video.is_stack:
+            part |= {"axial_width": self.in_force.axial_width, "planes": info.planes}
         sizes = {} if self.in_force.sizes == "one" else {"class_sizes": list(self.in_force.class_sizes or ())}
         return {"source": video.path.name, **part, "sha256": digest, "codec": info.codec,
                 "inter_coded": info.inter_coded, "parameters": recipe(self.settings),
@@ -191,7 +200,7 @@ class Plan:
     def until(self, stop: int) -> Plan:
         """The plan of a movie that was left at frame `stop`: settings that repeat it, what was chosen included."""
         settings = dataclasses.replace(self.settings, stop=stop, **self.chosen())
-        return Plan(settings, dataclasses.replace(self.in_force, stop=stop), self.start, stop, self.choice)
+        return Plan(settings, dataclasses.replace(self.in_force, stop=stop), self.start, stop, self.choice, self.dim)
 
     def no_particle(self, video: Video) -> str:
         """What to try when no frame held a particle."""
@@ -214,15 +223,27 @@ def plan_of(video: Video, settings: Track) -> Plan:
     DataError
         No frame is left between start and stop.
     """
-    settings.fits(*video.shape)
+    settings.fits(video.info.height, video.info.width)
+    if video.is_stack:
+        check_stack_settings(video, settings)
     stop = len(video) if settings.stop is None else min(settings.stop, len(video))
     if settings.start >= stop:
         raise DataError(f"{video.path}: nothing from start = {settings.start}; the movie has {len(video)} frames.")
+    if video.is_stack:
+        numbers = sorted({int(k) for k in np.linspace(settings.start, stop - 1, N_STACKS)})
+        in_force, choice = stack_settings(video, settings, numbers)
+        return Plan(settings, in_force, settings.start, stop, choice, dim=3)
     if not needs_frames(settings):
         return Plan(settings, settings, settings.start, stop)
     frames = [checked(video[k], k, video) for k in frame_numbers(video, settings.start, stop)]
     in_force, choice = chosen_settings(frames, settings)
     return Plan(settings, in_force, settings.start, stop, choice)
+
+
+def view_of(video: Video) -> tuple[float, ...]:
+    """Height, width [and depth of a stack] of a frame [px]."""
+    flat = (video.info.height, video.info.width)
+    return (*flat, video.info.planes * video.units.plane / video.units.um) if video.is_stack else flat
 
 
 class DetectionCount:

@@ -81,6 +81,33 @@ def camera_noise(frame: np.ndarray, pixels: int | None = None) -> CameraNoise:
     count = height - 4 if pixels is None else min(height - 4, max(-(-pixels // width), 8))
     rows = 2 + (np.arange(count) + 0.5) * ((height - 4) / count)
     level, squared = _differences(frame, rows.astype(np.int64), _DIFFERENCE.astype(np.float32))
+    return _noise_of(level, squared, rounding)
+
+
+def stack_noise(stack: np.ndarray, pixels: int) -> CameraNoise:
+    """The noise of a (planes, H, W) stack, from about so many pixels spread over all of its planes.
+
+    >>> stack = np.random.default_rng(0).normal(100.0, 3.0, (8, 64, 64)).astype(np.float32)
+    >>> bool(abs(stack_noise(stack, 20_000).std(100.0) - 3.0) < 0.1)
+    True
+    """
+    planes, height, width = stack.shape
+    rounding = 1.0 / 12.0 if np.issubdtype(stack.dtype, np.integer) else 0.0
+    if min(height, width) < 5:
+        return CameraNoise(rounding, 0.0, rounding)
+    count = min(height - 4, max(-(-pixels // (width * planes)), 2))
+    taps = _DIFFERENCE.astype(np.float32)
+    parts = []
+    for z in range(planes):
+        shift = 0.5 + 0.4 * (-1) ** z                                    # other rows in every second plane
+        rows = 2 + (np.arange(count) + shift) * ((height - 4) / count)
+        parts.append(_differences(stack[z], np.minimum(rows, height - 3).astype(np.int64), taps))
+    level, squared = (np.concatenate(part) for part in zip(*parts))
+    return _noise_of(level, squared, rounding)
+
+
+def _noise_of(level: np.ndarray, squared: np.ndarray, rounding: float) -> CameraNoise:
+    """The line through squared residuals against the grey level, outliers left out."""
     levels, variances, counts = _binned(level, squared)
     if _contaminated(level, squared, (levels, variances, counts), rounding):
         levels, variances, counts = _robustly_binned(level, squared)

@@ -73,6 +73,12 @@ class Track(Configurable):
         Sizes of the classes, small ones first [px]: standard deviation of a Gaussian, radius of a disc where it has
         half its brightness, or of the rim of a ring. With sizes = "each": some sizes from the smallest to the largest.
         Without numbers they are measured in a few frames of the movie.
+    axial_width : float, optional
+        Of stacks: width (standard deviation) of a particle's image along the depth [planes]. Without a number it is
+        measured in a few stacks and is the same for all.
+    axial_search_range : float, optional
+        Of stacks: farthest distance that a particle moves along the depth between two frames [px]; by default
+        search_range.
     compat : {"none", "trackpy"}
         Whether features are found as trackpy finds them, to the last bit (whole grey levels, centroids over a round
         mask, one of two features closer than `separation` dropped), to repeat published numbers.
@@ -126,6 +132,8 @@ class Track(Configurable):
     range_growth: float = 0.0
     predictor: Literal["none", "velocity", "affine", "profile"] = "none"
     link_cost: Literal["distance", "likelihood"] = "distance"
+    axial_width: float | None = None
+    axial_search_range: float | None = None
 
     def __post_init__(self) -> None:
         self._whole("diameter", 3)
@@ -142,6 +150,10 @@ class Track(Configurable):
         if self.spot_width is not None:
             self._number("spot_width", 0.3)
         self._sizes()
+        if self.axial_width is not None:
+            self._number("axial_width", 0.3)
+        if self.axial_search_range is not None:
+            self._number("axial_search_range", math.ulp(0.0))
         self._number("percentile", 0.0)
         self._number("range_growth", 0.0)
         self._consistent()

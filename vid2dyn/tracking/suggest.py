@@ -107,6 +107,9 @@ def propose(video: Video, given: Track | None = None, progress: Progress = silen
     (11, False, True)
     """
     given = given or Track()
+    if video.is_stack:
+        raise DataError(f"{video.path}: vd.suggest looks at flat images. Of stacks vd.track measures the widths of the "
+                        "spots by itself; look at one plane for the diameter: vd.open(..., z=0).")
     frames = _pairs(video, given)
     scales, response = scale_response([a for _, a, _ in frames])
     default = Track()

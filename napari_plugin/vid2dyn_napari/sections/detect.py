@@ -98,21 +98,27 @@ class Detect(Section):
         self.in_force = (settings, in_force)
         video = self.workspace.session.video
         sizes, names = layers.scale(video.units)
+        features = points_of(features, video)
+        more = 1 if video.is_stack else 0
         existing = self.workspace.ours.get("preview")
         if existing is not None and existing in self.workspace.viewer.layers:
-            existing.data = features[:, :2]
+            existing.data = features
             existing.size = settings.diameter
             existing.selected_data = set()
         else:
             active = self.workspace.viewer.layers.selection.active
-            self.workspace.show_layer(features[:, :2], {
-                "name": "preview", "scale": sizes[1:], "units": names[1:], "size": settings.diameter,
+            self.workspace.show_layer(features, {
+                "name": "preview", "scale": (*sizes[1:], *sizes[2:] * more),
+                "units": (*names[1:], *names[2:] * more), "size": settings.diameter,
+                "projection_mode": "rescale_spherical" if video.is_stack else "none",
                 "face_color": "transparent", "border_color": styles.RING, "border_width": 0.1,
-                "axis_labels": ("y", "x"), "opacity": 0.9}, "points")
+                "axis_labels": ("z", "y", "x")[1 - more:], "opacity": 0.9}, "points")
             self.workspace.viewer.layers.selection.active = active
         automatic = " (chosen from the noise)" if settings.minmass is None else ""
-        self.say(f"{len(features)} particles in frame {frame}, brighter than minmass {in_force.minmass:.4g}"
-                 f"{automatic}; {1e3 * seconds:.0f} ms.", "good" if len(features) else "note")
+        brighter = f", brighter than minmass {in_force.minmass:.4g}{automatic}" if in_force.minmass else ""
+        wide = f"; {in_force.spot_width:.2g} px wide, {in_force.axial_width:.2g} planes deep" * more
+        self.say(f"{len(features)} particles in frame {frame}{brighter}{wide}; {1e3 * seconds:.0f} ms.",
+                 "good" if len(features) else "note")
 
     def suggest(self) -> None:
         """Fill both forms with proposed settings."""
@@ -139,13 +145,22 @@ def find_in_frame(video: Any, settings: Any, frame: int,
     ConfigError
         When a length is larger than the frame.
     """
-    settings.fits(*video.shape)
+    settings.fits(video.info.height, video.info.width)
     if known is not None and known[0] == settings:
         in_force = known[1]
+    elif video.is_stack:
+        in_force = vd.tracking.plan_of(video, settings).in_force
     else:
         few = vd.tracking.frame_numbers(video, 0, len(video))
         in_force = vd.tracking.settings_in_force([video[k] for k in few], settings)
     image = video[frame]
     begin = time.perf_counter()
-    features = vd.tracking.detector(in_force)(image)
+    find = vd.tracking.stack_detector(video, in_force) if video.is_stack else vd.tracking.detector(in_force)
+    features = find(image)
     return features, in_force, time.perf_counter() - begin
+
+
+def points_of(features: np.ndarray, video: Any) -> np.ndarray:
+    """Places [px] in the order of the axes of layers: (N, 2) y, x, of stacks (N, 3) z, y, x."""
+    columns = vd.tracking.StackFeature
+    return features[:, [columns.Z, columns.Y, columns.X]] if video.is_stack else features[:, :2]

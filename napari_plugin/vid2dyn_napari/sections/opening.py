@@ -194,6 +194,8 @@ class Open(Section):
         wanted = {"frames_per_second": "frame rate", "micrometre_per_pixel": "µm per pixel"}
         if isinstance(found, vd.Video):
             wanted["exposure"] = "exposure"
+            if found.is_stack:
+                wanted["micrometre_per_plane"] = "µm per plane of the stack"
         units = getattr(found, "units", None)
         missing = [word for key, word in wanted.items() if units is not None and getattr(units, key) is None]
         if missing:

@@ -114,6 +114,9 @@ class PatchEncoder:
 
     def _trained(self, video: Video, tracks: Trajectories, seed: int, checkpoint: str | os.PathLike[str] | None,
                  progress: Progress) -> TrainedPatchEncoder:
+        if video.is_stack:
+            raise DataError(f"{video.path}: PatchEncoder looks at pictures of particles in flat frames, and this is a "
+                            "recording of stacks. Open one plane (vd.open(..., z=0)) and track that.")
         size = self.size or default_size(tracks)
         if size > min(video.shape):
             raise ConfigError(f"PatchEncoder: an image of {size} px does not fit into a frame of {video.shape[0]} x "

@@ -97,8 +97,9 @@ def _ends(tracks: Trajectories, position: np.ndarray, particle: np.ndarray,
     if tracks.box.lengths is None:
         low, high = position.min(axis=0), position.max(axis=0)
         if tracks.field_of_view is not None:
-            low = np.zeros(tracks.dim)
-            high = np.r_[np.asarray(tracks.field_of_view) * tracks.units.um, high[2:]]
+            seen = len(tracks.field_of_view)
+            low = np.r_[np.zeros(seen), low[seen:]]
+            high = np.r_[tracks.view()[1], high[seen:]]
         margin = 0.05 * (high - low)
         begins, ends = (rows[((position[rows] > low + margin) & (position[rows] < high - margin)).all(axis=1)]
                         for rows in (begins, ends))

@@ -102,8 +102,7 @@ class Recording:
         frame, track = tracks.frame.astype(np.int64), tracks.particle
         weight, slope = np.ones(len(position)), np.zeros_like(position)
         if cutoff is not None and tracks.field_of_view is not None and tracks.box.lengths is None:
-            weight, slope = edge_weight(position, np.asarray(tracks.field_of_view) * tracks.units.um, cutoff,
-                                        tracks.units.um)
+            weight, slope = edge_weight(position, *tracks.view(), cutoff)
         plain = cls(position, frame, track, variance, weight, slope, tracks.box, tracks.units.dt,
                     tracks.units.exposure or 0.0, steps_of(track, frame), species)
         return plain if cutoff is None else plain.with_missed(filled_gaps(tracks, cutoff), cutoff)
@@ -157,11 +156,12 @@ class Recording:
         return [np.sort(rows) for rows in np.split(order, first[cuts])]
 
 
-def edge_weight(position: np.ndarray, view: np.ndarray, cutoff: float,
-                pixel: float) -> tuple[np.ndarray, np.ndarray]:
+def edge_weight(position: np.ndarray, corner: np.ndarray, view: np.ndarray,
+                cutoff: float) -> tuple[np.ndarray, np.ndarray]:
     """Weight 0 within one cutoff of the edge of view, smooth (C1) to 1 half a cutoff further in; and its gradient.
 
-    `view` is (height, width) [µm]; the centre of the first pixel is 0, so the image starts half a pixel before it.
+    `view` is (height, width[, depth]) [µm] from `corner` on: the centre of the first pixel is 0, so the image starts
+    half a pixel before it.
     """
     if (view <= 2 * cutoff * (1 + 0.5 * RAMP)).any():
         raise DataError(f"The field of view ({' x '.join(f'{v:.3g}' for v in view)} µm) is too small for cutoff = "
@@ -170,7 +170,7 @@ def edge_weight(position: np.ndarray, view: np.ndarray, cutoff: float,
     weight = np.ones(len(position))
     log_slope = np.zeros_like(position)
     for axis in range(len(view)):
-        x = position[:, axis] + 0.5 * pixel
+        x = position[:, axis] - corner[axis]
         for inward, distance in ((1.0, x), (-1.0, view[axis] - x)):
             t = np.clip((distance - cutoff) / (RAMP * cutoff), 0.0, 1.0)
             rise, slope = t * t * (3 - 2 * t), 6 * t * (1 - t) / (RAMP * cutoff)

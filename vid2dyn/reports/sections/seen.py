@@ -27,15 +27,17 @@ class Seen(ReportSection):
             settings = tracks.info.get("parameters") or {}
             diameter, stubs = settings.get("diameter") or 11, settings.get("min_length") or 1
             short = f" Tracks seen in fewer than {stubs} frames are left out." if stubs > 1 else ""
-            drawn.append(figure(figures.detections(video[at], here[["y", "x"]].to_numpy(), float(np.mean(diameter))),
-                                f"Frame {at} with its {len(here)} detections. "
+            image = video.projected()[at]
+            drawn.append(figure(figures.detections(image, here[["y", "x"]].to_numpy(), float(np.mean(diameter))),
+                                f"Frame {at} with its {len(here)} detections"
+                                f"{', the brightest voxel over the depth' * video.is_stack}. "
                                 f"Every particle should wear one circle.{short}"))
         scale, unit = (tracks.units.micrometre_per_pixel, "µm") if tracks.units.micrometre_per_pixel else (1.0, "px")
         linked = tracks.linked()
         if len(linked):
             yx = linked.dataframe[["y", "x"]].to_numpy() * scale
             cuts = np.flatnonzero(np.diff(linked.particle)) + 1
-            extent = None if tracks.field_of_view is None else tuple(scale * edge for edge in tracks.field_of_view)
+            extent = None if tracks.field_of_view is None else tuple(scale * edge for edge in tracks.field_of_view[:2])
             drawn.append(figure(figures.paths(np.split(yx, cuts), extent, unit),  # type: ignore[arg-type]
                                 f"Tracks. One colour each, {min(linked.n_particles, figures.MAX_TRACKS)} of "
                                 f"{linked.n_particles} drawn. Straight jumps would be wrong links."))

@@ -45,22 +45,24 @@ def write_movie(video: Video, path: str | os.PathLike[str], codec: str | None = 
 def _write_tiff(video: Video, path: Path, progress: Progress) -> None:
     import tifffile
 
-    units = video.units
+    units, pages = video.units, len(video) * max(video.info.planes, 1)
     name = uuid.uuid5(uuid.NAMESPACE_URL, f"{path.name} {video!r}")          # not random: same frames, same bytes
-    metadata: dict[str, Any] = {"axes": "TYX", "UUID": f"urn:uuid:{name}", "Creator": "vid2dyn"}
+    axes = "TZYX" if video.is_stack else "TYX"
+    metadata: dict[str, Any] = {"axes": axes, "UUID": f"urn:uuid:{name}", "Creator": "vid2dyn"}
     if units.micrometre_per_pixel is not None:
         for axis in "XY":
             metadata |= {f"PhysicalSize{axis}": units.micrometre_per_pixel, f"PhysicalSize{axis}Unit": "µm"}
+    if video.is_stack and units.micrometre_per_plane is not None:
+        metadata |= {"PhysicalSizeZ": units.micrometre_per_plane, "PhysicalSizeZUnit": "µm"}
     if units.frames_per_second is not None:
         metadata |= {"TimeIncrement": units.dt, "TimeIncrementUnit": "s"}
     if units.exposure is not None:
-        metadata["Plane"] = {"ExposureTime": [units.exposure] * len(video),
-                             "ExposureTimeUnit": ["s"] * len(video)}
+        metadata["Plane"] = {"ExposureTime": [units.exposure] * pages, "ExposureTimeUnit": ["s"] * pages}
 
     def frames() -> Any:
         for k, frame in enumerate(video.frames()):
             progress(k + 1, len(video), "writing")
-            yield frame
+            yield from (frame if video.is_stack else [frame])
 
     shape = (len(video), *video.shape)
     with atomic(path) as scratch:

@@ -71,7 +71,7 @@ def exposure_average(path: np.ndarray, per_frame: int, fraction: float = 1.0) ->
 
 def observe(positions: np.ndarray, units: Units, rng: np.random.Generator, *,
             localisation_error: float | np.ndarray = 0.0, localisation_scatter: float = 0.0,
-            gap_probability: float = 0.0, field_of_view: tuple[float, float] | None = None,
+            gap_probability: float = 0.0, field_of_view: tuple[float, ...] | None = None,
             box: Box | None = None, info: Mapping[str, Any] | None = None,
             columns: Mapping[str, np.ndarray] | None = None) -> Trajectories:
     """Detections of the particles of a path.
@@ -91,10 +91,10 @@ def observe(positions: np.ndarray, units: Units, rng: np.random.Generator, *,
         Relative scatter of s from particle to particle, log-normal, keeping the mean of s².
     gap_probability : float
         Probability that a detection is missing, independent of everything.
-    field_of_view : (height, width) [px], optional
-        Only particles inside are seen (pixel edges: -0.5 to height - 0.5). One that leaves and returns
-        gets a new number. In a periodic box, positions are wrapped before the crop and the camera does
-        not know of the box: the result has a `Free` box.
+    field_of_view : (height, width[, depth]) [px], optional
+        Only particles inside are seen (pixel edges: -0.5 to height - 0.5; a depth begins half a plane below 0). One
+        that leaves and returns gets a new number. In a periodic box, positions are wrapped before the crop and the
+        camera does not know of the box: the result has a `Free` box.
     box : Box, optional
         Space the particles live in.
     info : mapping, optional
@@ -131,13 +131,14 @@ def observe(positions: np.ndarray, units: Units, rng: np.random.Generator, *,
     if field_of_view is None:
         tracks = Trajectories.from_dense(path + noise, units, mask=seen, sigma=sigma, box=box, info=info)
         return _with_columns(tracks, columns)
-    edge = 0.5 * units.um                       # the frame begins half a pixel before the centre of pixel 0
+    view = np.asarray(field_of_view, dtype=float) * units.um
+    # the frame begins half a pixel, a stack half a plane, before the centre of the first
+    edge = 0.5 * np.array([units.um, units.um, units.micrometre_per_plane or units.um])[:dim]
     shown = box.wrap(path + edge) - edge
-    height, width = (float(size) for size in field_of_view)
-    inside = ((shown[..., 0] >= -edge) & (shown[..., 0] < height * units.um - edge)
-              & (shown[..., 1] >= -edge) & (shown[..., 1] < width * units.um - edge))
+    cut = slice(len(view))
+    inside = ((shown >= -edge)[..., cut] & (shown[..., cut] < view - edge[cut])).all(axis=2)
     tracks = Trajectories.from_dense(shown + noise, units, mask=seen & inside, sigma=sigma, info=info,
-                                     field_of_view=(height, width))
+                                     field_of_view=tuple(float(size) for size in field_of_view))
     return _renumbered(_with_columns(tracks, columns), inside, np.round((path - shown) / _edges(box, dim)))
 
 

@@ -19,19 +19,21 @@ from vid2dyn.simulators.base import TruePositions
 from vid2dyn.simulators.camera.movie_files import write_movie
 from vid2dyn.simulators.camera.observation import observe
 from vid2dyn.simulators.camera.renderer import Renderer
+from vid2dyn.simulators.camera.stack_renderer import RenderedStacks, StackRenderer
 
 
-def render(source: Any, renderer: Renderer | None = None, seed: int = 0, *,
+def render(source: Any, renderer: Renderer | StackRenderer | None = None, seed: int = 0, *,
            to: str | os.PathLike[str] | None = None, codec: str | None = None, crf: int | None = None,
-           progress: Progress = silent) -> RenderedVideo:
+           progress: Progress = silent) -> RenderedVideo | RenderedStacks:
     """A simulation as a video.
 
     Parameters
     ----------
     source : Simulator or TruePositions
-        A simulator with a `path` method (`Brownian`), which is run with `seed`, or its path. Two dimensions.
+        A simulator with a `path` method (`Brownian`), which is run with `seed`, or its path. Two dimensions,
+        three for a `StackRenderer`.
         In a periodic box the frame must not be larger than the box; leave a margin of some spot widths.
-    renderer : Renderer, optional
+    renderer : Renderer or StackRenderer, optional
         Microscope and camera; default 256 x 256 px.
     seed : int
         Of the simulation and of the picture.
@@ -63,7 +65,7 @@ def render(source: Any, renderer: Renderer | None = None, seed: int = 0, *,
             raise ConfigError(f"render({type(source).__name__}): only simulators with a method path(seed, parts) can "
                               "be drawn, such as Brownian; or give simulators.TruePositions.")
         source = source.path(seed, parts=renderer.subframes, progress=progress)
-    video = RenderedVideo(source, renderer, seed)
+    video = RenderedVideo(source, renderer, seed) if isinstance(renderer, Renderer) else renderer.video(source, seed)
     if to is not None:
         video.save(to, codec=codec, crf=crf, progress=progress)
     return video

@@ -41,7 +41,8 @@ class Doubts:
     1
     """
 
-    def __init__(self) -> None:
+    def __init__(self, dim: int = 2) -> None:
+        self.dim = dim
         self.alone = np.zeros(_BINS, np.int64)
         self.contested = np.zeros(_BINS, np.int64)
         self.edge = 0
@@ -105,7 +106,8 @@ class Doubts:
                          "the distance of neighbours). Try search_range = "
                          f"{search_range * np.sqrt(_FAR * median):.2g}, and "
                          "compare diffusion coefficients.")
-        step, spacing = np.sqrt(0.5 * moved / total), float(np.median(self.spacings)) if self.spacings else np.inf
+        step = np.sqrt(moved / (self.dim * total))
+        spacing = float(np.median(self.spacings)) if self.spacings else np.inf
         if step > _LARGE_STEP * spacing and not notes:
             notes.append(f"Particles move by {step * search_range:.2g} px per frame along each axis (root mean "
                          "square) and "

@@ -8,7 +8,7 @@ reach of each other. `LinkStream` is the same one frame at a time, with a state 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -57,12 +57,12 @@ class NearestLinks(Linker):
     [[0, 1], [1, 0]]
     """
 
-    def __init__(self, settings: Track) -> None:
-        self.settings = settings
-        self.stream = LinkStream(settings)
+    def __init__(self, settings: Track, stream: Callable[[Track], LinkStream] | None = None) -> None:
+        self.settings, self._stream = settings, stream or LinkStream
+        self.stream = self._stream(settings)
 
     def __call__(self, frames: Iterable[tuple[int, np.ndarray]]) -> Iterator[np.ndarray]:
-        self.stream = LinkStream(self.settings)
+        self.stream = self._stream(self.settings)
         for number, features in frames:
             yield self.stream.step(number, features)
 
@@ -196,7 +196,7 @@ class LinkStream:
             expected = expected + self.predictor.shift(tracks, number)
         reach = np.full(len(expected), settings.search_range)
         growth = (number - tracks.frame) ** settings.range_growth if settings.range_growth else np.ones(len(expected))
-        start, column, cost, cut = candidates(expected, reach * growth, position)
+        start, column, cost, cut = self._candidates(expected, reach * growth, position)
         if settings.link_cost == "likelihood":
             cost = self._likelihood(expected, position, variance, growth, start, column)
         elif settings.range_growth:
@@ -209,6 +209,10 @@ class LinkStream:
         if unsettled and number not in self.unsettled_frames:
             self.unsettled_frames.append(number)
         return expected, pair
+
+    def _candidates(self, expected: np.ndarray, reach: np.ndarray,
+                    position: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+        return candidates(expected, reach, position)  # type: ignore[no-any-return]
 
     def _likelihood(self, expected: np.ndarray, position: np.ndarray, variance: np.ndarray, growth: np.ndarray,
                     start: np.ndarray, column: np.ndarray) -> np.ndarray:
@@ -225,16 +229,19 @@ class LinkStream:
 
     def _checked(self, number: int, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         features = np.asarray(features, dtype=float)
-        if number <= self.last:
-            raise DataError(f"Linking: frame {number} comes after frame {self.last}; give the frames in order.")
-        position = np.ascontiguousarray(features[:, POSITION])
-        if not np.isfinite(position).all():
-            raise DataError(f"Linking frame {number}: a position is NaN or infinite; drop such rows.")
+        position = self._positions(number, features[:, POSITION])
         if self.settings.link_cost == "distance":
             return position, np.zeros_like(position)
         if features.shape[1] < STD.stop:
             raise ConfigError('link_cost = "likelihood" needs the columns y_std and x_std; use "distance".')
         return position, features[:, STD] ** 2
+
+    def _positions(self, number: int, position: np.ndarray) -> np.ndarray:
+        if number <= self.last:
+            raise DataError(f"Linking: frame {number} comes after frame {self.last}; give the frames in order.")
+        if not np.isfinite(position).all():
+            raise DataError(f"Linking frame {number}: a position is NaN or infinite; drop such rows.")
+        return np.ascontiguousarray(position)
 
     def state(self) -> dict[str, np.ndarray]:
         """All that is needed to go on after the last frame, as plain arrays."""

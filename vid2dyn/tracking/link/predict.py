@@ -43,7 +43,7 @@ class OpenTracks:
         Their numbers.
     frame : (n,) int64 array
         Frame each was last seen in.
-    position, variance, velocity : (n, 2) float arrays
+    position, variance, velocity : (n, 2) float arrays, of stacks (n, 3)
         There: position [px], squared standard error [px²]; and px per frame, NaN where unknown.
     """
 
@@ -54,9 +54,9 @@ class OpenTracks:
     velocity: np.ndarray
 
     @classmethod
-    def none(cls) -> OpenTracks:
+    def none(cls, dim: int = 2) -> OpenTracks:
         """Before the first frame."""
-        return cls(np.empty(0, np.int64), np.empty(0, np.int64), *(np.empty((0, 2)) for _ in range(3)))
+        return cls(np.empty(0, np.int64), np.empty(0, np.int64), *(np.empty((0, dim)) for _ in range(3)))
 
     def rows(self, mask: np.ndarray) -> OpenTracks:
         """The rows where `mask` is True."""
@@ -113,7 +113,7 @@ class OwnVelocity(Predictor):
     def shift(self, tracks: OpenTracks, frame: int) -> np.ndarray:
         """Velocity times the frames since it was seen."""
         known = np.isfinite(tracks.velocity[:, 0])
-        common = np.median(tracks.velocity[known], axis=0) if known.any() else np.zeros(2)
+        common = np.median(tracks.velocity[known], axis=0) if known.any() else np.zeros(tracks.position.shape[1])
         return np.where(known[:, None], tracks.velocity, common) * (frame - tracks.frame)[:, None]
 
     def learn(self, tracks: OpenTracks, frame: int, displacement: np.ndarray) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.tracking.filters import keep
-from vid2dyn.tracking.link.linker import LinkStream
 from vid2dyn.tracking.settings import Track
+from vid2dyn.tracking.stacks.linking import stream_of
 
 
 def relink(tracks: Trajectories, settings: Track) -> Trajectories:
@@ -28,11 +28,12 @@ def relink(tracks: Trajectories, settings: Track) -> Trajectories:
     5
     """
     table = tracks.dataframe.sort_values("frame", kind="stable", ignore_index=True)
-    columns = [*"yx", *(name for name in ("y_std", "x_std") if name in table)]
+    stated = [f"{axis}_std" for axis in tracks.axes]
+    columns = [*tracks.axes, *(stated if set(stated) <= set(table) else ())]
     values = table[columns].to_numpy(dtype=float)
     frame = table["frame"].to_numpy()
     numbers, first = np.unique(frame, return_index=True)
-    stream = LinkStream(settings)
+    stream = stream_of(settings, tracks.dim)
     particle = [stream.step(int(k), part) for k, part in zip(numbers, np.split(values, first[1:]))]
     table["particle"] = np.concatenate(particle) if particle else np.empty(0, np.int64)
     info = {**tracks.info, "warnings": [*tracks.info.get("warnings", ()), *stream.notes()]}
