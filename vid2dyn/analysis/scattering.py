@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from vid2dyn.analysis.moments import Terms, moments, unwrapped
-from vid2dyn.analysis.radial_distribution import detectable_area
+from vid2dyn.analysis.radial_distribution import detectable_area, within_area
 from vid2dyn.analysis.result import Result, axes_or_new
 from vid2dyn.analysis.space import frames_of
 from vid2dyn.core.errors import ConfigError, DataError
@@ -111,6 +111,7 @@ def structure_factor(tracks: Trajectories, q_max: float | None = None, bins: int
     True
     """
     corner, sides = _region(tracks)
+    tracks = within_area(tracks)
     number = len(tracks) / max(1, np.unique(tracks.frame).size)
     density = number / float(np.prod(sides))
     q_max = 6 * np.pi * density ** (1 / tracks.dim) if q_max is None else float(q_max)

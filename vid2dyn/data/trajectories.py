@@ -28,6 +28,7 @@ from vid2dyn.core.errors import DataError
 from vid2dyn.core.files import atomic, existing_file
 from vid2dyn.core.memory import need_memory
 from vid2dyn.data.box import Box, Free
+from vid2dyn.data.region import Region
 from vid2dyn.data.selection import kept_rows, rows_of
 from vid2dyn.data.table import AXES, checked_table, without_flat_depth
 from vid2dyn.data.units import Units
@@ -59,6 +60,9 @@ class Trajectories:
         see `without_drift`, `with_drift`.
     info : dict
         Provenance (source file, hash, codec, inter_coded, parameters, versions, seed, truth): JSON-able.
+    region : Region or None
+        Part of the field of view in which particles were looked for; None: all of it. Its edges count like those of the
+        view.
     """
 
     dataframe: pd.DataFrame
@@ -67,6 +71,7 @@ class Trajectories:
     field_of_view: tuple[float, float] | None = None
     drift: pd.DataFrame | None = None
     info: dict[str, Any] = field(default_factory=dict)
+    region: Region | None = None
 
     # ---------------------------------------------------------------- making one
 
@@ -75,7 +80,7 @@ class Trajectories:
                        micrometre_per_pixel: float | None = None, exposure: float | None = None, *,
                        units: Units | None = None, box: Box | None = None,
                        field_of_view: tuple[float, float] | None = None,
-                       info: Mapping[str, Any] | None = None) -> Trajectories:
+                       info: Mapping[str, Any] | None = None, region: Region | None = None) -> Trajectories:
         """A table from elsewhere, checked and sorted.
 
         Parameters
@@ -105,7 +110,7 @@ class Trajectories:
             table, notes = without_flat_depth(table)
         calibration = (units or Units()).replace(
             frames_per_second=frames_per_second, micrometre_per_pixel=micrometre_per_pixel, exposure=exposure)
-        return cls(table, calibration, box or Free(), field_of_view, None, _noted(info, notes))
+        return cls(table, calibration, box or Free(), field_of_view, None, _noted(info, notes), region)
 
     @classmethod
     def from_dense(cls, positions: np.ndarray, units: Units, *, mask: np.ndarray | None = None,
@@ -383,7 +388,7 @@ class Trajectories:
             "schema": SCHEMA, "units": self.units.to_dict(), "box": self.box.to_dict(),
             "field_of_view": self.field_of_view, "info": self.info,
             "drift": None if self.drift is None else {k: v.tolist() for k, v in self.drift.items()},
-        }
+        } | ({} if self.region is None else {"region": self.region.to_dict()})
         try:
             text = json.dumps(header, sort_keys=True, default=_as_plain)
         except (TypeError, ValueError) as error:
@@ -433,7 +438,8 @@ class Trajectories:
             axes = [axis for axis in AXES if axis in frame.columns]
             needed = ("frame", "y") if axes == ["y"] else ("frame", "y", "x")
             return cls(checked_table(frame, needed), Units(**header["units"]), Box.from_dict(header["box"]),
-                       _size(header["field_of_view"]), _drift(header["drift"], axes), dict(header["info"]))
+                       _size(header["field_of_view"]), _drift(header["drift"], axes), dict(header["info"]),
+                       None if header.get("region") is None else Region.from_dict(header["region"]))
         except (KeyError, TypeError, ValueError, AttributeError, pa.ArrowException) as error:
             raise DataError(f"{path}: not a file that vid2dyn wrote so ({_reason(error)}). Save or copy it again."
                             ) from None

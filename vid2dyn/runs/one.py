@@ -28,6 +28,7 @@ from vid2dyn.core.progress import Progress, silent
 from vid2dyn.runs.chunks import track_movie
 from vid2dyn.runs.experiment import Experiment, Source
 from vid2dyn.runs.stages import Stages
+from vid2dyn.tracking.preparation import images_of
 
 _OUTPUTS = ("tracks.parquet", "encoded.parquet", "diffusion.json", "model.vid2dyn", "rollout.parquet",
             "comparison.json", "report.html", "fields.fields", "rollout.fields")
@@ -98,7 +99,8 @@ def _particles(experiment: Experiment, source: Source, stages: Stages, progress:
         _unchanged(source, key)
 
     tracks = stages.make("tracks", "tracks.parquet", {
-        "source": key, "track": experiment.track and recipe(experiment.track)}, make_tracks)
+        "source": key, "track": experiment.track and recipe(experiment.track),
+        **(images_of(experiment.track) if experiment.track else {})}, make_tracks)
     data, name = _Later(tracks), "tracks"
     diffusion = stages.make("diffusion", "diffusion.json", {"tracks": stages.hash_of("tracks")},
                             lambda path: _write_json(path, pipeline.diffusion(data()).to_dict()))

@@ -19,6 +19,8 @@ from vid2dyn.tracking.movie import track as track
 from vid2dyn.tracking.phase import PhaseCorrection as PhaseCorrection
 from vid2dyn.tracking.phase import phase_correction as phase_correction
 from vid2dyn.tracking.phase import without_phase_bias as without_phase_bias
+from vid2dyn.tracking.preparation import placed as placed
+from vid2dyn.tracking.preparation import prepared as prepared
 from vid2dyn.tracking.sensor_noise import CameraNoise as CameraNoise
 from vid2dyn.tracking.sensor_noise import camera_noise as camera_noise
 from vid2dyn.tracking.settings import Track as Track

@@ -22,6 +22,7 @@ from vid2dyn.tracking.columns import COLUMNS
 from vid2dyn.tracking.detections import OVERLAP, checked, count_crowded, features_of
 from vid2dyn.tracking.filters import keep
 from vid2dyn.tracking.link.linker import NearestLinks
+from vid2dyn.tracking.preparation import prepared, region_of, settings_for
 from vid2dyn.tracking.settings import Track
 
 CHOSEN = ("minmass", "spot", "spot_width", "invert")
@@ -101,7 +102,8 @@ def track(video: Video, settings: Track | None = None, progress: Progress = sile
     table = rows(count.frame(), np.concatenate(particle), found)
     found.clear()
     tracks = Trajectories.from_dataframe(table, units=video.units, field_of_view=video.shape,
-                                         info=plan.provenance(video, [*count.notes(plan), *linker.notes()]))
+                                         info=plan.provenance(video, [*count.notes(plan), *linker.notes()]),
+                                         region=region_of(video, plan.settings))
     return keep(tracks, min_length=plan.settings.min_length)
 
 
@@ -189,10 +191,12 @@ def plan_of(video: Video, settings: Track) -> Plan:
     stop = len(video) if settings.stop is None else min(settings.stop, len(video))
     if settings.start >= stop:
         raise DataError(f"{video.path}: nothing from start = {settings.start}; the movie has {len(video)} frames.")
+    base = settings_for(video, settings)
     if not needs_frames(settings):
-        return Plan(settings, settings, settings.start, stop)
-    frames = [checked(video[k], k, video) for k in frame_numbers(video, settings.start, stop)]
-    in_force, choice = chosen_settings(frames, settings)
+        return Plan(settings, base, settings.start, stop)
+    looked = prepared(video, settings)
+    frames = [checked(looked[k], k, looked) for k in frame_numbers(looked, settings.start, stop)]
+    in_force, choice = chosen_settings(frames, base)
     return Plan(settings, in_force, settings.start, stop, choice)
 
 
