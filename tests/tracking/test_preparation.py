@@ -11,13 +11,13 @@ import vid2dyn as vd
 from vid2dyn.data.region import Region
 from vid2dyn.tracking import Track, prepared
 
-SIZE, FRAMES, UM = 200, 60, 0.1
-SETTINGS = {"diameter": 9, "search_range": 5.0, "invert": False, "spot": "gaussian"}
+SIZE, FRAMES, UM = 200, 100, 0.1
+SETTINGS = {"diameter": 9, "search_range": 8.0, "invert": False, "spot": "gaussian"}
 
 
 def recorded() -> np.ndarray:
     """A clean movie of free particles, some of which pass the edges of the view."""
-    gas = vd.simulators.Brownian(n_particles=160, frames=FRAMES, box_length=24.0, D=0.2, frame_interval=0.02)
+    gas = vd.simulators.Brownian(n_particles=160, frames=FRAMES, box_length=24.0, diffusion=0.2, frames_per_second=10.0)
     camera = vd.simulators.Renderer(height=SIZE, width=SIZE, spot_sigma=1.6, amplitude=3000, background=2000, gain=4.0,
                                     read_noise=4, bit_depth=16)
     video = vd.render(gas, camera, seed=4)
@@ -46,7 +46,7 @@ CORRECTED = {"background": "median", "flat_field": "movie", "dark_level": 100.0,
 
 
 def followed(frames: np.ndarray, **settings: object) -> vd.Trajectories:
-    return vd.track(frames, Track(**{**SETTINGS, **settings}), frames_per_second=50, micrometre_per_pixel=UM)
+    return vd.track(frames, Track(**{**SETTINGS, **settings}), frames_per_second=10, micrometre_per_pixel=UM)
 
 
 def differs(a: vd.Trajectories, b: vd.Trajectories) -> tuple[float, float]:
@@ -96,7 +96,7 @@ def test_a_region_counts_like_a_view(clean: np.ndarray) -> None:
     assert abs(D[0].D - D[1].D) < 5 * np.hypot(D[0].D_stderr, D[1].D_stderr)
     # taken for a whole frame, the same detections have a g(r) far from 1
     wrong = vd.analysis.rdf(part.replace(region=None), 3.0, bins=10)
-    assert (abs(wrong.value - 1) > 5 * wrong.stderr).any()
+    assert (abs(wrong.value - 1) > 3 * wrong.stderr).any()
 
 
 def test_everything_at_once(clean: np.ndarray, spoilt: np.ndarray) -> None:
