@@ -75,8 +75,8 @@ def test_flat_field_of_an_empty_field_and_of_the_movie_agree(clean: np.ndarray, 
         image = prepared(video, Track(flat_field=source, dark_level=100))[3].astype(float) - 100
         ratio = image / clean[3]
         assert np.std(ratio / ratio.mean()) < 0.02, source
-    with pytest.raises(vd.ConfigError, match="flat_field = .* the image has 10 x 10 px, the frames 200 x 200"):
-        cv2.imwrite(str(tmp_path / "small.png"), np.ones((10, 10), np.uint8))
+    cv2.imwrite(str(tmp_path / "small.png"), np.ones((10, 10), np.uint8))
+    with pytest.raises(vd.ConfigError, match=r"the image has 10 x 10 px, the frames 200 x 200"):
         prepared(video, Track(flat_field=str(tmp_path / "small.png")))
 
 
@@ -109,7 +109,8 @@ def test_saved_fitted_and_rolled_out(clean: np.ndarray, tmp_path: Path) -> None:
     again = vd.load(part.save(tmp_path / "t.parquet"))
     assert (again.region.mask == part.region.mask).all()
     assert again.info["parameters"]["roi"] == [[30.0, 30.0], [169.0, 149.0]]
-    assert vd.core.config.build(Track, again.info["parameters"], "track") == Track(**SETTINGS, roi=((30, 30), (169, 149)))
+    settings = Track(**SETTINGS, roi=((30, 30), (169, 149)))
+    assert vd.core.config.build(Track, again.info["parameters"], "track") == settings
     model = vd.fit(part, vd.Brownian())
     assert model.rollout(part, steps=3).box.lengths == pytest.approx((14.0, 12.0))
 

@@ -6,6 +6,7 @@ centre, so that areas, set covariances and "inside" agree to rounding, whatever 
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -161,7 +162,7 @@ class Region:
         angle = (np.arange(_ANGLES) + 0.5) * np.pi / _ANGLES
         sine, cosine = np.sin(angle), np.cos(angle)
         out = np.empty(len(edges) - 1)
-        for k, (a, b) in enumerate(zip(edges[:-1], edges[1:])):
+        for k, (a, b) in enumerate(itertools.pairwise(edges)):
             node, weight = np.polynomial.legendre.leggauss(int(min(max(8, 2 * (b - a)), 64)))
             radius, weight = 0.5 * (b - a) * node + 0.5 * (a + b), 0.5 * (b - a) * weight
             y, x = radius[:, None] * sine, radius[:, None] * cosine
@@ -189,7 +190,7 @@ class Region:
 
     @cached_property
     def _distances(self) -> np.ndarray:
-        """(height + 2, width + 2) distance of every pixel centre to the edge; what lies outside the frame is outside."""
+        """(height + 2, width + 2) distance of pixel centres to the edge; what lies outside the frame is outside."""
         from scipy.ndimage import distance_transform_edt
 
         return np.asarray(distance_transform_edt(np.pad(self.mask, 1))) - 0.5

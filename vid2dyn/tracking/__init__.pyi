@@ -21,6 +21,7 @@ from vid2dyn.tracking.phase import phase_correction as phase_correction
 from vid2dyn.tracking.phase import without_phase_bias as without_phase_bias
 from vid2dyn.tracking.preparation import placed as placed
 from vid2dyn.tracking.preparation import prepared as prepared
+from vid2dyn.tracking.preparation import prepared_settings as prepared_settings
 from vid2dyn.tracking.sensor_noise import CameraNoise as CameraNoise
 from vid2dyn.tracking.sensor_noise import camera_noise as camera_noise
 from vid2dyn.tracking.settings import Track as Track

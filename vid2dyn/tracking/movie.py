@@ -22,7 +22,7 @@ from vid2dyn.tracking.columns import COLUMNS
 from vid2dyn.tracking.detections import OVERLAP, checked, count_crowded, features_of
 from vid2dyn.tracking.filters import keep
 from vid2dyn.tracking.link.linker import NearestLinks
-from vid2dyn.tracking.preparation import prepared, region_of, settings_for
+from vid2dyn.tracking.preparation import prepared, prepared_settings, region_of
 from vid2dyn.tracking.settings import Track
 
 CHOSEN = ("minmass", "spot", "spot_width", "invert")
@@ -191,7 +191,7 @@ def plan_of(video: Video, settings: Track) -> Plan:
     stop = len(video) if settings.stop is None else min(settings.stop, len(video))
     if settings.start >= stop:
         raise DataError(f"{video.path}: nothing from start = {settings.start}; the movie has {len(video)} frames.")
-    base = settings_for(video, settings)
+    base = prepared_settings(video, settings)
     if not needs_frames(settings):
         return Plan(settings, base, settings.start, stop)
     looked = prepared(video, settings)

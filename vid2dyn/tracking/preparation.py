@@ -72,7 +72,7 @@ def prepared(video: Video, settings: Track) -> Video:
 
 
 def placed(video: Video, features: np.ndarray) -> np.ndarray:
-    """(N, 10) features of a frame of `prepared` at their places in the whole frame, without those outside the region."""
+    """(N, 10) features of a frame of `prepared`, at their places in the whole frame; none outside the region."""
     return video.placed(features) if isinstance(video, PreparedVideo) else features
 
 
@@ -81,7 +81,7 @@ def region_of(video: Video, settings: Track) -> Region | None:
     return None if settings.roi is None else Region.of(settings.roi, video.shape)
 
 
-def settings_for(video: Video, settings: Track) -> Track:
+def prepared_settings(video: Video, settings: Track) -> Track:
     """The settings with the threshold of whole grey levels, where corrections make numbers of them."""
     if settings.threshold is None and is_corrected(settings) and np.issubdtype(np.dtype(video.info.dtype), np.integer):
         return dataclasses.replace(settings, threshold=1.0)

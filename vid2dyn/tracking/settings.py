@@ -175,8 +175,8 @@ class Track(Configurable):
             return
         corners = tuple(tuple(float(v) for v in corner) for corner in self.roi)
         if len(corners) < 2 or not all(math.isfinite(v) for corner in corners for v in corner):
-            raise ConfigError(f"roi = {self.roi!r}: give two opposite corners (y, x) of a rectangle, three or more of a "
-                              "polygon, or the path of a mask image.")
+            raise ConfigError(f"roi = {self.roi!r}: give two opposite corners (y, x) of a rectangle, three or more of "
+                              "a polygon, or the path of a mask image.")
         object.__setattr__(self, "roi", corners)
 
     def _consistent(self) -> None:
