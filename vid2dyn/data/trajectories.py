@@ -27,6 +27,7 @@ import pandas as pd
 from vid2dyn.core.errors import DataError
 from vid2dyn.core.files import atomic, existing_file
 from vid2dyn.core.memory import need_memory
+from vid2dyn.core.registry import resolve
 from vid2dyn.data.box import Box, Free
 from vid2dyn.data.region import Region
 from vid2dyn.data.selection import kept_rows, rows_of
@@ -319,6 +320,15 @@ class Trajectories:
             raise DataError(f"filter: nothing is left of {self.n_particles} tracks and {len(self)} detections; ask for "
                             "less.")
         return self.rows(rows).replace(info={**self.info, "filters": [*self.info.get("filters", ()), asked]})
+
+    def edit(self, *edits: Mapping[str, Any]) -> Trajectories:
+        """These tracks corrected by hand: delete, split, merge, relink, cut; see `vid2dyn.tracking.curate`.
+
+        >>> df = pd.DataFrame({"frame": [0, 1, 0], "particle": [0, 0, 1], "y": 0.0, "x": 0.0})
+        >>> Trajectories.from_dataframe(df).edit({"edit": "delete", "particles": [1]}).n_particles
+        1
+        """
+        return resolve("vid2dyn.tracking.curation:curate")(self, edits)  # type: ignore[no-any-return]
 
     def __getitem__(self, particle: int | Sequence[int] | np.ndarray) -> Trajectories:
         """One particle by its number, or several: ``tracks[7]``, ``tracks[[0, 3]]``."""

@@ -4,6 +4,7 @@ from vid2dyn.tracking.columns import COLUMNS as COLUMNS
 from vid2dyn.tracking.columns import FLAGS as FLAGS
 from vid2dyn.tracking.columns import Feature as Feature
 from vid2dyn.tracking.columns import Flag as Flag
+from vid2dyn.tracking.curation import curate as curate
 from vid2dyn.tracking.detect.base import Detector as Detector
 from vid2dyn.tracking.detect.crocker_grier import CrockerGrier as CrockerGrier
 from vid2dyn.tracking.detect.factory import detector as detector
