@@ -27,7 +27,9 @@ def choices(session: Session) -> dict[str, str]:
     if session.tracks is not None:
         found["film.mp4"] = "annotated film: data and model side by side"
     if session.steps:
-        found |= {"session.toml": "experiment file for vid2dyn run", "session.py": "Python script that does it again"}
+        if "edit" not in session.steps:
+            found["session.toml"] = "experiment file for vid2dyn run"
+        found["session.py"] = "Python script that does it again"
     return found
 
 

@@ -81,8 +81,8 @@ def curate(tracks: Trajectories, edits: Edit | Sequence[Edit]) -> Trajectories:
 def _known(edit: Edit, where: str) -> tuple[Callable[..., pd.DataFrame], dict[str, Any]]:
     """The function of an edit and its arguments as plain data."""
     if not isinstance(edit, Mapping) or "edit" not in edit:
-        raise ConfigError(f"{where} = {edit!r}: give a dictionary such as {{'edit': 'delete', 'particles': [3]}}; known "
-                          f"edits: {', '.join(_EDITS)}.")
+        raise ConfigError(f"{where} = {edit!r}: give a dictionary such as {{'edit': 'delete', 'particles': [3]}}; "
+                          f"known edits: {', '.join(_EDITS)}.")
     name = edit["edit"]
     if name not in _EDITS:
         raise ConfigError(f"{where}: unknown edit {name!r}.{did_you_mean(str(name), _EDITS)} Known: "
