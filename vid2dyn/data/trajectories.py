@@ -394,13 +394,8 @@ class Trajectories:
         if path.suffix.lower() != ".parquet":
             raise DataError(f"{path}: tracks are saved as .parquet; name the file {path.stem}.parquet. For text write "
                             "vd.convert.to_trackpy(tracks).to_csv(...).")
-        header = {
-            "schema": SCHEMA, "units": self.units.to_dict(), "box": self.box.to_dict(),
-            "field_of_view": self.field_of_view, "info": self.info,
-            "drift": None if self.drift is None else {k: v.tolist() for k, v in self.drift.items()},
-        } | ({} if self.region is None else {"region": self.region.to_dict()})
         try:
-            text = json.dumps(header, sort_keys=True, default=_as_plain)
+            text = json.dumps(self._header(), sort_keys=True, default=_as_plain)
         except (TypeError, ValueError) as error:
             raise DataError(f"{path}: info holds what a file cannot ({error}); keep numbers, words, lists and "
                             "dictionaries "
@@ -411,6 +406,26 @@ class Trajectories:
             for group in _in_groups(tables):
                 writer.write_table(pa.Table.from_pandas(_storable(group), schema=schema, preserve_index=False))
         return path
+
+    def _header(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA, "units": self.units.to_dict(), "box": self.box.to_dict(),
+            "field_of_view": self.field_of_view, "info": self.info,
+            "drift": None if self.drift is None else {k: v.tolist() for k, v in self.drift.items()},
+        } | ({} if self.region is None else {"region": self.region.to_dict()})
+
+    def header(self) -> dict[str, Any]:
+        """Everything but the table, as plain data that JSON holds: units, box, field of view, region, drift, info."""
+        return dict(json.loads(json.dumps(self._header(), default=_as_plain)))
+
+    @classmethod
+    def from_header(cls, table: pd.DataFrame, header: Mapping[str, Any]) -> Trajectories:
+        """A table with what `header` gave; ValueError, KeyError or TypeError where that is something else."""
+        axes = [axis for axis in AXES if axis in table.columns]
+        needed = ("frame", "y") if axes == ["y"] else ("frame", "y", "x")
+        return cls(checked_table(table, needed), Units(**header["units"]), Box.from_dict(header["box"]),
+                   _size(header["field_of_view"]), _drift(header["drift"], axes), dict(header["info"]),
+                   None if header.get("region") is None else Region.from_dict(header["region"]))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Trajectories:
@@ -444,12 +459,7 @@ class Trajectories:
             raise DataError(f"{path}: the checksum does not match, the file was damaged or changed. Save or copy it "
                             "again.")
         try:
-            frame = table.to_pandas()
-            axes = [axis for axis in AXES if axis in frame.columns]
-            needed = ("frame", "y") if axes == ["y"] else ("frame", "y", "x")
-            return cls(checked_table(frame, needed), Units(**header["units"]), Box.from_dict(header["box"]),
-                       _size(header["field_of_view"]), _drift(header["drift"], axes), dict(header["info"]),
-                       None if header.get("region") is None else Region.from_dict(header["region"]))
+            return cls.from_header(table.to_pandas(), header)
         except (KeyError, TypeError, ValueError, AttributeError, pa.ArrowException) as error:
             raise DataError(f"{path}: not a file that vid2dyn wrote so ({_reason(error)}). Save or copy it again."
                             ) from None

@@ -149,7 +149,7 @@ class Detect(Section):
         sizes, names = layers.scale(self.workspace.session.video.units)
         layer = self.workspace.show_layer(shapes, {
             "name": "region", "ndim": 2, "scale": sizes[1:], "units": names[1:], "axis_labels": ("y", "x"),
-            "face_color": "transparent", "edge_color": styles.RING, "edge_width": 2, "shape_type": "polygon"}, "shapes")
+            "face_color": "transparent", "edge_color": styles.RING, "edge_width": 1, "shape_type": "polygon"}, "shapes")
         layer.events.data.connect(lambda event: self._drawn(layer))
         return layer
 
@@ -176,7 +176,8 @@ class Detect(Section):
             roi = self.form.fields["roi"].value()
         except ValueError:
             return
-        if layer is not None and len(layer.data) and roi != corners_of(layer.data[-1]):
+        shapes = [] if layer is None else list(layer.data)
+        if shapes and roi != corners_of(shapes[-1]):
             self.workspace.drop("region")
 
     def show_prepared(self, on: bool) -> None:

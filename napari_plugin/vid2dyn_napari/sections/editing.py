@@ -136,7 +136,7 @@ class Edit(Section):
         sizes, names = layers.scale(tracks.units)
         yx = np.column_stack(layers.positions(mine))
         self.workspace.show_layer(yx, {
-            "name": "chosen", "scale": sizes[1:], "units": names[1:], "size": 5, "face_color": styles.TRUTH,
+            "name": "chosen", "scale": sizes[1:], "units": names[1:], "size": 1.5, "face_color": styles.TRUTH,
             "border_width": 0, "axis_labels": ("y", "x"), "opacity": 0.8}, "points")
         if active in self.workspace.viewer.layers:
             self.workspace.viewer.layers.selection.active = active
@@ -172,7 +172,7 @@ class Edit(Section):
         sizes, names = layers.scale(self.workspace.session.tracks.units)
         layer = self.workspace.show_layer([], {
             "name": "cut region", "ndim": 2, "scale": sizes[1:], "units": names[1:], "axis_labels": ("y", "x"),
-            "face_color": "transparent", "edge_color": styles.MODEL, "edge_width": 2,
+            "face_color": "transparent", "edge_color": styles.MODEL, "edge_width": 1,
             "shape_type": "polygon"}, "shapes")
         self.workspace.viewer.layers.selection.active = layer
         layer.mode = "add_polygon"
