@@ -33,8 +33,7 @@ def test_written_and_read_again(kind: str, tmp_path: Path) -> None:
     given = {"frames_per_second": 25, "micrometre_per_pixel": 0.16} if kind == ".csv" else {}
     again = vd.open(path, **given)
     kept = tracks.linked() if kind in (".lammpstrj", ".gsd") else tracks
-    one = {".lammpstrj": 1, ".gsd": 0}.get(kind, 0)
-    assert (again.particle == kept.particle + one * (kept.particle >= 0)).all()
+    assert (again.particle == kept.particle).all()
     assert (again.frame == kept.frame).all()
     assert again.units.frames_per_second == pytest.approx(25)
     exact = 1e-5 if kind == ".gsd" else 1e-12
@@ -46,7 +45,6 @@ def test_written_and_read_again(kind: str, tmp_path: Path) -> None:
         assert again.info == tracks.info
         assert again.field_of_view == (100, 70)
         assert again.units == tracks.units
-    assert vd.diffusion(again.replace(units=tracks.units if kind == ".h5" else again.units)) is not None
 
 
 def test_a_periodic_box_goes_along(tmp_path: Path) -> None:

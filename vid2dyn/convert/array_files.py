@@ -125,7 +125,8 @@ def from_geff(path: str | os.PathLike[str], **calibration: Any) -> Trajectories:
         raise DataError(f"{path}: needs an axis of time and axes y and x; it has {', '.join(axes) or 'none'}.")
     calib, scale = _geff_units(path, axes, times[0], calibration)
     frame = props[times[0]].astype(float)
-    if (axes.get(times[0]) is not None and axes[times[0]].unit not in (None, "frame")) or (frame != np.round(frame)).any():
+    unit = None if times[0] not in axes else axes[times[0]].unit
+    if unit not in (None, "frame") or (frame != np.round(frame)).any():
         step = float(np.diff(np.unique(frame)).min(initial=np.inf))
         if not np.isfinite(step):
             step = 1.0
@@ -177,9 +178,10 @@ def _tracks_of(path: Path, nodes: np.ndarray, edges: np.ndarray) -> np.ndarray:
         if np.bincount(ends).max() > 1:
             raise DataError(f"{path}: a track {what} at node {nodes[ends[np.argmax(np.bincount(ends)[ends] > 1)]]}; "
                             "vid2dyn follows particles that do neither. Cut the graph there.")
-    _, label = connected_components(coo_array((np.ones(len(a)), (a, b)), shape=(len(nodes), len(nodes))), directed=False)
+    graph = coo_array((np.ones(len(a)), (a, b)), shape=(len(nodes), len(nodes)))
+    _, label = connected_components(graph, directed=False)
     single = ~np.isin(np.arange(len(nodes)), np.concatenate([a, b]))
-    names, number = np.unique(label[~single], return_inverse=True)
+    number = np.unique(label[~single], return_inverse=True)[1]
     out = np.full(len(nodes), -1)
     out[~single] = number
     return out

@@ -95,13 +95,14 @@ def _trackmate(tracks: Trajectories, stream: IO[str]) -> None:
                  '      <SpotFeatures>\n        <Feature feature="QUALITY" name="Quality" shortname="Quality" '
                  'dimension="QUALITY" isint="false" />\n      </SpotFeatures>\n      <EdgeFeatures />\n'
                  '      <TrackFeatures />\n    </FeatureDeclarations>\n')
+    time_of = frame * interval
     stream.write(f'    <AllSpots nspots="{len(table)}">\n')
     order = np.argsort(frame, kind="stable")
     numbers, first = np.unique(frame[order], return_index=True)
     for number, rows in zip(numbers, np.split(order, first[1:])):
         stream.write(f'      <SpotsInFrame frame="{number}">\n')
         stream.writelines(
-            f'        <Spot ID="{k}" name="ID{k}" QUALITY="{float(mass[k])!r}" POSITION_T="{float(frame[k] * interval)!r}" '
+            f'        <Spot ID="{k}" name="ID{k}" QUALITY="{float(mass[k])!r}" POSITION_T="{float(time_of[k])!r}" '
             f'POSITION_X="{float(yx[k, 1])!r}" POSITION_Y="{float(yx[k, 0])!r}" POSITION_Z="{float(z[k])!r}" '
             f'FRAME="{frame[k]}" RADIUS="{radius!r}" VISIBILITY="1" />\n'
             for k in rows.tolist())

@@ -171,7 +171,7 @@ class Detect(Section):
 
     def _roi_typed(self) -> None:
         """Another region than the one on show: the drawing goes."""
-        layer = self.workspace.ours.get("region")
+        layer: Any = self.workspace.ours.get("region")
         try:
             roi = self.form.fields["roi"].value()
         except ValueError:
