@@ -25,7 +25,7 @@ from vid2dyn.data.trajectories import Trajectories
 
 LENGTHS = (64, 32, 16, 8)
 """Steps of the stretches that tracks are cut into; what is shorter than the last tells too little."""
-GROUPS = 20
+GROUPS = 12
 """Of tracks, for the jackknife."""
 LOWEST, HIGHEST = 0.02, 1.98
 WIDE = 0.6
@@ -79,8 +79,8 @@ def anomalous_exponent(tracks: Trajectories, remove_drift: bool = True) -> Anoma
     Returns
     -------
     AnomalousExponent
-        The band is that of the likelihood (χ² of one degree of freedom, other parameters fitted anew at each α), widened
-        by what a jackknife over 20 groups of tracks says beyond it: tracks that differ, interactions.
+        The band is that of the likelihood (χ² of one degree of freedom, others fitted anew at each α), widened by
+        what a jackknife over 12 groups of tracks says beyond it: tracks that differ, interactions.
 
     Raises
     ------
@@ -120,16 +120,16 @@ def anomalous_exponent(tracks: Trajectories, remove_drift: bool = True) -> Anoma
     if len(left_out) > 4:
         values = np.array(left_out)
         spread = float(np.sqrt((len(values) - 1) / len(values) * ((values - values.mean()) ** 2).sum()))
-        # with 20 groups the jackknife itself is known within a quarter: less than that says nothing
-        wider = max(1.0, spread / half / 1.25) if half > 0 else 1.0
+        # with 12 groups the jackknife itself is known within a third: less than that says nothing
+        wider = max(1.0, spread / half / 1.3) if half > 0 else 1.0
         low, high = max(best - wider * (best - low), LOWEST), min(best + wider * (high - best), HIGHEST)
     warnings = []
     if high - low > WIDE:
         warnings.append(f"The exponent is known within {low:.2g} to {high:.2g} only: noise, short tracks and exponent "
                         "cannot be told apart. Record longer tracks or brighter particles.")
     elif not low <= 1 <= high:
-        warnings.append(f"Motion is {'sub' if best < 1 else 'super'}diffusive: exponent {best:.2f}, 95 % band {low:.2f} "
-                        f"to {high:.2f}. D depends on the time over which it is measured.")
+        warnings.append(f"Motion is {'sub' if best < 1 else 'super'}diffusive: exponent {best:.2f}, 95 % band "
+                        f"{low:.2f} to {high:.2f}. D depends on the time over which it is measured.")
     K, noise = np.exp(free[0]), np.exp(free[1])
     table = pd.DataFrame({"exponent": grid, "log_likelihood": profile})
     return AnomalousExponent(best, low, high, float(K), float(np.sqrt(noise)), table, tuple(warnings))
@@ -211,9 +211,13 @@ class _Likelihood:
         floor = np.log(1e-8 * self.variance)
         bounds = [(start[0] - 12, start[0] + 12), (floor, np.log(self.variance))]
         best: tuple[float, np.ndarray] = (-np.inf, start)
-        for noise in {float(np.clip(start[1], floor, bounds[1][1])), float(np.log(0.1 * self.variance))}:
-            found = minimize(lambda p: -self.value(exponent, p) / max(1.0, sum(self.number.values())), [start[0], noise],
-                             bounds=bounds, method="L-BFGS-B")
+        starts = [float(np.clip(start[1], floor, bounds[1][1]))]
+        # far below the noise that matters its logarithm has no slope to come back along
+        if starts[0] < np.log(1e-4 * self.variance):
+            starts.append(float(np.log(0.1 * self.variance)))
+        for noise in starts:
+            found = minimize(lambda p: -self.value(exponent, p) / max(1.0, sum(self.number.values())),
+                             [start[0], noise], bounds=bounds, method="L-BFGS-B")
             value = self.value(exponent, found.x)
             if value > best[0]:
                 best = value, found.x

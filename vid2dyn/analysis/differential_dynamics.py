@@ -8,8 +8,8 @@ a and b hold what the optics and the camera do to the amplitude: noise is in a, 
 the decaying part by [(e^x + e^-x - 2)/x²], x = Γ t_E, at every τ >= t_E, and a by another factor; neither moves Γ. What
 never changes (dirt, uneven light) drops out. A common drift turns the phases of all amplitudes by q·v τ; it is found
 from them, block of time by block, and turned back. In a movie that is compressed from frame to frame the next frames
-are partly copies: there lags begin at `CODED` frames. Frames are multiplied by a Hann window, so that what leaves the edge does
-not look like motion (Giavazzi et al., J. Phys. Condens. Matter 29, 195401 (2017)).
+are partly copies: there lags begin at `CODED` frames. Frames are multiplied by a Hann window, so that what leaves
+the edge does not look like motion (Giavazzi et al., J. Phys. Condens. Matter 29, 195401 (2017)).
 
 D of all rings of q together comes from one weighted least-squares fit, its error from a jackknife over blocks of time.
 """
@@ -212,8 +212,8 @@ def _fitted(sums: np.ndarray, counts: np.ndarray, q: np.ndarray, lag: np.ndarray
 
     able = fit(each)
     if not able.any():
-        raise DataError("Differential dynamic microscopy: at no wave number does the correlation of frames decay within "
-                        "the movie and slower than a frame. Record faster or longer, or brighter particles.")
+        raise DataError("Differential dynamic microscopy: at no wave number does the correlation of frames decay "
+                        "within the movie and slower than a frame. Record faster or longer, or brighter particles.")
     middle = float(np.median(each[able]))
     able = fit(middle)
     if able.any():

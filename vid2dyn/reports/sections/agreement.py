@@ -5,9 +5,9 @@ from __future__ import annotations
 from vid2dyn.reports import figures
 from vid2dyn.reports.sections.base import Content, ReportSection, Section, figure
 
-_POSITIONS = (" No velocity was recorded: it is that of mean velocities, displacement over frame interval, whose value at "
-              "lag 0 is set by D and the interval. Of Brownian motion it falls below zero at one frame by noise and "
-              "forces, and is near zero from then on; it says nothing of inertia.")
+_POSITIONS = (" No velocity was recorded: it is that of mean velocities, displacement over frame interval, whose "
+              "value at lag 0 is set by D and the interval. Of Brownian motion it falls below zero at one frame by "
+              "noise and forces, and is near zero from then on; it says nothing of inertia.")
 
 
 class Agreement(ReportSection):
