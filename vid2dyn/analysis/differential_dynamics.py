@@ -147,7 +147,10 @@ def _wave_vectors(shape: tuple[int, int], um: float) -> tuple[np.ndarray, np.nda
     # along the axes lies what rows of a camera and compression do
     inside = (where >= 0) & (where < RINGS) & (np.abs(y) > 0) & (np.abs(x) > 0)
     rng = np.random.default_rng(0)
-    rows, columns, ring, q = [], [], [], []
+    rows: list[np.ndarray] = []
+    columns: list[np.ndarray] = []
+    ring: list[np.ndarray] = []
+    q: list[float] = []
     for k in range(RINGS):
         r, c = np.nonzero(inside & (where == k))
         if not len(r):

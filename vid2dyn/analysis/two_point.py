@@ -48,7 +48,8 @@ class TwoPoint(Result):
     def plot(self, ax: Any = None) -> Any:
         """r D_rr/τ against r, one line for each lag: level where the solvent is viscous."""
         ax = axes_or_new(ax)
-        for lag, part in self.dataframe.groupby("lag"):
+        for lag in self.dataframe["lag"].unique():
+            part = self.dataframe[self.dataframe["lag"] == lag]
             ax.errorbar(part["r"], part["r"] * part["along"] / lag, yerr=1.96 * part["r"] * part["along_stderr"] / lag,
                         fmt="o-", ms=3, label=f"{lag:.3g} s")
         ax.axhline(0.0, lw=0.8, color="0.6")

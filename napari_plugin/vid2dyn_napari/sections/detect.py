@@ -155,7 +155,8 @@ class Detect(Section):
 
     def _drawn(self, layer: Any) -> None:
         """The last shape of the layer is the region."""
-        if self.workspace.closed or self.workspace.ours.get("region") is not layer or not len(layer.data):
+        mine = self.workspace.ours.get("region") is layer
+        if self.workspace.closed or not mine or not len(layer.data):
             return
         roi = corners_of(layer.data[-1])
         field = self.form.fields["roi"]
