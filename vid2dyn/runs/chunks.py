@@ -23,6 +23,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import logging
 import os
 import shutil
 import warnings
@@ -152,6 +153,8 @@ def _link(work: _Work, out: Path, progress: Progress) -> Tracked:
              "region": region_of(work.video, work.plan.settings)}
     n_particles, n_rows, n_frames = write_tracks(out, link, work.load, work.ranges(), folder, about, provenance)
     work.write_manifest(out)
+    logging.getLogger("vid2dyn.runs").info("%s: %d tracks in %d frames written to %s", work.path.name, n_particles,
+                                           n_frames, out)
     return Tracked(out, n_particles, n_rows, n_frames, tuple(provenance["warnings"]))
 
 

@@ -51,8 +51,8 @@ class Motion(ReportSection):
                 both = [with_error(one.D, one.D_stderr, "µm²/s") for one in (untracked, measured)]
                 content.doubts.append(
                     f"Differential dynamic microscopy, which finds no particles, gives D = {both[0]} of the same "
-                    f"movie; displacements give {both[1]}. Wrong links, particles that are not tracked, forces (it sees "
-                    "their collective motion) or motion along the line of sight make them differ.")
+                    f"movie; displacements give {both[1]}. Wrong links, particles that are not tracked, forces (it "
+                    "sees their collective motion) or motion along the line of sight make them differ.")
         lead = f"Displacements give D = {with_error(measured.D, measured.D_stderr, 'µm²/s')}."
         return Section("motion", "How the particles move", lead, [figure(plot, caption)],
                        {"head": [], "rows": rows}, content.doubts)
