@@ -175,14 +175,15 @@ def _cut(table: pd.DataFrame, region: Sequence[Sequence[float]], keep: str = "ou
     inside = _within(table[["y", "x"]].to_numpy(dtype=float), corners)
     gone = (inside if keep == "outside" else ~inside) & _stretch(table, frames)
     # what passed through is two tracks: nobody saw it inside
-    particle, number = table["particle"].to_numpy().copy(), _next(table)
+    particle = table["particle"].to_numpy()
     piece = np.cumsum(np.append(0, (gone[1:] != gone[:-1]) | (particle[1:] != particle[:-1])))
     left = np.flatnonzero(~gone & (particle >= 0))
-    _, first = np.unique(piece[left], return_index=True)
-    later = np.append(False, np.diff(particle[left][np.sort(first)]) == 0)
-    for start in left[np.sort(first)][later]:
-        particle[piece == piece[start]] = number
-        number += 1
+    names, first, of_row = np.unique(piece[left], return_index=True, return_inverse=True)
+    owner = particle[left[first]]
+    later = np.append(False, owner[1:] == owner[:-1]) if len(names) else np.zeros(0, bool)
+    number = np.where(later, _next(table) + np.cumsum(later) - 1, owner)
+    particle = particle.copy()
+    particle[left] = number[of_row]
     return table.assign(particle=particle)[~gone]
 
 
@@ -210,41 +211,52 @@ def _relink(table: pd.DataFrame, frames: Sequence[int], search_range: float, mem
     numbers, first = np.unique(frame[within], return_index=True)
     stream = LinkStream(Track(search_range=search_range, memory=memory))
     fresh = np.concatenate([stream.step(int(k), part) for k, part in zip(numbers, np.split(values, first[1:]))])
-    new = old.copy()
-    new[within] = _next(table) + fresh
+    was = old[within]
     before, after = frame < frames[0], frame >= frames[1]
-    heads, tails = set(np.unique(old[before & (old >= 0)]).tolist()), set(np.unique(old[after & (old >= 0)]).tolist())
-    begins: dict[int, int] = {}                            # old track -> row that it enters the stretch with
-    ends: dict[int, int] = {}
-    of_new: dict[int, tuple[int, int]] = {}                # new track -> its first and last row
-    for row in within.tolist():
-        begins.setdefault(int(old[row]), row)
-        ends[int(old[row])] = row
-        a, _ = of_new.get(int(new[row]), (row, row))
-        of_new[int(new[row])] = a, row
+    heads, tails = (np.unique(old[side & (old >= 0)]) for side in (before, after))
+    # the row of the stretch in which an old track is first and last seen there
+    opening, closing = _first_rows(was), _first_rows(was[::-1])
+    starts, stops = _first_rows(fresh), _first_rows(fresh[::-1])
+    last = len(was) - 1
     name: dict[int, int] = {}
-    follows: dict[int, int] = {}                           # old track after the stretch -> number
-    for number, (a, b) in of_new.items():
-        start, stop = int(old[a]), int(old[b])
-        name[number] = start if start in heads and begins[start] == a else number
-        if stop in tails and ends[stop] == b:
-            follows[stop] = number
-    taken = set(name.values())
-    # tracks that begin in the stretch keep a number of their own where it is free
-    for number, (a, _) in of_new.items():
-        start = int(old[a])
-        if name[number] == number and start >= 0 and start not in heads and start not in taken:
-            name[number] = start
-            taken.add(start)
-    new[within] = np.array([name[int(k)] for k in new[within]])
-    count = int(new.max()) + 1
-    for stop in tails:
-        rows = after & (old == stop)
-        if stop in follows:
-            new[rows] = name[follows[stop]]
-        elif stop in begins and (stop in heads or stop in taken):
-            new[rows], count = count, count + 1            # no longer linked to what was before
+    follows: dict[int, int] = {}                           # old track after the stretch -> new track in it
+    known = set(heads.tolist())
+    count, free = _next(table), set(opening) - known - {-1}
+    for track, row in starts.items():                      # a track goes on with the number that it enters with
+        owner = int(was[row])
+        if owner in known and opening[owner] == row:
+            name[track] = owner
+        end = int(was[last - stops[track]])
+        if end >= 0 and closing[end] == stops[track]:
+            follows[end] = track
+    for track, row in starts.items():                      # one that begins here keeps its own, where that is free
+        if track not in name:
+            owner = int(was[row])
+            if owner in free:
+                free.discard(owner)
+                name[track] = owner
+            else:
+                name[track], count = count, count + 1
+    tail_names = []
+    for owner in tails.tolist():
+        if owner in follows:
+            tail_names.append(name[follows[owner]])
+        elif owner in opening:                             # no longer linked to what was before
+            tail_names.append(count)
+            count += 1
+        else:
+            tail_names.append(owner)
+    new = old.copy()
+    new[within] = np.array([name[k] for k in range(int(fresh.max()) + 1)])[fresh]
+    rows = np.flatnonzero(after & (old >= 0))
+    new[rows] = np.array(tail_names, dtype=np.int64)[np.searchsorted(tails, old[rows])] if len(rows) else old[rows]
     return table.assign(particle=new)
+
+
+def _first_rows(values: np.ndarray) -> dict[int, int]:
+    """The first place of every value."""
+    found, first = np.unique(values, return_index=True)
+    return dict(zip(found.tolist(), first.tolist()))
 
 
 _EDITS: dict[str, Spec] = {
