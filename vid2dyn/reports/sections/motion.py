@@ -14,8 +14,8 @@ from vid2dyn.reports.sections.base import Content, ReportSection, Section, figur
 
 APART, LEAST = 5.0, 0.1
 """Standard errors, and part of D, by which the estimate without tracking differs where a page says so."""
-LOOKED_AT = 400
-"""Frames of the movie that the second opinion is taken from."""
+LOOKED_AT, SQUARE = 300, 512
+"""Frames that the second opinion is taken from, and the edge of the square in their middle [px], at most."""
 
 
 class Motion(ReportSection):
@@ -67,7 +67,9 @@ def _untracked(content: Content) -> Any:
         return None
     start = int(tracks.frame.min())
     stop = min(int(tracks.frame.max()) + 1, start + LOOKED_AT)
+    middle = [slice(max(0, (edge - SQUARE) // 2), max(0, (edge - SQUARE) // 2) + min(edge, SQUARE))
+              for edge in video.shape]
     try:
-        return differential_dynamics(video, start=start, stop=stop)
+        return differential_dynamics(video[start:stop, middle[0], middle[1]])
     except Vid2DynError:                                   # a second opinion that there is none of is no warning
         return None
