@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
 
 import vid2dyn as vd
 from vid2dyn.data.region import Region
@@ -15,18 +16,22 @@ SIZE, FRAMES, UM = 200, 100, 0.1
 SETTINGS = {"diameter": 9, "search_range": 8.0, "invert": False, "spot": "gaussian"}
 
 
-def recorded() -> np.ndarray:
+def recorded() -> vd.simulators.RenderedVideo:
     """A clean movie of free particles, some of which pass the edges of the view."""
     gas = vd.simulators.Brownian(n_particles=160, frames=FRAMES, box_length=24.0, diffusion=0.2, frames_per_second=10.0)
     camera = vd.simulators.Renderer(height=SIZE, width=SIZE, spot_sigma=1.6, amplitude=3000, background=2000, gain=4.0,
                                     read_noise=4, bit_depth=16)
-    video = vd.render(gas, camera, seed=4)
-    return np.stack([video[k] for k in range(FRAMES)])
+    return vd.render(gas, camera, seed=4)
 
 
 @pytest.fixture(scope="module")
-def clean() -> np.ndarray:
+def film() -> vd.simulators.RenderedVideo:
     return recorded()
+
+
+@pytest.fixture(scope="module")
+def clean(film: vd.simulators.RenderedVideo) -> np.ndarray:
+    return np.stack([film[k] for k in range(FRAMES)])
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +67,20 @@ def test_vignetting_dirt_and_bleaching_are_taken_out(clean: np.ndarray, spoilt: 
     assert abs(len(mended) / len(truth) - 1) < 0.02
     assert max(differs(truth, mended)) < 1.0, "D and g(r) of the clean movie"
     assert max(differs(truth, raw)) > 3.0, "the faults matter where they are left in"
+
+
+def test_standard_errors_hold_where_the_background_is_taken_out(film: vd.simulators.RenderedVideo,
+                                                                spoilt: np.ndarray) -> None:
+    truth, found, errors = film.truth.dataframe, followed(spoilt, **CORRECTED).dataframe, []
+    for frame in range(0, FRAMES, 4):
+        true, seen = (table[table.frame == frame] for table in (truth, found))
+        yx = seen[["y", "x"]].to_numpy()
+        near, which = cKDTree(true[["y", "x"]].to_numpy()).query(yx)
+        alone = cKDTree(yx).query(yx, k=2)[0][:, 1] > 12
+        off = (yx - true[["y", "x"]].to_numpy()[which]) / seen[["y_std", "x_std"]].to_numpy()
+        errors.append(off[alone & (near < 1)])
+    spread = float(np.median(np.abs(np.concatenate(errors)))) / 0.6745
+    assert 0.9 < spread < 1.15, "with the plain median 1.18"
 
 
 def test_flat_field_of_an_empty_field_and_of_the_movie_agree(clean: np.ndarray, tmp_path: Path) -> None:
