@@ -28,7 +28,7 @@ from vid2dyn.tracking.columns import POSITION, Feature
 from vid2dyn.tracking.settings import Track
 
 SAMPLES = 60
-"""Most frames that background and flat field are taken from; their noise adds about a 60th to the variance of pixels."""
+"""Most frames that background and flat field are taken from; their noise adds about a 60th to a pixel's variance."""
 SAMPLE_BYTES = 256 << 20
 """Memory that they may take; of large frames fewer are taken, at least `FEWEST`."""
 FEWEST = 15

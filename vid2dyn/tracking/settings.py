@@ -85,7 +85,8 @@ class Track(Configurable):
         view in all statistics. By default the whole frame.
     background : {"none", "median", "mean"}
         Image that is subtracted from every frame: the median over time (refined by the mean of what lies near it) or
-        the mean of up to 60 frames of the whole movie. It takes away dirt and what does not move; particles that stay in one place for half of the movie go with it.
+        the mean of up to 60 frames of the whole movie. It takes away dirt and what does not move; particles that stay
+        in one place for half of the movie go with it.
     flat_field : text, optional
         Illumination that every frame is divided by: the path of an image of an empty field, or "movie" for the smooth
         part of the movie's own median (a polynomial of degree 4). By default frames are not divided.
