@@ -147,6 +147,20 @@ def test_masks_and_mistakes(tmp_path: Path) -> None:
             Region.of(Track(roi=roi).roi, (60, 60))
 
 
+def test_corners_on_the_command_line() -> None:
+    assert Track(roi="[[1, 2], [30, 40]]").roi == ((1.0, 2.0), (30.0, 40.0))
+    for wrong in ("[[1, 2], [30", '["a", "b"]', "[[1], [2, 3]]"):
+        with pytest.raises(vd.ConfigError, match="roi"):
+            Track(roi=wrong)
+
+
+def test_particles_that_rest_are_said(film: vd.simulators.RenderedVideo, clean: np.ndarray) -> None:
+    moving, resting = (followed(frames, background="median").info["warnings"] for frames in (
+        clean, np.repeat(clean[:20], 4, axis=0)))
+    assert not any("same place" in one for one in moving)
+    assert any("at the same place an eighth of the movie later" in one for one in resting)
+
+
 def test_pairs_of_a_disc_as_in_closed_form() -> None:
     """Distance of two points of a disc of radius R: density 4 s/(π R²) (acos q - q sqrt(1 - q²)), q = s/(2 R)."""
     R = 80.0

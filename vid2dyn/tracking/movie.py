@@ -22,7 +22,7 @@ from vid2dyn.tracking.columns import COLUMNS
 from vid2dyn.tracking.detections import OVERLAP, checked, count_crowded, features_of
 from vid2dyn.tracking.filters import keep
 from vid2dyn.tracking.link.linker import NearestLinks
-from vid2dyn.tracking.preparation import prepared, prepared_settings, region_of
+from vid2dyn.tracking.preparation import PreparedVideo, prepared, prepared_settings, region_of
 from vid2dyn.tracking.settings import Track
 
 CHOSEN = ("minmass", "spot", "spot_width", "invert")
@@ -192,12 +192,13 @@ def plan_of(video: Video, settings: Track) -> Plan:
     if settings.start >= stop:
         raise DataError(f"{video.path}: nothing from start = {settings.start}; the movie has {len(video)} frames.")
     base = prepared_settings(video, settings)
-    if not needs_frames(settings):
-        return Plan(settings, base, settings.start, stop)
     looked = prepared(video, settings)
+    notes = looked.notes if isinstance(looked, PreparedVideo) else ()
+    if not needs_frames(settings):
+        return Plan(settings, base, settings.start, stop, notes)
     frames = [checked(looked[k], k, looked) for k in frame_numbers(looked, settings.start, stop)]
     in_force, choice = chosen_settings(frames, base)
-    return Plan(settings, in_force, settings.start, stop, choice)
+    return Plan(settings, in_force, settings.start, stop, (*notes, *choice))
 
 
 class DetectionCount:

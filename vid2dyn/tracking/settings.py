@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from vid2dyn.core.configurable import Configurable
+from vid2dyn.core.configurable import Configurable, check_kinds
 from vid2dyn.core.errors import ConfigError
 
 
@@ -171,6 +172,13 @@ class Track(Configurable):
 
     def _regions(self) -> None:
         """Corners as plain numbers, so that settings can be compared."""
+        if isinstance(self.roi, str) and self.roi.lstrip().startswith("["):        # corners on the command line
+            try:
+                object.__setattr__(self, "roi", json.loads(self.roi))
+                check_kinds(self)
+            except ValueError:
+                raise ConfigError(f"roi = {self.roi!r}: write corners as [[y, x], [y, x], ...], or give the path of a "
+                                  "mask image.") from None
         if self.roi is None or isinstance(self.roi, str | os.PathLike):
             object.__setattr__(self, "roi", None if not self.roi else os.fspath(self.roi))
             return
