@@ -191,3 +191,31 @@ def test_memory_of_the_background_is_bounded() -> None:
     made = prepared(video, Track(background="median"))
     assert len(made._samples()) == 60
     assert prepared(video, Track()) is video
+
+
+def test_parts_of_a_movie_are_prepared_as_the_whole(spoilt: np.ndarray, tmp_path: Path) -> None:
+    import tifffile
+
+    from vid2dyn.runs.chunks import track_movie
+
+    tifffile.imwrite(tmp_path / "clip.tif", spoilt[:45])
+    settings = Track(**SETTINGS, **CORRECTED, roi=CORNERS, stop=30)
+    whole = vd.track(tmp_path / "clip.tif", settings, frames_per_second=10, micrometre_per_pixel=UM)
+    track_movie(tmp_path / "clip.tif", tmp_path / "t.parquet", settings, part_frames=8, frames_per_second=10,
+                micrometre_per_pixel=UM)
+    parts = vd.load(tmp_path / "t.parquet")
+    assert parts.dataframe.equals(whole.dataframe)
+    assert (parts.region.mask == whole.region.mask).all()
+
+
+def test_the_largest_rectangle_is_that_of_all_rectangles() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        mask = rng.random((7, 9)) < 0.75
+        mask[3, 4] = True
+        top, left, height, width = Region(mask).inscribed()
+        assert mask[top:top + height, left:left + width].all()
+        spans = [(a, b, c, d) for a in range(7) for b in range(a + 1, 8) for c in range(9) for d in range(c + 1, 10)]
+        best = max((b - a) * (d - c) for a, b, c, d in spans
+                   if mask[a:b, c:d].all())
+        assert height * width == best

@@ -117,21 +117,10 @@ class Region:
 
     @cached_property
     def _inscribed(self) -> tuple[int, int, int, int]:
-        best, where = 0, (0, 0, 0, 0)
-        height = np.zeros(self.mask.shape[1], dtype=np.int64)
-        for row, line in enumerate(self.mask):
-            height = np.where(line, height + 1, 0)
-            stack: list[tuple[int, int]] = []                        # (first column, height), heights rising
-            for column, h in enumerate([*height.tolist(), 0]):
-                first = column
-                while stack and stack[-1][1] >= h:
-                    first, tall = stack.pop()
-                    if tall * (column - first) > best:
-                        best = tall * (column - first)
-                        where = (row - tall + 1, first, tall, column - first)
-                if h:
-                    stack.append((first, h))
-        return where
+        from vid2dyn.data.largest_rectangle import largest_rectangle
+
+        top, left, height, width = (int(v) for v in largest_rectangle(self.mask))
+        return top, left, height, width
 
     def pair_probability(self, edges: np.ndarray) -> np.ndarray:
         """Probability that two independent points of the region are a distance in each shell apart, (bins,).
