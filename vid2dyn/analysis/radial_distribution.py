@@ -195,14 +195,20 @@ def detectable_area(tracks: Trajectories) -> tuple[np.ndarray, np.ndarray]:
 def detectable_region(tracks: Trajectories) -> Region:
     """The region of interest less the margin that detectors leave empty along the edges of the frame.
 
-    Found as in `detectable_area`, from the outermost detections. Edges that lie inside the frame have no margin:
-    particles are looked for beyond them.
+    Found as in `detectable_area`, from the outermost detections, and at most 10 % of a side. Where the region ends
+    inside the frame nothing is given up: particles are looked for beyond its edge.
     """
     assert tracks.region is not None
     yx = tracks.dataframe[["y", "x"]].to_numpy(dtype=float)
-    low, high = yx.min(axis=0), yx.max(axis=0)
-    gap = (high - low) / max(len(yx) - 1, 1)
-    return tracks.region.clipped(low - gap, high + gap)
+    edge = np.array(tracks.region.mask.shape, dtype=float)
+    gap = np.ptp(yx, axis=0) / max(len(yx) - 1, 1)
+    low, high = yx.min(axis=0) - gap, yx.max(axis=0) + gap
+    top, bottom, left, right = tracks.region.bounds
+    first, last = np.array([top, left]), np.array([bottom, right])
+    margin = 0.5 * _MARGIN_SHARE * edge                     # of both sides together `_MARGIN_SHARE`
+    low = np.where(first <= margin, np.minimum(low, margin), 0.0)
+    high = np.where(edge - last <= margin, np.maximum(high, edge - 1 - margin), edge - 1)
+    return tracks.region.clipped(low, high)
 
 
 def within_area(tracks: Trajectories) -> Trajectories:
