@@ -64,7 +64,7 @@ def test_collective_scattering_of_an_ideal_gas() -> None:
 
 
 def test_collective_scattering_at_lag_zero_is_that_of_freud(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = importlib.import_module("vid2dyn.analysis.collective_scattering")
+    module = importlib.import_module("vid2dyn.analysis.density_correlations")
     monkeypatch.setattr(module, "OF_A_SHELL", 10**6)                                     # all that freud takes
     freud = pytest.importorskip("freud")
     sim = vd.simulators.Brownian(n_particles=100, frames=10, box_length=7.0, dim=3,

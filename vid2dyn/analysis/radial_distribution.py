@@ -208,7 +208,7 @@ def detectable_region(tracks: Trajectories) -> Region:
     margin = 0.5 * _MARGIN_SHARE * edge                     # of both sides together `_MARGIN_SHARE`
     low = np.where(first <= margin, np.minimum(low, margin), 0.0)
     high = np.where(edge - last <= margin, np.maximum(high, edge - 1 - margin), edge - 1)
-    return tracks.region.clipped(low, high)
+    return tracks.region.clipped(low.tolist(), high.tolist())
 
 
 def within_area(tracks: Trajectories) -> Trajectories:
