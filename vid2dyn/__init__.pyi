@@ -47,6 +47,7 @@ from vid2dyn.pipeline import suggest as suggest
 from vid2dyn.pipeline import track as track
 from vid2dyn.runs.demo import demo as demo
 from vid2dyn.runs.movies import run as run
+from vid2dyn.tracking.curation import curate as curate
 
 open = open_recording
 __version__: str

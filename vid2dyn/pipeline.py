@@ -7,7 +7,9 @@ This is the only file that knows the whole flow. Heavy libraries load inside the
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
+import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from vid2dyn.tracking import Track
 
 PathLike = str | os.PathLike[str]
+_LOG = logging.getLogger("vid2dyn")
+"""What is done and how long it takes, at level INFO; quiet until a program sets logging up."""
 ARRAY = ("axes", "channel", "z", "name")
 """Keys of `Video.from_array` beside the calibration."""
 UNITS, TRACK = "vid2dyn.data.units:Units", "vid2dyn.tracking.settings:Track"
@@ -91,6 +95,7 @@ def _suffix(path: Any) -> str:
 def _show(notes: Iterable[str]) -> None:
     """What a user should know, shown once; it is kept with the result as well."""
     for note in notes:
+        _LOG.info("%s", note)
         warnings.warn(note, Vid2DynWarning, stacklevel=3)
 
 
@@ -134,8 +139,11 @@ def track(video: Video | PathLike | Any, settings: Track | None = None, *, progr
     chosen, calibration = _split(settings, options, video)
     if not isinstance(video, Video):
         video = _opened(video, calibration, "vd.open (command line: fit, report) reads its tracks as they are.")
+    begin = time.monotonic()
     with showing(progress) as progress:
         tracks = run_tracker(video, chosen, progress=progress, keep_partial=keep_partial)
+    _LOG.info("%s: %d tracks in %d frames after %.1f s", video.path.name, tracks.n_particles, tracks.n_frames,
+              time.monotonic() - begin)
     _show(note for note in tracks.info["warnings"] if note not in video.warnings)
     return tracks
 
@@ -320,9 +328,12 @@ def fit(data: Trajectories | Fields | PathLike | Sequence[Trajectories | Fields 
     if not several and hasattr(read[0], "units"):
         about = _about(read[0])                       # type: ignore[arg-type]
     data = read if several else read[0]               # type: ignore[assignment]
+    begin = time.monotonic()
     with about, showing(progress) as progress:
-        return learn(data, recipe, seed=seed, progress=progress, checkpoint=checkpoint, stop=stop,
-                     keep_partial=keep_partial)
+        model = learn(data, recipe, seed=seed, progress=progress, checkpoint=checkpoint, stop=stop,
+                      keep_partial=keep_partial)
+    _LOG.info("%s fitted after %.1f s", type(recipe).__name__, time.monotonic() - begin)
+    return model
 
 
 def assess(tracks: Trajectories | PathLike | Sequence[Trajectories | PathLike], model: Model,

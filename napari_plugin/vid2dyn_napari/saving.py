@@ -15,7 +15,8 @@ def choices(session: Session) -> dict[str, str]:
     """File name -> what it is, for everything that this session could write now."""
     found: dict[str, str] = {}
     if session.tracks is not None:
-        found |= {"tracks.parquet": "tracks, with calibration and history", "tracks.csv": "tracks, as a plain table"}
+        found |= {"tracks.parquet": "tracks, with calibration and history", "tracks.csv": "tracks, as a plain table",
+                  "tracks.xml": "tracks, for TrackMate"}
     if session.fields is not None:
         found["fields.fields"] = "lattice fields"
     if session.model is not None:
@@ -27,7 +28,9 @@ def choices(session: Session) -> dict[str, str]:
     if session.tracks is not None:
         found["film.mp4"] = "annotated film: data and model side by side"
     if session.steps:
-        found |= {"session.toml": "experiment file for vid2dyn run", "session.py": "Python script that does it again"}
+        if "edit" not in session.steps:
+            found["session.toml"] = "experiment file for vid2dyn run"
+        found["session.py"] = "Python script that does it again"
     return found
 
 
@@ -64,6 +67,8 @@ def _one(session: Session, path: Path, progress: vd.Progress) -> None:
     kind = path.name
     if kind == "tracks.csv":
         save_csv(session.tracks, path)
+    elif kind == "tracks.xml":
+        vd.convert.write_table(session.tracks, path)
     elif kind == "report.html":
         vd.report(path, tracks=session.data, model=session.model, rollout=session.future, video=session.video,
                   truth=session.truth or None, title=session.name)

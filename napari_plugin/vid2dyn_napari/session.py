@@ -31,7 +31,8 @@ class Session:
     """What is open, and how it came to be.
 
     `video`, `tracks`, `fields`, `model`, `future` and `truth` are None until a verb makes them; a verb drops what
-    depended on what it replaces. `steps` holds the last call of "open" (or "simulate"), "track", "fit" and "rollout".
+    depended on what it replaces. `steps` holds the last call of "open" (or "simulate"), "track", "fit" and "rollout",
+    and all edits of the tracks ("edit").
 
     Examples
     --------
@@ -52,6 +53,7 @@ class Session:
         self.model: Any = None
         self.future: Any = None
         self.truth: dict[str, Any] = {}
+        self.unedited: Any = None
         self.version = 0
 
     def drop_running(self) -> None:
@@ -111,6 +113,33 @@ class Session:
             raise vd.DataError(wording.nothing_left(settings))
         used = vd.core.config.build(vd.tracking.Track, tracks.info["parameters"], "Track")
         self.steps = {"open": self.steps["open"], "track": Step("track", {"settings": used}), **self._drop_learned()}
+        self.tracks = tracks
+        return tracks
+
+    def edit(self, edit: dict[str, Any]) -> Any:
+        """Correct the tracks by hand (`vd.curate`); what was learned from them is dropped."""
+        tracks = self._need("tracks", "Track the particles or open tracks first: there is nothing to edit.")
+        if not self.edits:
+            self.unedited = tracks
+        return self._edited(vd.curate(tracks, edit), [*self.edits, edit])
+
+    def undo(self) -> Any:
+        """The tracks before the last edit."""
+        if not self.edits:
+            raise vd.DataError("There is no edit to take back.")
+        left = self.edits[:-1]
+        return self._edited(vd.curate(self.unedited, left) if left else self.unedited, left)
+
+    @property
+    def edits(self) -> list[dict[str, Any]]:
+        """What was edited by hand, oldest first."""
+        return list(self.steps["edit"].arguments["edits"]) if "edit" in self.steps else []
+
+    def _edited(self, tracks: Any, edits: list[dict[str, Any]]) -> Any:
+        self.drop_running()
+        kept = {name: step for name, step in self.steps.items() if name in ("open", "track")}
+        about = {"edit": Step("edit", {"edits": edits})} if edits else {}
+        self.steps = {**kept, **about, **self._drop_learned()}
         self.tracks = tracks
         return tracks
 

@@ -72,11 +72,14 @@ def _source(step: Any, data: str) -> list[str]:
 
 
 def _tracking(steps: Mapping[str, Any], data: str) -> list[str]:
-    if "track" not in steps:
-        return []
-    arguments = _arguments(steps["track"].arguments["settings"])
-    return [f"tracks = vd.track(video{', ' if arguments else ''}{arguments})", 'tracks.save(out / "tracks.parquet")',
-            "print(vd.diffusion(tracks))"]
+    lines = []
+    if "track" in steps:
+        arguments = _arguments(steps["track"].arguments["settings"])
+        lines.append(f"tracks = vd.track(video{', ' if arguments else ''}{arguments})")
+    if "edit" in steps and steps["open"].verb != "table":          # those were exported as they are now
+        edits = "".join(f"    {_literal(edit)},\n" for edit in steps["edit"].arguments["edits"])
+        lines.append(f"tracks = vd.curate(tracks, [\n{edits}])")
+    return [*lines, 'tracks.save(out / "tracks.parquet")', "print(vd.diffusion(tracks))"] if lines else []
 
 
 def _model(step: Any, data: str) -> list[str]:
@@ -143,6 +146,8 @@ def _literal(value: Any) -> str:
     """Python source of a setting; a number comes back as it was."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return call(value)
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{quoted(key)}: {_literal(item)}" for key, item in value.items()) + "}"
     if isinstance(value, tuple | list):
         inner = ", ".join(_literal(item) for item in value)
         return f"({inner},)" if len(value) == 1 else f"({inner})"
@@ -169,6 +174,9 @@ def toml(steps: Mapping[str, Any], *, fields: bool, folder: str | os.PathLike[st
                              "file, and write the experiment file then.")
     if "fit" in steps and steps["fit"].verb == "load":
         raise vd.ConfigError("The model was read from a file; an experiment file fits its own. Write a Python script.")
+    if "edit" in steps:
+        raise vd.ConfigError("Tracks that were edited by hand are no experiment for other movies: write the Python "
+                             "script, which repeats the edits.")
     tables: dict[str, dict[str, Any]] = {}
     if source.verb == "simulate":
         tables["simulate"] = {**_table(source.arguments["simulator"]), "seed": source.arguments["seed"]}

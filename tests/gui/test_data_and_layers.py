@@ -304,7 +304,7 @@ def test_everything_can_be_written_and_read(session: Session, tmp_path: Path) ->
     short = Session()
     short.take(few, Step("table", {}))
     names = list(saving.choices(session))
-    assert {"tracks.parquet", "tracks.csv", "model.vid2dyn", "rollout.parquet", "report.html", "film.mp4",
+    assert {"tracks.parquet", "tracks.csv", "tracks.xml", "model.vid2dyn", "rollout.parquet", "report.html", "film.mp4",
             "session.toml", "session.py"} == set(names)
     written = saving.write(session, tmp_path, [name for name in names if name != "film.mp4"])
     assert all(path.stat().st_size for path in written)

@@ -64,3 +64,15 @@ def test_brightfield_is_near_a_wall_and_short_of_data(recordings: Path) -> None:
     assert 0.02 < found.D < 0.12
     assert abs(found.D - 0.055) < 3 * found.D_stderr
     assert not found.drift_removed
+
+
+def test_D_of_water_without_tracking_agrees_with_tracking(recordings: Path) -> None:
+    from vid2dyn.analysis import differential_dynamics
+
+    tracked = diffusion(water(recordings, 300))
+    video = open_video(recordings / "bulk-water.mov", micrometre_per_pixel=100 / 285, frames_per_second=24)
+    found = differential_dynamics(video, stop=300)
+    error = (found.D_stderr**2 + tracked.D_stderr**2) ** 0.5
+    assert abs(found.D - tracked.D) < 4 * error
+    assert found.D_stderr < 0.05
+    assert "lags begin at 4 frames" in found.warnings[0]

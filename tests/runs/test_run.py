@@ -63,8 +63,11 @@ def test_every_stage_leaves_its_file(finished: tuple[Path, batch.Outcome]) -> No
     assert sorted(p.name for p in outcome.folder.iterdir()) == FILES
     assert outcome.report == outcome.folder / "report.html"
     summary = (folder / "runs" / "experiment" / "summary.csv").read_text().splitlines()
-    assert summary[0].startswith("movie,D,D_stderr")
-    assert summary[1].startswith("Brownian,0.")
+    assert summary[0].startswith("movie,D [µm²/s],D_stderr [µm²/s],model D [µm²/s],model D_stderr [µm²/s],")
+    row = dict(zip(summary[0].split(","), summary[1].split(","), strict=False))
+    assert row["movie"] == "Brownian"
+    assert 0.2 < float(row["D [µm²/s]"]) < 0.8
+    assert 0.2 < float(row["model D [µm²/s]"]) < 0.8
 
 
 def test_outputs_are_what_the_verbs_give(finished: tuple[Path, batch.Outcome]) -> None:

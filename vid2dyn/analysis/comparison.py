@@ -187,7 +187,10 @@ def _seen_by(a: Trajectories, b: Trajectories) -> Trajectories:
     inside = ((position >= limit.min(axis=0)) & (position <= limit.max(axis=0))).all(axis=1)
     assert a.field_of_view is not None
     scale = a.units.um / b.units.um
-    return b.rows(inside).replace(field_of_view=tuple(edge * scale for edge in a.field_of_view))
+    if a.region is not None:
+        inside &= a.region.contains(*(position[:, :2] / a.units.um).T)
+    return b.rows(inside).replace(field_of_view=tuple(edge * scale for edge in a.field_of_view),
+                                  region=None if a.region is None else a.region.zoomed(scale))
 
 
 def _same_clock(a: Trajectories, b: Trajectories, notes: list[str]) -> tuple[Trajectories, Trajectories]:

@@ -13,6 +13,7 @@ from vid2dyn.analysis.pair_counts import pair_counts
 from vid2dyn.analysis.result import Result, axes_or_new
 from vid2dyn.core.errors import ConfigError, DataError
 from vid2dyn.core.showing import ProgressLike, showing
+from vid2dyn.data.region import Region
 from vid2dyn.data.trajectories import Trajectories
 
 _MARGIN_SHARE = 0.1
@@ -80,7 +81,8 @@ def rdf(tracks: Trajectories, r_max: float | None = None, bins: int = 50, *, reg
         2-D, sides a, b: 2 pi r [ab - 2 r (a + b)/pi + r²/pi]/(ab)²,
         3-D, sides a, b, c: 4 pi r² [abc - r (ab + bc + ca)/2 + 2 r² (a + b + c)/(3 pi) - r³/(4 pi)]/(abc)²,
 
-    exact for every r up to the shorter side: no particle near an edge is thrown away, and none is missed.
+    exact for every r up to the shorter side: no particle near an edge is thrown away, and none is missed. Of a region
+    of interest of any shape it is the same integral of the set covariance of its pixels (`Region.pair_probability`).
 
     Parameters
     ----------
@@ -131,12 +133,18 @@ def rdf(tracks: Trajectories, r_max: float | None = None, bins: int = 50, *, reg
     pairs = found.number * (found.number - 1.0) / 2
     if pairs.sum() == 0:
         raise DataError("No frame has two particles, so there is no pair to measure g(r) from.")
-    ideal = pairs[:, None] * _shell_probability(edges, sides, periodic)
+    area = float(np.prod(sides))
+    if tracks.region is not None and region is None and not periodic:
+        shape = detectable_region(tracks)
+        ideal = pairs[:, None] * shape.pair_probability(edges / tracks.units.um)
+        area = shape.area * tracks.units.um**2
+    else:
+        ideal = pairs[:, None] * _shell_probability(edges, sides, periodic)
     counts = found.counts.sum(axis=0)
     value = counts / ideal.sum(axis=0)
     stderr = found.stderr(ideal * value) / ideal.sum(axis=0)
     return RDF(edges, 0.5 * (edges[1:] + edges[:-1]), value, stderr, counts,
-               float(found.number.mean() / np.prod(sides)), sides, periodic)
+               float(found.number.mean() / area), sides, periodic)
 
 
 def _region(tracks: Trajectories, region: Sequence[float] | None, periodic: bool) -> tuple[float, ...]:
@@ -159,7 +167,8 @@ def _region(tracks: Trajectories, region: Sequence[float] | None, periodic: bool
 def detectable_area(tracks: Trajectories) -> tuple[np.ndarray, np.ndarray]:
     """Lowest corner and sides (dim,) [µm] of the part of the field of view in which particles are found.
 
-    Detectors leave a margin empty along the edges of a frame; a density taken over the whole frame is too low.
+    Detectors leave a margin empty along the edges of a frame; a density taken over the whole frame is too low. Of a
+    region of interest: the largest rectangle inside it (see `within_area`).
 
     Examples
     --------
@@ -170,6 +179,9 @@ def detectable_area(tracks: Trajectories) -> tuple[np.ndarray, np.ndarray]:
     ([0.4, 0.4], [9.2, 9.2])
     """
     assert tracks.field_of_view is not None
+    if tracks.region is not None:
+        top, left, height, width = detectable_region(tracks).inscribed()
+        return (np.array([top, left]) - 0.5) * tracks.units.um, np.array([height, width], float) * tracks.units.um
     positions = tracks.positions
     edge, field = tracks.view()              # pixels and planes count from their centres
     low, high = positions.min(axis=0), positions.max(axis=0)
@@ -177,6 +189,34 @@ def detectable_area(tracks: Trajectories) -> tuple[np.ndarray, np.ndarray]:
     filled = (high - low) * (len(positions) + 1) / max(len(positions) - 1, 1)
     sides = np.clip(filled, (1 - _MARGIN_SHARE) * field, field)
     return np.clip(0.5 * (low + high - sides), edge, edge + field - sides), sides
+
+
+def detectable_region(tracks: Trajectories) -> Region:
+    """The region of interest less the margin that detectors leave empty along the edges of the frame.
+
+    Found as in `detectable_area`, from the outermost detections, and at most 10 % of a side. Where the region ends
+    inside the frame nothing is given up: particles are looked for beyond its edge.
+    """
+    assert tracks.region is not None
+    yx = tracks.dataframe[["y", "x"]].to_numpy(dtype=float)
+    edge = np.array(tracks.region.mask.shape, dtype=float)
+    gap = np.ptp(yx, axis=0) / max(len(yx) - 1, 1)
+    low, high = yx.min(axis=0) - gap, yx.max(axis=0) + gap
+    top, bottom, left, right = tracks.region.bounds
+    first, last = np.array([top, left]), np.array([bottom, right])
+    margin = 0.5 * _MARGIN_SHARE * edge                     # of both sides together `_MARGIN_SHARE`
+    low = np.where(first <= margin, np.minimum(low, margin), 0.0)
+    high = np.where(edge - last <= margin, np.maximum(high, edge - 1 - margin), edge - 1)
+    return tracks.region.clipped(low.tolist(), high.tolist())
+
+
+def within_area(tracks: Trajectories) -> Trajectories:
+    """The detections inside `detectable_area`; all of them where no region of interest was set."""
+    if tracks.region is None or not len(tracks):
+        return tracks
+    corner, sides = detectable_area(tracks)
+    x = tracks.positions
+    return tracks.rows(((x >= corner) & (x <= corner + sides)).all(axis=1))
 
 
 def _shell_probability(edges: np.ndarray, sides: tuple[float, ...], periodic: bool) -> np.ndarray:

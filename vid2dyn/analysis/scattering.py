@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from vid2dyn.analysis.moments import Terms, moments, unwrapped
-from vid2dyn.analysis.radial_distribution import detectable_area
+from vid2dyn.analysis.radial_distribution import detectable_area, within_area
 from vid2dyn.analysis.result import Result, axes_or_new
 from vid2dyn.analysis.space import frames_of
 from vid2dyn.core.errors import ConfigError, DataError
@@ -110,7 +110,7 @@ def structure_factor(tracks: Trajectories, q_max: float | None = None, bins: int
     >>> bool((abs(S.value - 1) < 5 * S.stderr).mean() > 0.95)
     True
     """
-    corner, sides = _region(tracks)
+    tracks, corner, sides = observed_region(tracks)
     number = len(tracks) / max(1, np.unique(tracks.frame).size)
     density = number / float(np.prod(sides))
     q_max = 6 * np.pi * density ** (1 / tracks.dim) if q_max is None else float(q_max)
@@ -118,7 +118,7 @@ def structure_factor(tracks: Trajectories, q_max: float | None = None, bins: int
     if not q_max > least or bins < 1:
         raise ConfigError(f"structure_factor(q_max={q_max:g}, bins={bins}): q_max lies above the smallest wave number, "
                           f"{least:.3g} 1/µm, and there is at least one bin.")
-    vectors = _wave_vectors(sides, q_max)
+    vectors = fitting_vectors(sides, q_max)
     size = np.linalg.norm(vectors, axis=1)
     shell = np.minimum((size / q_max * bins).astype(np.int64), bins - 1)
     frames = list(frames_of(tracks))
@@ -196,6 +196,12 @@ def intermediate_scattering(tracks: Trajectories, q: float | Sequence[float], ma
     return Scattering(table.sort_values(["q", "lag"], ignore_index=True))
 
 
+def observed_region(tracks: Trajectories) -> tuple[Trajectories, np.ndarray, np.ndarray]:
+    """The tracks in the region whose wave vectors are used, its corner and its sides [µm]."""
+    corner, sides = _region(tracks)
+    return within_area(tracks), corner, sides
+
+
 def _region(tracks: Trajectories) -> tuple[np.ndarray, np.ndarray]:
     """Corner and sides of the region whose wave vectors are used [µm]."""
     if len(tracks) < 2:
@@ -220,7 +226,7 @@ def _power(x: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     return out
 
 
-def _wave_vectors(sides: np.ndarray, q_max: float) -> np.ndarray:
+def fitting_vectors(sides: np.ndarray, q_max: float, thinned: bool = True) -> np.ndarray:
     """Half of the wave vectors up to q_max that fit into the sides (the others are minus these), (vectors, dim)."""
     most = np.floor(q_max * sides / (2 * np.pi)).astype(int)
     need_memory(32.0 * len(sides) * float(np.prod(2.0 * most + 1)), f"all wave vectors up to q_max = {q_max:.3g} 1/µm. "
@@ -231,7 +237,7 @@ def _wave_vectors(sides: np.ndarray, q_max: float) -> np.ndarray:
     whole = whole[flat > 0]
     vectors = 2 * np.pi * whole / sides
     vectors = vectors[np.linalg.norm(vectors, axis=1) <= q_max]
-    if len(vectors) > VECTORS:
+    if thinned and len(vectors) > VECTORS:
         order = np.argsort(np.linalg.norm(vectors, axis=1), kind="stable")
         vectors = vectors[order[np.unique(np.linspace(0, len(vectors) - 1, VECTORS).astype(int))]]
     return vectors

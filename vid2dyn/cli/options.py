@@ -39,8 +39,22 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True,
-                                                help="Show the version and leave.")] = False) -> None:
-    pass
+                                                help="Show the version and leave.")] = False,
+          log: Annotated[str, typer.Option("--log", help="File that says what was done when, line by line; - for "
+                                                         "standard error.")] = "") -> None:
+    if not log:
+        return
+    import logging
+
+    try:
+        handler = logging.StreamHandler() if log == "-" else logging.FileHandler(log, encoding="utf-8", delay=False)
+    except OSError as error:
+        typer.echo(f"{log}: cannot be written ({error.strerror}); choose another file for --log.", err=True)
+        raise typer.Exit(2) from None
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("vid2dyn")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
 
 
 def verb(name: str | None = None, **groups: type) -> Callable[[Callable[..., None]], Callable[..., None]]:

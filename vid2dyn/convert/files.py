@@ -8,13 +8,14 @@ from typing import Any
 
 import pandas as pd
 
+from vid2dyn.convert.array_files import from_geff, from_gsd, from_hdf5
 from vid2dyn.convert.frames import from_trackpy
 from vid2dyn.convert.lammps_dump import from_lammps
 from vid2dyn.convert.text_table import Dialect, dialect_of, one_named, read_text
 from vid2dyn.convert.trackmate import from_trackmate
 from vid2dyn.core.config import build
 from vid2dyn.core.errors import DataError
-from vid2dyn.core.files import DUMPS, TABLES, atomic, existing_file, sha256
+from vid2dyn.core.files import ARRAYS, DUMPS, TABLES, atomic, existing_file, sha256
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.data.units import Units
 
@@ -27,7 +28,8 @@ def read_table(path: str | os.PathLike[str], **calibration: Any) -> Trajectories
     path : path
         ``.csv``, ``.tsv`` or ``.txt`` with a header line: columns frame, y, x (and particle, z, mass, ...) in px as
         trackpy writes them, or TrackMate's spots table; ``.xml``: TrackMate's own file or its exported tracks;
-        ``.lammpstrj`` or ``.dump``: a dump of LAMMPS (`from_lammps`).
+        ``.lammpstrj`` or ``.dump``: a dump of LAMMPS (`from_lammps`); ``.h5``, ``.gsd``, ``.geff``: `from_hdf5`,
+        `from_gsd`, `from_geff`.
     **calibration
         Keys of `vid2dyn.Units`; they overrule what the file says.
 
@@ -49,6 +51,8 @@ def read_table(path: str | os.PathLike[str], **calibration: Any) -> Trajectories
         raise DataError(f"{path}: not a table that vid2dyn reads ({', '.join(TABLES)}).")
     if path.suffix.lower() in DUMPS:
         return from_lammps(path, **calibration)
+    if path.suffix.lower() in ARRAYS:
+        return {".gsd": from_gsd, ".geff": from_geff}.get(path.suffix.lower(), from_hdf5)(path, **calibration)
     if path.suffix.lower() == ".xml":
         return from_trackmate(path, **calibration)
     dialect = dialect_of(path)

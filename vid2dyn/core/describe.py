@@ -106,11 +106,21 @@ def with_error(value: float, stderr: float | None, unit: str = "") -> str:
     '18.2 nm'
     """
     if stderr is None or not math.isfinite(stderr) or stderr <= 0:
-        return f"{value:.3g} {unit}".strip()
+        return f"{unsigned_zero(f'{value:.3g}')} {unit}".strip()
     digits = max(0, 1 - math.floor(math.log10(stderr)))
-    return f"{value:.{digits}f} ± {stderr:.{digits}f} {unit}".strip()
+    return f"{unsigned_zero(f'{value:.{digits}f}')} ± {stderr:.{digits}f} {unit}".strip()
+
+
+def unsigned_zero(text: str) -> str:
+    """A number as text without the sign that rounding leaves at zero.
+
+    >>> unsigned_zero("-0.00"), unsigned_zero("-0.01"), unsigned_zero("-0"), unsigned_zero("-0.0e+00")
+    ('0.00', '-0.01', '0', '0.0e+00')
+    """
+    digits = text.removeprefix("-").partition("e")[0]
+    return text.removeprefix("-") if digits and set(digits) <= set("0.") else text
 
 
 def plain(value: Any) -> str:
     """A setting or a check as text."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return unsigned_zero(f"{value:.4g}") if isinstance(value, float) else str(value)

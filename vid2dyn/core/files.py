@@ -16,7 +16,9 @@ from vid2dyn.core.errors import DataError
 
 DUMPS = (".lammpstrj", ".dump")
 """Suffixes of dumps of LAMMPS."""
-TABLES = (".csv", ".tsv", ".txt", ".xml", *DUMPS)
+ARRAYS = (".h5", ".hdf5", ".gsd", ".geff")
+"""Suffixes of tracks in files of arrays."""
+TABLES = (".csv", ".tsv", ".txt", ".xml", *DUMPS, *ARRAYS)
 """Suffixes of tables of positions as other programs write them."""
 
 

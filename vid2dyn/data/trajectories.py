@@ -27,7 +27,9 @@ import pandas as pd
 from vid2dyn.core.errors import DataError
 from vid2dyn.core.files import atomic, existing_file
 from vid2dyn.core.memory import need_memory
+from vid2dyn.core.registry import resolve
 from vid2dyn.data.box import Box, Free
+from vid2dyn.data.region import Region
 from vid2dyn.data.selection import kept_rows, rows_of
 from vid2dyn.data.table import AXES, checked_table, without_flat_depth
 from vid2dyn.data.units import Units
@@ -59,6 +61,9 @@ class Trajectories:
         see `without_drift`, `with_drift`.
     info : dict
         Provenance (source file, hash, codec, inter_coded, parameters, versions, seed, truth): JSON-able.
+    region : Region or None
+        Part of the field of view in which particles were looked for; None: all of it. Its edges count like those of the
+        view.
     """
 
     dataframe: pd.DataFrame
@@ -67,6 +72,7 @@ class Trajectories:
     field_of_view: tuple[float, ...] | None = None
     drift: pd.DataFrame | None = None
     info: dict[str, Any] = field(default_factory=dict)
+    region: Region | None = None
 
     # ---------------------------------------------------------------- making one
 
@@ -75,7 +81,7 @@ class Trajectories:
                        micrometre_per_pixel: float | None = None, exposure: float | None = None, *,
                        units: Units | None = None, box: Box | None = None,
                        field_of_view: tuple[float, ...] | None = None,
-                       info: Mapping[str, Any] | None = None) -> Trajectories:
+                       info: Mapping[str, Any] | None = None, region: Region | None = None) -> Trajectories:
         """A table from elsewhere, checked and sorted.
 
         Parameters
@@ -105,7 +111,7 @@ class Trajectories:
             table, notes = without_flat_depth(table)
         calibration = (units or Units()).replace(
             frames_per_second=frames_per_second, micrometre_per_pixel=micrometre_per_pixel, exposure=exposure)
-        return cls(table, calibration, box or Free(), field_of_view, None, _noted(info, notes))
+        return cls(table, calibration, box or Free(), field_of_view, None, _noted(info, notes), region)
 
     @classmethod
     def from_dense(cls, positions: np.ndarray, units: Units, *, mask: np.ndarray | None = None,
@@ -342,6 +348,15 @@ class Trajectories:
                             "less.")
         return self.rows(rows).replace(info={**self.info, "filters": [*self.info.get("filters", ()), asked]})
 
+    def edit(self, *edits: Mapping[str, Any]) -> Trajectories:
+        """These tracks corrected by hand: delete, split, merge, relink, cut; see `vid2dyn.tracking.curate`.
+
+        >>> df = pd.DataFrame({"frame": [0, 1, 0], "particle": [0, 0, 1], "y": 0.0, "x": 0.0})
+        >>> Trajectories.from_dataframe(df).edit({"edit": "delete", "particles": [1]}).n_particles
+        1
+        """
+        return resolve("vid2dyn.tracking.curation:curate")(self, edits)  # type: ignore[no-any-return]
+
     def __getitem__(self, particle: int | Sequence[int] | np.ndarray) -> Trajectories:
         """One particle by its number, or several: ``tracks[7]``, ``tracks[[0, 3]]``."""
         return self.rows(rows_of(self.particle, particle))
@@ -406,13 +421,8 @@ class Trajectories:
         if path.suffix.lower() != ".parquet":
             raise DataError(f"{path}: tracks are saved as .parquet; name the file {path.stem}.parquet. For text write "
                             "vd.convert.to_trackpy(tracks).to_csv(...).")
-        header = {
-            "schema": SCHEMA, "units": self.units.to_dict(), "box": self.box.to_dict(),
-            "field_of_view": self.field_of_view, "info": self.info,
-            "drift": None if self.drift is None else {k: v.tolist() for k, v in self.drift.items()},
-        }
         try:
-            text = json.dumps(header, sort_keys=True, default=_as_plain)
+            text = json.dumps(self._header(), sort_keys=True, default=_as_plain)
         except (TypeError, ValueError) as error:
             raise DataError(f"{path}: info holds what a file cannot ({error}); keep numbers, words, lists and "
                             "dictionaries "
@@ -423,6 +433,26 @@ class Trajectories:
             for group in _in_groups(tables):
                 writer.write_table(pa.Table.from_pandas(_storable(group), schema=schema, preserve_index=False))
         return path
+
+    def _header(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA, "units": self.units.to_dict(), "box": self.box.to_dict(),
+            "field_of_view": self.field_of_view, "info": self.info,
+            "drift": None if self.drift is None else {k: v.tolist() for k, v in self.drift.items()},
+        } | ({} if self.region is None else {"region": self.region.to_dict()})
+
+    def header(self) -> dict[str, Any]:
+        """Everything but the table, as plain data that JSON holds: units, box, field of view, region, drift, info."""
+        return dict(json.loads(json.dumps(self._header(), default=_as_plain)))
+
+    @classmethod
+    def from_header(cls, table: pd.DataFrame, header: Mapping[str, Any]) -> Trajectories:
+        """A table with what `header` gave; ValueError, KeyError or TypeError where that is something else."""
+        axes = [axis for axis in AXES if axis in table.columns]
+        needed = ("frame", "y") if axes == ["y"] else ("frame", "y", "x")
+        return cls(checked_table(table, needed), Units(**header["units"]), Box.from_dict(header["box"]),
+                   _size(header["field_of_view"]), _drift(header["drift"], axes), dict(header["info"]),
+                   None if header.get("region") is None else Region.from_dict(header["region"]))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Trajectories:
@@ -456,11 +486,7 @@ class Trajectories:
             raise DataError(f"{path}: the checksum does not match, the file was damaged or changed. Save or copy it "
                             "again.")
         try:
-            frame = table.to_pandas()
-            axes = [axis for axis in AXES if axis in frame.columns]
-            needed = ("frame", "y") if axes == ["y"] else ("frame", "y", "x")
-            return cls(checked_table(frame, needed), Units(**header["units"]), Box.from_dict(header["box"]),
-                       _size(header["field_of_view"]), _drift(header["drift"], axes), dict(header["info"]))
+            return cls.from_header(table.to_pandas(), header)
         except (KeyError, TypeError, ValueError, AttributeError, pa.ArrowException) as error:
             raise DataError(f"{path}: not a file that vid2dyn wrote so ({_reason(error)}). Save or copy it again."
                             ) from None

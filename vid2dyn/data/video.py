@@ -150,7 +150,7 @@ class Video(ABC):
         return browser.frame(self, i).copy()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_browser"}
+        return {name: value for name, value in vars(self).items() if name not in ("_browser", "_prepared")}
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return self.frames()

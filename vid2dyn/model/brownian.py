@@ -445,6 +445,10 @@ class BrownianModel(Model):
             raise ModelError("drive moves held particles, and this model has none. Fit with packed = True and held "
                              "= ...")
         recording = self._recording(tracks)
+        if tracks.region is not None and tracks.box.lengths is None and self._trap is None:
+            from vid2dyn.analysis.radial_distribution import within_area
+
+            tracks = within_area(tracks)
         start, centre, box = self._start(tracks, recording)
         need_memory(24.0 * steps * start.size, f"a rollout of {len(start)} particles over {steps} frames. Make fewer")
         structure, species = self._structure(tracks), self._species_of(tracks)

@@ -54,6 +54,8 @@ def prescribed_of(tracks: Trajectories, steps: int, column: str, flow: str, marg
     if tracks.field_of_view is not None and tracks.box.lengths is None:
         view = np.asarray(tracks.field_of_view) * tracks.units.um
         held |= ((start < margin) | (start > view - margin)).any(axis=1)
+        if tracks.region is not None:
+            held |= tracks.region.distance(*(start[:, :2] / tracks.units.um).T)[0] * tracks.units.um < margin
     number = np.flatnonzero(held)
     if drive is None and tracks.n_frames < steps:
         raise DataError(f"The held particles follow the recording, which has {tracks.n_frames} frames, not {steps}. "

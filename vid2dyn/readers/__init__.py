@@ -23,6 +23,24 @@ from vid2dyn.readers.base import Reader, not_readable
 __all__ = ["GREEN", "Reader", "known_suffixes", "open_video"]
 
 
+_ADVICE = {
+    ".gif": "a GIF has at most 256 colours and no true frame rate: grey levels and times are lost. Use the recording "
+            "it was made from; or save it as TIFF (Fiji: File > Save As > Tiff) and give frames_per_second.",
+    ".npy": "an array, which is no recording by itself: vd.Video.from_array(np.load(path, mmap_mode='r'), "
+            "frames_per_second=..., micrometre_per_pixel=...) makes one, frame by frame.",
+    ".npz": "arrays, which are no recording by themselves: vd.Video.from_array(np.load(path)['name'], "
+            "frames_per_second=..., micrometre_per_pixel=...) makes one.",
+    ".mat": "a file of MATLAB: load the array (scipy.io.loadmat, or h5py for version 7.3) and give it to "
+            "vd.Video.from_array(array, axes='tyx', frames_per_second=..., micrometre_per_pixel=...).",
+    ".tdms": "measurements of LabVIEW, whose layout is that of your program: read the images with the package nptdms "
+             "(TdmsFile.read), put them into one array and give it to vd.Video.from_array(array, axes='tyx', "
+             "frames_per_second=..., micrometre_per_pixel=...); or export them as TIFF.",
+    ".webp": "lossy animation: save the recording as TIFF, or lossless as AVI.",
+    ".pdf": "a document, not a recording.",
+}
+"""What to do with files that people try and no reader should open."""
+
+
 def open_video(path: str | os.PathLike[str], **arguments: Any) -> Video:
     """Open a movie, an image stack, a folder of images or a pattern such as ``"frames/*.png"``.
 
@@ -108,9 +126,16 @@ def _reader_for(path: Path) -> type[Reader]:
     if not pattern:
         existing_file(path)
     several = pattern or path.is_dir()
+    if path.is_dir():                                          # formats that are folders themselves
+        for reader in _readers().values():
+            if path.suffix.lower() in reader.suffixes:
+                return reader
     for reader in _readers().values():
         if (several and reader.folders) or (not several and path.suffix.lower() in reader.suffixes):
             return reader
+    advice = _ADVICE.get(path.suffix.lower())
+    if advice is not None:
+        raise DataError(f"{path}: {advice}")
     raise DataError(f"{path}: unknown kind of recording {path.suffix or '(no suffix)'!r}."
                     f"{did_you_mean(path.suffix.lower(), known_suffixes())} Known: {', '.join(known_suffixes())}, "
                     "a folder of images, or a pattern such as 'frames/*.png'. Export it to one of these.")

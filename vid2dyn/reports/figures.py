@@ -62,18 +62,56 @@ def detections(frame: np.ndarray, yx: np.ndarray, diameter: float) -> str:
     yx : (N, 2) array
         Positions [px].
     diameter : float
-        Of the circles [px].
+        Of the circles [px]. Of a frame in which they would be too small to see, the part around the middle of the
+        detections is drawn (`close_up`).
     """
+    top, bottom, left, right = close_up(frame.shape, yx, diameter)
+    height, width = bottom - top, right - left
+
     def draw(axes: Axes) -> None:
-        low, high = np.percentile(frame, (0.5, 99.8))
+        low, high = np.percentile(frame[top:bottom, left:right], (0.5, 99.8))
         axes.imshow(frame, cmap="gray", vmin=low, vmax=max(high, low + 1e-12), interpolation="nearest")
-        points = 72.0 * 5.0 / max(frame.shape)               # points per pixel of a picture 5 inches wide
+        points = 72.0 * 5.0 / max(height, width)             # points per pixel of a picture 5 inches wide
         axes.scatter(yx[:, 1], yx[:, 0], s=(diameter * points) ** 2, facecolors="none", edgecolors="#ffb000",
-                     linewidths=1.0)
-        axes.set(xlim=(-0.5, frame.shape[1] - 0.5), ylim=(frame.shape[0] - 0.5, -0.5), xticks=[], yticks=[])
+                     linewidths=min(1.0, 0.12 * diameter * points))
+        axes.set(xlim=(left - 0.5, right - 0.5), ylim=(bottom - 0.5, top - 0.5), xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
 
-    return picture(draw, 5.2, 5.2 * frame.shape[0] / frame.shape[1], raster=True)
+    return picture(draw, 5.2, 5.2 * height / width, raster=True)
+
+
+def close_up(shape: tuple[int, ...], yx: np.ndarray, diameter: float) -> tuple[int, int, int, int]:
+    """First row, row after the last, first column, column after the last of the part of a frame that is drawn: all of
+    it where circles are 6 points wide or more, else a window about the median of the detections in which they are.
+
+    >>> close_up((512, 512), np.zeros((5, 2)), 11), close_up((2048, 2048), np.full((5, 2), 1000.0), 9)
+    ((0, 512, 0, 512), (730, 1270, 730, 1270))
+    """
+    side = max(60, round(60 * diameter))
+    middle = np.median(yx, axis=0) if len(yx) else 0.5 * np.array(shape[:2])
+    found: list[int] = []
+    for edge, at in zip(shape[:2], middle):
+        start = 0 if edge <= side else int(np.clip(round(at - side / 2), 0, edge - side))
+        found += [start, min(start + side, edge)]
+    return found[0], found[1], found[2], found[3]
+
+
+def in_the_middle(segments: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The tracks that are drawn: all, or of more than `MAX_TRACKS` that many around the middle of all."""
+    if len(segments) <= MAX_TRACKS:
+        return list(segments)
+    place = np.array([segment.mean(axis=0) for segment in segments])
+    away = np.abs(place - np.median(place, axis=0)).max(axis=1)
+    return [segments[k] for k in np.sort(np.argsort(away, kind="stable")[:MAX_TRACKS])]
+
+
+def label(text: str) -> str:
+    """A label in the page's style of units.
+
+    >>> label("r [µm]"), label("g(r)")
+    ('r (µm)', 'g(r)')
+    """
+    return text[:text.rindex("[")] + f"({text[text.rindex('[') + 1:-1]})" if text.endswith("]") else text
 
 
 def paths(segments: Sequence[np.ndarray], extent: tuple[float, float] | None, unit: str) -> str:
@@ -82,11 +120,12 @@ def paths(segments: Sequence[np.ndarray], extent: tuple[float, float] | None, un
     Parameters
     ----------
     segments : sequence of (n, 2) arrays
-        Positions (y, x) of each track in time, in `unit`; of more than `MAX_TRACKS` the longest are drawn.
+        Positions (y, x) of each track in time, in `unit`; of more than `MAX_TRACKS` those in the middle are drawn.
     extent : (height, width), optional
         Of the field of view.
     """
-    longest = sorted(segments, key=len, reverse=True)[:MAX_TRACKS]
+    longest = sorted(in_the_middle(segments), key=len, reverse=True)
+    part = len(longest) < len(segments)
 
     def draw(axes: Axes) -> None:
         colours = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.95, 12))
@@ -94,13 +133,13 @@ def paths(segments: Sequence[np.ndarray], extent: tuple[float, float] | None, un
         axes.add_collection(LineCollection([s[:, ::-1] for s in longest], linewidths=0.9,
                                            colors=[colours[i % 12] for i in order]))
         axes.set(xlabel=f"x ({unit})", ylabel=f"y ({unit})", aspect="equal")
-        if extent:
+        if extent and not part:
             axes.set(xlim=(0, extent[1]), ylim=(extent[0], 0))
         else:
             axes.autoscale()
             axes.invert_yaxis()
 
-    return picture(draw, 5.2, 5.2 * (extent[0] / extent[1] if extent else 1.0), raster=True)
+    return picture(draw, 5.2, 5.2 * (extent[0] / extent[1] if extent and not part else 1.0), raster=True)
 
 
 def msd(found: EstimatedMSD) -> str:
@@ -122,7 +161,7 @@ def curves(curve: Any) -> str:
         if curve.name != "MSD":
             axes.axhline(1.0 if curve.name == "RDF" else 0.0, color=MUTED, lw=0.8, ls=":")
         drawing.comparison(axes, curve, PAGE, "model rollout")
-        axes.set(xlabel=curve.x_label, ylabel=curve.y_label)
+        axes.set(xlabel=label(curve.x_label), ylabel=label(curve.y_label))
         axes.legend()
 
     return picture(draw)
@@ -148,7 +187,7 @@ def learned(curve: LearnedCurve, x_label: str, y_label: str) -> str:
             least = 1e-3 * abs(shown.max()) if shown.size else 0.0
             drawing.keep_in_view(axes, shown, 0.15, max(least, 1e-12))
             axes.set_xlim(curve.x[0], curve.x[-1])
-        axes.set(xlabel=x_label, ylabel=y_label)
+        axes.set(xlabel=label(x_label), ylabel=label(y_label))
         axes.legend()
 
     return picture(draw)

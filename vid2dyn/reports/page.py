@@ -63,8 +63,9 @@ def contents(data: Any, model: Any = None, rollout: Any = None, video: Any = Non
     sections = [content.attempt(partial(builder.build, content), type(builder).__name__)
                 for builder in sorted(builders, key=lambda one: one.order) if builder.applies(content)]
     about = _about_fields if content.of_fields else _about_tracks
+    shown = [section for section in sections if section]
     return {**about(content), "warnings": list(dict.fromkeys(content.warnings)), "cards": cards(content),
-            "sections": [section for section in sections if section]}
+            "sections": shown, "remarks": [section for section in shown if section.doubts]}
 
 
 def _check(content: Content) -> None:

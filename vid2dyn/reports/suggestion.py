@@ -25,7 +25,7 @@ from vid2dyn.core.progress import Progress, silent
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.data.video import Video
 from vid2dyn.reports import figures
-from vid2dyn.tracking import Proposal, Track, propose, relink, track
+from vid2dyn.tracking import Proposal, Track, prepared, propose, relink, track
 
 _STRETCH = 40                     # frames that are tracked for the curve of D
 _DETECTIONS = 20_000              # and about how many detections at most
@@ -208,7 +208,7 @@ def _toml(value: object) -> str:
 def _pictures(video: Video, proposal: Proposal, table: pd.DataFrame) -> dict[str, str]:
     from vid2dyn.tracking import detector
 
-    frame = video[proposal.example]
+    frame = prepared(video, proposal.track)[proposal.example]
     found = {"detections": figures.detections(frame, detector(proposal.track)(frame)[:, :2], proposal.track.diameter),
              "size": figures.picture(lambda axes: _size(axes, proposal)),
              "brightness": figures.picture(lambda axes: _brightness(axes, proposal)),

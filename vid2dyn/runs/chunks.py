@@ -23,6 +23,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import logging
 import os
 import shutil
 import warnings
@@ -45,6 +46,7 @@ from vid2dyn.tracking import Track
 from vid2dyn.tracking.assemble import linked_features, write_tracks
 from vid2dyn.tracking.detections import Features, find_features
 from vid2dyn.tracking.movie import CHOSEN, Plan, plan_of, view_of
+from vid2dyn.tracking.preparation import images_of, region_of
 
 PART = 100
 """Frames in a part: what a kill can cost."""
@@ -148,9 +150,12 @@ def _link(work: _Work, out: Path, progress: Progress) -> Tracked:
     if work.path.exists() and _digest(work.path, work.folder.parent / "source.json") != work.digest:
         raise DataError(f"{work.path}: changed while it was tracked. Repeat the command when it is complete.")
     provenance = work.plan.provenance(work.video, link.notes, work.digest if work.path.exists() else None)
-    about = {"units": work.video.units, "field_of_view": view_of(work.video)}
+    about = {"units": work.video.units, "field_of_view": view_of(work.video),
+             "region": region_of(work.video, work.plan.settings)}
     n_particles, n_rows, n_frames = write_tracks(out, link, work.load, work.ranges(), folder, about, provenance)
     work.write_manifest(out)
+    logging.getLogger("vid2dyn.runs").info("%s: %d tracks in %d frames written to %s", work.path.name, n_particles,
+                                           n_frames, out)
     return Tracked(out, n_particles, n_rows, n_frames, tuple(provenance["warnings"]))
 
 
@@ -259,7 +264,8 @@ def _prepare(path: Path, parts: Path, settings: Track, options: Mapping[str, Any
         raise ConfigError(f"{parts}: is a file; finished parts go to a folder of this name. Choose another (parts).")
     video = _opened(path, options)
     digest = _digest(path, parts / "source.json")
-    key = fingerprint({"version": __version__, "source": digest, "track": _detection(settings), "reader": {
+    key = fingerprint({"version": __version__, "source": digest, "track": _detection(settings), **images_of(settings),
+                       "reader": {
         name: value for name, value in options.items() if name not in _units()}})
     folder = parts / key[:16]
     plan_file = folder / "plan.json"

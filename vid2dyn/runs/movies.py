@@ -10,6 +10,7 @@ run that was stopped, by Ctrl-C or a power cut, goes on where it was when the co
 from __future__ import annotations
 
 import csv
+import logging
 import os
 import re
 from collections import Counter
@@ -24,6 +25,13 @@ from vid2dyn.core.showing import ProgressLike, as_progress, showing
 from vid2dyn.core.workers import in_processes
 from vid2dyn.runs.experiment import Experiment, Source, read
 from vid2dyn.runs.one import Outcome, one_movie
+
+SUMMARY = {
+    "movie": "movie", "D": "D [µm²/s]", "D_stderr": "D_stderr [µm²/s]", "model_D": "model D [µm²/s]",
+    "model_D_stderr": "model D_stderr [µm²/s]", "localisation_error": "localisation_error [µm]",
+    "viscosity": "viscosity [Pa·s]", "warnings": "warnings", "warnings_in_words": "warnings in words",
+    "failed_assumptions": "failed_assumptions", "error": "error"}
+"""Columns of summary.csv: name of a number, and its heading with the unit."""
 
 
 def run(toml: str | os.PathLike[str], workers: int = 1, out: str | os.PathLike[str] | None = None,
@@ -92,6 +100,7 @@ def _guarded(experiment: Experiment, source: Source, folder: Path, progress: Pro
     try:
         return one_movie(experiment, source, folder, progress, workers)
     except Vid2DynError as error:
+        logging.getLogger("vid2dyn.runs").error("%s: %s", source.name, error)
         return Outcome(source.name, folder, None, error=str(error))
 
 
@@ -138,13 +147,12 @@ def _within(name: str) -> str:
 
 
 def _write_summary(path: Path, outcomes: list[Outcome]) -> None:
-    columns = ["movie", "D", "D_stderr", "localisation_error", "viscosity", "warnings", "failed_assumptions", "error"]
     with atomic(path) as scratch, open(scratch, "w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, columns)
+        writer = csv.DictWriter(stream, list(SUMMARY.values()))
         writer.writeheader()
         for outcome in outcomes:
             row = {"movie": outcome.folder.name, "error": outcome.error, **(outcome.numbers or {})}
-            writer.writerow({name: _cell(value) for name, value in row.items()})
+            writer.writerow({SUMMARY[name]: _cell(value) for name, value in row.items()})
 
 
 def _cell(value: Any) -> Any:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from vid2dyn.core.progress import Progress, silent
 from vid2dyn.runs.chunks import track_movie
 from vid2dyn.runs.experiment import Experiment, Source
 from vid2dyn.runs.stages import Stages
+from vid2dyn.tracking.preparation import images_of
 
 _OUTPUTS = ("tracks.parquet", "encoded.parquet", "diffusion.json", "model.vid2dyn", "rollout.parquet",
             "comparison.json", "report.html", "fields.fields", "rollout.fields")
@@ -98,7 +99,8 @@ def _particles(experiment: Experiment, source: Source, stages: Stages, progress:
         _unchanged(source, key)
 
     tracks = stages.make("tracks", "tracks.parquet", {
-        "source": key, "track": experiment.track and recipe(experiment.track)}, make_tracks)
+        "source": key, "track": experiment.track and recipe(experiment.track),
+        **(images_of(experiment.track) if experiment.track else {})}, make_tracks)
     data, name = _Later(tracks), "tracks"
     diffusion = stages.make("diffusion", "diffusion.json", {"tracks": stages.hash_of("tracks")},
                             lambda path: _write_json(path, pipeline.diffusion(data()).to_dict()))
@@ -121,7 +123,8 @@ def _particles(experiment: Experiment, source: Source, stages: Stages, progress:
                            path, tracks=data(), model=learned(), rollout=rolled(), truth=_truth(source, data()),
                            video=_video(source), title=source.name))
     failed = [row["test"] for row in learned().report.get("assessment", ()) if row["failed"]]
-    return page, _headline(json.loads(diffusion.read_text())) | {"failed_assumptions": "; ".join(failed)}
+    return page, _headline(json.loads(diffusion.read_text()), learned(), data().info.get("warnings", ())) | {
+        "failed_assumptions": "; ".join(failed)}
 
 
 def _rollout_key(settings: Any) -> dict[str, Any]:
@@ -147,7 +150,8 @@ def _fields(experiment: Experiment, source: Source, stages: Stages, progress: Pr
     page = stages.make("report", "report.html", {name: stages.hash_of(name) for name in ("fields", "model", "rollout")},
                        lambda path: pipeline.report(path, tracks=fields(), model=learned(), rollout=future(),
                                                     truth=source.truth, title=source.name))
-    return page, {"warnings": len(learned().report.get("warnings", ()))}
+    said = learned().report.get("warnings", ())
+    return page, {"warnings": len(said), "warnings_in_words": " | ".join(said)}
 
 
 def _fit(experiment: Experiment, stages: Stages, name: str, data: Callable[[], Any], progress: Progress) -> Path:
@@ -239,6 +243,12 @@ def _write_json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
 
 
-def _headline(diffusion: dict[str, Any]) -> dict[str, Any]:
+def _headline(diffusion: dict[str, Any], model: Any, of_tracks: Sequence[str]) -> dict[str, Any]:
+    """Numbers of summary.csv: from displacements, from the model (where it has one D), and every warning in words."""
     names = ("D", "D_stderr", "localisation_error", "viscosity")
-    return {name: diffusion.get(name) for name in names} | {"warnings": len(diffusion.get("warnings", ()))}
+    said = list(dict.fromkeys([*of_tracks, *diffusion.get("warnings", ()), *model.report.get("warnings", ())]))
+    learned = [number for number in model.numbers() if number.truth == "diffusion"]
+    of_model = {} if len(learned) != 1 else {
+        "model_D": learned[0].value, "model_D_stderr": (learned[0].high - learned[0].low) / (2 * 1.959964)}
+    return {name: diffusion.get(name) for name in names} | of_model | {
+        "warnings": len(said), "warnings_in_words": " | ".join(said)}

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from vid2dyn import __version__
 from vid2dyn.core.files import atomic, sha256
 
 SCHEMA = 1
+_LOG = logging.getLogger("vid2dyn.runs")
 
 
 def fingerprint(value: Any) -> str:
@@ -75,11 +78,15 @@ class Stages:
         if known and known["key"] == key and known["output"] == output and path.is_file() \
                 and sha256(path) == known["sha256"]:
             self.skipped.append(stage)
+            _LOG.info("%s: %s is there already", self.folder.name, output)
             return path
         for left_over in self.folder.glob(f".{path.stem}.*{path.suffix}"):
             left_over.unlink(missing_ok=True)          # of a run that was killed
+        _LOG.info("%s: %s begins", self.folder.name, stage)
+        begin = time.monotonic()
         with atomic(path) as scratch:
             make(scratch)
+        _LOG.info("%s: %s written after %.1f s", self.folder.name, output, time.monotonic() - begin)
         self.done[stage] = {"key": key, "output": output, "sha256": sha256(path), "source": dict(source)}
         self._write()
         return path

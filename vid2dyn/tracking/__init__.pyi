@@ -6,6 +6,7 @@ from vid2dyn.tracking.columns import STACK_COLUMNS as STACK_COLUMNS
 from vid2dyn.tracking.columns import Feature as Feature
 from vid2dyn.tracking.columns import Flag as Flag
 from vid2dyn.tracking.columns import StackFeature as StackFeature
+from vid2dyn.tracking.curation import curate as curate
 from vid2dyn.tracking.detect.base import Detector as Detector
 from vid2dyn.tracking.detect.crocker_grier import CrockerGrier as CrockerGrier
 from vid2dyn.tracking.detect.factory import detector as detector
@@ -22,6 +23,9 @@ from vid2dyn.tracking.movie import track as track
 from vid2dyn.tracking.phase import PhaseCorrection as PhaseCorrection
 from vid2dyn.tracking.phase import phase_correction as phase_correction
 from vid2dyn.tracking.phase import without_phase_bias as without_phase_bias
+from vid2dyn.tracking.preparation import placed as placed
+from vid2dyn.tracking.preparation import prepared as prepared
+from vid2dyn.tracking.preparation import prepared_settings as prepared_settings
 from vid2dyn.tracking.sensor_noise import CameraNoise as CameraNoise
 from vid2dyn.tracking.sensor_noise import camera_noise as camera_noise
 from vid2dyn.tracking.settings import Track as Track

@@ -25,6 +25,7 @@ from vid2dyn.data.video import Video
 from vid2dyn.tracking.columns import BY_WIDTH, COLUMNS, POSITION, SIZED_COLUMNS, STACK_COLUMNS
 from vid2dyn.tracking.detect.base import Detector, finite
 from vid2dyn.tracking.detect.factory import detector
+from vid2dyn.tracking.preparation import placed, prepared
 from vid2dyn.tracking.settings import Track
 from vid2dyn.tracking.stacks.choice import stack_detector
 from vid2dyn.tracking.stacks.detector import StackDetector
@@ -111,6 +112,7 @@ def features_of(video: Video, settings: Track, start: int, stop: int) -> Iterato
     """
     # trackpy's detector holds the lock of Python
     threads = 1 if settings.compat == "trackpy" else int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+    video = prepared(video, settings)
     frames = video.frames(start, stop)
     find = stack_detector(video, settings) if video.is_stack else detector(settings)
     search = _Search(video, find, start, _prefetched(frames) if threads == 1 else frames)
@@ -154,7 +156,7 @@ class _Search:
                 number, self.next_number = self.next_number, self.next_number + 1
                 frame = next(self.frames, None)
             if frame is not None:
-                found = self.find(checked(frame, number, self.video))
+                found = placed(self.video, self.find(checked(frame, number, self.video)))
         except Exception as error:                         # raised when the frames before it are through
             found = error
         self.done[number] = found

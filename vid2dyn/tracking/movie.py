@@ -32,6 +32,7 @@ from vid2dyn.tracking.columns import (
 from vid2dyn.tracking.detections import OVERLAP, checked, count_crowded, features_of
 from vid2dyn.tracking.filters import keep
 from vid2dyn.tracking.link.linker import NearestLinks
+from vid2dyn.tracking.preparation import PreparedVideo, prepared, prepared_settings, region_of
 from vid2dyn.tracking.settings import Track
 from vid2dyn.tracking.species import species_of_tracks
 from vid2dyn.tracking.stacks.choice import N_STACKS, check_stack_settings, stack_settings
@@ -117,7 +118,8 @@ def track(video: Video, settings: Track | None = None, progress: Progress = sile
     table = rows(count.frame(), np.concatenate(particle), found, plan.in_force, video.units)
     found.clear()
     tracks = Trajectories.from_dataframe(table, units=video.units, field_of_view=view_of(video),
-                                         info=plan.provenance(video, [*count.notes(plan), *linker.notes()]))
+                                         info=plan.provenance(video, [*count.notes(plan), *linker.notes()]),
+                                         region=region_of(video, plan.settings))
     return keep(tracks, min_length=plan.settings.min_length)
 
 
@@ -233,11 +235,14 @@ def plan_of(video: Video, settings: Track) -> Plan:
         numbers = sorted({int(k) for k in np.linspace(settings.start, stop - 1, N_STACKS)})
         in_force, choice = stack_settings(video, settings, numbers)
         return Plan(settings, in_force, settings.start, stop, choice, dim=3)
+    base = prepared_settings(video, settings)
+    looked = prepared(video, settings)
+    notes = looked.notes if isinstance(looked, PreparedVideo) else ()
     if not needs_frames(settings):
-        return Plan(settings, settings, settings.start, stop)
-    frames = [checked(video[k], k, video) for k in frame_numbers(video, settings.start, stop)]
-    in_force, choice = chosen_settings(frames, settings)
-    return Plan(settings, in_force, settings.start, stop, choice)
+        return Plan(settings, base, settings.start, stop, notes)
+    frames = [checked(looked[k], k, looked) for k in frame_numbers(looked, settings.start, stop)]
+    in_force, choice = chosen_settings(frames, base)
+    return Plan(settings, in_force, settings.start, stop, (*notes, *choice))
 
 
 def view_of(video: Video) -> tuple[float, ...]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from vid2dyn.core.configurable import Configurable
+from vid2dyn.core.configurable import Configurable, check_kinds
 from vid2dyn.core.errors import ConfigError
 
 
@@ -93,6 +95,21 @@ class Track(Configurable):
     link_cost : {"distance", "likelihood"}
         Quantity whose sum over the links is least: the squared displacement, or its likelihood given the standard
         errors of the positions, so that a well-localised particle is not traded for a blurred one.
+    roi : text or list of (y, x), optional
+        Region of interest [px]: two opposite corners of a rectangle, three or more corners of a polygon, or the path of
+        a mask image that is not zero inside. Particles outside are left out, and its edges count like those of the
+        view in all statistics. By default the whole frame.
+    background : {"none", "median", "mean"}
+        Image that is subtracted from every frame: the median over time (refined by the mean of what lies near it) or
+        the mean of up to 60 frames of the whole movie. It takes away dirt and what does not move; particles that stay
+        in one place for half of the movie go with it.
+    flat_field : text, optional
+        Illumination that every frame is divided by: the path of an image of an empty field, or "movie" for the smooth
+        part of the movie's own median (a polynomial of degree 4). By default frames are not divided.
+    dark_level : float
+        Grey level of the camera without light, subtracted before frames are divided [grey levels].
+    bleach_correction : {"none", "ratio"}
+        Whether frames are scaled to the mean brightness of a typical one, against bleaching and flicker.
 
     Raises
     ------
@@ -134,6 +151,11 @@ class Track(Configurable):
     link_cost: Literal["distance", "likelihood"] = "distance"
     axial_width: float | None = None
     axial_search_range: float | None = None
+    roi: str | tuple[tuple[float, float], ...] | None = None
+    background: Literal["none", "median", "mean"] = "none"
+    flat_field: str | None = None
+    dark_level: float = 0.0
+    bleach_correction: Literal["none", "ratio"] = "none"
 
     def __post_init__(self) -> None:
         self._whole("diameter", 3)
@@ -143,7 +165,8 @@ class Track(Configurable):
         for name in ("smoothing_size", "stop"):
             if getattr(self, name) is not None:
                 self._whole(name, 1)
-        for name in ("minmass", "separation", "threshold", "max_size", "max_ecc", "noise_size"):
+        self._regions()
+        for name in ("minmass", "separation", "threshold", "max_size", "max_ecc", "noise_size", "dark_level"):
             if getattr(self, name) is not None:
                 self._number(name, 0.0)
         self._number("search_range", math.ulp(0.0))
@@ -192,13 +215,32 @@ class Track(Configurable):
             raise ConfigError(f"class_sizes = {values!r} with sizes = {self.sizes!r}: give {wanted} numbers.")
         object.__setattr__(self, "class_sizes", tuple(float(v) for v in values))
 
+    def _regions(self) -> None:
+        """Corners as plain numbers, so that settings can be compared."""
+        if isinstance(self.roi, str) and self.roi.lstrip().startswith("["):        # corners on the command line
+            try:
+                object.__setattr__(self, "roi", json.loads(self.roi))
+                check_kinds(self)
+            except ValueError:
+                raise ConfigError(f"roi = {self.roi!r}: write corners as [[y, x], [y, x], ...], or give the path of a "
+                                  "mask image.") from None
+        if self.roi is None or isinstance(self.roi, str | os.PathLike):
+            object.__setattr__(self, "roi", None if not self.roi else os.fspath(self.roi))
+            return
+        corners = tuple(tuple(float(v) for v in corner) for corner in self.roi)
+        if len(corners) < 2 or not all(math.isfinite(v) for corner in corners for v in corner):
+            raise ConfigError(f"roi = {self.roi!r}: give two opposite corners (y, x) of a rectangle, three or more of "
+                              "a polygon, or the path of a mask image.")
+        object.__setattr__(self, "roi", corners)
+
     def _consistent(self) -> None:
         if self.spot not in ("auto", "gaussian", "disc", "ring"):
             raise ConfigError(f'spot = {self.spot!r}: give "auto", "gaussian", "disc" or "ring".')
         if self.compat not in ("none", "trackpy"):
             raise ConfigError(f'compat = {self.compat!r}: give "none" or "trackpy".')
         for name, known in (("predictor", ("none", "velocity", "affine", "profile")),
-                            ("link_cost", ("distance", "likelihood"))):
+                            ("link_cost", ("distance", "likelihood")), ("background", ("none", "median", "mean")),
+                            ("bleach_correction", ("none", "ratio"))):
             if getattr(self, name) not in known:
                 raise ConfigError(f"{name} = {getattr(self, name)!r}: give one of {', '.join(known)}.")
         if self.diameter % 2 == 0:

@@ -24,6 +24,7 @@ from vid2dyn.tracking.detect.spot_scale import highest_peak, scale_response
 from vid2dyn.tracking.detections import checked
 from vid2dyn.tracking.link.candidates import candidates
 from vid2dyn.tracking.link.linker import LinkStream
+from vid2dyn.tracking.preparation import prepared
 from vid2dyn.tracking.settings import Track
 
 MASK = 4.6
@@ -110,6 +111,7 @@ def propose(video: Video, given: Track | None = None, progress: Progress = silen
     if video.is_stack:
         raise DataError(f"{video.path}: vd.suggest looks at flat images. Of stacks vd.track measures the widths of the "
                         "spots by itself; look at one plane for the diameter: vd.open(..., z=0).")
+    video = prepared(video, given)
     frames = _pairs(video, given)
     scales, response = scale_response([a for _, a, _ in frames])
     default = Track()

@@ -37,7 +37,15 @@ class Detect(Section):
         self.suggest_button = button("Suggest settings", self.suggest,
                                      "Propose diameter, minmass and search range from a few frames.")
         self.body.addWidget(row(self.live, self.suggest_button))
-        self.verbs = {self.suggest_button: ("video",)}
+        self.draw_button = button("Draw region", self.draw,
+                                  "Draw a polygon or a rectangle: only particles inside are looked for. Its corners go "
+                                  "into the setting roi.")
+        self.whole_button = button("Whole frame", self.whole_frame, "Take the region away.")
+        self.seen = QCheckBox("show frames as searched")
+        self.seen.setToolTip("The movie as detection sees it: cut to the region, flat field, bleaching and background "
+                             "corrected, as a layer named \"prepared\".")
+        self.body.addWidget(row(self.draw_button, self.whole_button, self.seen, stretch=2))
+        self.verbs = {self.suggest_button: ("video",), self.draw_button: ("video",), self.whole_button: ("video",)}
         self.finish()
         self.latest = Latest(self)
         self.timer = QTimer(self)
@@ -45,6 +53,9 @@ class Detect(Section):
         self.timer.timeout.connect(self.preview)
         self.in_force: tuple[Any, Any] | None = None
         self.shown: Any = None
+        self.looked: Any = None
+        self.seen.toggled.connect(self.show_prepared)
+        self.form.changed.connect(self._roi_typed)
         for signal in (self.form.changed, self.live.toggled, self.opened, workspace.time_changed):
             signal.connect(self.preview_later)
 
@@ -58,7 +69,9 @@ class Detect(Section):
         """No preview behind a closed section."""
         self.timer.stop()
         self.latest.close()
-        self.workspace.drop("preview")
+        self.looked = None
+        for name in ("preview", "prepared"):
+            self.workspace.drop(name)
 
     def preview_later(self, *_: Any) -> None:
         """Preview after a pause without changes."""
@@ -97,6 +110,8 @@ class Detect(Section):
         features, in_force, seconds = found
         self.in_force = (settings, in_force)
         video = self.workspace.session.video
+        if self.seen.isChecked():
+            self._show_frames(video, settings)
         sizes, names = layers.scale(video.units)
         features = points_of(features, video)
         more = 1 if video.is_stack else 0
@@ -120,6 +135,82 @@ class Detect(Section):
         self.say(f"{len(features)} particles in frame {frame}{brighter}{wide}; {1e3 * seconds:.0f} ms.",
                  "good" if len(features) else "note")
 
+    # ---------------------------------------------------------------- region of interest, frames as searched
+
+    def draw(self) -> None:
+        """A layer of shapes to draw the region in; what is drawn last counts."""
+        video = self.workspace.session.video
+        layer = self.workspace.ours.get("region")
+        if layer is None or layer not in self.workspace.viewer.layers:
+            layer = self.region_layer([])
+        self.workspace.viewer.layers.selection.active = layer
+        layer.mode = "add_polygon"
+        if self.workspace.viewer.dims.ndisplay != 2 or video is None:
+            self.workspace.viewer.dims.ndisplay = 2
+        self.say("Click the corners in the picture, the last one twice. Other shapes of the layer's own buttons "
+                 "(rectangle, free line) do as well.", "note")
+
+    def region_layer(self, shapes: list[np.ndarray]) -> Any:
+        """The layer of shapes with `shapes` in it, corners (y, x) [px]."""
+        sizes, names = layers.scale(self.workspace.session.video.units)
+        layer = self.workspace.show_layer(shapes, {
+            "name": "region", "ndim": 2, "scale": sizes[1:], "units": names[1:], "axis_labels": ("y", "x"),
+            "face_color": "transparent", "edge_color": styles.RING, "edge_width": 1, "shape_type": "polygon"}, "shapes")
+        layer.events.data.connect(lambda event: self._drawn(layer))
+        return layer
+
+    def _drawn(self, layer: Any) -> None:
+        """The last shape of the layer is the region."""
+        mine = self.workspace.ours.get("region") is layer
+        if self.workspace.closed or not mine or not len(layer.data):
+            return
+        roi = corners_of(layer.data[-1])
+        field = self.form.fields["roi"]
+        if len(roi) > 1 and roi != field.value():
+            field.show_value(roi)
+            self.form.changed.emit()
+
+    def whole_frame(self) -> None:
+        """No region."""
+        self.workspace.drop("region")
+        self.form.fields["roi"].show_value(None)
+        self.form.changed.emit()
+
+    def _roi_typed(self) -> None:
+        """Another region than the one on show: the drawing goes."""
+        layer: Any = self.workspace.ours.get("region")
+        try:
+            roi = self.form.fields["roi"].value()
+        except ValueError:
+            return
+        shapes = [] if layer is None else list(layer.data)
+        if shapes and roi != corners_of(shapes[-1]):
+            self.workspace.drop("region")
+
+    def show_prepared(self, on: bool) -> None:
+        """Show or hide the layer of prepared frames."""
+        self.looked = None
+        if on:
+            self.preview_later()
+        else:
+            self.workspace.drop("prepared")
+
+    def _show_frames(self, video: Any, settings: Any) -> None:
+        looked = vd.tracking.prepared(video, settings)
+        if looked is self.looked:
+            return
+        self.looked = looked
+        viewer = self.workspace.viewer
+        active = viewer.layers.selection.active
+        data, about, kind = layers.video_layer(looked, "prepared")
+        sizes = layers.scale(video.units)[0]
+        top, left = getattr(looked, "origin", (0, 0))
+        about["translate"] = (0.0, top * sizes[1], left * sizes[2])
+        layer = self.workspace.show_layer(data, about, kind)
+        below = [k for k, other in enumerate(viewer.layers) if other._type_string == "image" and other is not layer]
+        viewer.layers.move(viewer.layers.index(layer), max(below, default=-1) + 1)
+        viewer.layers.selection.active = active if active in viewer.layers else None
+
     def suggest(self) -> None:
         """Fill both forms with proposed settings."""
         video = self.workspace.session.video
@@ -134,6 +225,18 @@ class Detect(Section):
         self.preview_later()
 
 
+def corners_of(shape: np.ndarray) -> tuple[tuple[float, float], ...]:
+    """Corners (y, x) of a drawn shape to a tenth of a pixel; two opposite ones of an upright rectangle.
+
+    >>> corners_of(np.array([[1, 2], [1, 8], [5, 8], [5, 2]]))
+    ((1.0, 2.0), (5.0, 8.0))
+    """
+    yx = np.round(np.asarray(shape, dtype=float)[:, -2:], 1)
+    if len(yx) == 4 and all(len(np.unique(yx[:, k])) == 2 for k in (0, 1)):
+        yx = np.stack([yx.min(axis=0), yx.max(axis=0)])
+    return tuple((float(y), float(x)) for y, x in yx)
+
+
 def find_in_frame(video: Any, settings: Any, frame: int,
                   known: tuple[Any, Any] | None) -> tuple[np.ndarray, Any, float]:
     """Features in one frame, the settings in force, and the seconds of the search.
@@ -146,17 +249,19 @@ def find_in_frame(video: Any, settings: Any, frame: int,
         When a length is larger than the frame.
     """
     settings.fits(video.info.height, video.info.width)
+    looked = vd.tracking.prepared(video, settings)
     if known is not None and known[0] == settings:
         in_force = known[1]
     elif video.is_stack:
         in_force = vd.tracking.plan_of(video, settings).in_force
     else:
         few = vd.tracking.frame_numbers(video, 0, len(video))
-        in_force = vd.tracking.settings_in_force([video[k] for k in few], settings)
-    image = video[frame]
+        in_force = vd.tracking.settings_in_force([looked[k] for k in few],
+                                                 vd.tracking.prepared_settings(video, settings))
+    image = looked[frame]
     begin = time.perf_counter()
     find = vd.tracking.stack_detector(video, in_force) if video.is_stack else vd.tracking.detector(in_force)
-    features = find(image)
+    features = vd.tracking.placed(looked, find(image))
     return features, in_force, time.perf_counter() - begin
 
 

@@ -10,7 +10,7 @@ from vid2dyn_napari import saving
 from vid2dyn_napari.section import Section, button, row
 from vid2dyn_napari.workspace import Workspace
 
-_OFF = ("tracks.csv", "film.mp4")
+_OFF = ("tracks.csv", "tracks.xml", "film.mp4")
 
 
 class Export(Section):

@@ -103,6 +103,9 @@ def _ends(tracks: Trajectories, position: np.ndarray, particle: np.ndarray,
         margin = 0.05 * (high - low)
         begins, ends = (rows[((position[rows] > low + margin) & (position[rows] < high - margin)).all(axis=1)]
                         for rows in (begins, ends))
+        if tracks.region is not None:
+            within = tracks.region.distance(*(position[:, :2] / tracks.units.um).T)[0] * tracks.units.um > margin.min()
+            begins, ends = begins[within[begins]], ends[within[ends]]
     return ends, begins
 
 

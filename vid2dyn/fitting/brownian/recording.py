@@ -15,8 +15,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.spatial import cKDTree
 
+from vid2dyn.analysis.radial_distribution import detectable_area
 from vid2dyn.core.errors import DataError
 from vid2dyn.data.box import Box
+from vid2dyn.data.region import Region
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.fitting.brownian.gaps import Filled, filled_gaps
 
@@ -64,6 +66,8 @@ class Recording:
     """How many of the rows, the last ones, are places of missed particles (`gaps`): neighbours without weight."""
     lost: int = 0
     """Tracks that end or begin inside the view: particles that are missing for longer."""
+    area: tuple[np.ndarray, np.ndarray] | None = None
+    """Corner and sides [µm] of the largest rectangle inside a region of interest; None where none was set."""
 
     @property
     def blur(self) -> float:
@@ -102,9 +106,10 @@ class Recording:
         frame, track = tracks.frame.astype(np.int64), tracks.particle
         weight, slope = np.ones(len(position)), np.zeros_like(position)
         if cutoff is not None and tracks.field_of_view is not None and tracks.box.lengths is None:
-            weight, slope = edge_weight(position, *tracks.view(), cutoff)
+            weight, slope = edge_weight(position, *tracks.view(), cutoff, tracks.units.um, tracks.region)
+        area = None if tracks.region is None or not len(tracks) else detectable_area(tracks)
         plain = cls(position, frame, track, variance, weight, slope, tracks.box, tracks.units.dt,
-                    tracks.units.exposure or 0.0, steps_of(track, frame), species)
+                    tracks.units.exposure or 0.0, steps_of(track, frame), species, area=area)
         return plain if cutoff is None else plain.with_missed(filled_gaps(tracks, cutoff), cutoff)
 
     def with_missed(self, missed: Filled, cutoff: float) -> Recording:
@@ -156,13 +161,22 @@ class Recording:
         return [np.sort(rows) for rows in np.split(order, first[cuts])]
 
 
-def edge_weight(position: np.ndarray, corner: np.ndarray, view: np.ndarray,
-                cutoff: float) -> tuple[np.ndarray, np.ndarray]:
+def edge_weight(position: np.ndarray, corner: np.ndarray, view: np.ndarray, cutoff: float, pixel: float = 1.0,
+                region: Region | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Weight 0 within one cutoff of the edge of view, smooth (C1) to 1 half a cutoff further in; and its gradient.
 
     `view` is (height, width[, depth]) [µm] from `corner` on: the centre of the first pixel is 0, so the image starts
-    half a pixel before it.
+    half a pixel before it. Of a region of interest (whose pixels are `pixel` µm wide) the distance is that to its edge,
+    and the gradient that of the same distance.
     """
+    if region is not None:
+        value, gradient = region.distance(*(position[:, :2] / pixel).T)
+        t = np.clip((value * pixel - cutoff) / (RAMP * cutoff), 0.0, 1.0)
+        if not t.any():
+            raise DataError(f"The region of interest is too small for cutoff = {cutoff:g} µm: no particle has all its "
+                            "neighbours in it. Choose a smaller cutoff or a larger region.")
+        slope = 6 * t * (1 - t) / (RAMP * cutoff)
+        return t * t * (3 - 2 * t), slope[:, None] * gradient
     if (view <= 2 * cutoff * (1 + 0.5 * RAMP)).any():
         raise DataError(f"The field of view ({' x '.join(f'{v:.3g}' for v in view)} µm) is too small for cutoff = "
                         f"{cutoff:g} µm: no particle has all its neighbours in view. Choose a cutoff below "

@@ -130,6 +130,10 @@ class SyntheticRecordings:
         self.data = data
         self.box: Box = Periodic(tuple(view)) if view is not None and trap == "none" else data.box
         rows = _start(data, trap)
+        if view is not None and trap == "none" and data.area is not None:
+            corner, sides = data.area                         # of a region of any shape what fills a periodic box
+            inside = ((data.position[rows] >= corner) & (data.position[rows] <= corner + sides)).all(axis=1)
+            rows = rows[inside] if inside.any() else rows
         self.start = data.position[rows]
         self.species = np.zeros(len(rows), np.int64) if data.species is None else data.species[rows]
         self.frames = max(8, min(_length(data, trap), max(100, 200_000 // max(1, len(self.start)))))

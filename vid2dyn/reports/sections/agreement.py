@@ -5,6 +5,10 @@ from __future__ import annotations
 from vid2dyn.reports import figures
 from vid2dyn.reports.sections.base import Content, ReportSection, Section, figure
 
+_POSITIONS = (" No velocity was recorded: it is that of mean velocities, displacement over frame interval, whose "
+              "value at lag 0 is set by D and the interval. Of Brownian motion it falls below zero at one frame by "
+              "noise and forces, and is near zero from then on; it says nothing of inertia.")
+
 
 class Agreement(ReportSection):
     """Radial distribution, mean squared displacement and velocity correlation of data and rollout."""
@@ -19,7 +23,8 @@ class Agreement(ReportSection):
         """One picture for each curve, and their differences beside those of noise alone."""
         drawn, rows = [], []
         for curve in content.comparison.curves:
-            drawn.append(figure(figures.curves(curve), f"{curve.name} of the data and of the model's rollout."))
+            drawn.append(figure(figures.curves(curve), f"{curve.name} of the data and of the model's rollout."
+                                + (_POSITIONS if curve.name == "VACF" and content.data.velocities is None else "")))
             rows.append([curve.name, f"{100 * curve.relative_rmse:.1f} %",
                          f"{100 * curve.relative_rmse_of_noise:.1f} %"])
         table = {"head": ["", "relative RMSE", "from noise alone"], "rows": rows}

@@ -38,5 +38,5 @@ def relink(tracks: Trajectories, settings: Track) -> Trajectories:
     table["particle"] = np.concatenate(particle) if particle else np.empty(0, np.int64)
     info = {**tracks.info, "warnings": [*tracks.info.get("warnings", ()), *stream.notes()]}
     made = Trajectories.from_dataframe(table, units=tracks.units, box=tracks.box, field_of_view=tracks.field_of_view,
-                                       info=info if info["warnings"] else tracks.info)
+                                       info=info if info["warnings"] else tracks.info, region=tracks.region)
     return keep(made.replace(drift=tracks.drift), min_length=settings.min_length)

@@ -35,7 +35,9 @@ def check_stack_settings(video: Video, settings: Track) -> None:
                         for_what=f"{video.path.name}: Tracking in a stack of {video.info.planes} planes")
     for name, known in (("compat", ("none",)), ("spot", ("auto", "gaussian")), ("predictor", ("none", "velocity")),
                         ("sizes", ("one",)), ("class_sizes", (None,)), ("max_size", (None,)), ("max_ecc", (None,)),
-                        ("smoothing_size", (None,)), ("threshold", (None,))):
+                        ("smoothing_size", (None,)), ("threshold", (None,)), ("roi", (None,)),
+                        ("background", ("none",)), ("flat_field", (None,)), ("dark_level", (0.0,)),
+                        ("bleach_correction", ("none",))):
         value = getattr(settings, name)
         if value not in known:
             cure = " or ".join(repr(one) for one in known if one is not None) or "nothing (leave it out)"
