@@ -344,7 +344,8 @@ class BrownianModel(Model):
             share = law(x) / law.amplitude if law.amplitude > 0 else dataclasses.replace(law, amplitude=1.0)(x)
             error = width * float(np.sqrt(self.arrays["friction_covariance"][1, 1]))
             return np.maximum(law.amplitude - error, 0.0) * share, (law.amplitude + error) * share
-        if name not in ("diffusion", "localisation_error", "trap_stiffness", "node_friction") or _KEYS[name] not in self.arrays:
+        known = ("diffusion", "localisation_error", "trap_stiffness", "node_friction")
+        if name not in known or _KEYS[name] not in self.arrays:
             raise ModelError(f"This model has no band {name!r}; it has pair_potential, pair_force, diffusion, "
                              "localisation_error, trap_stiffness, node_friction, pair_friction, as far as they were "
                              "fitted.")

@@ -91,8 +91,8 @@ class _Tables(NamedTuple):
     kinds: np.ndarray
 
 
-def driven_paths(frozen: FrozenBrownian, start: np.ndarray, box: Box, dt: float, exposure: float, prescribed: Prescribed,
-                 rng: np.random.Generator, substeps: int | None = None,
+def driven_paths(frozen: FrozenBrownian, start: np.ndarray, box: Box, dt: float, exposure: float,
+                 prescribed: Prescribed, rng: np.random.Generator, substeps: int | None = None,
                  friction: FrozenFriction | None = None) -> DrivenPaths:
     """Run Brownian particles beside held ones.
 

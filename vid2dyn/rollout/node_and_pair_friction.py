@@ -1,6 +1,6 @@
 """Friction of overdamped particles against the fluid and against each other: velocities from forces, and their noise.
 
-    R v = F + ξ,      R = γ_i on every node + sum_pairs c(r_ij) e_ij e_ijᵀ on relative velocities,      <ξ ξᵀ> = 2 kT R/h
+    R v = F + ξ,    R = γ_i on every node + sum_pairs c(r_ij) e_ij e_ijᵀ on relative velocities,    <ξ ξᵀ> = 2 kT R/h
 
 R is the friction matrix of the house, made of its root: a node has one noise number for each axis, a pair one along its
 line, opposite at its two ends. The covariance of the noise is then that of the whole R to the last digit, pair friction

@@ -46,8 +46,8 @@ from vid2dyn.fitting.brownian.packing.packing_warnings import (
 )
 from vid2dyn.fitting.brownian.packing.static_forces import PackingForces, solved
 from vid2dyn.fitting.brownian.packing.window_moments import WindowMoments, window_moments, windows_of
-from vid2dyn.fitting.brownian.preparation import rows_held
 from vid2dyn.fitting.brownian.pair_forces import RESOLVED, pair_distances, support_of
+from vid2dyn.fitting.brownian.preparation import rows_held
 from vid2dyn.fitting.brownian.recording import Recording
 from vid2dyn.fitting.brownian.records import FitData, FitResult
 from vid2dyn.fitting.brownian.regression import regularised, sandwich
@@ -208,8 +208,8 @@ def fit_packing(data: tuple[FitData, ...], seed: int, progress: Progress) -> Fit
     arrays = _arrays(task, data, final, distances)
     warnings = packing_warnings(found, data)
     if recipe.pair_friction is not None:
-        held = [rows_held(one.data.recording, one.data.tracks, str(recipe.held)) for one in task.several]
-        rubs = found_friction([one.recording for one in task.several], held, task.potentials(final),
+        by_hand = [rows_held(one.data.recording, one.data.tracks, str(recipe.held)) for one in task.several]
+        rubs = found_friction([one.recording for one in task.several], by_hand, task.potentials(final),
                               min(found.neighbour_distance, 0.9 * recipe.pair_friction), recipe.pair_friction,
                               recipe.diffusion, found.diffusion, found.force_error)
         warnings += friction_warnings(rubs, found, recipe)
@@ -333,7 +333,8 @@ def _found(task: _Task, final: PackingForces, windowed: PackingForces, distances
                      for part, d in ((task.field.part(k), spline(np.array([r]))[1][0]),)])
     return Found(near, float(np.abs(learned).mean()), float((learned / plain).mean()),
                  float(np.sqrt((error**2 / plain**2).mean() / len(at))),
-                 float(np.sqrt((error**2).mean()) / max(float(np.abs(learned).mean()), 1e-12)), float(np.sqrt(final.static_variance)),
+                 float(np.sqrt((error**2).mean()) / max(float(np.abs(learned).mean()), 1e-12)),
+                 float(np.sqrt(final.static_variance)),
                  float(np.sqrt(final.thermal_variance)), final.share,
                  final.independent, sum(len(some.windows) for some in task.several),
                  float(np.sqrt(max(noise.mean(), 0.0))), float(np.mean(unsure)) if unsure else 0.0, apart, left,

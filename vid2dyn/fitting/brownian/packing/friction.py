@@ -129,9 +129,9 @@ class _Waves:
     drive: np.ndarray
 
 
-def found_friction(recordings: Sequence[Recording], held: Sequence[np.ndarray], potentials: tuple[PairPotential, ...], near: float, reach: float,
-                   diffusion: float | None, lowest_diffusion: float,
-                   force_error: float = 0.0) -> FoundFriction | None:
+def found_friction(recordings: Sequence[Recording], held: Sequence[np.ndarray],
+                   potentials: tuple[PairPotential, ...], near: float, reach: float, diffusion: float | None,
+                   lowest_diffusion: float, force_error: float = 0.0) -> FoundFriction | None:
     """Friction of the particles with weight; None where nothing in the recordings relaxes slowly enough.
 
     Parameters
@@ -175,7 +175,8 @@ def found_friction(recordings: Sequence[Recording], held: Sequence[np.ndarray], 
 
 # ---------------------------------------------------------------------- what is seen
 
-def _waves(recording: Recording, held: np.ndarray, potentials: tuple[PairPotential, ...], unit: PairFrictionLaw) -> _Waves:
+def _waves(recording: Recording, held: np.ndarray, potentials: tuple[PairPotential, ...],
+           unit: PairFrictionLaw) -> _Waves:
     """Sums of the module docstring over each step."""
     dim, first = recording.dim, int(recording.frame.min())
     last = min(int(recording.frame.max()), first + _MOST_FRAMES)
@@ -292,7 +293,8 @@ def _solved(several: Sequence[_Waves]) -> tuple[np.ndarray, np.ndarray, list[Ban
     Gelbach & Miller, J. Bus. Econ. Stat. 29, 238, 2011).
     """
     variance = [np.ones(one.move.shape[1]) for one in several]
-    value, covariance, bands = np.full(2, np.nan), np.full((2, 2), np.nan), []
+    value, covariance = np.full(2, np.nan), np.full((2, 2), np.nan)
+    bands: list[Band] = []
     for _ in range(_ROUNDS):
         parts, bands = [], []
         for one, spread in zip(several, variance):
@@ -300,7 +302,7 @@ def _solved(several: Sequence[_Waves]) -> tuple[np.ndarray, np.ndarray, list[Ban
             parts.append((M, b))
             bands += mine
         total = np.sum([M.sum(axis=(0, 1)) for M, _ in parts], axis=0)
-        if not np.linalg.matrix_rank(total) == 2:
+        if np.linalg.matrix_rank(total) != 2:
             return np.full(2, np.nan), np.full((2, 2), np.nan), bands
         value = np.linalg.solve(total, np.sum([b.sum(axis=(0, 1)) for _, b in parts], axis=0))
         scatter, alone = np.zeros((2, 2)), np.zeros((2, 2))
@@ -342,7 +344,7 @@ def _equations(waves: _Waves, variance: np.ndarray) -> tuple[np.ndarray, np.ndar
         rest = _without(np.column_stack([*common, speed]))
         for series in (z, rub, next_rub, before, after):
             series[:, driven] = rest(series[:, driven])
-    bands = []
+    bands: list[Band] = []
     for mine in np.array_split(np.arange(K), max(1, round(K / _PER_BAND))):         # long waves come first
         Z = z[:, mine].reshape(-1, z.shape[2])
         Z = Z / np.maximum(np.sqrt((Z**2).mean(axis=0)), 1e-300)
@@ -420,8 +422,10 @@ class _Snapshot:
         return cls(len(rows), ~held[rows], recording.weight[rows] > 0, pairs, law(r), d / r[:, None])
 
     def diagonal(self, node: float, amplitude: float) -> float:
-        """Mean of the diagonal of R⁻¹ over the free particles [µm²/s at kT = 1], by ± 1 probes (Hutchinson, Commun. Stat. B
-        19, 433, 1990)."""
+        """Mean of the diagonal of R⁻¹ over the free particles [µm²/s at kT = 1], by ± 1 probes.
+
+        (Hutchinson, Commun. Stat. B 19, 433, 1990.)
+        """
         dim = self.line.shape[1]
         i, j = self.pairs.T
         rows, columns, values = [], [], []

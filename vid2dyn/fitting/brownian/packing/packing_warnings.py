@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from vid2dyn.dynamics.recipes.brownian import Brownian
 from vid2dyn.dynamics.terms.potentials import PairPotential
 from vid2dyn.fitting.brownian.design import Field
-from vid2dyn.dynamics.recipes.brownian import Brownian
 from vid2dyn.fitting.brownian.packing.friction import FoundFriction
 from vid2dyn.fitting.brownian.packing.static_forces import solved
 from vid2dyn.fitting.brownian.packing.window_moments import window_moments, windows_of
@@ -141,8 +141,8 @@ def friction_warnings(found: FoundFriction | None, packing: Found, recipe: Brown
     said = []
     (node, pair), (node_error, pair_error) = found.tracks, found.tracks_stderr
     if not found.seen[0]:
-        said.append(f"Friction of a particle against the fluid is {node:.2g} ± {node_error:.2g} kT s/µm² by the tracks: "
-                    "not known. It sets how fast long waves of the sheet relax. Film longer, or a wider sheet.")
+        said.append(f"Friction of a particle against the fluid is {node:.2g} ± {node_error:.2g} kT s/µm² by the "
+                    "tracks: not known. It sets how fast long waves of the sheet relax. Film longer, or a wider sheet.")
     if not found.seen[1] and recipe.diffusion is None:
         said.append(f"Friction between particles is {pair:.2g} ± {pair_error:.2g} kT s/µm² at "
                     f"{found.pair.near:.3g} µm by the tracks: not known, because the motion that shows it relaxes "
