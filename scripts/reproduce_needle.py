@@ -61,7 +61,7 @@ def seen(tracks: vd.Trajectories, seed: int = 0) -> vd.Trajectories:
 def learned(tracks: vd.Trajectories) -> Any:
     """The model."""
     recipe = vd.Brownian(cutoff=FILM.cutoff, species="species", packed=True, labels="balanced", held="held",
-                         diffusion=MOBILITY, flow="profile")
+                         diffusion=MOBILITY, pair_friction=1.5 * FILM.spacing)
     return vd.fit(tracks, recipe, seed=0, progress=True)
 
 
@@ -71,6 +71,9 @@ def measured() -> dict[str, Any]:
     tracks = seen(truth)
     model = learned(tracks)
     found: dict[str, Any] = {"particles": truth.n_particles, "frames": truth.n_frames}
+    rubs = model.report["friction"]
+    found |= {"friction against the fluid, learned over true": rubs["node"] / FILM.node_friction,
+              "pair friction, learned over true": float(model.pair_friction(FILM.spacing)) / FILM.pair_friction}
     found |= labels_right(model, tracks, truth) | forces_off(model, truth)
     found |= moduli_off(model, tracks, truth) | beside_bound(model, tracks, truth)
     for strain in (0.01, 0.10):
