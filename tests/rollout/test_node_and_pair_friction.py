@@ -163,7 +163,7 @@ def test_the_moving_fluid_works():
 
 
 def test_the_same_bytes_again():
-    x, tables, _, _ = sheet()
+    x, _, _, _ = sheet()
     r = np.linspace(0, 14.0, 4097)
     frozen = FrozenBrownian(0.4, 30.0 * np.maximum(10.0 - r, 0), 14.0, 0.0, np.zeros_like(x))
     friction = FrozenFriction(0.2, PairFrictionLaw(1.8, 7.0, 10.5)(np.linspace(0, 10.5, 4097)), 10.5)
