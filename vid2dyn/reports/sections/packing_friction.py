@@ -50,7 +50,7 @@ class PackingFriction(ReportSection):
                  "yes" if seen[1] else "no"]]
         given = "was given, and fixes what tracks leave open" if found["diffusion_given"] else "follows"
         return Section("packing-friction", "Friction of the particles", "Learned from how the motion of many "
-                       "particles relaxes, in kT s/µm². D of a particle in its cage, kT over the friction that it feels there, is "
-                       f"{found['diffusion']:.3g} µm²/s; it {given}.", drawn,
+                       "particles relaxes, in kT s/µm². D of a particle in its cage, kT over the friction that "
+                       f"it feels there, is {found['diffusion']:.3g} µm²/s; it {given}.", drawn,
                        {"head": ["quantity", "in the model", "from the tracks alone", "known from them"], "rows": rows},
                        [])
