@@ -43,7 +43,7 @@ def test_a_planted_rule_is_found_on_unseen_cycles_and_particles() -> None:
 
 
 def test_nothing_to_be_learned_is_said() -> None:
-    """Rearrangements at random: the AUC is within 4.9 standard errors of 1/2 (false alarm 1e-6), which are below 0.05."""
+    """Rearrangements at random: the AUC is within 4.9 standard errors of 1/2 (false alarm 1e-6), below 0.05."""
     found = analysis.softness(sheet("chance"), cutoff=14.0)
     mine = found.auc.loc["softness"]
     assert abs(mine["auc"] - 0.5) < 4.9 * mine["stderr"]

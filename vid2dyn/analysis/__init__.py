@@ -4,9 +4,10 @@
 `compare` puts two side by side. `thermodynamics` and `stress` take a fluid beside them: what turns
 entropies into energies. Neither torch nor a tracker is needed.
 
-Of sheets: `d2min` (with local strain), `psi6`, `t1_events`, `nonaffine`, `softness` (where it will rearrange); of driven ones `cycles` (stroboscopic and
-extremal frames), `virial_stress` of given pair forces, `moduli` (G', G'' in the bulk) and `needle_moduli` (from the
-needle's equation of motion). Their results have `.dataframe`, `.plot(ax)` and `.warnings`.
+Of sheets: `d2min` (with local strain), `psi6`, `t1_events`, `nonaffine`; of driven ones `cycles` (stroboscopic and
+extremal frames), `virial_stress` of given pair forces, `moduli` (G', G'' in the bulk), `needle_moduli` (from the
+needle's equation of motion) and `softness` (where it will rearrange). Their results have `.dataframe`, `.plot(ax)` and
+`.warnings`.
 """
 
 from vid2dyn.analysis.common_drift import drift
@@ -26,8 +27,8 @@ from vid2dyn.analysis.rearrangements import T1Events, t1_events
 from vid2dyn.analysis.result import Result
 from vid2dyn.analysis.rheometry import Moduli, moduli, needle_moduli
 from vid2dyn.analysis.scattering import Scattering, StructureFactor, intermediate_scattering, structure_factor
-from vid2dyn.analysis.structural_softness import Softness, softness
 from vid2dyn.analysis.stress_tensor import Stress, stress
+from vid2dyn.analysis.structural_softness import Softness, softness
 from vid2dyn.analysis.velocity_correlation import VACF, vacf
 from vid2dyn.analysis.virial import VirialStress, virial_stress
 
@@ -36,5 +37,5 @@ __all__ = ["MSD", "RDF", "VACF", "Comparison", "Covariances", "Curve", "Cycles",
            "Result", "Scattering", "Softness", "Stress", "StructureFactor", "T1Events", "Thermodynamics", "VanHove",
            "VirialStress", "compare", "cycles", "d2min", "diffusion", "drift", "energy_of_cycles", "fit_power_law",
            "intermediate_scattering", "moduli", "msd", "needle_moduli", "non_gaussian", "nonaffine",
-           "particle_diffusion", "psi6", "rdf", "softness", "stress", "structure_factor", "t1_events", "thermodynamics", "vacf",
-           "van_hove", "virial_stress"]
+           "particle_diffusion", "psi6", "rdf", "softness", "stress", "structure_factor", "t1_events", "thermodynamics",
+           "vacf", "van_hove", "virial_stress"]

@@ -43,8 +43,8 @@ class Softness(Result):
     Parameters
     ----------
     dataframe : pandas.DataFrame
-        Of every free particle at the start of every half cycle: `frame`, `particle`, `y`, `x` [px], `softness` (log-odds
-        of a rearrangement), `d2min` of the half cycle that follows [µm²], `event` (whether it is among the largest),
+        Of every free particle at the start of every half cycle: `frame`, `particle`, `y`, `x` [px], `softness` (log-
+        odds of a rearrangement), `d2min` of the next half cycle [µm²], `event` (whether it is among the largest),
         `seen` (whether the cycle was learned from), and what softness is compared with: `psi6`, `density` (neighbours
         within the cutoff), `vibration` (kT/K of the particle in its cage, of the given forces [µm²]), `last` (d2min one
         cycle before [µm²]).
@@ -104,7 +104,7 @@ def softness(turns: Trajectories, cutoff: float, *, pair_force: Any = None, even
     --------
     >>> import vid2dyn as vd
     >>> from vid2dyn.analysis import cycles
-    >>> film = vd.simulators.Needle(gap=40.0, width=42.0, frames=101, frames_per_second=20.0, frequency=1.0, strain=0.1)
+    >>> film = vd.simulators.Needle(gap=40.0, width=63.0, frames=101, frames_per_second=20.0, frequency=1.0, strain=0.1)
     >>> found = softness(cycles(film.run(seed=0)).extrema(), cutoff=14.0)
     >>> sorted(found.auc.index)
     ['density', 'last', 'psi6', 'softness', 'softness and last']
@@ -127,7 +127,7 @@ def softness(turns: Trajectories, cutoff: float, *, pair_force: Any = None, even
     table["event"] = table["d2min"] > high
     table["seen"] = table["frame"] <= frames[round(train * len(frames)) - 1]
     features = table.filter(regex="^f[0-9]").to_numpy()
-    table = table.loc[:, [not name.startswith("f") or name == "frame" for name in table]]
+    table = table[[str(name) for name in table if name == "frame" or not str(name).startswith("f")]].copy()
     where = table.groupby("particle")[["y", "x"]].transform("first").to_numpy() * turns.units.um
     table["softness"] = _learned(features, table, where, cutoff)
     table["softness and last"] = (table.groupby("frame")["softness"].rank(pct=True)
@@ -190,7 +190,7 @@ def _features(d: np.ndarray, i: np.ndarray, j: np.ndarray, kind: np.ndarray, cut
     smooth = (1 - (r / cutoff) ** 2) ** 2
     centres = np.linspace(0.4, 1.0, SHELLS) * cutoff
     shells = np.exp(-0.5 * ((r[:, None] - centres) / (centres[1] - centres[0])) ** 2)
-    found = [np.bincount(first, shells[:, m] * (kind[second] == other), n) for other in range(count)
+    found: list[np.ndarray] = [np.bincount(first, shells[:, m] * (kind[second] == other), n) for other in range(count)
              for m in range(SHELLS)]
     total = np.maximum(np.bincount(first, smooth, n), 1e-12)
     for order in ORDERS:
@@ -220,11 +220,14 @@ def _vibration(d: np.ndarray, i: np.ndarray, j: np.ndarray, rows: np.ndarray, fr
     line = np.einsum("pa,pb->pab", e, e)
     block = -slope[:, None, None] * line - (size / r)[:, None, None] * (np.eye(2) - line)
     n = len(rows)
-    K = np.zeros((n, 2, n, 2))
-    for a, b, sign in ((i, i, 1), (j, j, 1), (i, j, -1), (j, i, -1)):
-        np.add.at(K, (a, slice(None), b, slice(None)), sign * block)
+    K = np.zeros((n, n, 2, 2))
+    K[i, j] = K[j, i] = -block                                               # every pair is listed once
+    own = np.zeros((n, 2, 2))
+    np.add.at(own, i, block)
+    np.add.at(own, j, block)
+    K[np.arange(n), np.arange(n)] = own
     inside = np.flatnonzero(free)
-    values, vectors = np.linalg.eigh(K[inside][:, :, inside].reshape(2 * len(inside), -1))
+    values, vectors = np.linalg.eigh(K[np.ix_(inside, inside)].transpose(0, 2, 1, 3).reshape(2 * len(inside), -1))
     values = np.maximum(values, 0.01 * values.mean())
     out = np.full(n, np.nan)
     out[inside] = (vectors**2 / values).sum(axis=1).reshape(-1, 2).sum(axis=1)
@@ -289,8 +292,9 @@ def _judged(table: pd.DataFrame, names: list[str], where: np.ndarray, patch: flo
     rng = np.random.default_rng(seed)
 
     def mean_auc(rows: np.ndarray, score: np.ndarray) -> float:
-        return float(np.nanmean([area_under_curve(score[rows[frame[rows] == one]], event[rows[frame[rows] == one]])
-                                 for one in np.unique(frame)]))
+        found = np.array([area_under_curve(score[rows[frame[rows] == one]], event[rows[frame[rows] == one]])
+                          for one in np.unique(frame)])
+        return float(found[np.isfinite(found)].mean()) if np.isfinite(found).any() else 0.5
 
     everything = np.arange(len(table))
     value = {name: mean_auc(everything, score) for name, score in scores.items()}
@@ -310,19 +314,20 @@ def _judged(table: pd.DataFrame, names: list[str], where: np.ndarray, patch: flo
 
 def _said(auc: pd.DataFrame) -> tuple[str, ...]:
     """Whether there is anything to be learned from structure."""
-    mine, error = auc.loc["softness", ["auc", "stderr"]]
+    number = {(str(name), str(column)): float(value) for column in auc for name, value in auc[column].items()}
+    mine, error = number["softness", "auc"], number["softness", "stderr"]
     if mine - 0.5 < 3 * error:
         return (f"Structure does not tell where the sheet rearranges next: the learned column has an AUC of {mine:.2f} "
                 f"± {error:.2f} on cycles that were not seen, and 0.50 is chance. There is nothing to be learned from "
                 "these neighbourhoods, or the recording is too short for it.",)
     said = []
     for name in [one for one in ("psi6", "density", "vibration") if one in auc.index]:
-        more, its = auc.loc[name, ["softness_over_it", "softness_over_it_stderr"]]
+        more, its = number[name, "softness_over_it"], number[name, "softness_over_it_stderr"]
         if more < 2 * its:
-            said.append(f"{name} alone tells as much (AUC {auc.loc[name, 'auc']:.2f}, the learned column {mine:.2f}, "
+            said.append(f"{name} alone tells as much (AUC {number[name, 'auc']:.2f}, the learned column {mine:.2f}, "
                         f"difference {more:.2f} ± {its:.2f}).")
-    more, its = auc.loc["last", ["softness_over_it", "softness_over_it_stderr"]]
+    more, its = number["last", "softness_over_it"], number["last", "softness_over_it_stderr"]
     if more < -2 * its:
-        said.append(f"The last cycle tells more than structure (AUC {auc.loc['last', 'auc']:.2f} against {mine:.2f}): "
+        said.append(f"The last cycle tells more than structure (AUC {number['last', 'auc']:.2f} against {mine:.2f}): "
                     "the sheet rearranges where it did before.")
     return tuple(said)
