@@ -553,8 +553,7 @@ class BrownianModel(Model):
         future = Trajectories.from_dense(path, units, sigma=sigma, box=tracks.box, info={
             "rollout": {"seed": seed, "observed": observed, "recipe": self.recipe,
                         "energy": {"potential": paths.energy.tolist(), "work": paths.work.tolist(),
-                                   "heat": paths.heat.tolist(), "flow_work": paths.flow_work.tolist(),
-                                   "pair_heat": paths.pair_heat.tolist()}}})
+                                   "heat": paths.heat.tolist(), "flow_work": paths.flow_work.tolist()}}})
         held = np.zeros(len(start), bool)
         held[prescribed.held] = True
         row = future.particle

@@ -17,7 +17,7 @@ When the held particles are moved, with the free ones in place, the energy U cha
 move, it falls by what friction takes from it. Held particles also work against the friction with free ones, and a
 moving fluid works on the particles that it carries; both become heat at once. So U(t) - U(0) = W - Q, whatever the
 step. Work is summed over the pairs of held particles alone and heat over steps, so that U found anew at the end
-checks both. The part of Q that friction of pairs takes is kept as well.
+checks both.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ class Prescribed:
 @dataclass(frozen=True, eq=False)
 class DrivenPaths:
     """Positions (frames, n, dim) [µm] at the start of each frame and their mean over the exposure; potential energy,
-    work put in and heat given off since the start (frames,) [kT], with the part of the work that the moving fluid does
-    and the part of the heat that friction of pairs gives."""
+    work put in and heat given off since the start (frames,) [kT], with the part of the work that the moving fluid
+    does."""
 
     instant: np.ndarray
     average: np.ndarray
@@ -78,7 +78,6 @@ class DrivenPaths:
     work: np.ndarray
     heat: np.ndarray
     flow_work: np.ndarray
-    pair_heat: np.ndarray
 
 
 class _Tables(NamedTuple):
@@ -136,7 +135,7 @@ def driven_paths(frozen: FrozenBrownian, start: np.ndarray, box: Box, dt: float,
     flow = prescribed.flow if len(prescribed.layers) else np.zeros((frames, 1, dim))
     layers = prescribed.layers if len(prescribed.layers) else np.zeros(1)
     rubs = friction_tables(friction or FrozenFriction.of_nodes(frozen.diffusion), free)
-    out = np.zeros((frames, *x.shape)), np.zeros((frames, *x.shape)), np.zeros((frames, 5))
+    out = np.zeros((frames, *x.shape)), np.zeros((frames, *x.shape)), np.zeros((frames, 4))
     kick = math.sqrt(2.0 * float(np.max(frozen.diffusion)) * dt / substeps)
     if not _run(x, edge, tables, rubs, np.ascontiguousarray(prescribed.held, dtype=np.int64),
                 np.ascontiguousarray(prescribed.path, dtype=float), layers, np.ascontiguousarray(flow), dt / substeps,
@@ -232,7 +231,7 @@ def _run(x, edge, tables, rubs, held, path, layers, flow, h, substeps, open_step
     skin = min(0.3 * reach, 1.0) + 12.0 * kick
     first, second = np.empty(0, np.int64), np.empty(0, np.int64)
     of_held = np.empty(0, np.int64)
-    fresh, work, heat, before, by_flow, in_pairs = True, 0.0, 0.0, 0.0, 0.0, 0.0
+    fresh, work, heat, before, by_flow = True, 0.0, 0.0, 0.0, 0.0
     for frame in range(len(instant)):
         for q in range(substeps):
             moved = 0.0
@@ -257,7 +256,7 @@ def _run(x, edge, tables, rubs, held, path, layers, flow, h, substeps, open_step
             if q == 0:
                 instant[frame] = x
                 series[frame, 0] = _forces(x, first, second, edge, tables, f)
-                series[frame, 1], series[frame, 2], series[frame, 3], series[frame, 4] = work, heat, by_flow, in_pairs
+                series[frame, 1], series[frame, 2], series[frame, 3] = work, heat, by_flow
             if open_steps == 0 and q == 0:
                 average[frame] = x
             elif q < open_steps:
@@ -304,13 +303,11 @@ def _run(x, edge, tables, rubs, held, path, layers, flow, h, substeps, open_step
             for i in range(n):
                 for c in range(dim):
                     mean = 0.5 * (v[i, c] + w[i, c])
-                    by_pairs = rub[i, c] - of_pairs[i, c]
-                    in_pairs += h * by_pairs * mean
                     if free[i]:
                         carry -= h * (rubs.node[i] * (mean - carried[i, c]) - of_fluid[i, c]) * carried[i, c]
                         x[i, c] += h * mean
                     else:
-                        rubbed += h * by_pairs * mean
+                        rubbed += h * (rub[i, c] - of_pairs[i, c]) * mean
             after = _forces(x, first, second, edge, tables, f)
             by_flow += carry
             work += put + rubbed + carry
