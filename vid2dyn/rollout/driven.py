@@ -43,9 +43,10 @@ from vid2dyn.rollout.node_and_pair_friction import (
     solve_velocities,
 )
 
-
 RELAXED = 0.15
-"""Largest part of its fastest relaxation that a step may be."""
+"""Largest part of its relaxation that a step may be, for 99 of 100 pairs."""
+STIFFEST = 0.6
+"""The same for the stiffest pair."""
 MOST = 1000
 """Most steps a frame."""
 
@@ -128,7 +129,7 @@ def driven_paths(frozen: FrozenBrownian, start: np.ndarray, box: Box, dt: float,
     frames, dim = len(prescribed.path) - 1, x.shape[1]
     friction = friction or FrozenFriction.of_nodes(frozen.diffusion)
     edge = np.zeros(dim) if box.lengths is None else np.asarray(box.lengths, dtype=float)
-    substeps = substeps or _substeps(frozen, friction, dt, exposure, _closest(x, edge, frozen.cutoff))
+    substeps = substeps or _substeps(frozen, friction, dt, exposure, x, edge)
     open_steps = 0 if exposure == 0 else max(1, round(exposure / dt * substeps))
     force = np.atleast_2d(frozen.force)
     width = frozen.cutoff / (force.shape[1] - 1) if frozen.cutoff > 0 else 1.0
@@ -155,33 +156,33 @@ def driven_paths(frozen: FrozenBrownian, start: np.ndarray, box: Box, dt: float,
     return DrivenPaths(out[0], out[1], *out[2].T)
 
 
-def _closest(x: np.ndarray, edge: np.ndarray, reach: float) -> float:
-    """Distance of the closest pair [µm]; `reach` if none is nearer."""
-    if not reach > 0:
-        return 0.0
-    first, second = close_pairs(x, edge, reach)
-    d = x[first] - x[second]
-    d -= np.where(edge > 0, edge, 0.0) * np.round(d / np.where(edge > 0, edge, 1.0))
-    return float(np.sqrt((d**2).sum(axis=1)).min(initial=reach))
-
-
-def _substeps(frozen: FrozenBrownian, friction: FrozenFriction, dt: float, exposure: float, closest: float) -> int:
-    """Steps a frame so that h times the fastest relaxation stays under `RELAXED`, from the `closest` pair on.
+def _substeps(frozen: FrozenBrownian, friction: FrozenFriction, dt: float, exposure: float, x: np.ndarray,
+              edge: np.ndarray) -> int:
+    """Steps a frame so that h times the relaxation of pairs at the start `x` stays small.
 
     Two particles at r come back at the rate k(r) m(r), k the stiffness of the pair and m its mobility along their
-    line: that of two in their cages, 2 D, or what their own friction leaves, 1/(c(r) + γ/2), whichever is less. The
-    stationary variance of Heun's scheme is then right within x²/4, 0.6 % for the stiffest; pairs that come nearer than
-    the closest at the start are stable up to a relaxation of 2 in a step.
+    line: that of two in their cages, 2 D, or what their own friction leaves, 1/(c(r) + γ/2), whichever is less. With a
+    relaxation y in a step the stationary variance of Heun's scheme is right within y²/4: for 99 of 100 pairs that is
+    below 0.6 %, and the scheme is stable up to y = 2.
     """
     if friction.cutoff == 0 or frozen.cutoff == 0:
         return frozen.substeps(dt, exposure)
     force = np.atleast_2d(frozen.force)
-    r = np.linspace(0.0, frozen.cutoff, force.shape[1])
-    stiffness = np.abs(np.diff(force)).max(axis=0) / (r[1] - r[0])
-    c = np.interp(0.5 * (r[1:] + r[:-1]), np.linspace(0.0, friction.cutoff, len(friction.pair)), friction.pair)
-    mobility = np.minimum(2 * float(np.max(frozen.diffusion)), 1 / (c + 0.5 * float(np.min(friction.node))))
-    met = 0.5 * (r[1:] + r[:-1]) > 0.97 * closest
-    needed = math.ceil(float((stiffness * mobility)[met].max(initial=0.0)) * dt / RELAXED)
+    first, second = close_pairs(x, edge, frozen.cutoff)
+    d = x[first] - x[second]
+    d -= np.where(edge > 0, edge, 0.0) * np.round(d / np.where(edge > 0, edge, 1.0))
+    r = np.sqrt((d**2).sum(axis=1))
+    species = np.zeros(len(x), np.int64) if frozen.species is None else frozen.species
+    kind = pair_kinds(max(1, species_count(len(force))))[species[first], species[second]]
+    width = frozen.cutoff / (force.shape[1] - 1)
+    at = np.minimum((r / width).astype(np.int64), force.shape[1] - 2)
+    stiffness = np.abs(force[kind, at + 1] - force[kind, at]) / width
+    c = np.interp(r, np.linspace(0.0, friction.cutoff, len(friction.pair)), friction.pair)
+    rate = stiffness * np.minimum(2 * float(np.max(frozen.diffusion)), 1 / (c + 0.5 * float(np.min(friction.node))))
+    near = rate[r < friction.cutoff]
+    if not len(near):
+        return frozen.substeps(dt, exposure)
+    needed = math.ceil(dt * max(float(np.quantile(near, 0.99)) / RELAXED, float(near.max()) / STIFFEST))
     return int(min(max(needed, 8 if exposure > 0 else 2), MOST))
 
 
