@@ -191,6 +191,9 @@ def fit_packing(data: tuple[FitData, ...], seed: int, progress: Progress) -> Fit
         progress(k + 1, 2 + rounds, "fit of packed particles")
         if not changed:
             break
+    if rounds:                     # pairs of wrong labels are closer than right ones ever come: no force is seen there
+        distances = pair_distances(tuple(dataclasses.replace(one.data, recording=dataclasses.replace(
+            one.data.recording, species=one.recording.species)) for one in task.several), recipe.cutoff)
     task = dataclasses.replace(task, field=_field(distances, data, max(recipe.knots, KNOTS)))
     if rounds:                                           # once more, with forces that are right to a few per cent
         several, changed = _relabelled(task, task.solved(None))
