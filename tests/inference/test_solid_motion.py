@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import vid2dyn as vd
-from vid2dyn.inference.solid_motion import SolidMotion, steady_path
+from vid2dyn.inference.solid_motion import SolidMotion, _steadied, steady_path
 
 T, K = 400, 12
 
@@ -35,6 +35,30 @@ def test_noise_of_an_edge_that_moves_as_one_is_taken_out(turns: bool) -> None:
     power, before = (np.mean(np.diff(y - x, axis=0) ** 2) for y in (found, noisy))
     assert power < 0.01 * before
     assert np.abs(found - x).mean() < 0.005
+
+
+def test_other_paths_are_as_far_off_as_the_path_is() -> None:
+    """Mean square of the drawn errors over that of the path itself, over 20 noises of an edge, error some 15 %."""
+    x, rest = edge()
+    off, drawn = 0.0, 0.0
+    for seed in range(20):
+        noisy = x + 0.01 * np.random.default_rng(seed).normal(size=x.shape)
+        off += float(((steady_path(noisy, rest) - x).mean(axis=1) ** 2).mean())
+        basis, draws = _steadied(noisy, rest)[1]                             # type: ignore[misc]
+        drawn += float((np.einsum("km,btma->bta", basis, draws) ** 2).mean()) / K**2
+    assert 0.5 < drawn / off < 1.7, drawn / off
+    assert _steadied(x, rest)[1] is None
+
+
+def test_other_paths_are_those_of_the_part_that_is_kept() -> None:
+    sheet = vd.simulators.ViscoelasticSheet(nodes=6, cutoff=0.9, frames=30, rest_frames=10, out_frames=10,
+                                            back_frames=10, position_noise=0.01)
+    motion = SolidMotion.of(sheet.run(seed=1), (0, 9))
+    assert len(motion.doubts) == 2
+    other, part = motion.other_path(3), motion.between(5, 20)
+    assert np.array_equal(part.other_path(3), other[5:20])
+    moved = np.abs(other - motion.path).max(axis=(0, 2)) > 0
+    assert np.array_equal(moved, motion.held > 0)
 
 
 def test_an_edge_that_bends_is_left_as_it_was_recorded() -> None:

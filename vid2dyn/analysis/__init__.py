@@ -5,8 +5,9 @@
 entropies into energies. Neither torch nor a tracker is needed.
 
 Of sheets: `d2min` (with local strain), `psi6`, `t1_events`, `nonaffine`; of driven ones `cycles` (stroboscopic and
-extremal frames), `virial_stress` of given pair forces, `moduli` (G', G'' in the bulk) and `needle_moduli` (from the
-needle's equation of motion). Their results have `.dataframe`, `.plot(ax)` and `.warnings`.
+extremal frames), `virial_stress` of given pair forces, `moduli` (G', G'' in the bulk), `needle_moduli` (from the
+needle's equation of motion) and `softness` (where it will rearrange). Their results have `.dataframe`, `.plot(ax)` and
+`.warnings`.
 """
 
 from vid2dyn.analysis.changes_of_motion import ChangePoints, change_points
@@ -32,15 +33,16 @@ from vid2dyn.analysis.result import Result
 from vid2dyn.analysis.rheometry import Moduli, moduli, needle_moduli
 from vid2dyn.analysis.scattering import Scattering, StructureFactor, intermediate_scattering, structure_factor
 from vid2dyn.analysis.stress_tensor import Stress, stress
+from vid2dyn.analysis.structural_softness import Softness, softness
 from vid2dyn.analysis.velocity_correlation import VACF, vacf
 from vid2dyn.analysis.virial import VirialStress, virial_stress
 
 __all__ = ["MSD", "RDF", "VACF", "AnomalousExponent", "ChangePoints", "CollectiveScattering", "Comparison",
            "Covariances", "Curve", "Cycles", "D2Min", "DifferentialDynamics", "Diffusion", "EnergyOfCycles",
            "HydrodynamicCoupling", "Moduli", "NonAffine", "NonGaussian", "ParticleDiffusion", "PowerLaw", "Psi6",
-           "Result", "Scattering", "Stress", "StructureFactor", "T1Events", "Thermodynamics", "TwoPoint", "VanHove",
-           "VirialStress", "anomalous_exponent", "change_points", "collective_scattering", "compare", "cycles",
-           "d2min", "differential_dynamics", "diffusion", "drift", "energy_of_cycles", "fit_power_law",
+           "Result", "Scattering", "Softness", "Stress", "StructureFactor", "T1Events", "Thermodynamics", "TwoPoint",
+           "VanHove", "VirialStress", "anomalous_exponent", "change_points", "collective_scattering", "compare",
+           "cycles", "d2min", "differential_dynamics", "diffusion", "drift", "energy_of_cycles", "fit_power_law",
            "hydrodynamic_coupling", "intermediate_scattering", "moduli", "msd", "needle_moduli", "non_gaussian",
-           "nonaffine", "particle_diffusion", "psi6", "rdf", "stress", "structure_factor", "t1_events",
+           "nonaffine", "particle_diffusion", "psi6", "rdf", "softness", "stress", "structure_factor", "t1_events",
            "thermodynamics", "two_point", "vacf", "van_hove", "virial_stress"]

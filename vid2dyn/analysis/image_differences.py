@@ -107,8 +107,8 @@ def differential_dynamics(video: Video, *, start: int = 0, stop: int | None = No
     True
     """
     if video.is_stack:
-        raise DataError(f"{video.path}: differential dynamic microscopy looks at flat images, and these are stacks; give "
-                        "one plane, vd.open(..., z=0).")
+        raise DataError(f"{video.path}: differential dynamic microscopy looks at flat images, and these are stacks; "
+                        "give one plane, vd.open(..., z=0).")
     units = video.units
     units.require("frames_per_second", "micrometre_per_pixel", for_what="Differential dynamic microscopy")
     last = len(video) if stop is None else min(stop, len(video))

@@ -23,6 +23,28 @@ REWEIGHTED = 8
 """Rounds in which the bends of a path are weighed anew."""
 SUDDEN = 8.0
 """Bends above so many times their median count as sudden turns."""
+DRAWS = 24
+"""Paths that an edge may as well have gone, by what is left of its noise: the variance of what follows from them is
+known within 30 %."""
+
+
+@dataclass(frozen=True, eq=False)
+class PathDoubt:
+    """What is not known of the path of an edge whose nodes move together (`steady_path`).
+
+    Parameters
+    ----------
+    nodes : (k,) int array
+        Of the edge.
+    basis : (k, m) array
+        Common motions of its nodes.
+    draws : (DRAWS, T, m, dim) array
+        Errors of their sizes, drawn [µm].
+    """
+
+    nodes: np.ndarray
+    basis: np.ndarray
+    draws: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +73,8 @@ class SolidMotion:
     first_frame : int
     names : (n,) int array
         Nodes in the table.
+    doubts : tuple of PathDoubt
+        Of edges whose path was freed of noise, what is left of it.
     """
 
     position: np.ndarray
@@ -64,6 +88,7 @@ class SolidMotion:
     box: Box
     first_frame: int
     names: np.ndarray
+    doubts: tuple[PathDoubt, ...] = ()
 
     @property
     def frames(self) -> int:
@@ -123,11 +148,24 @@ class SolidMotion:
         if linked.entropy is not None:
             entropy = np.full(seen.shape, np.nan)
             entropy[linked.frame - frames[0], column] = linked.entropy
-        path = np.zeros_like(position)
+        path, doubts = np.zeros_like(position), []
         for edge in np.unique(held[held > 0]):
-            path[:, held == edge] = steady_path(position[:, held == edge], reference[held == edge])
+            nodes = np.flatnonzero(held == edge)
+            path[:, nodes], doubt = _steadied(position[:, nodes], reference[nodes])
+            if doubt is not None:
+                doubts.append(PathDoubt(nodes, *doubt))
         return cls(position, velocity, entropy, held, path, reference, first == 0 and last > 0, tracks.units.dt,
-                   tracks.box, int(frames[0]), np.asarray(names, np.int64))
+                   tracks.box, int(frames[0]), np.asarray(names, np.int64), tuple(doubts))
+
+    def other_path(self, draw: int) -> np.ndarray:
+        """(T, n, dim) a path that the edges may as well have gone, by the noise that is left in theirs [µm].
+
+        Sums over draws 0 to DRAWS - 1 tell what follows from errors that all held nodes share.
+        """
+        path = self.path.copy()
+        for doubt in self.doubts:
+            path[:, doubt.nodes] += np.einsum("km,tma->tka", doubt.basis, doubt.draws[draw])
+        return path
 
     def between(self, start: int, stop: int) -> SolidMotion:
         """Frames start <= frame < stop, with the same reference."""
@@ -136,7 +174,8 @@ class SolidMotion:
 
         return replace(self, position=self.position[start:stop], velocity=cut(self.velocity),
                        entropy=cut(self.entropy), path=self.path[start:stop], at_rest=self.at_rest and start == 0,
-                       first_frame=self.first_frame + start)
+                       first_frame=self.first_frame + start,
+                       doubts=tuple(replace(one, draws=one.draws[:, start:stop]) for one in self.doubts))
 
     def filled(self) -> np.ndarray:
         """Positions with gaps of free nodes closed on straight lines, (T, n, dim) [µm]."""
@@ -195,9 +234,14 @@ def steady_path(position: np.ndarray, reference: np.ndarray) -> np.ndarray:
     >>> bool(np.std(steady_path(noisy, x[0]) - x) < 0.003)
     True
     """
-    frames, nodes, _ = position.shape
+    return _steadied(position, reference)[0]
+
+
+def _steadied(position: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
+    """`steady_path`, and basis and draws of what is left of its noise (`PathDoubt`); None where it is as recorded."""
+    frames, nodes, dim = position.shape
     if frames < 8 or nodes < 3:
-        return position
+        return position, None
     moved = position - reference
     away = reference - reference.mean(axis=0)
     along = away @ np.linalg.svd(away, full_matrices=False)[2].T
@@ -210,12 +254,14 @@ def steady_path(position: np.ndarray, reference: np.ndarray) -> np.ndarray:
         left = left - offset
         variance, steps = float((left**2).mean()), float((np.diff(left, axis=0) ** 2).mean())
         if variance <= 1e-24 * float((position**2).mean()):
-            return position
+            return position, None
         if 0.5 * steps > WHITE * variance:
             noise2 = variance * nodes / (nodes - count)              # of every number, the basis being orthonormal
-            steady = smoothed(numbers.reshape(frames, -1), noise2).reshape(numbers.shape)
-            return reference + np.einsum("km,tma->tka", basis, steady) + offset
-    return position
+            steady, draws = _smoothed(numbers.reshape(frames, -1), noise2)
+            steady = steady.reshape(numbers.shape)
+            return (reference + np.einsum("km,tma->tka", basis, steady) + offset,
+                    (basis, draws.reshape(DRAWS, frames, count, dim)))
+    return position, None
 
 
 def smoothed(series: np.ndarray, noise2: float) -> np.ndarray:
@@ -235,10 +281,20 @@ def smoothed(series: np.ndarray, noise2: float) -> np.ndarray:
     >>> bool(np.std(smoothed(noisy, 1.0) - ramp) < 0.3)
     True
     """
+    return _smoothed(series, noise2)[0]
+
+
+def _smoothed(series: np.ndarray, noise2: float) -> tuple[np.ndarray, np.ndarray]:
+    """`smoothed`, and DRAWS draws of its error (DRAWS, T, m): normal with covariance σ² H, H the smoother.
+
+    (The posterior of the curve of which it is the mean, whose bands hold on average over the curve: Wahba, J. R. Stat.
+    Soc. B 45, 133, 1983.)
+    """
     frames, m = series.shape
     probes = np.random.default_rng(frames).choice([-1.0, 1.0], (frames, PROBES))
     both = np.concatenate([series, probes], axis=1)
-    weight, kept = np.ones(frames - 2), series
+    weight, kept, used = np.ones(frames - 2), series, np.ones(frames - 2)
+    stiffest, system = 0.0, np.ones((3, frames))
     for _ in range(REWEIGHTED):
         bend = np.zeros((3, frames))                       # bands of Δ²ᵀ w Δ², the diagonal last
         for shift, factor in ((0, 1.0), (1, 4.0), (2, 1.0)):
@@ -254,10 +310,16 @@ def smoothed(series: np.ndarray, noise2: float) -> np.ndarray:
             freedom = float((probes * z[:, m:]).sum()) / PROBES
             risk = float(((series - z[:, :m]) ** 2).sum()) + 2 * noise2 * m * freedom
             if risk < best:
-                best, kept = risk, z[:, :m]
+                best, kept, stiffest, system, used = risk, z[:, :m], stiffness, bands, weight
         size = np.sqrt((np.diff(kept, n=2, axis=0) ** 2).sum(axis=1))
         weight = 1.0 / (1.0 + (size / max(SUDDEN * float(np.median(size)), 1e-300)) ** 2)
-    return kept
+    rng = np.random.default_rng(frames + 1)
+    white, bends = rng.standard_normal((frames, DRAWS * m)), rng.standard_normal((frames - 2, DRAWS * m))
+    bends *= np.sqrt(stiffest * used)[:, None]
+    for shift, factor in ((0, 1.0), (1, -2.0), (2, 1.0)):         # of covariance I + λ Δ²ᵀ w Δ², which is H⁻¹
+        white[shift:frames - 2 + shift] += factor * bends
+    drawn = math.sqrt(noise2) * solveh_banded(system, white)
+    return kept, np.moveaxis(drawn.reshape(frames, DRAWS, m), 1, 0)
 
 
 def _held(tracks: Trajectories, names: np.ndarray, asked: bool) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -20,16 +21,17 @@ from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.dynamics.base import Overdamped
 from vid2dyn.dynamics.brownian import MixturePotential, brownian_dynamics, pair_kinds, species_pairs
 from vid2dyn.dynamics.recipes.brownian import species_name
-from vid2dyn.dynamics.terms.friction import StructuredMobility
+from vid2dyn.dynamics.terms.friction import PairFrictionLaw, StructuredMobility
 from vid2dyn.dynamics.terms.potentials import HarmonicTrap, PairPotential
 from vid2dyn.dynamics.terms.splines import RadialSpline
 from vid2dyn.model.base import LearnedFunction, LearnedFunctions, LearnedNumber, Model, checked_level
 from vid2dyn.model.driven_rollout import Drive, prescribed_of
-from vid2dyn.rollout.brownian import FrameTiming, FrozenBrownian, brownian_paths
+from vid2dyn.rollout.brownian import TABLE, FrameTiming, FrozenBrownian, brownian_paths
 from vid2dyn.rollout.driven import driven_paths
+from vid2dyn.rollout.node_and_pair_friction import FrozenFriction
 
 _KEYS = {"diffusion": "diffusion", "localisation_error": "localisation", "trap_stiffness": "trap",
-         "noise_scale": "noise_scale"}
+         "noise_scale": "noise_scale", "node_friction": "node_friction"}
 """Numbers of a model -> names of their arrays."""
 
 
@@ -71,6 +73,9 @@ class BrownianModel(Model):
     "recording_noise_scale" and "recording_localisation" are (recordings, species, 2), "centre_recordings" says where
     each trap is, and a shared trap has one row of "centres" for each recording. Where a structural variable sets
     mobility and pair forces the species are classes of it, with "class_edges" between them and their "class_values".
+
+    Of packed particles with friction between them "node_friction" (value, stderr) [kT s/µm²], "pair_friction"
+    (amplitude, at distance, cutoff) and "friction_covariance" of both numbers; D is then that in a cage.
     """
 
     # ---------------------------------------------------------------- what it says
@@ -247,6 +252,22 @@ class BrownianModel(Model):
             return float(self._of_species("species_localisation", species)[0])
         return self._measured("localisation_error").value
 
+    def node_friction(self) -> float:
+        """Friction of a packed particle against the fluid [kT s/µm²], where `vd.Brownian(pair_friction=...)` was
+        fitted."""
+        return self._measured("node_friction").value
+
+    def pair_friction(self, r: Any) -> np.ndarray:
+        """Friction of two particles at distance r [µm] along the line of their centres [kT s/µm²]."""
+        return self._pair_friction_law(r)
+
+    @property
+    def _pair_friction_law(self) -> PairFrictionLaw:
+        if "pair_friction" not in self.arrays:
+            raise ModelError("This model has no friction between particles. Fit it: vd.Brownian(packed=True, held=..., "
+                             "pair_friction=range in µm).")
+        return PairFrictionLaw(*(float(v) for v in self.arrays["pair_friction"]))
+
     def trap_stiffness(self) -> float:
         """k [kT/µm²]."""
         if "trap" not in self.arrays:
@@ -286,7 +307,8 @@ class BrownianModel(Model):
 
         Parameters
         ----------
-        name : {"pair_potential", "pair_force", "diffusion", "localisation_error", "trap_stiffness"}
+        name : {"pair_potential", "pair_force", "diffusion", "localisation_error", "trap_stiffness", "node_friction", \
+                "pair_friction"}
         x : array, optional
             Distances [µm], for functions of distance; of a mixture the tuple of all arguments,
             ``band("pair_potential", (r, ("A", "B")))``. Values of the structural variable, or the name of a species,
@@ -317,9 +339,16 @@ class BrownianModel(Model):
             value = hats @ log_diffusion
             low, high = (np.exp(value + side * width * error).reshape(np.shape(x)) for side in (-1, 1))
             return low, high
-        if name not in ("diffusion", "localisation_error", "trap_stiffness") or _KEYS[name] not in self.arrays:
+        if name == "pair_friction":
+            law = self._pair_friction_law
+            share = law(x) / law.amplitude if law.amplitude > 0 else dataclasses.replace(law, amplitude=1.0)(x)
+            error = width * float(np.sqrt(self.arrays["friction_covariance"][1, 1]))
+            return np.maximum(law.amplitude - error, 0.0) * share, (law.amplitude + error) * share
+        known = ("diffusion", "localisation_error", "trap_stiffness", "node_friction")
+        if name not in known or _KEYS[name] not in self.arrays:
             raise ModelError(f"This model has no band {name!r}; it has pair_potential, pair_force, diffusion, "
-                             "localisation_error, trap_stiffness, as far as they were fitted.")
+                             "localisation_error, trap_stiffness, node_friction, pair_friction, as far as they were "
+                             "fitted.")
         middle, error = self._measured(name)
         return np.asarray(middle - width * error), np.asarray(middle + width * error)
 
@@ -344,6 +373,14 @@ class BrownianModel(Model):
                 low, high = map(float, self.band("diffusion", name))
                 found.append(LearnedNumber(f"Diffusion coefficient, {name}", self.diffusion(species=name), low, high,
                                            "µm²/s", what, digits=3))
+        if "node_friction" in self.arrays:
+            low, high = map(float, self.band("node_friction"))
+            found.append(LearnedNumber("Friction against the fluid", self.node_friction(), low, high, "kT s/µm²",
+                                       "of a particle among the others", "node_friction", digits=3))
+            near = self._pair_friction_law.near
+            low, high = map(float, self.band("pair_friction", near))
+            found.append(LearnedNumber(f"Friction of two particles at {near:.3g} µm", float(self.pair_friction(near)),
+                                       low, high, "kT s/µm²", "along the line of centres", digits=3))
         return tuple(found)
 
     def functions(self) -> LearnedFunctions | None:
@@ -511,7 +548,8 @@ class BrownianModel(Model):
         motion, camera = np.random.default_rng(seed).spawn(2)
         with showing(progress) as progress:
             progress(0, steps, "rollout")
-            paths = driven_paths(frozen, start, tracks.box, units.dt, units.exposure or 0.0, prescribed, motion)
+            paths = driven_paths(frozen, start, tracks.box, units.dt, units.exposure or 0.0, prescribed, motion,
+                                 friction=self._frozen_friction())
             progress(steps, steps, "rollout")
         sigma = self._rollout_error(None, species) if observed else 0.0
         path = (paths.average if observed else paths.instant)
@@ -519,13 +557,20 @@ class BrownianModel(Model):
         future = Trajectories.from_dense(path, units, sigma=sigma, box=tracks.box, info={
             "rollout": {"seed": seed, "observed": observed, "recipe": self.recipe,
                         "energy": {"potential": paths.energy.tolist(), "work": paths.work.tolist(),
-                                   "heat": paths.heat.tolist()}}})
+                                   "heat": paths.heat.tolist(), "flow_work": paths.flow_work.tolist()}}})
         held = np.zeros(len(start), bool)
         held[prescribed.held] = True
         row = future.particle
         kept = {column: tracks.dataframe[column].to_numpy()[first][row] for column in ("body", self._species_column)
                 if column in tracks.dataframe}
         return future.replace(dataframe=future.dataframe.assign(**{name: held[row], **kept}))
+
+    def _frozen_friction(self) -> FrozenFriction | None:
+        """Friction on particles and pairs, where it was learned."""
+        if "node_friction" not in self.arrays:
+            return None
+        law = self._pair_friction_law
+        return FrozenFriction(self.node_friction(), law(np.linspace(0.0, law.cutoff, TABLE + 1)), law.cutoff)
 
     def _recording(self, tracks: Trajectories) -> int | None:
         """Which of several recordings these tracks are, if any of those that the model was fitted to."""

@@ -76,6 +76,19 @@ def test_noise_of_velocities_and_positions_leaves_moduli_and_viscosities() -> No
     assert found.report["noise"]["position"] == pytest.approx(5e-4, rel=0.1)
 
 
+def test_bands_hold_what_noise_of_the_edges_does() -> None:
+    """An error of the path of an edge is shared by all nodes: without it bands of this sheet miss the shear modulus by
+    5.3 standard errors (and 31 % of 64 numbers of 16 such sheets lay outside; with it 12 %)."""
+    noisy = ViscoelasticSheet(nodes=8, cutoff=0.62, frames=120, rest_frames=15, out_frames=50, back_frames=50,
+                              velocity_noise=0.003, position_noise=0.002).run(seed=3)
+    model = vd.fit(noisy, recipe(energy=[terms.BondEnergy(0.62)], friction=[terms.BondDashpot(0.62)],
+                                 reference_frame=(0, 14)))
+    for name in MODULI:
+        low, high = model.band(name)
+        off = (getattr(model, name)() - noisy.info["truth"][name]) / ((high - low) / 3.92)
+        assert abs(off) < 3.3, (name, off)
+
+
 def test_positions_alone_are_enough(sheet: vd.Trajectories) -> None:
     """A video has no velocities."""
     bare = sheet.replace(dataframe=sheet.dataframe.drop(columns=["vy", "vx", "entropy"]))

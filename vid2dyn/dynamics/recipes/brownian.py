@@ -11,6 +11,7 @@ from vid2dyn.core.errors import ConfigError
 from vid2dyn.dynamics.recipes.base import Recipe
 from vid2dyn.dynamics.terms.base import Energy, Friction
 from vid2dyn.dynamics.terms.harmonic_trap import HarmonicTrap
+from vid2dyn.dynamics.terms.pair_friction import PairFriction
 from vid2dyn.dynamics.terms.pair_potential import PairPotential
 from vid2dyn.dynamics.terms.substrate_friction import SubstrateFriction
 
@@ -73,6 +74,10 @@ class Brownian(Recipe):
         the balance of forces, without a column.
     diffusion : float or None
         D of a particle in its cage [µm²/s], where frames are too far apart to show it; None: from the motion.
+    pair_friction : float or None
+        Range of the friction between particles [µm], often the distance at which the first shell of neighbours ends.
+        Friction against the fluid and between particles are then learned from how collective motion relaxes; needs
+        `held`. None: friction is against the fluid alone, kT/D.
     held : str or None
         A column of the table that is True for particles moved by hand (an edge that is driven): neighbours, whose own
         motion says nothing.
@@ -105,6 +110,7 @@ class Brownian(Recipe):
     window: int | None = None
     labels: Literal["given", "balanced", "found"] = "given"
     diffusion: float | None = None
+    pair_friction: float | None = None
     held: str | None = None
     flow: Literal["none", "affine", "profile"] = "none"
 
@@ -136,7 +142,7 @@ class Brownian(Recipe):
                 raise ConfigError(f"Brownian: {key} = {getattr(self, key)!r}; choose one of {', '.join(known)}.")
         if not self.packed:
             for key, default in (("window", None), ("labels", "given"), ("diffusion", None), ("held", None),
-                                 ("flow", "none")):
+                                 ("flow", "none"), ("pair_friction", None)):
                 if getattr(self, key) != default:
                     raise ConfigError(f"Brownian: {key} belongs to packed particles; add packed = True.")
             return
@@ -148,6 +154,13 @@ class Brownian(Recipe):
             raise ConfigError(f"Brownian: window = {self.window}; give 4 frames or more.")
         if self.diffusion is not None and not (np.isfinite(self.diffusion) and self.diffusion > 0):
             raise ConfigError(f"Brownian: diffusion = {self.diffusion!r}; give a positive number in µm²/s.")
+        if self.pair_friction is not None:
+            if not (np.isfinite(self.pair_friction) and 0 < self.pair_friction <= self.cutoff):
+                raise ConfigError(f"Brownian: pair_friction = {self.pair_friction!r}; give the range of the friction "
+                                  f"between particles, up to the cutoff of the forces, {self.cutoff:g} µm.")
+            if self.held is None:
+                raise ConfigError("Brownian: pair_friction is learned and rolled out beside particles that are moved "
+                                  "by hand; name their column, held = ...")
         if self.labels == "balanced" and self.species is None:
             raise ConfigError("Brownian: labels = 'balanced' corrects a column; name it with species = ..., or give "
                               "labels = 'found'.")
@@ -168,6 +181,8 @@ class Brownian(Recipe):
             energies.append(PairPotential(self.cutoff, knots=self.knots))
         if self.trap == "shared":
             energies.append(HarmonicTrap())
+        if self.pair_friction is not None:
+            return tuple(energies), (SubstrateFriction(), PairFriction(self.pair_friction))
         return tuple(energies), (SubstrateFriction(),)
 
     @property
@@ -184,4 +199,6 @@ class Brownian(Recipe):
             parts.append("for every pair of species" if self.cutoff is not None else "one D for each species")
         if self.packed:
             parts.append("packed" if self.labels == "given" else f"packed, labels {self.labels}")
+        if self.pair_friction is not None:
+            parts.append(f"friction of pairs up to {self.pair_friction:g} µm")
         return ", ".join(parts)

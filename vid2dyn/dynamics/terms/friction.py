@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -103,6 +105,34 @@ class PairFriction(FrictionMatrix):
         r = torch.linalg.vector_norm(separation, dim=1)
         block = (self.gamma(r).sqrt() / r)[:, None, None] * separation[:, :, None]
         return Root(first=block, second=-block, pairs=snapshot.pairs)
+
+
+@dataclass(frozen=True)
+class PairFrictionLaw:
+    """c(r) = amplitude · ((1 - r/cutoff)/(1 - near/cutoff))², the weight of dissipative particle dynamics.
+
+    Parameters
+    ----------
+    amplitude : float
+        c at `near`, along the line of centres [kT s/µm²].
+    near, cutoff : float
+        Distance of neighbours, and where friction ends [µm].
+
+    Examples
+    --------
+    >>> law = PairFrictionLaw(2.0, 7.0, 10.5)
+    >>> law(np.array([7.0, 10.5])).tolist()
+    [2.0, 0.0]
+    """
+
+    amplitude: float
+    near: float
+    cutoff: float
+
+    def __call__(self, r: Any) -> np.ndarray:
+        """c(r) [kT s/µm²]; r in µm."""
+        rest = np.maximum(self.cutoff - np.asarray(r, dtype=float), 0.0)
+        return self.amplitude * (rest / (self.cutoff - self.near)) ** 2
 
 
 class Sum(FrictionMatrix):

@@ -110,6 +110,11 @@ def _without_doubles(tracks: Trajectories, cutoff: float, column: str | None,
     return (tracks if keep.all() else tracks.rows(keep)), warnings
 
 
+def rows_held(recording: Recording, tracks: Trajectories, column: str) -> np.ndarray:
+    """(n,) whether each detection is of a particle moved by hand; places of missed particles are of none."""
+    return np.append(tracks.dataframe[column].to_numpy(dtype=bool), np.zeros(recording.filled, bool))
+
+
 def without_held(recording: Recording, tracks: Trajectories, column: str) -> Recording:
     """Particles moved by hand are neighbours only: no weight, no steps of their own."""
     if column not in tracks.dataframe:
@@ -120,7 +125,7 @@ def without_held(recording: Recording, tracks: Trajectories, column: str) -> Rec
     if not held.any() or held.all():
         raise DataError(f"held = {column!r}: {'all' if held.all() else 'no'} particles are moved by hand. Mark "
                         "those of the driven edge, or leave out held.")
-    held = np.append(held, np.zeros(recording.filled, bool))
+    held = rows_held(recording, tracks, column)
     return dataclasses.replace(recording, weight=np.where(held, 0.0, recording.weight),
                                weight_slope=np.where(held[:, None], 0.0, recording.weight_slope),
                                steps=recording.steps[~held[recording.steps]])

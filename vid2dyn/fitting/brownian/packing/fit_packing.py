@@ -5,7 +5,11 @@
    labelled count from here on. In turn with the forces until no label changes.
 3. The joint fit: tau² by evidence (`static_forces`), the noise of the positions followed back to none (`noise_free`).
 
-D is that of a particle in its cage, and is learned only from frames closer in time than a cage relaxes.
+4. With `pair_friction` in the recipe: friction against the fluid and of pairs from how the collective motion relaxes
+   under these forces (`friction`).
+
+D is that of a particle in its cage, and is learned only from frames closer in time than a cage relaxes, or from the
+friction.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from vid2dyn.fitting.brownian.arrays import Noise, common_arrays, recording_arra
 from vid2dyn.fitting.brownian.design import Field
 from vid2dyn.fitting.brownian.evidence import HELD_OUT
 from vid2dyn.fitting.brownian.likelihood import free_diffusion
+from vid2dyn.fitting.brownian.packing.friction import FoundFriction, found_friction
 from vid2dyn.fitting.brownian.packing.labels import (
     SURE,
     Labels,
@@ -33,10 +38,16 @@ from vid2dyn.fitting.brownian.packing.labels import (
     strengths,
 )
 from vid2dyn.fitting.brownian.packing.noise_free import without_noise
-from vid2dyn.fitting.brownian.packing.packing_warnings import Found, packing_warnings, stated_errors
+from vid2dyn.fitting.brownian.packing.packing_warnings import (
+    Found,
+    friction_warnings,
+    packing_warnings,
+    stated_errors,
+)
 from vid2dyn.fitting.brownian.packing.static_forces import PackingForces, solved
 from vid2dyn.fitting.brownian.packing.window_moments import WindowMoments, window_moments, windows_of
 from vid2dyn.fitting.brownian.pair_forces import RESOLVED, pair_distances, support_of
+from vid2dyn.fitting.brownian.preparation import rows_held
 from vid2dyn.fitting.brownian.recording import Recording
 from vid2dyn.fitting.brownian.records import FitData, FitResult
 from vid2dyn.fitting.brownian.regression import regularised, sandwich
@@ -180,6 +191,9 @@ def fit_packing(data: tuple[FitData, ...], seed: int, progress: Progress) -> Fit
         progress(k + 1, 2 + rounds, "fit of packed particles")
         if not changed:
             break
+    if rounds:                     # pairs of wrong labels are closer than right ones ever come: no force is seen there
+        distances = pair_distances(tuple(dataclasses.replace(one.data, recording=dataclasses.replace(
+            one.data.recording, species=one.recording.species)) for one in task.several), recipe.cutoff)
     task = dataclasses.replace(task, field=_field(distances, data, max(recipe.knots, KNOTS)))
     if rounds:                                           # once more, with forces that are right to a few per cent
         several, changed = _relabelled(task, task.solved(None))
@@ -196,6 +210,15 @@ def fit_packing(data: tuple[FitData, ...], seed: int, progress: Progress) -> Fit
         evaluation["labels"] = {"rounds": history, "unsure": found.unsure, "changed": _changed(task)}
     arrays = _arrays(task, data, final, distances)
     warnings = packing_warnings(found, data)
+    if recipe.pair_friction is not None:
+        by_hand = [rows_held(one.data.recording, one.data.tracks, str(recipe.held)) for one in task.several]
+        rubs = found_friction([one.recording for one in task.several], by_hand, task.potentials(final),
+                              min(found.neighbour_distance, 0.9 * recipe.pair_friction), recipe.pair_friction,
+                              recipe.diffusion, found.diffusion, found.force_error)
+        warnings += friction_warnings(rubs, found, recipe)
+        if rubs is not None:
+            arrays |= _friction_arrays(rubs, arrays)
+            evaluation["friction"] = rubs.report()
     return FitResult(arrays, evaluation, recipe, warnings)
 
 
@@ -312,7 +335,9 @@ def _found(task: _Task, final: PackingForces, windowed: PackingForces, distances
     error = np.sqrt([float(d @ scatter[part, part] @ d) for k, (spline, r) in enumerate(zip(task.field.splines, at))
                      for part, d in ((task.field.part(k), spline(np.array([r]))[1][0]),)])
     return Found(near, float(np.abs(learned).mean()), float((learned / plain).mean()),
-                 float(np.sqrt((error**2 / plain**2).mean() / len(at))), float(np.sqrt(final.static_variance)),
+                 float(np.sqrt((error**2 / plain**2).mean() / len(at))),
+                 float(np.sqrt((error**2).mean()) / max(float(np.abs(learned).mean()), 1e-12)),
+                 float(np.sqrt(final.static_variance)),
                  float(np.sqrt(final.thermal_variance)), final.share,
                  final.independent, sum(len(some.windows) for some in task.several),
                  float(np.sqrt(max(noise.mean(), 0.0))), float(np.mean(unsure)) if unsure else 0.0, apart, left,
@@ -344,6 +369,21 @@ def _scatter(found: PackingForces, field: Field) -> np.ndarray:
     K = np.linalg.inv(regularised(found.equations.A, penalty, smoothness))
     scatter = K @ sandwich(found.equations, found.solution.coefficients) @ K
     return scatter + 2 * smoothness * found.thermal_variance * K @ penalty @ K
+
+
+def _friction_arrays(found: FoundFriction, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Frictions, and D of a particle in its cage that follows from them, for every species."""
+    error = np.sqrt(np.maximum(np.diag(found.covariance), 0.0))
+    known = found.given is not None
+    # D is nearly the inverse of the friction of its pairs: their relative errors are the same
+    D_error = 0.0 if known else found.diffusion * float(error[1]) / max(found.pair.amplitude, 1e-12)
+    D = np.array([found.diffusion if not known else found.given, D_error])
+    out = {"node_friction": np.array([found.node, error[0]]),
+           "pair_friction": np.array([found.pair.amplitude, found.pair.near, found.pair.cutoff]),
+           "friction_covariance": found.covariance, "diffusion": D}
+    if "species_diffusion" in arrays:
+        out["species_diffusion"] = np.tile(D, (len(arrays["species_diffusion"]), 1))
+    return out
 
 
 def _arrays(task: _Task, data: tuple[FitData, ...], final: PackingForces,

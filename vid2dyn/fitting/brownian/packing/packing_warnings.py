@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from vid2dyn.dynamics.recipes.brownian import Brownian
 from vid2dyn.dynamics.terms.potentials import PairPotential
 from vid2dyn.fitting.brownian.design import Field
+from vid2dyn.fitting.brownian.packing.friction import FoundFriction
 from vid2dyn.fitting.brownian.packing.static_forces import solved
 from vid2dyn.fitting.brownian.packing.window_moments import window_moments, windows_of
 from vid2dyn.fitting.brownian.recording import Recording
@@ -43,6 +45,8 @@ class Found:
         Of two neighbours there [kT/µm], mean over the pairs of species.
     learned_over_windowed, ratio_stderr : float
         That force over the one learned with all mean forces taken out, and the standard error of the ratio.
+    force_error : float
+        Relative standard error of that force.
     static_force, thermal_force : float
         tau, and root mean square of the thermal force, of each component [kT/µm].
     share, independent_frames : float
@@ -64,6 +68,7 @@ class Found:
     pair_force: float
     learned_over_windowed: float
     ratio_stderr: float
+    force_error: float
     static_force: float
     thermal_force: float
     share: float
@@ -116,11 +121,40 @@ def packing_warnings(found: Found, data: Sequence[FitData]) -> list[str]:
     if found.unsure > 0.2:
         said.append(f"The labels of {100 * found.unsure:.0f} % of the particles are not sure (held ones and those "
                     "near the edge have no balance of their own); particles beside them are left out.")
-    if recipe.diffusion is None and found.diffusion * stiffness * found.dt > SLOW:
+    if recipe.diffusion is None and recipe.pair_friction is None and found.diffusion * stiffness * found.dt > SLOW:
         said.append(f"Frames are {1000 * found.dt:.3g} ms apart, and a cage of {stiffness:.0f} kT/µm² relaxes "
                     "within a few ms at this D: how fast particles move in it cannot be seen, and D = "
                     f"{found.diffusion:.2g} µm²/s is a lower bound. Forces do not depend on it; a rollout does. "
                     "Give the D of a particle alone, diffusion = ..., or film faster.")
+    return said
+
+
+def friction_warnings(found: FoundFriction | None, packing: Found, recipe: Brownian) -> list[str]:
+    """What the recording does not say of friction, and what would."""
+    ask = ("give the D of a particle in its cage, diffusion = ... (from a short film with frames "
+           f"{1000 / max(9 * packing.pair_force / packing.neighbour_distance, 1e-9):.2g} ms apart or closer)")
+    if found is None:
+        told = "" if recipe.diffusion is not None else f"; without it {packing.diffusion:.2g} µm²/s, a lower bound"
+        return [f"No motion in this recording lasts for longer than a frame, {1000 * packing.dt:.3g} ms: friction, "
+                "against the fluid or between particles, cannot be learned. The rollout takes kT/D against the fluid "
+                f"alone{told}. Film faster, or a wider sheet, whose long waves relax more slowly."]
+    said = []
+    (node, pair), (node_error, pair_error) = found.tracks, found.tracks_stderr
+    if not found.seen[0]:
+        said.append(f"Friction of a particle against the fluid is {node:.2g} ± {node_error:.2g} kT s/µm² by the "
+                    "tracks: not known. It sets how fast long waves of the sheet relax. Film longer, or a wider sheet.")
+    if not found.seen[1] and recipe.diffusion is None:
+        said.append(f"Friction between particles is {pair:.2g} ± {pair_error:.2g} kT s/µm² at "
+                    f"{found.pair.near:.3g} µm by the tracks: not known, because the motion that shows it relaxes "
+                    f"within a frame, {1000 * packing.dt:.3g} ms. The rollout takes {found.pair.amplitude:.2g}"
+                    + ("" if pair > pair_error else ", which belongs to the D that displacements show, "
+                       f"{packing.diffusion:.2g} µm²/s, a lower bound") + f". To know it, {ask}, or film faster.")
+    if found.seen[1] and found.given is not None:
+        off = found.pair.amplitude / pair
+        if not 1 / OFF < off < OFF and abs(found.pair.amplitude - pair) > 3 * pair_error:
+            said.append(f"The D that was given, {found.given:.3g} µm²/s, asks for a friction between particles of "
+                        f"{found.pair.amplitude:.2g} kT s/µm² at {found.pair.near:.3g} µm; the tracks show {pair:.2g} "
+                        f"± {pair_error:.2g}. One of them is wrong: check D, or leave it out.")
     return said
 
 

@@ -73,7 +73,8 @@ class SolidFit:
     ----------
     theta : (P,) array
     covariance : (P, P) array
-        Of the numbers: information of the data and prior, widened by the scatter of the score from patch to patch.
+        Of the numbers: information of the data and prior, widened by the scatter of the score from patch to patch and
+        over other paths of the edges.
     sigma : (2,) array
         What is left of positions [µm] and velocities [µm/s]; NaN where there are none.
     decrements : tuple of float
@@ -148,9 +149,9 @@ def _velocity_noise(sums: Residuals, floors: np.ndarray) -> float:
 
 
 def _sums(task: SolidTask, theta: np.ndarray, noise: float, progress: Progress, what: str,
-          strains: int = 0) -> Residuals:
+          strains: int = 0, *, other_paths: bool = False) -> Residuals:
     return _joined(shoot(one, *neighbours(one, theta, task.sizes, strains), velocity_noise=noise,
-                         progress=progress, what=what) for one in task.recordings)
+                         other_paths=other_paths, progress=progress, what=what) for one in task.recordings)
 
 
 def _variances(sums: Residuals, floors: np.ndarray) -> np.ndarray:
@@ -216,7 +217,7 @@ def _finished(task: SolidTask, theta: np.ndarray, decrements: Sequence[float], f
     """Error bars at the end, and the strain of the reference frame that the data would have."""
     dim = task.recordings[0].motion.dim
     components = len(strain_components(dim)) if strains else 0
-    sums = _sums(task, theta, noise, progress, f"{what}, error bars", components)
+    sums = _sums(task, theta, noise, progress, f"{what}, error bars", components, other_paths=True)
     weight = 1.0 / _variances(sums, floors)
     F = np.tensordot(weight, sums.information, axes=1)
     scores = np.einsum("k,knp->np", weight, sums.of_nodes)
@@ -225,7 +226,8 @@ def _finished(task: SolidTask, theta: np.ndarray, decrements: Sequence[float], f
     G = of_patches.T @ of_patches
     P = np.zeros_like(F)
     P[:len(theta), :len(theta)] = task.precision
-    covariance = _covariance(F, G, P)
+    shared = np.einsum("k,kbp->bp", weight, sums.of_paths)
+    covariance = _covariance(F, G, P) + _of_paths(F, P, shared)
     sigma = np.where(sums.counts > 0, np.sqrt(sums.squares / np.maximum(sums.counts, 1)), np.nan)
     count = len(theta)
     strain, share = np.empty(0), 0.0
@@ -237,7 +239,8 @@ def _finished(task: SolidTask, theta: np.ndarray, decrements: Sequence[float], f
         shift = scale * np.linalg.lstsq((F + P) * scale[:, None] * scale, scale * g, rcond=1e-13)[0]
         share = float(g @ shift) / max(float((weight * sums.squares)[sums.counts > 0].sum()), 1e-300)
         strain, strain_error = shift[count:], np.sqrt(np.maximum(np.diag(covariance)[count:], 0.0))
-        covariance = _covariance(F[:count, :count], G[:count, :count], P[:count, :count])
+        F, G, P, shared = F[:count, :count], G[:count, :count], P[:count, :count], shared[:, :count]
+        covariance = _covariance(F, G, P) + _of_paths(F, P, shared)
     return SolidFit(theta, covariance, sigma, tuple(decrements), strain, strain_error, share, left_off)
 
 
@@ -255,6 +258,14 @@ def _patches(references: Sequence[np.ndarray]) -> np.ndarray:
         labels.append(count + np.ravel_multi_index(tuple(cell.T), tuple(across)))
         count += int(np.prod(across))
     return np.concatenate(labels)
+
+
+def _of_paths(F: np.ndarray, P: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Covariance of the numbers that follows from what is not known of the path of the edges, an error that all nodes
+    share: the scatter of (F + P)⁻¹ score over paths that they may as well have gone. `scores` (draws, P)."""
+    scale = 1.0 / np.sqrt(np.maximum(np.diag(F + P), 1e-300))
+    moved = (scores * scale) @ np.linalg.pinv((F + P) * scale[:, None] * scale, rcond=1e-15, hermitian=True)
+    return moved.T @ moved / len(scores) * scale[:, None] * scale
 
 
 def _covariance(F: np.ndarray, G: np.ndarray, P: np.ndarray) -> np.ndarray:

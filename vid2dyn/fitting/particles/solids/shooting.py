@@ -23,7 +23,7 @@ import numpy as np
 from vid2dyn.core.progress import Progress, silent
 from vid2dyn.dynamics.terms.base import BondTerm
 from vid2dyn.dynamics.terms.bonds import Bonds, BondTables, FrozenSolid
-from vid2dyn.inference.solid_motion import SolidMotion
+from vid2dyn.inference.solid_motion import DRAWS, SolidMotion
 from vid2dyn.rollout.solids.paths import SolidState, explicit_substeps, frames_along, rates_of
 from vid2dyn.rollout.solids.steps import bends
 
@@ -102,6 +102,8 @@ class Residuals:
         J Jᵀ.
     of_nodes : (2, n, P) array
         The score of every node.
+    of_paths : (2, draws, P) array
+        How the score would change with other paths of the edges (`SolidMotion.other_path`); zeros where not asked.
     """
 
     squares: np.ndarray
@@ -109,18 +111,19 @@ class Residuals:
     scores: np.ndarray
     information: np.ndarray
     of_nodes: np.ndarray
+    of_paths: np.ndarray
 
     @classmethod
     def nothing(cls, nodes: int, count: int) -> Residuals:
         """Sums over nothing."""
         return cls(np.zeros(2), np.zeros(2), np.zeros((2, count)), np.zeros((2, count, count)),
-                   np.zeros((2, nodes, count)))
+                   np.zeros((2, nodes, count)), np.zeros((2, DRAWS, count)))
 
     def joined(self, other: Residuals) -> Residuals:
         """With those of another recording, whose nodes are other ones."""
         return Residuals(self.squares + other.squares, self.counts + other.counts, self.scores + other.scores,
                          self.information + other.information,
-                         np.concatenate([self.of_nodes, other.of_nodes], axis=1))
+                         np.concatenate([self.of_nodes, other.of_nodes], axis=1), self.of_paths + other.of_paths)
 
     def add(self, kind: int, left: np.ndarray, slopes: np.ndarray) -> None:
         """Frames of what is left (F, n, dim), NaN where nothing was seen, with its slopes (P, F, n, dim)."""
@@ -138,7 +141,7 @@ class Residuals:
 
 
 def shoot(recorded: Recorded, solids: Sequence[FrozenSolid], steps: np.ndarray, *, velocity_noise: float = 0.0,
-          progress: Progress = silent, what: str = "shooting") -> Residuals:
+          other_paths: bool = False, progress: Progress = silent, what: str = "shooting") -> Residuals:
     """Motion of the first solid against the recording; the others are moved by `steps` in one parameter each.
 
     Parameters
@@ -150,6 +153,8 @@ def shoot(recorded: Recorded, solids: Sequence[FrozenSolid], steps: np.ndarray, 
         Of the parameters.
     velocity_noise : float
         Error of the recorded velocities [µm/s], for the start.
+    other_paths : bool
+        Whether the motion is also shot along other paths of the edges, for `Residuals.of_paths`.
 
     Returns
     -------
@@ -163,12 +168,18 @@ def shoot(recorded: Recorded, solids: Sequence[FrozenSolid], steps: np.ndarray, 
     found = Residuals.nothing(motion.n, len(steps))
     states = [SolidState(*motion.start(velocity_noise), motion.held, mass) for _ in solids]
     path, bent = motion.path, bends(motion.path)
+    others = [motion.other_path(k) for k in range(DRAWS)] if other_paths and motion.doubts else []
+    bent_others = [bends(one) for one in others]
+    states_there = [SolidState(*motion.start(velocity_noise), motion.held, mass) for _ in others]
     with ThreadPoolExecutor(THREADS) as pool:
         for at in range(1, total, BLOCK):
             stop = min(at + BLOCK, total)
             part, bent_part = path[at - 1:stop], bent[at - 1:stop - 1]
             made = list(pool.map(frames_along, solids, states, repeat(part), repeat(bent_part), repeat(motion.dt),
                                  repeat(substeps)))
+            there = list(pool.map(frames_along, repeat(solids[0], len(others)), states_there,
+                                  [one[at - 1:stop] for one in others],
+                                  [one[at - 1:stop - 1] for one in bent_others], repeat(motion.dt), repeat(substeps)))
             for kind, seen in enumerate((motion.position, motion.velocity)):
                 if seen is None:
                     continue
@@ -183,6 +194,10 @@ def shoot(recorded: Recorded, solids: Sequence[FrozenSolid], steps: np.ndarray, 
                 left = np.full((stop - at, motion.n, motion.dim), np.nan)
                 left[:, free] = seen[at:stop, free] - base
                 found.add(kind, left, whole)
+                sighted = np.isfinite(left[:, free])
+                for k, one in enumerate(there):
+                    change = np.where(sighted, base - one[kind][:, free], 0.0)
+                    found.of_paths[kind, k] += np.einsum("pfna,fna->p", slopes, change)
             progress(stop, total, what)
     return found
 
