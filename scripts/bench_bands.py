@@ -15,7 +15,8 @@ D, k     part of the seeds whose 95 % band of D and of the stiffness of traps ho
 D/D0     mean of D over the truth
 rms F    error of the force relative to the force (root mean square over all distances and seeds)
 zigzag   largest total variation of the force over the nearer half of what was seen, over that of the truth; 1 is none
-told     part of the seeds in which the fit says that bands do not hold (steep parts hidden by noise, unsettled)
+none     part of the distances at which the fit refuses a band, because noise hides how steep the force is
+told     part of the seeds in which the fit says so, or that it did not settle
 s        seconds of a fit
 """
 
@@ -41,7 +42,7 @@ STIFFNESS = 0.1 / (D0 * DT)
 PAIRS: dict[str, tuple[Any, float]] = {
     "yukawa": (S.Yukawa(amplitude=8.0, screening_length=0.45, diameter=1.0, cutoff=3.0), 3.0),
     "wca": (S.WCA(epsilon=1.0, diameter=1.2), 1.6),
-    "dipolar": (S.Dipolar(strength=8.0, cutoff=3.0), 3.0),
+    "dipolar": (S.Dipolar(strength=5.0, cutoff=4.0), 4.0),
     "morse": (S.Morse(depth=2.0, width=1 / 3.5, r0=1.2, cutoff=3.0), 3.0),
 }
 """Potential put in, and cutoff of the fit [µm]."""
@@ -53,7 +54,8 @@ WORDS = ("steep part", "did not settle")
 
 @dataclass(frozen=True)
 class Fit:
-    """What one recording gave; `energy` and `force`: (band holds the truth, relative error) at each distance."""
+    """What one recording gave; `energy` and `force`: whether the band holds the truth at each distance, None where
+    there is no band."""
 
     family: str
     noise: float
@@ -63,8 +65,8 @@ class Fit:
     D: float
     holds_k: bool | None
     k: float | None
-    energy: list[bool]
-    force: list[bool]
+    energy: list[bool | None]
+    force: list[bool | None]
     error: list[float]
     true_force: list[float]
     zigzag: float
@@ -92,13 +94,14 @@ def fitted(family: str, noise: float, shutter: float, seed: int, particles: int 
     model = vd.fit(tracks, recipe, seed=seed)
     seconds = time.perf_counter() - start
 
-    def holds(name: str, x: np.ndarray | None, truth: Any) -> list[bool]:
+    def holds(name: str, x: np.ndarray | None, truth: Any) -> list[bool | None]:
         low, high = (np.atleast_1d(edge) for edge in model.band(name, x))
-        return ((low <= truth) & (truth <= high)).tolist()
+        return [bool(a <= t <= b) if np.isfinite(a) else None
+                for a, t, b in zip(low, np.broadcast_to(truth, low.shape), high)]
 
     warnings = list(model.report["warnings"])
     told = any(word in text for text in warnings for word in WORDS)
-    first = (family, noise, shutter, seed, holds("diffusion", None, D0)[0], model.diffusion() / D0)
+    first = (family, noise, shutter, seed, bool(holds("diffusion", None, D0)[0]), model.diffusion() / D0)
     if family == "trap":
         return Fit(*first, holds("trap_stiffness", None, STIFFNESS)[0], model.trap_stiffness() / STIFFNESS, [], [], [],
                    [], 1.0, told, warnings, seconds)
@@ -119,17 +122,23 @@ def row(fits: Sequence[Fit]) -> str:
         text += " " * 18
     else:
         U, F = (np.array([getattr(fit, name) for fit in fits], float) for name in ("energy", "force"))
-        text += f"{U.mean():6.3f}{F.mean():6.3f}{U.mean(axis=0).min():6.2f}"
+        text += f"{np.nanmean(U):6.3f}{np.nanmean(F):6.3f}{np.nanmin(_means(U)):6.2f}"
     text += f"{np.mean([fit.holds_D for fit in fits]):6.2f}"
     text += f"{np.mean([bool(fit.holds_k) for fit in fits]):6.2f}" if one.family == "trap" else " " * 6
     text += f"{np.mean([fit.D for fit in fits]):7.3f}"
     if one.family == "trap":
-        text += " " * 14
+        text += " " * 20
     else:
         error = np.sqrt(np.mean([np.square(fit.error).mean() for fit in fits])
                         / np.mean([np.square(fit.true_force).mean() for fit in fits]))
-        text += f"{error:7.3f}{max(fit.zigzag for fit in fits):7.2f}"
+        text += f"{error:7.3f}{max(fit.zigzag for fit in fits):7.2f}{np.isnan(U).mean():6.2f}"
     return text + f"{np.mean([fit.told for fit in fits]):6.2f}{np.mean([fit.seconds for fit in fits]):6.1f}"
+
+
+def _means(values: np.ndarray) -> np.ndarray:
+    """Means over seeds at each distance at which half of the seeds have a band."""
+    here = np.isfinite(values).mean(axis=0) >= 0.5
+    return np.nanmean(values[:, here], axis=0)
 
 
 def kept(path: Path | None) -> dict[tuple[str, float, float, int], Fit]:
@@ -160,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     done = kept(options.out)
     print(f"seeds {options.first} to {options.first + options.seeds - 1}; {PARTICLES} particles, {FRAMES} frames")
-    print("family  noise shutter seeds     U     F worst     D     k   D/D0  rms F zigzag  told     s")
+    print("family  noise shutter seeds     U     F worst     D     k   D/D0  rms F zigzag  none  told     s")
     for cell in cells(options):
         fits = []
         for seed in range(options.first, options.first + options.seeds):

@@ -207,7 +207,8 @@ def _end_energies(model: BrownianModel) -> tuple[tuple[float, float], ...]:
     for kind, pair in zip(kinds, model.pairs):
         r = np.array([0.85 * pair.spline.cutoff])
         low, high = model.band("pair_potential", r if kind is None else (r, kind), 0.682689492137)
-        found.append((float(model.pair_potential(r, kind)[0]), 0.5 * float(high[0] - low[0])))
+        if np.isfinite(high[0] - low[0]):                       # it has no band where noise hides it
+            found.append((float(model.pair_potential(r, kind)[0]), 0.5 * float(high[0] - low[0])))
     return tuple(found)
 
 
