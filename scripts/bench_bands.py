@@ -1,12 +1,12 @@
 """Do 95 % bands hold the truth 95 times in 100? Many small recordings, of which the truth is known.
 
-    python scripts/bench_bands.py                          # every family, noise and shutter, 40 seeds (an hour or two)
+    python scripts/bench_bands.py                       # every family, noise and shutter, 40 seeds (an hour or two)
     python scripts/bench_bands.py --only wca morse --noise 0.8 --seeds 12
     python scripts/bench_bands.py --out bands.jsonl     # keeps every fit; a run that was ended goes on from there
 
 100 particles, 150 frames of 10 ms, D = 0.405 µm²/s (0.09 µm a step and axis), in a plane. "noise" is the standard
-deviation of a position in units of that step; "shutter" the part of a frame during which it is open. Columns, means over
-the seeds:
+deviation of a position in units of that step; "shutter" the part of a frame during which it is open. Columns, means
+over the seeds:
 
 U, F     part of the distances (40 over the range that was seen) at which the 95 % band of the pair potential and of the
          pair force holds the truth

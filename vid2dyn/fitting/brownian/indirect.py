@@ -82,9 +82,9 @@ class RefinementSettings:
 class FittedForces:
     """Parameters with the scatter of the procedure.
 
-    `diffusion_stderr` (species,), `noise_stderr` (recordings, species), `slowing` (species,): D that motion shows over D
-    of a particle alone; `recordings`: what the recordings say one by one, where there are several and the fit went to
-    its end.
+    `diffusion_stderr` (species,), `noise_stderr` (recordings, species), `slowing` (species,): D that motion shows over
+    D of a particle alone; `recordings`: what the recordings say one by one, where there are several and the fit went
+    to its end.
     """
 
     parameters: JointParameters

@@ -175,9 +175,11 @@ def _warnings(windows: list[dict[str, Any]], found: Landscape, halves: float) ->
                         f"{worst['covariance_ratio']:.3f} times those of the model. Windows must be long against the "
                         "hops and short against diffusion over an element; choose others, or fewer elements. "
                         "Long-ranged forces need force_range.")
-    if 2 * found.diffusion(rho).max() * min(w["width"] for w in windows) > 1 / halves**2:
+    longest = 1 / (2 * found.diffusion(rho).max() * halves**2)
+    if min(w["width"] for w in windows) > longest:
         warnings.append("Even the shortest window is long against diffusion over two elements: the mobility rests on "
-                        "the correction for it. Add shorter windows, or use fewer elements.")
+                        f"the correction for it, and bands are wider. Add windows of {longest:.2g} and shorter, or use "
+                        "fewer elements.")
     if (found.second(rho) < 0).any():
         warnings.append("The free energy is concave at some densities: there it separates, or the data are too few.")
     return warnings
