@@ -1,4 +1,4 @@
-"""Bands hold the truth as often as they say, or are refused: scripts/bench_bands.py with few seeds; run with --cases."""
+"""Bands hold the truth as often as they say, or are refused: scripts/bench_bands.py with few seeds; --cases."""
 
 from __future__ import annotations
 

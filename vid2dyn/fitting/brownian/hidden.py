@@ -18,11 +18,12 @@ LOW, HIGH, RISE = 0.05, 0.6, 1.898
 
 WIDER = 1.35
 """Ratio of the seen rise to that of a wall below which noise hides it. Measured at a noise of 80 % of a step: WCA and
-Morse 1.1 to 1.2 (bands of the force hold half of the truth), Yukawa 2.4, dipolar above 3 (they hold); at 30 % WCA and
-Morse 1.7 and 1.9 (they hold)."""
+Morse 1.0 to 1.2 (bands of the force hold half of the truth), Yukawa 1.5 to 1.9, dipolar 1.7 to 2.0 (they hold); at 30 %
+WCA and Morse 1.5 and 1.8 (they hold)."""
 
-BEYOND = 2.0
-"""How far beyond the rise nothing is known, in standard deviations s."""
+BEYOND = 4.0
+"""How far beyond the rise nothing is known, in standard deviations s. At 2 bands of WCA, whose force has ended there,
+held half of the truth: what is missing of a smoothed wall comes back as waves beside it."""
 
 BINS = 4.0
 """Bins of the density of pairs in a standard deviation."""
@@ -80,7 +81,7 @@ def hidden_below(distances: np.ndarray, noise_variance: float, dim: int) -> floa
     >>> rng = np.random.default_rng(0)
     >>> wall = np.sort(1.2 + 1.5 * rng.random(20_000))
     >>> round(hidden_below(np.sort(wall + 0.1 * rng.normal(size=wall.size)), 0.005, 1), 1)
-    1.4
+    1.6
     >>> hidden_below(np.sort(wall + 0.4 * rng.random(wall.size)), 0.001, 1)
     0.0
     """
@@ -88,4 +89,4 @@ def hidden_below(distances: np.ndarray, noise_variance: float, dim: int) -> floa
     rise = rise_of_density(distances, spread, dim)
     if rise is None or rise[1] - rise[0] >= WIDER * RISE * spread:
         return 0.0
-    return rise[1] + BEYOND * spread
+    return min(rise[1] + BEYOND * spread, float(distances[-1]))

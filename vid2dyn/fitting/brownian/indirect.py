@@ -35,7 +35,13 @@ from vid2dyn.fitting.brownian.design import ForceMoments
 from vid2dyn.fitting.brownian.joint import JointParameters, added, embedded, weights_of
 from vid2dyn.fitting.brownian.likelihood import free_diffusion
 from vid2dyn.fitting.brownian.recordings_alone import BLOCKS, RecordingsAlone, recordings_alone
-from vid2dyn.fitting.brownian.regression import Solution, cross_validated, regularised, shrunk_covariance
+from vid2dyn.fitting.brownian.regression import (
+    Solution,
+    cross_validated,
+    regularised,
+    shrunk_covariance,
+    smoothed,
+)
 from vid2dyn.fitting.brownian.response import (
     FEW,
     FEWEST_STEPS,
@@ -171,7 +177,9 @@ def refine(synthetic: Sequence[SyntheticRecordings], first: JointParameters,
         return _best_so_far(rounds, seen, penalty, problem.interval, problem.exposed)
     fitted = _scatter(problem, response, p, naive)
     covariance = fitted.covariance + _smoothing_covariance(seen, naive, response.distortion, penalty)
-    return Refinement(replace(fitted, covariance=covariance, settled=settled),
+    coefficients, covariance = smoothed(p.coefficients, covariance, penalty)
+    p = replace(p, coefficients=coefficients)
+    return Refinement(replace(fitted, parameters=p, covariance=covariance, settled=settled),
                       training_parameters(problem, naive, response, p), rounds.course)
 
 
