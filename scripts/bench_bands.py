@@ -42,7 +42,7 @@ STIFFNESS = 0.1 / (D0 * DT)
 PAIRS: dict[str, tuple[Any, float]] = {
     "yukawa": (S.Yukawa(amplitude=8.0, screening_length=0.45, diameter=1.0, cutoff=3.0), 3.0),
     "wca": (S.WCA(epsilon=1.0, diameter=1.2), 1.6),
-    "dipolar": (S.Dipolar(strength=5.0, cutoff=4.0), 4.0),
+    "dipolar": (S.Dipolar(strength=3.0, cutoff=5.0), 5.0),
     "morse": (S.Morse(depth=2.0, width=1 / 3.5, r0=1.2, cutoff=3.0), 3.0),
 }
 """Potential put in, and cutoff of the fit [µm]."""
