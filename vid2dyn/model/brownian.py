@@ -62,8 +62,9 @@ class BrownianModel(Model):
 
     `arrays` holds "diffusion" (value, stderr) [µm²/s], "localisation" (typical σ, stderr) [µm], "noise_scale", and
     where present "spline" (inner, cutoff, knots), "coefficients", "covariance", "core_stiffness", "support", "hidden"
-    (distance below which there is no band), "trap" (stiffness, stderr) [kT/µm²], "centres" [µm], "centre_tracks", "structure_knots", "structure_log_diffusion",
-    "structure_covariance" (log D at knots of the column that `recipe` names).
+    (distance below which there is no band), "trap" (stiffness, stderr) [kT/µm²], "centres" [µm], "centre_tracks",
+    "structure_knots", "structure_log_diffusion", "structure_covariance" (log D at knots of the column that `recipe`
+    names).
 
     Of a mixture "species" are the names (JSON text, UTF-8), "spline" and "support" have a row and "coefficients" a part
     for every pair of species (`species_pairs`), and "species_diffusion", "species_localisation" a row for each species;

@@ -12,13 +12,13 @@ from vid2dyn.fitting.brownian.design import ForceMoments
 TOLERANCE = 0.2
 
 NAIVE = 0.03
-"""Of the smoothness that predicts best, for an estimate that noise is still to be taken out of (`smoothed` comes after):
-what it smoothes cannot be had back."""
+"""Of the smoothness that predicts best, for the estimate from which noise is still to be taken out: what is smoothed
+there cannot be had back. `smoothed` comes after."""
 
 UNDERSMOOTHED = 0.1
-"""Of the smoothness that predicts best: there squared bias and variance are alike, and a band made of the variance
-misses (Hall, Ann. Stat. 20, 675, 1992: undersmooth for confidence bands). The last fifth of a Yukawa force that ends
-smoothly was held by 50-70 % of 95 % bands without it; the error of the force is a quarter smaller with it."""
+"""Of the most likely smoothness: there squared bias and variance are alike, and a band made of the variance misses
+(Hall, Ann. Stat. 20, 675, 1992: undersmooth for confidence bands). The tail of a Yukawa force was held by 70 % of
+95 % bands at 1, by all at 0.1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ def regularised(A: np.ndarray, penalty: np.ndarray, smoothness: float) -> np.nda
 
 
 def cross_validated(data: ForceMoments, penalty: np.ndarray) -> Solution:
-    """Solve with a tenth of the strongest smoothness that predicts left-out blocks of time about as well as the best.
+    """Solve with a part (`NAIVE`) of the strongest smoothness that predicts left-out blocks about as well as the best.
 
     The loss of a block is the score matching loss c·A c/2 - b·c; "about" means within TOLERANCE standard errors of the
     difference over blocks (after the one-standard-error rule of Breiman et al., CART, 1984, §3.4.3; a whole one bends
@@ -65,9 +65,9 @@ def cross_validated(data: ForceMoments, penalty: np.ndarray) -> Solution:
 def smoothed(estimate: np.ndarray, covariance: np.ndarray, penalty: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """An estimate of known covariance C under the prior exp(-λ c·P c/2): mean and covariance of the posterior.
 
-    λ is a tenth (`UNDERSMOOTHED`) of where the marginal likelihood of the estimate is largest (MacKay, Neural Comput. 4,
-    415, 1992). What is known well hardly moves; what noise hides, where taking noise back has made waves, is as smooth
-    as the rest of the function.
+    λ is a tenth (`UNDERSMOOTHED`) of where the marginal likelihood of the estimate is largest (MacKay, Neural Comput.
+    4, 415, 1992). What is known well hardly moves; what noise hides, where taking noise back has made waves, is as
+    smooth as the rest of the function.
 
     >>> x = np.linspace(0, 1, 30)
     >>> third = np.diff(np.eye(30), 3, axis=0)
