@@ -94,6 +94,9 @@ class Steps:
         Learned localisation variance over the stated one, with its standard error; (nan, nan) where it is not learned.
     links : tuple of str
         What the linker said of doubtful links.
+    companion : (m, dim) array or None
+        Of a control recording: whitened residuals of the same particles moved by the same chance without forces, which
+        are independent N(0, 1) exactly. What they show is chance, and may be taken off.
     """
 
     white: np.ndarray
@@ -113,6 +116,7 @@ class Steps:
     detection: Detection = field(default_factory=lambda: Detection(0))
     noise_scale: tuple[float, float] = (math.nan, math.nan)
     links: tuple[str, ...] = ()
+    companion: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.white)

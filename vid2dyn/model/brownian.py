@@ -63,9 +63,10 @@ class BrownianModel(Model):
     """A fitted model of Brownian colloids, made by `vd.fit` and `vd.load`.
 
     `arrays` holds "diffusion" (value, stderr) [µm²/s], "localisation" (typical σ, stderr) [µm], "noise_scale", and
-    where present "spline" (inner, cutoff, knots), "coefficients", "covariance", "core_stiffness", "support", "trap"
-    (stiffness, stderr) [kT/µm²], "centres" [µm], "centre_tracks", "structure_knots", "structure_log_diffusion",
-    "structure_covariance" (log D at knots of the column that `recipe` names).
+    where present "spline" (inner, cutoff, knots), "coefficients", "covariance", "core_stiffness", "support", "hidden"
+    (distance below which there is no band), "trap" (stiffness, stderr) [kT/µm²], "centres" [µm], "centre_tracks",
+    "structure_knots", "structure_log_diffusion", "structure_covariance" (log D at knots of the column that `recipe`
+    names).
 
     Of a mixture "species" are the names (JSON text, UTF-8), "spline" and "support" have a row and "coefficients" a part
     for every pair of species (`species_pairs`), and "species_diffusion", "species_localisation" a row for each species;
@@ -290,6 +291,14 @@ class BrownianModel(Model):
         nearest, farthest = np.atleast_2d(self.arrays["support"])[self._kind(species)]
         return float(nearest), float(farthest)
 
+    def _hidden(self, kind: int) -> float:
+        return float(self.arrays["hidden"][kind]) if "hidden" in self.arrays else 0.0
+
+    def hidden_below(self, species: tuple[Any, Any] | None = None) -> float:
+        """Distance [µm] below which localisation noise hides how steep the potential is, so that its bands are nan; 0
+        where it hides nothing."""
+        return self._hidden(self._kind(species))
+
     def dynamics(self) -> Overdamped:
         """The potentials and the friction matrix."""
         if "structure_knots" in self.arrays:
@@ -315,6 +324,8 @@ class BrownianModel(Model):
             for "diffusion".
         level : float
             Probability that the band holds the truth, at each x by itself.
+
+        Distances at which localisation noise hides how steep a potential is (`hidden_below`) have no band: nan.
         """
         width = float(ndtri(0.5 + 0.5 * checked_level(name, level)))
         if name in ("pair_potential", "pair_force"):
@@ -327,6 +338,7 @@ class BrownianModel(Model):
             error = np.sqrt(np.maximum(np.einsum("ra,ab,rb->r", basis, covariance, basis), 0.0))
             value = (pair.value if name == "pair_potential" else pair.force)(distance)
             shape = np.shape(r)
+            error = np.where(distance < self._hidden(kind), np.nan, error)
             return (value - width * error).reshape(shape), (value + width * error).reshape(shape)
         of_class = "class_values" in self.arrays and not isinstance(x, str)
         if name in ("diffusion", "localisation_error") and x is not None and self.species and not of_class:

@@ -25,7 +25,16 @@ class _Memory(AssumptionTest):
     """Whether only the sum over the lags is looked at: what persists adds up, errors do not."""
 
     def measure(self, steps: Steps) -> Quantities | None:
-        z = steps.white
+        products = self._products(steps, steps.white)
+        if products is None:
+            return None
+        if steps.companion is not None and (chance := self._products(steps, steps.companion)) is not None:
+            alike = ((products - products.mean(axis=0)) * chance).sum(axis=0) / (chance**2).sum(axis=0)
+            products = products - alike * chance
+        return means(products, steps.cluster)
+
+    def _products(self, steps: Steps, z: np.ndarray) -> np.ndarray | None:
+        """(m, lags or 1) products of residuals with earlier ones, over their mean square; None where they are few."""
         products = np.zeros((len(z), len(self.lags)))
         for k, lag in enumerate(self.lags):
             rows = steps.later(lag)
@@ -34,7 +43,7 @@ class _Memory(AssumptionTest):
             products[rows, k] = (z[rows] * z[rows - lag]).mean(axis=1) * (len(z) / len(rows))
         if self.together:
             products = products.sum(axis=1, keepdims=True)
-        return means(products / float((z**2).mean()), steps.cluster)
+        return products / float((z**2).mean())
 
     def effect(self, found: Quantities, steps: Steps) -> float:
         return 200.0 * float(max(abs(found.value.sum()), np.abs(found.value).max()))

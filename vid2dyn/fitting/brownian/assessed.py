@@ -207,7 +207,8 @@ def _end_energies(model: BrownianModel) -> tuple[tuple[float, float], ...]:
     for kind, pair in zip(kinds, model.pairs):
         r = np.array([0.85 * pair.spline.cutoff])
         low, high = model.band("pair_potential", r if kind is None else (r, kind), 0.682689492137)
-        found.append((float(model.pair_potential(r, kind)[0]), 0.5 * float(high[0] - low[0])))
+        if np.isfinite(high[0] - low[0]):                       # it has no band where noise hides it
+            found.append((float(model.pair_potential(r, kind)[0]), 0.5 * float(high[0] - low[0])))
     return tuple(found)
 
 
@@ -252,12 +253,19 @@ def _control(recording: Recording, view: np.ndarray | None, numbers: ModelNumber
     try:
         made = SyntheticRecordings(recording, view, recipe.trap, seed=seed, stationary=recipe.stationary is not False)
         made.frames = max(8, min(made.frames, OF_CONTROL // max(1, len(made.start))))
-        seen = next(iter(made.recordings(numbers, 0.0, 1))).steps
+        one = next(iter(made.recordings(numbers, 0.0, 1)))
+        seen, free = one.steps, one.free_steps
         centre = None
         if numbers.trap is not None:
             middle = numbers.trap.centre
             centre = np.broadcast_to(middle[0], seen.position.shape) if len(middle) == 1 else middle[seen.track]
-        return steps_of_recording(seen, numbers, centre, data, model, of_control=True)
+        found = steps_of_recording(seen, numbers, centre, data, model, of_control=True)
+        if found is None:
+            return None
+        D, scale = (values[seen.species] if seen.species is not None and len(values) > 1 else float(values[0])
+                    for values in (numbers.diffusion, numbers.noise_scale))
+        chance = StepModel((), 0.0, np.zeros_like(free.position), D, scale).residuals(free, trusted_steps(free))[0]
+        return dataclasses.replace(found, companion=chance.white)
     except (Vid2DynError, np.linalg.LinAlgError, StopIteration):
         return None
 

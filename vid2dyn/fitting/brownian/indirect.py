@@ -35,7 +35,13 @@ from vid2dyn.fitting.brownian.design import ForceMoments
 from vid2dyn.fitting.brownian.joint import JointParameters, added, embedded, weights_of
 from vid2dyn.fitting.brownian.likelihood import free_diffusion
 from vid2dyn.fitting.brownian.recordings_alone import BLOCKS, RecordingsAlone, recordings_alone
-from vid2dyn.fitting.brownian.regression import Solution, cross_validated, regularised, shrunk_covariance
+from vid2dyn.fitting.brownian.regression import (
+    Solution,
+    cross_validated,
+    regularised,
+    shrunk_covariance,
+    smoothed,
+)
 from vid2dyn.fitting.brownian.response import (
     FEW,
     FEWEST_STEPS,
@@ -82,14 +88,16 @@ class RefinementSettings:
 class FittedForces:
     """Parameters with the scatter of the procedure.
 
-    `diffusion_stderr` (species,), `noise_stderr` (recordings, species), `recordings`: what the recordings say one by
-    one, where there are several and the fit went to its end.
+    `diffusion_stderr` (species,), `noise_stderr` (recordings, species), `slowing` (species,): D that motion shows over
+    D of a particle alone; `recordings`: what the recordings say one by one, where there are several and the fit went
+    to its end.
     """
 
     parameters: JointParameters
     covariance: np.ndarray
     diffusion_stderr: np.ndarray
     noise_stderr: np.ndarray
+    slowing: np.ndarray
     settled: bool = True
     recordings: RecordingsAlone | None = None
 
@@ -169,7 +177,9 @@ def refine(synthetic: Sequence[SyntheticRecordings], first: JointParameters,
         return _best_so_far(rounds, seen, penalty, problem.interval, problem.exposed)
     fitted = _scatter(problem, response, p, naive)
     covariance = fitted.covariance + _smoothing_covariance(seen, naive, response.distortion, penalty)
-    return Refinement(replace(fitted, covariance=covariance, settled=settled),
+    coefficients, covariance = smoothed(p.coefficients, covariance, penalty)
+    p = replace(p, coefficients=coefficients)
+    return Refinement(replace(fitted, parameters=p, covariance=covariance, settled=settled),
                       training_parameters(problem, naive, response, p), rounds.course)
 
 
@@ -211,7 +221,8 @@ def _best_so_far(rounds: Rounds, seen: ForceMoments, penalty: np.ndarray, dt: fl
         best.distortion, penalty)
     earlier = rounds.course.rounds - len(rounds.corrections)
     unknown = np.full(best.parameters.noise_scales.shape, math.nan)
-    return Refinement(FittedForces(best.parameters, covariance, unknown[0], unknown), best.train, rounds.course,
+    fitted = FittedForces(best.parameters, covariance, unknown[0], unknown, np.ones_like(unknown[0]))
+    return Refinement(fitted, best.train, rounds.course,
                       StoppedAfter(rounds.course.rounds, earlier + 1 + (3 if exposed else 2), rounds.best_round))
 
 
@@ -301,14 +312,14 @@ def _scatter(problem: EstimationProblem, r: Response, p: JointParameters, naive:
     if len(problem.recordings) == 1:
         seen = r.auxiliary[0]
         diffusion_stderr = _std(seen.diffusions) / seen.slowing / math.sqrt(share)
-        return FittedForces(p, undo @ (scatter + prior) @ undo.T, diffusion_stderr, noise_stderr)
+        return FittedForces(p, undo @ (scatter + prior) @ undo.T, diffusion_stderr, noise_stderr, seen.slowing)
     alone = recordings_alone(problem, r, p)
     if len(problem.recordings) >= BLOCKS:
         scatter = _scatter_between(problem, naive, p, scatter)
     covariance = undo @ (scatter + prior) @ undo.T
     slowing = np.mean([one.slowing for one in r.auxiliary], axis=0)
     stderr = np.hypot(alone.diffusion_stderr, p.diffusion * (1 / slowing - 1) * _strength_error(problem, p, covariance))
-    return FittedForces(p, covariance, stderr, noise_stderr, recordings=alone)
+    return FittedForces(p, covariance, stderr, noise_stderr, slowing, recordings=alone)
 
 
 def _strength_error(problem: EstimationProblem, p: JointParameters, covariance: np.ndarray) -> float:

@@ -13,11 +13,6 @@ from vid2dyn.fitting.brownian.recording import Recording
 from vid2dyn.fitting.brownian.synthetic import Parameters
 from vid2dyn.model.brownian import BrownianModel
 
-STEEP = 3.2
-"""Energy [kT] over one localisation error beyond which the steep part cannot be restored. At 2.4 (Yukawa, noise 80 % of
-a step) bands hold and D is right; at 4.0 to 5.7 (WCA) and 6.1 (Morse) bands hold half the truth and D is 4 to 13 % low.
-"""
-
 UNSETTLED = ("The correction for noise and blur did not settle: the forces are too stiff for this exposure. The pair "
              "potential is that of the blurred positions; film with a shorter one.")
 
@@ -32,13 +27,14 @@ CORRECTED = "The correction for noise, blur and frame rate may still change the 
 def residual_warnings(model: BrownianModel, evaluation: dict[str, Any]) -> list[str]:
     """Warnings where the potential is smoothed, and where it predicts nothing; residuals are tested in `assessed`."""
     warnings = []
-    if model.support is not None:
-        steepest = max(_steepest(model, both) for both in _pairs(model))
-        if model.localisation_error() * steepest > STEEP:
-            warnings.append(f"The pair potential changes by 1 kT within {1000 / steepest:.0f} nm, less than the "
-                            f"localisation error of {1000 * model.localisation_error():.0f} nm lets be seen: its "
-                            "steep part is smoothed, more than its band says, and D may be up to 15 % low. Film "
-                            "with less noise or higher magnification.")
+    hidden = max((model.hidden_below(both) for both in _pairs(model)), default=0.0) if model.support else 0.0
+    if hidden > 0:
+        low, high = model.band("diffusion")
+        warnings.append(f"The localisation error of {1000 * model.localisation_error():.0f} nm on each particle hides "
+                        f"how steeply particles repel: the density of pairs rises hardly slower than behind a hard "
+                        f"wall seen with this noise. The steep part of the potential is smoothed, below {hidden:.2f} "
+                        f"µm it has no band, and D is known to {50 * float(high - low) / model.diffusion():.0f} % "
+                        "only. Film with less noise or higher magnification.")
     gain = evaluation["held_out"]
     if not gain["steps"]:
         warnings.append("No step is left to judge the model by: after frames that cannot be trusted were left out, "
@@ -71,12 +67,6 @@ def _shows(model: BrownianModel, species: Any) -> bool:
         if (np.abs(low + high) > SHOWS * (high - low)).any():
             return True
     return False
-
-
-def _steepest(model: BrownianModel, species: Any) -> float:
-    """Largest force [kT/µm] in the nearer half of the distances seen."""
-    support = model.pair_support(species)
-    return float(np.abs(model.pair_force(np.linspace(support[0], 0.5 * sum(support), 50), species)).max())
 
 
 def stationarity_warning(recording: Recording, p: Parameters) -> list[str]:

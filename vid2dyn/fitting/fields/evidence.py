@@ -8,6 +8,7 @@ from scipy.linalg import cho_factor, cho_solve
 from vid2dyn.dynamics.terms.landscape import Landscape
 from vid2dyn.fitting.fields.elements import Statistics
 from vid2dyn.fitting.fields.fluctuations import Design, covariance, mobility, normal_equations, scores, short_windows
+from vid2dyn.fitting.fields.windows import Window
 
 
 def sums(statistics: Statistics, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -17,12 +18,15 @@ def sums(statistics: Statistics, groups: np.ndarray) -> tuple[np.ndarray, np.nda
             statistics.DD[:, :, groups].sum(axis=2) / count[:, None, None, None])
 
 
-def information_covariance(design: Design, landscape: Landscape) -> np.ndarray:
+def information_covariance(design: Design, landscape: Landscape, some: list[Window] | None = None) -> np.ndarray:
     """Covariance of the coefficients of ln m and of f'' from the information of the likelihoods, without leaving out.
+
+    `some`: of some windows only.
 
     f'' follows from the drift given m, so what m lacks, it gets with the other sign.
     """
-    followed, short = design.windows(landscape), short_windows(design, landscape)
+    followed = design.windows(landscape) if some is None else some
+    short = short_windows(design, landscape)
     _, fisher = scores(design, [window for window in followed if window.index in short], landscape.log_mobility)
     normal, _, lean = normal_equations(design, followed, landscape.log_mobility, landscape.curvature)
     of_m, of_f = np.linalg.pinv(fisher), np.linalg.pinv(normal)

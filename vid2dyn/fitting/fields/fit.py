@@ -20,6 +20,7 @@ from vid2dyn.dynamics.terms.even_kernels import EvenKernels
 from vid2dyn.dynamics.terms.landscape import DensityFunction, Landscape
 from vid2dyn.fitting.course import checked, stopped_early
 from vid2dyn.fitting.fields.elements import Elements, Statistics
+from vid2dyn.fitting.fields.finite_sizes import finite_size_covariance
 from vid2dyn.fitting.fields.fluctuations import Design, short_windows, window_scales
 from vid2dyn.fitting.fields.recordings import field_names, recordings_report, together
 from vid2dyn.fitting.fields.rounds import HELD_OUT, FieldRounds, jackknife, landscape_arrays
@@ -70,6 +71,8 @@ def fit_gradient_flow(fields: Fields | Sequence[Fields], recipe: GradientFlow, s
     rounds = FieldRounds(statistics, function, of_training, kernels, recipe, seed, place, progress)
     whole = _run(rounds, progress, checked(stop), keep_partial)
     covariance = jackknife(rounds.others) if whole else rounds.covariance()
+    if whole:
+        covariance = covariance + finite_size_covariance(rounds.design, rounds.found)
     arrays = {"range": DensityRange(function.low, function.high, recipe.knots, capacity or np.nan).array(),
               "covariance": covariance, "sites": np.array([float(fields.n_cells)]),
               "freedom": np.array([GROUPS - 1.0 if whole else float(statistics.count.sum())]),
@@ -172,9 +175,11 @@ def _warnings(windows: list[dict[str, Any]], found: Landscape, halves: float) ->
                         f"{worst['covariance_ratio']:.3f} times those of the model. Windows must be long against the "
                         "hops and short against diffusion over an element; choose others, or fewer elements. "
                         "Long-ranged forces need force_range.")
-    if 2 * found.diffusion(rho).max() * min(w["width"] for w in windows) > 1 / halves**2:
+    longest = 1 / (2 * found.diffusion(rho).max() * halves**2)
+    if min(w["width"] for w in windows) > longest:
         warnings.append("Even the shortest window is long against diffusion over two elements: the mobility rests on "
-                        "the correction for it. Add shorter windows, or use fewer elements.")
+                        f"the correction for it, and bands are wider. Add windows of {longest:.2g} and shorter, or use "
+                        "fewer elements.")
     if (found.second(rho) < 0).any():
         warnings.append("The free energy is concave at some densities: there it separates, or the data are too few.")
     return warnings

@@ -38,7 +38,7 @@ class Design:
 
     `prior`, precision of b and of c; `modes` (elements, modes), directions that carry no mass, and of these `slow`
     (modes, some), waves of `wave` elements and more, by which fluctuations tell of the mobility. `near`: a design of
-    almost the same data, which does their work.
+    almost the same data, which does their work; `smooth`: see `of`.
     """
 
     data: IncrementMoments
@@ -48,6 +48,7 @@ class Design:
     modes: np.ndarray
     slow: np.ndarray
     wave: int
+    smooth: float = 1.0
     near: Design | None = None
     kept: list[tuple[Landscape, list[Window]]] = field(default_factory=list)
 
@@ -62,7 +63,7 @@ class Design:
         if kernels is not None:
             prior.append(LOOSE * np.eye(kernels.count) + smooth * kernels.roughness())
         modes = _modes(data.elements.elements)
-        return cls(data, function, kernels, block_diag(*prior), modes, _slow(modes, wave), wave, near)
+        return cls(data, function, kernels, block_diag(*prior), modes, _slow(modes, wave), wave, smooth, near)
 
     def windows(self, landscape: Landscape) -> list[Window]:
         """What happens in the windows as `landscape` has it; the last answer is kept."""
@@ -72,7 +73,7 @@ class Design:
             return [window.of_other(ring.of_sites(other[window.start, window.index]))
                     for window in self.near.windows(landscape)]
         if not self.kept or self.kept[0][0] is not landscape:
-            self.kept[:] = [(landscape, windows(self.data, landscape, self.modes))]
+            self.kept[:] = [(landscape, windows(self.data, landscape, self.modes, self.wave))]
         return self.kept[0][1]
 
     def landscape(self, log_mobility: np.ndarray, curvature: np.ndarray) -> Landscape:
@@ -126,6 +127,11 @@ def initial_landscape(design: Design) -> Landscape:
 def improved(design: Design, landscape: Landscape, steps: int) -> Landscape:
     """One round: `steps` of scoring for the mobility, then f'' given it."""
     return _round(design, landscape, design.windows(landscape), steps)
+
+
+def refined(design: Design, landscape: Landscape, followed: list[Window]) -> Landscape:
+    """One round with some of the windows, followed already."""
+    return _round(design, landscape, followed, 2)
 
 
 def _round(design: Design, landscape: Landscape, followed: list[Window], steps: int) -> Landscape:
