@@ -36,6 +36,7 @@ from vid2dyn.fitting.brownian.joint import JointParameters, added, embedded, wei
 from vid2dyn.fitting.brownian.likelihood import free_diffusion
 from vid2dyn.fitting.brownian.recordings_alone import BLOCKS, RecordingsAlone, recordings_alone
 from vid2dyn.fitting.brownian.regression import (
+    NAIVE,
     Solution,
     cross_validated,
     regularised,
@@ -144,7 +145,7 @@ def refine(synthetic: Sequence[SyntheticRecordings], first: JointParameters,
     problem = estimation_problem(synthetic, first, settings)
     seen, penalty = problem.seen, first.penalty()
     p = free_start(problem, first)
-    naive = cross_validated(seen, penalty)
+    naive = cross_validated(seen, penalty, NAIVE)
     rounds = Rounds(evaluate, first, control)
     if not rounds.course.rounds:
         plain = replace(p, coefficients=naive.coefficients)
