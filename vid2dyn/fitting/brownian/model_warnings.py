@@ -32,8 +32,8 @@ def residual_warnings(model: BrownianModel, evaluation: dict[str, Any]) -> list[
         low, high = model.band("diffusion")
         warnings.append(f"The localisation error of {1000 * model.localisation_error():.0f} nm on each particle hides "
                         f"how steeply particles repel: the density of pairs rises hardly slower than behind a hard "
-                        f"wall seen with this noise. The steep part of the potential is smoothed, below {hidden:.2f} "
-                        f"µm it has no band, and D is known to {50 * float(high - low) / model.diffusion():.0f} % "
+                        f"wall seen with this noise. The steep part of the potential is smoothed, so up to "
+                        f"{hidden:.2f} µm it has no band, and D is known to {50 * float(high - low) / model.diffusion():.0f} % "
                         "only. Film with less noise or higher magnification.")
     gain = evaluation["held_out"]
     if not gain["steps"]:

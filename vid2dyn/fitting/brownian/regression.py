@@ -11,7 +11,7 @@ from vid2dyn.fitting.brownian.design import ForceMoments
 
 TOLERANCE = 0.2
 
-NAIVE = 0.03
+NAIVE = 0.1
 """Of the smoothness that predicts best, for the estimate from which noise is still to be taken out: what is smoothed
 there cannot be had back. `smoothed` comes after."""
 
