@@ -31,17 +31,18 @@ def residual_warnings(model: BrownianModel, evaluation: dict[str, Any]) -> list[
     if hidden > 0:
         low, high = model.band("diffusion")
         warnings.append(f"The localisation error of {1000 * model.localisation_error():.0f} nm on each particle hides "
-                        f"how steeply particles repel: the density of pairs rises hardly slower than behind a hard "
-                        f"wall seen with this noise. The steep part of the potential is smoothed, below {hidden:.2f} "
-                        f"µm it has no band, and D is known to {50 * float(high - low) / model.diffusion():.0f} % "
-                        "only. Film with less noise or higher magnification.")
+                        "how steeply particles repel: the density of pairs rises hardly slower than behind a hard wall "
+                        "seen with this noise. The steep part of the potential is smoothed, so up to "
+                        f"{hidden:.2f} µm it has no band, and D is known to "
+                        f"{50 * float(high - low) / model.diffusion():.0f} % only. Film with less noise or higher "
+                        "magnification.")
     gain = evaluation["held_out"]
     if not gain["steps"]:
         warnings.append("No step is left to judge the model by: after frames that cannot be trusted were left out, "
                         "the last fifth of the recording holds no particle with all its neighbours in view. Film for "
                         "longer, or a larger field.")
     predicts = gain["gain_per_step"] > 2 * gain["gain_per_step_stderr"]
-    if model.support is not None and gain["steps"] and not predicts and not any(
+    if model.support is not None and gain["steps"] and not predicts and not hidden and not any(
             _shows(model, both) for both in _pairs(model)):
         warnings.append("On frames it did not see the model predicts steps no better than free diffusion: within the "
                         "errors no pair force shows in these data.")

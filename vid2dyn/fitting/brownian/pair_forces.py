@@ -91,7 +91,8 @@ def fit_pair_forces(data: tuple[FitData, ...], seed: int, control: RunControl) -
     warnings += packed_warnings(data, [p.of(r).pairs for r in range(len(data))], [shape.field for shape in p.shapes])
     arrays = _arrays(data, distances, found)
     if hidden.any():
-        arrays["hidden"] = hidden
+        cutoffs = np.array([one.cutoff for one in p.field.splines])
+        arrays["hidden"] = np.where(hidden > 0, cutoffs, 0.0)
     return FitResult(arrays, evaluation, recipe, warnings, stopped, found.fitted.recordings, tuple(judged))
 
 

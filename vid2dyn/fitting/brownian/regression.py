@@ -11,7 +11,7 @@ from vid2dyn.fitting.brownian.design import ForceMoments
 
 TOLERANCE = 0.2
 
-NAIVE = 0.03
+NAIVE = 0.1
 """Of the smoothness that predicts best, for the estimate from which noise is still to be taken out: what is smoothed
 there cannot be had back. `smoothed` comes after."""
 
@@ -34,8 +34,8 @@ def regularised(A: np.ndarray, penalty: np.ndarray, smoothness: float) -> np.nda
     return A + smoothness * penalty + 1e-10 * np.trace(A) / len(A) * np.eye(len(A))
 
 
-def cross_validated(data: ForceMoments, penalty: np.ndarray) -> Solution:
-    """Solve with a part (`NAIVE`) of the strongest smoothness that predicts left-out blocks about as well as the best.
+def cross_validated(data: ForceMoments, penalty: np.ndarray, part: float = 1.0) -> Solution:
+    """Solve with a `part` of the strongest smoothness that predicts left-out blocks of time about as well as the best.
 
     The loss of a block is the score matching loss c·A c/2 - b·c; "about" means within TOLERANCE standard errors of the
     difference over blocks (after the one-standard-error rule of Breiman et al., CART, 1984, §3.4.3; a whole one bends
@@ -58,7 +58,7 @@ def cross_validated(data: ForceMoments, penalty: np.ndarray) -> Solution:
     else:
         worse = loss - loss[:, [int(np.argmin(loss.sum(axis=0)))]]
         error = worse.std(axis=0, ddof=1) * np.sqrt(len(worse))
-        best = float(grid[np.flatnonzero(worse.sum(axis=0) <= TOLERANCE * error).max()]) * NAIVE
+        best = float(grid[np.flatnonzero(worse.sum(axis=0) <= TOLERANCE * error).max()]) * part
     return Solution(np.linalg.solve(regularised(A, penalty, best), B), best)
 
 

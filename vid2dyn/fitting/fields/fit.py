@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -81,7 +81,8 @@ def fit_gradient_flow(fields: Fields | Sequence[Fields], recipe: GradientFlow, s
         arrays["kernels"] = np.array([float(kernels.reach), float(kernels.count)])
     model = GradientFlowModel(arrays, recipe_of(used))
     windows = _windows(rounds.design, rounds.found)
-    warnings = _warnings(windows, rounds.found, 2 * elements.elements / recipe.fluctuation_wave)
+    warnings = _warnings(windows, rounds.found, 2 * elements.elements / recipe.fluctuation_wave,
+                         lambda rho: model.band("curvature", rho)[1])
     report = {"held_out": rounds.held_out(), "course": rounds.course.report(), "laws": _laws(model), "windows": windows,
               "seed": seed, "data_sha256": digest, "warnings": warnings,
               "versions": {"vid2dyn": vid2dyn.__version__, "numpy": np.__version__}}
@@ -165,8 +166,10 @@ def _windows(design: Design, found: Landscape) -> list[dict[str, Any]]:
             for k, (w, r, e) in enumerate(zip(design.data.widths, scales, errors, strict=True))]
 
 
-def _warnings(windows: list[dict[str, Any]], found: Landscape, halves: float) -> list[str]:
-    """Where fluctuations and model disagree, windows are too long, or the free energy separates."""
+def _warnings(windows: list[dict[str, Any]], found: Landscape, halves: float,
+              highest: Callable[[np.ndarray], np.ndarray]) -> list[str]:
+    """Where fluctuations and model disagree, windows are too long, or the free energy separates (f'' is negative beyond
+    its band, whose upper edge is `highest`)."""
     warnings = []
     rho = np.linspace(found.function.low, found.function.high, 101)
     worst = max((w for w in windows if w["used"]), key=lambda w: abs(w["covariance_ratio"] - 1) / w["stderr"])
@@ -180,8 +183,8 @@ def _warnings(windows: list[dict[str, Any]], found: Landscape, halves: float) ->
         warnings.append("Even the shortest window is long against diffusion over two elements: the mobility rests on "
                         f"the correction for it, and bands are wider. Add windows of {longest:.2g} and shorter, or use "
                         "fewer elements.")
-    if (found.second(rho) < 0).any():
-        warnings.append("The free energy is concave at some densities: there it separates, or the data are too few.")
+    if (highest(rho) < 0).any():
+        warnings.append("The free energy is concave at some densities: there it separates.")
     return warnings
 
 
