@@ -105,15 +105,19 @@ OTHER_SETTINGS = {"diameter": 13, "minmass": 5.0, "separation": 4.0, "percentile
                   "threshold": 2.0,
                   "noise_size": 1.5, "smoothing_size": 13, "max_size": 9.0, "max_ecc": 0.5, "start": 1,
                   "stop": 4, "spot": "disc",
-                  "spot_width": 2.0, "compat": "trackpy"}
-OF_LINKS = {"search_range", "memory", "min_length", "range_growth", "predictor", "link_cost"}
+                  "spot_width": 2.0, "compat": "trackpy", "sizes": "each", "axial_width": 2.0,
+                  "roi": ((2.0, 2.0), (40.0, 40.0)), "background": "median", "dark_level": 1.0,
+                  "bleach_correction": "ratio"}
+OF_LINKS = {"search_range", "memory", "min_length", "range_growth", "predictor", "link_cost", "axial_search_range"}
+FILES_AND_NUMBERS = {"flat_field", "class_sizes"}
+"""Settings that need another one, or a file: tried beside."""
 
 
 def test_parts_of_a_movie(tmp_path: Path) -> None:
     import tifffile
 
     known = {field.name for field in dataclasses.fields(Track)}
-    assert set(OTHER_SETTINGS) | OF_LINKS == known, "a new setting needs a key"
+    assert set(OTHER_SETTINGS) | OF_LINKS | FILES_AND_NUMBERS == known, "a new setting needs a key"
     frames = np.random.default_rng(0).integers(0, 255, (6, 3, 48, 48)).astype(np.uint8)
     tifffile.imwrite(tmp_path / "a.tif", frames, imagej=True, metadata={"axes": "TCYX"})
 
@@ -122,8 +126,15 @@ def test_parts_of_a_movie(tmp_path: Path) -> None:
     def key(settings: Track = plain, **options) -> str:
         return chunks._prepare(tmp_path / "a.tif", tmp_path / "parts", settings, options, 6).key
 
-    others = [key(dataclasses.replace(plain, **{name: value})) for name, value in OTHER_SETTINGS.items()]
-    others += [key(channel=1), key(channel=2)]
+    # sizes are widths, too
+    free = {"sizes": dataclasses.replace(plain, spot_width=None, sizes="two", class_sizes=(1.2, 2.0))}
+    others = [key(dataclasses.replace(free.get(name, plain), **{name: value}))
+              for name, value in OTHER_SETTINGS.items()]
+    flat = np.full((48, 48), 200, np.uint8)
+    flat[:, :9] = 100
+    tifffile.imwrite(tmp_path / "flat.tif", flat)
+    others += [key(channel=1), key(channel=2), key(dataclasses.replace(plain, flat_field=str(tmp_path / "flat.tif"))),
+               key(dataclasses.replace(free["sizes"], sizes="two", class_sizes=(1.3, 2.1)))]
     assert len({key(), *others}) == len(others) + 1
     assert key(dataclasses.replace(plain, search_range=7.0, memory=2)) == key()           # links are made anew
     assert key(frames_per_second=10) == key()                                             # units do not find particles

@@ -15,9 +15,9 @@ from vid2dyn.rollout.driven import Prescribed, driven_paths
 from vid2dyn.rollout.node_and_pair_friction import (
     FrozenFriction,
     add_friction_of_pairs,
+    contacts_of,
     draw_noise,
     friction_tables,
-    rubbing_pairs,
     solve_velocities,
 )
 
@@ -32,21 +32,21 @@ def sheet(n=20, seed=0, node=0.2, amplitude=1.8, held=2):
     law, free = PairFrictionLaw(amplitude, 7.0, 10.5), np.ones(n, bool)
     free[:held] = False
     tables = friction_tables(FrozenFriction(node, law(np.linspace(0, 10.5, 4097)), 10.5), free)
-    rubbing = rubbing_pairs(x, *close_pairs(x, OPEN, 12.0), OPEN, tables)
+    contacts = contacts_of(x, *close_pairs(x, OPEN, 12.0), OPEN, tables)
     R = node * np.eye(2 * n)
-    for (i, j), e in zip(rubbing.both, rubbing.root):
+    for (i, j), e in zip(contacts.both, contacts.root):
         for a, b, sign in ((i, i, 1), (j, j, 1), (i, j, -1), (j, i, -1)):
             R[2 * a:2 * a + 2, 2 * b:2 * b + 2] += sign * np.outer(e, e)
-    return x, tables, rubbing, R
+    return x, tables, contacts, R
 
 
-def whitened(rubbing, tables, R, factor=1.0, draws=4000, h=1e-3):
+def whitened(contacts, tables, R, factor=1.0, draws=4000, h=1e-3):
     """Noise of the free particles along the eigenvectors of R, over sqrt(2 λ/h): independent N(0, 1)."""
     inside = np.repeat(tables.free, 2)
     values, vectors = np.linalg.eigh(R[np.ix_(inside, inside)])
     out, pair, node = [], np.zeros((len(tables.free), 2)), np.zeros((len(tables.free), 2))
     for step in range(draws):
-        draw_noise(rubbing, tables, 7, step, h, pair, node)
+        draw_noise(contacts, tables, 7, step, h, pair, node)
         out.append(factor * (pair + node).ravel()[inside] @ vectors / np.sqrt(2 * values / h))
     return np.array(out)
 
@@ -54,46 +54,46 @@ def whitened(rubbing, tables, R, factor=1.0, draws=4000, h=1e-3):
 def test_noise_has_the_covariance_of_the_whole_friction_matrix():
     """4,000 draws of 36 components: the sum of squares has a relative error of 0.37 %; noise that is 2 % too large (4 %
     in the squares) is found at a false-alarm rate of 1e-6, and right noise passes."""
-    _, tables, rubbing, R = sheet()
-    z = whitened(rubbing, tables, R)
+    _, tables, contacts, R = sheet()
+    z = whitened(contacts, tables, R)
     assert kstest(z.ravel(), "norm").pvalue > 1e-6
     off = ((z**2).mean() - 1) / np.sqrt(2 / z.size)
     assert abs(off) < 4.9
     cross = z.T @ z / len(z)
     assert np.abs(cross - np.diag(np.diag(cross))).max() < 6.2 / np.sqrt(len(z))     # 630 pairs at 1e-6 in all
-    planted = whitened(rubbing, tables, R, factor=1.02)
+    planted = whitened(contacts, tables, R, factor=1.02)
     assert ((planted**2).mean() - 1) / np.sqrt(2 / z.size) > 4.9
 
 
 def test_friction_and_noise_of_pairs_add_no_momentum():
-    x, tables, rubbing, _ = sheet()
+    x, tables, contacts, _ = sheet()
     pair, node = np.zeros_like(x), np.zeros_like(x)
-    draw_noise(rubbing, tables, 1, 5, 1e-3, pair, node)
+    draw_noise(contacts, tables, 1, 5, 1e-3, pair, node)
     assert np.abs(pair.sum(axis=0)).max() < 1e-12 * np.abs(pair).sum()
     out = np.zeros_like(x)
-    add_friction_of_pairs(np.random.default_rng(0).normal(size=x.shape), rubbing, 1.0, out)
+    add_friction_of_pairs(np.random.default_rng(0).normal(size=x.shape), contacts, 1.0, out)
     assert np.abs(out.sum(axis=0)).max() < 1e-12 * np.abs(out).sum()
     assert np.abs(node[~tables.free]).max() == 0.0
 
 
 def test_noise_does_not_depend_on_the_order_of_pairs():
-    x, tables, rubbing, _ = sheet()
+    x, tables, contacts, _ = sheet()
     first, second = close_pairs(x, OPEN, 12.0)
     turn = np.random.default_rng(0).permutation(len(first))
-    other = rubbing_pairs(x, second[turn], first[turn], OPEN, tables)
+    other = contacts_of(x, second[turn], first[turn], OPEN, tables)
     a, b, c = (np.zeros_like(x) for _ in range(3))
-    draw_noise(rubbing, tables, 3, 9, 1e-3, a, c)
+    draw_noise(contacts, tables, 3, 9, 1e-3, a, c)
     draw_noise(other, tables, 3, 9, 1e-3, b, c)
     assert np.abs(a - b).max() < 1e-13 * np.abs(a).max()
 
 
 def test_velocities_solve_the_equation():
-    x, tables, rubbing, R = sheet(seed=3)
+    x, tables, contacts, R = sheet(seed=3)
     rng = np.random.default_rng(1)
     right, v = rng.normal(size=x.shape), np.zeros_like(x)
     v[~tables.free] = rng.normal(size=(2, 2))
     kept = v.copy()
-    assert solve_velocities(right, rubbing, tables, v) > 0
+    assert solve_velocities(right, contacts, tables, v) > 0
     inside = np.repeat(tables.free, 2)
     exact = np.linalg.solve(R[np.ix_(inside, inside)],
                             right.ravel()[inside] - R[np.ix_(inside, ~inside)] @ kept.ravel()[~inside])

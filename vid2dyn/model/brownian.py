@@ -385,7 +385,7 @@ class BrownianModel(Model):
                 low, high = map(float, self.band("diffusion", name))
                 found.append(LearnedNumber(f"Diffusion coefficient, {name}", self.diffusion(species=name), low, high,
                                            "µm²/s", what, digits=3))
-        if "node_friction" in self.arrays:
+        if self.report.get("friction") is not None:
             low, high = map(float, self.band("node_friction"))
             found.append(LearnedNumber("Friction against the fluid", self.node_friction(), low, high, "kT s/µm²",
                                        "of a particle among the others", "node_friction", digits=3))

@@ -37,9 +37,9 @@ from vid2dyn.rollout.brownian import FrozenBrownian
 from vid2dyn.rollout.node_and_pair_friction import (
     FrozenFriction,
     add_friction_of_pairs,
+    contacts_of,
     draw_noise,
     friction_tables,
-    rubbing_pairs,
     solve_velocities,
 )
 
@@ -142,10 +142,10 @@ def driven_paths(frozen: FrozenBrownian, start: np.ndarray, box: Box, dt: float,
     free[prescribed.held] = False
     flow = prescribed.flow if len(prescribed.layers) else np.zeros((frames, 1, dim))
     layers = prescribed.layers if len(prescribed.layers) else np.zeros(1)
-    rubs = friction_tables(friction, free)
+    resistance = friction_tables(friction, free)
     out = np.zeros((frames, *x.shape)), np.zeros((frames, *x.shape)), np.zeros((frames, 4))
     kick = math.sqrt(2.0 * float(np.max(frozen.diffusion)) * dt / substeps)
-    if not _run(x, edge, tables, rubs, np.ascontiguousarray(prescribed.held, dtype=np.int64),
+    if not _run(x, edge, tables, resistance, np.ascontiguousarray(prescribed.held, dtype=np.int64),
                 np.ascontiguousarray(prescribed.path, dtype=float), layers, np.ascontiguousarray(flow), dt / substeps,
                 substeps, open_steps, kick, int(rng.integers(2**62)), *out):
         raise ModelError("The rollout stopped: its velocities are not determined by the friction (a pair friction "
@@ -258,14 +258,15 @@ def _flow_at(y, layers, flow, c):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _run(x, edge, tables, rubs, held, path, layers, flow, h, substeps, open_steps, kick, seed, instant, average,
+def _run(x, edge, tables, resistance, held, path, layers, flow, h, substeps, open_steps, kick, seed, instant, average,
          series):  # type: ignore[no-untyped-def]
     """Steps of length h; `kick`: typical random step of a particle [µm]. False if velocities were not found."""
     n, dim = x.shape
     f, v, w, trial, listed = np.zeros((n, dim)), np.zeros((n, dim)), np.zeros((n, dim)), x.copy(), x.copy()
-    of_fluid, of_pairs, rub, right = np.zeros((n, dim)), np.zeros((n, dim)), np.zeros((n, dim)), np.zeros((n, dim))
+    of_fluid, of_pairs = np.zeros((n, dim)), np.zeros((n, dim))
+    of_friction, right = np.zeros((n, dim)), np.zeros((n, dim))
     carried, push = np.zeros((n, dim)), np.zeros((n, dim))
-    free, reach = rubs.free, max(tables.cutoff, rubs.cutoff)
+    free, reach = resistance.free, max(tables.cutoff, resistance.cutoff)
     skin = min(0.3 * reach, 1.0) + 12.0 * kick
     first, second = np.empty(0, np.int64), np.empty(0, np.int64)
     of_held = np.empty(0, np.int64)
@@ -310,46 +311,46 @@ def _run(x, edge, tables, rubs, held, path, layers, flow, h, substeps, open_step
             put = _held_energy(x, first, second, of_held, edge, tables) - old
             before += put
             # the free ones move: heat
-            rubbing = rubbing_pairs(x, first, second, edge, rubs)
-            draw_noise(rubbing, rubs, seed, frame * substeps + q, h, of_pairs, of_fluid)
+            contacts = contacts_of(x, first, second, edge, resistance)
+            draw_noise(contacts, resistance, seed, frame * substeps + q, h, of_pairs, of_fluid)
             for i in range(n):
                 if free[i]:
                     for c in range(dim):
                         carried[i, c] = _flow_at(x[i, 0], layers, flow[frame], c)
-                        push[i, c] = of_fluid[i, c] + of_pairs[i, c] + rubs.node[i] * carried[i, c]
+                        push[i, c] = of_fluid[i, c] + of_pairs[i, c] + resistance.node[i] * carried[i, c]
             _forces(x, first, second, edge, tables, f)
             for i in range(n):
                 for c in range(dim):
                     right[i, c] = f[i, c] + push[i, c]
-            if solve_velocities(right, rubbing, rubs, v) < 0:
+            if solve_velocities(right, contacts, resistance, v) < 0:
                 return False
-            rub[:] = 0.0
-            add_friction_of_pairs(v, rubbing, 0.5, rub)
+            of_friction[:] = 0.0
+            add_friction_of_pairs(v, contacts, 0.5, of_friction)
             for i in range(n):
                 for c in range(dim):
                     trial[i, c] = x[i, c] + h * v[i, c] if free[i] else x[i, c]
-            rubbing = rubbing_pairs(trial, first, second, edge, rubs)
+            contacts = contacts_of(trial, first, second, edge, resistance)
             _forces(trial, first, second, edge, tables, f)
             for i in range(n):
                 for c in range(dim):
                     right[i, c] = f[i, c] + push[i, c]
                     w[i, c] = v[i, c]
-            if solve_velocities(right, rubbing, rubs, w) < 0:
+            if solve_velocities(right, contacts, resistance, w) < 0:
                 return False
-            add_friction_of_pairs(w, rubbing, 0.5, rub)
-            rubbed = carry = 0.0
+            add_friction_of_pairs(w, contacts, 0.5, of_friction)
+            by_friction = carry = 0.0
             for i in range(n):
                 for c in range(dim):
                     mean = 0.5 * (v[i, c] + w[i, c])
                     if free[i]:
-                        carry -= h * (rubs.node[i] * (mean - carried[i, c]) - of_fluid[i, c]) * carried[i, c]
+                        carry -= h * (resistance.node[i] * (mean - carried[i, c]) - of_fluid[i, c]) * carried[i, c]
                         x[i, c] += h * mean
                     else:
-                        rubbed += h * (rub[i, c] - of_pairs[i, c]) * mean
+                        by_friction += h * (of_friction[i, c] - of_pairs[i, c]) * mean
             after = _forces(x, first, second, edge, tables, f)
             by_flow += carry
-            work += put + rubbed + carry
-            heat += before - after + rubbed + carry
+            work += put + by_friction + carry
+            heat += before - after + by_friction + carry
             before = after
         if not np.isfinite(x[n - 1, 0]):
             instant[:] = np.nan

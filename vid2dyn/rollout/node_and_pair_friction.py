@@ -65,7 +65,7 @@ class FrozenFriction:
 
     @classmethod
     def of_nodes(cls, diffusion: float | np.ndarray) -> FrozenFriction:
-        """Of particles that only the fluid rubs, from their D [µm²/s]."""
+        """Of particles that have friction against the fluid alone, from their D [µm²/s]."""
         return cls(1.0 / np.asarray(diffusion, dtype=float) if np.ndim(diffusion) else 1.0 / float(diffusion),
                    np.zeros(2), 0.0)
 
@@ -95,7 +95,7 @@ def friction_tables(friction: FrozenFriction, free: np.ndarray) -> FrictionTable
 
 
 @numba.njit(cache=True, error_model="numpy")
-def rubbing_pairs(x, first, second, edge, tables):  # type: ignore[no-untyped-def]
+def contacts_of(x, first, second, edge, tables):  # type: ignore[no-untyped-def]
     """`RubbingPairs` among the listed pairs at positions x; pairs of two held particles are left out."""
     n, dim = x.shape
     inverse = tables.node.copy()
@@ -215,20 +215,20 @@ def _turn(factor, z, direction):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, error_model="numpy")
-def solve_velocities(right, rubbing, tables, v):  # type: ignore[no-untyped-def]
+def solve_velocities(right, contacts, tables, v):  # type: ignore[no-untyped-def]
     """v (n, dim) of the free particles with R v = right; returns the iterations, -1 if they do not end.
 
     `v` holds the velocities of held particles, which stay, and a first guess of the free ones. `right` (n, dim): all
     forces, those by the moving fluid (γ u) included.
     """
     n, dim = v.shape
-    if len(rubbing.both) == 0:
+    if len(contacts.both) == 0:
         for i in range(n):
             if tables.free[i]:
                 for c in range(dim):
-                    v[i, c] = right[i, c] * rubbing.inverse[i]
+                    v[i, c] = right[i, c] * contacts.inverse[i]
         return 0
-    operator = rubbing.both, rubbing.root, tables.node, tables.free, rubbing.inverse
+    operator = contacts.both, contacts.root, tables.node, tables.free, contacts.inverse
     residual, image = np.empty((n, dim)), np.empty((n, dim))
     _apply(operator, v, image)
     scale = 0.0
@@ -237,7 +237,7 @@ def solve_velocities(right, rubbing, tables, v):  # type: ignore[no-untyped-def]
             residual[i, c] = 0.0
             if tables.free[i]:
                 residual[i, c] = right[i, c] - image[i, c]
-                scale += rubbing.inverse[i] * right[i, c] * right[i, c]
+                scale += contacts.inverse[i] * right[i, c] * right[i, c]
     direction, change, scratch = np.empty((n, dim)), np.empty((n, dim)), np.empty((n, dim))
     size = _dot(_precondition(operator, residual, scratch), residual)
     if size <= TOLERANCE * TOLERANCE * scale or size == 0.0:
@@ -253,7 +253,7 @@ def solve_velocities(right, rubbing, tables, v):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, error_model="numpy")
-def draw_noise(rubbing, tables, seed, step, h, pair, node):  # type: ignore[no-untyped-def]
+def draw_noise(contacts, tables, seed, step, h, pair, node):  # type: ignore[no-untyped-def]
     """Random forces of covariance 2 R/h: those of pairs and those of the fluid, (n, dim) each, are filled.
 
     Held particles get what their pairs do to them.
@@ -267,23 +267,23 @@ def draw_noise(rubbing, tables, seed, step, h, pair, node):  # type: ignore[no-u
         for c in range(dim):
             node[i, c] = size * normal(own, c) if size > 0.0 else 0.0
     size = math.sqrt(2.0 / h)
-    for p in range(len(rubbing.both)):
-        i, j = rubbing.both[p, 0], rubbing.both[p, 1]
+    for p in range(len(contacts.both)):
+        i, j = contacts.both[p, 0], contacts.both[p, 1]
         t = size * normal(pair_key(key, i, j), 0)
         for c in range(dim):
-            pair[i, c] += t * rubbing.root[p, c]
-            pair[j, c] -= t * rubbing.root[p, c]
+            pair[i, c] += t * contacts.root[p, c]
+            pair[j, c] -= t * contacts.root[p, c]
 
 
 @numba.njit(cache=True, error_model="numpy")
-def add_friction_of_pairs(v, rubbing, share, out):  # type: ignore[no-untyped-def]
-    """out += share · (force that pairs take to rub at velocities v), opposite at their ends; also on held particles."""
+def add_friction_of_pairs(v, contacts, share, out):  # type: ignore[no-untyped-def]
+    """out += share · (force of the friction of pairs at velocities v), opposite at their ends; on held ones, too."""
     dim = v.shape[1]
-    for p in range(len(rubbing.both)):
-        i, j = rubbing.both[p, 0], rubbing.both[p, 1]
+    for p in range(len(contacts.both)):
+        i, j = contacts.both[p, 0], contacts.both[p, 1]
         t = 0.0
         for c in range(dim):
-            t += rubbing.root[p, c] * (v[i, c] - v[j, c])
+            t += contacts.root[p, c] * (v[i, c] - v[j, c])
         for c in range(dim):
-            out[i, c] += share * t * rubbing.root[p, c]
-            out[j, c] -= share * t * rubbing.root[p, c]
+            out[i, c] += share * t * contacts.root[p, c]
+            out[j, c] -= share * t * contacts.root[p, c]

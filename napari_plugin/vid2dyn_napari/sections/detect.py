@@ -131,7 +131,7 @@ class Detect(Section):
             self.workspace.viewer.layers.selection.active = active
         automatic = " (chosen from the noise)" if settings.minmass is None else ""
         brighter = f", brighter than minmass {in_force.minmass:.4g}{automatic}" if in_force.minmass else ""
-        wide = f"; {in_force.spot_width:.2g} px wide, {in_force.axial_width:.2g} planes deep" * more
+        wide = f"; {in_force.spot_width:.2g} px wide, {in_force.axial_width:.2g} planes deep" if video.is_stack else ""
         self.say(f"{len(features)} particles in frame {frame}{brighter}{wide}; {1e3 * seconds:.0f} ms.",
                  "good" if len(features) else "note")
 

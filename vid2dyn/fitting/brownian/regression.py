@@ -87,10 +87,10 @@ def smoothed(estimate: np.ndarray, covariance: np.ndarray, penalty: np.ndarray) 
     prior, basis = eigh(root.T @ P @ root)
     prior = np.maximum(prior, 0.0)
     white = basis.T @ (vectors.T @ (estimate / size) / np.sqrt(values))
-    felt = prior > 1e-12 * prior.max()
-    grid = 10.0 ** np.arange(-14.0, 8.1, 0.25) / np.median(prior[felt])
-    part = 1 / (1 + np.outer(grid, prior[felt]))                     # of the estimate that is left
-    evidence = (np.log(1 - part + 1e-300) - white[felt] ** 2 * (1 - part)).sum(axis=1)
+    penalised = prior > 1e-12 * prior.max()
+    grid = 10.0 ** np.arange(-14.0, 8.1, 0.25) / np.median(prior[penalised])
+    part = 1 / (1 + np.outer(grid, prior[penalised]))                     # of the estimate that is left
+    evidence = (np.log(1 - part + 1e-300) - white[penalised] ** 2 * (1 - part)).sum(axis=1)
     left = 1 / (1 + UNDERSMOOTHED * grid[int(np.argmax(evidence))] * prior)
     back = size[:, None] * root @ basis
     return back @ (left * white), (back * left) @ back.T

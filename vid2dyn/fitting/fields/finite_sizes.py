@@ -56,7 +56,7 @@ def _others(design: Design, found: Landscape, followed: list[Window]) -> list[tu
 def beyond_chance(change: np.ndarray, chance: np.ndarray, known: np.ndarray) -> float:
     """Share of the square of a change that chance does not explain: 1 - k/χ², none where χ² is below k.
 
-    >>> beyond_chance(np.array([0.1, 0.1]), 0.01 * np.eye(2), 0.01 * np.eye(2))
+    >>> round(beyond_chance(np.array([0.05, 0.1]), 0.01 * np.eye(2), 0.01 * np.eye(2)), 2)
     0.0
     >>> round(beyond_chance(np.array([1.0, 1.0]), 0.01 * np.eye(2), 0.01 * np.eye(2)), 2)
     0.99

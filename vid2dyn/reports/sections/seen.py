@@ -63,7 +63,7 @@ def _edges(tracks: Trajectories) -> str:
     if tracks.field_of_view is None or len(tracks) < 2:
         return ""
     yx = tracks.dataframe[["y", "x"]].to_numpy(dtype=float)
-    margin = min(float(yx.min()), *(edge - 1 - yx[:, k].max() for k, edge in enumerate(tracks.field_of_view)))
+    margin = min(float(yx.min()), *(edge - 1 - yx[:, k].max() for k, edge in enumerate(tracks.field_of_view[:2])))
     if margin < 1.0:
         return ""
     return (f" The outermost {margin:.0f} px of the frame hold no detection, because images that the edge cuts are not "

@@ -212,13 +212,13 @@ def fit_packing(data: tuple[FitData, ...], seed: int, progress: Progress) -> Fit
     warnings = packing_warnings(found, data)
     if recipe.pair_friction is not None:
         by_hand = [rows_held(one.data.recording, one.data.tracks, str(recipe.held)) for one in task.several]
-        rubs = found_friction([one.recording for one in task.several], by_hand, task.potentials(final),
+        friction = found_friction([one.recording for one in task.several], by_hand, task.potentials(final),
                               min(found.neighbour_distance, 0.9 * recipe.pair_friction), recipe.pair_friction,
                               recipe.diffusion, found.diffusion, found.force_error)
-        warnings += friction_warnings(rubs, found, recipe)
-        if rubs is not None:
-            arrays |= _friction_arrays(rubs, arrays)
-            evaluation["friction"] = rubs.report()
+        warnings += friction_warnings(friction, found, recipe)
+        if friction is not None:
+            arrays |= _friction_arrays(friction, arrays)
+            evaluation["friction"] = friction.report()
     return FitResult(arrays, evaluation, recipe, warnings)
 
 

@@ -116,7 +116,7 @@ class FoundFriction:
 class _Waves:
     """Sums over the particles of one recording, frame by frame, for K waves (of every axis).
 
-    `before`, `after` (T, K): force at the start and end of each step, times dt; `move` (T, K) displacement; `rub`
+    `before`, `after` (T, K): force at the start and end of each step, times dt; `move` (T, K) displacement; `drag`
     (T, K, 2): the sides of γ and of the amplitude; `length` (K,) [µm]; `drive` (T + 1, axes that move): mean place of
     the held particles [µm].
     """
@@ -124,7 +124,7 @@ class _Waves:
     before: np.ndarray
     after: np.ndarray
     move: np.ndarray
-    rub: np.ndarray
+    drag: np.ndarray
     length: np.ndarray
     drive: np.ndarray
 
@@ -197,12 +197,12 @@ def _waves(recording: Recording, held: np.ndarray, potentials: tuple[PairPotenti
         step = stepping[rows]
         move = np.zeros_like(x)
         move[step] = recording.box.displacement(recording.position[rows[step] + 1], x[step])
-        rub, whole = _pair_rub(recording, rows, x, move, step, unit)
+        drag, whole = _pair_drag(recording, rows, x, move, step, unit)
         use = step & whole & (recording.weight[rows] > 0)
         use[step] &= recording.weight[rows[step] + 1] > 0
         frame = recording.frame[rows] - first
         order = np.flatnonzero(use)[np.argsort(frame[use], kind="stable")]
-        columns = np.stack([forces[rows] * recording.dt, np.zeros_like(x), move, move, rub], axis=2)
+        columns = np.stack([forces[rows] * recording.dt, np.zeros_like(x), move, move, drag], axis=2)
         columns[step, :, 1] = forces[rows[step] + 1] * recording.dt
         for mine in np.split(order, np.flatnonzero(np.diff(frame[order])) + 1):
             if len(mine):
@@ -251,7 +251,7 @@ def _on_both(pairs: np.ndarray, force: np.ndarray, n: int) -> np.ndarray:
                      for column in force.T], axis=1)
 
 
-def _pair_rub(recording: Recording, rows: np.ndarray, x: np.ndarray, move: np.ndarray, step: np.ndarray,
+def _pair_drag(recording: Recording, rows: np.ndarray, x: np.ndarray, move: np.ndarray, step: np.ndarray,
               unit: PairFrictionLaw) -> tuple[np.ndarray, np.ndarray]:
     """(rows, dim) what pairs of unit amplitude take for the displacements, at the middle of the step; and (rows,)
     whether all neighbours make the step, so that the sum is whole."""
@@ -318,7 +318,7 @@ def _solved(several: Sequence[_Waves]) -> tuple[np.ndarray, np.ndarray, list[Ban
         wide = np.linalg.solve(total, root @ turn)
         covariance = wide * np.maximum(more, 1.0) @ wide.T
         for k, one in enumerate(several):
-            rest = one.rub @ value - 0.5 * (one.before + one.after)
+            rest = one.drag @ value - 0.5 * (one.before + one.after)
             variance[k] = np.maximum(rest.var(axis=0), 1e-300)
     return value, covariance, bands
 
@@ -334,24 +334,24 @@ def _equations(waves: _Waves, variance: np.ndarray) -> tuple[np.ndarray, np.ndar
     begin = np.linspace(0, len(t), _STRETCHES + 1).astype(int)[:-1]
     root = np.sqrt(variance)
     before, after = waves.before[t] / root, waves.after[t] / root
-    rub, next_rub = waves.rub[t] / root[:, None], waves.rub[t + 1, :, 0] / root
+    drag, next_drag = waves.drag[t] / root[:, None], waves.drag[t + 1, :, 0] / root
     speed, common = np.diff(waves.drive, axis=0)[t], [np.ones((len(t), 1)), waves.drive[t] + waves.drive[t + 1]]
-    M, b, driven = _driven(rub, before + after, speed, np.column_stack(common), begin)
+    M, b, driven = _driven(drag, before + after, speed, np.column_stack(common), begin)
     place = np.concatenate([np.zeros((1, K)), np.cumsum(waves.move, axis=0)])
     z = np.stack([*(waves.before[t - 1] - waves.before[t - 1 - lag] for lag in lags),
                   *(place[t - 1] - place[t - 1 - lag] for lag in lags)], axis=2) / root[:, None]
     if driven.any():
         rest = _without(np.column_stack([*common, speed]))
-        for series in (z, rub, next_rub, before, after):
+        for series in (z, drag, next_drag, before, after):
             series[:, driven] = rest(series[:, driven])
     bands: list[Band] = []
     for mine in np.array_split(np.arange(K), max(1, round(K / _PER_BAND))):         # long waves come first
         Z = z[:, mine].reshape(-1, z.shape[2])
         Z = Z / np.maximum(np.sqrt((Z**2).mean(axis=0)), 1e-300)
-        sides = rub[:, mine].reshape(-1, 2)
+        sides = drag[:, mine].reshape(-1, 2)
         guess = Z @ np.linalg.solve(Z.T @ Z + 1e-9 * len(Z) * np.eye(Z.shape[1]), Z.T @ sides)
         expected, noise = guess[:, 0], sides[:, 0] - guess[:, 0]
-        left = float(expected @ next_rub[:, mine].ravel()) / max(float(expected @ sides[:, 0]), 1e-300)
+        left = float(expected @ next_drag[:, mine].ravel()) / max(float(expected @ sides[:, 0]), 1e-300)
         y = -np.log(left) if left > 0 else np.inf
         strong = (expected @ expected) / Z.shape[1] > STRONG * (noise @ noise) / (len(Z) - Z.shape[1])
         bands.append(Band(float(1 / np.mean(1 / waves.length[mine])), left, bool(y < FORGOTTEN and strong)))
@@ -360,7 +360,7 @@ def _equations(waves: _Waves, variance: np.ndarray) -> tuple[np.ndarray, np.ndar
         half = 0.5 * abs(y)
         integral = (np.tanh(half) / half if half > 1e-6 else 1.0) * 0.5 * (before + after)[:, mine]
         guess = guess.reshape(len(t), len(mine), 2)
-        M[mine] += _in_stretches(guess[..., :, None] * rub[:, mine, None, :], begin)
+        M[mine] += _in_stretches(guess[..., :, None] * drag[:, mine, None, :], begin)
         b[mine] += _in_stretches(guess * integral[..., None], begin)
     return M, b, bands
 
@@ -370,7 +370,7 @@ def _in_stretches(series: np.ndarray, begin: np.ndarray) -> np.ndarray:
     return np.moveaxis(np.add.reduceat(series, begin, axis=0), 0, 1)
 
 
-def _driven(rub: np.ndarray, forces: np.ndarray, speed: np.ndarray, common: np.ndarray,
+def _driven(drag: np.ndarray, forces: np.ndarray, speed: np.ndarray, common: np.ndarray,
             begin: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """M and b of the motion in step with the velocity of the held particles, which no noise enters; and (K,) which
     waves have such motion.
@@ -378,12 +378,12 @@ def _driven(rub: np.ndarray, forces: np.ndarray, speed: np.ndarray, common: np.n
     What goes with their place is left out: a force that is learned a little wrong goes with the deformation. Forces
     change little in a frame of the drive, so their mean is that of both ends.
     """
-    K, J = rub.shape[1], len(begin)
+    K, J = drag.shape[1], len(begin)
     M, b = np.zeros((K, J, 2, 2)), np.zeros((K, J, 2))
     if not speed.shape[1]:
         return M, b, np.zeros(K, bool)
     rest = _without(common)
-    v, sides = np.linalg.qr(rest(speed))[0], rest(rub)
+    v, sides = np.linalg.qr(rest(speed))[0], rest(drag)
     guess = np.einsum("ts,ska->tka", v, np.einsum("ts,tka->ska", v, sides))
     noise = ((sides[..., 0] - guess[..., 0]) ** 2).sum(axis=0) / (len(v) - v.shape[1])
     strong = (guess[..., 0] ** 2).sum(axis=0) / v.shape[1] > STRONG * noise
