@@ -135,6 +135,7 @@ def test_forces_stop_and_go_on_to_the_same_bytes(tracks: Any, tmp_path: Path) ->
     check_every_stop(tracks, vd.Brownian(cutoff=3.0), tmp_path, many=4)
 
 
+@pytest.mark.case
 def test_corrections_that_swing_go_on_too(tracks: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A first attempt that is refused, as one that swings is: what is kept then is of either attempt."""
     from vid2dyn.fitting.brownian import indirect

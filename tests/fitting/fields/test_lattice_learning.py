@@ -139,6 +139,7 @@ def test_memory_takes_back_part_of_the_hops_of_range_two():
 
 # ------------------------------------------------------------------ networks
 
+@pytest.mark.case
 def test_a_network_learns_what_splines_learn(tmp_path):
     """Exclusion, 2,000 bursts: m and D within 6 %, f'' within 8 %, gauge, file; another seed, the same D to 4 %."""
     fields = vd.simulate(Arrhenius(sites=200, realisations=1000, windows=(25.0, 50.0, 75.0, 100.0),

@@ -96,6 +96,7 @@ def test_both_energies_are_found_inside_their_bands(model):
         assert not ((low < 0) & (high > 0)).all(), name
 
 
+@pytest.mark.case
 def test_a_range_is_learned_beside_the_gas(tracks):
     """Given 1.75 times the range, a shorter one is found that still holds the force; the report says what it adds."""
     wide = t.PairPotential(0.28, knots=10, inner=(0.0,))
@@ -146,6 +147,7 @@ def fitted_with(energy, frozen: FrozenFluid):
     return vd.fit(rolled_out(frozen, 101, 1), beside)
 
 
+@pytest.mark.case
 def test_a_trap_beside_the_gas_comes_back():
     """Stiffness and centre inside bands of 99.99 %, which hold neither half the stiffness nor another corner."""
     middle = GAS.box_length / 2
@@ -160,6 +162,7 @@ def test_a_trap_beside_the_gas_comes_back():
     assert model.report["terms"][1]["adds"] > 5 * model.report["terms"][1]["stderr"]
 
 
+@pytest.mark.case
 def test_an_energy_of_density_beside_the_gas_comes_back():
     """Its slope, and the pressure of both together, of which more is known than of either.
 

@@ -372,6 +372,7 @@ def test_command_line_lists_terms() -> None:
 
 # ------------------------------------------------------------------ the fluid by its cutoff as a list
 
+@pytest.mark.case
 def test_fluid_as_a_list_is_the_same_fit(tmp_path: Path) -> None:
     gas = vd.simulators.SDPD(n_particles=64, dim=2, box_length=0.6, frames=25, flow="taylor_green", flow_speed=15.0,
                              equilibration=2, substeps=4)
