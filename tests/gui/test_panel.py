@@ -133,6 +133,7 @@ def test_live_preview_follows_settings_and_slider(panel: Any, qtbot: Any) -> Non
 def test_cancel_in_mid_track_keeps_what_is_done(panel: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     open_clip(qtbot, panel)
     plain = vd.track
+    vd.diffusion(plain(panel.session.video[:12], diameter=9, min_length=2))       # compiled before the clock runs
 
     def slow(*arguments: Any, progress: Any, **more: Any) -> Any:
         def tell(*now: Any) -> None:
