@@ -22,7 +22,9 @@ from vid2dyn.tracking.detect.spots import SpotFitter
 from vid2dyn.tracking.sensor_noise import camera_noise
 from vid2dyn.tracking.settings import Track
 
-_BLANK = 512                      # largest edge of the made-up frame [px]
+_BLANK = 256                      # largest edge of the made-up frame [px]: some 400 maxima of noise
+_NOISE_PIXELS = 40_000            # of a frame, that its noise is measured on: within 1 %
+_SPARSE = 4                       # every so many pixels each way are asked for the typical grey level
 _SIGMAS = 5.0
 _LEAST_GAP = 1.4                  # ratio of masses that counts as a gap
 _REACH = 2.5                      # a gap starts below this many times the noise limit, else it parts particles
@@ -114,9 +116,9 @@ def _like_spots(find: SpotFitter, frames: Sequence[np.ndarray], found: Sequence[
 
 def _blank(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A frame without particles: the median grey level with the noise measured there."""
-    level = float(np.median(frame))
+    level = float(np.median(frame[::_SPARSE, ::_SPARSE]))
     shape = tuple(min(edge, _BLANK) for edge in frame.shape)
-    made = rng.normal(level, camera_noise(frame).std(level), shape)
+    made = rng.normal(level, camera_noise(frame, _NOISE_PIXELS).std(level), shape)
     if np.issubdtype(frame.dtype, np.integer):
         made = np.clip(np.round(made), 0, np.iinfo(frame.dtype).max)
     return made.astype(frame.dtype)

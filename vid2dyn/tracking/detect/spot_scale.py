@@ -17,6 +17,9 @@ from vid2dyn.tracking.sensor_noise import camera_noise
 
 _TILES = 6                        # along each edge of a frame, that have a say in the sign of the particles
 _SIGNIFICANT = 6.0                # standard deviations of the noise that a spot exceeds
+_FINE = 4.0                       # least width of a spot in pixels of a reduced image: its maximum is not missed
+_MIDDLE = 256                     # edge of the middle of a frame that is looked at first [px]
+_TELLING, _CLEAR = 60, 4.0        # maxima there of one sign, and how many times stronger it is, to leave it at that
 
 
 def scale_response(frames: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -33,9 +36,8 @@ def scale_response(frames: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray
     scales = scale_of(frames[0].shape)
     total = np.zeros((2, len(scales)))
     for frame in frames:
-        noise, laplacian = _laplacians(frame, scales)
-        for sign in (0, 1):
-            total[sign] += _maxima(laplacian if sign == 0 else [-r for r in laplacian], scales, noise)
+        for sign, k, _, _, value in _response(frame, scales):
+            total[sign, k] += (value**4).sum()
     return scales, np.sqrt(total)
 
 
@@ -45,37 +47,45 @@ def scale_of(shape: tuple[int, ...]) -> np.ndarray:
     return np.asarray(2.0 ** np.arange(-0.75, math.log2(largest) + 0.26, 0.25))
 
 
-def _laplacians(frame: np.ndarray, scales: np.ndarray) -> tuple[float, list[np.ndarray]]:
-    """The noise of a frame, and its responses at all scales, single bad pixels repaired."""
-    noise = float(camera_noise(frame).std(float(np.median(frame))))
-    frame = without_bad_pixels(frame, noise)
-    return noise, [_laplacian(frame, float(s)) for s in scales]
+def _response(frame: np.ndarray, scales: np.ndarray) -> Iterator[tuple[int, int, np.ndarray, np.ndarray, np.ndarray]]:
+    """Maxima of the response of a frame in place and scale, single bad pixels repaired.
+
+    Yields the sign (0 bright, 1 dark), the number of the scale, y and x [px] and the response of the maxima among
+    places (within about one scale) and neighbouring scales.
+    """
+    noise = float(camera_noise(frame).std(float(np.median(frame[::2, ::2]))))
+    image = without_bad_pixels(frame, noise).astype(np.float32)
+    factor, inner = 1, range(1, len(scales) - 1)
+    while inner:
+        here = [k for k in inner if scales[k] < 2 * factor * _FINE] or [inner[0]]
+        stack = {k: _laplacian(image, float(scales[k]), factor) for k in range(here[0] - 1, here[-1] + 2)}
+        for k in here:
+            edge = 2 * max(round(0.8 * scales[k] / factor), 1) + 1
+            limit = _SIGNIFICANT * noise / (scales[k] * math.sqrt(2 * math.pi))
+            window = np.ones((edge, edge), np.uint8)
+            for sign, extreme in enumerate((cv2.dilate, cv2.erode)):
+                at = extreme(stack[k], window) == stack[k]
+                at &= stack[k] > limit if sign == 0 else stack[k] < -limit
+                y, x = np.divmod(np.flatnonzero(at), at.shape[1])
+                value, below, above = ((1 - 2 * sign) * stack[j][y, x] for j in (k, k - 1, k + 1))
+                best = (value >= below) & (value >= above)
+                yield sign, k, factor * y[best], factor * x[best], value[best].astype(float)
+        factor, inner = 2 * factor, inner[len(here):]
+        height, width = (edge // 2 for edge in image.shape)
+        if inner:
+            image = cv2.resize(image[:2 * height, :2 * width], (width, height), interpolation=cv2.INTER_AREA)
 
 
-def _laplacian(frame: np.ndarray, scale: float) -> np.ndarray:
-    smooth = cv2.GaussianBlur(frame.astype(np.float32), (0, 0), scale, borderType=cv2.BORDER_REFLECT)
-    return -(scale**2) * cv2.Laplacian(smooth, cv2.CV_32F, ksize=1, borderType=cv2.BORDER_REFLECT)
+def _laplacian(image: np.ndarray, scale: float, factor: int) -> np.ndarray:
+    """The response at a scale [px of the frame].
 
-
-def _maxima(stack: list[np.ndarray], scales: np.ndarray, noise: float) -> np.ndarray:
-    """(k,) sums of response⁴ over the maxima in place (within about one scale) and scale (among neighbours)."""
-    total = np.zeros(len(scales))
-    for k, _, _, value in _peaks(stack, scales, noise):
-        total[k] = (value**4).sum()
-    return total
-
-
-def _peaks(stack: list[np.ndarray], scales: np.ndarray,
-           noise: float) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
-    """Number of the scale, y and x and response of its maxima in place and scale."""
-    for k in range(1, len(scales) - 1):
-        edge = 2 * max(round(0.8 * scales[k]), 1) + 1
-        top = cv2.dilate(stack[k], np.ones((edge, edge), np.uint8))
-        limit = _SIGNIFICANT * noise / (scales[k] * math.sqrt(2 * math.pi))
-        y, x = np.nonzero((stack[k] >= top) & (stack[k] > limit))
-        value = stack[k][y, x]
-        best = (value >= stack[k - 1][y, x]) & (value >= stack[k + 1][y, x])
-        yield k, y[best], x[best], value[best].astype(float)
+    A pixel of the image is the mean of `factor` by `factor` of the frame, and differences of its pixels stand for the
+    derivatives. Both smooth: the mean by a variance of (factor² - 1)/12, and the five-point Laplacian, which is
+    ∇² + (∂y⁴ + ∂x⁴) factor²/12, in the middle of a Gaussian by factor²/8. The blur makes up for both.
+    """
+    s = math.sqrt(scale**2 - (factor**2 - 1) * (1 / 12 + 1 / 8)) / factor
+    smooth = cv2.GaussianBlur(image, (0, 0), s, borderType=cv2.BORDER_REFLECT)
+    return -((scale / factor) ** 2) * cv2.Laplacian(smooth, cv2.CV_32F, ksize=1, borderType=cv2.BORDER_REFLECT)
 
 
 def dark_over_bright(frames: Sequence[np.ndarray]) -> tuple[float, float]:
@@ -83,7 +93,8 @@ def dark_over_bright(frames: Sequence[np.ndarray]) -> tuple[float, float]:
 
     The first is that of the strongest spots, whose halos are weak; but a bad row, a clock or a scratch outweighs all
     particles. The second is a median over tiles that are lit, where no such thing decides; but with a few particles it
-    sees their halos. Where both agree, the sign is beyond doubt. Both are 0 where there are no spots.
+    sees their halos. Where both agree, the sign is beyond doubt. Both are 0 where there are no spots. The middle of the
+    first frame is asked first, and that of all; the rest only where these leave it open.
 
     >>> y, x = np.mgrid[:96, :96]
     >>> at = [(a, b) for a in range(12, 96, 18) for b in range(12, 96, 18)]
@@ -92,26 +103,40 @@ def dark_over_bright(frames: Sequence[np.ndarray]) -> tuple[float, float]:
     >>> min(dark_over_bright([frame])) > 2, max(dark_over_bright([-frame])) < 0.5
     (True, True)
     """
+    for some in (frames[:1], frames):
+        middles = [_middle(frame) for frame in some]
+        whole, typical, maxima = _dark_over_bright(middles)
+        if max(maxima) >= _TELLING and (min(whole, typical) > _CLEAR or max(whole, typical) < 1 / _CLEAR):
+            return whole, typical
+    return (whole, typical) if middles[0].shape == frames[0].shape else _dark_over_bright(frames)[:2]
+
+
+def _middle(frame: np.ndarray) -> np.ndarray:
+    y, x = (max(0, (edge - _MIDDLE) // 2) for edge in frame.shape)
+    return np.ascontiguousarray(frame[y:y + _MIDDLE, x:x + _MIDDLE])
+
+
+def _dark_over_bright(frames: Sequence[np.ndarray]) -> tuple[float, float, tuple[int, int]]:
+    """Both figures of whole frames, and how many bright and dark maxima there are."""
     height, width = frames[0].shape
-    scales, tiles = scale_of(frames[0].shape), np.zeros((2, _TILES, _TILES))
+    scales, tiles, count = scale_of(frames[0].shape), np.zeros((2, _TILES, _TILES)), [0, 0]
     total = np.zeros((2, len(scales)))
     for frame in frames:
-        noise, laplacian = _laplacians(frame, scales)
-        for sign in (0, 1):
-            for k, y, x, value in _peaks(laplacian if sign == 0 else [-r for r in laplacian], scales, noise):
-                total[sign, k] += (value**4).sum()
-                np.add.at(tiles[sign], (y * _TILES // height, x * _TILES // width), value**4)
+        for sign, k, y, x, value in _response(frame, scales):
+            total[sign, k] += (value**4).sum()
+            count[sign] += len(value)
+            np.add.at(tiles[sign], (y * _TILES // height, x * _TILES // width), value**4)
     bright, dark = (np.sqrt(one.ravel()) for one in tiles)
     lit = (bright > 0) | (dark > 0)
     if not lit.any():
-        return 0.0, 0.0
+        return 0.0, 0.0, (0, 0)
     both = (dark + bright)[lit]
     part, weight = dark[lit] / both, np.minimum(both, 3 * np.median(both))
     order = np.argsort(part)
     typical = float(part[order][np.searchsorted(np.cumsum(weight[order]), 0.5 * weight.sum())])
     peak_bright, peak_dark = (highest_peak(scales, np.sqrt(one))[0] for one in total)
     whole = peak_dark / (peak_dark + peak_bright)
-    return _odds(whole), _odds(typical)
+    return _odds(whole), _odds(typical), (count[0], count[1])
 
 
 def _odds(share: float) -> float:
