@@ -186,17 +186,19 @@ def _robustly_binned(level: np.ndarray, squared: np.ndarray) -> tuple[np.ndarray
     noise = max(_HALF * float(np.median(squared)), 1e-30)
     sound = squared <= _OUTLIER * noise
     level, squared = level[sound], squared[sound]
-    low, high = np.quantile(level, [0.001, 0.999])
-    place = np.floor((level - low) * (_BINS / (high - low))).astype(np.int64) if high > low else np.zeros(len(level),
-    int)
-    inside = (place >= 0) & (place < _BINS)
-    order = np.argsort(place[inside], kind="stable")
-    place, level, squared = place[inside][order], level[inside][order], squared[inside][order]
-    _, first, counts = np.unique(place, return_index=True, return_counts=True)
+    low, high = np.interp([0.001, 0.999], np.linspace(0.0, 1.0, len(level)), np.sort(level))   # quantiles, sooner
+    inside = (level >= low) & (level <= high) if high > low else np.ones(len(level), bool)
+    level, squared = level[inside], squared[inside]
+    place = ((level - low) * (_BINS / (high - low)) if high > low else np.zeros(len(level))).astype(np.uint8)
+    ascending = np.argsort(squared)
+    order = ascending[np.argsort(place[ascending], kind="stable")]        # bin after bin, squares ascending in each
+    counts = np.bincount(place, minlength=_BINS)
+    first = np.cumsum(counts) - counts
     used = counts >= min(_FEWEST, counts.max())
-    rows = [(a, a + n) for a, n in zip(first[used], counts[used])]
-    return (np.array([float(level[a:b].mean()) for a, b in rows]),
-            np.array([_HALF * float(np.median(squared[a:b])) for a, b in rows]), counts[used].astype(float))
+    first, counts, squared = first[used], counts[used], squared[order]
+    middle = 0.5 * (squared[first + (counts - 1) // 2].astype(float) + squared[first + counts // 2])
+    levels = np.bincount(place, level, _BINS)[used] / counts
+    return levels, _HALF * middle, counts.astype(float)
 
 
 @njit(cache=True, nogil=True)

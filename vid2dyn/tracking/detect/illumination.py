@@ -61,16 +61,19 @@ def tilt(image: np.ndarray, noise: float, width: float, sparse: np.ndarray | Non
     terms, values = _terms(image.shape), image[first::step, first::step].astype(np.float64).ravel()
     found = np.zeros(6)
     found[0] = np.median(values)
-    used = values < np.inf
+    used, before = values < np.inf, np.zeros(len(values), bool)
     for _ in range(_ROUNDS):
         left = values - terms @ found
         below = left[used & (left < 0)]
         spread = max(float(np.sqrt(np.mean(below**2))) if below.size else 0.0, noise)
         used = (left < 2.0 * spread) & (left > -4.0 * spread)
-        if used.sum() < 60:
+        if np.array_equal(used, before):
+            break
+        before = used
+        if np.count_nonzero(used) < 60:
             return None
-        some = terms[used]
-        found = np.linalg.lstsq(some.T @ some, some.T @ values[used], rcond=None)[0]
+        some = terms * used[:, None]
+        found = np.linalg.lstsq(some.T @ some, some.T @ values, rcond=None)[0]
     curve = terms[used, 1:] @ found[1:]
     spread = max(float(np.std((values - terms @ found)[used])), noise, 1e-30)
     if spread > _ONLY_NOISE * noise:
