@@ -218,5 +218,7 @@ def test_an_empty_stack_says_what_to_give() -> None:
         vd.track(noise, **calibration)
     with pytest.raises(DataError, match="no particle in any frame"):
         vd.track(noise, spot_width=1.5, axial_width=1.5, **calibration)
-    with pytest.raises(DataError, match="looks at flat images"):
+    with pytest.raises(DataError, match="nothing in the stacks stands out"):
         vd.suggest(noise, **calibration)
+    with pytest.raises(DataError, match="a single stack says nothing"):
+        vd.suggest(noise[:1], **calibration)

@@ -101,3 +101,71 @@ def test_recordings(recordings: Path, name: str, invert: bool, diameters: tuple[
     found = propose(vd.open(recordings / name))
     assert found.track.invert == invert
     assert diameters[0] <= found.track.diameter <= diameters[1]
+
+
+def mixed_film(scatter: float = 0.0, state_width: float = 1.0, seed: int = 0) -> Video:
+    """Six frames of 120 spots that stand apart and move by half a pixel; widths of 2 px times 1 or `state_width`, or
+    scattered by a lognormal factor."""
+    rng = np.random.default_rng(seed)
+    grid = np.stack(np.meshgrid(np.arange(20, 300, 26.0), np.arange(20, 300, 26.0), indexing="ij"), -1).reshape(-1, 2)
+    places = grid + rng.uniform(-3, 3, grid.shape)
+    factor = np.where(rng.random(len(grid)) < 0.5, 1.0, state_width) * np.exp(scatter * rng.normal(size=len(grid)))
+    y, x = np.mgrid[:320, :320]
+    frames = []
+    for _ in range(6):
+        light = np.full(y.shape, 100.0)
+        for (a, b), f in zip(places, factor):
+            box = slice(max(int(a) - 16, 0), int(a) + 17), slice(max(int(b) - 16, 0), int(b) + 17)
+            light[box] += 800 * np.exp(-((y[box] - a) ** 2 + (x[box] - b) ** 2) / (2 * (2.0 * f) ** 2))
+        frames.append(rng.normal(light, 20.0).clip(0).astype(np.uint16))
+        places = places + rng.normal(0, 0.5, places.shape)
+    return Video.from_array(np.array(frames), frames_per_second=20.0, micrometre_per_pixel=0.1)
+
+
+def test_classes_of_sizes_are_proposed_where_there_are_some() -> None:
+    video = mixed_film(state_width=1.8)
+    found = propose(video)
+    assert found.track.sizes == "classes"
+    assert any("sizes = 'classes' is proposed" in note for note in found.notes)
+    tracks = vd.track(video, found.track)
+    assert tracks.info["class_sizes"] == pytest.approx([2.0, 3.6], rel=0.05)
+    assert set(tracks.dataframe["species"]) == {"small", "large"}
+    assert propose(video, Track(sizes="each")).track.sizes == "each"          # what is given is kept
+
+
+def test_a_size_for_each_is_proposed_where_there_are_no_classes() -> None:
+    found = propose(mixed_film(scatter=0.3))
+    assert found.track.sizes == "each"
+    assert any("sizes = 'each' is proposed" in note for note in found.notes)
+    assert propose(mixed_film(scatter=0.0)).track.sizes == "one"
+
+
+def stacks(axial_step: float) -> Video:
+    """Five stacks of 40 spots, 1.8 px and 2.2 planes wide; steps of 0.5 px in the plane, `axial_step` px in depth."""
+    rng = np.random.default_rng(5)
+    renderer = S.StackRenderer(planes=40, height=96, width=96, spot_sigma=1.8, axial_sigma=2.2,
+                               micrometre_per_plane=0.25)
+    aspect = renderer.micrometre_per_plane / 0.1
+    places = rng.uniform([8, 8, 8], [88, 88, 32], (40, 3))
+    scene, frames = renderer.scene(0, 40), []
+    for t in range(5):
+        frames.append(scene.frame(t, places[None]))
+        places = places + rng.normal(0, [0.5, 0.5, axial_step / aspect], places.shape)
+    return Video.from_array(np.array(frames), axes="tzyx", frames_per_second=20.0,
+                            micrometre_per_pixel=0.1, micrometre_per_plane=0.25)
+
+
+def test_stacks_get_a_diameter_and_search_ranges() -> None:
+    """One range where motion is alike along all axes, one along the depth where it is not; tracks hold together."""
+    alike = propose(stacks(axial_step=0.5))
+    assert alike.spot_width == pytest.approx(1.8, rel=0.1)
+    assert alike.track.diameter in (7, 9, 11)
+    assert alike.track.axial_search_range is None
+    assert 2.0 <= alike.track.search_range <= 3.5
+    video = stacks(axial_step=2.0)
+    found = vd.suggest(video)
+    assert found.track.axial_search_range == pytest.approx(8, rel=0.4)
+    assert 2.0 <= found.track.search_range <= 3.5
+    assert set(found.figures) >= {"detections", "size", "brightness", "displacements"}
+    tracks = vd.track(video, found.track)
+    assert np.diff(tracks.lagged(1), axis=0).size > 0.9 * 4 * 38

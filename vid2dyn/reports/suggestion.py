@@ -25,7 +25,7 @@ from vid2dyn.core.progress import Progress, silent
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.data.video import Video
 from vid2dyn.reports import figures
-from vid2dyn.tracking import Proposal, Track, prepared, propose, relink, track
+from vid2dyn.tracking import Proposal, Track, depth_scale, prepared, propose, relink, track
 
 _STRETCH = 40                     # frames that are tracked for the curve of D
 _DETECTIONS = 20_000              # and about how many detections at most
@@ -65,7 +65,7 @@ class Suggestion:
         p = self.proposal
         lines = ["[track]", *(f"{name} = {_toml(value)}" for name, value in self.changed().items()), "",
                  f"spots of width {p.spot_width:.2g} px, {p.spacing:.3g} px from neighbour to neighbour; they move "
-                 f"{p.step:.2g} px a frame along each axis",
+                 f"{p.step:.2g} px a frame along {'each axis' if len(p.drift) == 2 else 'y and x'}",
                  f"{100 * p.ambiguous:.0f} % have more than one candidate within the search range", "",
                  self.against_range.to_string(index=False, float_format=lambda v: f"{v:.4g}")]
         return "\n".join([*lines, *(f"note: {w}" for w in self.warnings)])
@@ -108,12 +108,19 @@ def suggest(video: Video, given: Track | None = None, progress: Progress = silen
         given_range = given is not None and given.search_range != Track().search_range
         better = None if given_range else _on_plateau(table)
         if better is not None:
-            proposal = dataclasses.replace(proposal, track=dataclasses.replace(proposal.track, search_range=better))
+            proposal = dataclasses.replace(proposal, track=_with_range(proposal.track, better))
             table = against_search_range(stretch, proposal.track)
         notes += _on_range(table)
     except Vid2DynError as error:
         notes.append(f"D against the search range could not be measured: {error}")
     return Suggestion(proposal.track, proposal, table, tuple(notes), _pictures(video, proposal, table))
+
+
+def _with_range(settings: Track, search_range: float) -> Track:
+    """The settings with that search range, the one along the depth in proportion."""
+    deep = settings.axial_search_range
+    return dataclasses.replace(settings, search_range=search_range, axial_search_range=None if deep is None else
+                               deep * search_range / settings.search_range)
 
 
 def against_search_range(tracks: Trajectories, settings: Track, ranges: Sequence[float] | None = None) -> pd.DataFrame:
@@ -149,7 +156,7 @@ def against_search_range(tracks: Trajectories, settings: Track, ranges: Sequence
     chosen = ranges if ranges is not None else [round(settings.search_range * f, 1) for f in _FACTORS]
     rows = []
     for search_range in chosen:
-        again = relink(tracks, dataclasses.replace(settings, search_range=float(search_range),
+        again = relink(tracks, dataclasses.replace(_with_range(settings, float(search_range)),
                                                    min_length=_LEAST_LENGTH))
         row = {"search_range": float(search_range), "particles": again.n_particles,
                "length": len(again) / max(again.n_particles, 1), "D": np.nan, "D_stderr": np.nan, "beyond": np.nan}
@@ -157,7 +164,8 @@ def against_search_range(tracks: Trajectories, settings: Track, ranges: Sequence
             found = diffusion(again)
             row |= {"D": found.D, "D_stderr": found.D_stderr}
             i, j = again.lagged(1)
-            moved = np.linalg.norm(again.positions[j] - again.positions[i], axis=1) / again.units.um
+            scale = depth_scale(settings, again.dim)
+            moved = np.linalg.norm((again.positions[j] - again.positions[i]) * scale, axis=1) / again.units.um
             row["beyond"] = float((moved > 0.9 * search_range).mean())
         except Vid2DynError:
             pass                                       # too few links for an estimate: the row says so
@@ -206,10 +214,8 @@ def _toml(value: object) -> str:
 
 
 def _pictures(video: Video, proposal: Proposal, table: pd.DataFrame) -> dict[str, str]:
-    from vid2dyn.tracking import detector
-
-    frame = prepared(video, proposal.track)[proposal.example]
-    found = {"detections": figures.detections(frame, detector(proposal.track)(frame)[:, :2], proposal.track.diameter),
+    frame = prepared(video, proposal.track).projected()[proposal.example]
+    found = {"detections": figures.detections(frame, proposal.found, proposal.track.diameter),
              "size": figures.picture(lambda axes: _size(axes, proposal)),
              "brightness": figures.picture(lambda axes: _brightness(axes, proposal)),
              "displacements": figures.picture(lambda axes: _displacements(axes, proposal))}
@@ -241,7 +247,8 @@ def _brightness(axes: Axes, proposal: Proposal) -> None:
 
 
 def _displacements(axes: Axes, proposal: Proposal) -> None:
-    moved = np.linalg.norm(proposal.displacement - proposal.drift, axis=1)
+    scale = depth_scale(proposal.track, len(proposal.drift))
+    moved = np.linalg.norm((proposal.displacement - proposal.drift) * scale, axis=1)
     edge = max(1.3 * proposal.track.search_range, 0.6 * proposal.spacing)
     axes.hist(moved, bins=np.linspace(0, edge, 80).tolist(), color=figures.DATA, alpha=0.7)
     axes.axvline(proposal.track.search_range, color=figures.MODEL, label="search range")

@@ -26,12 +26,13 @@ from vid2dyn.tracking.phase import without_phase_bias as without_phase_bias
 from vid2dyn.tracking.preparation import placed as placed
 from vid2dyn.tracking.preparation import prepared as prepared
 from vid2dyn.tracking.preparation import prepared_settings as prepared_settings
+from vid2dyn.tracking.proposal import Proposal as Proposal
+from vid2dyn.tracking.proposal import depth_scale as depth_scale
 from vid2dyn.tracking.sensor_noise import CameraNoise as CameraNoise
 from vid2dyn.tracking.sensor_noise import camera_noise as camera_noise
 from vid2dyn.tracking.settings import Track as Track
 from vid2dyn.tracking.stacks.choice import stack_detector as stack_detector
 from vid2dyn.tracking.stacks.detector import StackDetector as StackDetector
-from vid2dyn.tracking.suggest import Proposal as Proposal
 from vid2dyn.tracking.suggest import propose as propose
 
 __all__: list[str]

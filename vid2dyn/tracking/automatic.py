@@ -101,9 +101,35 @@ def chosen_settings(frames: Sequence[np.ndarray], settings: Track) -> tuple[Trac
     return settings, notes
 
 
+def sizes_differ(frames: Sequence[np.ndarray], settings: Track) -> bool:
+    """Whether images of particles are too unlike for one width: spots alone differ in theirs, or crowds of Gaussians
+    leave much more than noise. `settings` in force, with sizes = "one"."""
+    if settings.compat != "none":
+        return False
+    find = SpotFitter(settings)
+    if _poor_in_crowds(find.left_in_crowds(frames[0])):
+        return True
+    return settings.spot == "gaussian" and _unlike([find.doubtful(frame, 1.0)[2] for frame in frames]) is not None
+
+
+def _poor_in_crowds(left: float) -> bool:
+    """Of `left`, what Gaussians leave of images that touch over the noise, mean square."""
+    return left >= _MISFIT**2
+
+
+def _unlike(widths: Sequence[np.ndarray]) -> tuple[float, float, int] | None:
+    """A tenth of the spots is narrower than the first and a tenth wider than the second [px], of how many spots; None
+    where they are alike or too few."""
+    together = np.concatenate(widths)
+    if len(together) < _MEASURED:
+        return None
+    low, high = np.quantile(together, [0.1, 0.9])
+    return (float(low), float(high), len(together)) if high > _UNLIKE * low else None
+
+
 def _misfit_notes(left: float) -> tuple[str, ...]:
     """A word where images that touch are not the Gaussians they are fitted with: `left` over the noise, mean square."""
-    if left < _MISFIT**2:
+    if not _poor_in_crowds(left):
         return ()
     return (f"Images touch, and the Gaussians fitted to them leave {np.sqrt(left):.0f} times the noise of the camera: "
             "positions are off by several times y_std and x_std, and particles may be doubled or missed. Give sizes = "
@@ -120,16 +146,15 @@ def _doubts(found: Sequence[tuple[int, int, np.ndarray]], settings: Track) -> tu
                      f"({1.5 * settings.diameter:g} px) of one more than four times as bright ({spots} spots are "
                      "found). They are taken for parts of its diffraction ring and are not tracked. If they are "
                      "particles, give a smaller diameter: two thirds of their distance from the bright ones.")
-    widths = np.concatenate([one[2] for one in found])
-    if len(widths) >= _MEASURED and settings.spot_width is not None:
-        low, high = np.quantile(widths, [0.1, 0.9])
-        if high > _UNLIKE * low:
-            notes.append(f"Spots differ in width: a tenth are narrower than {low:.2g} px and a tenth wider than "
-                         f"{high:.2g} px (standard deviations of Gaussians, {len(widths)} spots), and all are fitted "
-                         f"with one width, {settings.spot_width:.2g} px. Positions stay unbiased where spots are "
-                         "apart; stated errors and brightness are off for those that differ, and in crowds positions "
-                         "are, too. Give sizes = 'classes' (populations, each with its own width) or 'each' (a "
-                         "width for every particle).")
+    unlike = _unlike([one[2] for one in found])
+    if unlike is not None and settings.spot_width is not None:
+        low, high, count = unlike
+        notes.append(f"Spots differ in width: a tenth are narrower than {low:.2g} px and a tenth wider than "
+                     f"{high:.2g} px (standard deviations of Gaussians, {count} spots), and all are fitted "
+                     f"with one width, {settings.spot_width:.2g} px. Positions stay unbiased where spots are "
+                     "apart; stated errors and brightness are off for those that differ, and in crowds positions "
+                     "are, too. Give sizes = 'classes' (populations, each with its own width) or 'each' (a "
+                     "width for every particle).")
     return tuple(notes)
 
 

@@ -1,15 +1,13 @@
 """Which settings suit a movie: size and sign of the spots, the least brightness, and how far particles move.
 
 Size and sign come from `vid2dyn.tracking.detect.spot_scale`, the search range from displacements between successive
-frames.
+frames. Where the images of particles differ too much for one width, classes of sizes or a size for each are proposed.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -17,72 +15,31 @@ from scipy.spatial import cKDTree
 from vid2dyn.core.errors import DataError
 from vid2dyn.core.progress import Progress, silent
 from vid2dyn.data.video import Video
-from vid2dyn.tracking.automatic import settings_in_force
+from vid2dyn.tracking.automatic import chosen_settings, settings_in_force, sizes_differ
 from vid2dyn.tracking.columns import POSITION, Feature
 from vid2dyn.tracking.detect.factory import detector
 from vid2dyn.tracking.detect.spot_scale import highest_peak, scale_response
 from vid2dyn.tracking.detections import checked
-from vid2dyn.tracking.link.candidates import candidates
-from vid2dyn.tracking.link.linker import LinkStream
 from vid2dyn.tracking.preparation import prepared
+from vid2dyn.tracking.proposal import (
+    Proposal,
+    ambiguous_share,
+    largest_mask,
+    motion_notes,
+    motion_of,
+    size_of_mask,
+    with_search_range,
+)
 from vid2dyn.tracking.settings import Track
+from vid2dyn.tracking.stacks.suggest import propose_for_stacks
 
-MASK = 4.6
-"""Diameters of a mask per width of a Gaussian spot: it holds 93 % of the light."""
 _PAIRS = 4                        # pairs of successive frames looked at
 _MORE_PAIRS = 24                  # pairs that may take the place of empty ones
 _FULL = 2                         # of them searched without a limit of brightness, for the picture
-_FAR = 3.7                        # widths of a Brownian step that one in a thousand exceeds, in two dimensions
-_LEAST_RANGE = 2.0                # px
 _BOTH = 0.5                       # of the stronger response: the other sign is there too
 _SAME_PARTICLE = 0.7                      # diameters to the next mark on the same particle, at most
+_UNLIKE = 1.6                     # ratio of the largest and the smallest size that one will not do for
 _CLEARLY = 0.1                    # difference of the parts of doubled marks that settles the sign
-
-
-@dataclass(frozen=True, eq=False)
-class Proposal:
-    """Settings and the evidence for them.
-
-    Parameters
-    ----------
-    track : Track
-        Proposed: diameter, invert, minmass and search_range, the rest as by default or as given.
-    scales : (k,) array
-        Widths of spots looked for [px].
-    response : (2, k) array
-        How much there is of each, bright spots first, dark ones second [grey levels²].
-    spot_width : float
-        Of a typical spot, as that of a Gaussian [px].
-    mass : (n,) array
-        Summed brightness of everything found in the frames looked at, without a limit [grey levels].
-    displacement : (m, 2) array
-        Between successive frames [px].
-    step : float
-        Standard deviation of a displacement along an axis, about the common motion [px].
-    drift : (2,) array
-        Common motion [px per frame].
-    spacing : float
-        Median distance to the nearest neighbour [px].
-    ambiguous : float
-        Part of the particles with more than one candidate within the search range.
-    example : int
-        Frame that is shown.
-    notes : tuple of str
-        What a user should know, in plain words.
-    """
-
-    track: Track
-    scales: np.ndarray
-    response: np.ndarray
-    spot_width: float
-    mass: np.ndarray
-    displacement: np.ndarray
-    step: float
-    drift: np.ndarray
-    spacing: float
-    ambiguous: float
-    example: int
-    notes: tuple[str, ...]
 
 
 def propose(video: Video, given: Track | None = None, progress: Progress = silent) -> Proposal:
@@ -109,34 +66,59 @@ def propose(video: Video, given: Track | None = None, progress: Progress = silen
     """
     given = given or Track()
     if video.is_stack:
-        raise DataError(f"{video.path}: vd.suggest looks at flat images. Of stacks vd.track measures the widths of the "
-                        "spots by itself; look at one plane for the diameter: vd.open(..., z=0).")
+        return propose_for_stacks(video, given, progress)
     video = prepared(video, given)
     frames = _pairs(video, given)
     scales, response = scale_response([a for _, a, _ in frames])
     default = Track()
     (dark, width), sign_notes = _sign(scales, response, given, frames)
-    diameter = given.diameter if given.diameter != default.diameter else _diameter(width, video.shape)
-    diameter = min(diameter, _largest(video.shape))
+    diameter = given.diameter if given.diameter != default.diameter else size_of_mask(width, video.shape)
+    diameter = min(diameter, largest_mask(video.shape))
     invert = dark if given.invert is None else given.invert
     base = dataclasses.replace(given, diameter=diameter, invert=invert,
                                search_range=min(given.search_range, max(video.shape)))
-    in_force = settings_in_force([a for _, a, _ in frames[:_FULL]], base)
+    looked_at = [a for _, a, _ in frames[:_FULL]]
+    in_force, choice = chosen_settings(looked_at, base)
+    if given.sizes == default.sizes and sizes_differ(looked_at, in_force):
+        base, in_force, choice = _several_sizes(looked_at, base, in_force)
     find = detector(in_force)
     found = []
     for done, (_, a, b) in enumerate(frames):
         found.append((find(a)[:, POSITION], find(b)[:, POSITION]))
         progress(done + 1, len(frames), "looking at frames")
     everything = detector(dataclasses.replace(in_force, minmass=0.0))
-    mass = np.concatenate([everything(a)[:, Feature.MASS] for _, a, _ in frames[:_FULL]])
-    displacement, drift, step, spacing = _motion(found, video)
-    search_range = given.search_range if given.search_range != default.search_range else \
-        _range(displacement, drift, step)
-    ambiguous = _ambiguous(found, search_range)
-    track = dataclasses.replace(base, minmass=float(f"{in_force.minmass:.4g}"), search_range=search_range)
-    notes = (*sign_notes, *_notes(track, step, drift, spacing, ambiguous))
-    return Proposal(track, scales, response, width, mass, displacement, step, drift, spacing, ambiguous,
-                    frames[0][0], notes)
+    mass = np.concatenate([everything(a)[:, Feature.MASS] for a in looked_at])
+    motion = motion_of(found, video)
+    track = base if base.sizes != default.sizes else \
+        dataclasses.replace(base, minmass=float(f"{in_force.minmass:.4g}"))
+    if given.search_range == default.search_range:
+        track = with_search_range(track, motion)
+    ambiguous = ambiguous_share(found, track)
+    notes = (*sign_notes, *choice, *motion_notes(track, motion, ambiguous))
+    return Proposal(track, scales, response, width, mass, motion.displacement, motion.step, motion.drift,
+                    motion.spacing, ambiguous, frames[0][0], found[0][0], notes)
+
+
+def _several_sizes(frames: Sequence[np.ndarray], base: Track,
+                   one: Track) -> tuple[Track, Track, tuple[str, ...]]:
+    """What is proposed and in force where images differ in size, and a word: classes where the movie shows any (or
+    images touch, which a measured profile takes apart), else a size for each; `one` where neither can be measured."""
+    try:
+        in_force, notes = chosen_settings(frames, dataclasses.replace(base, sizes="classes"))
+        classes = in_force.class_sizes or ()
+        if len(classes) > 1 or in_force.spot != "gaussian":
+            return (dataclasses.replace(base, sizes="classes"), in_force,
+                    (*notes, "Images differ in size or touch: sizes = 'classes' is proposed, which fits each class "
+                             "with its own. It takes several times as long as one size."))
+        in_force, notes = chosen_settings(frames, dataclasses.replace(base, sizes="each"))
+    except DataError as error:
+        return base, one, (f"Images differ in size, but sizes could not be measured: {error}",)
+    low, high = in_force.class_sizes[0], in_force.class_sizes[-1]                   # type: ignore[index]
+    if high < _UNLIKE * low:
+        return base, one, ()
+    return (dataclasses.replace(base, sizes="each"), in_force,
+            (*notes, f"Images differ in size, from {low:.2g} to {high:.2g} px, without classes: sizes = 'each' is "
+                     "proposed, a size for every particle. It takes several times as long as one size."))
 
 
 def _sign(scales: np.ndarray, response: np.ndarray, given: Track,
@@ -172,7 +154,7 @@ def _sign(scales: np.ndarray, response: np.ndarray, given: Track,
 def _doubly_marked(given: Track, invert: bool, width: float,
                    frames: Sequence[tuple[int, np.ndarray, np.ndarray]]) -> float:
     """Part of the detections with another one within `_SAME_PARTICLE` diameters, for one sign; 1 where none are."""
-    diameter = given.diameter if given.diameter != Track().diameter else _diameter(width, frames[0][1].shape)
+    diameter = given.diameter if given.diameter != Track().diameter else size_of_mask(width, frames[0][1].shape)
     chosen = [a for _, a, _ in frames[:_FULL]]
     settings = dataclasses.replace(given, invert=invert, diameter=diameter,
                                    search_range=min(given.search_range, max(frames[0][1].shape)))
@@ -180,20 +162,6 @@ def _doubly_marked(given: Track, invert: bool, width: float,
     found = [find(frame)[:, POSITION] for frame in chosen]
     nearest = [cKDTree(a).query(a, k=2)[0][:, 1] for a in found if len(a) > 1]
     return float((np.concatenate(nearest) < _SAME_PARTICLE * diameter).mean()) if nearest else 1.0
-
-
-def _diameter(width: float, shape: tuple[int, ...]) -> int:
-    """Of the mask for spots of that width, in a frame of that shape [px]."""
-    return min(_odd(MASK * width), _largest(shape))
-
-
-def _largest(shape: tuple[int, ...]) -> int:
-    return (min(shape) - 1) // 4 * 2 - 1
-
-
-def _odd(value: float) -> int:
-    """The smallest odd number of at least `value`, and 3 or more."""
-    return max(2 * math.ceil((value - 1) / 2) + 1, 3)
 
 
 def _pairs(video: Video, given: Track) -> list[tuple[int, np.ndarray, np.ndarray]]:
@@ -224,52 +192,3 @@ def _pair(video: Video, k: int) -> tuple[int, np.ndarray, np.ndarray]:
 def _holds_something(pair: tuple[int, np.ndarray, np.ndarray]) -> bool:
     """Whether spots of any size and sign stand out of the noise in both frames."""
     return all(scale_response([frame])[1].any() for frame in pair[1:])
-
-
-def _motion(found: Sequence[tuple[np.ndarray, np.ndarray]],
-            video: Video) -> tuple[np.ndarray, np.ndarray, float, float]:
-    """Displacements, their median, their width along an axis, and the distance of neighbours."""
-    nearest = [cKDTree(a).query(a, k=2)[0][:, 1] for a, _ in found if len(a) > 1]
-    spacing = float(np.median(np.concatenate(nearest))) if nearest else float(max(video.shape))
-    reach = min(max(0.5 * spacing, _LEAST_RANGE), 0.25 * max(video.shape))
-    moved = []
-    for a, b in found:
-        stream = LinkStream(Track(search_range=reach))
-        first, second = stream.step(0, a), stream.step(1, b)
-        _, i, j = np.intersect1d(first, second, return_indices=True)
-        moved.append(b[j] - a[i])
-    displacement = np.concatenate(moved) if moved else np.empty((0, 2))
-    if not len(displacement):
-        raise DataError(f"{video.path}: no particle is found again in the next frame; choose search_range by hand, "
-                        "or check diameter and minmass.")
-    drift = np.median(displacement, axis=0)
-    step = float(np.median(np.linalg.norm(displacement - drift, axis=1))) / math.sqrt(2 * math.log(2))
-    return displacement, drift, step, spacing
-
-
-def _range(displacement: np.ndarray, drift: np.ndarray, step: float) -> float:
-    """What one step in a thousand exceeds, the common motion included, rounded up to half a pixel."""
-    seen = float(np.quantile(np.linalg.norm(displacement, axis=1), 0.99))
-    farthest = max(_FAR * step + float(np.linalg.norm(drift)), 1.1 * seen, _LEAST_RANGE)
-    return math.ceil(2 * farthest) / 2
-
-
-def _ambiguous(found: Sequence[tuple[np.ndarray, np.ndarray]], search_range: float) -> float:
-    counts = [np.diff(candidates(a, np.full(len(a), search_range), b)[0]) for a, b in found if len(a)]
-    return float((np.concatenate(counts) > 1).mean()) if counts else 0.0
-
-
-def _notes(track: Track, step: float, drift: np.ndarray, spacing: float, ambiguous: float) -> tuple[str, ...]:
-    notes = []
-    if step > 0.2 * spacing:
-        notes.append(f"Particles move by {step:.3g} px per frame along each axis (standard deviation) and their "
-                     f"nearest neighbours are {spacing:.3g} px away, so that many links will be wrong. Record at a "
-                     "higher frame rate, or fewer particles at a time.")
-    elif ambiguous > 0.3:
-        notes.append(f"{100 * ambiguous:.0f} % of the particles have more than one candidate within search_range = "
-                     f"{track.search_range:g} px, so that some links may be wrong. Compare the diffusion coefficient "
-                     "at a smaller search_range.")
-    if np.linalg.norm(drift) > max(2 * step, 1.0):
-        notes.append(f"All particles drift by ({drift[0]:.2g}, {drift[1]:.2g}) px per frame along (y, x). With "
-                     'predictor = "affine" a smaller search_range suffices, which makes links safer.')
-    return tuple(notes)

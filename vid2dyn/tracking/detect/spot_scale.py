@@ -73,7 +73,8 @@ def _response(frame: np.ndarray, scales: np.ndarray) -> Iterator[tuple[int, int,
         factor, inner = 2 * factor, inner[len(here):]
         height, width = (edge // 2 for edge in image.shape)
         if inner:
-            image = cv2.resize(image[:2 * height, :2 * width], (width, height), interpolation=cv2.INTER_AREA)
+            image = np.asarray(cv2.resize(image[:2 * height, :2 * width], (width, height),
+                                          interpolation=cv2.INTER_AREA), np.float32)
 
 
 def _laplacian(image: np.ndarray, scale: float, factor: int) -> np.ndarray:

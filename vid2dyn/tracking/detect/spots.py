@@ -180,10 +180,10 @@ class SpotFitter(Detector):
             return 0.0
         return float(np.median(fitted.squares[together] / noise[together] ** 2))
 
-    def doubtful(self, frame: np.ndarray) -> tuple[int, int, np.ndarray]:
+    def doubtful(self, frame: np.ndarray, apart: float = 1.5) -> tuple[int, int, np.ndarray]:
         """What two rules of the search may get wrong: spots that stand alone beside one four times as bright, which
-        are taken for its ring; all spots; and widths (K,) of clear spots without neighbours, each fitted by itself
-        [px]."""
+        are taken for its ring; all spots; and widths (K,) of clear spots without neighbours within `apart` diameters,
+        each fitted by itself [px]."""
         image, filtered, maxima, noise, level, _ = self._maxima(frame)
         if not len(maxima):
             return 0, 0, np.empty(0)
@@ -191,7 +191,8 @@ class SpotFitter(Detector):
         threshold = max(self.settings.threshold_for(frame), _SIGNIFICANT * deviation)
         _, every = band_pass(image, self.noise_size, self.boxcar, threshold)
         shadowed = lone_beside_bright(every, filtered, float(self.settings.diameter), 2.0 * threshold)
-        near = neighbours(maxima[:, Y].astype(float), maxima[:, X].astype(float), 1.5 * self.settings.diameter).nearest
+        reach = apart * self.settings.diameter
+        near = neighbours(maxima[:, Y].astype(float), maxima[:, X].astype(float), reach).nearest
         clear = (filtered[maxima[:, Y], maxima[:, X]] > 4.0 * threshold) & ~np.isfinite(near)
         chosen = np.flatnonzero(clear)
         chosen = chosen[:: max(1, len(chosen) // _WIDTHS_FROM)]
