@@ -91,7 +91,7 @@ class Suggestion:
 _CAPTIONS = {
     "detections": "What these settings find in one frame.",
     "size": "How much structure of which size there is; the peak gives the diameter.",
-    "brightness": "Summed brightness of everything found without a limit; the line is minmass.",
+    "brightness": "Summed brightness of everything found without a limit; the line, where there is one, is minmass.",
     "displacements": "Displacements between frames about the common motion; the lines are the search range and half "
                      "the distance of neighbours.",
     "search range": "Diffusion coefficient against the search range: believe it where it is flat.",
@@ -241,9 +241,10 @@ def _brightness(axes: Axes, proposal: Proposal) -> None:
         low, high = float(mass.min()), float(mass.max())
         axes.hist(mass, bins=np.geomspace(low, max(high, 1.001 * low), 60).tolist(), color=figures.DATA, alpha=0.7)
         axes.set_xscale("log")
-    axes.axvline(max(proposal.track.minmass or 0.0, 1e-12), color=figures.MODEL, label="minmass")
+    if proposal.track.minmass:                             # without one nothing is left out
+        axes.axvline(proposal.track.minmass, color=figures.MODEL, label="minmass")
+        axes.legend()
     axes.set(xlabel="summed brightness (grey levels)", ylabel="detections")
-    axes.legend()
 
 
 def _displacements(axes: Axes, proposal: Proposal) -> None:
