@@ -17,11 +17,10 @@ from vid2dyn.tracking.detect.minmass import choose_minmass
 from vid2dyn.tracking.detect.shape_choice import spot_shape
 from vid2dyn.tracking.detect.size_choice import choose_sizes
 from vid2dyn.tracking.detect.spot_scale import dark_over_bright
-from vid2dyn.tracking.detect.spots import SpotFitter
+from vid2dyn.tracking.detect.spots import Doubtful, SpotFitter
 from vid2dyn.tracking.settings import Track
 
-N_FRAMES = 5
-"""Frames that settings are chosen from, spread over the movie."""
+_FEW, _MOST, _PIXELS = 3, 5, 700_000     # frames that settings are chosen from: as many as hold so many pixels
 _CLEARLY_DARK = 2.0                # times the bright spots: dark ones are the particles
 _MISFIT = 2.5                      # times the noise left where images touch: y_std is no longer right
 _SHADOWED = 5, 0.02               # lone spots beside bright ones, and their part of all, that are said
@@ -30,12 +29,13 @@ _NEAR_KEY = 6                      # frames beyond a key frame, at most
 
 
 def frame_numbers(video: Video, start: int, stop: int) -> list[int]:
-    """Numbers of the frames that settings are chosen from, spread over start <= frame < stop.
+    """Numbers of the frames that settings are chosen from, spread over start <= frame < stop: five, or three large ones.
 
     In a compressed movie they are near key frames: a frame far from the key frame before it costs the
     decoding of all between.
     """
-    wanted = np.unique(np.linspace(start, stop - 1, N_FRAMES).round().astype(int))
+    count = min(max(-(-_PIXELS // (video.info.height * video.info.width)), _FEW), _MOST)
+    wanted = np.unique(np.linspace(start, stop - 1, count).round().astype(int))
     return sorted({max(start, min(int(k), video.decode_start(int(k)) + _NEAR_KEY)) for k in wanted})
 
 
@@ -93,11 +93,12 @@ def chosen_settings(frames: Sequence[np.ndarray], settings: Track) -> tuple[Trac
         settings = dataclasses.replace(settings, minmass=limit)
     if settings.compat == "none":
         find = SpotFitter(settings)
-        some = frames[::2]                                  # what is said of a movie shows in three of five
-        notes += pixel_notes([find.bad_pixels(frame) for frame in some])
+        some = frames[::2] if len(frames) > _FEW else frames       # what is said of a movie shows in three
+        looks = [find.doubtful(frame) for frame in some]
+        notes += pixel_notes([look.bad_pixels for look in looks])
         notes += _misfit_notes(find.left_in_crowds(frames[0]))
         if settings.spot == "gaussian":
-            notes += _doubts([find.doubtful(frame) for frame in some], settings)
+            notes += _doubts(looks, settings)
     return settings, notes
 
 
@@ -109,7 +110,7 @@ def sizes_differ(frames: Sequence[np.ndarray], settings: Track) -> bool:
     find = SpotFitter(settings)
     if _poor_in_crowds(find.left_in_crowds(frames[0])):
         return True
-    return settings.spot == "gaussian" and _unlike([find.doubtful(frame, 1.0)[2] for frame in frames]) is not None
+    return settings.spot == "gaussian" and _unlike([find.doubtful(frame, 1.0).widths for frame in frames]) is not None
 
 
 def _poor_in_crowds(left: float) -> bool:
@@ -137,16 +138,16 @@ def _misfit_notes(left: float) -> tuple[str, ...]:
             "many sizes, and fits them together.",)
 
 
-def _doubts(found: Sequence[tuple[int, int, np.ndarray]], settings: Track) -> tuple[str, ...]:
+def _doubts(looks: Sequence[Doubtful], settings: Track) -> tuple[str, ...]:
     """A word where dim particles beside bright ones may be lost, and where spots of several sizes share one width."""
     notes = []
-    shadowed, spots = sum(one[0] for one in found), sum(one[1] for one in found)
+    shadowed, spots = sum(look.shadowed for look in looks), sum(look.spots for look in looks)
     if shadowed >= _SHADOWED[0] and shadowed > _SHADOWED[1] * spots:
-        notes.append(f"In {len(found)} frames looked at, {shadowed} spots stand alone within 1.5 diameters "
+        notes.append(f"In {len(looks)} frames looked at, {shadowed} spots stand alone within 1.5 diameters "
                      f"({1.5 * settings.diameter:g} px) of one more than four times as bright ({spots} spots are "
                      "found). They are taken for parts of its diffraction ring and are not tracked. If they are "
                      "particles, give a smaller diameter: two thirds of their distance from the bright ones.")
-    unlike = _unlike([one[2] for one in found])
+    unlike = _unlike([look.widths for look in looks])
     if unlike is not None and settings.spot_width is not None:
         low, high, count = unlike
         notes.append(f"Spots differ in width: a tenth are narrower than {low:.2g} px and a tenth wider than "

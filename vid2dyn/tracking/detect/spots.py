@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -37,13 +38,70 @@ from vid2dyn.tracking.settings import Track
 
 _SIGNIFICANT = 3.5                 # standard deviations of the filtered noise that a maximum must exceed
 _VALLEY = 5.0                      # and the depth of the valley between two of them
-_NOISE_PIXELS = 30_000             # pixels that the noise of a frame is measured on
+_NOISE_PIXELS = 20_000             # pixels that the noise of a frame is measured on
 _SPARSE = 8                        # every so many pixels each way are asked for the background
 _WIDTHS_FROM = 80                  # spots that the typical width is measured on
 _CLEARLY = 8.0                     # standard deviations of the noise that show the shape of a spot
 _IN_CROWDS = 10                    # spots fitted together, to speak of a crowd
 _REPAIRS = 4                       # looks at a frame for pixels that are bright all by themselves, and one more
 _START = 4.6                       # diameters of a mask per width of a spot, where nothing better is known
+
+
+class Maxima(NamedTuple):
+    """Where spots may be in a frame, and what that was found with.
+
+    Parameters
+    ----------
+    image : (H, W) array
+        The frame with bright particles, bad pixels repaired, uneven light taken out if it does harm [grey levels].
+    filtered : (H, W) float32 array
+        That band-passed.
+    threshold : float
+        That maxima of it exceed.
+    every : (K, 2) int array
+        All maxima above the threshold [px].
+    maxima : (M, 2) int array
+        Those where spots may be.
+    noise : CameraNoise
+        Of the pixels of `image`.
+    level : float
+        Of the background [grey levels].
+    tilted : (6,) array, optional
+        Unevenness that was taken out.
+    bad : (B, 2) int array
+        Pixels that are bright all by themselves and got the median of those around them.
+    """
+
+    image: np.ndarray
+    filtered: np.ndarray
+    threshold: float
+    every: np.ndarray
+    maxima: np.ndarray
+    noise: CameraNoise
+    level: float
+    tilted: np.ndarray | None
+    bad: np.ndarray
+
+
+class Doubtful(NamedTuple):
+    """What the rules of the search may get wrong in a frame.
+
+    Parameters
+    ----------
+    shadowed : int
+        Spots that stand alone beside one four times as bright, which are taken for its ring.
+    spots : int
+        All spots.
+    widths : (K,) array
+        Of clear spots without neighbours, each fitted by itself [px].
+    bad_pixels : (B, 2) int array
+        See `Maxima`.
+    """
+
+    shadowed: int
+    spots: int
+    widths: np.ndarray
+    bad_pixels: np.ndarray
 
 
 class SpotFitter(Detector):
@@ -99,9 +157,10 @@ class SpotFitter(Detector):
 
         The images hold until the same thread searches another frame.
         """
-        image, filtered, maxima, noise, level, tilted = self._maxima(frame)
+        look = self._maxima(frame)
+        image, filtered, maxima, noise, tilted = look.image, look.filtered, look.maxima, look.noise, look.tilted
         model = (noise.offset, noise.gain, noise.floor)
-        fitted = self._fitted(image, filtered, maxima, model, level) if len(maxima) else None
+        fitted = self._fitted(image, filtered, maxima, model, look.level) if len(maxima) else None
         if fitted is not None and tilted is not None and noise.gain:
             _as_bright_as_recorded(fitted, noise.gain, removed_at(tilted, image.shape, *fitted.spots[:, POSITION].T))
         return fitted, model, image, filtered
@@ -111,19 +170,18 @@ class SpotFitter(Detector):
 
         None where there are no spots.
         """
-        image, filtered, maxima, noise, level, _ = self._maxima(frame)
+        look = self._maxima(frame)
+        image, filtered, maxima, noise = look.image, look.filtered, look.maxima, look.noise
         if not len(maxima):
             return None
         width, known = self._width(image, filtered, maxima)
         if known:
             return width, True
-        fitted = self._fitted(image, filtered, maxima, (noise.offset, noise.gain, noise.floor), level)
+        fitted = self._fitted(image, filtered, maxima, (noise.offset, noise.gain, noise.floor), look.level)
         return (float(fitted.spots[0, WIDTH]), False) if len(fitted.spots) else None
 
-    def _maxima(self, frame: np.ndarray,
-                ) -> tuple[np.ndarray, np.ndarray, np.ndarray, CameraNoise, float, np.ndarray | None]:
-        """The frame with bright particles, and that band-passed; pixels (M, 2) where spots may be, the noise of pixels,
-        the level of the background [grey levels], and its unevenness, taken out, if it does harm."""
+    def _maxima(self, frame: np.ndarray) -> Maxima:
+        """Where spots may be."""
         frame = frame if frame.dtype.isnative else frame.astype(frame.dtype.newbyteorder("="))
         image, noise = with_bright_particles(frame, self.settings.invert)
         sparse = np.ascontiguousarray(image[::_SPARSE, ::_SPARSE])
@@ -134,14 +192,16 @@ class SpotFitter(Detector):
         filtered = _buffer("filtered", frame.shape, np.dtype(np.float32))
         filtered_deviation = deviation * self.filter_gain
         threshold = max(self.settings.threshold_for(frame), _SIGNIFICANT * filtered_deviation)
+        every, repairs = np.empty((0, 2), np.int64), [np.empty((0, 2), np.int64)]
         for turn in range(_REPAIRS):
-            _, maxima = band_pass(image, self.noise_size, self.boxcar, threshold, filtered)
-            bad = maxima[bad_pixels(image, maxima, deviation)] if turn < _REPAIRS - 1 else maxima[:0]
+            _, every = band_pass(image, self.noise_size, self.boxcar, threshold, filtered)
+            bad = every[bad_pixels(image, every, deviation)] if turn < _REPAIRS - 1 else every[:0]
             if not len(bad):
                 break
             image = repaired(image, bad)
-        maxima = maxima[distinct(maxima, filtered, float(self.settings.diameter), _VALLEY * filtered_deviation)]
-        return image, filtered, maxima, noise, level, tilted
+            repairs.append(bad)
+        kept = every[distinct(every, filtered, float(self.settings.diameter), _VALLEY * filtered_deviation)]
+        return Maxima(image, filtered, threshold, every, kept, noise, level, tilted, np.concatenate(repairs))
 
     def left_by_own_gaussian(self, frame: np.ndarray, table: np.ndarray, chosen: np.ndarray) -> list[float]:
         """What Gaussians of their own widths leave of spots that stand alone, mean square over the noise.
@@ -153,7 +213,8 @@ class SpotFitter(Detector):
         chosen : (K,) int array
             Rows that are asked; only those clearly above the noise and without a neighbour answer.
         """
-        image, _, _, noise, _, _ = self._maxima(frame)
+        look = self._maxima(frame)
+        image, noise = look.image, look.noise
         near = neighbours(table[:, Y].copy(), table[:, X].copy(), float(self.settings.diameter)).nearest
         chosen = chosen[~np.isfinite(near[chosen])][:_WIDTHS_FROM]
         if not len(chosen):
@@ -180,16 +241,12 @@ class SpotFitter(Detector):
             return 0.0
         return float(np.median(fitted.squares[together] / noise[together] ** 2))
 
-    def doubtful(self, frame: np.ndarray, apart: float = 1.5) -> tuple[int, int, np.ndarray]:
-        """What two rules of the search may get wrong: spots that stand alone beside one four times as bright, which
-        are taken for its ring; all spots; and widths (K,) of clear spots without neighbours within `apart` diameters,
-        each fitted by itself [px]."""
-        image, filtered, maxima, noise, level, _ = self._maxima(frame)
+    def doubtful(self, frame: np.ndarray, apart: float = 1.5) -> Doubtful:
+        """What the rules of the search may get wrong in a frame; widths are measured of clear spots without
+        neighbours within `apart` diameters."""
+        image, filtered, threshold, every, maxima, noise, level, _, bad = self._maxima(frame)
         if not len(maxima):
-            return 0, 0, np.empty(0)
-        deviation = noise.std(level) * self.filter_gain
-        threshold = max(self.settings.threshold_for(frame), _SIGNIFICANT * deviation)
-        _, every = band_pass(image, self.noise_size, self.boxcar, threshold)
+            return Doubtful(0, 0, np.empty(0), bad)
         shadowed = lone_beside_bright(every, filtered, float(self.settings.diameter), 2.0 * threshold)
         reach = apart * self.settings.diameter
         near = neighbours(maxima[:, Y].astype(float), maxima[:, X].astype(float), reach).nearest
@@ -199,14 +256,8 @@ class SpotFitter(Detector):
         spots = _initial_spots(image, filtered, maxima[chosen], self.settings.diameter / _START, 1.0)
         gaussians.fit_alone(image, spots, np.arange(len(spots)), True, self.bounds, 15, 0.02)
         good = (spots[:, AMPLITUDE] > _CLEARLY * noise.std(level)) & (spots[:, WIDTH] > 1.01 * self.bounds[0])
-        return shadowed, len(maxima), spots[good & (spots[:, WIDTH] < 0.99 * self.bounds[1]), WIDTH]
-
-    def bad_pixels(self, frame: np.ndarray) -> np.ndarray:
-        """(K, 2) pixels of a frame that are bright all by themselves and get the median of those around them."""
-        image, noise = with_bright_particles(frame, self.settings.invert)
-        deviation = noise.std(_median(image[::_SPARSE, ::_SPARSE].ravel()))
-        _, maxima = band_pass(image, self.noise_size, self.boxcar, _SIGNIFICANT * deviation * self.filter_gain)
-        return maxima[bad_pixels(image, maxima, deviation)]
+        widths = spots[good & (spots[:, WIDTH] < 0.99 * self.bounds[1]), WIDTH]
+        return Doubtful(shadowed, len(maxima), widths, bad)
 
     def _unevenness(self, image: np.ndarray, sparse: np.ndarray, noise: float) -> np.ndarray | None:
         """Of the background, where it moves fitted Gaussians; a measured profile takes it up. `sparse`: some pixels of
