@@ -29,7 +29,7 @@ _NEAR_KEY = 6                      # frames beyond a key frame, at most
 
 
 def frame_numbers(video: Video, start: int, stop: int) -> list[int]:
-    """Numbers of the frames that settings are chosen from, spread over start <= frame < stop: five, or three large ones.
+    """Numbers of the frames that settings are chosen from, spread over start <= frame < stop: five, of large ones 3.
 
     In a compressed movie they are near key frames: a frame far from the key frame before it costs the
     decoding of all between.
