@@ -38,7 +38,7 @@ from vid2dyn.tracking.settings import Track
 
 _SIGNIFICANT = 3.5                 # standard deviations of the filtered noise that a maximum must exceed
 _VALLEY = 5.0                      # and the depth of the valley between two of them
-_NOISE_PIXELS = 20_000             # pixels that the noise of a frame is measured on
+_NOISE_PIXELS = 30_000             # pixels that the noise of a frame is measured on
 _SPARSE = 8                        # every so many pixels each way are asked for the background
 _WIDTHS_FROM = 80                  # spots that the typical width is measured on
 _CLEARLY = 8.0                     # standard deviations of the noise that show the shape of a spot
