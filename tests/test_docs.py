@@ -1,8 +1,8 @@
 """What the pages and the README print, we run; what they name, exists; every kind of warning is explained.
 
 Rules for pages: ``python`` blocks of a page run in their order, in one namespace, in an empty folder that holds the
-sample; ``bash`` blocks whose lines are commands of vid2dyn run after them; ``toml`` blocks are read. A block that cannot
-be run here has ``<!-- not run: why -->`` before it, and is parsed all the same.
+sample; ``bash`` blocks whose lines are commands of vid2dyn run after them; ``toml`` blocks are read. What cannot be run
+here has ``<!-- not run: why -->`` before it, and is parsed all the same.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import sys
 import tomllib
 import types
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,8 +38,8 @@ DOCS = ROOT / "docs"
 PAGES = sorted(path.stem for path in DOCS.glob("*.md"))
 ELSEWHERE = {"contributing"}
 """Pages whose blocks make a package: `tests/test_contributing.py`."""
-SLOW = {"assessment", "choosing", "colloids", "coming_from", "driven_sheets", "everyday_lab", "extending", "fields",
-        "several_sizes", "solids", "stacks", "start", "velocities"}
+SLOW = {"assessment", "batch", "choosing", "colloids", "coming_from", "driven_sheets", "everyday_lab", "extending",
+        "fields", "several_sizes", "solids", "stacks", "start", "velocities"}
 """Pages that take more than about 3 seconds."""
 FENCE = re.compile(r"(?:^<!-- not run: (?P<why>[^\n]*?) -->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```",
                    flags=re.DOTALL | re.MULTILINE)
@@ -324,7 +323,7 @@ def test_every_kind_of_warning_is_on_its_page_and_in_the_code() -> None:
     assert not unexplained, "in the code, and not on the page"
 
 
-NO_WARNINGS = ("It has a decimal comma", "of the particles had more than one candidate within it", "Every track steps by",
+NO_WARNINGS = ("It has a decimal comma", "of the particles had more than one candidate", "Every track steps by",
                "no particle in any frame", "so there is no displacement to measure", "Its own values would make",
                "Velocities carry noise of their own", "They are wrong by about that factor",
                "The particles are not at equilibrium")
