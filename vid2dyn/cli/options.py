@@ -226,8 +226,9 @@ def viewer(paths: list[Path]) -> None:
     except ImportError as error:                       # a package, a Qt binding, or a library of the system
         if str(error.name).partition(".")[0] == "vid2dyn":
             raise
-        raise ConfigError(f"view: {error}. {how} Where a library (.so) is missing, the README names the system "
-                          "packages.") from None
+        raise ConfigError(f"view: {error}. {how} Where a library (.so) is missing, on Debian: apt-get install "
+                          "libegl1 libgl1 libxkbcommon-x11-0 libdbus-1-3 libxcb-cursor0 libxcb-icccm4 "
+                          "libxcb-keysyms1.") from None
 
 
 def show_parts(family: str | None) -> None:
