@@ -22,12 +22,13 @@ author = "the vid2dyn developers"
 copyright = "the vid2dyn developers; BSD-3-Clause"
 version = release = vid2dyn.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx_copybutton", "reference"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton", "reference", "equations"]
 exclude_patterns = ["_build", "gallery", "gallery/**", "**/*.ipynb"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 nitpicky = True
+html_math_renderer = "mathml"
 
 default_role = "code"                                 # `name` in docstrings is code
 autodoc_typehints = "none"                            # types stand in the docstrings, in words and with units

@@ -143,7 +143,7 @@ def page() -> Iterator[str]:
     yield (f"*`python scripts/filming.py`, {datetime.date.today():%-d %B %Y}, {os.cpu_count()} cores of "
            f"{platform.machine()}, vid2dyn {vd.__version__}.*")
     for title, (table, about) in TABLES.items():
-        yield f"\n## {title}\n\n{about}\n"
+        yield f"\n### {title}\n\n{about}\n"
         yield from table()
     print(f"{time.monotonic() - start:.0f} s")
 
