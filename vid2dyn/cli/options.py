@@ -112,11 +112,21 @@ def _options(cls: type, group: str) -> list[inspect.Parameter]:
     helps = setting_help(cls)
     found = []
     for name, (hint, default) in settings_of(cls).items():
-        text = f"{helps[name]} [default: {default_text(default)}]"
+        text = f"{helps[name]} {_choices(hint)}[default: {default_text(default)}]"
         option = typer.Option(help=escape(text), show_default=False, rich_help_panel=group.capitalize())
         found.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None,
                                        annotation=Annotated[_simple(hint) | None, option]))
     return found
+
+
+def _choices(hint: Any) -> str:
+    """What may be written where a setting is one of a few words; empty for other settings.
+
+    >>> _choices(typing.Literal["none", "trackpy"]), _choices(float)
+    ('One of: none, trackpy. ', '')
+    """
+    words = typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
+    return f"One of: {', '.join(map(str, words))}. " if words else ""
 
 
 def _simple(hint: Any) -> Any:
