@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sphinx.ext.napoleon import Config, NumpyDocstring
 from typer.models import ArgumentInfo, OptionInfo
 
 from vid2dyn.core.describe import type_name
@@ -202,6 +201,8 @@ def sections(app: Any, what: str, name: str, value: Any, options: Any, lines: li
 
     (The extension sphinx.ext.napoleon itself takes what stands before a colon in the text of a property for its type.)
     """
+    from sphinx.ext.napoleon import Config, NumpyDocstring
+
     words = Config(napoleon_google_docstring=False, napoleon_use_param=False, napoleon_use_rtype=False,
                    napoleon_use_ivar=True)
     kind = "method" if what in ("property", "attribute", "data") else what

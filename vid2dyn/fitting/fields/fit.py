@@ -89,8 +89,7 @@ def fit_gradient_flow(fields: Fields | Sequence[Fields], recipe: GradientFlow, s
               "versions": {"vid2dyn": vid2dyn.__version__, "numpy": np.__version__}}
     if len(recordings) > 1:
         names = recording_names([one.info for one in recordings])
-        report["recordings"], said = recordings_report(names, of_start, statistics, rounds.design,
-                                                       rounds.found)
+        report["recordings"], said = recordings_report(names, of_start, statistics, rounds.design, rounds.found)
         warnings += said
     if not whole:
         report["stopped_early"], warning = stopped_early(
