@@ -23,7 +23,7 @@ import vid2dyn as vd
 
 SIGMA = 1.6
 rng = np.random.default_rng(0)
-distances = np.repeat([4.0, 4.8, 5.6, 6.4, 8.0, 10.0], 8)  # px, eight frames each
+distances = rng.permutation(np.repeat([4.0, 4.8, 5.6, 6.4, 8.0, 10.0], 8))  # px, eight frames each
 rows, columns = np.mgrid[0:240, 0:240]
 frames, places = [], []
 for distance in distances:
@@ -48,7 +48,7 @@ def found(**settings):
         warnings.simplefilter("ignore", vd.Vid2DynWarning)  # nothing moves here, which vd.track notices
         table = vd.track(
             np.stack(frames),
-            diameter=7,
+            diameter=9,
             search_range=1,
             frames_per_second=1,
             micrometre_per_pixel=0.1,

@@ -21,11 +21,11 @@ import vid2dyn as vd
 
 well = vd.simulators.Morse(depth=3.0, width=0.25, r0=1.3, cutoff=2.6)
 sample = vd.simulators.Brownian(
-    n_particles=150,
-    frames=300,
+    n_particles=100,
+    frames=250,
     frames_per_second=100,
     diffusion=0.2,
-    box_length=20.0,
+    box_length=17.0,
     pair=well,
     exposure=0.01,
     localisation_error=0.01,
@@ -40,8 +40,10 @@ tracks = vd.simulate(sample, seed=1)
 model = vd.fit(tracks, vd.Brownian(cutoff="auto"), seed=0)
 print(model)
 print(*model.report["warnings"], sep="\n")
-for row in model.report["range"]["tried"]:
-    print(row)
+for row in model.report["range"]["candidates"]:
+    print(
+        f"{row['cutoff']:.2f} µm adds {row['adds_per_step']:.4f} ± {row['adds_per_step_stderr']:.4f} nats per step"
+    )
 
 # %%
 # The answer
