@@ -1,7 +1,7 @@
 """How the documentation is built: `scripts/docs`, strictly, so that a broken link or reference fails.
 
-Pages are Markdown (MyST). The API reference and the reference of the command line are written from the package itself by
-`docs/_ext/reference.py` before the pages are read; the gallery is run by sphinx-gallery where `docs/gallery` has scripts.
+Pages are Markdown (MyST). The references of Python and of the command line are written from the package itself by
+`docs/_ext/reference.py`, before pages are read; sphinx-gallery runs the gallery where `docs/gallery` has scripts.
 """
 
 from __future__ import annotations
@@ -22,22 +22,18 @@ author = "the vid2dyn developers"
 copyright = "the vid2dyn developers; BSD-3-Clause"
 version = release = vid2dyn.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax", "sphinx_copybutton",
-              "reference"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton", "reference", "equations"]
 exclude_patterns = ["_build", "gallery", "gallery/**", "**/*.ipynb"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 nitpicky = True
+html_math_renderer = "mathml"
 
 default_role = "code"                                 # `name` in docstrings is code
 autodoc_typehints = "none"                            # types stand in the docstrings, in words and with units
 autodoc_member_order = "bysource"
 autodoc_class_signature = "mixed"
-napoleon_google_docstring = False
-napoleon_use_param = False                            # types are words ("array of (frames, 2)"), no references
-napoleon_use_rtype = False
-napoleon_use_ivar = True
 
 html_theme = "furo"
 html_title = f"vid2dyn {release}"

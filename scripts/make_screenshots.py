@@ -1,4 +1,4 @@
-"""Pictures of every section of the napari panel, 1600 x 1000, from the sample data; two of them are in the README.
+"""Pictures of every section of the napari panel, 1600 x 1000, from the sample data; two of them are in the docs.
 
     xvfb-run -a -s "-screen 0 1920x1200x24" python scripts/make_screenshots.py screenshots
     python scripts/make_screenshots.py screenshots --readme     # also the two small ones, under napari_plugin/images

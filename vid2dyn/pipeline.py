@@ -68,6 +68,17 @@ def open_recording(path: PathLike, **calibration: Any) -> Video | Trajectories:
         When the file is absent, empty, damaged or of an unknown kind.
     UnitsError
         When a calibration is not a positive number.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import vid2dyn as vd
+    >>> path = Path(tempfile.mkdtemp()) / "film.tif"
+    >>> camera = vd.simulators.Renderer(height=64, width=80)
+    >>> _ = vd.render(vd.simulators.Brownian(n_particles=30, frames=5), camera, to=path)
+    >>> video = vd.open(path, micrometre_per_pixel=0.2)
+    >>> len(video), video[0].shape, video.units.micrometre_per_pixel
+    (5, (64, 80), 0.2)
     """
     if _suffix(path) in TABLES:
         from vid2dyn.convert import read_table
@@ -132,6 +143,15 @@ def track(video: Video | PathLike | Any, settings: Track | None = None, *, progr
         For an unknown or impossible setting.
     DataError
         When the recording cannot be read or has no particle in it.
+
+    Examples
+    --------
+    >>> import vid2dyn as vd
+    >>> particles = vd.simulators.Brownian(n_particles=30, frames=5, box_length=16.0)
+    >>> film = vd.render(particles, vd.simulators.Renderer(height=100, width=100), seed=1)
+    >>> tracks = vd.track(film, diameter=11, search_range=6)
+    >>> tracks.n_frames, bool((tracks.dataframe["y_std"] > 0).all())
+    (5, True)
     """
     from vid2dyn.data.video import Video
     from vid2dyn.tracking import track as run_tracker
@@ -174,6 +194,14 @@ def suggest(video: Video | PathLike | Any, settings: Track | None = None, *, pro
     ------
     DataError
         When nothing stands out of the noise, or the recording has a single frame.
+
+    Examples
+    --------
+    >>> import vid2dyn as vd
+    >>> particles = vd.simulators.Brownian(n_particles=30, frames=5, box_length=16.0)
+    >>> film = vd.render(particles, vd.simulators.Renderer(height=100, width=100), seed=1)
+    >>> vd.suggest(film).track.diameter % 2
+    1
     """
     from vid2dyn.data.video import Video
     from vid2dyn.reports.suggestion import suggest as propose
@@ -234,6 +262,14 @@ def diffusion(tracks: Trajectories | PathLike | Any, **options: Any) -> Diffusio
         more.
     **options
         Of the estimator; with a DataFrame also the calibration, keys of `Units`.
+
+    Examples
+    --------
+    >>> import vid2dyn as vd
+    >>> tracks = vd.simulate(vd.simulators.Brownian(n_particles=50, frames=100, diffusion=0.5), seed=0)
+    >>> found = vd.diffusion(tracks)
+    >>> abs(found.D - 0.5) < 5 * found.D_stderr
+    True
     """
     from vid2dyn.analysis import diffusion as estimate
 
@@ -259,6 +295,13 @@ def simulate(simulator: Any, seed: int = 0, progress: ProgressLike = None) -> An
     -------
     Trajectories or Fields
         Of particles, of lattice processes; the truth is in ``.info["truth"]``.
+
+    Examples
+    --------
+    >>> import vid2dyn as vd
+    >>> tracks = vd.simulate(vd.simulators.Brownian(n_particles=10, frames=20, diffusion=0.5), seed=1)
+    >>> tracks.n_particles, tracks.n_frames, tracks.info["truth"]["diffusion"]
+    (10, 20, 0.5)
     """
     if not callable(getattr(simulator, "run", None)) or isinstance(simulator, type):
         raise ConfigError(f"vd.simulate takes a simulator, such as vd.simulators.Brownian(n_particles=50), not "
@@ -307,6 +350,15 @@ def fit(data: Trajectories | Fields | PathLike | Sequence[Trajectories | Fields 
     ------
     ModelError, DataError, UnitsError
         When the data cannot carry such a model, or lack a calibration.
+
+    Examples
+    --------
+    >>> import vid2dyn as vd
+    >>> tracks = vd.simulate(vd.simulators.Brownian(n_particles=30, frames=80), seed=1)
+    >>> model = vd.fit(tracks, vd.Brownian())
+    >>> low, high = model.band("diffusion")
+    >>> bool(low < model.diffusion() < high)
+    True
     """
     from vid2dyn.dynamics.recipes.base import DEFAULT_DYNAMICS
     from vid2dyn.fitting import fit as learn
@@ -390,6 +442,14 @@ def compare(a: Trajectories, b: Trajectories, **options: Any) -> Comparison:
         The reference, and what is judged. Both see the same camera: see `vid2dyn.analysis.compare`.
     **options
         Of the comparison.
+
+    Examples
+    --------
+    >>> import vid2dyn as vd
+    >>> tracks = vd.simulate(vd.simulators.Brownian(n_particles=30, frames=80), seed=1)
+    >>> future = vd.fit(tracks, vd.Brownian()).rollout(tracks, steps=80)
+    >>> vd.compare(tracks, future).msd.relative_rmse < 0.5
+    True
     """
     from vid2dyn.analysis import compare as put_side_by_side
 
@@ -397,7 +457,16 @@ def compare(a: Trajectories, b: Trajectories, **options: Any) -> Comparison:
 
 
 def load(path: PathLike) -> Trajectories | Model | Fields | TrainedPatchEncoder:
-    """Read what `save` wrote: trajectories (.parquet), a model (.vid2dyn), fields (.fields), an encoder (.encoder)."""
+    """Read what `save` wrote: trajectories (.parquet), a model (.vid2dyn), fields (.fields), an encoder (.encoder).
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import vid2dyn as vd
+    >>> path = vd.simulate(vd.simulators.Brownian(n_particles=3, frames=4)).save(Path(tempfile.mkdtemp()) / "a.parquet")
+    >>> vd.load(path).n_particles
+    3
+    """
     path = existing_file(path)
     if path.suffix == ".parquet":
         from vid2dyn.data.trajectories import Trajectories
@@ -438,6 +507,15 @@ def report(out: PathLike = "report.html", *, tracks: Trajectories | Fields, mode
         The recording, to draw detections on its first frame.
     truth : mapping
         What is known about the sample; default ``tracks.info["truth"]``.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import vid2dyn as vd
+    >>> tracks = vd.simulate(vd.simulators.Brownian(n_particles=20, frames=30), seed=1)
+    >>> page = vd.report(Path(tempfile.mkdtemp()) / "report.html", tracks=tracks)
+    >>> page.name
+    'report.html'
     """
     from vid2dyn.core.files import check_writable
     from vid2dyn.reports.page import write_page
@@ -468,6 +546,13 @@ def render(source: Any, renderer: Any = None, seed: int = 0, *, progress: Progre
         True shows bars with the time left; a function is called with (done, total, what).
     **options
         ``to="clip.tif"`` also writes the movie with its truth beside it.
+
+    Examples
+    --------
+    >>> import vid2dyn as vd
+    >>> film = vd.render(vd.simulators.Brownian(n_particles=30, frames=3), vd.simulators.Renderer(height=64, width=80))
+    >>> len(film), film[2].shape, film.truth.n_frames
+    (3, (64, 80), 3)
     """
     from vid2dyn.simulators import render as draw
 

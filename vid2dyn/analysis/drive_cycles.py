@@ -236,7 +236,7 @@ class EnergyOfCycles(Result):
         `cycle`, `work` put in by the held particles, `heat` given to the bath, `stored` (change of the potential
         energy) [kT], and `per_particle`, the potential energy at its end over the number of particles.
     imbalance : float
-        Largest |stored - work + heat| over the potential energy: rounding.
+        Largest ``|stored - work + heat|`` over the potential energy: rounding.
     """
 
     dataframe: pd.DataFrame

@@ -27,7 +27,7 @@ class Psi6(Result):
     mean : float
         Mean of psi6 over all detections that have a neighbour.
     global_order : (frames,) array
-        |mean of the complex psi6| of each frame: 1 in a single crystal.
+        ``|mean of the complex psi6|`` of each frame: 1 in a single crystal.
     """
 
     dataframe: pd.DataFrame
@@ -44,7 +44,7 @@ class Psi6(Result):
 
 
 def psi6(tracks: Trajectories, cutoff: float = 3.0, *, progress: ProgressLike = None) -> Psi6:
-    """Hexatic order psi6 = |(1/n) sum_neighbours exp(6 i θ)| of every particle in every frame.
+    """Hexatic order ``psi6 = |(1/n) sum_neighbours exp(6 i θ)|`` of every particle in every frame.
 
     θ is the angle of the bond to a neighbour, a particle nearer than `cutoff` (Nelson & Halperin, Phys. Rev. B 19,
     2457, 1979). 1 in a triangular lattice; at an edge, with neighbours on one side only, it may be 1 by chance.

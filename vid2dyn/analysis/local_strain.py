@@ -56,9 +56,9 @@ def d2min(tracks: Trajectories, cutoff: float = 3.0, lag: int = 10, *, every: in
     """D²min and local strain of every particle between each frame and the one `lag` frames later.
 
     Of all even deformations r -> (1 + J) r the one that moves the neighbours of a particle, as seen from it, most
-    nearly as they moved is found; D²min is the mean square of what is left,
+    nearly as they moved is found; D²min is the mean square of what is left, E its strain::
 
-        D²min = (1/n) sum_neighbours |r(t + lag) - (1 + J) r(t)|²,   E = [(1 + J)^T (1 + J) - 1]/2.
+        D²min = (1/n) sum_neighbours |r(t + lag) - (1 + J) r(t)|²,   E = [(1 + J)^T (1 + J) - 1]/2
 
     Falk and Langer, Phys. Rev. E 57, 7192 (1998), eqs. 2.11-2.14, take the sum: multiply with `neighbours`. A field of
     displacements that is affine has D²min = 0. `strain` is the largest shear, 2 sqrt((E_yy - E_xx)²/4 + E_yx²) in

@@ -38,6 +38,13 @@ from vid2dyn.dynamics.recipes.base import DEFAULT_DYNAMICS
 from vid2dyn.tracking import Track
 
 Out = typer.Option("--out", "-o", help="File to write.")
+
+
+def out_beside(default: str) -> Any:
+    """The option --out of a command that names its file after an argument."""
+    return typer.Option("--out", "-o", help=f"File to write (default: {default}).")
+
+
 Seed = typer.Option(help="Seed of every random choice.")
 Set = typer.Option("--set", metavar="KEY=VALUE", help="A setting of the chosen part, e.g. --set cutoff=3.0, "
                    "--set pair.kind=Yukawa. Repeat for more. See: vid2dyn list.")
@@ -54,7 +61,7 @@ def demo(out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the r
 
 @verb(settings=Track, calibration=Units)
 def track(movie: Annotated[Path, typer.Argument(help="Movie, TIFF stack or folder of images.")],
-          out: Annotated[Path | None, Out] = None,
+          out: Annotated[Path | None, out_beside("MOVIE.parquet")] = None,
           reader: Annotated[list[str] | None, typer.Option(
               metavar="KEY=VALUE", help="An option of the reader, e.g. --reader channel=0; see vid2dyn list readers.")]
           = None,
@@ -93,7 +100,8 @@ def track(movie: Annotated[Path, typer.Argument(help="Movie, TIFF stack or folde
 
 @verb(settings=Track, calibration=Units)
 def suggest(movie: Annotated[Path, typer.Argument(help="Movie, TIFF stack or folder of images.")],
-            out: Annotated[Path | None, typer.Option("--out", "-o", help="Page (.html) with the pictures.")] = None,
+            out: Annotated[Path | None, typer.Option(
+                "--out", "-o", help="Page (.html) with the pictures (default: MOVIE.settings.html).")] = None,
             reader: Annotated[list[str] | None, typer.Option(
                 metavar="KEY=VALUE", help="An option of the reader, e.g. --reader channel=0.")] = None,
             *, settings: dict[str, Any], calibration: dict[str, Any], progress: Progress) -> None:
@@ -116,7 +124,7 @@ def diffusion(tracks: Annotated[Path, typer.Argument(help="Tracks (.parquet, or 
 @verb()
 def encode(movie: Annotated[Path, typer.Argument(help="The recording that was tracked.")],
            tracks: Annotated[Path, typer.Argument(help="Its tracks (.parquet).")],
-           out: Annotated[Path | None, Out] = None,
+           out: Annotated[Path | None, out_beside("TRACKS.encoded.parquet")] = None,
            encoder: Annotated[Path | None, typer.Option(
                help="Trained encoder (.encoder): applied if it is there, else trained and written there.")] = None,
            set_: Annotated[list[str] | None, Set] = None,
@@ -145,7 +153,7 @@ def encode(movie: Annotated[Path, typer.Argument(help="The recording that was tr
 @verb(calibration=Units)
 def fit(tracks: Annotated[list[Path], typer.Argument(
             help="Tracks (.parquet, or a table .csv/.xml), or fields (.fields). Several files: one model of all.")],
-        out: Annotated[Path | None, Out] = None,
+        out: Annotated[Path | None, out_beside("TRACKS.vid2dyn")] = None,
         dynamics: Annotated[str | None, typer.Option(
             help="Kind of model, see vid2dyn list dynamics; by default "
             f"{DEFAULT_DYNAMICS['trajectories']}, for fields {DEFAULT_DYNAMICS['fields']}.")] = None,
@@ -190,7 +198,7 @@ def fit(tracks: Annotated[list[Path], typer.Argument(
 
 @verb()
 def simulate(simulator: Annotated[str, typer.Argument(help="Name of a simulator: see vid2dyn list simulators.")],
-             out: Annotated[Path | None, Out] = None,
+             out: Annotated[Path | None, out_beside("SIMULATOR.parquet or .fields")] = None,
              set_: Annotated[list[str] | None, Set] = None,
              movie: Annotated[Path | None, typer.Option(
                  help="Movie to draw of it (.tif, .avi, .mkv); a file with its truth is written beside it.")] = None,

@@ -112,11 +112,21 @@ def _options(cls: type, group: str) -> list[inspect.Parameter]:
     helps = setting_help(cls)
     found = []
     for name, (hint, default) in settings_of(cls).items():
-        text = f"{helps[name]} [default: {default_text(default)}]"
+        text = f"{helps[name]} {_choices(hint)}[default: {default_text(default)}]"
         option = typer.Option(help=escape(text), show_default=False, rich_help_panel=group.capitalize())
         found.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None,
                                        annotation=Annotated[_simple(hint) | None, option]))
     return found
+
+
+def _choices(hint: Any) -> str:
+    """What may be written where a setting is one of a few words; empty for other settings.
+
+    >>> _choices(typing.Literal["none", "trackpy"]), _choices(float)
+    ('One of: none, trackpy. ', '')
+    """
+    words = typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else ()
+    return f"One of: {', '.join(map(str, words))}. " if words else ""
 
 
 def _simple(hint: Any) -> Any:
@@ -226,8 +236,9 @@ def viewer(paths: list[Path]) -> None:
     except ImportError as error:                       # a package, a Qt binding, or a library of the system
         if str(error.name).partition(".")[0] == "vid2dyn":
             raise
-        raise ConfigError(f"view: {error}. {how} Where a library (.so) is missing, the README names the system "
-                          "packages.") from None
+        raise ConfigError(f"view: {error}. {how} Where a library (.so) is missing, on Debian: apt-get install "
+                          "libegl1 libgl1 libxkbcommon-x11-0 libdbus-1-3 libxcb-cursor0 libxcb-icccm4 "
+                          "libxcb-keysyms1.") from None
 
 
 def show_parts(family: str | None) -> None:

@@ -41,8 +41,8 @@ def load() -> types.ModuleType:
     try:
         return _import()
     except ImportError as error:
-        raise ConfigError(f"The patch encoder needs torchvision ({error}). Install vid2dyn as the README says: "
-                          'pip install -c constraints.txt -e "."') from error
+        raise ConfigError(f"The patch encoder needs torchvision ({error}). Install a version that belongs to "
+                          f"torch {torch.__version__}; in a clone: pip install -c constraints.txt -e .") from error
     except RuntimeError as error:
         if _SYMPTOM not in str(error):
             raise ConfigError(f"torchvision cannot be imported beside torch {torch.__version__}: {error}. Install the "

@@ -217,6 +217,8 @@ def whitened_noise_pvalue(part: FrictionMatrix | Dynamics, snapshot: Snapshot, *
     AssertionError
         When a null direction of C gets noise.
 
+    Examples
+    --------
     >>> from vid2dyn.dynamics.terms.friction import SolventMobility
     >>> state = random_snapshot(np.random.default_rng(0), 4)
     >>> whitened_noise_pvalue(SolventMobility(0.4), state, draws=500) > 1e-6

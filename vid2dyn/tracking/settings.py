@@ -85,9 +85,8 @@ class Track(Configurable):
         Whether features are found as trackpy finds them, to the last bit (whole grey levels, centroids over a round
         mask, one of two features closer than `separation` dropped), to repeat published numbers.
     range_growth : float
-        Exponent with which the search range grows with the number e of frames that a particle is missing: it is
-        searched within search_range times e to this power. 0 is trackpy's; 0.5 suits diffusing particles, 1
-        directed ones.
+        Exponent with which the search range grows while a particle is missing: after n frames it is searched for
+        within search_range times n to this power. 0 is trackpy's; 0.5 suits diffusing particles, 1 directed ones.
     predictor : {"none", "velocity", "affine", "profile"}
         Place around which a particle is searched: "none" where it was, "velocity" where its own velocity carries it,
         "affine" where a flow common to all (shear, rotation, drift) carries it, "profile" where any smooth flow does
