@@ -1,4 +1,4 @@
-"""How a public name or setting ends: it works on, with a warning, for two minor versions and a year (docs/releases.md)."""
+"""How a public name or setting ends: it works on, with a warning, for two minor versions and a year at least."""
 
 from __future__ import annotations
 

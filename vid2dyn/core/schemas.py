@@ -1,4 +1,4 @@
-"""Schemas of files: a file that an earlier version wrote is opened for good, one of a later version is refused in words.
+"""Schemas of files: a file that an earlier version wrote is opened for good, one of a later version refused in words.
 
 Every kind of file states its schema in its header, a whole number that grows when something that was written before
 would be read wrongly. Keys and columns that are added do not change it: readers take what they know and have defaults
