@@ -39,7 +39,7 @@ def keep(out: Path) -> dict[str, Any]:
     colloids = vd.simulators.Brownian(n_particles=24, frames=40, box_length=9.0, exposure=0.005, pair=repulsion,
                                       localisation_error=0.01)
     tracks = vd.simulate(colloids, seed=0)
-    gas = vd.simulate(vd.simulators.SDPD(dim=2, n_particles=36, box_length=0.6, frames=25, flow="taylor_green",
+    gas = vd.simulate(vd.simulators.SDPD(dim=2, n_particles=36, box_length=0.6, frames=40, flow="taylor_green",
                                          flow_speed=30.0), seed=0)
     sheared = vd.simulate(vd.simulators.SDPD(dim=2, n_particles=64, box_length=0.8, frames=5, flow="shear",
                                              shear_rate=20.0), seed=0)

@@ -3,7 +3,7 @@ My camera writes a format that nobody else reads: how do I open it?
 ===================================================================
 
 A reader is one class: ``open`` looks at the head of the file, ``decode`` gives the frames in
-order. Slices, caches, tracking and command line follow from that. Here: a header of 32 bytes,
+order. Slices, caches, tracking and command line follow from that. Here: a header of 64 bytes,
 then frames of 12 bits packed into three bytes for two pixels, as industrial cameras send them.
 The known answer: the same film as TIFF has to give the same tracks, to the last bit.
 """
@@ -24,7 +24,7 @@ import vid2dyn as vd
 from vid2dyn.data.video import Video, VideoInfo
 from vid2dyn.readers import Reader
 
-HEADER = struct.Struct("<8sIIIdd")  # b"PACKED12", frames, height, width, frames/s, µm per pixel
+HEADER = struct.Struct("<8sIIIddd")  # b"PACKED12", frames, height, width, frames/s, µm per pixel, exposure
 BEGIN = 64
 
 
@@ -42,13 +42,14 @@ class Packed12(Reader):
     swap: bool = False
 
     def open(self, path):
-        head = Path(path).read_bytes()[: HEADER.size]
+        with Path(path).open("rb") as stream:
+            head = stream.read(HEADER.size)
         if len(head) < HEADER.size or not head.startswith(b"PACKED12"):
             raise vd.DataError(
                 f"{path}: not a recording of this camera (it does not begin with PACKED12). Copy it again."
             )
-        _, frames, height, width, rate, um = HEADER.unpack(head)
-        units = vd.Units(frames_per_second=rate, micrometre_per_pixel=um)
+        _, frames, height, width, rate, um, exposure = HEADER.unpack(head)
+        units = vd.Units(frames_per_second=rate, micrometre_per_pixel=um, exposure=exposure)
         return Packed12Video(VideoInfo(Path(path), frames, height, width, "uint16", units), self.swap)
 
 
@@ -91,7 +92,7 @@ film = vd.render(
 folder = Path(tempfile.mkdtemp())
 film.save(folder / "film.tif")
 with (folder / "film.p12").open("wb") as stream:
-    stream.write(HEADER.pack(b"PACKED12", len(film), *film.shape, 50.0, 0.13).ljust(BEGIN, b"\0"))
+    stream.write(HEADER.pack(b"PACKED12", len(film), *film.shape, 50.0, 0.13, 0.005).ljust(BEGIN, b"\0"))
     for frame in film.frames():
         first, second = frame.reshape(-1, 2).astype(np.uint16).T
         stream.write(
@@ -109,7 +110,7 @@ with (folder / "film.p12").open("wb") as stream:
 #     [project.entry-points."vid2dyn.readers"]
 #     Packed12 = "my_lab.packed12:Packed12"
 mine = Packed12().open(folder / "film.p12")
-theirs = vd.open(folder / "film.tif", frames_per_second=50, micrometre_per_pixel=0.13)
+theirs = vd.open(folder / "film.tif", frames_per_second=50, micrometre_per_pixel=0.13, exposure=0.005)
 print(mine, theirs, sep="\n")
 
 # %%
