@@ -13,6 +13,8 @@ from vid2dyn_napari import styles
 
 STILL = 10
 """Frames from start to end of a rearrangement where nothing is driven."""
+LEAST = 1e-3
+"""Least D²min that is told from less, in medians."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +24,9 @@ class SheetSettings:
     Parameters
     ----------
     cutoff : float or None
-        Particles nearer than this are neighbours [µm]. None: 1.5 mean spacings.
+        Particles nearer than this are neighbours [µm]. None: one and a half mean spacings.
     lag : int or None
-        Frames from start to end of a rearrangement. None: half a cycle of the drive, or ten where nothing is driven.
+        Frames from start to end of a rearrangement. None: half a cycle of the drive, else ten.
     held : str
         A column of the table that is 1 (or true) for particles moved by hand: edges, marked in Edit tracks.
     """
@@ -141,14 +143,15 @@ def _tried(notes: list[str], make: Callable[[], Any]) -> Any:
 
 def _with_columns(tracks: Any, moved: Any, order: Any) -> Any:
     """The tracks with what was found of every detection."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        moved = moved.assign(**{"log10 d2min": np.log10(moved["d2min"].to_numpy())})
+    value = moved["d2min"].to_numpy()            # of edges that move as one it is rounding, which no colours are for
+    least = max(LEAST * float(np.nanmedian(value)), 1e-300)
+    moved = moved.assign(**{"log10 d2min": np.log10(np.maximum(value, least))})
     table = tracks.dataframe
     for found, names in ((moved, ["log10 d2min", "strain"]), (order, ["psi6"])):
         found = found[found["particle"] >= 0].drop_duplicates(["frame", "particle"])
         table = table.drop(columns=names, errors="ignore").merge(found[["frame", "particle", *names]], how="left",
                                                                  on=["frame", "particle"])
-    return tracks.replace(dataframe=table.replace({"log10 d2min": {-np.inf: np.nan}}))
+    return tracks.replace(dataframe=table)
 
 
 def _frame(tracks: Any) -> float:

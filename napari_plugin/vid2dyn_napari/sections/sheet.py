@@ -44,6 +44,7 @@ class Sheet(Section):
         workspace.time_changed.connect(self.canvas.move_cursor)
         self.seen: Any = None
         self.coloured: Any = None
+        self.shown: Any = None
         self.finish()
 
     def refresh(self) -> None:
@@ -54,7 +55,8 @@ class Sheet(Section):
             self.canvas.clear()
             self.result.setText("")
             self._list_columns("species")
-        if self.is_open:
+        # a layer that is added is a change of its own: show what is not shown yet
+        if self.is_open and (LAYER not in self.workspace.ours or self.shown is not self.coloured):
             self.show_colours()
 
     def leave(self) -> None:
@@ -101,6 +103,7 @@ class Sheet(Section):
             self.workspace.drop(LAYER)
             self.legend.setText("")
             return
+        self.shown = self.coloured
         follower = self.workspace.follow(LAYER, self.coloured, column, 0.0)
         self.legend.setText(legend(follower))
 
