@@ -13,8 +13,6 @@ from vid2dyn_napari import styles
 
 STILL = 10
 """Frames from start to end of a rearrangement where nothing is driven."""
-LEAST = 1e-3
-"""Least D²min that is told from less, in medians."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,8 @@ def measure(session: Any, settings: SheetSettings, progress: Any = None) -> Meas
     floor = 10 * max(float(moved.dataframe["d2min"].median()), moved.noise_floor or 0.0)
     by_frame = (moved.dataframe["d2min"] > floor).groupby(moved.dataframe["frame"]).mean()
     loops = _loops(session, settings.held, drive, notes, progress)
-    return MeasuredSheet(_with_columns(tracks, moved.dataframe, order.dataframe),
+    return MeasuredSheet(_with_columns(tracks, moved.dataframe.assign(**{"log10 d2min": moved.colours()}),
+                                       order.dataframe),
                          by_frame.index.to_numpy() * _frame(tracks), by_frame.to_numpy(), floor, cutoff, lag, drive,
                          loops, list(dict.fromkeys(notes)))
 
@@ -143,9 +142,6 @@ def _tried(notes: list[str], make: Callable[[], Any]) -> Any:
 
 def _with_columns(tracks: Any, moved: Any, order: Any) -> Any:
     """The tracks with what was found of every detection."""
-    value = moved["d2min"].to_numpy()            # of edges that move as one it is rounding, which no colours are for
-    least = max(LEAST * float(np.nanmedian(value)), 1e-300)
-    moved = moved.assign(**{"log10 d2min": np.log10(np.maximum(value, least))})
     table = tracks.dataframe
     for found, names in ((moved, ["log10 d2min", "strain"]), (order, ["psi6"])):
         found = found[found["particle"] >= 0].drop_duplicates(["frame", "particle"])

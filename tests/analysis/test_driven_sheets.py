@@ -74,6 +74,16 @@ def test_d2min_is_the_least_squares_residual():
         assert table["d2min"][i] == pytest.approx((left**2).sum() / len(j))
 
 
+def test_maps_do_not_reach_to_rounding(film):
+    """Held particles move as one: their D²min is rounding, and the colours of the others stay apart."""
+    found = analysis.d2min(film, 10.0, 20, every=20)
+    value, colours = found.dataframe["d2min"].to_numpy(), found.colours()
+    assert value.min() < 1e-20
+    assert 10 ** colours.min() == pytest.approx(1e-3 * np.median(value))
+    far = value > 0.01 * np.median(value)
+    assert 10 ** colours[far] == pytest.approx(value[far])
+
+
 def test_noise_floor_is_what_noise_makes():
     """False-alarm rate 1e-6; the error is 0.4 %, so 2 % is detected: 8 σ², whatever the number of neighbours, fails."""
     x, rng, sigma = gas(2000, size=80.0), np.random.default_rng(3), 0.05

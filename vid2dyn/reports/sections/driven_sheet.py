@@ -85,7 +85,7 @@ def _rearranged(doubts: list[str], tracks: Trajectories, reach: float, lag: int)
     found = _tried(doubts, lambda: d2min(tracks, 0.7 * reach, lag, every=max(1, tracks.n_frames)))
     if found is None:
         return []
-    floor = "" if found.noise_floor is None else f" Noise alone makes {found.noise_floor:.2g} µm²."
+    floor = "" if not found.noise_floor else f" Noise alone makes {found.noise_floor:.2g} µm²."
     return [figure(picture(lambda axes: found.plot(axes), raster=True),
                    f"D²min over {lag} frames, half a cycle: high where particles rearranged.{floor}")]
 
