@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -227,14 +228,18 @@ class Filmed:
         return self.tracks.replace(dataframe=table.assign(y=table["y"] + shift[0], x=table["x"] + shift[1]))
 
 
-def filmed(spot: Spot, strain: float = 0.05, frames: int = CYCLE, every: int = 1, seed: int = 5) -> Filmed:
-    """What a camera saw, tracked; and the truth, row by row.
+def video_of(spot: Spot, strain: float = 0.05, frames: int = CYCLE, every: int = 1, seed: int = 5) -> Any:
+    """What a camera sees. `every`: the frame rate is that much lower."""
+    small = replace(FILM, strain=strain, frames=frames, frames_per_second=FILM.frames_per_second / every)
+    return vd.simulators.render(small, small.camera(spot), seed=seed)
+
+
+def tracked(video: Any) -> Filmed:
+    """A movie, tracked; and the truth, row by row.
 
     The images of discs and rings touch, and tell the species by their size. The needle and the wall are where they are:
-    what lies beyond the edges of the gap is held. `every`: only so many frames are taken, in the same time.
+    what lies beyond the edges of the gap is held.
     """
-    small = replace(FILM, strain=strain, frames=frames, frames_per_second=FILM.frames_per_second / every)
-    video = vd.simulators.render(small, small.camera(spot), seed=seed)
     tracks = vd.track(video, diameter=13, sizes="two", search_range=6.0, predictor="profile", memory=1, min_length=2,
                       progress=True)
     um = video.units.um
@@ -274,19 +279,21 @@ def kept(folder: Path | None, name: str, make: Callable[[], Filmed]) -> Filmed:
     return found
 
 
-def seen_in_movie(spot: Spot, frames: int) -> dict[str, float]:
-    """How good tracking is: detections, links and species of a rendered movie."""
-    small = replace(FILM, frames=frames)
-    video = vd.simulators.render(small, small.camera(spot), seed=5)
-    film_ = filmed(spot, FILM.strain, frames)
-    tracks, true = film_.tracks, film_.true
+def seen_in_movie(spot: Spot, strain: float = 0.05, frames: int = 3, every: int = 1) -> dict[str, float]:
+    """How good tracking is: detections, links and species of a rendered movie, CPU time of a frame."""
+    video = video_of(spot, strain, frames, every)
+    begin = time.process_time()
+    movie = tracked(video)
+    seconds = (time.process_time() - begin) / frames
+    tracks, true = movie.tracks, movie.true
     found, links = score(tracks, video.truth), score_links(tracks, video.truth)
     z = (tracks.dataframe[["y", "x"]].to_numpy() - true.dataframe[["y", "x"]].to_numpy()
          ) / tracks.dataframe[["y_std", "x_std"]].to_numpy()
     same = (tracks.dataframe["species"] == true.dataframe["species"]).mean()
     return {f"{spot}: precision": found.precision, f"{spot}: recall, margin of the frame included": found.recall,
             f"{spot}: error (px)": found.rmse / video.units.um, f"{spot}: std of error/sigma": float(z.std()),
-            f"{spot}: links of those detected": links.recall_of_detected, f"{spot}: species right": float(same)}
+            f"{spot}: links of those detected": links.recall_of_detected, f"{spot}: species right": float(same),
+            f"{spot}: CPU time of a frame of 1,200 (s)": seconds * 1200 * frames / len(tracks)}
 
 
 def rendered(frames: int = CYCLE, folder: Path | None = None) -> dict[str, Any]:
@@ -296,8 +303,8 @@ def rendered(frames: int = CYCLE, folder: Path | None = None) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for spot in get_args(Spot):
-        found |= seen_in_movie(spot, 3)
-    learnt = kept(folder, f"rings at 5 %, {frames}", lambda: filmed("ring", 0.05, frames))
+        found |= seen_in_movie(spot)
+    learnt = kept(folder, f"rings at 5 %, {frames}", lambda: tracked(video_of("ring", 0.05, frames)))
     model = learned(learnt.tracks, labels="given")
     found |= labels_right(model, learnt.tracks, learnt.true) | forces_off(model, film(0.05))
     found["model"], found["tracks"] = model, learnt.tracks
@@ -307,8 +314,8 @@ def rendered(frames: int = CYCLE, folder: Path | None = None) -> dict[str, Any]:
     found |= {"friction against the fluid, learned over true": rubs["node"] / FILM.node_friction,
               "pair friction, learned over true": float(model.pair_friction(FILM.spacing)) / FILM.pair_friction}
     for strain in (0.05, 0.01, 0.10):
-        other = learnt if strain == 0.05 else kept(folder, f"rings at {strain:.0%}", lambda: filmed(
-            "ring", strain, CYCLE // 2, 2))                                                 # noqa: B023
+        other = learnt if strain == 0.05 else kept(folder, f"rings at {strain:.0%}", lambda: tracked(
+            video_of("ring", strain, CYCLE // 2, 2)))                                       # noqa: B023
         sides = (other.moved, model), (film(strain), TRUE_FORCES)
         pair = [in_view(one, other.corner, forces) for one, forces in sides]
         found[f"G' at {strain:.0%}, learned over true"] = pair[0].storage / pair[1].storage
