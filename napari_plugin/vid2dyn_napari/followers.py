@@ -64,12 +64,12 @@ class Follower:
         with self.layer_.events.blocker_all():
             self.layer_.data = yx
             if len(yx):
-                self.layer_.face_color = self._coloured(value)
+                self.layer_.face_color = self.coloured(value)
                 self.layer_.size = self.diameter
         self.layer_.selected_data = set()
         self.layer_.refresh()
 
-    def _coloured(self, value: np.ndarray) -> np.ndarray:
+    def coloured(self, value: np.ndarray) -> np.ndarray:
         """(n, 4) colours; grey where a value is not known."""
         if self.by_frame.kinds:
             return to_rgba_array([styles.KINDS[int(k) % len(styles.KINDS)] for k in value])

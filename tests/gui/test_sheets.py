@@ -47,10 +47,10 @@ def test_kinds_of_particles_are_colours(film: Any) -> None:
     value = follower.by_frame(3)[1]
     names = film.dataframe["species"].to_numpy()[film.frame == 3]
     assert np.array_equal(value == 1, names == "small")
-    colours = follower._coloured(np.array([0.0, 1.0]))
+    colours = follower.coloured(np.array([0.0, 1.0]))
     assert not np.allclose(colours[0], colours[1])
     unknown = Follower(film.replace(dataframe=film.dataframe.assign(psi6=np.nan)), "psi6")
-    assert np.allclose(unknown._coloured(np.array([np.nan]))[0], unknown._coloured(np.array([np.nan, 0.5]))[0])
+    assert np.allclose(unknown.coloured(np.array([np.nan]))[0], unknown.coloured(np.array([np.nan, 0.5]))[0])
 
 
 def test_what_is_measured_is_what_the_analysis_says(film: Any) -> None:
