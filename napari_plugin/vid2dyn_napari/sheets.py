@@ -69,7 +69,8 @@ class MeasuredSheet:
 
 def measure(session: Any, settings: SheetSettings, progress: Any = None) -> MeasuredSheet:
     """Measure the tracks of a session, and the stress of its model's forces in data and rollout."""
-    tracks, notes = session.tracks, []
+    tracks = session.tracks
+    notes: list[str] = []
     driven = settings.held in tracks.dataframe
     drive = _tried(notes, lambda: vd.analysis.cycles(tracks, held=settings.held)) if driven else None
     if not driven:
