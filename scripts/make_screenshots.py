@@ -3,7 +3,8 @@
     xvfb-run -a -s "-screen 0 1920x1200x24" python scripts/make_screenshots.py screenshots
     python scripts/make_screenshots.py screenshots --readme     # also the two small ones, under napari_plugin/images
 
-Drives the real widgets: opens, previews, tracks, fits, rolls out, exports; for the video, the gas and the lattice.
+Drives the real widgets: opens, previews, tracks, fits, rolls out, exports; for the video, the gas, the lattice and
+a sheet that is sheared.
 """
 
 from __future__ import annotations
@@ -169,6 +170,32 @@ def lattice(screenshots: Screenshots) -> Iterator[Path]:
     yield screenshots.picture("9_lattice_rollout")
 
 
+def sheet(screenshots: Screenshots) -> Iterator[Path]:
+    """A sheet sheared by a needle: species, the packed fit, rearrangements and stress-strain loops."""
+    import vid2dyn as vd
+
+    panel = screenshots.panel
+    film = vd.simulators.Needle(gap=60.0, width=70.0, frames=61, strain=0.05, frequency=0.5)
+    panel.session.simulate(film, seed=4)
+    panel.workspace.show_data()
+    screenshots.only("Sheet")
+    yield screenshots.picture("10_sheet_species")
+    fit = screenshots.only("Fit")
+    fit.kind.setCurrentText("Brownian")
+    fit.form.fill({"cutoff": 14.0, "species": "species", "packed": True, "held": "held", "diffusion": 0.4,
+                   "pair_friction": 10.5})
+    fit.fit_button.click()
+    screenshots.idle()
+    screenshots.only("Learned model")
+    yield screenshots.picture("10_sheet_learned")
+    screenshots.only("Roll out").run_button.click()
+    screenshots.idle()
+    screenshots.only("Sheet").measure_button.click()
+    screenshots.idle()
+    panel.viewer.dims.set_current_step(0, 15)
+    yield screenshots.picture("10_sheet")
+
+
 def small(source: Path, target: Path) -> None:
     """A picture for the README: fewer colours, and narrower where that is not enough."""
     from PIL import Image
@@ -189,10 +216,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--readme", action="store_true", help="also write the two pictures of the README")
-    parser.add_argument("--only", choices=("video", "gas", "lattice"))
+    parser.add_argument("--only", choices=("video", "gas", "lattice", "sheet"))
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    for story in (video, gas, lattice):
+    for story in (video, gas, lattice, sheet):
         if options.only in (None, story.__name__):
             screenshots = Screenshots(options.folder)
             for path in story(screenshots):

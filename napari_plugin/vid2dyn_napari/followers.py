@@ -9,8 +9,9 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.colors import to_rgba_array
 
-from vid2dyn_napari import layers
+from vid2dyn_napari import layers, styles
 
 
 class Follower:
@@ -60,15 +61,23 @@ class Follower:
             return
         self.drawn = frame
         yx, value = self.by_frame(frame)
-        low, high = self.limits
-        part = value % 17 / 17 if self.column == "particle" else (value - low) / (high - low)
         with self.layer_.events.blocker_all():
             self.layer_.data = yx
             if len(yx):
-                self.layer_.face_color = self.colours(np.clip(np.nan_to_num(part), 0.0, 1.0))
+                self.layer_.face_color = self.coloured(value)
                 self.layer_.size = self.diameter
         self.layer_.selected_data = set()
         self.layer_.refresh()
+
+    def coloured(self, value: np.ndarray) -> np.ndarray:
+        """(n, 4) colours; grey where a value is not known."""
+        if self.by_frame.kinds:
+            return to_rgba_array([styles.KINDS[int(k) % len(styles.KINDS)] for k in value])
+        low, high = self.limits
+        part = value % 17 / 17 if self.column == "particle" else (value - low) / (high - low)
+        out = np.asarray(self.colours(np.clip(np.nan_to_num(part), 0.0, 1.0)))
+        out[np.isnan(part)] = to_rgba_array(styles.FAINT)[0]
+        return out
 
 
 def marker_size(tracks: Any) -> float:

@@ -17,6 +17,8 @@ import vid2dyn as vd
 from vid2dyn_napari import styles
 
 Layer = tuple[Any, dict[str, Any], str]
+KINDS = ("species", "body", "held")
+"""Columns that name the kind of a particle."""
 _COLUMNS = ("y_std", "x_std", "mass", "size", "ecc", "signal", "size_um", "size_px", "p_species")
 
 
@@ -228,6 +230,7 @@ class ByFrame:
     tracks : Trajectories
     column : str
         "particle" or a column of the table (entropy, mass, ...); "speed" from successive positions [µm/s or px/frame].
+        Of a column of `KINDS` the value is the number of the kind, in the order of `kinds`.
     """
 
     def __init__(self, tracks: Any, column: str = "particle") -> None:
@@ -235,7 +238,13 @@ class ByFrame:
         self.order = np.argsort(frame, kind="stable")
         self.frames = frame[self.order]
         self.places = np.column_stack(places(tracks))
-        self.value = speed(tracks) if column == "speed" else tracks.dataframe[column].to_numpy(float)
+        self.kinds = kinds_of(tracks, column)
+        if column == "speed":
+            self.value = speed(tracks)
+        elif self.kinds:
+            self.value = np.searchsorted(self.kinds, tracks.dataframe[column].astype(str)).astype(float)
+        else:
+            self.value = tracks.dataframe[column].to_numpy(float)
         finite = self.value[np.isfinite(self.value)]
         low, high = np.percentile(finite, (1, 99)) if finite.size else (0.0, 1.0)
         self.limits = (float(low), float(high) if high > low else float(low) + 1.0)
@@ -245,6 +254,19 @@ class ByFrame:
         a, b = np.searchsorted(self.frames, (frame, frame + 1))
         rows = self.order[a:b]
         return self.places[rows], self.value[rows]
+
+
+def kinds_of(tracks: Any, column: str) -> tuple[str, ...]:
+    """The kinds of particles that a column of `KINDS` names, sorted; empty for other columns.
+
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"frame": 0, "particle": [0, 1], "y": 0.0, "x": 0.0, "species": ["small", "large"]})
+    >>> kinds_of(vd.Trajectories.from_dataframe(table), "species")
+    ('large', 'small')
+    """
+    if column not in KINDS or column not in tracks.dataframe:
+        return ()
+    return tuple(sorted({str(value) for value in tracks.dataframe[column].unique()}))
 
 
 def speed(tracks: Any) -> np.ndarray:
@@ -262,8 +284,8 @@ def speed(tracks: Any) -> np.ndarray:
 def columns(tracks: Any) -> list[str]:
     """What particles can be coloured by."""
     table = tracks.dataframe
-    return [*(c for c in ("entropy",) if c in table), "speed", "particle",
-            *(c for c in (*_COLUMNS, "density") if c in table)]
+    return [*(c for c in ("entropy", "species") if c in table), "speed", "particle",
+            *(c for c in (*_COLUMNS, "density", *KINDS[1:]) if c in table)]
 
 
 def width(tracks: Any, video: Any = None) -> float:

@@ -20,6 +20,7 @@ from vid2dyn.reports import drawing
 from vid2dyn_napari import styles
 from vid2dyn_napari.budgets import Budget
 from vid2dyn_napari.curves import Histogram, Learned
+from vid2dyn_napari.sheets import MeasuredSheet
 
 _STYLE: Any = {
     "font.size": 8, "axes.facecolor": styles.BACK, "figure.facecolor": styles.BACK, "axes.edgecolor": styles.FAINT,
@@ -275,6 +276,27 @@ def series(name: str, sides: Sequence[tuple[str, Budget, str]], canvas: Canvas) 
         low, high = axes.get_ylim()
         axes.set_ylim(low, high + 0.3 * (high - low))
         axes.legend(ncols=2, loc="upper right")
+        canvas.add_cursor(axes)
+    return draw
+
+
+def stress_strain(loops: Sequence[tuple[str, Any, str]]) -> Callable[[Axes], None]:
+    """Stress-strain loops of data and model."""
+    def draw(axes: Axes) -> None:
+        drawing.stress_strain(axes, loops, 1.1)
+        axes.set(title="stress of the learned forces")
+        axes.legend(loc="upper left", ncols=2)
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, high + 0.2 * (high - low))
+    return draw
+
+
+def rearranging(found: MeasuredSheet, canvas: Canvas) -> Callable[[Axes], None]:
+    """Share of the particles that rearrange in the next `found.lag` frames, with a cursor in time."""
+    def draw(axes: Axes) -> None:
+        axes.plot(found.time, 100 * found.share, color=styles.OK, lw=1.2)
+        axes.set(title=f"particles with D²min above {found.threshold:.2g} µm²",
+                 xlabel="start (s)", ylabel="%", ylim=(0, None))
         canvas.add_cursor(axes)
     return draw
 

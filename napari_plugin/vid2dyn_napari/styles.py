@@ -4,6 +4,9 @@ DATA, MODEL, TRUTH, NOISE, OK = "#4cb2e6", "#ff6b6b", "#ffd166", "#8a94a0", "#5f
 BACK, INK, FAINT = "#262930", "#e8eaed", "#5a626c"
 """Of plots: napari's dark theme, text, grid."""
 
+KINDS = (DATA, TRUTH, OK, MODEL, "#b48ae0", "#f0f1f2")
+"""Of kinds of particles, in the order of their names."""
+
 RING = "#ffb000"
 """Rings of a live preview."""
 

@@ -74,6 +74,16 @@ def test_d2min_is_the_least_squares_residual():
         assert table["d2min"][i] == pytest.approx((left**2).sum() / len(j))
 
 
+def test_maps_do_not_reach_to_rounding(film):
+    """Held particles move as one: their D²min is rounding, and the colours of the others stay apart."""
+    found = analysis.d2min(film, 10.0, 20, every=20)
+    value, colours = found.dataframe["d2min"].to_numpy(), found.colours()
+    assert value.min() < 1e-20
+    assert 10 ** colours.min() == pytest.approx(1e-3 * np.median(value))
+    far = value > 0.01 * np.median(value)
+    assert 10 ** colours[far] == pytest.approx(value[far])
+
+
 def test_noise_floor_is_what_noise_makes():
     """False-alarm rate 1e-6; the error is 0.4 %, so 2 % is detected: 8 σ², whatever the number of neighbours, fails."""
     x, rng, sigma = gas(2000, size=80.0), np.random.default_rng(3), 0.05
@@ -204,6 +214,28 @@ def test_stress_of_the_true_forces_is_that_of_the_simulator(film):
     stress = analysis.virial_stress(film, forces_of(FILM), FILM.cutoff, region=(FILM.low, FILM.high))
     assert stress.dataframe["shear"].to_numpy() == pytest.approx(np.array(film.info["truth"]["stress"]), abs=1e-9)
     assert (stress.dataframe["stress_yy"] < 0).all()                                # it is under pressure
+
+
+def test_stress_in_a_part_of_the_view_needs_nothing_beyond_a_cutoff(film):
+    """The region's stress is the same where only what lies within a cutoff of it is seen; and parts make the whole."""
+    forces, cutoff, width = forces_of(FILM), FILM.cutoff, film.box.lengths[1]
+    few = film.between(0, 3)
+    whole = analysis.virial_stress(few, forces, cutoff, region=(FILM.low, FILM.high)).dataframe
+    parts = [analysis.virial_stress(few, forces, cutoff, region=(FILM.low, FILM.high), sides=sides).dataframe
+             for sides in ((0.0, 0.3 * width), (0.3 * width, width))]
+    for name in ("stress_yy", "shear", "stress_xx"):
+        sum_of_parts = (0.3 * parts[0][name] + 0.7 * parts[1][name]).to_numpy()
+        assert sum_of_parts == pytest.approx(whole[name], rel=1e-9, abs=1e-9)
+    table = few.dataframe.assign(x=few.positions[:, 1] % width / few.units.um)
+    open_view = few.replace(box=vd.Free(), dataframe=table)
+    inside = cutoff, width - cutoff
+    seen = analysis.virial_stress(open_view, forces, cutoff, region=(FILM.low, FILM.high), sides=inside).dataframe
+    true = analysis.virial_stress(few, forces, cutoff, region=(FILM.low, FILM.high), sides=inside).dataframe
+    assert seen["shear"].to_numpy() == pytest.approx(true["shear"], rel=1e-9, abs=1e-9)
+    default = analysis.virial_stress(open_view, forces, cutoff, region=(FILM.low, FILM.high))
+    assert inside[0] <= default.sides[0] < default.sides[1] <= inside[1]
+    with pytest.raises(ConfigError, match="no width"):
+        analysis.virial_stress(open_view, forces, cutoff, sides=(5.0, 5.0))
 
 
 def test_pressure_of_a_lattice_is_the_slope_of_its_energy():

@@ -51,6 +51,22 @@ def test_cut_by_a_region_makes_two_tracks_of_what_passed_through() -> None:
     assert of(early, 1) == [5, 6, 7, 8, 9]
 
 
+def test_edges_that_are_moved_by_hand_are_marked_as_whole_tracks() -> None:
+    tracks = three().edit({"edit": "hold", "region": [[0.0, 0.0], [9.0, 20.0]]},
+                          {"edit": "hold", "particles": [2], "edge": 2})
+    held = tracks.dataframe.groupby("particle")["held"]
+    assert held.first().tolist() == held.last().tolist() == [1, 0, 2]
+    freed = tracks.edit({"edit": "hold", "particles": [0], "edge": 0})
+    assert freed.dataframe.groupby("particle")["held"].first().tolist() == [0, 0, 2]
+    table = three().dataframe.assign(held=three().particle == 1)
+    marked = three().replace(dataframe=table).edit({"edit": "hold", "particles": [2]})
+    assert marked.dataframe.groupby("particle")["held"].first().tolist() == [0, 1, 1], "what was marked stays marked"
+    for wrong, said in (({}, "the region in which"), ({"region": [[0, 0], [1, 1]]}, "no particle has its mean place"),
+                        ({"particles": [0], "edge": -1}, "edge = -1"), ({"particles": [9]}, "no particle 9")):
+        with pytest.raises(vd.Vid2DynError, match=said):
+            three().edit({"edit": "hold", **wrong})
+
+
 def test_relink_repairs_a_swap_and_leaves_the_rest() -> None:
     tracks = three()
     swapped = tracks.dataframe.copy()

@@ -17,6 +17,8 @@ from vid2dyn.data.trajectories import Trajectories
 
 _LOPSIDED = 0.25
 """Share of particles with too few neighbours above which the result says so."""
+_FAINT = 1e-3
+"""Least D²min that maps tell from less, in medians."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +45,21 @@ class D2Min(Result):
     micrometre_per_pixel: float = 1.0
 
     def plot(self, ax: Any = None, frame: int | None = None) -> Any:
-        """Map of log10 D²min in one frame (default: the last)."""
+        """Map of log10 D²min in one frame (default: the last); see `colours`."""
         frame = int(self.dataframe["frame"].max()) if frame is None else frame
-        table = self.dataframe[self.dataframe["frame"] == frame]
-        with np.errstate(divide="ignore"):
-            value = np.log10(table["d2min"].to_numpy())
-        return particle_map(ax, table, value, "log10 D²min (µm²)", self.micrometre_per_pixel, "viridis")
+        here = (self.dataframe["frame"] == frame).to_numpy()
+        return particle_map(ax, self.dataframe[here], self.colours()[here], "log10 D²min (µm²)",
+                            self.micrometre_per_pixel, "viridis")
+
+    def colours(self) -> np.ndarray:
+        """(rows,) log10 of D²min [µm²] for maps: whatever is below a thousandth of the median counts as that.
+
+        Where particles are held or move as one, D²min is rounding, 1e-30 µm², which no scale of colours should reach.
+        """
+        value = self.dataframe["d2min"].to_numpy()
+        known = value[np.isfinite(value)]
+        least = _FAINT * float(np.median(known)) if known.size else 0.0
+        return np.log10(np.maximum(value, max(least, 1e-300)))
 
 
 def d2min(tracks: Trajectories, cutoff: float = 3.0, lag: int = 10, *, every: int = 1,

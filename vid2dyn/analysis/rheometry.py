@@ -80,8 +80,8 @@ class Moduli(Result):
 
 def moduli(tracks: Trajectories, pair_force: Any, cutoff: float, *, frequency: float | None = None,
            region: tuple[float, float] | None = None, strain: str = "edge", held: str = "held",
-           body: str | None = None, species: str = "species", width: float | None = None,
-           progress: ProgressLike = None) -> Moduli:
+           body: str | None = None, species: str = "species", sides: tuple[float, float] | None = None,
+           gap: float | None = None, progress: ProgressLike = None) -> Moduli:
     """G' and G'' from the stress of pair forces in the bulk of a driven sheet.
 
     Strain sin(ωt) and stress G' sin(ωt) + G'' cos(ωt) give G' + i G''. The stress is that of `virial_stress`; friction
@@ -100,7 +100,7 @@ def moduli(tracks: Trajectories, pair_force: Any, cutoff: float, *, frequency: f
     region : (float, float), optional
         From y to y [µm]; default: that of the free particles at the start.
     strain : {"edge", "bulk"}
-        Strain from the motion of the prescribed edge over the height of the free region, or from the mean gradient of
+        Strain from the motion of the prescribed edge over the gap, or from the mean gradient of
         displacement of the free particles in the region (slip at the edge does not count; the edge only gives the
         phase).
     held : str
@@ -109,8 +109,10 @@ def moduli(tracks: Trajectories, pair_force: Any, cutoff: float, *, frequency: f
         Which body moves, see `cycles`.
     species : str
         Column that names the species, for a mixture.
-    width : float, optional
-        Length of the region along x [µm], see `virial_stress`.
+    sides : (float, float), optional
+        From x to x [µm], see `virial_stress`.
+    gap : float, optional
+        Distance of the edges, over which their motion is a strain [µm]; default: the height of the region.
     progress : bool or callable, optional
         True shows bars with the time left; a function is called with (done, total, what).
 
@@ -134,10 +136,10 @@ def moduli(tracks: Trajectories, pair_force: Any, cutoff: float, *, frequency: f
     if drive.axis != "x":
         raise DataError("moduli: the edge moves along y; give tracks in which the drive is along x (swap the columns).")
     whole = drive.whole()
-    stress = virial_stress(whole, pair_force, cutoff, region=region, width=width, species=species, progress=progress)
+    stress = virial_stress(whole, pair_force, cutoff, region=region, sides=sides, species=species, progress=progress)
     low, high = stress.region
     if strain == "edge":
-        value = drive.dataframe["position"].to_numpy() / (high - low)
+        value = drive.dataframe["position"].to_numpy() / (gap or high - low)
     elif strain == "bulk":
         value = _bulk_strain(tracks, drive, (low, high), held)
     else:

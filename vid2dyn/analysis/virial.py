@@ -14,6 +14,7 @@ from vid2dyn.analysis.result import Result, axes_or_new
 from vid2dyn.analysis.space import box_at, close_pairs, frames_of
 from vid2dyn.core.errors import ConfigError, DataError
 from vid2dyn.core.showing import ProgressLike, showing
+from vid2dyn.data.box import Box
 from vid2dyn.data.trajectories import Trajectories
 
 PairForces = Callable[[np.ndarray], np.ndarray] | Mapping[tuple[str, str], Callable[[np.ndarray], np.ndarray]]
@@ -31,10 +32,13 @@ class VirialStress(Result):
         -stress_yx: positive where the sheet at low y is pushed along x against that at high y.
     region : tuple of float
         From y to y [µm].
+    sides : tuple of float or None
+        From x to x [µm]; None: all around a periodic box.
     """
 
     dataframe: pd.DataFrame
     region: tuple[float, float]
+    sides: tuple[float, float] | None = None
     warnings: tuple[str, ...] = ()
 
     def plot(self, ax: Any = None) -> Any:
@@ -46,12 +50,14 @@ class VirialStress(Result):
 
 
 def virial_stress(tracks: Trajectories, pair_force: Any, cutoff: float, *, region: tuple[float, float] | None = None,
-                  width: float | None = None, species: str = "species", progress: ProgressLike = None) -> VirialStress:
+                  sides: tuple[float, float] | None = None, species: str = "species",
+                  progress: ProgressLike = None) -> VirialStress:
     """Stress of pair forces in a layer of a sheet, sigma_ab = -(1/area) sum_pairs F_a r_b share.
 
     share is the part of the line between the two particles that lies in the region, so that the stress is the mean over
-    all lines of constant y of what the pairs across them carry; with all particles in view this is exact. The error
-    of position noise σ is of second order, f'' σ²/2.
+    all lines through it of what the pairs across them carry. This is exact where all particles are in view whose
+    force reaches into the region: choose it a cutoff inside the view. The error of position noise σ is of second
+    order, f'' σ²/2.
 
     Parameters
     ----------
@@ -63,8 +69,9 @@ def virial_stress(tracks: Trajectories, pair_force: Any, cutoff: float, *, regio
         Distance beyond which pairs have no force [µm].
     region : (float, float), optional
         Lowest and highest y [µm]; default: that of the particles not held (column `held`) at the start, else of all.
-    width : float, optional
-        Length of the region along x [µm]; default: of the periodic box, else what the detections span.
+    sides : (float, float), optional
+        From x to x [µm]; default: all around a periodic box, else what lies a cutoff inside the detections, so that
+        no pair across it is missed.
     species : str
         Column that names the species, for a mixture.
     progress : bool or callable, optional
@@ -94,8 +101,12 @@ def virial_stress(tracks: Trajectories, pair_force: Any, cutoff: float, *, regio
     low, high = _region(tracks) if region is None else region
     if not high > low:
         raise ConfigError(f"virial_stress: region = ({low:g}, {high:g}) has no height.")
-    if width is None:
-        width = tracks.box.lengths[1] if tracks.box.lengths is not None else float(np.ptp(position[:, 1]))
+    if sides is None and tracks.box.lengths is None:
+        sides = float(position[:, 1].min()) + cutoff, float(position[:, 1].max()) - cutoff
+    if sides is not None and not sides[1] > sides[0]:
+        raise ConfigError(f"virial_stress: the region from x = {sides[0]:.3g} to {sides[1]:.3g} µm has no width. The "
+                          "view must be wider than two cutoffs; or give sides = (x, x).")
+    width = tracks.box.lengths[1] if sides is None else sides[1] - sides[0]          # type: ignore[index]
     rows_of, out = list(frames_of(tracks)), []
     with showing(progress) as progress:
         for k, (frame, rows) in enumerate(rows_of):
@@ -112,16 +123,39 @@ def virial_stress(tracks: Trajectories, pair_force: Any, cutoff: float, *, regio
                     some = kind == m
                     if some.any():
                         f[some] = force(r[some])
-            # the line runs from x_j to x_j + d, the nearest image of x_i
-            inside = np.clip(x[j, 0] + d[:, 0], low, high) - np.clip(x[j, 0], low, high)
-            flat = np.abs(d[:, 0]) < 1e-12
-            share = np.where(flat, (x[j, 0] > low) & (x[j, 0] < high), inside / np.where(flat, 1.0, d[:, 0]))
+            share = _share(x[j], d, (low, high), sides, box)
             weight = -f / r * share / (width * (high - low))
             out.append((frame, *(float((weight * d[:, a] * d[:, b]).sum()) for a, b in ((0, 0), (0, 1), (1, 1)))))
             progress(k + 1, len(rows_of), "stress")
     table = pd.DataFrame(out, columns=["frame", "stress_yy", "stress_yx", "stress_xx"])
     table.insert(1, "time", table["frame"] * tracks.units.dt)
-    return VirialStress(table.assign(shear=-table["stress_yx"]), (float(low), float(high)))
+    return VirialStress(table.assign(shear=-table["stress_yx"]), (float(low), float(high)), sides)
+
+
+def _share(start: np.ndarray, step: np.ndarray, region: tuple[float, float], sides: tuple[float, float] | None,
+           box: Box) -> np.ndarray:
+    """Part of every line from `start` to `start` + `step`, (pairs, 2), that lies in the region."""
+    enter, leave = _inside(start[:, 0], step[:, 0], region)
+    if sides is None:
+        return leave - enter
+    length = None if box.lengths is None else float(box.lengths[1])
+    x = start[:, 1] if length is None else np.mod(start[:, 1], length)
+    share = np.zeros(len(x))
+    for shift in (0.0,) if length is None else (-length, 0.0, length):
+        enter_x, leave_x = _inside(x + shift, step[:, 1], sides)
+        share += np.maximum(np.minimum(leave, leave_x) - np.maximum(enter, enter_x), 0.0)
+    return share
+
+
+def _inside(start: np.ndarray, step: np.ndarray, between: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Where lines from `start` to `start` + `step` enter and leave an interval, from 0 (start) to 1 (end)."""
+    low, high = between
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ends = np.sort(np.stack([(low - start) / step, (high - start) / step]), axis=0)
+    flat = np.abs(step) < 1e-12
+    in_it = (start > low) & (start < high)
+    return (np.where(flat, np.where(in_it, 0.0, 1.0), np.clip(ends[0], 0.0, 1.0)),
+            np.where(flat, np.where(in_it, 1.0, 0.0), np.clip(ends[1], 0.0, 1.0)))
 
 
 def _region(tracks: Trajectories) -> tuple[float, float]:

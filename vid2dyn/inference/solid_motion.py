@@ -293,26 +293,40 @@ def _smoothed(series: np.ndarray, noise2: float) -> tuple[np.ndarray, np.ndarray
     frames, m = series.shape
     probes = np.random.default_rng(frames).choice([-1.0, 1.0], (frames, PROBES))
     both = np.concatenate([series, probes], axis=1)
-    weight, kept, used = np.ones(frames - 2), series, np.ones(frames - 2)
-    stiffest, system = 0.0, np.ones((3, frames))
-    for _ in range(REWEIGHTED):
-        bend = np.zeros((3, frames))                       # bands of Δ²ᵀ w Δ², the diagonal last
+    stiffnesses = 10.0 ** np.arange(-2.0, 8.01, 0.5)
+
+    def smooth(stiffness: float, weight: np.ndarray) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
+        """Expected error, curve, bands of 1 + λ Δ²ᵀ w Δ² (the diagonal last), and weights that its bends ask for."""
+        bands = np.zeros((3, frames))
         for shift, factor in ((0, 1.0), (1, 4.0), (2, 1.0)):
-            bend[2, shift:frames - 2 + shift] += factor * weight
+            bands[2, shift:frames - 2 + shift] += factor * weight
         for shift in (1, 2):
-            bend[1, shift:frames - 2 + shift] -= 2.0 * weight
-        bend[0, 2:] += weight
-        best = math.inf
-        for stiffness in 10.0 ** np.arange(-2.0, 8.01, 0.5):
-            bands = stiffness * bend
-            bands[2] += 1.0
-            z = solveh_banded(bands, both)
-            freedom = float((probes * z[:, m:]).sum()) / PROBES
-            risk = float(((series - z[:, :m]) ** 2).sum()) + 2 * noise2 * m * freedom
-            if risk < best:
-                best, kept, stiffest, system, used = risk, z[:, :m], stiffness, bands, weight
-        size = np.sqrt((np.diff(kept, n=2, axis=0) ** 2).sum(axis=1))
-        weight = 1.0 / (1.0 + (size / max(SUDDEN * float(np.median(size)), 1e-300)) ** 2)
+            bands[1, shift:frames - 2 + shift] -= 2.0 * weight
+        bands[0, 2:] += weight
+        bands *= stiffness
+        bands[2] += 1.0
+        z = solveh_banded(bands, both)
+        freedom = float((probes * z[:, m:]).sum()) / PROBES
+        size = np.sqrt((np.diff(z[:, :m], n=2, axis=0) ** 2).sum(axis=1))
+        after = 1.0 / (1.0 + (size / max(SUDDEN * float(np.median(size)), 1e-300)) ** 2)
+        return float(((series - z[:, :m]) ** 2).sum()) + 2 * noise2 * m * freedom, z[:, :m], bands, after
+
+    best, kept, used, stiffest, system = math.inf, series, np.ones(frames - 2), 0.0, np.ones((3, frames))
+    # Corners are found where λ is large: begun with the λ that is best without corners, one edge in four kept its noise
+    for stiffness in stiffnesses:
+        weight = np.ones(frames - 2)
+        for _ in range(REWEIGHTED):
+            risk, z, bands, after = smooth(stiffness, weight)
+            now, weight = weight, after
+        if risk < best:
+            best, kept, stiffest, system, used = risk, z, stiffness, bands, now
+    weight = smooth(stiffest, used)[3]
+    for _ in range(REWEIGHTED):
+        tried = [(smooth(stiffness, weight), stiffness) for stiffness in stiffnesses]
+        (risk, z, bands, after), stiffness = min(tried, key=lambda one: one[0][0])
+        if risk < best:
+            best, kept, stiffest, system, used = risk, z, stiffness, bands, weight
+        weight = after
     rng = np.random.default_rng(frames + 1)
     white, bends = rng.standard_normal((frames, DRAWS * m)), rng.standard_normal((frames - 2, DRAWS * m))
     bends *= np.sqrt(stiffest * used)[:, None]

@@ -5,6 +5,7 @@ A function here draws data and names the axes; titles, legends and room around t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -149,6 +150,14 @@ def learned(axes: Axes, curve: LearnedCurve, style: Style, *, zero: bool = False
     axes.plot(curve.x, curve.value, color=style.model, label="learned")
     if curve.truth is not None:
         axes.plot(curve.x, curve.truth, "--", color=style.truth, lw=style.truth_width, label="truth")
+
+
+def stress_strain(axes: Axes, sides: Sequence[tuple[str, Any, str]], width: float = 0.9) -> None:
+    """Stress-strain loops: (label, `Moduli`, colour) each. The slope is G', the area π G'' γ²."""
+    for label, found, colour in sides:
+        stress = found.dataframe["stress"] - found.dataframe["stress"].mean()
+        axes.plot(found.dataframe["strain"], stress, color=colour, linewidth=width, label=label)
+    axes.set(xlabel="strain", ylabel="shear stress (kT/µm²)")
 
 
 def keep_in_view(axes: Axes, values: np.ndarray, share: float, least: float) -> None:

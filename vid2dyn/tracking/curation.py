@@ -9,6 +9,8 @@ An edit is a dictionary with the name of the edit and its arguments, as JSON and
     {"edit": "relink", "frames": [20, 30], "search_range": 8.0}      links within a stretch anew
     {"edit": "cut", "region": [[y, x], ...]}                         detections inside a polygon [px] go
     {"edit": "cut", "region": [...], "keep": "inside", "frames": [0, 50]}
+    {"edit": "hold", "region": [[y, x], ...]}                        particles there are moved by hand: column "held"
+    {"edit": "hold", "particles": [3, 5], "edge": 2}                 those are another edge; 0 lets go of them
 
 New particles get the numbers after the largest one, so that the same edits of the same tracks give the same table.
 """
@@ -165,14 +167,7 @@ def _cut(table: pd.DataFrame, region: Sequence[Sequence[float]], keep: str = "ou
          frames: Sequence[int] | None = None) -> pd.DataFrame:
     if keep not in ("outside", "inside"):
         raise ConfigError(f"keep = {keep!r}: give 'outside' or 'inside'.")
-    corners = np.asarray(region, dtype=float)
-    if corners.ndim != 2 or corners.shape[1] != 2 or len(corners) < 2 or not np.isfinite(corners).all():
-        raise ConfigError(f"region = {region!r}: give two opposite corners (y, x) of a rectangle or three or more of a "
-                          "polygon [px].")
-    if len(corners) == 2:
-        (a, b), (c, d) = corners.min(axis=0), corners.max(axis=0)
-        corners = np.array([[a, b], [a, d], [c, d], [c, b]])
-    inside = _within(table[["y", "x"]].to_numpy(dtype=float), corners)
+    inside = _within(table[["y", "x"]].to_numpy(dtype=float), _corners(region))
     gone = (inside if keep == "outside" else ~inside) & _stretch(table, frames)
     # what passed through is two tracks: nobody saw it inside
     particle = table["particle"].to_numpy()
@@ -185,6 +180,35 @@ def _cut(table: pd.DataFrame, region: Sequence[Sequence[float]], keep: str = "ou
     particle = particle.copy()
     particle[left] = number[of_row]
     return table.assign(particle=particle)[~gone]
+
+
+def _hold(table: pd.DataFrame, region: Any = None, particles: Any = None, edge: int = 1) -> pd.DataFrame:
+    """Whole tracks, by numbers or by their mean place, so that a particle is held in all frames or in none."""
+    if (region is None) == (particles is None):
+        raise ConfigError("hold: give the region in which particles are held, or the numbers of particles.")
+    if isinstance(edge, bool) or not isinstance(edge, int) or not 0 <= edge <= 100:
+        raise ConfigError(f"edge = {edge!r}: give 1, 2, ... for edges that are moved by hand, 0 for free particles.")
+    particle = table["particle"].to_numpy()
+    if region is not None:
+        mean = table[["y", "x"]].groupby(particle).mean()
+        particles = mean.index.to_numpy()[_within(mean.to_numpy(dtype=float), _corners(region))]
+        if not (particles >= 0).any():
+            raise DataError("no particle has its mean place in this region.")
+    mine = np.isin(particle, _there(table, particles)) & (particle >= 0)
+    held = table["held"].to_numpy() if "held" in table else np.zeros(len(table), np.int64)
+    return table.assign(held=np.where(mine, edge, held.astype(np.int64)))
+
+
+def _corners(region: Sequence[Sequence[float]]) -> np.ndarray:
+    """(n, 2) corners of a polygon; two opposite ones are a rectangle."""
+    corners = np.asarray(region, dtype=float)
+    if corners.ndim != 2 or corners.shape[1] != 2 or len(corners) < 2 or not np.isfinite(corners).all():
+        raise ConfigError(f"region = {region!r}: give two opposite corners (y, x) of a rectangle or three or more of a "
+                          "polygon [px].")
+    if len(corners) == 2:
+        (a, b), (c, d) = corners.min(axis=0), corners.max(axis=0)
+        corners = np.array([[a, b], [a, d], [c, d], [c, b]])
+    return corners
 
 
 def _within(yx: np.ndarray, corners: np.ndarray) -> np.ndarray:
@@ -265,4 +289,5 @@ _EDITS: dict[str, Spec] = {
     "merge": (_merge, frozenset({"particles"}), frozenset()),
     "relink": (_relink, frozenset({"frames", "search_range"}), frozenset({"memory"})),
     "cut": (_cut, frozenset({"region"}), frozenset({"keep", "frames"})),
+    "hold": (_hold, frozenset(), frozenset({"region", "particles", "edge"})),
 }

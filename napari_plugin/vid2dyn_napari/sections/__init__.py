@@ -7,8 +7,9 @@ from vid2dyn_napari.sections.fit import Fit
 from vid2dyn_napari.sections.learned import Learned
 from vid2dyn_napari.sections.opening import Open
 from vid2dyn_napari.sections.rollout import Rollout
+from vid2dyn_napari.sections.sheet import Sheet
 from vid2dyn_napari.sections.tracking import Track
 
-SECTIONS = (Open, Detect, Track, Edit, Fit, Learned, Rollout, Export)
+SECTIONS = (Open, Detect, Track, Edit, Fit, Learned, Rollout, Sheet, Export)
 
-__all__ = ["SECTIONS", "Detect", "Edit", "Export", "Fit", "Learned", "Open", "Rollout", "Track"]
+__all__ = ["SECTIONS", "Detect", "Edit", "Export", "Fit", "Learned", "Open", "Rollout", "Sheet", "Track"]

@@ -1,11 +1,11 @@
-"""Edit tracks: delete, split, merge, relink and cut by hand; edits can be undone and are in the script."""
+"""Edit tracks: delete, split, merge, relink, cut and mark by hand; edits can be undone and are in the script."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from qtpy.QtWidgets import QLabel, QLineEdit
+from qtpy.QtWidgets import QLabel, QLineEdit, QSpinBox
 
 import vid2dyn as vd
 from vid2dyn_napari import layers, styles
@@ -50,11 +50,20 @@ class Edit(Section):
         self.cut_button = button("Cut inside", lambda: self.cut("outside"), "Detections inside the region go.")
         self.crop_button = button("Keep inside", lambda: self.cut("inside"), "Detections outside of the region go.")
         self.body.addWidget(row(self.region_button, self.cut_button, self.crop_button))
+        self.edge = QSpinBox()
+        self.edge.setRange(0, 100)
+        self.edge.setValue(1)
+        self.edge.setPrefix("edge ")
+        self.edge.setToolTip("Number of the edge that is moved by hand; 0 for free particles.")
+        self.hold_button = button("Moved by hand", self.hold, "Mark particles that something moves or holds: chosen "
+                                  "ones, else those in the region. Fits take them as neighbours only, rollouts "
+                                  "move them along their recorded path (column held).")
+        self.body.addWidget(row(self.hold_button, self.edge))
         self.undo_button = button("Undo", self.undo, "Take back the last edit.")
         self.list = sentence("")
         self.body.addWidget(row(self.undo_button, self.list, stretch=1))
         changing = (self.delete_button, self.split_button, self.merge_button, self.relink_button, self.region_button,
-                    self.cut_button, self.crop_button, self.undo_button)
+                    self.cut_button, self.crop_button, self.hold_button, self.undo_button)
         self.verbs = dict.fromkeys(changing, ("tracks",))
         self.finish()
         self.shown: Any = None
@@ -176,18 +185,32 @@ class Edit(Section):
             "shape_type": "polygon"}, "shapes")
         self.workspace.viewer.layers.selection.active = layer
         layer.mode = "add_polygon"
-        self.say("Click the corners, the last one twice; then press Cut inside or Keep inside.", "note")
+        self.say("Click the corners, the last one twice; then press Cut inside, Keep inside or Moved by hand.", "note")
 
     def cut(self, keep: str) -> None:
         """What is inside the drawn region, or outside of it."""
+        if self._edit(lambda: {"edit": "cut", "region": self._region(), "keep": keep}):
+            self.workspace.drop("cut region")
+
+    def hold(self) -> None:
+        """The chosen particles, or those in the drawn region, are an edge that is moved by hand."""
         def edit() -> dict[str, Any]:
-            layer = self.workspace.ours.get("cut region")
-            if layer is None or not len(layer.data):
-                raise vd.ConfigError("Draw a region first.")
-            return {"edit": "cut", "region": [list(corner) for corner in corners_of(layer.data[-1])], "keep": keep}
+            numbers = self.numbers()
+            where = {"particles": numbers} if numbers else {"region": self._region()}
+            return {"edit": "hold", **where, "edge": self.edge.value()}
 
         if self._edit(edit):
             self.workspace.drop("cut region")
+            held = self.workspace.session.tracks.dataframe["held"].to_numpy() > 0
+            count = len(np.unique(self.workspace.session.tracks.particle[held]))
+            self.say(f"{count} particles are moved by hand.", "good")
+
+    def _region(self) -> list[list[float]]:
+        """Corners (y, x) of what was drawn last [px]."""
+        layer = self.workspace.ours.get("cut region")
+        if layer is None or not len(layer.data):
+            raise vd.ConfigError("Draw a region first.")
+        return [list(corner) for corner in corners_of(layer.data[-1])]
 
     def undo(self) -> None:
         """The tracks before the last edit."""
@@ -231,4 +254,6 @@ def described(edit: dict[str, Any]) -> str:
         name += f" {edit['particle']} at frame {edit['frame']}"
     if name == "cut":
         name += " inside" if edit.get("keep") != "inside" else " outside"
+    if name.startswith("hold"):
+        name += (" a region" if "region" in edit else "") + f" as edge {edit.get('edge', 1)}"
     return name + (f", frames {edit['frames'][0]} to {edit['frames'][1] - 1}" if "frames" in edit else "")

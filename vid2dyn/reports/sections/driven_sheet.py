@@ -11,6 +11,7 @@ from vid2dyn.analysis import cycles, d2min, energy_of_cycles, moduli
 from vid2dyn.analysis.drive_cycles import Cycles
 from vid2dyn.core.errors import Vid2DynError
 from vid2dyn.data.trajectories import Trajectories
+from vid2dyn.reports.drawing import stress_strain
 from vid2dyn.reports.figures import DATA, MODEL, MUTED, picture
 from vid2dyn.reports.sections.base import Content, ReportSection, Section, figure
 
@@ -84,7 +85,7 @@ def _rearranged(doubts: list[str], tracks: Trajectories, reach: float, lag: int)
     found = _tried(doubts, lambda: d2min(tracks, 0.7 * reach, lag, every=max(1, tracks.n_frames)))
     if found is None:
         return []
-    floor = "" if found.noise_floor is None else f" Noise alone makes {found.noise_floor:.2g} µm²."
+    floor = "" if not found.noise_floor else f" Noise alone makes {found.noise_floor:.2g} µm²."
     return [figure(picture(lambda axes: found.plot(axes), raster=True),
                    f"D²min over {lag} frames, half a cycle: high where particles rearranged.{floor}")]
 
@@ -105,10 +106,7 @@ def _loops(doubts: list[str], content: Content, drive: Cycles, held: str, reach:
         return []
 
     def draw(axes: Axes) -> None:
-        for name, one, colour in found:
-            stress = one.dataframe["stress"] - one.dataframe["stress"].mean()
-            axes.plot(one.dataframe["strain"], stress, color=colour, linewidth=0.9, label=name)
-        axes.set(xlabel="strain", ylabel="shear stress (kT/µm²)")
+        stress_strain(axes, found)
         axes.legend()
 
     return [figure(picture(draw), "Shear stress of the learned pair forces against strain. The slope is G', the area "

@@ -25,6 +25,7 @@ from numba import njit
 
 from vid2dyn.tracking.columns import AMPLITUDE, BACKGROUND, MISFIT, MOVE, WIDTH, X, Y
 from vid2dyn.tracking.fit.nearby import neighbours_of
+from vid2dyn.tracking.fit.normal_equations import solve
 
 P_AMPLITUDE, P_BACKGROUND, P_Y, P_X, P_WIDTH = range(5)
 """Unknowns of the linear problem of one spot, and the rows and columns of its normal equations: A and b [grey levels],
@@ -196,27 +197,6 @@ def _normal(my, mx, ny, nx, m):
     m[4, 4] = my[4] * mx[0] + 2.0 * my[2] * mx[2] + my[0] * mx[4]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _solve(m, rhs, n):
-    """rhs becomes the solution of the symmetric positive system whose upper triangle is m; False where singular."""
-    for k in range(n):
-        if m[k, k] <= 1e-12 * m[1, 1]:
-            return False
-        inverse = 1.0 / m[k, k]
-        for i in range(k + 1, n):
-            f = m[k, i] * inverse
-            for j in range(i, n):
-                m[i, j] -= f * m[k, j]
-            rhs[i] -= f * rhs[k]
-        m[k, k] = inverse
-    for k in range(n - 1, -1, -1):
-        total = rhs[k]
-        for j in range(k + 1, n):
-            total -= m[k, j] * rhs[j]
-        rhs[k] = total * m[k, k]
-    return True
-
-
 @njit(cache=True, nogil=True)
 def workspace():
     """A `Workspace` of zeros."""
@@ -266,7 +246,7 @@ def step(image, spots, i, others, free, bounds, work):
     _normal(sums[0], sums[1], ny, nx, m)
     unknowns = 5 if free else 4
     given[:] = rhs
-    if not _solve(m, rhs, unknowns):
+    if not solve(m, rhs, unknowns, 1e-12 * m[1, 1]):
         spots[i, MOVE] = 0.0
         return
     for k in range(unknowns):                              # what a least-squares solution leaves of the squares

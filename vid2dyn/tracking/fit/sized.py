@@ -20,6 +20,7 @@ import numpy as np
 from numba import njit
 
 from vid2dyn.tracking.columns import AMPLITUDE, MISFIT, MOVE, WIDTH, X, Y
+from vid2dyn.tracking.fit.normal_equations import solve
 
 A, DY, DX, LOG_SIZE = range(4)
 """Unknowns of a spot: brightness [grey levels], place [px], logarithm of its size."""
@@ -27,6 +28,7 @@ FINE = 64
 """Entries of a table of profiles per size."""
 _MOST_NEIGHBOURS = 6               # whose errors are followed into a spot's own; the nearest count
 _LONGEST_STEP = 0.3                # of a spot in one turn [sizes]
+_SINGULAR = 1e-30                  # pivot of the normal equations below which a spot is not determined
 _GROWTH = 0.15                     # of the logarithm of its size, at most
 
 
@@ -130,27 +132,6 @@ def _equations(left, weight, spot, table, reach, m, rhs):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _solved(m, rhs, n):
-    """rhs[:n] becomes the solution of the symmetric system whose upper triangle is m; False where it is singular."""
-    for k in range(n):
-        if not m[k, k] > 1e-30:
-            return False
-        inverse = 1.0 / m[k, k]
-        for i in range(k + 1, n):
-            f = m[k, i] * inverse
-            for j in range(i, n):
-                m[i, j] -= f * m[k, j]
-            rhs[i] -= f * rhs[k]
-        m[k, k] = inverse
-    for k in range(n - 1, -1, -1):
-        total = rhs[k]
-        for j in range(k + 1, n):
-            total -= m[k, j] * rhs[j]
-        rhs[k] = total * m[k, k]
-    return True
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
 def fit(left, weight, spots, kind, shapes, near, free, prior, rest, most):
     """Spots take turns until none moves by more than `rest` [sizes], `most` rounds at most; the number of rounds.
 
@@ -191,7 +172,7 @@ def fit(left, weight, spots, kind, shapes, near, free, prior, rest, most):
             if free:
                 m[3, 3] += prior[1, c]
                 rhs[3] += prior[1, c] * (prior[0, c] - math.log(size))
-            if count < 8 or not _solved(m, rhs, unknowns):
+            if count < 8 or not solve(m, rhs, unknowns, _SINGULAR):
                 spots[i, MOVE] = 0.0
                 continue
             add_light(left, spots, i, kind, shapes, 1.0)
@@ -241,7 +222,7 @@ def compare_classes(left, weight, spots, kind, shapes, sizes, which, rounds, out
                 add_light(left, spot, 0, one, shapes, -1.0)
                 _, count = _equations(left, weight, spot[0], shapes.table[c], shapes.reach[c], m, rhs)
                 add_light(left, spot, 0, one, shapes, 1.0)
-                if count < 8 or not _solved(m, rhs, 3):
+                if count < 8 or not solve(m, rhs, 3, _SINGULAR):
                     break
                 spot[0, AMPLITUDE] = max(spot[0, AMPLITUDE] + rhs[0], 0.1 * spots[i, AMPLITUDE])
                 far = math.sqrt(rhs[1] ** 2 + rhs[2] ** 2) / sizes[c]
@@ -442,9 +423,9 @@ def _last_block(full, right, n, free):
         unit[:] = 0.0
         unit[a] = 1.0
         copy = m.copy()
-        if not _solved(copy, unit, 4 if free or a == 3 else 3):
+        if not solve(copy, unit, 4 if free or a == 3 else 3, _SINGULAR):
             return np.full(4, -1.0), 0.0
         out[a] = unit[a]
     copy = m.copy()
-    _solved(copy, step, 4)
+    solve(copy, step, 4, _SINGULAR)
     return out, step[3]
