@@ -85,7 +85,7 @@ def against_runs(test: str, question: str, of_data: np.ndarray, of_runs: np.ndar
 
 def _motion(data: Trajectories, runs: Sequence[Trajectories]) -> Finding | None:
     """ln MSD at one frame, at a tenth of the recording and between."""
-    longest = max(1, min(100, data.n_frames // 10))
+    longest = max(1, min(100, min(one.n_frames for one in (data, *runs)) // 10))
     lags = sorted({1, max(1, round(math.sqrt(longest))), longest})
     values = [np.log(np.maximum(msd(one, lags=lags).value, 1e-300)) for one in (data, *runs)]
     lag = [f"{k * data.units.dt:.3g} s" for k in lags]
@@ -101,6 +101,8 @@ def _neighbours(data: Trajectories, runs: Sequence[Trajectories]) -> Finding | N
     """Numbers of pairs within some distances, over the mean of the model's."""
     each = len(data) / max(1, len(np.unique(data.frame)))
     lengths = data.box.lengths
+    if any((one.box.lengths is None) != (lengths is None) for one in runs):      # one of both has edges
+        return None
     size = np.ptp(data.positions, axis=0) if lengths is None else np.asarray(lengths, dtype=float)[:data.dim]
     if each < 3 or not (size > 0).all():
         return None
