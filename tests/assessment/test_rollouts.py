@@ -62,3 +62,15 @@ def test_swimmers_go_farther_than_their_model():
     motion = next(one for one in table.failed if one.test == "rollout: motion")
     assert motion.effect > 20
     assert "vd.compare" in motion.advice
+
+
+def test_what_swimmers_spread_is_not_called_a_diffusion_coefficient():
+    model = vd.fit(SWIMMERS.run(4), vd.Brownian())
+    assert model.is_persistent
+    assert model.report["parameters"]["persistent"] is True
+    assert repr(model).startswith("<Model Brownian: spread over one frame = ")
+    first = model.numbers()[0]
+    assert first.label == "Spread over one frame, model"
+    assert "no diffusion coefficient" in first.detail
+    caged = vd.simulators.Departures(n_particles=60, frames=120, diffusion=0.4, spacing=2.0, hurst=0.35).run(4)
+    assert not vd.fit(caged, vd.Brownian()).is_persistent
