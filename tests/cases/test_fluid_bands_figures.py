@@ -22,7 +22,7 @@ def bands(script: Callable[[str], ModuleType]) -> ModuleType:
 
 @pytest.mark.parametrize("gas", ["usual", "warm", "no conduction"])
 def test_bands_of_gases_hold(bands: ModuleType, gas: str) -> None:
-    """Misses of 12 vortices are chance (1e-6 each, Bentkus' bound as in test_bands_figures; a coverage below .4 would be
+    """Misses of 12 vortices are chance (1e-6 each, bound as in test_bands_figures; a coverage below .4 would be
     seen), and the conductivity of a gas in which heat spreads ten times as fast as momentum is not a small part of it.
     """
     fits = [bands.fitted(gas, seed) for seed in SEEDS]

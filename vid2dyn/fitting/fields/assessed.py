@@ -33,6 +33,8 @@ GROUPS = 10
 """Groups of realisations: sums over them are what the estimator reads."""
 STRENGTH, PLATEAU, DRIFT, PROFILE = 2.0, 3.0, 5.0, 1.0
 """Margins [%]: of mobility and drift, of the covariance in one window, of the drift left, of a rollout."""
+STEPS = 16
+"""Of a rollout."""
 WAVES = 3
 """Waves of the mean profile that a rollout is judged by."""
 
@@ -126,11 +128,17 @@ def _drift_left(design: Design, landscape: Landscape, known: np.ndarray) -> Find
 
 
 def _of_rollout(fields: Fields, model: GradientFlowModel) -> list[Finding]:
-    """First waves of the mean profile at the end, beside the flow from the mean first field."""
-    times, steps = fields.times, 8
+    """First waves of the mean profile at the end, beside the flow from the first one: what of the mean stands out of
+    chance, which few realisations leave rougher than a flow can be run from."""
+    elements = Elements(fields.n_cells, int(model.recipe["elements"]), int(model.recipe["degree"]))
+    smooth = Statistics.of(fields, elements, GROUPS).without(None).smooth()
+    start = Fields(smooth, fields.times, np.arange(len(smooth)))
     try:
-        last = model.rollout(fields, steps=steps, dt=float(times[-1] - times[0]) / steps).values[:, -1]
+        last = model.rollout(start, steps=STEPS, dt=float(np.ptp(fields.times)) / STEPS).values[:, -1]
     except ModelError as error:
+        # a flow that runs uphill, where f'' is not known to be positive or separates: the band and the fit say so
+        if (model.curvature(np.linspace(*model.support, 101)) <= 0).any():
+            return []
         return [Finding("rollout: runs", "the model runs on from the first field", 1.0, 0.0, 1.0, "failed run",
                         str(error))]
     labels = np.unique(fields.starts)
