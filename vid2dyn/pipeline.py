@@ -388,20 +388,22 @@ def fit(data: Trajectories | Fields | PathLike | Sequence[Trajectories | Fields 
     return model
 
 
-def assess(tracks: Trajectories | PathLike | Sequence[Trajectories | PathLike], model: Model,
+def assess(tracks: Trajectories | Fields | PathLike | Sequence[Trajectories | Fields | PathLike], model: Model,
            seed: int = 0) -> Assessment:
     """Is this model allowed? Every assumption that it rests on, tested on the data, in one table.
 
-    `vd.fit` does the same with the recordings it is given; ``model.report["assessment"]`` has the table.
+    For `Brownian`, `vd.fit` does the same with the recordings it is given, but for the comparison with rollouts;
+    ``model.report["assessment"]`` has the table.
 
     Parameters
     ----------
-    tracks : Trajectories or path, or a list of them
+    tracks : Trajectories, Fields or path, or a list of them
         The recordings that the model was fitted to, in that order; or others that it should describe.
     model : Model
-        Fitted with a recipe that knows tests of its assumptions: `Brownian`.
+        Fitted with a recipe that knows tests of its assumptions: `Brownian`, `Metriplectic` (but for solids),
+        `GradientFlow`.
     seed : int
-        Of the recording that the model makes to be compared with.
+        Of the recordings that the model makes to be compared with.
 
     Returns
     -------
@@ -426,9 +428,17 @@ def assess(tracks: Trajectories | PathLike | Sequence[Trajectories | PathLike], 
     assessor = getattr(recipe, "assessor", "")
     if not assessor:
         raise ModelError(f"vd.assess knows no tests for {_kind(model) if not kind else f'a model of {kind}'}; it takes "
-                         "a model of vd.Brownian.")
-    several = isinstance(tracks, list | tuple)
-    read = [_tracks(one) for one in tracks] if several else _tracks(tracks)     # type: ignore[union-attr, arg-type]
+                         "a model of vd.Brownian, vd.Metriplectic or vd.GradientFlow.")
+    of_fields = getattr(recipe, "learns_from", "") == "fields"
+
+    def recording(one: Any) -> Any:
+        found = _recording(one)
+        if hasattr(found, "n_cells") != of_fields:
+            raise DataError(f"a model of {kind} is tested on {'fields' if of_fields else 'tracks'}, not on "
+                            f"{_kind(one)}.")
+        return found
+
+    read = [recording(one) for one in tracks] if isinstance(tracks, list | tuple) else recording(tracks)
     return resolve(assessor)(read, model, seed=_seed(seed))
 
 

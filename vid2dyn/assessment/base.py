@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -35,6 +35,8 @@ class Finding:
         Departures below it are taken for allowed.
     recording : str
         Which of several recordings; empty for a single one.
+    sign : float
+        Of the departure, +1 or -1, where it is of one quantity; else 0.
     """
 
     test: str
@@ -46,6 +48,8 @@ class Finding:
     advice: str
     bound: float = 0.0
     recording: str = ""
+    sign: float = 0.0
+
 
 SAID = 0.05
 """p below which what a departure means is put into words: no table fails at more."""
@@ -91,7 +95,8 @@ class AssumptionTest(ABC):
         statistic, effect = hotelling(found), abs(self.effect(found, steps))
         p = p_value(statistic, len(found.value), found.pieces, self.margin / max(effect, 1e-300))
         advice = self.advice(found, steps) if p < SAID else ""
-        return self.finding(statistic, p, effect, advice)
+        return replace(self.finding(statistic, p, effect, advice),
+                       sign=float(np.sign(found.value[0])) if len(found.value) == 1 else 0.0)
 
     def finding(self, statistic: float, p: float, effect: float, advice: str) -> Finding:
         """A finding of this test."""

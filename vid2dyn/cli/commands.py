@@ -285,10 +285,11 @@ def compare(a: Annotated[Path, typer.Argument(help="Tracks: the data.")],
 
 @verb()
 def assess(model: Annotated[Path, typer.Argument(help="Model (.vid2dyn).")],
-           tracks: Annotated[list[Path], typer.Argument(help="Tracks that it was fitted to, or should describe.")],
+           tracks: Annotated[list[Path], typer.Argument(help="Tracks (or .fields) that it was fitted to, or should "
+                                                             "describe.")],
            seed: Annotated[int, Seed] = 0, *, progress: Progress) -> None:
     """Is a model allowed? Every assumption that it rests on, tested on the data; what fails comes first."""
-    read = [tracks_at(path) for path in tracks]
+    read: list[Any] = [pipeline.load(path) if path.suffix == ".fields" else tracks_at(path) for path in tracks]
     with about(tracks[0]) if len(tracks) == 1 else nullcontext():
         found = pipeline.assess(read[0] if len(read) == 1 else read, model_at(model), seed=seed)
     say(str(found))

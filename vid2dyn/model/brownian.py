@@ -369,12 +369,22 @@ class BrownianModel(Model):
         """Whether pair forces or a trap were fitted."""
         return self.recipe.get("cutoff") is not None or self.recipe.get("trap", "none") != "none"
 
+    @property
+    def is_persistent(self) -> bool:
+        """Whether the particles of the data keep their direction over 2 to 15 frames (active motion, a flow): D is then
+        how far they spread in one frame, no diffusion coefficient of equilibrium."""
+        return bool(self.report.get("parameters", {}).get("persistent", False))
+
     def numbers(self) -> tuple[LearnedNumber, ...]:
         """D, and the stiffness of the trap where there is one."""
         low, high = map(float, self.band("diffusion"))
         what = "forces taken into account" if self.has_forces else "free particles, blur and noise taken into account"
-        found = [LearnedNumber("Diffusion coefficient, model", self.diffusion(), low, high, "µm²/s", what, "diffusion",
-                               digits=3)]
+        label = "Diffusion coefficient, model"
+        if self.is_persistent:
+            label, what = "Spread over one frame, model", (
+                "particles keep their direction: over longer times they go farther, and this is no diffusion "
+                "coefficient")
+        found = [LearnedNumber(label, self.diffusion(), low, high, "µm²/s", what, "diffusion", digits=3)]
         if self.recipe.get("trap", "none") != "none":
             low, high = map(float, self.band("trap_stiffness"))
             found.append(LearnedNumber("Trap stiffness", self.trap_stiffness(), low, high, "kT/µm²",
@@ -429,7 +439,8 @@ class BrownianModel(Model):
         return ()
 
     def __repr__(self) -> str:
-        parts = [f"D = {self.diffusion():.4g} ± {self.standard_error('diffusion'):.2g} µm²/s"]
+        parts = [f"{'spread over one frame' if self.is_persistent else 'D'} = {self.diffusion():.4g} ± "
+                 f"{self.standard_error('diffusion'):.2g} µm²/s"]
         if "structure_knots" in self.arrays:
             lowest, highest = np.exp(self.arrays["structure_log_diffusion"][[0, -1]])
             parts.append(f"{lowest:.3g} to {highest:.3g} µm²/s along {self.recipe['structure']}")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,7 +25,7 @@ from vid2dyn.inference.steps import FluidSteps
 from vid2dyn.model.base import LearnedFunction, LearnedFunctions, LearnedNumber, Model, checked_level
 from vid2dyn.model.further_energies import FurtherEnergies
 from vid2dyn.rollout.engines import Prepared, checked_engine, paths_in
-from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout
+from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout, FluidTrajectories
 from vid2dyn.rollout.fluid.time_step import stable_step
 from vid2dyn.rollout.fluid.widening import widening_paths
 
@@ -409,9 +409,24 @@ class MetriplecticModel(Model):
             else:
                 paths = paths_in(engine, frozen, first, settings, **frames, progress=progress, ranks=ranks,
                                  checkpoint=checkpoint)
+        return self._recorded(tracks, paths, seed, substeps, engine)
+
+    def rollouts(self, tracks: Trajectories, seeds: Iterable[int], steps: int | None = None) -> Iterator[Trajectories]:
+        """`rollout` with several seeds, which share the start and the tables: entropies of the first frame are
+        inferred once."""
+        steps = self._steps(tracks).count if steps is None else steps
+        _, first, settings, substeps = self.ready(tracks, steps)
+        tables = cache(self._tables(tracks, steps))
+        for seed in seeds:
+            paths = widening_paths(tables, first, settings, steps=steps * substeps, every=substeps, seed=seed)
+            yield self._recorded(tracks, paths, seed, substeps, "vid2dyn")
+
+    def _recorded(self, tracks: Trajectories, paths: FluidTrajectories, seed: int, substeps: int,
+                  engine: str) -> Trajectories:
+        """Paths as a table that begins as `tracks` do."""
         info = {"rollout": {"seed": seed, "substeps": substeps, "recipe": self.recipe, "engine": engine}}
         return Trajectories.from_dense(paths.position, tracks.units, velocity=paths.velocity, entropy=paths.entropy,
-                                       box=first.box, info=info)
+                                       box=paths.first.box, info=info)
 
     def _first(self, data: FluidSteps) -> tuple[np.ndarray, np.ndarray]:
         """S and ln V of the first frame."""

@@ -51,7 +51,20 @@ def test_too_few_steps_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_chance_explains_is_no_error_of_finite_sizes() -> None:
     """A change as large as its own chance adds little; one ten times larger adds itself."""
-    rng = np.random.default_rng(0)
+    rng, chance = np.random.default_rng(0), 0.01 * np.eye(18)
     small, large = 0.1 * rng.normal(size=18), 1.0 * rng.normal(size=18)
-    assert beyond_chance(small, 0.01 * np.eye(18), 0.01 * np.eye(18)) < 0.72
-    assert beyond_chance(large, 0.01 * np.eye(18), 0.01 * np.eye(18)) > 0.95
+    assert np.linalg.norm(beyond_chance(small, chance, chance)) < 0.85 * np.linalg.norm(small)
+    assert np.linalg.norm(beyond_chance(large, chance, chance)) > 0.97 * np.linalg.norm(large)
+
+
+def test_what_long_waves_do_not_know_is_no_error_of_finite_sizes() -> None:
+    """Changes in directions of which the part of the data says nothing are chance, whatever else it shows: what is
+    added there is of the size of what it shows elsewhere."""
+    rng = np.random.default_rng(1)
+    known = 0.01 * np.eye(18)
+    sizes = np.r_[np.full(9, 0.01), np.full(9, 100.0)]
+    change = np.sqrt(sizes) * rng.normal(size=18)
+    change[:9] *= 5.0
+    found = beyond_chance(change, np.diag(sizes), known)
+    assert (found[:9] / change[:9]).min() > 0.9
+    assert np.abs(found[9:]).max() < 0.3 < 5.0 < np.abs(change[9:]).max()

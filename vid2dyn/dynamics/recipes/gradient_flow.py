@@ -49,6 +49,7 @@ class GradientFlow(Recipe):
 
     estimator: ClassVar[str] = "vid2dyn.fitting.fields.fit:fit_gradient_flow"
     model: ClassVar[str] = "vid2dyn.model.gradient_flow:GradientFlowModel"
+    assessor: ClassVar[str] = "vid2dyn.fitting.fields.assessed:assess_fields"
     shown_first: ClassVar[tuple[str, ...]] = ("knots", "force_range")
     learns_from: ClassVar[Literal["trajectories", "fields"]] = "fields"
 

@@ -120,6 +120,7 @@ class Metriplectic(Recipe):
 
     estimator: ClassVar[str] = "vid2dyn.fitting.particles.fit:fit_metriplectic"
     model: ClassVar[str] = "vid2dyn.model.metriplectic:MetriplecticModel"
+    assessor: ClassVar[str] = "vid2dyn.fitting.particles.assessed:assess_particles"
     needs_velocities: ClassVar[bool] = True
     shown_first: ClassVar[tuple[str, ...]] = ("cutoff", "mass", "energy", "friction", "entropy", "law")
 

@@ -25,6 +25,7 @@ from vid2dyn.dynamics.brownian import species_pairs
 from vid2dyn.dynamics.recipes.brownian import Brownian
 from vid2dyn.dynamics.snapshot import neighbour_pairs
 from vid2dyn.dynamics.terms.potentials import HarmonicTrap, PairPotential
+from vid2dyn.fitting.brownian.assessed_rollouts import findings_of_rollouts
 from vid2dyn.fitting.brownian.evidence import StepModel, force_and_stiffness, trusted_steps
 from vid2dyn.fitting.brownian.likelihood import residuals
 from vid2dyn.fitting.brownian.pair_forces import view_of
@@ -287,4 +288,9 @@ def assess_brownian(tracks: Trajectories | Sequence[Trajectories], model: Browni
         classes = Classes.of(several, str(recipe.structure))
         several, recipe = [classes.named(one) for one in several], recipe_of_classes(recipe, classes)
     data, _ = prepared_recordings(several, recipe)
-    return assess_data(data, model, seed)
+    tables = [list(assess_data(data, model, seed).findings)]
+    for r, one in enumerate(data):
+        numbers, _ = numbers_of(model, one, r if len(data) > 1 else None)
+        beside = findings_of_rollouts(one, numbers, [seed, 17, r])
+        tables.append([dataclasses.replace(found, recording=one.name if len(data) > 1 else "") for found in beside])
+    return combined(tables)

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 import vid2dyn
+from vid2dyn.assessment.assumptions.memory import Persistence
 from vid2dyn.assessment.assumptions.particles import SameForce, SameMobility
 from vid2dyn.core.checkpoint import PathLike, digest_of
 from vid2dyn.core.config import recipe as recipe_of
@@ -118,6 +119,8 @@ def fit_brownian(tracks: Trajectories | Sequence[Trajectories], recipe: Brownian
     table = assess_data(data, model, seed)
     report["assessment"] = table.rows()
     alike_in_steps = [found.effect / 100 for found in table.findings if found.test == SameMobility.name]
+    if any(one.test == Persistence.name and one.sign > 0 for one in table.failed):
+        report["parameters"]["persistent"] = True
     if alike_in_steps:
         report["parameters"]["diffusion_spread"] = max(alike_in_steps)
     if not apart:       # a model of recordings that do not belong together is wrong in each of them
@@ -179,7 +182,8 @@ def _all_warnings(of_data: list[str], found: FitResult, model: BrownianModel, da
 def _parameters(model: BrownianModel) -> dict[str, Any]:
     """Headline numbers with errors, for the report.
 
-    `fit_brownian` adds "diffusion_spread", the relative standard deviation of D between particles beyond chance.
+    `fit_brownian` adds "diffusion_spread", the relative standard deviation of D between particles beyond chance, and
+    "persistent" where particles keep their direction, so that D is none of equilibrium.
     """
     numbers = {"diffusion": model.diffusion(), "diffusion_stderr": model.standard_error("diffusion"),
                "localisation_error": model.localisation_error(),

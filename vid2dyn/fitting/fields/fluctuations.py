@@ -129,11 +129,6 @@ def improved(design: Design, landscape: Landscape, steps: int) -> Landscape:
     return _round(design, landscape, design.windows(landscape), steps)
 
 
-def refined(design: Design, landscape: Landscape, followed: list[Window]) -> Landscape:
-    """One round with some of the windows, followed already."""
-    return _round(design, landscape, followed, 2)
-
-
 def _round(design: Design, landscape: Landscape, followed: list[Window], steps: int) -> Landscape:
     log_mobility = _score_mobility(design, landscape, followed, steps)
     normal, right, _ = normal_equations(design, followed, log_mobility)

@@ -75,7 +75,7 @@ def recordings_report(names: Sequence[str], of_start: np.ndarray, statistics: St
     for r, name in enumerate(names):
         part = statistics.of_starts(of_start == r)
         own = Design.of(part.without(None), design.function, design.kernels, 0.0, design.wave)
-        strengths[r] = _strengths(own, found)
+        strengths[r] = strengths_of(own, found)
         count = part.count.sum(axis=1)
         likelihood = log_likelihood(own, found, count, part.D.sum(axis=2) / count[:, None, None],
                                     part.DD.sum(axis=2) / count[:, None, None, None])
@@ -87,18 +87,25 @@ def recordings_report(names: Sequence[str], of_start: np.ndarray, statistics: St
     return entries, _strangers(names, strengths, entries)
 
 
-def _strengths(design: Design, found: Landscape) -> np.ndarray:
-    """((strength, stderr) of m, of f'' given m) in the data of a design."""
+def strengths_of(design: Design, found: Landscape, known: np.ndarray | None = None) -> np.ndarray:
+    """((strength, stderr) of m, of f'' given m) in the data of a design.
+
+    known : covariance of the coefficients of ln m, then of f'', with which the landscape is known; None: exactly.
+    """
     followed, short = design.windows(found), set(short_windows(design, found).tolist())
     gradient, fisher = scores(design, [one for one in followed if one.index in short], found.log_mobility)
-    knots = design.function.knots
-    all_alike = np.concatenate([np.ones(knots), np.zeros(len(gradient) - knots)])
+    knots, count = design.function.knots, len(gradient)
+    all_alike = np.concatenate([np.ones(knots), np.zeros(count - knots)])
     of_m = float(all_alike @ fisher @ all_alike)
     normal, right, _ = normal_equations(design, followed, found.log_mobility)
     c = found.curvature
     of_f = float(c @ normal @ c)
-    return np.array([[1 + float(all_alike @ gradient) / of_m, of_m**-0.5],
-                     [float(c @ right) / of_f, of_f**-0.5]])
+    doubt_m = doubt_f = 0.0
+    if known is not None:
+        way_m, way_f = fisher @ all_alike / of_m, normal @ c / of_f
+        doubt_m, doubt_f = float(way_m @ known[:count, :count] @ way_m), float(way_f @ known[count:, count:] @ way_f)
+    return np.array([[1 + float(all_alike @ gradient) / of_m, (1 / of_m + doubt_m) ** 0.5],
+                     [float(c @ right) / of_f, (1 / of_f + doubt_f) ** 0.5]])
 
 
 def _strangers(names: Sequence[str], strengths: np.ndarray, entries: list[dict[str, Any]]) -> list[str]:

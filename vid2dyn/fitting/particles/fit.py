@@ -418,7 +418,7 @@ def _compared(run: FittingRun, full: FittedVariant,
             held_out, identified = {"heat_not_followed": str(error)}, False
         full = full if identified else isothermal
     if split.same:
-        full = _fit_variant(run, split.everything, full.numbers, "fluid, all steps")
+        full = _fit_variant(run, split.everything, full.numbers, "fluid, all steps", prior=full.prior)
     return held_out, identified, full
 
 
@@ -477,11 +477,12 @@ def _layout(data: Sequence[FluidSteps], recipe: Metriplectic) -> Layout:
 
 
 def _fit_variant(run: FittingRun, data: Sequence[FluidSteps], first: FluidNumbers, what: str, stop: int | None = None,
-                 keep_partial: bool = False) -> FittedVariant:
+                 keep_partial: bool = False, prior: Prior | None = None) -> FittedVariant:
     """One variant by scoring from `first` on; the temperatures at which further trajectories start are found in
-    between."""
+    between. Without a `prior`, that of `first`: numbers learned from the same data have to bring theirs."""
     recipe, seed, layout = run.recipe, run.seed, first.layout
-    prior = prior_of(first, run.further)
+    if prior is None:
+        prior = prior_of(first, run.further)
     fixed = np.isin(np.arange(layout.size), [*SHAPE, Thermal.START])
     theta = np.where(layout.active, first.vector, np.where(fixed, 0.0, first.vector))
 
