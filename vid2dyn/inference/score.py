@@ -37,6 +37,9 @@ factor on L: both get it.
 With all this the score at the true numbers has no bias that eight vortices of 300 steps would show
 (tests/cases/test_ideal_gas_figures.py).
 
+Particles whose noise remembers are read in windows of several steps (`fluid_window`, `FluidSteps.frames`): what is above
+of a step is then said of a window, but for heat, which goes from frame to frame.
+
 Nothing in S depends on the order of the particles, on directions or on random numbers.
 """
 
@@ -48,9 +51,10 @@ import numpy as np
 
 from vid2dyn.dynamics.fluid.numbers import FluidNumbers
 from vid2dyn.inference.density import log_likelihood
-from vid2dyn.inference.entropy_filter import carry_entropy
+from vid2dyn.inference.entropy_filter import carry_entropy, observed_heat
+from vid2dyn.inference.fluid_window import FluidWindow
 from vid2dyn.inference.geometry import StepGeometry
-from vid2dyn.inference.step import MODES, evaluate_state, share_unknown
+from vid2dyn.inference.step import MODES, StepState, evaluate_state, share_unknown
 from vid2dyn.inference.steps import FluidSteps
 
 
@@ -58,10 +62,11 @@ from vid2dyn.inference.steps import FluidSteps
 class Sweep:
     """What one pass over a trajectory gives.
 
-    score : (steps, numbers) slope of the log-likelihood; information : (numbers, numbers), of all steps;
-    entropy : (steps + 1, n) conditional mean of S given what was seen before; chi2 : (steps,) RᵀC⁻¹R over its
+    Windows are single steps, or as many as `FluidSteps.frames` says.
+    score : (windows, numbers) slope of the log-likelihood; information : (numbers, numbers), of all windows;
+    entropy : (steps + 1, n) conditional mean of S given what was seen before; chi2 : (windows,) RᵀC⁻¹R over its
     expectation.
-    log_likelihood : (steps,) with the log determinants, NaN where not asked for; exact for up to `density.DENSE`
+    log_likelihood : (windows,) with the log determinants, NaN where not asked for; exact for up to `density.DENSE`
     coordinates, beyond that the product of the marginals of the particles.
     noise : length of windows -> (windows,) array, |sum of R|² over its expectation were the noise of all steps
     independent; friction : Γ of a particle in the model [mass/s], mean of all steps; both for `windows` of `sweep`.
@@ -107,9 +112,9 @@ def sweep(data: FluidSteps, numbers: FluidNumbers, start: np.ndarray, *, slopes:
     slopes : bool
         Whether the score is wanted (else only entropy is carried).
     information_every : int
-        Steps between those whose Fisher information is worked out (and counted for the others); 0: none.
+        Windows between those whose Fisher information is worked out (and counted for the others); 0: none.
     likelihood_of : range, optional
-        Steps whose log-likelihood is wanted as well; see `Sweep`.
+        Windows whose log-likelihood is wanted as well; see `Sweep`.
     seed : int
         Of the draws of the model's own noise.
     until : int, optional
@@ -118,10 +123,14 @@ def sweep(data: FluidSteps, numbers: FluidNumbers, start: np.ndarray, *, slopes:
         Numbers of steps over which R is summed up, to see whether its noise remembers.
     """
     layout, steps = numbers.layout, data.count if until is None else until
-    score = np.zeros((steps, layout.size))
+    frames, shown = data.frames, data.shown
+    count = steps // frames
+    score = np.zeros((count, layout.size))
     information = np.zeros((layout.size, layout.size))
-    chi2, loglik = np.zeros(steps), None if likelihood_of is None else np.full(steps, np.nan)
+    chi2, loglik = np.zeros(count), None if likelihood_of is None else np.full(count, np.nan)
     entropy = np.zeros((steps + 1, data.n))
+    together: list[StepState] = []
+    residuals: list[np.ndarray] = []
     S: np.ndarray | None = None
     # S is concave in U, whose variance is unknown · c T²: the mean of S is that much below S of the mean energy
     blur = 0.5 if numbers.softness > 0 else 0.0
@@ -135,24 +144,34 @@ def sweep(data: FluidSteps, numbers: FluidNumbers, start: np.ndarray, *, slopes:
             S, S_of = numbers.entropy_at(start, expansion)
             entropy[0] = S - blur * share_unknown(unknown)
         state = evaluate_state(geometry, numbers, S, S_of, unknown)
-        R, x = state.residual()
-        chi2[t] = (x * R).sum() / max(1, R.size - data.dim)
+        R = state.residual()
+        together.append(state)
+        residuals.append(R)
         if windows:
             across, along = state.middle.friction
             friction += 2.0 * float(((data.dim - 1) * across + along).sum()) / (data.n * data.dim * steps)
         for k, so_far in left.items():
             so_far.add(R, state.total_momentum()[1] * data.dim, (t + 1) % k == 0)
-        if slopes:
-            y = state.probes(np.random.default_rng([seed, data.first_frame + t]))
-            score[t] = state.score(x, y)
-            if information_every and t % information_every == information_every // 2:
-                information += state.information(y[0])
-        if likelihood_of is not None and loglik is not None and t in likelihood_of:
-            loglik[t] = log_likelihood(state, R, x)
-        S, S_of, unknown = carry_entropy(state, x)
+        seen = None
+        # heat is that of the motion from frame to frame
+        x = FluidWindow((state,), R).solve(R)
+        if len(together) == frames:
+            w, window = t // frames, FluidWindow(tuple(together), np.sum(residuals, axis=0), shown)
+            whole = x if frames == 1 and shown == 1.0 else window.solve(window.residual)
+            chi2[w] = (whole * window.residual).sum() / max(1, R.size - data.dim)
+            if slopes:
+                y = window.probes(np.random.default_rng([seed, data.first_frame + t + 1 - frames]))
+                score[w] = window.score(whole, y)
+                if information_every and w % information_every == information_every // 2:
+                    information += window.information(y[0])
+            if likelihood_of is not None and loglik is not None and w in likelihood_of:
+                loglik[w] = log_likelihood(window, whole)
+            seen = observed_heat(window, whole)
+            together, residuals = [], []
+        S, S_of, unknown = carry_entropy(state, x, seen)
         entropy[t + 1] = S - blur * share_unknown(unknown)
     if information_every:
-        taken = len(range(information_every // 2, steps, information_every))
-        information *= steps / max(1, taken)
+        taken = len(range(information_every // 2, count, information_every))
+        information *= count / max(1, taken)
     return Sweep(score, information, entropy, chi2, loglik,
                  {k: np.array(one.ratios) for k, one in left.items()}, friction)

@@ -1,6 +1,6 @@
-"""One step of a fluid whose entropy nobody sees: its state, residual, score, information.
+"""One step of a fluid whose entropy nobody sees: its state, residual, and what it adds to score and information.
 
-`vid2dyn.inference.entropy_filter` carries entropy on. Formulas and reasons are in `vid2dyn.inference.score`.
+`vid2dyn.inference.fluid_window` sums steps up, `vid2dyn.inference.entropy_filter` carries entropy on. Formulas and reasons are in `vid2dyn.inference.score`.
 """
 
 from __future__ import annotations
@@ -87,13 +87,12 @@ class StepState:
             found[0] += self.numbers.further @ geometry.stiffness_slopes
         return found
 
-    def residual(self) -> tuple[np.ndarray, np.ndarray]:
-        """R relative to the centre of mass, and x = C⁻¹ R with C the covariance of R; (n, dim) each."""
+    def residual(self) -> np.ndarray:
+        """R relative to the centre of mass, (n, dim)."""
         geometry, (across, along) = self.geometry, self.middle.friction
         R = geometry.momentum - geometry.dt * self.forces
         sums.scatter(*geometry.ends, geometry.dt * across, geometry.dt * along, geometry.pairs.w, R)
-        R = geometry.balanced(R) if self.numbers.layout.forces else R - R.mean(axis=0)
-        return R, self._solve(R)
+        return geometry.balanced(R) if self.numbers.layout.forces else R - R.mean(axis=0)
 
     def total_momentum(self) -> tuple[np.ndarray, float]:
         """Change of momentum of all particles that the forces leave unexplained, (dim,), and a variance for it.
@@ -105,50 +104,33 @@ class StepState:
         size = 4 * geometry.dt * float(((geometry.dim - 1) * middle.across + middle.along).sum()) / geometry.dim
         return (geometry.momentum - geometry.dt * self.forces).sum(axis=0), max(size, 1e-300)
 
-    def _solve(self, right: np.ndarray) -> np.ndarray:
-        geometry, two = self.geometry, 2 * self.geometry.dt
-        return sums.solve(*geometry.ends, two * self.middle.across, two * self.middle.along, geometry.slope,
-                          self.pressure_variance, right, TOLERANCE)
+    def score(self, x: np.ndarray, y: list[np.ndarray], window: int = 1, shown: float = 1.0) -> np.ndarray:
+        """What the step adds to the slope of the log-likelihood in every number, of a window of so many steps that shows
+        this share of the noise (`vid2dyn.inference.fluid_window`).
 
-    def probes(self, rng: np.random.Generator) -> list[np.ndarray]:
-        """C⁻¹ of draws of what the model itself does."""
-        geometry, two = self.geometry, 2 * self.geometry.dt
-        normals = rng.standard_normal((PROBES, len(geometry.u), geometry.dim))
-        out = np.empty((PROBES, geometry.n, geometry.dim))
-        sums.draws(*geometry.ends, two * self.middle.across, two * self.middle.along, normals, out)
-        if len(self.pressure_variance):
-            pushes = np.empty_like(out)
-            sums.pressure_forces(*geometry.ends, geometry.slope,
-                                 np.sqrt(self.pressure_variance) * rng.standard_normal((PROBES, geometry.n)), pushes)
-            out += pushes
-        return [self._solve(draw) for draw in out]
-
-    def score(self, x: np.ndarray, y: list[np.ndarray]) -> np.ndarray:
-        """Slope of the log-likelihood of this step in every number."""
+        x, y: C⁻¹ of the residual of the window and of draws of it. What pressures that nobody saw and the total momentum
+        say belongs to the window.
+        """
         geometry, middle, layout = self.geometry, self.middle, self.numbers.layout
         dt, dim, m = geometry.dt, geometry.dim, layout.mass
-        noise = dt * (sums.quadratic(*geometry.ends, x, x)
-                      - np.mean([sums.quadratic(*geometry.ends, z, z) for z in y], axis=0))
+        noise = shown * dt * (sums.quadratic(*geometry.ends, x, x)
+                              - np.mean([sums.quadratic(*geometry.ends, z, z) for z in y], axis=0))
         per_L = -dt * sums.mixed(*geometry.ends, x, geometry.pairs.w)
         trace = np.array([[dim - 1.0], [1.0]])
         bent = sums.traces(*geometry.ends, *middle.friction, geometry.n)
-        # slopes of log det(1 + dt L/2m) = tr X - tr X²/2 in the two numbers of a pair
-        per_L += dt / m * trace - (dt / (2 * m)) ** 2 * bent
+        # slopes of J; of one step of log det(1 + dt L/2m) = tr X/2 - tr X²/8, X = dt L/m, in the two numbers of a pair
+        longer = (2.0 * window + 1.0 / window) / 3.0
+        per_L += (dt / m * trace - longer * (dt / (2 * m)) ** 2 * bent) / shown
         total = noise + middle.inverse_temperature * per_L
         out = self._radial_slopes(total)
         K = np.stack([middle.across, middle.along])
         by_K, by_beta = (K * total).sum(0), (K * per_L).sum(0)
         ln_K, beta = middle.pair_slopes()
         out[:layout.thermal] = ln_K @ by_K + beta @ by_beta + dt * np.einsum("nc,knc->k", x, self.force_slopes)
-        out[:layout.thermal] += dt * dt / (6 * m) * self.stiffness()[1:]
-        if len(self.pressure_variance):
-            spread = self.pressure_slopes(x) ** 2 - np.mean([self.pressure_slopes(z) ** 2 for z in y], axis=0)
-            out[:layout.thermal] += 0.5 * self._pressure_variance_slopes() @ spread
+        out[:layout.thermal] += window * dt * dt / (6 * m) * self.stiffness()[1:]
         if layout.forces:
-            total, variance = self.total_momentum()
             out[layout.further] = dt * np.einsum("nc,knc->k", x, geometry.force_slopes) \
-                + dt * dt / (6 * m) * geometry.stiffness_slopes \
-                + dt * geometry.force_slopes.sum(axis=1) @ total / variance
+                + window * dt * dt / (6 * m) * geometry.stiffness_slopes
         return out
 
     def pressure_slopes(self, x: np.ndarray) -> np.ndarray:
@@ -157,7 +139,7 @@ class StepState:
         sums.pulls(*self.geometry.ends, self.geometry.slope, x, pull)
         return pull
 
-    def _pressure_variance_slopes(self) -> np.ndarray:
+    def pressure_variance_slopes(self) -> np.ndarray:
         """Slopes of `pressure_variance` in the thermal numbers (of `unknown` left out), (thermal, n)."""
         middle = self.middle
         ln_of = middle.softness_slopes() / middle.gas.softness + 2.0 * middle.T_of / middle.T
@@ -174,17 +156,13 @@ class StepState:
         out[layout.radial] = sheet.ravel()
         return out
 
-    def information(self, y: np.ndarray) -> np.ndarray:
-        """Expected information of this step, from ∂R and from ∂C with one probe."""
+    def slopes(self, y: np.ndarray, shown: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+        """Slopes of R, and of C times y, in every number, (numbers, n, dim) each; pressures that nobody saw left out."""
         geometry, middle, layout = self.geometry, self.middle, self.numbers.layout
         dt, count = geometry.dt, layout.size
         shape = (count, geometry.n, geometry.dim)
         mean, spread = np.zeros(shape), np.zeros(shape)
         ln_K, beta = middle.pair_slopes()
-        pushed = np.zeros((layout.thermal, geometry.n, geometry.dim))
-        if len(self.pressure_variance):
-            sums.pressure_forces(*geometry.ends, geometry.slope,
-                                 self._pressure_variance_slopes() * self.pressure_slopes(y), pushed)
         for k in range(count):
             if not layout.active[k]:
                 continue
@@ -199,21 +177,10 @@ class StepState:
                 a, b = self._basis_pair(k)
                 La, Lb = middle.inverse_temperature * a, middle.inverse_temperature * b
             sums.scatter(*geometry.ends, dt * La, dt * Lb, geometry.pairs.w, mean[k])
-            sums.laplacian(*geometry.ends, 2 * dt * a, 2 * dt * b, y, spread[k])
-            if k < layout.thermal:
-                spread[k] += pushed[k]
+            sums.laplacian(*geometry.ends, 2 * shown * dt * a, 2 * shown * dt * b, y, spread[k])
         if layout.forces:
             mean[layout.further] = -dt * geometry.balanced(geometry.force_slopes)
-        rows = np.flatnonzero(layout.active)
-        back_mean, back_spread = np.zeros_like(mean), np.zeros_like(spread)
-        for row in rows:
-            back_mean[row], back_spread[row] = self._solve(mean[row]), self._solve(spread[row])
-        flat = (count, -1)
-        info = mean.reshape(flat) @ back_mean.reshape(flat).T + 0.5 * spread.reshape(flat) @ back_spread.reshape(flat).T
-        if layout.forces:
-            whole = dt * geometry.force_slopes.sum(axis=1)
-            info[layout.further, layout.further] += whole @ whole.T / self.total_momentum()[1]
-        return 0.5 * (info + info.T)
+        return mean, spread
 
     def _basis_pair(self, k: int) -> tuple[np.ndarray, np.ndarray]:
         """(across, along) of the pairs for the k-th number alone, a coefficient of A² or B²."""

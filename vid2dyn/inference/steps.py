@@ -44,7 +44,8 @@ class FluidSteps:
     """One trajectory: position, velocity (T + 1, n, dim) [µm, µm/s], dt [s], space, cutoff [µm].
 
     species: (n,) int, number of the species of every particle; names: (n,) int, the particles in the table; further:
-    energies that act beside an equation of state, each with a range of its own.
+    energies that act beside an equation of state, each with a range of its own; frames, shown: of the windows in which a
+    fluid is read, and the share of the noise that they show (`vid2dyn.inference.fluid_window`).
     """
 
     position: np.ndarray
@@ -56,6 +57,8 @@ class FluidSteps:
     species: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     names: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     further: tuple[Energy, ...] = ()
+    frames: int = 1
+    shown: float = 1.0
     _kept: dict[int, StepPairs] = field(default_factory=dict, repr=False)
     _forces: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict, repr=False)
 
@@ -117,7 +120,11 @@ class FluidSteps:
     def between(self, start: int, stop: int) -> FluidSteps:
         """Steps start <= step < stop."""
         return FluidSteps(self.position[start:stop + 1], self.velocity[start:stop + 1], self.dt, self.box, self.cutoff,
-                          self.first_frame + start, self.species, self.names, self.further)
+                          self.first_frame + start, self.species, self.names, self.further, self.frames, self.shown)
+
+    def in_windows(self, frames: int, shown: float = 1.0) -> FluidSteps:
+        """The same steps read in windows of so many."""
+        return replace(self, frames=frames, shown=shown)
 
     def with_further(self, energies: Sequence[Energy]) -> FluidSteps:
         """The same with energies beside the equation of state."""

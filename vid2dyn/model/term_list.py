@@ -45,7 +45,8 @@ class TermListModel(Model):
 
     `arrays`: "theta" (numbers of all terms, energies first), "kT", "unexplained" (ν), "covariance" (of θ, ln kT, ν),
     "mass" of each species, "support" (closest and longest distance of each kind of pairs); where particles carry heat
-    of their own those of `vid2dyn.model.particle_heat`. The recipe holds the terms as they were settled by the data.
+    of their own those of `vid2dyn.model.particle_heat`; "noise_theta" where the noise of windows shows other parts of
+    friction than late motion (`report["late_friction"]`). The recipe holds the terms as they were settled by the data.
 
     What the terms have of functions are methods here, by their names: ``model.pair_potential(r)``,
     ``model.pair_friction_along(r)``; of mixtures with the pair of species, ``model.pair_potential(r, ("A", "B"))``.
@@ -331,7 +332,7 @@ class TermListModel(Model):
     def _carried(self, data: FluidSteps, seed: int, progress: Progress) -> tuple[np.ndarray, np.ndarray]:
         """How hot particles are, window by window, and how much of that is not known; see `ParticleHeat.estimates`."""
         recipe = self.terms_recipe
-        numbers = Numbers(self.arrays["theta"], self.kT(), float(np.ravel(self.arrays["unexplained"])[0]))
+        numbers = Numbers(self.arrays.get("noise_theta", self.arrays["theta"]), self.kT(), float(np.ravel(self.arrays["unexplained"])[0]))
         return self._own_heat().estimates(data, Terms(recipe.energy, recipe.friction, self.arrays["mass"]), numbers,
                                           float(self.report["window"]["shown"]), seed, progress)
 

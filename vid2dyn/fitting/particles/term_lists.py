@@ -2,8 +2,8 @@
 
 Order: what the data are (species, velocities, temperature of the motion); friction against window, which chooses the
 window (`plateau`); a first fit on few windows; ranges and terms earn their place on windows nobody learned from
-(`selection`); the final fit on many windows; with ``entropy=True`` heat that particles carry (`particle_heat`); error
-bars, laws. The likelihood is in `vid2dyn.inference.window_score`,
+(`selection`); the final fit on many windows; with ``entropy=True`` heat that particles carry (`particle_heat`); where
+noise remembers, the parts of friction that late drift shows (`late_friction`); error bars, laws. The likelihood is in `vid2dyn.inference.window_score`,
 its maximum is found in `windowed`.
 
 Temperature: with ``stationary=True`` it is that of the velocities (equipartition), and friction with its noise, which
@@ -27,7 +27,7 @@ import torch
 import vid2dyn
 from vid2dyn.core.checkpoint import NOWHERE, Checkpoint, key_of
 from vid2dyn.core.config import recipe as recipe_of
-from vid2dyn.core.errors import ConfigError, DataError
+from vid2dyn.core.errors import ConfigError, DataError, ModelError
 from vid2dyn.core.progress import Cancelled, Progress, silent
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.dynamics.assembly import freeze
@@ -36,6 +36,7 @@ from vid2dyn.dynamics.terms.base import Scene
 from vid2dyn.dynamics.terms.conduction import Conduction
 from vid2dyn.fitting.course import stopped_early
 from vid2dyn.fitting.particles import selection
+from vid2dyn.fitting.particles.late_friction import NEARER, LateFriction, first_lag, late_friction, misfit
 from vid2dyn.fitting.particles.laws import laws_of_terms
 from vid2dyn.fitting.particles.memory_kernel import (
     Kernel,
@@ -55,7 +56,16 @@ from vid2dyn.fitting.particles.motion_checks import (
 )
 from vid2dyn.fitting.particles.particle_heat import Finding, find_heat
 from vid2dyn.fitting.particles.plateau import Plateau, friction_against_window, share_shown
-from vid2dyn.fitting.particles.windowed import Learned, Observed, Task, WindowSet, friction_slopes, learn, window_starts
+from vid2dyn.fitting.particles.windowed import (
+    Learned,
+    Observed,
+    Task,
+    WindowSet,
+    friction_slopes,
+    learn,
+    prior,
+    window_starts,
+)
 from vid2dyn.inference.species import with_species
 from vid2dyn.inference.steps import FluidSteps
 from vid2dyn.inference.window_score import Numbers
@@ -144,7 +154,7 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
         observed, recordings=(split.judge,), starts=window_starts((split.judge,), frames, JUDGED)), terms, seed))
     found: dict[str, Any] = {"ranges": [], "terms": []}
     share_doubt = 0.0
-    heat = Finding({}, {}, [])
+    heat, late = Finding({}, {}, []), None
     final = first
     if not first.left_off:
         looked = terms
@@ -173,6 +183,9 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
                                 "iterations, take fewer knots, or leave out a term.")
             if recipe.entropy and not final.left_off:
                 heat = _heat(split, terms, final, observed, mass, conducting, seed, progress)
+            if kernel.times and not final.left_off:
+                lag = first_lag(kernel, frames, split.train[0].dt)
+                late, found["late_friction"] = _late(split, terms, final, observed, lag, recipe, scene, seed, progress)
             warnings += selection.degenerate_terms(terms, final)
             warnings += unlike_particles(WindowSet(observed, terms, seed), final.numbers, recipe.species is not None)
             if not split.alone and len(split.train) > 1:
@@ -207,6 +220,13 @@ def fit_terms(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplecti
     arrays = {"theta": final.numbers.theta, "kT": np.atleast_1d(final.numbers.kT),
               "unexplained": np.atleast_1d(final.numbers.unexplained), "covariance": covariance, "mass": mass,
               "support": _support(parts, terms, scene), **heat.arrays}
+    if late is not None:
+        of = slice(terms.of_energies, len(final.numbers.theta))
+        arrays["theta"] = np.concatenate([final.numbers.theta[:terms.of_energies], late.phi])
+        arrays["noise_theta"], arrays["covariance"] = final.numbers.theta, covariance.copy()
+        for cross in (np.s_[of, :], np.s_[:, of]):
+            arrays["covariance"][cross] = 0.0
+        arrays["covariance"][of, of] = late.covariance
     first_tracks = several[0]
     report = {
         "held_out": {"log_likelihood_per_second": float(lls.mean()) / seconds, "windows": len(lls),
@@ -385,6 +405,32 @@ def _heat(split: Split, terms: Terms, final: Learned, observed: Observed, mass: 
     reach = min(conducting or terms.friction_reach, frozen.cutoff)
     return find_heat(split.train, split.judge, terms, numbers, observed.frames, observed.shown, frozen, reach, seed,
                      progress)
+
+
+def _late(split: Split, terms: Terms, final: Learned, observed: Observed, lag: int, recipe: Metriplectic, scene: Scene,
+          seed: int, progress: Progress) -> tuple[LateFriction | None, dict[str, Any]]:
+    """The parts of friction from drift if they are to be taken, and what the report says of them."""
+    windows = WindowSet(observed, terms, seed)
+    task = Task(windows, scene, recipe.iterations, recipe.tolerance, "parts of friction")
+    of = slice(terms.of_energies, len(final.numbers.theta))
+    slopes = friction_slopes(windows)
+    late = late_friction(split.train, terms, final.numbers, _covariance(final, math.inf)[0][of, of],
+                         prior(task, final.numbers)[0][of, of], slopes, lag, progress)
+    if late is None:
+        return None, {"taken": False}
+    entry = late.report(split.train[0].dt)
+    if not late.differs:
+        return None, entry | {"taken": False}
+    friction = float(slopes @ final.numbers.theta[of])
+    other = dataclasses.replace(final.numbers, theta=np.concatenate(
+        [final.numbers.theta[:terms.of_energies], late.phi]))
+    try:
+        before, after = (misfit(split.train[0], terms, numbers, friction, seed, progress)
+                         for numbers in (final.numbers, other))
+    except ModelError:
+        return None, entry | {"taken": False}
+    taken = after < NEARER * before
+    return late if taken else None, entry | {"misfit": after, "misfit_of_noise": before, "taken": bool(taken)}
 
 
 # ---------------------------------------------------------------- what is said of it
