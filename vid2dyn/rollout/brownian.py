@@ -258,13 +258,23 @@ def _forces(x, first, second, edge, forces, e, f):  # type: ignore[no-untyped-de
 
 
 @numba.njit(cache=True, nogil=True)
+def _copy(values, out):  # type: ignore[no-untyped-def]
+    """out[:] = values, which numba takes two seconds to compile for the words of an error."""
+    for i in range(values.shape[0]):
+        for c in range(values.shape[1]):
+            out[i, c] = values[i, c]
+
+
+@numba.njit(cache=True, nogil=True)
 def _replica(x, edge, forces, diffusion, steps, rng, instant, average, free):  # type: ignore[no-untyped-def]
     """One replica; writes into the three output arrays."""
     n, dim = x.shape
     h, substeps, burn, frames, open_steps = steps
     cutoff = forces.cutoff
-    kicks = np.sqrt(2.0 * diffusion * h)
-    kick = kicks.max()
+    kicks, kick = np.empty(n), 0.0
+    for i in range(n):
+        kicks[i] = math.sqrt(2.0 * diffusion[i] * h)
+        kick = max(kick, kicks[i])
     skin = min(0.3 * cutoff, 0.5) + 12.0 * kick
     e, f, g = np.zeros(dim), np.zeros((n, dim)), np.zeros((n, dim))
     unforced, trial = x.copy(), x.copy()
@@ -275,13 +285,15 @@ def _replica(x, edge, forces, diffusion, steps, rng, instant, average, free):  #
         k, q = step // substeps - burn, step % substeps
         if k >= 0:
             if q == 0:
-                instant[k] = x
+                _copy(x, instant[k])
             if open_steps == 0 and q == 0:
-                average[k] = x
-                free[k] = unforced
+                _copy(x, average[k])
+                _copy(unforced, free[k])
             elif q < open_steps:
-                average[k] += x / open_steps
-                free[k] += unforced / open_steps
+                for i in range(n):
+                    for c in range(dim):
+                        average[k, i, c] += x[i, c] / open_steps
+                        free[k, i, c] += unforced[i, c] / open_steps
         if cutoff > 0.0:
             moved = 0.0
             for i in range(n):
@@ -292,7 +304,7 @@ def _replica(x, edge, forces, diffusion, steps, rng, instant, average, free):  #
             # room for the trial position too, which is one random step ahead
             if fresh or not math.sqrt(moved) < 0.5 * skin - 5.0 * kick:
                 first, second = close_pairs(x, edge, cutoff + skin)
-                listed[:] = x
+                _copy(x, listed)
                 fresh = False
         _forces(x, first, second, edge, forces, e, f)
         for i in range(n):

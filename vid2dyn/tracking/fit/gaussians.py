@@ -265,7 +265,8 @@ def step(image, spots, i, others, free, bounds, work):
     _moments(gx, cx, x0, nx, sums[1])
     _normal(sums[0], sums[1], ny, nx, m)
     unknowns = 5 if free else 4
-    given[:] = rhs
+    for k in range(5):
+        given[k] = rhs[k]
     if not _solve(m, rhs, unknowns):
         spots[i, MOVE] = 0.0
         return

@@ -158,8 +158,8 @@ def fit_jointly(image, spots, near, coupled, rest, most, touched):
                     middle[i, axis] = math.floor(spots[i, axis] + 0.5)
             y0, ny = square(middle[i, Y], w, image.shape[0])
             x0, nx = square(middle[i, X], w, image.shape[1])
-            base[k, :] = 0.0
-            now[k, :] = 0.0
+            for q in range(4):
+                base[k, q] = now[k, q] = 0.0
             now[k, P_AMPLITUDE] = base[k, P_AMPLITUDE] = spots[i, AMPLITUDE]
             relaxation[k] = 1.0
             if ny < 3 or nx < 3:
@@ -206,7 +206,8 @@ def fit_jointly(image, spots, near, coupled, rest, most, touched):
                 left -= total * data[q]
             spots[i, MISFIT] = max(left, 0.0) / max(ny * nx - 4, 1)
             if not couplings:
-                now[k, :] = base[k, :]
+                for q in range(4):
+                    now[k, q] = base[k, q]
             elif couplings <= 3:
                 relaxation[k] = _relaxation(math.sqrt(nearest) / w)
         first[count] = pairs

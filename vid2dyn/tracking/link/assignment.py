@@ -141,8 +141,8 @@ def _augment(first: int, choices: Choices, matching: Matching, search: Search) -
     start, column, cost, alone = choices
     pair, holder, row_price, column_price = matching
     distance, origin, settled, heap, keys, reached = search
-    i, here, size, n_reached, work = first, 0.0, 0, 0, 0
-    end_column, end_row, best = UNPAIRED, UNPAIRED, np.inf
+    i, here, size, n_reached, work = first, 0.0, np.int64(0), 0, 0         # not literals: compiled once
+    end_column, end_row, best = np.int64(UNPAIRED), np.int64(UNPAIRED), np.inf
     while True:
         to_alone = here + alone[i] - row_price[i]
         if to_alone < best:
