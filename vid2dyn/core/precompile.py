@@ -1,13 +1,13 @@
 """Compiled code ahead of its use: a list of what the everyday way needs, compiled here or by a second process.
 
-numba compiles a function for the types of its arguments when it is first called, and keeps the code on disk. The way from
-a movie to a model and its rollout takes some thirty such functions, listed in ``precompile.txt`` in the order in which
-they are needed (`scripts/bench_first_minute.py --write` writes the list). `compile_listed` compiles them, for
-``vid2dyn warmup``. `compiling_ahead` has a second process do so while this one works, from the end of the list, so that
-the two meet: each finds in the cache what the other has compiled.
+numba compiles a function for the types of its arguments when it is first called, and keeps the code on disk. The way
+from a movie to a model and its rollout takes some thirty such functions, listed in ``precompile.txt`` in the order in
+which they are needed (`scripts/bench_first_minute.py --write` writes the list). `compile_listed` compiles them, for
+``vid2dyn warmup``. `compiling_ahead` has a second process do so while this one works, from the end of the list, so
+that the two meet: each finds in the cache what the other has compiled.
 
-The second process is a convenience. It ends when this one does, however that ends; without it, and where its list is out
-of date, everything is compiled where it is needed.
+The second process is a convenience. It ends when this one does, however that ends; without it, and where its list is
+out of date, everything is compiled where it is needed.
 """
 
 from __future__ import annotations
@@ -76,14 +76,25 @@ def listed() -> tuple[Kernel, ...]:
     return tuple(Kernel(*line.split(" ", 1)) for line in lines if line and not line.startswith("#"))
 
 
-def compile_listed(kernels: Iterable[Kernel] | None = None, progress: Progress = silent) -> int:
-    """Compile kernels, by default all of the list, or load them from the cache; how many there are."""
+def compile_listed(kernels: Iterable[Kernel] | None = None, progress: Progress = silent) -> tuple[int, set[str]]:
+    """Compile kernels, by default all of the list, or load them from the cache.
+
+    Returns
+    -------
+    number : int
+        How many there are.
+    places : set of str
+        The folders where they are kept; those of all rooms as one, the folder of vid2dyn.
+    """
     kernels = listed() if kernels is None else tuple(kernels)
+    places, package = set(), Path(__file__).parents[1]
     for done, kernel in enumerate(kernels):
         progress(done, len(kernels), "compiling")
         kernel.compile()
+        place = Path(kernel.function.stats.cache_path)
+        places.add(str(package if package in place.parents else place.parent))
     progress(len(kernels), len(kernels), "compiling")
-    return len(kernels)
+    return len(kernels), places
 
 
 def types_of(arguments: str) -> tuple[Any, ...]:
@@ -125,13 +136,12 @@ def _read(words: list[str]) -> tuple[Any, ...]:
 
 
 def _simple(word: str) -> Any:
-    from numba import types
-    from numba.core.typing.typeof import typeof
-
     if word == "rng":
+        import numba
         import numpy as np
 
-        return typeof(np.random.default_rng(0))
+        return numba.typeof(np.random.default_rng(0))
+    types: Any = importlib.import_module("numba.core.types")
     scalar, _, axes = word.partition("[")
     number = getattr(types, scalar)
     if not axes:
@@ -149,8 +159,7 @@ def text_of(kind: Any) -> str:
     >>> text_of(types_of("(i8 f4[:,::1])")[0])
     '(i8 f4[:,::1])'
     """
-    from numba import types
-
+    types: Any = importlib.import_module("numba.core.types")
     if isinstance(kind, types.Array):
         axes = [":"] * kind.ndim
         axes[0 if kind.layout == "F" else -1] = _LAYOUT[kind.layout]
@@ -191,11 +200,9 @@ def _worth_it() -> bool:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if cores < 2 or getattr(sys, "frozen", False) or not sys.executable:
         return False
-    import numba
+    from numba import config
 
-    if numba.config.DISABLE_JIT:
-        return False
-    return not any(_kept(name) for name in _SIGNS)
+    return not getattr(config, "DISABLE_JIT", 0) and not any(_kept(name) for name in _SIGNS)
 
 
 def _kept(name: str) -> bool:
@@ -211,11 +218,11 @@ def _kept(name: str) -> bool:
 def _started(rooms: tuple[str, ...]) -> subprocess.Popen[bytes] | None:
     above = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, [above, os.environ.get("PYTHONPATH")]))
-    hidden = {"creationflags": subprocess.CREATE_NO_WINDOW} if sys.platform == "win32" else {}
     try:
         return subprocess.Popen([sys.executable, "-P", "-m", __name__, *rooms], stdin=subprocess.PIPE,
                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                env={**os.environ, "PYTHONPATH": path}, **hidden)
+                                env={**os.environ, "PYTHONPATH": path},
+                                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0))     # of Windows
     except OSError:
         return None
 

@@ -65,7 +65,8 @@ def candidates(source: np.ndarray, reach: np.ndarray,
     room = 4 * n + MAX_CANDIDATES
     column, square = np.empty(room, np.int64), np.empty(room)
     number, distance = np.empty(m + 1, np.int64), np.empty(m + 1)
-    count = cut = np.int64(0)                       # not the literal, for which `_longer` would be compiled again
+    count: int = np.int64(0)  # type: ignore[assignment]    # not the literal: `_longer` is compiled once
+    cut = 0
     for i in range(n):
         found = within(grid, source[i, Y], source[i, X], reach[i] + _SLACK, reach[i] + _SLACK, number, distance)
         kept = min(found, MAX_CANDIDATES)
