@@ -177,7 +177,7 @@ def fit_jointly(image, spots, near, coupled, rest, most, touched):
                 weights[2, b + shift] = rows_x[1, b]
             level = np.float32(spots[i, BACKGROUND])
             squares = image_sums(image, level, Rows(y0, ny, cy, rows_y[0]), Columns(from_x, wide, weights), columns,
-                                 False, start[i] == start[i + 1], data)
+                                 np.bool_(False), start[i] == start[i + 1], data)
             nearest, couplings = 1e300, 0
             for t in range(start[i], start[i + 1]):
                 j = index[t]
