@@ -49,7 +49,7 @@ def demo(out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the r
     """Run the whole pipeline on a small recording whose truth is known, and compare what was found with the truth."""
     from vid2dyn.core.precompile import compiling_ahead
 
-    with compiling_ahead():
+    with compiling_ahead(images=True):
         from vid2dyn.runs.demo import demo as run_demo
 
         say(str(run_demo(out, progress=progress)))
@@ -59,7 +59,7 @@ def demo(out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the r
 def warmup(*, progress: Progress) -> None:
     """Compile what tracking, fitting and rollouts need, so that no later run does: for containers and clusters.
 
-    Takes about half a minute, once for an installation and a kind of processor. Compiled code is kept in the folder of
+    Takes about a minute, once for an installation and a kind of processor. Compiled code is kept in the folder of
     the installation, or in the user's cache, or where the environment variable NUMBA_CACHE_DIR says.
     """
     from vid2dyn.core.precompile import compile_listed

@@ -30,6 +30,9 @@ from vid2dyn.core.progress import Progress, silent
 LIST = Path(__file__).with_name("precompile.txt")
 _SIGNS = ("vid2dyn.core.neighbours:close_pairs_in_groups", "vid2dyn.tracking.fit.joint:fit_jointly",
           "vid2dyn.tracking.link.assignment:assign")      # none of them in the cache: nothing is
+_LISTED = "u1"                                            # pixels of the images that the list is of
+PIXELS = (_LISTED, "u2", "f4")
+"""Kinds of pixels of a recording: 8 bit, 16 bit, and all others."""
 _LAYOUT = {"C": "::1", "F": "::1", "A": ":"}
 _WORD = re.compile(r"[\w.]+(?:\[[^\]]*\])?|[()]")
 
@@ -60,6 +63,15 @@ class Kernel:
         """Compile it, or load it from the cache."""
         self.function.compile(types_of(self.arguments))
 
+    def of_pixels(self, kind: str) -> Kernel:
+        """The same for images of another kind: ``u1`` (8 bit, as they are listed), ``u2`` or ``f4``."""
+        return Kernel(self.name, self.arguments.replace(f"{_LISTED}[", f"{kind}["))
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether it is compiled anew for each kind of pixels."""
+        return self.of_pixels("u2") != self
+
     def __str__(self) -> str:
         return f"{self.name} {self.arguments}"
 
@@ -77,7 +89,7 @@ def listed() -> tuple[Kernel, ...]:
 
 
 def compile_listed(kernels: Iterable[Kernel] | None = None, progress: Progress = silent) -> tuple[int, set[str]]:
-    """Compile kernels, by default all of the list, or load them from the cache.
+    """Compile kernels, by default all of the list for all kinds of pixels, or load them from the cache.
 
     Returns
     -------
@@ -86,7 +98,9 @@ def compile_listed(kernels: Iterable[Kernel] | None = None, progress: Progress =
     places : set of str
         The folders where they are kept; those of all rooms as one, the folder of vid2dyn.
     """
-    kernels = listed() if kernels is None else tuple(kernels)
+    if kernels is None:                                     # in the order of the list, each but once
+        kernels = dict.fromkeys(kernel.of_pixels(kind) for kind in PIXELS for kernel in listed())
+    kernels = tuple(kernels)
     places, package = set(), Path(__file__).parents[1]
     for done, kernel in enumerate(kernels):
         progress(done, len(kernels), "compiling")
@@ -177,7 +191,7 @@ def text_of(kind: Any) -> str:
 
 
 @contextlib.contextmanager
-def compiling_ahead(*rooms: str) -> Iterator[subprocess.Popen[bytes] | None]:
+def compiling_ahead(*rooms: str, images: bool = False) -> Iterator[subprocess.Popen[bytes] | None]:
     """For the length of a block another process compiles what is listed, last things first.
 
     Nothing is started where something has been compiled before, where there is one core, and where code is not kept.
@@ -186,8 +200,11 @@ def compiling_ahead(*rooms: str) -> Iterator[subprocess.Popen[bytes] | None]:
     ----------
     *rooms : str
         Beginnings of names of modules: only what is in these; all by default.
+    images : bool
+        Also what reads images, for 8 bit. Not where they may be others: numba's cache is safe when two processes
+        compile the same, but not when they compile one function for different types in the same millisecond.
     """
-    process = _started(rooms) if _worth_it() else None
+    process = _started([*(["--images"] if images else []), *rooms]) if _worth_it() else None
     try:
         yield process
     finally:
@@ -215,11 +232,11 @@ def _kept(name: str) -> bool:
     return any(Path(place).glob(f"{module.rsplit('.', 1)[-1]}.{function_name}-*.nbi"))
 
 
-def _started(rooms: tuple[str, ...]) -> subprocess.Popen[bytes] | None:
+def _started(arguments: list[str]) -> subprocess.Popen[bytes] | None:
     above = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, [above, os.environ.get("PYTHONPATH")]))
     try:
-        return subprocess.Popen([sys.executable, "-P", "-m", __name__, *rooms], stdin=subprocess.PIPE,
+        return subprocess.Popen([sys.executable, "-P", "-m", __name__, *arguments], stdin=subprocess.PIPE,
                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                 env={**os.environ, "PYTHONPATH": path},
                                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0))     # of Windows
@@ -234,12 +251,13 @@ def _leave_with_parent() -> None:
     os._exit(0)
 
 
-def main(rooms: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     """The second process: the list from its end."""
+    images, rooms = "--images" in arguments, tuple(one for one in arguments if one != "--images")
     signal.signal(signal.SIGINT, signal.SIG_IGN)            # Ctrl-C is for the parent
     threading.Thread(target=_leave_with_parent, name="leave with parent", daemon=True).start()
     for kernel in reversed(listed()):
-        if not rooms or kernel.name.startswith(tuple(rooms)):
+        if (images or not kernel.reads_images) and kernel.name.startswith(rooms or ""):
             with contextlib.suppress(Exception):            # then it is compiled where it is needed
                 kernel.compile()
 
