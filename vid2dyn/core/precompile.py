@@ -186,8 +186,11 @@ def text_of(kind: Any) -> str:
         return "rng"
     if isinstance(kind, types.Boolean):
         return "b1"
-    letter = {types.Float: "f"}.get(type(kind)) or ("i" if kind.signed else "u")
-    return f"{letter}{kind.bitwidth // 8}"
+    if isinstance(kind, types.Float):
+        return f"f{kind.bitwidth // 8}"
+    if isinstance(kind, types.Integer):
+        return f"{'i' if kind.signed else 'u'}{kind.bitwidth // 8}"
+    return str(kind)                                        # `types_of` does not know it
 
 
 @contextlib.contextmanager
