@@ -39,7 +39,7 @@ def test_nothing_is_done_where_one_of_the_places_can_be_written(tmp_path: Path) 
 
 def test_where_no_place_can_be_written_code_runs_with_one_note_and_leaves_nothing() -> None:
     code = (NOWHERE + "import numpy as np\n"
-            "from vid2dyn.core.selection import median\n"
+            "from vid2dyn.core.compiled_arrays import median\n"
             "assert median(np.array([3.0, 1.0, 2.0])) == 2.0\n"
             "assert len(tried) >= 2, tried\n"
             "print(median.stats.cache_path)")

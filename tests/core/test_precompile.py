@@ -113,9 +113,9 @@ def test_the_second_process_ends_when_the_first_is_killed(empty: dict[str, str])
 
 def test_a_list_that_is_out_of_date_and_a_second_process_that_cannot_start_do_no_harm(
         monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(precompile, "listed", lambda: (Kernel("vid2dyn.core.selection:gone", "f8"),
+    monkeypatch.setattr(precompile, "listed", lambda: (Kernel("vid2dyn.core.compiled_arrays:gone", "f8"),
                                                        Kernel("vid2dyn.nowhere:gone", "f8"),
-                                                       Kernel("vid2dyn.core.selection:median", "f8 f8")))
+                                                       Kernel("vid2dyn.core.compiled_arrays:median", "f8 f8")))
     monkeypatch.setattr(precompile.threading, "Thread", lambda **_: _Nothing())
     monkeypatch.setattr(precompile.signal, "signal", lambda *_: None)
     precompile.main([])

@@ -24,6 +24,7 @@ import numba
 import numpy as np
 import torch
 
+from vid2dyn.core.compiled_arrays import copy_rows
 from vid2dyn.core.errors import ModelError
 from vid2dyn.core.neighbours import close_pairs, displace
 from vid2dyn.data.box import Box
@@ -258,14 +259,6 @@ def _forces(x, first, second, edge, forces, e, f):  # type: ignore[no-untyped-de
 
 
 @numba.njit(cache=True, nogil=True)
-def _copy(values, out):  # type: ignore[no-untyped-def]
-    """out[:] = values, which numba takes two seconds to compile for the words of an error."""
-    for i in range(values.shape[0]):
-        for c in range(values.shape[1]):
-            out[i, c] = values[i, c]
-
-
-@numba.njit(cache=True, nogil=True)
 def _replica(x, edge, forces, diffusion, steps, rng, instant, average, free):  # type: ignore[no-untyped-def]
     """One replica; writes into the three output arrays."""
     n, dim = x.shape
@@ -285,10 +278,10 @@ def _replica(x, edge, forces, diffusion, steps, rng, instant, average, free):  #
         k, q = step // substeps - burn, step % substeps
         if k >= 0:
             if q == 0:
-                _copy(x, instant[k])
+                copy_rows(x, instant[k])
             if open_steps == 0 and q == 0:
-                _copy(x, average[k])
-                _copy(unforced, free[k])
+                copy_rows(x, average[k])
+                copy_rows(unforced, free[k])
             elif q < open_steps:
                 for i in range(n):
                     for c in range(dim):
@@ -304,7 +297,7 @@ def _replica(x, edge, forces, diffusion, steps, rng, instant, average, free):  #
             # room for the trial position too, which is one random step ahead
             if fresh or not math.sqrt(moved) < 0.5 * skin - 5.0 * kick:
                 first, second = close_pairs(x, edge, cutoff + skin)
-                _copy(x, listed)
+                copy_rows(x, listed)
                 fresh = False
         _forces(x, first, second, edge, forces, e, f)
         for i in range(n):

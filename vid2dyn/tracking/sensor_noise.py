@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from vid2dyn.core.selection import nth_smallest
+from vid2dyn.core.compiled_arrays import nth_smallest
 
 _DIFFERENCE = np.array([1.0, -4.0, 6.0, -4.0, 1.0]) / np.sqrt(70.0)      # squares sum to 1: keeps the variance
 _BINS = 24

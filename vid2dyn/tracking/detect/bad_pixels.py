@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 from numba import njit
 
+from vid2dyn.core.compiled_arrays import median
 from vid2dyn.core.opencv import cv2
-from vid2dyn.core.selection import median
 
 _ALONE = 0.15                     # of its excess that the second brightest of the four neighbours may have
 _CLEAR = 20.0                     # standard deviations above the pixels around it

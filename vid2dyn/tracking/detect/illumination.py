@@ -17,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 from numba import njit
 
-from vid2dyn.core.selection import nth_smallest
+from vid2dyn.core.compiled_arrays import nth_smallest
 
 _SAMPLES = 2500                   # pixels asked
 _SHIFT = 3.55 / 0.798             # shift over standard error of an isolated spot, per slope times width² over noise

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from vid2dyn.core.selection import median, nth_smallest
+from vid2dyn.core.compiled_arrays import median, nth_smallest
 from vid2dyn.tracking.columns import (
     AMPLITUDE,
     BACKGROUND,

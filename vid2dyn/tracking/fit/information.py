@@ -18,7 +18,7 @@ import math
 import numpy as np
 from numba import njit
 
-from vid2dyn.core.selection import nth_smallest
+from vid2dyn.core.compiled_arrays import nth_smallest
 from vid2dyn.tracking.columns import AMPLITUDE, BACKGROUND, PIXEL_NOISE, WIDTH, X, Y
 from vid2dyn.tracking.fit.gaussians import LONGEST, sample_gaussian, square
 from vid2dyn.tracking.fit.nearby import neighbours_of
