@@ -30,6 +30,7 @@ other. How to add a part, and what the words mean: docs/contributing.md. Public 
 `import vid2dyn` is fast; they are listed in `__init__.pyi`.
 """
 
+from vid2dyn.core.code_cache import with_a_place_for_code
 from vid2dyn.core.lazy import attach
 from vid2dyn.core.threads import without_useless_settings
 
@@ -38,3 +39,4 @@ __version__ = "0.1.0"
 __getattr__, __dir__, __all__ = attach(__name__, __file__)
 __all__ += ["__version__"]
 without_useless_settings()
+with_a_place_for_code()

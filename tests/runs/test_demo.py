@@ -16,12 +16,47 @@ import vid2dyn as vd
 SECONDS, GIGABYTES = 90.0, 2.0
 
 
+NOTED = """
+import sys
+from numba.core import event
+from vid2dyn.core.precompile import listed, text_of
+
+inner, depth = set(), [0]
+
+def text(function, types):
+    return f"{function.__module__}:{function.__qualname__} {' '.join(map(text_of, types))}"
+
+class Noted(event.Listener):
+    def on_start(self, event):
+        function = event.data["dispatcher"].py_func
+        if depth[0] and function.__module__.startswith("vid2dyn"):
+            inner.add((function, event.data["args"]))
+        depth[0] += 1
+
+    def on_end(self, event):
+        depth[0] -= 1
+
+event.register("numba:compile", Noted())
+
+def called():
+    # Compiled functions that were called: of those compiled here for others, which the cache hides, only listed ones.
+    known = set(map(str, listed()))
+    there = {id(thing): thing for name, module in list(sys.modules.items()) if name.startswith("vid2dyn")
+             for thing in vars(module).values() if hasattr(thing, "py_func")}
+    used = {(thing.py_func, types) for thing in there.values() for types in thing.signatures}
+    return sorted(text(*one) for one in used if one not in inner or text(*one) in known)
+
+"""
+"""Makes a process note which compiled functions it calls, whether they were compiled there or came from the cache."""
+
+
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, float, float]:
     """Folder, printed text, seconds and peak memory [GB] of ``vid2dyn demo`` in a process of its own."""
     folder = tmp_path_factory.mktemp("demo")
     code = ("from vid2dyn.cli.commands import app; from vid2dyn.core.workers import peak_memory\n"
-            "try:\n    app(['demo', '--out', 'result'])\nexcept SystemExit as end:\n    assert not end.code\n"
+            + NOTED + "try:\n    app(['demo', '--out', 'result'])\nexcept SystemExit as end:\n    assert not end.code\n"
+            "open('compiled.txt', 'w').write('\\n'.join(called()))\n"
             "print('GB', peak_memory())")
     start = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=300)
@@ -34,6 +69,13 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, float, flo
 def test_demo_stays_within_its_time_and_memory(ran: tuple[Path, str, float, float]) -> None:
     assert ran[2] < SECONDS
     assert ran[3] < GIGABYTES
+
+
+def test_demo_calls_the_compiled_functions_of_the_list_and_no_others(ran: tuple[Path, str, float, float]) -> None:
+    from vid2dyn.core.precompile import listed
+
+    called = set((ran[0].parent / "compiled.txt").read_text().splitlines())
+    assert called == set(map(str, listed())), "python scripts/bench_first_minute.py --parts signatures --write"
 
 
 def test_demo_states_its_numbers_beside_the_truth_and_they_agree(ran: tuple[Path, str, float, float]) -> None:

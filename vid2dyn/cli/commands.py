@@ -54,9 +54,25 @@ Set = typer.Option("--set", metavar="KEY=VALUE", help="A setting of the chosen p
 def demo(out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")] = Path("vid2dyn_demo"),
          *, progress: Progress) -> None:
     """Run the whole pipeline on a small recording whose truth is known, and compare what was found with the truth."""
-    from vid2dyn.runs.demo import demo as run_demo
+    from vid2dyn.core.precompile import compiling_ahead
 
-    say(str(run_demo(out, progress=progress)))
+    with compiling_ahead(images=True):
+        from vid2dyn.runs.demo import demo as run_demo
+
+        say(str(run_demo(out, progress=progress)))
+
+
+@verb()
+def warmup(*, progress: Progress) -> None:
+    """Compile what tracking, fitting and rollouts need, so that no later run does: for containers and clusters.
+
+    Takes about a minute, once for an installation and a kind of processor. Compiled code is kept in the folder of
+    the installation, or in the user's cache, or where the environment variable NUMBA_CACHE_DIR says.
+    """
+    from vid2dyn.core.precompile import compile_listed
+
+    number, places = compile_listed(progress=progress)
+    say(f"{number} functions are compiled and kept in {', '.join(sorted(places))}")
 
 
 @verb(settings=Track, calibration=Units)
@@ -81,6 +97,7 @@ def track(movie: Annotated[Path, typer.Argument(help="Movie, TIFF stack or folde
 
     If it was stopped, the same command goes on where it was.
     """
+    from vid2dyn.core.precompile import compiling_ahead
     from vid2dyn.runs import chunks
 
     target = suffix(out or Path(f"{movie.stem}.parquet"), ".parquet")
@@ -92,7 +109,8 @@ def track(movie: Annotated[Path, typer.Argument(help="Movie, TIFF stack or folde
         mine, every = chunks.track_chunk(movie, target, chosen, chunk=chunk, **common)
         say(f"chunk {chunk}: {mine} of {every} parts are there; vid2dyn track without --chunk links them")
         return
-    tracked = chunks.track_movie(movie, target, chosen, keep_parts=keep_parts, **common)
+    with compiling_ahead("vid2dyn.tracking") if workers == 1 else nullcontext():
+        tracked = chunks.track_movie(movie, target, chosen, keep_parts=keep_parts, **common)
     say(f"{tracked}\nwritten to {target}")
     for warning in tracked.warnings:
         say(f"note: {warning}")
@@ -326,9 +344,11 @@ def run(toml: Annotated[Path, typer.Argument(help="Experiment file (.toml).")],
 
     A run that was stopped goes on where it was when the command is repeated.
     """
+    from vid2dyn.core.precompile import compiling_ahead
     from vid2dyn.runs.movies import run as run_all
 
-    outcomes = run_all(toml, workers=workers, out=out, progress=progress)
+    with compiling_ahead() if workers == 1 else nullcontext():
+        outcomes = run_all(toml, workers=workers, out=out, progress=progress)
     for outcome in outcomes:
         again = f" ({len(outcome.skipped)} stages were already done)" if outcome.skipped else ""
         if outcome.report:

@@ -32,11 +32,16 @@ def displace(x, i, j, edge, e):  # type: ignore[no-untyped-def]
 @numba.njit(cache=True)
 def _grid(x, edge, reach, most):  # type: ignore[no-untyped-def]
     """Cells on each of three axes, at least `reach` wide and at most `most`, and where they begin and end."""
-    count, low, high = np.ones(3, np.int64), np.zeros(3), np.ones(3)
+    count, low, high = np.zeros(3, np.int64), np.zeros(3), np.zeros(3)
+    for c in range(3):
+        count[c], high[c] = 1, 1.0
     for c in range(x.shape[1]):
         high[c] = edge[c]
-        if edge[c] <= 0.0:
-            low[c], high[c] = x[:, c].min(), x[:, c].max() + 1e-9
+        if edge[c] <= 0.0 and len(x) > 0:
+            low[c] = high[c] = x[0, c]
+            for i in range(1, len(x)):
+                low[c], high[c] = min(low[c], x[i, c]), max(high[c], x[i, c])
+            high[c] += 1e-9
         count[c] = min(max(1, int((high[c] - low[c]) / reach)), most)
     return count, low, high
 
@@ -80,7 +85,8 @@ def sort_by_cell(x, edge, offset, reach, most, backwards):  # type: ignore[no-un
     for i in range(n):
         flat[i] = (where[i, 0] * count[1] + where[i, 1]) * count[2] + where[i, 2]
         start[flat[i] + 1] += 1
-    start = np.cumsum(start)
+    for k in range(1, start.size):
+        start[k] += start[k - 1]
     place, order = start[:-1].copy(), np.empty(n, np.int64)
     for k in range(n):
         i = n - 1 - k if backwards else k
@@ -103,10 +109,11 @@ def _stencil(count, edge, dim):  # type: ignore[no-untyped-def]
     for a in range(-1, 2):
         for b in range(-1, 2):
             for g in range(-1, 2):
-                if half and (a, b, g) <= (0, 0, 0):
+                if half and 9 * a + 3 * b + g <= 0:
                     continue
                 skip = False
-                for c, shift in ((0, a), (1, b), (2, g)):
+                for c in range(3):
+                    shift = a if c == 0 else b if c == 1 else g
                     if c >= dim or count[c] == 1:
                         skip = skip or shift != 0
                     elif edge[c] > 0.0 and count[c] == 2:
@@ -115,6 +122,15 @@ def _stencil(count, edge, dim):  # type: ignore[no-untyped-def]
                     offsets[m, 0], offsets[m, 1], offsets[m, 2] = a, b, g
                     m += 1
     return offsets[:m], half
+
+
+@numba.njit(cache=True)
+def _longer(values, used, room):  # type: ignore[no-untyped-def]
+    """A copy with more room; only the first `used` entries count."""
+    grown = np.empty(room, np.int64)
+    for k in range(used):
+        grown[k] = values[k]
+    return grown
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -137,7 +153,7 @@ def close_pairs(x, edge, reach):  # type: ignore[no-untyped-def]
     s0, s1, s2 = s[0], s[1], s[2]
     square = np.empty(n)
     first, second = np.empty(8 * n + 64, np.int64), np.empty(8 * n + 64, np.int64)
-    m = 0
+    m = np.int64(0)                                          # not the literal, for which it would be compiled again
     for k in range(n):
         i = order[k]
         for q in range(-1 if half else 0, len(offsets)):
@@ -167,8 +183,7 @@ def close_pairs(x, edge, reach):  # type: ignore[no-untyped-def]
                 t2 -= size[2] * math.floor(t2 * inverse[2] + 0.5)
                 square[j] = t0 * t0 + t1 * t1 + t2 * t2
             if m + high - low > len(first):
-                first = np.concatenate((first, np.empty(len(first) + n, np.int64)))
-                second = np.concatenate((second, np.empty(len(second) + n, np.int64)))
+                first, second = _longer(first, m, 2 * len(first) + n), _longer(second, m, 2 * len(second) + n)
             for j in range(low, high):
                 if square[j] < reach * reach:
                     first[m], second[m] = min(i, order[j]), max(i, order[j])
@@ -183,8 +198,11 @@ def close_pairs_in_groups(x, start, edge, reach):  # type: ignore[no-untyped-def
     m = 0
     for k in range(len(start) - 1):
         first, second = close_pairs(x[start[k]:start[k + 1]], edge, reach)
-        while m + len(first) > len(out):
-            out = np.concatenate((out, np.empty_like(out)))
+        if m + len(first) > len(out):
+            longer = np.empty((2 * (m + len(first)), 2), np.int64)
+            for p in range(m):
+                longer[p, 0], longer[p, 1] = out[p, 0], out[p, 1]
+            out = longer
         for p in range(len(first)):
             out[m, 0], out[m, 1] = first[p] + start[k], second[p] + start[k]
             m += 1

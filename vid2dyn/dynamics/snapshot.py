@@ -37,7 +37,7 @@ def neighbour_pairs(positions: np.ndarray, cutoff: float, box: Box, group: np.nd
     >>> neighbour_pairs(np.array([[0.0, 0.0], [9.9, 0.0], [5.0, 5.0]]), 1.0, Free()).tolist()
     []
     """
-    positions = np.asarray(positions, dtype=float)
+    positions = np.ascontiguousarray(positions, dtype=float)
     if len(positions) < 2:
         return np.empty((0, 2), dtype=np.int64)
     edge = np.zeros(positions.shape[1])
@@ -49,10 +49,10 @@ def neighbour_pairs(positions: np.ndarray, cutoff: float, box: Box, group: np.nd
     if isinstance(box, LeesEdwards):
         return _sheared_pairs(positions, cutoff, box, group)
     if group is None:
-        return close_pairs_in_groups(np.ascontiguousarray(positions), np.array([0, len(positions)]), edge, cutoff)
+        return close_pairs_in_groups(positions, np.array([0, len(positions)]), edge, float(cutoff))
     order = np.argsort(group, kind="stable")
     _, start = np.unique(np.asarray(group)[order], return_index=True)
-    pairs = close_pairs_in_groups(positions[order], np.append(start, len(order)), edge, cutoff)
+    pairs = close_pairs_in_groups(positions[order], np.append(start, len(order)), edge, float(cutoff))
     return np.sort(order[pairs], axis=1)
 
 

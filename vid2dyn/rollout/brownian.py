@@ -24,6 +24,7 @@ import numba
 import numpy as np
 import torch
 
+from vid2dyn.core.compiled_arrays import copy_rows
 from vid2dyn.core.errors import ModelError
 from vid2dyn.core.neighbours import close_pairs, displace
 from vid2dyn.data.box import Box
@@ -263,8 +264,10 @@ def _replica(x, edge, forces, diffusion, steps, rng, instant, average, free):  #
     n, dim = x.shape
     h, substeps, burn, frames, open_steps = steps
     cutoff = forces.cutoff
-    kicks = np.sqrt(2.0 * diffusion * h)
-    kick = kicks.max()
+    kicks, kick = np.empty(n), 0.0
+    for i in range(n):
+        kicks[i] = math.sqrt(2.0 * diffusion[i] * h)
+        kick = max(kick, kicks[i])
     skin = min(0.3 * cutoff, 0.5) + 12.0 * kick
     e, f, g = np.zeros(dim), np.zeros((n, dim)), np.zeros((n, dim))
     unforced, trial = x.copy(), x.copy()
@@ -275,13 +278,15 @@ def _replica(x, edge, forces, diffusion, steps, rng, instant, average, free):  #
         k, q = step // substeps - burn, step % substeps
         if k >= 0:
             if q == 0:
-                instant[k] = x
+                copy_rows(x, instant[k])
             if open_steps == 0 and q == 0:
-                average[k] = x
-                free[k] = unforced
+                copy_rows(x, average[k])
+                copy_rows(unforced, free[k])
             elif q < open_steps:
-                average[k] += x / open_steps
-                free[k] += unforced / open_steps
+                for i in range(n):
+                    for c in range(dim):
+                        average[k, i, c] += x[i, c] / open_steps
+                        free[k, i, c] += unforced[i, c] / open_steps
         if cutoff > 0.0:
             moved = 0.0
             for i in range(n):
@@ -292,7 +297,7 @@ def _replica(x, edge, forces, diffusion, steps, rng, instant, average, free):  #
             # room for the trial position too, which is one random step ahead
             if fresh or not math.sqrt(moved) < 0.5 * skin - 5.0 * kick:
                 first, second = close_pairs(x, edge, cutoff + skin)
-                listed[:] = x
+                copy_rows(x, listed)
                 fresh = False
         _forces(x, first, second, edge, forces, e, f)
         for i in range(n):

@@ -21,7 +21,9 @@ def cell_starts(cell, total):  # type: ignore[no-untyped-def]
     first = np.zeros(total + 1, np.int64)
     for i in range(cell.shape[0]):
         first[cell[i] + 1] += 1
-    return np.cumsum(first)
+    for c in range(total):
+        first[c + 1] += first[c]
+    return first
 
 
 @njit(cache=True)

@@ -52,7 +52,7 @@ def cell_grid(y, x, edge):
 
     Parameters
     ----------
-    y, x : (N,) arrays, N > 0
+    y, x : (N,) float64 arrays, C-contiguous, N > 0
         Positions [px].
     edge : float
         Edge of a cell [px]; searches are quickest where it is about their reach. Memory goes with the number of cells.
@@ -62,8 +62,11 @@ def cell_grid(y, x, edge):
     CellGrid
     """
     n = y.size
-    top, left = float(y.min()), float(x.min())
-    rows, columns = int((y.max() - top) / edge) + 1, int((x.max() - left) / edge) + 1
+    top, bottom, left, right = y[0], y[0], x[0], x[0]
+    for i in range(1, n):
+        top, bottom = min(top, y[i]), max(bottom, y[i])
+        left, right = min(left, x[i]), max(right, x[i])
+    rows, columns = int((bottom - top) / edge) + 1, int((right - left) / edge) + 1
     cell = np.empty(n, np.int64)
     first = np.zeros(rows * columns + 1, np.int64)
     for i in range(n):
@@ -78,6 +81,15 @@ def cell_grid(y, x, edge):
         order[k], sorted_y[k], sorted_x[k] = i, y[i], x[i]
         place[cell[i]] += 1
     return CellGrid(top, left, edge, rows, columns, first, order, sorted_y, sorted_x)
+
+
+@njit(cache=True, nogil=True)
+def grid_of_pixels(pixels, edge):
+    """`cell_grid` of an (N, 2) int64 array of pixels (y, x)."""
+    y, x = np.empty(pixels.shape[0]), np.empty(pixels.shape[0])
+    for i in range(y.size):
+        y[i], x[i] = pixels[i, 0], pixels[i, 1]
+    return cell_grid(y, x, edge)
 
 
 @njit(cache=True, nogil=True, inline="always")         # a call costs more than most searches

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from vid2dyn.core.compiled_arrays import nth_smallest
+
 _DIFFERENCE = np.array([1.0, -4.0, 6.0, -4.0, 1.0]) / np.sqrt(70.0)      # squares sum to 1: keeps the variance
 _BINS = 24
 _FEWEST = 60                                                             # pixels a bin needs to count
@@ -153,7 +155,7 @@ def _contaminated(level: np.ndarray, squared: np.ndarray, bins: tuple[np.ndarray
                   rounding: float) -> bool:
     """Whether the line through the bins is far above the median residual, in the background or where it is bright."""
     step = max(1, level.size // _ASKED)
-    level, squared = level[::step], squared[::step]
+    level, squared = level[::step].copy(), squared[::step].copy()
     return _above_medians(level, squared, np.sort(level), *bins, rounding)
 
 
@@ -162,7 +164,7 @@ def _above_medians(level: np.ndarray, squared: np.ndarray, ascending: np.ndarray
                    variances: np.ndarray, counts: np.ndarray, rounding: float) -> bool:
     """`_contaminated` of some pixels, whose levels are there in ascending order, too."""
     offset, gain = _line(levels, np.maximum(variances, 1e-30), counts)
-    some = np.empty(level.size, squared.dtype)
+    some = np.empty(level.size)
     for low, high, every in ((0.25, 0.75, 3), (0.9, 0.99, 1)):
         a, b = int(low * level.size), int(high * level.size)
         if b - a < _FEWEST:
@@ -175,7 +177,7 @@ def _above_medians(level: np.ndarray, squared: np.ndarray, ascending: np.ndarray
         if count < _FEWEST:                       # of one level nearly all: the other look tells
             continue
         middle = count // 2
-        robust = max(_HALF * np.partition(some[:count], middle)[middle], rounding, 1e-30)
+        robust = max(_HALF * nth_smallest(some[:count], middle), rounding, 1e-30)
         if offset + gain * ascending[(a + b) // 2] > _CONTAMINATED * robust:
             return True
     return False
@@ -211,9 +213,8 @@ def _bin_sums(level: np.ndarray, squared: np.ndarray, low: float, high: float) -
     place, limit = np.empty(level.size, np.uint8), np.full(_BINS, np.inf)
     for i in range(level.size):
         place[i] = min(max(int((level[i] - low) * scale), 0), _BINS - 1)
-    total = np.zeros((3, _BINS))
+    total, sums = np.zeros((3, _BINS)), np.zeros((_LANES, _BINS, 3))
     for _ in range(3):
-        sums = np.zeros((_LANES, _BINS, 3))
         for i in range(level.size):
             k = place[i]
             if squared[i] <= limit[k]:
@@ -221,23 +222,40 @@ def _bin_sums(level: np.ndarray, squared: np.ndarray, low: float, high: float) -
                 lane[0] += 1.0
                 lane[1] += level[i]
                 lane[2] += squared[i]
-        total = sums.sum(axis=0).T.copy()
-        limit = 25.0 * np.maximum(total[2] / np.maximum(total[0], 1.0), 1e-12)
+        for k in range(_BINS):
+            for a in range(3):
+                total[a, k] = 0.0
+                for lane_number in range(_LANES):
+                    total[a, k] += sums[lane_number, k, a]
+                    sums[lane_number, k, a] = 0.0
+            limit[k] = 25.0 * max(total[2, k] / max(total[0, k], 1.0), 1e-12)
     return total
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _line(level: np.ndarray, variance: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
     """Weighted straight line with a slope >= 0; a sample variance scatters by sqrt(2/n) of itself."""
-    fitted = variance.copy()
-    offset, gain = (variance * counts).sum() / counts.sum(), 0.0
-    for _ in range(4):
-        weight = counts / fitted**2
-        weight /= weight.sum()
-        x0, v0 = (weight * level).sum(), (weight * variance).sum()
-        spread = (weight * (level - x0) ** 2).sum()
-        shared = (weight * (level - x0) * (variance - v0)).sum()
+    n, least, total, offset = level.size, np.inf, 0.0, 0.0
+    weight = np.empty(n)
+    for i in range(n):
+        least = min(least, variance[i])
+        total += counts[i]
+        offset += variance[i] * counts[i]
+    offset, gain = offset / total, 0.0
+    for turn in range(4):
+        total = x0 = v0 = spread = shared = 0.0
+        for i in range(n):
+            fitted = max(offset + gain * level[i], least) if turn else variance[i]
+            weight[i] = counts[i] / (fitted * fitted)
+            total += weight[i]
+        for i in range(n):
+            weight[i] /= total
+            x0 += weight[i] * level[i]
+            v0 += weight[i] * variance[i]
+        for i in range(n):
+            d = level[i] - x0
+            spread += weight[i] * (d * d)
+            shared += weight[i] * d * (variance[i] - v0)
         gain = max(shared / spread, 0.0) if spread > 0 else 0.0
         offset = v0 - gain * x0
-        fitted = np.maximum(offset + gain * level, variance.min())
     return offset, gain

@@ -36,7 +36,7 @@ def force_and_stiffness(recording: Recording, pair: PairPotential | tuple[PairPo
     """
     potentials = pair if isinstance(pair, tuple) else () if pair is None else (pair,)
     n, dim = recording.position.shape
-    force = -stiffness * (recording.position - centre)
+    force = np.ascontiguousarray(-stiffness * (recording.position - centre))
     hessian = np.broadcast_to(stiffness * np.eye(dim), (n, dim, dim)).copy()
     if not potentials:
         return force, hessian
@@ -70,15 +70,18 @@ def _add_pairs(i, j, e, f, along, across, force, hessian):  # type: ignore[no-un
     dim = e.shape[1]
     for side in range(2):
         rows, sign = (i, 1.0) if side == 0 else (j, -1.0)
-        some, stiff = np.zeros_like(force), np.zeros_like(hessian)
+        some, stiff = np.zeros(force.shape), np.zeros(hessian.shape)
         for p in range(len(rows)):
             k = rows[p]
             for a in range(dim):
                 some[k, a] += sign * f[p] * e[p, a]
                 for b in range(dim):
                     stiff[k, a, b] += (across[p] if a == b else 0.0) + (along[p] - across[p]) * e[p, a] * e[p, b]
-        force += some
-        hessian += stiff
+        for k in range(force.shape[0]):
+            for a in range(dim):
+                force[k, a] += some[k, a]
+                for b in range(dim):
+                    hessian[k, a, b] += stiff[k, a, b]
 
 
 @dataclass(frozen=True, eq=False)

@@ -306,10 +306,12 @@ def residuals(recording: Recording, force: np.ndarray, stiffness: np.ndarray, di
         return np.einsum("nij,nj,nkj->nik", vectors, eigen, vectors)
 
     jump = np.einsum("nij,nj->ni", function(tau * relax), force[i])
-    white, log_likelihood = _sweep(dx - jump, follows, function(np.exp(-x)), function(2 * tau * spread),
-                                   _at(noise_scale, i) * recording.variance[i],
-                                   _at(noise_scale, i + 1) * recording.variance[i + 1],
-                                   recording.blur)
+    white, log_likelihood, possible = _sweep(
+        dx - jump, follows, function(np.exp(-x)), function(2 * tau * spread),
+        _at(noise_scale, i) * recording.variance[i], _at(noise_scale, i + 1) * recording.variance[i + 1],
+        float(recording.blur))
+    if possible < len(dx):
+        raise np.linalg.LinAlgError("Matrix is not positive definite.")
     return Residuals(white, log_likelihood, follows)
 
 
@@ -318,45 +320,86 @@ def _at(value: float | np.ndarray, rows: np.ndarray) -> float | np.ndarray:
     return value[rows, None] if isinstance(value, np.ndarray) and value.ndim else value
 
 
-@numba.njit(cache=True)
-def _lowest_eigenvalue(S):  # type: ignore[no-untyped-def]
-    """Of a symmetric matrix; spelt out in two dimensions, where it is a third of the time of the sweep."""
-    if S.shape[0] == 2:
-        return 0.5 * (S[0, 0] + S[1, 1]) - math.sqrt(0.25 * (S[0, 0] - S[1, 1]) ** 2 + S[1, 0] ** 2)
-    return np.linalg.eigvalsh(S).min()
+@numba.njit(cache=True, error_model="numpy")
+def _exceeds(S, least):  # type: ignore[no-untyped-def]
+    """Whether the lowest eigenvalue of a symmetric matrix exceeds `least`; of NaN: yes.
+
+    Spelt out in two dimensions, where it is a third of the time of the sweep; else by the pivots of S - least I.
+    """
+    dim = S.shape[0]
+    if dim == 2:
+        half = 0.5 * (S[0, 0] - S[1, 1])
+        return not 0.5 * (S[0, 0] + S[1, 1]) - math.sqrt(half * half + S[1, 0] * S[1, 0]) <= least
+    m = S.copy()
+    for a in range(dim):
+        m[a, a] -= least
+    for k in range(dim):
+        if m[k, k] <= 0.0:
+            return False
+        for a in range(k + 1, dim):
+            for b in range(k + 1, a + 1):
+                m[a, b] -= m[a, k] * m[b, k] / m[k, k]
+    return True
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _sweep(r, follows, J, V, before, after, R):  # type: ignore[no-untyped-def]
-    """Block Cholesky along every stretch: whitened residuals and log-likelihood of each step."""
+    """Block Cholesky along every stretch: whitened residuals, log-likelihood of each step; and how many were possible.
+
+    Fewer than all where a covariance is not positive.
+    """
     m, dim = r.shape
     white, loglik = np.zeros((m, dim)), np.zeros(m)
+    S, C = np.zeros((dim, dim)), np.zeros((dim, dim))
     last = np.zeros((dim, dim))                        # Cholesky factor of the block before
+    e = np.zeros(dim)
     for k in range(m):
-        S = (1 - 2 * R) * V[k]
+        trace = 0.0
+        for a in range(dim):
+            trace += V[k, a, a]
+            e[a] = r[k, a]
+            for b in range(dim):
+                S[a, b] = (1 - 2 * R) * V[k, a, b]
         for a in range(dim):
             S[a, a] += after[k, a]
             for b in range(dim):
                 for c in range(dim):
                     S[a, b] += J[k, a, c] * before[k, c] * J[k, b, c]
-        e = r[k].copy()
         if follows[k]:
-            C = np.zeros((dim, dim))                   # Cov(r_{k-1}, r_k)
-            for a in range(dim):
-                for b in range(dim):
+            for b in range(dim):
+                for a in range(dim):                   # C = L⁻¹ Cov(r_{k-1}, r_k)
                     C[a, b] = R * 0.5 * (V[k - 1, a, b] + V[k, a, b]) - before[k, a] * J[k, b, a]
-            W = np.linalg.solve(last, C)               # L⁻¹ C
-            S = S - W.T @ W
-            e = e - W.T @ white[k - 1]
+                    for c in range(a):
+                        C[a, b] -= last[a, c] * C[c, b]
+                    C[a, b] /= last[a, a]
+            for a in range(dim):
+                for c in range(dim):
+                    e[a] -= C[c, a] * white[k - 1, c]
+                    for b in range(dim):
+                        S[a, b] -= C[c, a] * C[c, b]
         # a force linearised at a noisy point can make S indefinite; fall back to the step alone
-        if _lowest_eigenvalue(S) <= 1e-9 * np.trace(V[k]):
-            S = (1 - 2 * R) * V[k] + np.diag(before[k] + after[k])
-            e = r[k].copy()
-        last = np.linalg.cholesky(S)
-        z = np.linalg.solve(last, e)
-        white[k] = z
-        half = 0.0
-        for a in range(dim):
+        if not _exceeds(S, 1e-9 * trace):
+            for a in range(dim):
+                e[a] = r[k, a]
+                for b in range(dim):
+                    S[a, b] = (1 - 2 * R) * V[k, a, b]
+                S[a, a] += before[k, a] + after[k, a]
+        square = half = 0.0
+        for a in range(dim):                           # S = L Lᵀ, z = L⁻¹ e
+            z = e[a]
+            for b in range(a + 1):
+                total = S[a, b]
+                for c in range(b):
+                    total -= last[a, c] * last[b, c]
+                if b < a:
+                    last[a, b] = total / last[b, b]
+                    z -= last[a, b] * white[k, b]
+                elif 0.0 < total < np.inf:
+                    last[a, a] = math.sqrt(total)
+                else:
+                    return white, loglik, k
+            white[k, a] = z / last[a, a]
+            square += white[k, a] * white[k, a]
             half += math.log(last[a, a])
-        loglik[k] = -0.5 * (z @ z) - half - 0.5 * dim * math.log(2 * math.pi)
-    return white, loglik
+        loglik[k] = -0.5 * square - half - 0.5 * dim * math.log(2 * math.pi)
+    return white, loglik, m

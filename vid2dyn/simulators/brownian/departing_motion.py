@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numba import njit
 
+from vid2dyn.core.compiled_arrays import copy_rows
 from vid2dyn.simulators.brownian.forces import lookup
 
 
@@ -79,4 +80,4 @@ def advance(x, angle, rng, D, h, steps, opened, centres, length, table, strength
                 mean[i, 0] += 0.5 * (old_y + x[i, 0]) / opened
                 mean[i, 1] += 0.5 * (old_x + x[i, 1]) / opened
     if opened == 0:
-        mean[:] = x
+        copy_rows(x, mean)

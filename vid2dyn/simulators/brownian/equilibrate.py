@@ -29,7 +29,8 @@ def _rows(pairs, n):
     for p in range(pairs.shape[0]):
         first[pairs[p, 0] + 1] += 1
         first[pairs[p, 1] + 1] += 1
-    first = np.cumsum(first)
+    for i in range(n):
+        first[i + 1] += first[i]
     fill = first[:-1].copy()
     member = np.empty(first[n], np.int64)
     for p in range(pairs.shape[0]):

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from vid2dyn.core.compiled_arrays import copy_rows
 from vid2dyn.simulators.cells import cell_on_axis, cell_starts
 
 
@@ -79,8 +80,10 @@ def _cells(x, lengths, reach):
     for k in range(dim):
         low, size = 0.0, lengths[k]
         if size <= 0.0:
-            low = x[:, k].min()
-            size = x[:, k].max() - low + 1e-9
+            low = high = x[0, k]
+            for i in range(1, n):
+                low, high = min(low, x[i, k]), max(high, x[i, k])
+            size = high - low + 1e-9
         count[k] = max(min(int(size / reach), most), 1)
         if count[k] < 3:                        # with 2 cells an axis, neighbours would be met twice
             count[k] = 1
@@ -119,7 +122,7 @@ def neighbours(x, lengths, reach):
                         if r2 < reach * reach:
                             if found == pairs.shape[0]:
                                 larger = np.empty((2 * found, 2), np.int64)
-                                larger[:found] = pairs
+                                copy_rows(pairs, larger)
                                 pairs = larger
                             pairs[found, 0], pairs[found, 1] = j, i
                             found += 1
@@ -190,8 +193,8 @@ def advance_frame(x, rng, diffusion, schedule, field, averages):
             pairs, reference = neighbours(x, lengths, table[2] + skin), x.copy()
         add_forces(x, pairs, field, f0)
         if step == n_open // 2:
-            middle[:] = x
-            force_middle[:] = f0
+            copy_rows(x, middle)
+            copy_rows(f0, force_middle)
         amplitude = math.sqrt(2 * diffusion * h)
         for i in range(n):
             for k in range(dim):
@@ -208,4 +211,5 @@ def advance_frame(x, rng, diffusion, schedule, field, averages):
                     average = 0.5 * (old + x[i, k]) + bridge * rng.standard_normal()
                     parts[step // per_part, i, k] += average / per_part
     if n_open == 0:
-        parts[:] = middle
+        for part in range(parts.shape[0]):
+            copy_rows(middle, parts[part])

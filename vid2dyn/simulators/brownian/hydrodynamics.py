@@ -17,6 +17,7 @@ import math
 import numpy as np
 from numba import njit
 
+from vid2dyn.core.compiled_arrays import copy_rows
 from vid2dyn.simulators.brownian.forces import add_forces, neighbours
 
 
@@ -93,8 +94,8 @@ def advance_frame_coupled(x, rng, diffusion, schedule, field, radius, averages):
         pairs = neighbours(x, field.lengths, 1.5 * field.table[2])
         add_forces(x, pairs, field, f0)
         if step == n_open // 2:
-            middle[:] = x
-            force_middle[:] = f0
+            copy_rows(x, middle)
+            copy_rows(f0, force_middle)
         mobility, divergence = rotne_prager(x, radius)
         root = np.linalg.cholesky(mobility)
         for k in range(n * dim):
@@ -110,4 +111,5 @@ def advance_frame_coupled(x, rng, diffusion, schedule, field, radius, averages):
         if step < n_open:
             parts[step // per_part] += (0.5 * (old + x) + bridge) / per_part
     if n_open == 0:
-        parts[:] = middle
+        for part in range(parts.shape[0]):
+            copy_rows(middle, parts[part])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from vid2dyn.core.compiled_arrays import copy_rows
 from vid2dyn.core.config import recipe
 from vid2dyn.core.errors import ConfigError
 from vid2dyn.core.progress import Progress, silent
@@ -206,7 +207,9 @@ def _metropolis(x, species, rng, sweeps, reach, lengths, ranges, energy):
     Metropolis et al., J. Chem. Phys. 21, 1087 (1953); energies in kT.
     """
     n = x.shape[0]
-    cutoff = ranges[:, 2].max()
+    cutoff = 0.0
+    for kind in range(ranges.shape[0]):
+        cutoff = max(cutoff, ranges[kind, 2])
     skin = max(0.5 * cutoff, 6 * reach)
     step, tried, taken = reach, 0, 0
     first, member = _rows(neighbours(x, lengths, cutoff + skin), n)
@@ -259,7 +262,9 @@ def _advance(x, species, rng, D, schedule, lengths, ranges, table, parts, middle
     The mean over a step takes the Brownian bridge into account, N(0, 2 D h/12), as `forces.advance_frame` does.
     """
     n_open, h_open, n_closed, h_closed = schedule
-    cutoff = ranges[:, 2].max()
+    cutoff = 0.0
+    for kind in range(ranges.shape[0]):
+        cutoff = max(cutoff, ranges[kind, 2])
     skin = 0.25 * cutoff
     pairs, reference = neighbours(x, lengths, cutoff + skin), x.copy()
     f0, f1, trial = np.empty_like(x), np.empty_like(x), np.empty_like(x)
@@ -272,8 +277,8 @@ def _advance(x, species, rng, D, schedule, lengths, ranges, table, parts, middle
             pairs, reference = neighbours(x, lengths, cutoff + skin), x.copy()
         _add_forces(x, species, pairs, lengths, ranges, table, f0)
         if step == n_open // 2:
-            middle[:] = x
-            force_middle[:] = f0
+            copy_rows(x, middle)
+            copy_rows(f0, force_middle)
         for i in range(x.shape[0]):
             for k in range(2):
                 kick = math.sqrt(2 * D[i] * h) * rng.standard_normal()
@@ -288,4 +293,5 @@ def _advance(x, species, rng, D, schedule, lengths, ranges, table, parts, middle
                     average = 0.5 * (old + x[i, k]) + math.sqrt(D[i] * h / 6) * rng.standard_normal()
                     parts[step // per_part, i, k] += average / per_part
     if n_open == 0:
-        parts[:] = middle
+        for part in range(parts.shape[0]):
+            copy_rows(middle, parts[part])

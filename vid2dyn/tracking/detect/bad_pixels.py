@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numba import njit
 
+from vid2dyn.core.compiled_arrays import median
 from vid2dyn.core.opencv import cv2
 
 _ALONE = 0.15                     # of its excess that the second brightest of the four neighbours may have
@@ -70,7 +71,7 @@ def _bright_alone(image: np.ndarray, maxima: np.ndarray, noise: float) -> np.nda
                 if max(abs(dy), abs(dx)) == 2:
                     ring[count] = float(image[y + dy, x + dx])
                     count += 1
-        background = np.median(ring)
+        background = median(ring)
         excess = value - background
         out[i] = excess > _CLEAR * noise and second - background < _ALONE * excess
     return out

@@ -83,7 +83,7 @@ def _filter_rows(image, taps, half, threshold, out):
     total = np.zeros(width + 2 * pad, np.float32)
     four = np.zeros(width + 2 * pad, np.float32)
     work, peak = np.zeros(width, np.float32), np.zeros(width, np.bool_)
-    found, count = np.empty((1024, 2), np.int64), 0
+    found, count = np.empty((1024, 2), np.int64), np.int64(0)         # not a literal: `_row_maxima` is compiled once
     for k in range(-half, half + 1):
         row = image[min(max(k, 0), height - 1)]
         for x in range(width):
@@ -103,7 +103,8 @@ def _filter_rows(image, taps, half, threshold, out):
         if y >= 2:
             if count + width // 2 + 1 > found.shape[0]:
                 longer = np.empty((2 * (count + width), 2), np.int64)
-                longer[:count] = found[:count]
+                for k in range(count):
+                    longer[k, 0], longer[k, 1] = found[k, 0], found[k, 1]
                 found = longer
             count = _row_maxima(out[y - 2], out[y - 1], target, threshold, y - 1, peak, found, count)
     return found[:count].copy()

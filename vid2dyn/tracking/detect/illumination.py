@@ -17,6 +17,8 @@ from functools import lru_cache
 import numpy as np
 from numba import njit
 
+from vid2dyn.core.compiled_arrays import nth_smallest
+
 _SAMPLES = 2500                   # pixels asked
 _SHIFT = 3.55 / 0.798             # shift over standard error of an isolated spot, per slope times width² over noise
 _HARMFUL = 0.25                   # of the standard error: a smaller shift is left alone
@@ -101,10 +103,14 @@ def _uneven(look: np.ndarray, step: float) -> bool:
     height, width = look.shape
     for k in range(3):
         for m in range(3):
-            part = look[k * height // 3:(k + 1) * height // 3, m * width // 3:(m + 1) * width // 3].copy().ravel()
-            thinned = part[::max(1, part.size // _LOOK)].copy()
+            top, left = k * height // 3, m * width // 3
+            rows, columns = (k + 1) * height // 3 - top, (m + 1) * width // 3 - left
+            every = max(1, rows * columns // _LOOK)
+            thinned = np.empty(-(-rows * columns // every))
+            for i in range(thinned.size):
+                thinned[i] = look[top + i * every // columns, left + i * every % columns]
             if thinned.size > 8:
-                quarter = float(np.partition(thinned, thinned.size // 4)[thinned.size // 4])
+                quarter = nth_smallest(thinned, thinned.size // 4)
                 low, high = min(low, quarter), max(high, quarter)
     return high - low > step
 

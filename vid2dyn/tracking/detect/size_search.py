@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from vid2dyn.core.opencv import cv2
-from vid2dyn.tracking.cell_grid import cell_grid, within
+from vid2dyn.tracking.cell_grid import cell_grid, grid_of_pixels, within
 from vid2dyn.tracking.columns import AMPLITUDE, MOVE, POSITION, SPOT_COLUMNS, UNSETTLED, WIDTH, X, Y
 from vid2dyn.tracking.detect.bandpass import band_pass, noise_gain
 from vid2dyn.tracking.fit.sized import FINE, Shapes
@@ -66,7 +66,7 @@ def _parted(at, filtered, reach, valley):
     own = np.ones(n, np.bool_)
     if n == 0:
         return own
-    grid = cell_grid(at[:, Y], at[:, X], reach)
+    grid = grid_of_pixels(at, reach)
     number, distance = np.empty(n + 1, np.int64), np.empty(n + 1)
     for i in range(n):
         y, x = at[i]

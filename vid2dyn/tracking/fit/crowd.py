@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from vid2dyn.core.compiled_arrays import median, nth_smallest
 from vid2dyn.tracking.columns import (
     AMPLITUDE,
     BACKGROUND,
@@ -158,7 +159,7 @@ def _no_noisier_than_seen(image: np.ndarray, fitted: FittedSpots, noise: tuple[f
     What a fit leaves bounds the noise from above. Spots narrower than a pixel are sharp enough to be taken for noise
     by a measurement that knows no spots.
     """
-    part = _share_left(image, fitted.spots, fitted.errors[:, PIXEL_NOISE], fitted.near, noise)
+    part = _share_left(image, fitted.spots, fitted.errors[:, PIXEL_NOISE].copy(), fitted.near, noise)
     if part < _NOISE_SEEN:
         fitted.errors *= math.sqrt(max(part, 1e-4))
 
@@ -183,7 +184,7 @@ def _share_left(image, spots, pixel_noise, near, noise):
     for k in range(clear.size):
         level = spots[clear[k], BACKGROUND] + _MEAN_LIGHT * spots[clear[k], AMPLITUDE]
         part[k] = squares[clear[k]] / max(offset + gain * level, floor)
-    return np.median(part)
+    return median(part)
 
 
 def _find_neighbours(fitted: FittedSpots, width: float) -> None:
@@ -212,7 +213,7 @@ def _measure(image: np.ndarray, fitted: FittedSpots, noise: tuple[float, float, 
 def _revision(image: np.ndarray, fitted: FittedSpots, width: float, last: bool) -> tuple[np.ndarray, np.ndarray]:
     """Which spots stay, and new ones (M, 7); no new ones in the last turn."""
     spots = fitted.spots
-    keep, allowed, least = _acceptance(spots, fitted.errors[:, PIXEL_NOISE], fitted.squares, fitted.added,
+    keep, allowed, least = _acceptance(spots, fitted.errors[:, PIXEL_NOISE].copy(), fitted.squares, fitted.added,
                                        fitted.near.nearest, width)
     keep &= ~_duplicates(spots, fitted.near, keep, fitted.added, _APART * width)
     if last:
@@ -265,9 +266,16 @@ def _acceptance(spots, noise, squares, added, nearest, width):
             count += 1
     if count == 0:
         return keep, allowed, least
-    typical, misfit = np.median(light[:count]), misfit[:count]
-    few = lone < 0.2 * count
-    model = np.percentile(misfit, 25.0) if few else np.median(misfit[alone[:count]])
+    typical = median(light[:count])
+    if lone < 0.2 * count:
+        model = _lower_quartile(misfit[:count])
+    else:
+        lone = 0
+        for i in range(count):
+            if alone[i]:
+                misfit[lone] = misfit[i]
+                lone += 1
+        model = median(misfit[:lone])
     pixels = (2 * REACH * width) ** 2
     for i in range(n):
         if keep[i]:
@@ -277,6 +285,20 @@ def _acceptance(spots, noise, squares, added, nearest, width):
                           + (2.0 * model * spots[i, AMPLITUDE]) ** 2)
             least[i] = max(5.0 * floor, (0.1 + 2.0 * model) * typical)
     return keep, allowed, least
+
+
+@njit(cache=True, nogil=True)
+def _lower_quartile(values):
+    """The 25th percentile as numpy has it: between two of the `values`, which are rearranged."""
+    place = 0.25 * (values.size - 1)
+    n = int(place)
+    lower = nth_smallest(values, n)
+    if n + 1 == values.size:
+        return lower
+    upper = values[n + 1]                                  # the smallest of those after
+    for i in range(n + 2, values.size):
+        upper = min(upper, values[i])
+    return lower * (1 - (place - n)) + upper * (place - n)
 
 
 @njit(cache=True, nogil=True)

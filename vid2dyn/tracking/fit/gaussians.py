@@ -228,7 +228,8 @@ def step(image, spots, i, others, free, bounds, work):
         v, d = gx[k] if inside else 0.0, x0 + k - cx
         weights[0, b], weights[1, b], weights[2, b], weights[3, b] = v, 1.0 if inside else 0.0, v * d, v * d * d
     level = np.float32(spots[i, BACKGROUND])                        # near the background: squares stay small numbers
-    squares = image_sums(image, level, Rows(y0, ny, cy, gy), Columns(from_x, wide, weights), columns, free, True, rhs)
+    squares = image_sums(image, level, Rows(y0, ny, cy, gy), Columns(from_x, wide, weights), columns, free,
+                         np.bool_(True), rhs)              # not the literal, for which it would be compiled again
     for j in others:
         v, q = spots[j, WIDTH], spots[j, AMPLITUDE]
         sample_gaussian(spots[j, Y], y0, ny, v, other)
@@ -245,7 +246,8 @@ def step(image, spots, i, others, free, bounds, work):
     _moments(gx, cx, x0, nx, sums[1])
     _normal(sums[0], sums[1], ny, nx, m)
     unknowns = 5 if free else 4
-    given[:] = rhs
+    for k in range(5):
+        given[k] = rhs[k]
     if not solve(m, rhs, unknowns, 1e-12 * m[1, 1]):
         spots[i, MOVE] = 0.0
         return

@@ -18,6 +18,7 @@ import math
 import numpy as np
 from numba import njit
 
+from vid2dyn.core.compiled_arrays import nth_smallest
 from vid2dyn.tracking.columns import AMPLITUDE, BACKGROUND, PIXEL_NOISE, WIDTH, X, Y
 from vid2dyn.tracking.fit.gaussians import LONGEST, sample_gaussian, square
 from vid2dyn.tracking.fit.nearby import neighbours_of
@@ -124,7 +125,7 @@ def _nearest(spots, i, others, reach, chosen):
         distance = np.empty(others.size)
         for t in range(others.size):
             distance[t] = (spots[others[t], Y] - spots[i, Y]) ** 2 + (spots[others[t], X] - spots[i, X]) ** 2
-        limit = min(limit, np.sort(distance)[MAX_NEIGHBOURS - 1])
+        limit = min(limit, nth_smallest(distance, MAX_NEIGHBOURS - 1))
     for j in others:
         square_of = (spots[j, Y] - spots[i, Y]) ** 2 + (spots[j, X] - spots[i, X]) ** 2
         if count <= MAX_NEIGHBOURS and spots[j, AMPLITUDE] > 0.0 and square_of <= limit:
@@ -211,7 +212,8 @@ def misfit(image, spots, which, near, out):
         background = np.float32(spots[i, BACKGROUND])
         sample_gaussian(spots[i, Y], y0, ny, spots[i, WIDTH], gy)
         sample_gaussian(spots[i, X], x0, nx, spots[i, WIDTH], profile)
-        gx[:nx] = profile[:nx]
+        for b in range(nx):
+            gx[b] = profile[b]
         for a in range(ny):
             row, target = image[y0 + a, x0:x0 + nx], left[a]
             v = np.float32(spots[i, AMPLITUDE] * gy[a])
@@ -220,7 +222,8 @@ def misfit(image, spots, which, near, out):
         for j in neighbours_of(near, i):
             sample_gaussian(spots[j, Y], y0, ny, spots[j, WIDTH], gy)
             sample_gaussian(spots[j, X], x0, nx, spots[j, WIDTH], profile)
-            gx[:nx] = profile[:nx]
+            for b in range(nx):
+                gx[b] = profile[b]
             for a in range(ny):
                 target = left[a]
                 v = np.float32(spots[j, AMPLITUDE] * gy[a])

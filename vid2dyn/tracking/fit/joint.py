@@ -158,8 +158,8 @@ def fit_jointly(image, spots, near, coupled, rest, most, touched):
                     middle[i, axis] = math.floor(spots[i, axis] + 0.5)
             y0, ny = square(middle[i, Y], w, image.shape[0])
             x0, nx = square(middle[i, X], w, image.shape[1])
-            base[k, :] = 0.0
-            now[k, :] = 0.0
+            for q in range(4):
+                base[k, q] = now[k, q] = 0.0
             now[k, P_AMPLITUDE] = base[k, P_AMPLITUDE] = spots[i, AMPLITUDE]
             relaxation[k] = 1.0
             if ny < 3 or nx < 3:
@@ -177,7 +177,7 @@ def fit_jointly(image, spots, near, coupled, rest, most, touched):
                 weights[2, b + shift] = rows_x[1, b]
             level = np.float32(spots[i, BACKGROUND])
             squares = image_sums(image, level, Rows(y0, ny, cy, rows_y[0]), Columns(from_x, wide, weights), columns,
-                                 False, start[i] == start[i + 1], data)
+                                 np.bool_(False), start[i] == start[i + 1], data)
             nearest, couplings = 1e300, 0
             for t in range(start[i], start[i + 1]):
                 j = index[t]
@@ -206,7 +206,8 @@ def fit_jointly(image, spots, near, coupled, rest, most, touched):
                 left -= total * data[q]
             spots[i, MISFIT] = max(left, 0.0) / max(ny * nx - 4, 1)
             if not couplings:
-                now[k, :] = base[k, :]
+                for q in range(4):
+                    now[k, q] = base[k, q]
             elif couplings <= 3:
                 relaxation[k] = _relaxation(math.sqrt(nearest) / w)
         first[count] = pairs

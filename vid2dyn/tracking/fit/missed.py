@@ -22,7 +22,8 @@ def find_missed(image, spots, badly_fitted, near, least, width):
     reach = min(int(2.0 * width + 0.5), edge)
     for k in range(-reach, reach + 1):
         taps[k + reach] = np.exp(-0.5 * (k / width) ** 2)
-    left, half = np.zeros((2, 2 * edge + 1, 2 * edge + 1), np.float32)
+    left = np.zeros((2 * edge + 1, 2 * edge + 1), np.float32)
+    half = np.zeros((2 * edge + 1, 2 * edge + 1), np.float32)
     for i in badly_fitted:
         y0, x0 = int(np.floor(spots[i, Y] + 0.5)) - edge, int(np.floor(spots[i, X] + 0.5)) - edge
         _remainder(image, spots, i, neighbours_of(near, i), y0, x0, left)
@@ -57,7 +58,8 @@ def _remainder(image, spots, i, others, y0, x0, left):
         j = i if t < 0 else others[t]
         sample_gaussian(spots[j, Y], y0, n, spots[j, WIDTH], gy)
         sample_gaussian(spots[j, X], x0, n, spots[j, WIDTH], profile)
-        gx[:] = profile
+        for b in range(n):
+            gx[b] = profile[b]
         for a in range(top, stop):
             target, light, v = left[a, first:last], gx[first:last], np.float32(spots[j, AMPLITUDE] * gy[a])
             for b in range(target.size):

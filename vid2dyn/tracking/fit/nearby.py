@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from vid2dyn.tracking.cell_grid import cell_grid, within
+from vid2dyn.tracking.cell_grid import cell_grid, grid_of_pixels, within
 from vid2dyn.tracking.columns import X, Y
 
 _RING = 1.5
@@ -30,8 +30,7 @@ class Neighbours(NamedTuple):
     nearest: np.ndarray
 
 
-@njit(cache=True, nogil=True)
-def neighbours(y, x, reach):
+def neighbours(y: np.ndarray, x: np.ndarray, reach: float) -> Neighbours:
     """Spots nearer to each other than `reach`.
 
     Parameters
@@ -49,6 +48,11 @@ def neighbours(y, x, reach):
     >>> near.start.tolist(), near.indices.tolist(), near.nearest.tolist()
     ([0, 1, 2, 2], [1, 0], [1.0, 1.0, inf])
     """
+    return _neighbours(np.ascontiguousarray(y, float), np.ascontiguousarray(x, float), float(reach))
+
+
+@njit(cache=True, nogil=True)
+def _neighbours(y, x, reach):
     n = y.size
     nearest, start = np.full(n, np.inf), np.zeros(n + 1, np.int64)
     if n == 0:
@@ -60,7 +64,8 @@ def neighbours(y, x, reach):
         found, least = within(grid, y[i], x[i], reach, reach, number, square), np.inf
         if count + found > index.size:
             longer = np.empty(2 * (count + found), np.int64)
-            longer[:count] = index[:count]
+            for k in range(count):
+                longer[k] = index[k]
             index = longer
         for k in range(found):
             if number[k] != i:
@@ -98,7 +103,7 @@ def lone_beside_bright(maxima, filtered, reach, least):
     if n == 0:
         return 0
     edge = float(int(_RING * reach) + 1)
-    grid = cell_grid(maxima[:, Y], maxima[:, X], edge)
+    grid = grid_of_pixels(maxima, edge)
     number, distance = np.empty(n + 1, np.int64), np.empty(n + 1)
     for i in range(n):
         y, x = maxima[i]
@@ -109,7 +114,10 @@ def lone_beside_bright(maxima, filtered, reach, least):
             if j != i and distance[k] <= far and other < 0.25 * height:
                 around[i] += 1
                 clear[i] += other > least
-    return int(((around == 1) & (clear == 1)).sum())
+    lone = 0
+    for i in range(n):
+        lone += around[i] == 1 and clear[i] == 1
+    return lone
 
 
 @njit(cache=True, nogil=True)
@@ -138,7 +146,7 @@ def distinct(maxima, filtered, reach, valley):
     if n == 0:
         return own
     edge = float(int(_RING * reach) + 1)
-    grid = cell_grid(maxima[:, Y], maxima[:, X], edge)
+    grid = grid_of_pixels(maxima, edge)
     number, distance = np.empty(n + 1, np.int64), np.empty(n + 1)
     for i in range(n):
         y, x = maxima[i]

@@ -141,8 +141,10 @@ def _augment(first: int, choices: Choices, matching: Matching, search: Search) -
     start, column, cost, alone = choices
     pair, holder, row_price, column_price = matching
     distance, origin, settled, heap, keys, reached = search
-    i, here, size, n_reached, work = first, 0.0, 0, 0, 0
-    end_column, end_row, best = UNPAIRED, UNPAIRED, np.inf
+    i, here, n_reached, work = first, 0.0, 0, 0
+    size: int = np.int64(0)  # type: ignore[assignment]                # not literals: what they go to is compiled once
+    end_column: int = np.int64(UNPAIRED)  # type: ignore[assignment]
+    end_row, best = UNPAIRED, np.inf
     while True:
         to_alone = here + alone[i] - row_price[i]
         if to_alone < best:

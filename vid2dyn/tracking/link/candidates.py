@@ -56,11 +56,17 @@ def candidates(source: np.ndarray, reach: np.ndarray,
     start = np.zeros(n + 1, np.int64)
     if n == 0 or m == 0:
         return start, np.empty(0, np.int64), np.empty(0), 0
-    grid = cell_grid(feature[:, Y], feature[:, X], _cell_edge(feature, reach.max() + _SLACK))
+    y, x, farthest = np.empty(m), np.empty(m), 0.0
+    for j in range(m):
+        y[j], x[j] = feature[j, Y], feature[j, X]
+    for i in range(n):
+        farthest = max(farthest, reach[i])
+    grid = cell_grid(y, x, _cell_edge(y, x, farthest + _SLACK))
     room = 4 * n + MAX_CANDIDATES
     column, square = np.empty(room, np.int64), np.empty(room)
     number, distance = np.empty(m + 1, np.int64), np.empty(m + 1)
-    count = cut = 0
+    count: int = np.int64(0)  # type: ignore[assignment]    # not the literal: `_longer` is compiled once
+    cut = 0
     for i in range(n):
         found = within(grid, source[i, Y], source[i, X], reach[i] + _SLACK, reach[i] + _SLACK, number, distance)
         kept = min(found, MAX_CANDIDATES)
@@ -75,11 +81,14 @@ def candidates(source: np.ndarray, reach: np.ndarray,
 
 
 @njit(cache=True, nogil=True)
-def _cell_edge(points: np.ndarray, reach: float) -> float:
+def _cell_edge(y: np.ndarray, x: np.ndarray, reach: float) -> float:
     """Edge of the cells of a grid [px]: about the reach, and such that there are never many more cells than points."""
-    m = len(points)
-    height = points[:, Y].max() - points[:, Y].min()
-    width = points[:, X].max() - points[:, X].min()
+    m = len(y)
+    top, bottom, left, right = y[0], y[0], x[0], x[0]
+    for j in range(1, m):
+        top, bottom = min(top, y[j]), max(bottom, y[j])
+        left, right = min(left, x[j]), max(right, x[j])
+    height, width = bottom - top, right - left
     return max(reach, math.sqrt(height * width / (4.0 * m)), max(height, width) / (4.0 * m))
 
 
@@ -103,5 +112,6 @@ def _nearest_first(number: np.ndarray, distance: np.ndarray, column: np.ndarray,
 def _longer(values: np.ndarray, used: int, room: int) -> np.ndarray:
     """A copy with more room; only the first `used` entries count."""
     grown = np.empty(room, values.dtype)
-    grown[:used] = values[:used]
+    for k in range(used):
+        grown[k] = values[k]
     return grown
