@@ -26,7 +26,8 @@ from vid2dyn.dynamics.recipes.gradient_flow import GradientFlow
 from vid2dyn.dynamics.terms.landscape import Landscape
 from vid2dyn.fitting.fields.elements import Elements, Statistics
 from vid2dyn.fitting.fields.fluctuations import Design, covariance, mobility, short_windows, window_scales
-from vid2dyn.fitting.fields.recordings import field_names, strengths_of, together
+from vid2dyn.fitting.fields.recordings import strengths_of, together
+from vid2dyn.fitting.recording_names import recording_names
 from vid2dyn.model.gradient_flow import GradientFlowModel
 
 GROUPS = 10
@@ -44,7 +45,7 @@ def assess_fields(fields: Fields | Sequence[Fields], model: GradientFlowModel, s
     """The table of tests; see `vid2dyn.pipeline.assess`. Nothing is drawn at random: the seed is not used."""
     several = [fields] if isinstance(fields, Fields) else list(fields)
     recipe = build(GradientFlow, {key: value for key, value in model.recipe.items() if key != "kind"}, "assess")
-    names = field_names([together([one])[0] for one in several])
+    names = recording_names([together([one])[0].info for one in several])
     tables = []
     for one, name in zip(several, names, strict=True):
         if one.n_cells != model.sites:
