@@ -32,8 +32,10 @@ def test_the_model_says_what_was_chosen_and_what_each_range_adds(model):
     assert 1.3 < found["cutoff"] < 4.0
     chosen = found["candidates"][ranges.index(found["cutoff"])]
     assert chosen["below_best_per_step"] <= chosen["below_best_per_step_stderr"]
+    assert chosen["energy_beyond"] <= reach.NOTHING
     for shorter in found["candidates"][:ranges.index(found["cutoff"])]:
-        assert shorter["below_best_per_step"] > shorter["below_best_per_step_stderr"]
+        worse = shorter["below_best_per_step"] > shorter["below_best_per_step_stderr"]
+        assert worse or shorter["energy_beyond"] > reach.NOTHING
     page = vd.reports.page.contents(film(), model)
     assert any(section.id == "range" for section in page["sections"])
 
@@ -63,15 +65,25 @@ def test_a_stopped_search_goes_on(model, tmp_path, monkeypatch):
     assert resumed.report == model.report
 
 
-def test_the_shortest_that_is_not_worse_by_its_error():
-    rng, frames = np.random.default_rng(0), np.repeat(np.arange(40), 50)
+def candidates(energy):
+    rng, ranges = np.random.default_rng(0), np.array([1.0, 1.5, 2.0, 3.0])
     base = rng.normal(size=2000)
-    steps = [_Candidate(c, base + shift + 0.02 * rng.normal(size=2000)) for c, shift in
-             ((1.0, -0.1), (1.5, -0.01), (2.0, 0.0), (3.0, 0.0001))]
-    entry, chosen = _compared(steps, frames, base - 0.2)
+    steps = [_Candidate(c, base + shift + 0.02 * rng.normal(size=2000), np.where(ranges < c, energy, 0.0))
+             for c, shift in zip(ranges, (-0.1, -0.01, 0.0, 0.0001))]
+    return steps, ranges, np.repeat(np.arange(40), 50), base - 0.2
+
+
+def test_the_shortest_that_is_not_worse_by_its_error():
+    entry, chosen = _compared(*candidates(np.array([2.0, 1.0, 0.05, 0.0])))
     assert chosen == 2.0
     adds = [one["adds_per_step"] for one in entry["candidates"]]
     assert adds[:3] == pytest.approx([0.1, 0.09, 0.01], abs=0.003)
+    assert [one["energy_beyond"] for one in entry["candidates"]] == [2.0, 1.0, 0.05, 0.0]
+
+
+def test_a_range_that_cuts_energy_off_is_not_taken():
+    """The likelihood of a step hardly notices a soft tail of .3 kT, which moves the potential everywhere."""
+    assert _compared(*candidates(np.array([2.0, 1.0, -0.3, 0.0])))[1] == 3.0
 
 
 def test_ranges_end_where_the_box_or_the_view_does():

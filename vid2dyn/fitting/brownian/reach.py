@@ -3,7 +3,8 @@
 A longer range describes more and costs more pairs, so it must earn its place: models of several ranges are fitted to
 the first frames, and the log-likelihoods of the same held-out steps are compared. The shortest range that is not worse
 than the best one by more than the error of the difference is taken (the one-standard-error rule of Breiman et al.,
-CART, 1984, §3.4.3). The report lists what each range adds.
+CART, 1984, §3.4.3), if next to no energy lies beyond it in the best model: a soft tail hardly changes the likelihood of
+a step, but cutting it off moves the whole potential. The report lists what each range adds.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ CANDIDATES = 8
 """Ranges that are tried, evenly spaced in the logarithm."""
 FARTHEST = 3.0
 """Longest of them in mean spacings of the particles: the third shell of neighbours."""
+NOTHING = 0.1
+"""Energy of a pair that may be left beyond the range [kT]."""
 BEYOND_CONTACT = 1.2
 """Shortest of them over the distance of the nearest pairs."""
 
@@ -66,10 +69,12 @@ def widest_cutoff(recordings: list[Recording], views: list[np.ndarray | None]) -
 
 @dataclass(frozen=True, eq=False)
 class _Candidate:
-    """One range, and the log-likelihood of every held-out step."""
+    """One range, the log-likelihood of every held-out step, and the energy of a pair at each range that is tried,
+    the farthest from zero of all pairs of species [kT]."""
 
     cutoff: float
     log_likelihood: np.ndarray
+    energy: np.ndarray
 
 
 def with_chosen_cutoff(data: tuple[FitData, ...], seed: int, progress: Progress,
@@ -96,17 +101,18 @@ def with_chosen_cutoff(data: tuple[FitData, ...], seed: int, progress: Progress,
     place = Checkpoint(path, checkpoint_of(None, data, seed).key, ARRAYS)
     done = place.load() or {}
     found, failed = [], []
-    for k, cutoff in enumerate(np.geomspace(lowest, widest, CANDIDATES).tolist()):
+    ranges = np.geomspace(lowest, widest, CANDIDATES)
+    for k, cutoff in enumerate(ranges.tolist()):
         progress(k, CANDIDATES, "range")
         if (name := f"range_{k}") not in done:
             silent = as_progress(lambda *_, k=k: progress(k, CANDIDATES, "range"))
             try:
-                done[name] = _judged(with_cutoff(data, cutoff), seed, masks, silent)
+                done[name], done[f"energy_{k}"] = _judged(with_cutoff(data, cutoff), seed, masks, ranges, silent)
             except (DataError, ModelError, np.linalg.LinAlgError):
-                done[name] = np.empty(0)
+                done[name], done[f"energy_{k}"] = np.empty(0), np.empty(0)
             place.save(done)
         if len(done[name]) == len(frames) and np.isfinite(done[name]).all():
-            found.append(_Candidate(cutoff, done[name]))
+            found.append(_Candidate(cutoff, done[name], done[f"energy_{k}"]))
         else:
             failed.append(cutoff)
     progress(CANDIDATES, CANDIDATES, "range")
@@ -115,7 +121,7 @@ def with_chosen_cutoff(data: tuple[FitData, ...], seed: int, progress: Progress,
                          "(vd.compare), or film more frames.")
     free = np.concatenate([free_model(one.recording).residuals(one.recording, mask)[0].log_likelihood
                            for one, mask in zip(data, masks)])
-    entry, chosen = _compared(found, frames, free)
+    entry, chosen = _compared(found, ranges, frames, free)
     entry["not_fitted"] = failed
     warnings = []
     if chosen == found[-1].cutoff and len(found) > 1:
@@ -137,24 +143,32 @@ def with_cutoff(data: tuple[FitData, ...], cutoff: float) -> tuple[FitData, ...]
     return tuple(out)
 
 
-def _judged(data: tuple[FitData, ...], seed: int, masks: list[np.ndarray], progress: Progress) -> np.ndarray:
-    """Log-likelihood of every held-out step under a model of this range that has not seen them."""
+def _judged(data: tuple[FitData, ...], seed: int, masks: list[np.ndarray], ranges: np.ndarray,
+            progress: Progress) -> tuple[np.ndarray, np.ndarray]:
+    """Log-likelihood of every held-out step under a model of this range that has not seen them; and its energy of a
+    pair at each of `ranges` [kT]."""
     models = trained_without_held_out(data, seed, progress)
-    return np.concatenate([model.residuals(one.recording, mask)[0].log_likelihood
-                           for one, mask, model in zip(data, masks, models)])
+    energy = np.array([pair.value(ranges) for pair in models[0].pairs])
+    return (np.concatenate([model.residuals(one.recording, mask)[0].log_likelihood
+                            for one, mask, model in zip(data, masks, models)]),
+            energy[np.abs(energy).argmax(axis=0), np.arange(len(ranges))])
 
 
-def _compared(found: list[_Candidate], frames: np.ndarray, free: np.ndarray) -> tuple[dict[str, Any], float]:
-    """The entry of the report, and the shortest range that is not worse than the best by its error."""
+def _compared(found: list[_Candidate], ranges: np.ndarray, frames: np.ndarray,
+              free: np.ndarray) -> tuple[dict[str, Any], float]:
+    """The entry of the report, and the shortest range that is not worse than the best by its error and beyond which
+    the best model has next to no energy."""
     best = max(found, key=lambda one: float(one.log_likelihood.mean()))
     rows, chosen, before = [], None, free
     for one in found:
         adds, adds_error = _mean_difference(one.log_likelihood, before, frames)
         below, error = _mean_difference(best.log_likelihood, one.log_likelihood, frames)
-        rows.append({"cutoff": one.cutoff, "log_likelihood_per_step": float(one.log_likelihood.mean()),
+        k = int(np.argmin(np.abs(ranges - one.cutoff)))
+        beyond = float(np.abs(best.energy[k:]).max())
+        rows.append({"cutoff": one.cutoff, "energy_beyond": beyond, "log_likelihood_per_step": float(one.log_likelihood.mean()),
                      "adds_per_step": adds, "adds_per_step_stderr": adds_error,
                      "below_best_per_step": below, "below_best_per_step_stderr": error})
-        if chosen is None and below <= error:
+        if chosen is None and below <= error and beyond <= NOTHING:
             chosen = one.cutoff
         before = one.log_likelihood
     assert chosen is not None

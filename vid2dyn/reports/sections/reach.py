@@ -20,9 +20,11 @@ class Reach(ReportSection):
         found = content.model.report["range"]
         rows = [[f"{one['cutoff']:.3g}", with_error(one["adds_per_step"], one["adds_per_step_stderr"]),
                  with_error(one["below_best_per_step"], one["below_best_per_step_stderr"]),
+                 f"{one['energy_beyond']:.2g}" if "energy_beyond" in one else "",
                  "chosen" if one["cutoff"] == found["cutoff"] else ""] for one in found["candidates"]]
         return Section("range", "How far do the forces reach?", f"Log-likelihood of the same {found['steps']} held-out "
                        "steps under models of several ranges [nats per step]. The shortest range that is not worse "
-                       "than the best by more than the error of the difference was taken.", [],
+                       "than the best by more than the error of the difference, and beyond which the best model "
+                       "has less than 0.1 kT, was taken.", [],
                        {"head": ["range (µm)", "adds to the one above (first: to free diffusion)", "below the best",
-                                 ""], "rows": rows})
+                                 "energy beyond (kT)", ""], "rows": rows})
