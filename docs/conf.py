@@ -37,7 +37,8 @@ autodoc_class_signature = "mixed"
 
 html_theme = "furo"
 html_title = f"vid2dyn {release}"
-html_static_path: list[str] = []
+html_static_path = ["_static"]
+html_css_files = ["page.css"]
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
