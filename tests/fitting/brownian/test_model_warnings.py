@@ -16,7 +16,8 @@ from vid2dyn.fitting.brownian.model_warnings import resolution_warning
 def said(shortest: float, **info: Any) -> list[str]:
     """Warnings of tracks with pixels of 0.1 µm, for a model that saw pairs from `shortest` [µm] on."""
     tracks = vd.Trajectories.from_dense(np.zeros((3, 1, 2)), vd.Units(0.1, 10.0))
-    return resolution_warning(dataclasses.replace(tracks, info=info), cast(Any, SimpleNamespace(support=(shortest, 3.0))))
+    model = cast(Any, SimpleNamespace(support=(shortest, 3.0)))
+    return resolution_warning(dataclasses.replace(tracks, info=info), model)
 
 
 @pytest.mark.parametrize(("settings", "limit"), [
