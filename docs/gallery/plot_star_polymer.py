@@ -95,7 +95,7 @@ for tracks, color, name in (
     c.plot(vacf.lag, vacf.value, color, label=name)
     g = vd.analysis.rdf(tracks)
     d.plot(g.r, g.value, color)
-c.set(xlabel="lag (s)", ylabel="velocity correlation per axis (µm²/s²)", title=f"Motion of {what}")
+c.set(xlabel="lag (s)", ylabel="velocity correlation (µm²/s²)", title=f"Motion of {what}")
 d.set(xlabel="distance r (µm)", ylabel="g(r)", title="Structure")
 c.legend()
 print(vd.compare(judge, future))
