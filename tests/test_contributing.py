@@ -135,10 +135,5 @@ def test_no_folder_of_tests_is_left_out() -> None:
         assert f"tests/{kind}/" in told
 
 
-def test_version_is_said_once_and_again() -> None:
-    stated = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert stated == vd.__version__
-
-
 def test_no_place_of_a_machine_is_on_the_page() -> None:
     assert not re.search(r"(?<![\w.])/(home|work|tmp|root)\b", PAGE)

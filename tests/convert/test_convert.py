@@ -74,7 +74,7 @@ def test_sfi_table_holds_micrometres_seconds_and_gaps(dim: int, tmp_path) -> Non
     path = to_sfi(tracks, tmp_path / "tracks.csv")
     text = path.read_text()
     assert text.startswith("# ---\n# dt: 0.02\n")
-    table = pd.read_csv(path, comment="#")
+    table = pd.read_csv(path, comment="#", float_precision="round_trip")
     assert list(table.columns) == ["particle_id", "time_step", *(f"x{k}" for k in range(dim))]
     np.testing.assert_array_equal(table["time_step"] + tracks.frame.min(), tracks.frame)
     np.testing.assert_array_equal(table["particle_id"], tracks.particle)

@@ -95,7 +95,9 @@ def read_text(path: Path, dialect: Dialect, *, as_text: bool = False) -> pd.Data
             if as_text:
                 table = pd.read_csv(path, dtype=str, **options)  # type: ignore[call-overload]
             else:
-                table = pd.read_csv(path, decimal=dialect.decimal, **options)  # type: ignore[call-overload]
+                # numbers to the last digit: by default older versions of pandas round what they read
+                table = pd.read_csv(path, decimal=dialect.decimal,  # type: ignore[call-overload]
+                                    float_precision="round_trip", **options)
     except (ValueError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a readable table ({error}). Export it again as comma-separated text.") from None
     _count_fields(path, dialect)

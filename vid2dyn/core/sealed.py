@@ -16,8 +16,11 @@ import numpy as np
 
 from vid2dyn.core.errors import ModelError
 from vid2dyn.core.files import atomic, existing_file
+from vid2dyn.core.schemas import Step, upgraded
 
-SCHEMA = 1
+STEPS: tuple[Step, ...] = ()
+"""What makes a header of an earlier schema one of the newest; see `vid2dyn.core.schemas`."""
+SCHEMA = len(STEPS) + 1
 
 
 def in_memory_order(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -88,9 +91,7 @@ def read_sealed(path: str | os.PathLike[str], kind: str, what: str,
             raise
         raise ModelError(f"{path}: not a readable {what.split()[-1]} file ({error}). Copy it again or {again} "
                          "again.") from None
-    if header["schema"] != SCHEMA:
-        raise ModelError(f"{path}: schema {header['schema']!r}, this vid2dyn reads {SCHEMA}; update vid2dyn.")
-    return header, tensors
+    return upgraded(path, header, STEPS, ModelError), tensors
 
 
 def _checksum(text: str, tensors: Mapping[str, np.ndarray]) -> str:

@@ -16,8 +16,11 @@ import numpy as np
 
 from vid2dyn.core.errors import DataError
 from vid2dyn.core.files import atomic, existing_file
+from vid2dyn.core.schemas import Step, upgraded
 
-SCHEMA = 1
+STEPS: tuple[Step, ...] = ()
+"""What makes a header of an earlier schema one of the newest; see `vid2dyn.core.schemas`."""
+SCHEMA = len(STEPS) + 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,9 +121,7 @@ class Fields:
             raise DataError(f"{path}: a safetensors file, but not fields of vid2dyn.") from None
         except (SafetensorError, OSError, ValueError, TypeError) as error:
             raise DataError(f"{path}: not a readable file of fields ({error}). Copy or simulate it again.") from None
-        if header["schema"] != SCHEMA:
-            raise DataError(f"{path}: schema {header['schema']!r}, this vid2dyn reads {SCHEMA}; update vid2dyn.")
-        return cls(**arrays, info=header["info"])
+        return cls(**arrays, info=upgraded(path, header, STEPS)["info"])
 
     def __repr__(self) -> str:
         return (f"<Fields: {self.n_realisations} realisations of {len(np.unique(self.starts))} starts, "

@@ -28,13 +28,16 @@ from vid2dyn.core.errors import DataError
 from vid2dyn.core.files import atomic, existing_file
 from vid2dyn.core.memory import need_memory
 from vid2dyn.core.registry import resolve
+from vid2dyn.core.schemas import Step, upgraded
 from vid2dyn.data.box import Box, Free
 from vid2dyn.data.region import Region
 from vid2dyn.data.selection import kept_rows, rows_of
 from vid2dyn.data.table import AXES, checked_table, without_flat_depth
 from vid2dyn.data.units import Units
 
-SCHEMA = 1
+STEPS: tuple[Step, ...] = ()
+"""What makes a header of an earlier schema one of the newest; see `vid2dyn.core.schemas`."""
+SCHEMA = len(STEPS) + 1
 GROUP = 1 << 16
 """Rows written to a file at a time."""
 
@@ -479,9 +482,7 @@ class Trajectories:
                             "the table to Trajectories.from_dataframe.") from None
         except (pa.ArrowException, OSError, ValueError) as error:
             raise DataError(f"{path}: not a readable trajectory file ({error}). Save or copy it again.") from None
-        if not isinstance(header, dict) or header.get("schema") != SCHEMA:
-            found = header.get("schema") if isinstance(header, dict) else None
-            raise DataError(f"{path}: schema {found!r}, this vid2dyn reads {SCHEMA}; update vid2dyn.")
+        header = upgraded(path, header, STEPS)
         stated = stored.get(b"vid2dyn-sha256")                  # files of the first versions have none
         if stated is not None and stated.decode(errors="replace") != _checksum(text, table.schema):
             raise DataError(f"{path}: the checksum does not match, the file was damaged or changed. Save or copy it "
