@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -90,9 +91,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path, default=ROOT / "tests" / "data" / "earlier" / vd.__version__)
     out = parser.parse_args().out
-    out.mkdir(parents=True, exist_ok=False)
-    text = json.dumps({"version": vd.__version__, "files": keep(out)}, indent=1, sort_keys=True)
-    (out / "says.json").write_text(text + "\n", encoding="utf-8")
+    if out.exists():
+        raise SystemExit(f"{out}: is there already, and what is kept is never changed. Name another folder with --out.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".") as scratch:
+        folder = Path(scratch) / out.name
+        folder.mkdir()
+        text = json.dumps({"version": vd.__version__, "files": keep(folder)}, indent=1, sort_keys=True)
+        (folder / "says.json").write_text(text + "\n", encoding="utf-8")
+        folder.rename(out)                                   # whole or not at all
     print(f"{out}: {sum(path.stat().st_size for path in out.rglob('*') if path.is_file()) / 1e3:.0f} kB")
 
 

@@ -19,7 +19,7 @@ from vid2dyn.data import fields, trajectories
 from vid2dyn.runs.experiment import read
 
 EARLIER = Path(__file__).parent / "earlier"
-FILES = [(folder.name, name, answers) for folder in sorted(EARLIER.iterdir()) if folder.is_dir()
+FILES = [(folder.name, name, answers) for folder in sorted(EARLIER.glob("[!.]*"))
          for name, answers in sorted(json.loads((folder / "says.json").read_text(encoding="utf-8"))["files"].items())]
 def names(suffix: str) -> list[Any]:
     return [pytest.param(EARLIER / at / name, answers, id=f"{at}/{name}") for at, name, answers in FILES
