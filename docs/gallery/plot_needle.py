@@ -27,12 +27,12 @@ truth = tracks.info["truth"]
 # Where does it rearrange?
 # ------------------------
 # D²min is how far the neighbours of a particle are from any even deformation, here over half a
-# cycle. What noise of the positions alone makes is subtracted in thought: the noise floor.
+# cycle. The noise floor is what errors of the positions alone would make of it.
 half = round(film.frames_per_second / film.frequency / 2)
-shuffled = vd.analysis.d2min(tracks, cutoff=10.0, lag=half)
-print(f"noise floor {shuffled.noise_floor:.2g} µm²")
+local = vd.analysis.d2min(tracks, cutoff=10.0, lag=half)
+print(f"noise floor {local.noise_floor:.2g} µm²")
 turn = round(film.frames_per_second / film.frequency / 4)
-there = shuffled.dataframe[shuffled.dataframe.frame == turn].merge(tracks.dataframe, on=["frame", "particle"])
+there = local.dataframe[local.dataframe.frame == turn]
 
 # %%
 # Forces in a packing
