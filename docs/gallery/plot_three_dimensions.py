@@ -54,6 +54,8 @@ for name, e, z in zip(names, error.T, score.T, strict=True):
 # %%
 # The answer
 # ----------
+# D is right along every axis. The stated errors are 10 to 20 % too small here, where particles are few
+# nanometres off, and the same along all axes.
 figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4.0), layout="constrained")
 bins = np.linspace(-5, 5, 41)
 for name, z in zip(names, score.T, strict=True):
