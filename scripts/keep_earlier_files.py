@@ -74,12 +74,14 @@ def keep(out: Path) -> dict[str, Any]:
         says[f"{name}.vid2dyn"] = {question: listed(answer(model)) for question, answer in asked.items()}
         if name == "terms":
             vd.export.lammps(model, out / "lammps")
+            for other in ("stock", "tables"):                # files of LAMMPS and tables, which we do not read
+                shutil.rmtree(out / "lammps" / other, ignore_errors=True)
             says["lammps"] = {}
 
     film = vd.simulators.Brownian(n_particles=10, frames=20, box_length=14.0, exposure=0.005)
     movie = vd.render(film, vd.simulators.Renderer(height=120, width=120), seed=0)
     seen = vd.track(movie, diameter=11, search_range=6)
-    encoder = vd.PatchEncoder(steps=3, examples=100, channels=2).train(movie, seen, seed=0)
+    encoder = vd.PatchEncoder(steps=3, examples=200, channels=2).train(movie, seen, seed=0)
     encoder.save(out / "patches.encoder")
     says["patches.encoder"] = {"size": [encoder.size], "n_columns": [encoder.n_columns]}
     shutil.copy(ROOT / "sample_data" / "demo.toml", out / "experiment.toml")
