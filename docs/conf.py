@@ -23,7 +23,7 @@ copyright = "the vid2dyn developers; BSD-3-Clause"
 version = release = vid2dyn.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton", "reference", "equations"]
-exclude_patterns = ["_build", "gallery", "gallery/**", "**/*.ipynb"]
+exclude_patterns = ["_build", "measured", "gallery", "gallery/**", "**/*.ipynb"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
