@@ -4,16 +4,18 @@
     python scripts/check_release.py --only wheel    # or sdist
     python scripts/check_release.py --gui           # also installs napari with a Qt binding and imports the panel
 
-Needs `build` and `twine` (``pip install build twine``). In each of two empty environments, outside the clone and in an
-empty folder, with a home of its own: the demonstration runs, help and viewer answer, napari's plugin manager finds the
-plugin, and no file of the clone is opened (an audit hook watches every one). Prints what was checked; ends with 1 at
-the first thing that does not hold.
+Needs `build` and `twine` (``pip install build twine``), and installs with `uv` where that is on the path. Builds from a
+copy of the files that git knows. In each of two empty environments, outside the clone and in an empty folder, with a
+home of its own: the demonstration runs, help and viewer answer, napari's plugin manager finds the plugin, and no file
+of the clone is opened (an audit hook watches every one). Prints what was checked; ends with 1 at the first thing that
+does not hold.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -93,12 +95,27 @@ def run(words: list[str], what: str, folder: Path, env: dict[str, str] | None = 
     return done.stdout
 
 
+def source(work: Path) -> Path:
+    """A copy of the files that git knows; all, where this is no clone (an unpacked sdist)."""
+    copy = work / "source"
+    if not (ROOT / ".git").exists():
+        return Path(shutil.copytree(ROOT, copy))
+    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT,
+                            capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, copy / name)
+    return copy
+
+
 def built(work: Path) -> tuple[Path, Path]:
-    """Wheel and sdist, made of what git knows (or of the folder, where this is no clone)."""
+    """Wheel and sdist."""
     dist = work / "dist"
-    run([sys.executable, "-m", "build", "--outdir", str(dist), str(ROOT)], "sdist, and wheel from it, built", work)
+    run([sys.executable, "-m", "build", "--outdir", str(dist), str(source(work))], "sdist, and wheel from it, built",
+        work)
+    run([sys.executable, "-m", "twine", "check", "--strict", *map(str, dist.iterdir())], "twine check --strict", work)
     wheel, sdist = next(dist.glob("*.whl")), next(dist.glob("*.tar.gz"))
-    run([sys.executable, "-m", "twine", "check", "--strict", str(wheel), str(sdist)], "twine check --strict", work)
     return wheel, sdist
 
 
@@ -142,8 +159,10 @@ def environment(work: Path, name: str, artifact: Path, extra: str) -> tuple[Path
     venv.create(place, with_pip=True)
     programs = place / ("Scripts" if os.name == "nt" else "bin")
     wanted = f"{artifact}{extra}"
-    run([str(programs / "python"), "-m", "pip", "install", "-q", "-c", str(ROOT / "constraints.txt"), wanted, "npe2"],
-        f"{name}: installed in an empty environment", work)
+    uv, python = shutil.which("uv"), str(programs / "python")
+    install = [uv, "pip", "install", "--python", python] if uv else [python, "-m", "pip", "install"]
+    run([*install, "-q", "-c", str(ROOT / "constraints.txt"), wanted, "npe2"],
+        f"{name}: installed in an empty environment, by {'uv' if uv else 'pip'}", work)
     home = work / f"home_{name}"
     home.mkdir()
     kept = ("PATH", "SYSTEMROOT", "TEMP", "TMP", "LANG", "SSL_CERT_FILE", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,12 +74,14 @@ def keep(out: Path) -> dict[str, Any]:
         says[f"{name}.vid2dyn"] = {question: listed(answer(model)) for question, answer in asked.items()}
         if name == "terms":
             vd.export.lammps(model, out / "lammps")
+            for other in ("stock", "tables"):                # files of LAMMPS and tables, which we do not read
+                shutil.rmtree(out / "lammps" / other, ignore_errors=True)
             says["lammps"] = {}
 
     film = vd.simulators.Brownian(n_particles=10, frames=20, box_length=14.0, exposure=0.005)
     movie = vd.render(film, vd.simulators.Renderer(height=120, width=120), seed=0)
     seen = vd.track(movie, diameter=11, search_range=6)
-    encoder = vd.PatchEncoder(steps=3, examples=100, channels=2).train(movie, seen, seed=0)
+    encoder = vd.PatchEncoder(steps=3, examples=200, channels=2).train(movie, seen, seed=0)
     encoder.save(out / "patches.encoder")
     says["patches.encoder"] = {"size": [encoder.size], "n_columns": [encoder.n_columns]}
     shutil.copy(ROOT / "sample_data" / "demo.toml", out / "experiment.toml")
@@ -90,9 +93,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path, default=ROOT / "tests" / "data" / "earlier" / vd.__version__)
     out = parser.parse_args().out
-    out.mkdir(parents=True, exist_ok=False)
-    text = json.dumps({"version": vd.__version__, "files": keep(out)}, indent=1, sort_keys=True)
-    (out / "says.json").write_text(text + "\n", encoding="utf-8")
+    if out.exists():
+        raise SystemExit(f"{out}: is there already, and what is kept is never changed. Name another folder with --out.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".") as scratch:
+        folder = Path(scratch) / out.name
+        folder.mkdir()
+        text = json.dumps({"version": vd.__version__, "files": keep(folder)}, indent=1, sort_keys=True)
+        (folder / "says.json").write_text(text + "\n", encoding="utf-8")
+        folder.rename(out)                                   # whole or not at all
     print(f"{out}: {sum(path.stat().st_size for path in out.rglob('*') if path.is_file()) / 1e3:.0f} kB")
 
 

@@ -22,13 +22,13 @@ import vid2dyn as vd
 ROOT = Path(__file__).resolve().parents[1]
 MEASURED = ROOT / "docs" / "measured"
 COMMANDS = {
-    "tracking": "bench_tracking.py --parts locate sigma crowd",
+    "tracking": "bench_tracking.py --parts sigma crowd",
     "linking": "bench_linking.py --parts component million",
     "stacks": "bench_stacks.py --parts static --stacks 1",
-    "fit": "bench_fit.py --quick --pair yukawa wca",
+    "fit": "bench_fit.py --quick --pair yukawa --shutter 0",
     "lattice": "bench_lattice.py",
     "fluid": "bench_fluid_speed.py --parts step laws",
-    "sample": "sample_coverage.py",
+    "sample": "sample_coverage.py --seeds 4",
 }
 
 

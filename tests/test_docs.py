@@ -267,6 +267,14 @@ def test_no_place_of_a_machine_is_on_a_page(name: str) -> None:
     assert not re.search(r"(?<![\w.])/(home|work|tmp|root)\b", text_of(name))
 
 
+def test_measured_numbers_say_where_they_come_from() -> None:
+    """What `scripts/filming.py` and `scripts/measure.py` wrote: command, date, machine, version."""
+    for path in (DOCS / "measured").iterdir():
+        head = path.read_text(encoding="utf-8")[:400]
+        assert re.search(r"python scripts/\w+\.py", head), path.name
+        assert re.search(r"\d{1,2} \w+ 20\d\d, \d+ cores of .*vid2dyn \d", head, flags=re.DOTALL), path.name
+
+
 # --- references -----------------------------------------------------------------------------------------------------
 
 

@@ -70,6 +70,6 @@ right.fill_between(bins, low, high, color="C0", alpha=0.25, lw=0, label="95 % ba
 right.plot(bins, model.diffusion(bins), "C0", label="learned")
 for number, true in enumerate((0.4, 0.12)):
     right.axhline(true, color="k", ls="--", label=None if number else "put in")
-right.set(xlabel=f"{found['column']}", ylabel="D (µm²/s)", title="Mobility along the column", ylim=(0, 0.55))
+right.set(xlabel=f"{found['column']}", ylabel="D (µm²/s)", title="Mobility along the column", ylim=(0, 0.65))
 right.legend()
 plt.show()

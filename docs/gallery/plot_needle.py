@@ -27,12 +27,12 @@ truth = tracks.info["truth"]
 # Where does it rearrange?
 # ------------------------
 # D²min is how far the neighbours of a particle are from any even deformation, here over half a
-# cycle. What noise of the positions alone makes is subtracted in thought: the noise floor.
+# cycle. The noise floor is what errors of the positions alone would make of it.
 half = round(film.frames_per_second / film.frequency / 2)
-shuffled = vd.analysis.d2min(tracks, cutoff=10.0, lag=half)
-print(f"noise floor {shuffled.noise_floor:.2g} µm²")
+local = vd.analysis.d2min(tracks, cutoff=10.0, lag=half)
+print(f"noise floor {local.noise_floor:.2g} µm²")
 turn = round(film.frames_per_second / film.frequency / 4)
-there = shuffled.dataframe[shuffled.dataframe.frame == turn].merge(tracks.dataframe, on=["frame", "particle"])
+there = local.dataframe[local.dataframe.frame == turn]
 
 # %%
 # Forces in a packing
@@ -61,17 +61,17 @@ print(*model.report["warnings"], sep="\n\n")
 # %%
 # The answer
 # ----------
-# Left: few particles do most of the rearranging. Middle: the force of a small and a large
-# particle. Right: stress against strain; its mean slope is G', its area what is lost in a cycle
-# (forces alone; friction between particles adds to the loss).
+# Left: few particles do most of the rearranging, in the middle of the film. Middle: the force of a small
+# and a large particle; the bump at 12 µm is the smooth end that the simulation gives it. Right: stress
+# against strain; its mean slope is G', its area what is lost in a cycle (forces alone; friction
+# between particles adds to the loss).
 figure, (left, middle, right) = plt.subplots(1, 3, figsize=(12.0, 4.2), layout="constrained")
 dots = left.scatter(
     there.x * 0.5, there.y * 0.5, c=there.d2min, s=45, cmap="viridis", vmax=np.nanpercentile(there.d2min, 97)
 )
 edge = tracks.dataframe[(tracks.frame == turn) & tracks.dataframe.held]
-left.plot(edge.x * 0.5, edge.y * 0.5, "kx", ms=5, label="needle, wall")
-left.set(xlabel="x (µm)", ylabel="y (µm)", aspect="equal", title="Rearrangements in half a cycle")
-left.legend(loc="upper right")
+left.plot(edge.x * 0.5, edge.y * 0.5, "x", color="C3", ms=5)
+left.set(xlabel="x (µm)", ylabel="y (µm)", aspect="equal", title="Rearrangements (×: needle, wall)")
 figure.colorbar(dots, ax=left, label="D²min (µm²)", shrink=0.8)
 
 pair = ("large", "small")

@@ -87,9 +87,9 @@ for name, model in (("own term", mine), ("spline", spline)):
 # %%
 # The answer
 # ----------
-# One number makes a narrow band, and it is in the right place where the shape is nearly right.
-# Where the shapes differ, the band of the own term is too narrow: it knows of errors of h alone,
-# not of a wrong formula. The spline next to it shows that.
+# The one number is right where most pairs are, from 0.4 µm on. Nearer, the shape is wrong, and the band
+# of the own term does not show it: it knows of errors of h alone, not of a wrong formula. Two things
+# do: the warning above, that forces are off by more than their bands say, and the spline beside it.
 r = np.linspace(0.2, 1.0, 200)
 figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
 for model, name, color, label in (

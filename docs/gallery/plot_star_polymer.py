@@ -92,10 +92,10 @@ for tracks, color, name in (
     (future, "C0", "model"),
 ):
     vacf = vd.analysis.vacf(tracks, max_lag=60)
-    c.plot(vacf.lag_time, vacf.vacf / 3, color, label=name)
+    c.plot(vacf.lag, vacf.value, color, label=name)
     g = vd.analysis.rdf(tracks)
-    d.plot(g.r, g.g, color)
-c.set(xlabel="lag (s)", ylabel="velocity correlation per axis (µm²/s²)", title=f"Motion of {what}")
+    d.plot(g.r, g.value, color)
+c.set(xlabel="lag (s)", ylabel="velocity correlation (µm²/s²)", title=f"Motion of {what}")
 d.set(xlabel="distance r (µm)", ylabel="g(r)", title="Structure")
 c.legend()
 print(vd.compare(judge, future))

@@ -10,7 +10,7 @@ along every axis, and every position.
 # %%
 # A film of stacks
 # ----------------
-# 20 stacks of 28 planes 0.25 µm apart. In the place of ``film`` may stand a TIFF or ND2 file with
+# 40 stacks of 28 planes 0.25 µm apart. In the place of ``film`` may stand a TIFF or ND2 file with
 # time and depth, or any array with ``axes="tzyx"``.
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,7 +18,7 @@ import numpy as np
 import vid2dyn as vd
 
 beads = vd.simulators.Brownian(
-    n_particles=60, frames=20, dim=3, box_length=9.0, frames_per_second=50, exposure=0.005, diffusion=0.3
+    n_particles=40, frames=40, dim=3, box_length=9.0, frames_per_second=50, exposure=0.005, diffusion=0.3
 )
 film = vd.render(
     beads, vd.simulators.StackRenderer(planes=28, height=80, width=80, micrometre_per_plane=0.25), seed=1
@@ -34,9 +34,8 @@ print(D)
 # Each position beside its true one
 # ---------------------------------
 # Errors in units of their own standard error should be normal with standard deviation 1, along
-# every axis.
+# every axis. The tails are particles that stand nearly above each other.
 truth = film.truth
-um = tracks.units.micrometre_per_pixel
 error, score = [], []
 for frame in range(tracks.n_frames):
     found, true = tracks.positions[tracks.frame == frame], truth.positions[truth.frame == frame]
@@ -49,12 +48,14 @@ for frame in range(tracks.n_frames):
 error, score = 1e3 * np.concatenate(error), np.concatenate(score)
 names = ("y", "x", "z (depth)")
 for name, e, z in zip(names, error.T, score.T, strict=True):
-    nm, unit = np.sqrt(np.mean(e**2)), np.sqrt(np.mean(z**2))
-    print(f"{name}: root mean square error {nm:.0f} nm, which is {unit:.2f} standard errors")
+    nm, unit = np.percentile(np.abs(e), 68.3), np.percentile(np.abs(z), 68.3)
+    print(f"{name}: two errors in three are below {nm:.1f} nm, or {unit:.2f} standard errors (normal: 1.00)")
 
 # %%
 # The answer
 # ----------
+# D is right along every axis. The stated errors are 10 to 20 % too small here, where particles are few
+# nanometres off, and the same along all axes.
 figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4.0), layout="constrained")
 bins = np.linspace(-5, 5, 41)
 for name, z in zip(names, score.T, strict=True):
