@@ -44,11 +44,21 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_help_and_version() -> None:
     assert vd.__version__ in call("--version").output
-    verbs = ["demo", "track", "fit", "assess", "simulate", "rollout", "compare", "report", "run", "list", "diffusion"]
+    verbs = ["demo", "track", "fit", "assess", "simulate", "rollout", "compare", "report", "run", "list", "diffusion",
+             "warmup"]
     text = call("--help").output
     assert all(verb in text for verb in verbs)
     for verb in verbs:
         assert "--debug" in call(verb, "--help").output
+
+
+def test_warmup_compiles_and_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vid2dyn.core import precompile
+
+    kept = tuple(kernel for kernel in precompile.listed() if kernel.name.endswith((":assign", ":_initial_spots")))
+    monkeypatch.setattr(precompile, "listed", lambda: kept)
+    said = " ".join(call("warmup").output.split())
+    assert said.startswith("4 functions are compiled and kept in "), "one of them for three kinds of pixels"
 
 
 def test_every_setting_of_the_tracker_is_an_option_with_its_default_and_units() -> None:

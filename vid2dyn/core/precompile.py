@@ -30,6 +30,8 @@ from vid2dyn.core.progress import Progress, silent
 LIST = Path(__file__).with_name("precompile.txt")
 _SIGNS = ("vid2dyn.core.neighbours:close_pairs_in_groups", "vid2dyn.tracking.fit.joint:fit_jointly",
           "vid2dyn.tracking.link.assignment:assign")      # none of them in the cache: nothing is
+_SECOND = ("import os, sys; sys.path[:] = sys.argv[1].split(os.pathsep); "
+           "from vid2dyn.core.precompile import main; main(sys.argv[2:])")
 _LISTED = "u1"                                            # pixels of the images that the list is of
 PIXELS = (_LISTED, "u2", "f4")
 """Kinds of pixels of a recording: 8 bit, 16 bit, and all others."""
@@ -236,12 +238,9 @@ def _kept(name: str) -> bool:
 
 
 def _started(arguments: list[str]) -> subprocess.Popen[bytes] | None:
-    above = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join(filter(None, [above, os.environ.get("PYTHONPATH")]))
-    try:
-        return subprocess.Popen([sys.executable, "-P", "-m", __name__, *arguments], stdin=subprocess.PIPE,
-                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                env={**os.environ, "PYTHONPATH": path},
+    try:                                                    # it imports what this process does
+        return subprocess.Popen([sys.executable, "-c", _SECOND, os.pathsep.join(sys.path), *arguments],
+                                stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0))     # of Windows
     except OSError:
         return None
@@ -263,7 +262,3 @@ def main(arguments: list[str]) -> None:
         if (images or not kernel.reads_images) and kernel.name.startswith(rooms or ""):
             with contextlib.suppress(Exception):            # then it is compiled where it is needed
                 kernel.compile()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

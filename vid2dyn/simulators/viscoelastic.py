@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numba import njit
 
+from vid2dyn.core.compiled_arrays import copy_rows
 from vid2dyn.core.config import recipe
 from vid2dyn.core.errors import ConfigError
 from vid2dyn.core.progress import Progress, silent
@@ -363,7 +364,8 @@ def _advance(x, v, heat, work, X, pattern, edge, first, second, R, k, c, mass, d
     xs, vs, x0, v0 = np.empty_like(x), np.empty_like(x), np.empty_like(x), np.empty_like(x)
     dx, dv = np.zeros_like(x), np.zeros_like(x)
     for step in range(len(u)):
-        x0[:], v0[:] = x, v
+        copy_rows(x, x0)
+        copy_rows(v, v0)
         for stage in range(4):
             at = place[stage]
             for i in range(n):

@@ -17,7 +17,7 @@ from vid2dyn.dynamics.snapshot import neighbour_pairs
 from vid2dyn.dynamics.terms.potentials import PairPotential
 from vid2dyn.dynamics.terms.splines import RadialSpline
 from vid2dyn.fitting.brownian.evidence import force_and_stiffness
-from vid2dyn.fitting.brownian.likelihood import _free_sweep, free_diffusion, residuals
+from vid2dyn.fitting.brownian.likelihood import _free_sweep, _sweep, free_diffusion, residuals
 from vid2dyn.fitting.brownian.recording import Recording
 
 D, DT = 0.405, 0.01
@@ -91,6 +91,52 @@ def test_residuals_are_whitened_by_the_dense_cholesky_factor(exposure):
     np.testing.assert_allclose(found.white[:m].ravel(), white, rtol=1e-9, atol=1e-10)
     np.testing.assert_allclose(found.white[m: 2 * m], found.white[:m], rtol=1e-12)
     assert found.log_likelihood[:m].sum() == pytest.approx(multivariate_normal.logpdf(r, np.zeros(2 * m), C), rel=1e-10)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_the_sweep_of_blocks_is_a_dense_normal_density(dim):
+    """Steps of a stretch that are correlated, of one, two and three axes; the second step starts anew."""
+    rng = np.random.default_rng(dim)
+    m, R = 6, 0.1
+    root = rng.normal(size=(m, dim, dim)) * 0.3
+    V = np.eye(dim) + root @ root.transpose(0, 2, 1)
+    J = np.eye(dim) + 0.2 * rng.normal(size=(m, dim, dim))
+    noise = rng.uniform(0.2, 0.5, (m + 1, dim))
+    follows = np.arange(m) > 1
+    r = rng.normal(size=(m, dim))
+    white, log_likelihood, possible = _sweep(r, follows, J, V, noise[:-1], noise[1:], R)
+    assert possible == m
+    C = np.zeros((m, dim, m, dim))
+    for k in range(m):
+        C[k, :, k] = (1 - 2 * R) * V[k] + J[k] @ np.diag(noise[k]) @ J[k].T + np.diag(noise[k + 1])
+        if follows[k]:
+            C[k - 1, :, k] = R * 0.5 * (V[k - 1] + V[k]) - np.diag(noise[k]) @ J[k].T
+            C[k, :, k - 1] = C[k - 1, :, k].T
+    C = C.reshape(m * dim, m * dim)
+    np.testing.assert_allclose(white.ravel(), solve_triangular(np.linalg.cholesky(C), r.ravel(), lower=True), rtol=1e-9,
+                               atol=1e-12)
+    assert log_likelihood.sum() == pytest.approx(multivariate_normal.logpdf(r.ravel(), np.zeros(m * dim), C), rel=1e-12)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_a_block_that_is_not_positive_stands_alone_and_an_impossible_one_is_said(dim):
+    V, J = np.broadcast_to(np.eye(dim), (2, dim, dim)).copy(), np.zeros((2, dim, dim))
+    after = np.full((2, dim), 0.3)
+    after[1, -1] = -1.5                                                # an eigenvalue of -0.5
+    before = np.full((2, dim), 2.0)
+    white, _, possible = _sweep(np.ones((2, dim)), np.array([False, False]), J, V, before, after, 0.0)
+    assert possible == 2
+    np.testing.assert_allclose(white[0], 1.3**-0.5)
+    np.testing.assert_allclose(white[1, -1], (1.0 + 2.0 - 1.5) ** -0.5)        # V and the noise of both ends
+    before[1, -1] = 0.4                                                # now even that is negative
+    assert _sweep(np.ones((2, dim)), np.array([False, False]), J, V, before, after, 0.0)[2] == 1
+
+
+def test_a_covariance_that_is_not_positive_is_an_error():
+    recording = Recording.of(free(n_particles=2, frames=12), None)
+    n = len(recording.position)
+    with pytest.raises(np.linalg.LinAlgError, match="not positive definite"):
+        residuals(recording, np.zeros((n, 2)), np.zeros((n, 2, 2)), D, np.nan)
 
 
 def test_force_and_stiffness_are_derivatives_of_the_energy():

@@ -242,7 +242,8 @@ def renew_halo(control, n, m, ids, x):  # type: ignore[no-untyped-def]
                     if requests == capacity:
                         capacity *= 2
                         longer, others = np.empty(capacity, np.int32), np.empty(capacity, np.int32)
-                        longer[:requests], others[:requests] = rows, whom
+                        for r in range(requests):
+                            longer[r], others[r] = rows[r], whom[r]
                         rows, whom = longer, others
                     rows[requests], whom[requests] = k, p
                     asked[p + 1] += 1

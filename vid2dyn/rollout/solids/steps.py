@@ -19,6 +19,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from vid2dyn.core.compiled_arrays import copy_rows
 from vid2dyn.rollout.solids.forces import forces_between
 
 
@@ -103,7 +104,8 @@ def runge_kutta_steps(x, v, held, start, end, bend, mass, solid, dt, steps):  # 
     dx, dv = np.zeros_like(x), np.zeros_like(x)
     span = steps * dt
     for step in range(steps):
-        x0[:], v0[:] = x, v
+        copy_rows(x, x0)
+        copy_rows(v, v0)
         for stage in range(4):
             ahead = 0.0 if stage == 0 else (0.5 if stage < 3 else 1.0)
             share = dt / 6.0 if stage in (0, 3) else dt / 3.0

@@ -117,7 +117,8 @@ def _patterns(occupied, reach, accept, trials, state):  # type: ignore[no-untype
                 ring[pad] = ring[n + pad]
             for k in range(pad):
                 ring[k], ring[n + pad + k] = ring[n + k], ring[pad + k]
-    occupied[:] = ring[reach + 1:len(occupied) + reach + 1]
+    for i in range(len(occupied)):
+        occupied[i] = ring[reach + 1 + i]
     return state
 
 

@@ -174,7 +174,8 @@ def errors(stack, spots, start, neighbour, w, u, noise_model, full, which, out):
             members = min(members + 1, MAX_NEIGHBOURS + 1)
         out[i, 4] = members - 1
         if members == 1:
-            out[i, :4] = spots[i, ALONE_STD:]
+            for p in range(4):
+                out[i, p] = spots[i, ALONE_STD + p]
             continue
         # inverse variance over a box that holds the boxes of all members
         corner[0], nz = _extent(spots, member[:members], Z, u, depth)

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from vid2dyn.core.compiled_arrays import copy_rows
+
 _NARROW = 0.6                     # width of the smoothing Gaussian over that of the spot: keeps neighbours apart
 _WIDE = 4.0                       # half the edge of the box over the width of the spot
 _KERNEL = 2.5                     # widths at which the Gaussian is cut
@@ -84,7 +86,8 @@ def _plane(image, taps, box, narrow, wide, row, column):
         out, line = narrow[y], row[0]
         for x in range(longest):
             line[x], line[longest + width + x] = out[0], out[width - 1]
-        line[longest:longest + width] = out
+        for x in range(width):
+            line[longest + x] = out[x]
         out[:] = 0.0
         for k in range(taps.size):
             tap, shift = taps[k], longest - reach + k
@@ -97,7 +100,8 @@ def _plane(image, taps, box, narrow, wide, row, column):
             for x in range(longest + 1):
                 line[x] = mean[0]
                 line[longest + width + x] = mean[width - 1]
-            line[longest:longest + width] = mean
+            for x in range(width):
+                line[longest + x] = mean[x]
         a = b = c = d = np.float32(0.0)
         for k in range(longest - box, longest + box + 1):
             a, b, c, d = a + row[0, k], b + row[1, k], c + row[2, k], d + row[3, k]
@@ -198,7 +202,7 @@ def maxima(stack, lateral, axial, box, box_axial, noise, noise_model, least):
                 if count == room:
                     room *= 2
                     grown = np.empty((room, 5))
-                    grown[:count] = found
+                    copy_rows(found, grown)
                     found = grown
                 found[count, 0], found[count, 1], found[count, 2] = y, x, z - 1
                 found[count, 3], found[count, 4] = value, mean[y, x]

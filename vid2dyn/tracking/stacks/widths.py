@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 from scipy.spatial import cKDTree
 
+from vid2dyn.core.compiled_arrays import copy_rows
 from vid2dyn.tracking.stacks.gaussians import solve, window
 from vid2dyn.tracking.stacks.maxima import filter_for, maxima
 
@@ -140,8 +141,9 @@ def _fit(stack, place, w, u, noise_model, full):
         if cost < best:
             settled = best - cost < 1e-4
             theta, best, damping = trial, cost, damping * 0.3
-            held[:, :] = normal
-            held_pull[:] = pull
+            copy_rows(normal, held)
+            for i in range(7):
+                held_pull[i] = pull[i]
             if settled:
                 out[0], out[1] = theta[5], theta[6]
                 return out
@@ -155,7 +157,8 @@ def _fit(stack, place, w, u, noise_model, full):
             for j in range(i + 1):
                 normal[i, j] = held[i, j]
             normal[i, i] *= 1.0 + damping
-        step[:] = held_pull
+        for i in range(7):
+            step[i] = held_pull[i]
         if not solve(normal, step, 7):
             return out
     return out
