@@ -37,7 +37,8 @@ autodoc_class_signature = "mixed"
 
 html_theme = "furo"
 html_title = f"vid2dyn {release}"
-html_static_path: list[str] = []
+html_static_path = ["_static"]
+html_css_files = ["page.css"]
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
@@ -54,10 +55,23 @@ if GALLERY:
     }
 
 
+GALLERY_LINK = """
+The [gallery](gallery_built/index) answers one question of a laboratory a script.
+
+```{toctree}
+:hidden:
+:maxdepth: 1
+:caption: Gallery
+
+gallery_built/index
+```
+"""
+
+
 def with_gallery(app: Any, page: str, source: list[str]) -> None:
     """The first page lists the gallery where there is one."""
     if page == "index" and GALLERY:
-        source[0] += "\n```{toctree}\n:maxdepth: 1\n:caption: Gallery\n\ngallery_built/index\n```\n"
+        source[0] += GALLERY_LINK
 
 
 def setup(app: Any) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import importlib
 import inspect
 import re
 import shlex
@@ -18,6 +19,7 @@ import sys
 import tomllib
 import types
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -228,7 +230,7 @@ def test_experiment_file_of_the_batch_page_is_valid(tmp_path: Path) -> None:
     (tmp_path / "experiment.toml").write_text(next(b.code for b in blocks(text_of("batch")) if b.language == "toml"))
     experiment = read(tmp_path / "experiment.toml")
     assert [source.name for source in experiment.sources] == ["clip"]
-    assert vd.open(experiment.sources[0].path, **experiment.sources[0].calibration).units == vd.open(
+    assert vd.open(str(experiment.sources[0].path), **experiment.sources[0].calibration).units == vd.open(
         ROOT / "sample_data" / "clip.tif").units, "the page states the calibration of the clip"
 
 
@@ -263,6 +265,63 @@ def test_public_names_of_a_page_exist(name: str) -> None:
 @pytest.mark.parametrize("name", PAGES)
 def test_no_place_of_a_machine_is_on_a_page(name: str) -> None:
     assert not re.search(r"(?<![\w.])/(home|work|tmp|root)\b", text_of(name))
+
+
+def test_measured_numbers_say_where_they_come_from() -> None:
+    """What `scripts/filming.py` and `scripts/measure.py` wrote: command, date, machine, version."""
+    for path in (DOCS / "measured").iterdir():
+        head = path.read_text(encoding="utf-8")[:400]
+        assert re.search(r"python scripts/\w+\.py", head), path.name
+        assert re.search(r"\d{1,2} \w+ 20\d\d, \d+ cores of .*vid2dyn \d", head, flags=re.DOTALL), path.name
+
+
+# --- references -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def reference() -> Iterator[types.ModuleType]:
+    """The module that writes the references of Python and of the command line."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(DOCS / "_ext"))
+        yield importlib.import_module("reference")
+
+
+def test_every_public_name_is_in_the_reference(reference: types.ModuleType) -> None:
+    pages = dict(reference.room_pages())
+    everything = "\n".join(pages.values())
+    rooms = {name for name in vd.__all__ if inspect.ismodule(getattr(vd, name))} | {"__version__"}
+    names = [f"vid2dyn.{name}" for name in vd.__all__ if name not in rooms]
+    names += [f"vid2dyn.{room}.{name}" for room in ("analysis", "simulators", "terms", "convert", "export")
+              for name in getattr(vd, room).__all__ if not inspect.ismodule(getattr(getattr(vd, room), name))]
+    assert len(names) > 100
+    missing = [name for name in names if f":: {name}\n" not in everything]
+    assert not missing
+    assert all(f"{name}.rst" in pages for name in names if inspect.isclass(functools.reduce(
+        getattr, name.split(".")[1:], vd))), "a page for every class"
+
+
+def test_every_option_is_in_the_reference(reference: types.ModuleType) -> None:
+    pages = dict(reference.command_pages())
+    for command in app.registered_commands:
+        for name in inspect.signature(command.callback).parameters:                       # type: ignore[arg-type]
+            word = name.strip("_").replace("_", "-")
+            assert f"``--{word}" in pages[f"{command.name}.rst"] or word.upper() in pages[f"{command.name}.rst"]
+    assert "[default: 11]" in pages["track.rst"]
+    assert "One of: none, trackpy." in pages["track.rst"]
+
+
+def test_every_verb_has_an_example() -> None:
+    verbs = [name for name in vd.__all__ if inspect.isfunction(getattr(vd, name))]
+    silent = {name for name in verbs if ">>> " not in (inspect.getdoc(getattr(vd, name)) or "")}
+    assert silent <= {"demo", "run"}, "run as doctests; these two take minutes, and pages run them"
+
+
+@pytest.mark.case
+def test_documentation_builds_without_a_warning(tmp_path: Path) -> None:
+    for package in ("sphinx", "myst_parser", "furo", "sphinx_gallery", "sphinx_copybutton", "latex2mathml"):
+        pytest.importorskip(package, reason='needs pip install -e ".[docs]"')
+    done = subprocess.run([ROOT / "scripts" / "docs", "--no-gallery"], capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 # --- warnings -------------------------------------------------------------------------------------------------------

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sphinx.ext.napoleon import Config, NumpyDocstring
 from typer.models import ArgumentInfo, OptionInfo
 
 from vid2dyn.core.describe import type_name
@@ -197,15 +196,35 @@ def generate(app: Any) -> None:
     write(Path(app.srcdir) / "cli", command_pages())
 
 
+def with_headed_examples(lines: list[str]) -> list[str]:
+    """A docstring whose example follows a list (of parameters, of errors) without a heading, with that heading.
+
+    >>> with_headed_examples(["Sum.", "", "Parameters", "----------", "a : int", "", ">>> 1 + 1"])[-4:]
+    ['', 'Examples', '--------', '>>> 1 + 1']
+    """
+    found: list[str] = []
+    heading = ""
+    for before, line in zip(["", *lines], lines):
+        if before and line and set(line) == {"-"}:
+            heading = before
+        if line.startswith(">>>") and not before and heading and heading != "Examples":
+            found += ["Examples", "--------"]
+            heading = "Examples"
+        found.append(line)
+    return found
+
+
 def sections(app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
     """Numpy-style sections as autodoc reads them. Types stay words: they are no references.
 
     (The extension sphinx.ext.napoleon itself takes what stands before a colon in the text of a property for its type.)
     """
+    from sphinx.ext.napoleon import Config, NumpyDocstring
+
     words = Config(napoleon_google_docstring=False, napoleon_use_param=False, napoleon_use_rtype=False,
                    napoleon_use_ivar=True)
     kind = "method" if what in ("property", "attribute", "data") else what
-    lines[:] = NumpyDocstring(list(lines), words, app, kind, name, value, options).lines()
+    lines[:] = NumpyDocstring(with_headed_examples(lines), words, app, kind, name, value, options).lines()
 
 
 def setup(app: Any) -> dict[str, bool]:

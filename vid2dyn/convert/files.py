@@ -62,8 +62,9 @@ def read_table(path: str | os.PathLike[str], **calibration: Any) -> Trajectories
     if {"FRAME", "Y", "X"} <= names:
         return _plain(path, dialect, calibration)
     raise DataError(f"{path}: columns {', '.join(dialect.names)[:200]} are neither trackpy's (frame, y, x, particle) "
-                    "nor "
-                    "TrackMate's (POSITION_X, POSITION_Y, FRAME, TRACK_ID). Rename them, with positions in pixels.")
+                    "nor TrackMate's (POSITION_X, POSITION_Y, FRAME, TRACK_ID). Rename them to frame, particle, y, x. "
+                    "Positions in µm are right with micrometre_per_pixel=1; times in s become frames as "
+                    "round(time * frames_per_second).")
 
 
 def _plain(path: Path, dialect: Dialect, calibration: dict[str, Any]) -> Trajectories:

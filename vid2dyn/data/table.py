@@ -98,7 +98,9 @@ def _with_names(df: Any, needed: Sequence[str]) -> pd.DataFrame:
     table = df.reset_index(drop=True)          # columns are replaced below, never written to: those of `df` stay
     table.columns = pd.Index(names)
     if "particle" not in table:
-        likely = [name for name in names if name.casefold() in _ID_WORDS]
+        # "id" names tracks where it repeats; where every row has its own it names detections
+        likely = [name for name in names if name.casefold() in _ID_WORDS
+                  or (name.casefold() == "id" and len(table) > 1 and not table[name].is_unique)]
         if likely:
             raise DataError(f"The table has no column particle, but {likely[0]!r} seems to name the tracks. Rename it "
                             "to "

@@ -51,7 +51,8 @@ class Trajectories:
     Parameters
     ----------
     dataframe : pandas.DataFrame
-        The table described in the module docstring.
+        One row a detection: frame, particle (-1: not linked), y, x[, z] [px], and if known y_std, x_std[, z_std] [px],
+        mass, velocities vy, vx[, vz] [px/s], species, ...
     units : Units
         Calibration.
     box : Box

@@ -63,11 +63,14 @@ class Suggestion:
 
     def __str__(self) -> str:
         p = self.proposal
-        lines = ["[track]", *(f"{name} = {_toml(value)}" for name, value in self.changed().items()), "",
+        named = {"diameter": self.track.diameter, "search_range": self.track.search_range} | self.changed()
+        shown = self.against_range.rename(columns=_HEADINGS | {"D": f"D [{self.against_range.attrs.get('unit', '')}]"})
+        lines = ["[track]", *(f"{name} = {_toml(value)}" for name, value in named.items()), "",
                  f"spots of width {p.spot_width:.2g} px, {p.spacing:.3g} px from neighbour to neighbour; they move "
                  f"{p.step:.2g} px a frame along each axis",
                  f"{100 * p.ambiguous:.0f} % have more than one candidate within the search range", "",
-                 self.against_range.to_string(index=False, float_format=lambda v: f"{v:.4g}")]
+                 shown.to_string(index=False, float_format=lambda v: f"{v:.3g}"),
+                 "believe a search range where D no longer depends on it"]
         return "\n".join([*lines, *(f"note: {w}" for w in self.warnings)])
 
     def _repr_html_(self) -> str:
@@ -87,6 +90,9 @@ class Suggestion:
                                f"<h1>Proposed settings</h1>{self._repr_html_()}</body></html>\n", encoding="utf-8")
         return path
 
+
+_HEADINGS = {"search_range": "search range [px]", "particles": "tracks", "length": "mean length [frames]",
+             "D_stderr": "±", "beyond": "links beyond 0.9 of the range"}
 
 _CAPTIONS = {
     "detections": "What these settings find in one frame.",
@@ -132,8 +138,8 @@ def against_search_range(tracks: Trajectories, settings: Track, ranges: Sequence
     -------
     pandas.DataFrame
         search_range [px]; particles of at least 3 detections and their mean length [frames]; D, D_stderr [µm²/s, or
-        px² per frame where the calibration is not known]; beyond, the part of the links longer than 0.9 of the search
-        range (a range that cuts steps off has many).
+        px² per frame where the calibration is not known: `attrs["unit"]`]; beyond, the part of the links longer than
+        0.9 of the search range (a range that cuts steps off has many).
 
     Examples
     --------
@@ -143,9 +149,9 @@ def against_search_range(tracks: Trajectories, settings: Track, ranges: Sequence
     >>> bool(table["D"][0] < 0.3), bool(abs(table["D"][1] - 0.5) < 0.05), bool(table["beyond"][0] > 0.1)
     (True, True, True)
     """
-    units = tracks.units
+    units, unit = tracks.units, "µm²/s"
     if units.micrometre_per_pixel is None or units.frames_per_second is None:
-        tracks = tracks.with_units(micrometre_per_pixel=1.0, frames_per_second=1.0)
+        tracks, unit = tracks.with_units(micrometre_per_pixel=1.0, frames_per_second=1.0), "px² per frame"
     chosen = ranges if ranges is not None else [round(settings.search_range * f, 1) for f in _FACTORS]
     rows = []
     for search_range in chosen:
@@ -162,7 +168,9 @@ def against_search_range(tracks: Trajectories, settings: Track, ranges: Sequence
         except Vid2DynError:
             pass                                       # too few links for an estimate: the row says so
         rows.append(row)
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    table.attrs["unit"] = unit
+    return table
 
 
 def _stretch(video: Video, proposal: Proposal, progress: Progress) -> Trajectories:

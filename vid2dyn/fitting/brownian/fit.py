@@ -35,7 +35,7 @@ from vid2dyn.fitting.brownian.model_warnings import residual_warnings, resolutio
 from vid2dyn.fitting.brownian.packing.fit_packing import fit_packing
 from vid2dyn.fitting.brownian.pair_forces import checkpoint_of, fit_pair_forces, view_of
 from vid2dyn.fitting.brownian.populations import population_warnings
-from vid2dyn.fitting.brownian.preparation import prepared_recordings, recording_names
+from vid2dyn.fitting.brownian.preparation import prepared_recordings
 from vid2dyn.fitting.brownian.reach import widest_cutoff, with_chosen_cutoff
 from vid2dyn.fitting.brownian.recordings_report import recordings_report
 from vid2dyn.fitting.brownian.records import FitData, FitResult
@@ -43,6 +43,7 @@ from vid2dyn.fitting.brownian.stationarity import decided, with_stationary
 from vid2dyn.fitting.brownian.structure import fit_structure
 from vid2dyn.fitting.brownian.structure_classes import Classes, fit_classes, recipe_of_classes
 from vid2dyn.fitting.course import RunControl
+from vid2dyn.fitting.recording_names import recording_names
 from vid2dyn.model.brownian import BrownianModel
 
 WORKING = ("The sample is not at rest: over the recording the particles move along the learned forces more than "
@@ -76,7 +77,7 @@ def fit_brownian(tracks: Trajectories | Sequence[Trajectories], recipe: Brownian
         When a calibration is missing, when there is too little data, or when the field of view is too small.
     """
     several = [tracks] if isinstance(tracks, Trajectories) else _recordings(tracks)
-    for one, name in zip(several, recording_names(several), strict=True):
+    for one, name in zip(several, recording_names([one.info for one in several]), strict=True):
         if not one.n_particles:
             raise DataError(f"{'These' if len(several) == 1 else f'{name}: these'} trajectories are not linked "
                             "(particle = -1 everywhere), so nothing is known of how particles move. Track the video "

@@ -93,15 +93,33 @@ def stationarity_warning(recording: Recording, p: Parameters) -> list[str]:
             "against them, as a sample does that relaxes, spreads or is driven. Fit with stationary = False."]
 
 
+WIDTHS = 3.0
+"""Spot widths from which on distances of two images that are fitted together are unbiased, and both are found."""
+
+
 def resolution_warning(tracks: Trajectories, model: BrownianModel) -> list[str]:
-    """A warning if pairs come closer than the tracker's separation: it merges them, and the potential shows that."""
+    """A warning if pairs come closer than the tracker tells two images apart: the potential shows that there.
+
+    That is `separation`, where it is set or images are centroids (compat="trackpy", which drops the dimmer one of two
+    nearer than diameter + 1), else `WIDTHS` widths of the Gaussians that are fitted.
+    """
     settings = tracks.info.get("parameters") or {}
+    if "diameter" not in settings or model.support is None:
+        return []
     if settings.get("sizes", "one") != "one" and not settings.get("separation"):
         return []                                          # told apart in a joint fit, nobody is dropped
-    separation = settings.get("separation") or (settings.get("diameter") or 0) + 1
-    shortest = 1.15 * separation * tracks.units.um
-    if model.support is None or "diameter" not in settings or model.support[0] > shortest:
+    width = tracks.info.get("spot_width")
+    if settings.get("separation") or settings.get("compat") == "trackpy":
+        least = settings.get("separation") or settings["diameter"] + 1
+        shortest, why = 1.15 * least, f"the tracker drops one of two images (separation {least:g} px)"
+        cure = "Track with a smaller separation or diameter, or film at higher magnification."
+    elif width:
+        shortest, why = WIDTHS * width, f"the tracker may take two images for one (three widths of {width:.2g} px)"
+        cure = "Film at higher magnification."
+    else:
         return []
-    return [f"Pairs come closer than {shortest:.2f} µm, where the tracker merges neighbouring images (separation "
-            f"{separation:g} px): below that distance the pair potential shows the tracker, not the particles. "
-            "Track with a smaller diameter or at higher magnification."]
+    shortest *= tracks.units.um
+    if model.support[0] > shortest:
+        return []
+    return [f"Pairs come closer than {shortest:.2f} µm, where {why}: below that distance the pair potential shows the "
+            f"tracker, not the particles. {cure}"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from vid2dyn.fitting.brownian.records import FitData
 from vid2dyn.fitting.brownian.species import numbered, species_names
 from vid2dyn.fitting.brownian.stage_drift import without_common_motion
 from vid2dyn.fitting.brownian.wrong_links import without_wrong_links
+from vid2dyn.fitting.recording_names import recording_names
 
 
 def prepared_recordings(tracks: Sequence[Trajectories], recipe: Brownian) -> tuple[tuple[FitData, ...], list[str]]:
@@ -30,7 +30,7 @@ def prepared_recordings(tracks: Sequence[Trajectories], recipe: Brownian) -> tup
         When a calibration is missing, there is too little data, or recordings cannot go together.
     """
     several = len(tracks) > 1
-    names = recording_names(tracks)
+    names = recording_names([one.info for one in tracks])
     dims = [one.dim for one in tracks]
     if len(set(dims)) > 1:
         r = next(r for r, dim in enumerate(dims) if dim != dims[0])
@@ -46,13 +46,6 @@ def prepared_recordings(tracks: Sequence[Trajectories], recipe: Brownian) -> tup
         found.append(dataclasses.replace(data, name=name))
         warnings += [f"{name}: {text}" for text in said] if several else said
     return tuple(found), warnings
-
-
-def recording_names(tracks: Sequence[Trajectories]) -> list[str]:
-    """Names by which recordings are told apart: that of the file where it is known and its own, else their number."""
-    sources = [Path(str(one.info.get("recording", one.info.get("source", "")))).name for one in tracks]
-    return [source if source and sources.count(source) == 1 else f"recording {r + 1}"
-            for r, source in enumerate(sources)]
 
 
 def prepared(tracks: Trajectories, recipe: Brownian, species: tuple[str, ...] = ()) -> tuple[FitData, list[str]]:

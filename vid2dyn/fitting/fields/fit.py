@@ -22,8 +22,9 @@ from vid2dyn.fitting.course import checked, stopped_early
 from vid2dyn.fitting.fields.elements import Elements, Statistics
 from vid2dyn.fitting.fields.finite_sizes import finite_size_covariance
 from vid2dyn.fitting.fields.fluctuations import Design, short_windows, window_scales
-from vid2dyn.fitting.fields.recordings import field_names, recordings_report, together
+from vid2dyn.fitting.fields.recordings import recordings_report, together
 from vid2dyn.fitting.fields.rounds import HELD_OUT, FieldRounds, jackknife, landscape_arrays
+from vid2dyn.fitting.recording_names import recording_names
 from vid2dyn.model.gradient_flow import DensityRange, GradientFlowModel
 
 GROUPS = 10
@@ -87,8 +88,8 @@ def fit_gradient_flow(fields: Fields | Sequence[Fields], recipe: GradientFlow, s
               "seed": seed, "data_sha256": digest, "warnings": warnings,
               "versions": {"vid2dyn": vid2dyn.__version__, "numpy": np.__version__}}
     if len(recordings) > 1:
-        report["recordings"], said = recordings_report(field_names(recordings), of_start, statistics, rounds.design,
-                                                       rounds.found)
+        names = recording_names([one.info for one in recordings])
+        report["recordings"], said = recordings_report(names, of_start, statistics, rounds.design, rounds.found)
         warnings += said
     if not whole:
         report["stopped_early"], warning = stopped_early(

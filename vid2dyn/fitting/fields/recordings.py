@@ -10,7 +10,6 @@ belongs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from vid2dyn.dynamics.terms.landscape import Landscape
 from vid2dyn.fitting.fields.elements import Statistics
 from vid2dyn.fitting.fields.evidence import log_likelihood
 from vid2dyn.fitting.fields.fluctuations import Design, normal_equations, scores, short_windows
+from vid2dyn.fitting.recording_names import recording_names
 
 ALPHA = 1e-6
 """Probability that any recording is named although all have one flow."""
@@ -40,7 +40,7 @@ def together(fields: Sequence[Fields]) -> tuple[Fields, np.ndarray]:
         wrong = next((type(one).__name__ for one in fields if not isinstance(one, Fields)), "an empty list")
         raise DataError(f"vd.GradientFlow learns from fields, one or a list of them, not from {wrong}. Simulate a "
                         "lattice process (vd.simulators.Arrhenius) or build vd.Fields.")
-    first, names = fields[0], field_names(fields)
+    first, names = fields[0], recording_names([one.info for one in fields])
     for one, name in zip(fields[1:], names[1:]):
         if one.n_cells != first.n_cells:
             raise DataError(f"{name} has {one.n_cells} cells and {names[0]} has {first.n_cells}: recordings of one fit "
@@ -62,13 +62,6 @@ def together(fields: Sequence[Fields]) -> tuple[Fields, np.ndarray]:
     kind: Any = np.result_type(*(one.values.dtype for one in fields)) if whole else float
     values = np.concatenate([one.values.astype(kind, copy=False) for one in fields])
     return Fields(values, first.times, np.concatenate(starts), dict(first.info)), np.array(of)
-
-
-def field_names(fields: Sequence[Fields]) -> list[str]:
-    """Names by which recordings are told apart."""
-    sources = [Path(str(one.info.get("recording", one.info.get("source", "")))).name for one in fields]
-    return [source if source and sources.count(source) == 1 else f"recording {r + 1}"
-            for r, source in enumerate(sources)]
 
 
 def recordings_report(names: Sequence[str], of_start: np.ndarray, statistics: Statistics, design: Design,
