@@ -222,12 +222,12 @@ class Filmed:
     true: vd.Trajectories
     corner: np.ndarray
 
-    @property
-    def moved(self) -> vd.Trajectories:
-        """The tracks in the coordinates of the simulation."""
-        table = self.tracks.dataframe
+    def in_simulation(self) -> tuple[vd.Trajectories, vd.Trajectories]:
+        """Both tables in the coordinates of the simulation."""
         shift = self.corner / self.tracks.units.um
-        return self.tracks.replace(dataframe=table.assign(y=table["y"] + shift[0], x=table["x"] + shift[1]))
+        tracks, true = (one.replace(dataframe=one.dataframe.assign(
+            y=one.dataframe["y"] + shift[0], x=one.dataframe["x"] + shift[1])) for one in (self.tracks, self.true))
+        return tracks, true
 
 
 def video_of(spot: Spot, strain: float = 0.05, frames: int = CYCLE, every: int = 1, seed: int = 5) -> Any:
@@ -334,9 +334,8 @@ def rendered(frames: int = CYCLE, folder: Path | None = None) -> dict[str, Any]:
               "pair friction, learned over true": float(model.pair_friction(FILM.spacing)) / FILM.pair_friction}
     for strain in (0.05, 0.01, 0.10):
         other = learnt if strain == 0.05 else kept(folder, f"rings at {strain:.0%}", lambda: tracked(
-            video_of("ring", strain, CYCLE // 2, 2)))                                       # noqa: B023
-        sides = (other.moved, model), (film(strain), TRUE_FORCES)
-        pair = [in_view(one, other.corner, forces) for one, forces in sides]
+            video_of("ring", strain, CYCLE // 6, 6)))                                       # noqa: B023
+        pair = [in_view(one, other.corner, forces) for one, forces in zip(other.in_simulation(), (model, TRUE_FORCES))]
         found[f"G' at {strain:.0%}, learned over true"] = pair[0].storage / pair[1].storage
         found[f"G'' at {strain:.0%}, learned over true"] = pair[0].loss / pair[1].loss
     return found | beside_bound_in_view(model, learnt)
