@@ -121,7 +121,8 @@ def labels_right(model: Any, tracks: vd.Trajectories, truth: vd.Trajectories) ->
     """Share of right labels among the particles of the film, before and after."""
     inside = (truth.dataframe["held"].to_numpy() == 0) & (truth.frame == 0)
     name = truth.dataframe["species"].to_numpy()[inside]
-    after = model.labelled(tracks).dataframe["species"].to_numpy()[inside]
+    balanced = model.labelled(tracks) if "label_tracks" in model.arrays else tracks
+    after = balanced.dataframe["species"].to_numpy()[inside]
     before = tracks.dataframe["species"].to_numpy()[inside]
     return {"labels right before": float((before == name).mean()), "labels right inside": float((after == name).mean())}
 
