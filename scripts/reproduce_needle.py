@@ -202,7 +202,8 @@ def judged(paths: list[list[np.ndarray]], truth: vd.Trajectories) -> dict[str, A
     return {"RMSE (µm)": float(np.mean(off)), "RMSE of the bound (µm)": float(np.mean(bounds)),
             "RMSE over bound": float(np.mean(off) / np.mean(bounds)), "bound, least and most (µm)": str(
                 (round(min(bounds), 3), round(max(bounds), 3))),
-            "RMSE over non-affine motion": apart(made[0], films[0]) / plain,
+            "RMSE over non-affine motion": float(np.mean(off)) / plain,
+            "RMSE over non-affine motion, bound": float(np.mean(bounds)) / plain,
             "D²min correlation": correlation(d2[0], d2[2]), "D²min correlation of the bound": correlation(d2[0], d2[1]),
             "RDF": float(np.sqrt(((rdf[2] - rdf[0]) ** 2).mean() / (rdf[0] ** 2).mean())),
             "RDF of the bound": float(np.sqrt(((rdf[1] - rdf[0]) ** 2).mean() / (rdf[0] ** 2).mean()))}
