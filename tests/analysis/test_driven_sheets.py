@@ -234,6 +234,10 @@ def test_stress_in_a_part_of_the_view_needs_nothing_beyond_a_cutoff(film):
     assert seen["shear"].to_numpy() == pytest.approx(true["shear"], rel=1e-9, abs=1e-9)
     default = analysis.virial_stress(open_view, forces, cutoff, region=(FILM.low, FILM.high))
     assert inside[0] <= default.sides[0] < default.sides[1] <= inside[1]
+    assert default.warnings == ()
+    short = open_view.rows(open_view.positions[:, 0] > FILM.low - 0.5 * cutoff)
+    assert "nearer to the edge" in analysis.virial_stress(short, forces, cutoff, region=(FILM.low, 50.0)).warnings[0]
+    assert analysis.virial_stress(short, forces, cutoff, region=(FILM.low + cutoff, 50.0)).warnings == ()
     with pytest.raises(ConfigError, match="no width"):
         analysis.virial_stress(open_view, forces, cutoff, sides=(5.0, 5.0))
 

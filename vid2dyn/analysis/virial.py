@@ -20,6 +20,10 @@ from vid2dyn.data.trajectories import Trajectories
 PairForces = Callable[[np.ndarray], np.ndarray] | Mapping[tuple[str, str], Callable[[np.ndarray], np.ndarray]]
 """Force [kT/µm] at distances [µm], positive repels; of a mixture one for every pair of species, in either order."""
 
+NEAR = 0.75
+"""Cutoffs from the region to the outermost particle, itself up to a spacing inside the view, below which pairs with
+particles out of view count."""
+
 
 @dataclass(frozen=True, eq=False)
 class VirialStress(Result):
@@ -129,7 +133,25 @@ def virial_stress(tracks: Trajectories, pair_force: Any, cutoff: float, *, regio
             progress(k + 1, len(rows_of), "stress")
     table = pd.DataFrame(out, columns=["frame", "stress_yy", "stress_yx", "stress_xx"])
     table.insert(1, "time", table["frame"] * tracks.units.dt)
-    return VirialStress(table.assign(shear=-table["stress_yx"]), (float(low), float(high)), sides)
+    return VirialStress(table.assign(shear=-table["stress_yx"]), (float(low), float(high)), sides,
+                        _missed(position, tracks.box, cutoff, (float(low), float(high)), sides))
+
+
+def _missed(position: np.ndarray, box: Box, cutoff: float, region: tuple[float, float],
+            sides: tuple[float, float] | None) -> tuple[str, ...]:
+    """A warning where pairs may reach out of what is seen."""
+    if box.lengths is not None or sides is None:
+        return ()
+    seen = [(float(column.min()), float(column.max())) for column in position.T]
+    near = []
+    for axis, (low, high), (first, last) in zip("yx", (region, sides), seen):
+        if min(low - first, last - high) < NEAR * cutoff:
+            near.append(f"{axis} = {low:.3g} to {high:.3g} µm")
+    if not near:
+        return ()
+    return (f"The region, {' and '.join(near)}, is nearer to the edge of what is seen than forces reach "
+            f"({cutoff:.3g} µm): if the sheet goes on there, pairs with particles out of view are missed. Give a "
+            "region (and sides) a cutoff inside the view.",)
 
 
 def _share(start: np.ndarray, step: np.ndarray, region: tuple[float, float], sides: tuple[float, float] | None,

@@ -78,7 +78,7 @@ def test_noise_of_velocities_and_positions_leaves_moduli_and_viscosities() -> No
 
 def test_bands_hold_what_noise_of_the_edges_does() -> None:
     """An error of the path of an edge is shared by all nodes: without it bands of this sheet miss the shear modulus by
-    5.3 standard errors (and 31 % of 64 numbers of 16 such sheets lay outside; with it 12 %)."""
+    5.3 standard errors (and 31 % of 64 numbers of 16 such sheets lay outside; with it 6 %)."""
     noisy = ViscoelasticSheet(nodes=8, cutoff=0.62, frames=120, rest_frames=15, out_frames=50, back_frames=50,
                               velocity_noise=0.003, position_noise=0.002).run(seed=3)
     model = vd.fit(noisy, recipe(energy=[terms.BondEnergy(0.62)], friction=[terms.BondDashpot(0.62)],
