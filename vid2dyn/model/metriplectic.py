@@ -317,6 +317,10 @@ class MetriplecticModel(Model):
         data = FluidSteps.of(tracks, self.layout.cutoff, least=2)
         return data if self.further is None else data.with_further(self.further.terms)
 
+    def steps_of(self, tracks: Trajectories) -> FluidSteps:
+        """The steps of a recording as the likelihood of this model reads them."""
+        return self._steps(tracks)
+
     def _start(self, data: FluidSteps, window: int | None = None) -> np.ndarray:
         return fit_start(data, self.learned, str(self.recipe.get("start", "even")),
                          window or int(self.recipe.get("window", 32)))

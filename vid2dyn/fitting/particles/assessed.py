@@ -59,13 +59,13 @@ def assess_particles(tracks: Trajectories | Sequence[Trajectories], model: Model
 
 
 def _of_fluid(tracks: Trajectories, model: MetriplecticModel, seed: int) -> list[Finding]:
-    data = FluidSteps.of(tracks, model.cutoff, least=LEAST)
-    data = data if model.further is None else data.with_further(model.further.terms)
+    data = model.steps_of(tracks)
     start = fit_start(data, model.learned, str(model.recipe.get("start", "even")),
                       int(model.recipe.get("window", 32)), seed)
     found = sweep(data, model.learned, start, slopes=False, windows=(1, *LONG))
     sums = []
-    for k in LONG:
+    # noise that remembers was read in windows: that it does over frames is known
+    for k in LONG if int(model.report.get("window", {}).get("frames", 1)) == 1 else ():
         long = found.noise[k]
         short = found.noise[1][: k * len(long)].reshape(len(long), k).mean(axis=1)
         sums.append((k, long - short))
@@ -83,7 +83,7 @@ def _of_terms(tracks: Trajectories, model: TermListModel, seed: int) -> list[Fin
                         f"learned; its tests need at least {LEAST}. Give a longer recording.")
     arrays = model.arrays
     terms = Terms(recipe.energy, recipe.friction, arrays["mass"])
-    numbers = Numbers(arrays["theta"], model.kT(), float(np.ravel(arrays["unexplained"])[0]))
+    numbers = Numbers(arrays.get("noise_theta", arrays["theta"]), model.kT(), float(np.ravel(arrays["unexplained"])[0]))
     seen = Observed((data,), starts, frames, float(model.report["window"].get("shown", 1.0)))
     chi2, together, before, own = [], [], None, 0.0
     for _, window, _ in WindowSet(seen, terms, seed).models(numbers):
