@@ -67,7 +67,7 @@ def test_score_is_the_slope_of_the_log_likelihood(data, power, monkeypatch):
 
 
 SINGLE_STEPS = {
-    # log-likelihood of steps 0, 7, 14; standard deviation of the last entropies; sum of |score|; trace of the information
+    # log-likelihood of steps 0, 7, 14; standard deviation of the last S; sum of |score|; trace of the information
     1: (-148.834387298, -151.969733746, -159.989822647, 2.87699950239, 3608.63374638, 120556.922005),
     0: (-144.474380945, -140.100286742, -155.151611311, 2.41509163384, 1707.20429785, 76694.2238727)}
 """What the likelihood of single steps was before there were windows (of these data and `fluid_numbers`)."""

@@ -1,9 +1,9 @@
 """Error bars of a fluid's numbers, where its data were, and whether its noise forgets from step to step.
 
-The likelihood of a fluid is that of single steps, or of windows where noise remembers (`fluid_windows`): noise of one is
-independent of that of the next, what lasts is heat. Over longer windows the residual then grows as their length. Real
-particles remember: a star polymer shows a quarter of its friction from frame to frame, and a fit of single steps takes
-that quarter for the friction.
+The likelihood of a fluid is that of single steps, or of windows where noise remembers (`fluid_windows`): noise of one
+is independent of that of the next, what lasts is heat. Over longer windows the residual then grows as their length.
+Real particles remember: a star polymer shows a quarter of its friction from frame to frame, and a fit of single steps
+takes that quarter for the friction.
 """
 
 from __future__ import annotations
@@ -65,8 +65,9 @@ class Certainty:
         k, ratio = away
         frames = self.noise.frames
         of = "single frames" if frames == 1 else f"{frames} frames"
-        said = (f"Noise does not forget from {'frame to frame' if frames == 1 else 'window to window'}: over {k} frames "
-                f"it is {ratio:.3g} times that of {of}, from which this fit reads temperature, friction and heat. ")
+        between = "frame to frame" if frames == 1 else "window to window"
+        said = (f"Noise does not forget from {between}: over {k} frames it "
+                f"is {ratio:.3g} times that of {of}, from which this fit reads temperature, friction and heat. ")
         if ratio > 1.0:
             return said + ("They are wrong by about that factor: particles have a memory, or forces that an equation "
                            "of state does not describe. Give listed terms (PairPotential and PairFriction), which "

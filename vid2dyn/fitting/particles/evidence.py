@@ -47,8 +47,7 @@ def some_likelihoods(data: FluidSteps, numbers: FluidNumbers, start: np.ndarray)
 
 
 def judged_windows(data: FluidSteps, first: int) -> range:
-    """Windows from step `first` on whose likelihood is worked out: even ones, at most `JUDGED`, as determinants are dear.
-    """
+    """Windows from step `first` on whose likelihood is worked out, at most `JUDGED`: determinants are dear."""
     begin, count = -(-first // data.frames), data.count // data.frames
     return range(begin, count, max(1, math.ceil((count - begin) / JUDGED)))
 

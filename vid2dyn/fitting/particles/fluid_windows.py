@@ -1,9 +1,9 @@
 """In how long windows a fluid is read: as single steps, unless its noise remembers.
 
-With the numbers of a fit the residuals R of single steps are summed up over windows of k steps. Noise that forgets from
-step to step gives |sum R|² the size that the sum of the steps' own variances says; noise with a memory shows less of
-itself in short windows, Γ(k) = Γ [1 - τ/T (1 - e^(-T/τ))] as in `vid2dyn.fitting.particles.plateau`. The shortest window
-that shows `plateau.ENOUGH` of it is then read as one, and its share c goes into the likelihood
+With the numbers of a fit the residuals R of single steps are summed up over windows of k steps. Noise that forgets
+from step to step gives |sum R|² the size that the sum of the steps' own variances says; noise with a memory shows less
+of itself in short windows, Γ(k) = Γ [1 - τ/T (1 - e^(-T/τ))] as in `vid2dyn.fitting.particles.plateau`. The shortest
+window that shows `plateau.ENOUGH` of it is then read as one, and its share c goes into the likelihood
 (`vid2dyn.inference.fluid_window`).
 """
 
