@@ -149,11 +149,11 @@ def fisher(speeds: tuple[float, ...] = (0.0, 5.0, 10.0, 20.0, 30.0)) -> list[dic
     return rows
 
 
-def bias(seeds: range, knots: int = 10, heat_capacity: float = 1.0) -> dict[str, Any]:
+def bias(seeds: range, knots: int = 10, heat_capacity: float = 1.0, frames: int = 1) -> dict[str, Any]:
     """Score at the true numbers, summed over vortices: what a fit would be off by, and z in independent directions.
 
     Without bias the score of every step has the mean zero given the past, so its sum over its own spread is normal.
-    `heat_capacity` times the true one is taken, to plant an error.
+    `heat_capacity` times the true one is taken, to plant an error; `frames`: steps of a window.
     """
     names = ("ln T0", "1/c", "n", "C²", "A²", "B²")
     total, information, squares = np.zeros(6), np.zeros((6, 6)), np.zeros((6, 6))
@@ -162,8 +162,8 @@ def bias(seeds: range, knots: int = 10, heat_capacity: float = 1.0) -> dict[str,
         numbers = true_numbers(VORTEX, knots)
         layout, theta = numbers.layout, numbers.vector
         theta[Thermal.SOFTNESS] /= heat_capacity
-        data = FluidSteps.of(tracks, VORTEX.cutoff)
-        found = sweep(data, numbers, np.zeros(data.n), information_every=20)
+        data = FluidSteps.of(tracks, VORTEX.cutoff).in_windows(frames)
+        found = sweep(data, numbers, np.zeros(data.n), information_every=max(1, 20 // frames))
         way = np.zeros((6, layout.size))
         way[0, Thermal.LOG_TEMPERATURE] = 1.0
         for row, at in enumerate((Thermal.SOFTNESS, Thermal.MOLECULES, Thermal.CONDUCTION), start=1):

@@ -66,9 +66,52 @@ def test_score_is_the_slope_of_the_log_likelihood(data, power, monkeypatch):
         assert information[k, k] > 0 or layout.names[k] == "C²"
 
 
-def test_kinetic_energy_lost_is_heat_gained(data):
+SINGLE_STEPS = {
+    # log-likelihood of steps 0, 7, 14; standard deviation of the last S; sum of |score|; trace of the information
+    1: (-148.834387298, -151.969733746, -159.989822647, 2.87699950239, 3608.63374638, 120556.922005),
+    0: (-144.474380945, -140.100286742, -155.151611311, 2.41509163384, 1707.20429785, 76694.2238727)}
+"""What the likelihood of single steps was before there were windows (of these data and `fluid_numbers`)."""
+
+
+@pytest.mark.parametrize("power", [1, 0])
+def test_windows_of_one_step_are_the_single_steps(data, power):
+    numbers = fluid_numbers(power)
+    start = np.random.default_rng(0).normal(size=data.n) * 4
+    found = sweep(data.in_windows(1), numbers, start, information_every=2, likelihood_of=range(15))
+    assert found.log_likelihood is not None
+    values = (*found.log_likelihood[[0, 7, 14]], found.entropy[-1].std(), np.abs(found.score).sum(),
+              np.trace(found.information))
+    assert np.allclose(values, SINGLE_STEPS[power], rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("frames", [2, 4])
+def test_score_of_a_window_is_the_slope_of_its_log_likelihood(data, frames, monkeypatch):
+    """As above, with 0.7 of the noise shown. Slopes of the radial numbers in the heat that is carried inside the window
+    are left out, as from step to step: 0.1 standard deviations."""
+    monkeypatch.setattr(fluid_step, "PROBES", 1000)
+    monkeypatch.setattr(fluid_step, "TOLERANCE", 1e-10)
+    numbers, data = fluid_numbers(), data.in_windows(frames, 0.7)
+    layout, theta = numbers.layout, numbers.vector
+    start = np.random.default_rng(0).normal(size=data.n) * 4
+    found = sweep(data, numbers, start, until=frames, information_every=1)
+
+    def value(t: np.ndarray) -> float:
+        one = sweep(data, numbers.at(t), start, slopes=False, likelihood_of=range(1), until=frames).log_likelihood
+        return float(one[0])
+
+    for k in range(layout.size):
+        step = np.zeros(layout.size)
+        step[k] = 1e-4 * max(abs(theta[k]), 0.1)
+        slope = (value(theta + step) - value(theta - step)) / (2 * step[k])
+        deviation = np.sqrt(found.information[k, k])
+        left_out = 0.1 if k >= layout.thermal else 2e-3
+        assert abs(found.score[0, k] - slope) <= (5 / np.sqrt(1000) + left_out) * deviation, layout.names[k]
+
+
+@pytest.mark.parametrize("frames", [1, 4])
+def test_kinetic_energy_lost_is_heat_gained(data, frames):
     """Without pressure and at one temperature T, T dS of all particles is exactly what motion loses."""
-    numbers = fluid_numbers()
+    numbers, data = fluid_numbers(), data.in_windows(frames)
     absent = (Thermal.SOFTNESS, Thermal.BEND, Thermal.COLD_PRESSURE, Thermal.COLD_STIFFNESS, Thermal.CONDUCTION)
     theta = numbers.vector.copy()
     theta[[*absent, Thermal.MOLECULES]] = 0.0

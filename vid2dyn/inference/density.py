@@ -111,8 +111,8 @@ def dense(i: np.ndarray, j: np.ndarray, e: np.ndarray, across: np.ndarray, along
     D = e.shape[1]
     block = across[:, None, None] * np.eye(D) + (along - across)[:, None, None] * e[:, :, None] * e[:, None, :]
     out: Any = np.zeros((n, D, n, D))
-    np.add.at(out, (i, slice(None), j), -block)
-    np.add.at(out, (j, slice(None), i), -block)
+    for ends in ((i, slice(None), j), (j, slice(None), i)):
+        np.add.at(out, ends, -block)  # type: ignore[arg-type]
     diagonal = -out.sum(axis=2)
     out[np.arange(n), :, np.arange(n), :] += diagonal
     return out.reshape(n * D, n * D)

@@ -25,8 +25,8 @@ Measured in the gas with 16 neighbours; how sharp the filter is depends on it, n
 
 @dataclass(frozen=True, eq=False)
 class ObservedHeat:
-    """What a window says of the heat that nobody saw: (n,), its slopes (thermal, n), and the shares of the variance of U
-    that are then unknown (of MODES)."""
+    """What a window says of the heat that nobody saw: (n,), its slopes (thermal, n), and the shares of the variance of
+    U that are then unknown (of MODES)."""
 
     heat: np.ndarray
     heat_of: np.ndarray

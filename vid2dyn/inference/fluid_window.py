@@ -1,20 +1,22 @@
 """Consecutive steps of a fluid read as one: residual, score and information of a window.
 
-Noise of real particles remembers. Over a window of k steps its variance is a share c of that of independent steps (c = 1
-for noise without memory), so what steps say is summed up first and weighed then:
+Noise of real particles remembers. Over a window of k steps its variance is a share c of that of independent steps
+(c = 1 for noise without memory), so what steps say is summed up first and weighed then:
 
     R = sum R_t,      C = c sum 2 dt N_t + H Var(U) Hᵀ,      H = sum dt ∂F_t/∂U,
     -log p = 1/2 Rᵀ C⁻¹ R + 1/2 log det C - J,
     J = [tr X/2 - (1/12 + 1/24k²) tr X²]/c + tr Y/6,      X = T Γ/m,  Y = T² K/m,  T = k dt.
 
-J is the response of the path inside the window to its own noise, as in `vid2dyn.inference.window_score` (for k = 1 the
-Jacobian of one Crank-Nicolson step to the order of X²; its log-likelihood is exact there). The stiffness K of the forces
-has no 1/k² here: a force is that of the mean place over its step, of which noise of an earlier step s moves
-t - s steps, that of its own step a sixth of one; all together k²/6. Pressures that nobody saw stay through a window: their
-impulses add up.
+J is the response of the path inside the window to its own noise, as in `vid2dyn.inference.window_score` (for k = 1
+the Jacobian of one Crank-Nicolson step to the order of X²; its log-likelihood is exact there). The stiffness K of the
+forces has no 1/k² here: noise of step s moves the mean place over a later step t by t - s steps, that over its own by a
+sixth of one; all together k²/6. Pressures that nobody saw stay through a window: their impulses add up.
 
 Every step is at the entropies that were carried to it (`vid2dyn.inference.entropy_filter`): heat is that of the motion
 that was seen from frame to frame, whatever the noise remembers, so that energy is kept.
+
+The filter is that of a window as a whole; in the fast vortex of `scripts/reproduce_ideal_gas.py` windows of four steps
+leave 1/c 2.7 ± 0.9 % high, of eight 4.2 ± 1.1 %.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ class FluidWindow:
     Parameters
     ----------
     steps : tuple of StepState
-    residuals : (n, dim) array
+    residual : (n, dim) array
         Sum of their R.
     shown : float
         c.

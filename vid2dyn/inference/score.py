@@ -37,8 +37,8 @@ factor on L: both get it.
 With all this the score at the true numbers has no bias that eight vortices of 300 steps would show
 (tests/cases/test_ideal_gas_figures.py).
 
-Particles whose noise remembers are read in windows of several steps (`fluid_window`, `FluidSteps.frames`): what is above
-of a step is then said of a window, but for heat, which goes from frame to frame.
+Particles whose noise remembers are read in windows of several steps (`fluid_window`, `FluidSteps.frames`): what is
+said above of a step is then that of a window, but for heat, which goes from frame to frame.
 
 Nothing in S depends on the order of the particles, on directions or on random numbers.
 """

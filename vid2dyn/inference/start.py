@@ -32,8 +32,8 @@ def fit_start(data: FluidSteps, numbers: FluidNumbers, kind: str, window: int, s
     vector[Thermal.START] = 0.0
     reach = 0.3 / a
     for _ in range(ROUNDS):
-        found = sweep(data, FluidNumbers(vector, layout), start, information_every=4, seed=seed,
-                      until=min(window, data.count))
+        found = sweep(data, FluidNumbers(vector, layout), start, information_every=max(1, 4 // data.frames), seed=seed,
+                      until=min(max(window, 4 * data.frames), data.count))
         # prior: a factor of e in temperature
         step = float((found.score[:, Thermal.START].sum() - vector[Thermal.START] * a ** 2)
                      / (found.information[Thermal.START, Thermal.START] + a ** 2))

@@ -1,6 +1,7 @@
 """One step of a fluid whose entropy nobody sees: its state, residual, and what it adds to score and information.
 
-`vid2dyn.inference.fluid_window` sums steps up, `vid2dyn.inference.entropy_filter` carries entropy on. Formulas and reasons are in `vid2dyn.inference.score`.
+`vid2dyn.inference.fluid_window` sums steps up, `vid2dyn.inference.entropy_filter` carries entropy on. Formulas and
+reasons are in `vid2dyn.inference.score`.
 """
 
 from __future__ import annotations
@@ -105,11 +106,11 @@ class StepState:
         return (geometry.momentum - geometry.dt * self.forces).sum(axis=0), max(size, 1e-300)
 
     def score(self, x: np.ndarray, y: list[np.ndarray], window: int = 1, shown: float = 1.0) -> np.ndarray:
-        """What the step adds to the slope of the log-likelihood in every number, of a window of so many steps that shows
-        this share of the noise (`vid2dyn.inference.fluid_window`).
+        """What the step adds to the slope of the log-likelihood in every number, of a window of so many steps that
+        shows this share of the noise (`vid2dyn.inference.fluid_window`).
 
-        x, y: C⁻¹ of the residual of the window and of draws of it. What pressures that nobody saw and the total momentum
-        say belongs to the window.
+        x, y: C⁻¹ of the residual of the window and of draws of it. What pressures that nobody saw and the total
+        momentum say belongs to the window.
         """
         geometry, middle, layout = self.geometry, self.middle, self.numbers.layout
         dt, dim, m = geometry.dt, geometry.dim, layout.mass
@@ -157,7 +158,7 @@ class StepState:
         return out
 
     def slopes(self, y: np.ndarray, shown: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-        """Slopes of R, and of C times y, in every number, (numbers, n, dim) each; pressures that nobody saw left out."""
+        """Slopes of R, and of C times y, in every number, (numbers, n, dim) each; without pressures that nobody saw."""
         geometry, middle, layout = self.geometry, self.middle, self.numbers.layout
         dt, count = geometry.dt, layout.size
         shape = (count, geometry.n, geometry.dim)

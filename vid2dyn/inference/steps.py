@@ -44,8 +44,8 @@ class FluidSteps:
     """One trajectory: position, velocity (T + 1, n, dim) [µm, µm/s], dt [s], space, cutoff [µm].
 
     species: (n,) int, number of the species of every particle; names: (n,) int, the particles in the table; further:
-    energies that act beside an equation of state, each with a range of its own; frames, shown: of the windows in which a
-    fluid is read, and the share of the noise that they show (`vid2dyn.inference.fluid_window`).
+    energies that act beside an equation of state, each with a range of its own; frames, shown: of the windows in which
+    a fluid is read, and the share of the noise that they show (`vid2dyn.inference.fluid_window`).
     """
 
     position: np.ndarray

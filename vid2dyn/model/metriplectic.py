@@ -315,6 +315,10 @@ class MetriplecticModel(Model):
 
     def _steps(self, tracks: Trajectories) -> FluidSteps:
         data = FluidSteps.of(tracks, self.layout.cutoff, least=2)
+        window = self.report.get("window", {})
+        # windows as long in time as those that it was learned from
+        frames = round(float(window.get("seconds", data.dt)) / data.dt) if window.get("frames", 1) > 1 else 1
+        data = data.in_windows(max(1, min(frames, data.count)), float(window.get("shown", 1.0)))
         return data if self.further is None else data.with_further(self.further.terms)
 
     def steps_of(self, tracks: Trajectories) -> FluidSteps:

@@ -332,7 +332,8 @@ class TermListModel(Model):
     def _carried(self, data: FluidSteps, seed: int, progress: Progress) -> tuple[np.ndarray, np.ndarray]:
         """How hot particles are, window by window, and how much of that is not known; see `ParticleHeat.estimates`."""
         recipe = self.terms_recipe
-        numbers = Numbers(self.arrays.get("noise_theta", self.arrays["theta"]), self.kT(), float(np.ravel(self.arrays["unexplained"])[0]))
+        theta = self.arrays.get("noise_theta", self.arrays["theta"])
+        numbers = Numbers(theta, self.kT(), float(np.ravel(self.arrays["unexplained"])[0]))
         return self._own_heat().estimates(data, Terms(recipe.energy, recipe.friction, self.arrays["mass"]), numbers,
                                           float(self.report["window"]["shown"]), seed, progress)
 

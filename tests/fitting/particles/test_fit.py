@@ -54,8 +54,8 @@ def quick(**settings):
 def test_noise_is_looked_at_over_windows(model, tracks):
     """In the gas it forgets from step to step: within 10 % over up to eight of them, and nothing is said.
 
-    Velocities read with an error of their own turn back from frame to frame; velocities that are means over several
-    frames go on. Both are named. The smallest change that is said is 10 %.
+    Velocities read with an error of their own turn back from frame to frame, which is named. Velocities that are means
+    over several frames go on: they are read in windows. The smallest change that is said is 10 %.
     """
     window = model.report["window"]
     rows = np.array(window["friction_against_window"])
@@ -68,12 +68,16 @@ def test_noise_is_looked_at_over_windows(model, tracks):
     x = tracks.positions.reshape(GAS.n_particles, -1, 3)[:, :60]
     noise = np.random.default_rng(0).normal(size=v.shape) * np.diff(v, axis=1).std()
     smooth = np.stack([v[:, k:k + 50] for k in range(4)]).mean(axis=0)
-    for changed, words in ((v + noise, "noise of their own"), (smooth, "have a memory")):
+    found = []
+    for changed in (v + noise, smooth):
         table = vd.Trajectories.from_dense(x[:, :changed.shape[1]].swapaxes(0, 1), tracks.units, box=tracks.box,
                                            velocity=changed.swapaxes(0, 1))
-        found = vd.fit(table, quick())
-        assert any("does not forget" in said and words in said for said in found.report["warnings"]), words
-        assert not found.report["window"]["plateau"]
+        found.append(vd.fit(table, quick()).report)
+    assert any("does not forget" in said and "noise of their own" in said for said in found[0]["warnings"])
+    assert not found[0]["window"]["plateau"]
+    assert found[0]["window"]["frames"] == 1
+    assert found[1]["window"]["frames"] > 1
+    assert 0.4 < found[1]["window"]["shown"] < 1.0
 
 
 # ------------------------------------------------------------------ recovery

@@ -72,8 +72,8 @@ class Metriplectic(Recipe):
         Whether the recording is at equilibrium, so that velocities tell the temperature as well as friction and noise
         do. Switch it off for samples that are driven or relax. (Listed terms.)
     window_frames : int, optional
-        Frames of the windows that are learned from. None: as many as it takes to see all of the friction. (Listed
-        terms.)
+        Frames of the windows that are learned from. None: as many as it takes to see all of the friction; of a fluid
+        single frames, unless its noise remembers.
     select : bool
         Whether ranges become shorter and terms are left out where that predicts as well. (Listed terms.)
     reference_frame : int or (int, int)

@@ -165,7 +165,8 @@ def _compared(found: list[_Candidate], ranges: np.ndarray, frames: np.ndarray,
         below, error = _mean_difference(best.log_likelihood, one.log_likelihood, frames)
         k = int(np.argmin(np.abs(ranges - one.cutoff)))
         beyond = float(np.abs(best.energy[k:]).max())
-        rows.append({"cutoff": one.cutoff, "energy_beyond": beyond, "log_likelihood_per_step": float(one.log_likelihood.mean()),
+        rows.append({"cutoff": one.cutoff, "energy_beyond": beyond,
+                     "log_likelihood_per_step": float(one.log_likelihood.mean()),
                      "adds_per_step": adds, "adds_per_step_stderr": adds_error,
                      "below_best_per_step": below, "below_best_per_step_stderr": error})
         if chosen is None and below <= error and beyond <= NOTHING:

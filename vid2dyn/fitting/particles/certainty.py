@@ -1,8 +1,9 @@
 """Error bars of a fluid's numbers, where its data were, and whether its noise forgets from step to step.
 
-The likelihood of a fluid is that of single steps: noise of one is independent of that of the next, what lasts is heat.
-Over windows of k steps the residual then grows as k. Real particles remember: a star polymer shows a quarter of its
-friction from frame to frame, and a fit of single steps takes that quarter for the friction.
+The likelihood of a fluid is that of single steps, or of windows where noise remembers (`fluid_windows`): noise of one
+is independent of that of the next, what lasts is heat. Over longer windows the residual then grows as their length.
+Real particles remember: a star polymer shows a quarter of its friction from frame to frame, and a fit of single steps
+takes that quarter for the friction.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
 
 from vid2dyn.dynamics.fluid.numbers import FluidNumbers
 from vid2dyn.encoders.entropy import invariants
+from vid2dyn.fitting.particles.fluid_windows import ROOM, WINDOWS, NoiseByWindow, noise_rows
 from vid2dyn.fitting.particles.scoring import Prior, score_and_information
 from vid2dyn.inference.score import sweep
 from vid2dyn.inference.steps import FluidSteps
@@ -24,12 +25,6 @@ from vid2dyn.inference.steps import FluidSteps
 BLOCKS = 12
 EVERY = 4
 """Steps between those that the information of the error bars is taken from."""
-WINDOWS = (1, 2, 4, 8, 16)
-"""Steps of the windows over which residuals are summed up."""
-ROOM = 8
-"""Least number of windows of a length."""
-LARGE = 0.1
-"""Least change of the noise with the window that is said."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,41 +38,37 @@ class Certainty:
         Scatter of the score over what the information says.
     support : (3, 5) array
         Quantiles of S, V and r in the data.
-    noise : list of (k, ratio, error, windows)
-        Residuals of windows of k steps: their square over what independent steps let expect, and how many there are.
-    friction : float
-        Γ of a particle in the model [mass/s].
+    noise : NoiseByWindow
+    shown : float
+        Share of the noise that the windows learned from show.
     """
 
     covariance: np.ndarray
     excess: float
     support: np.ndarray
-    noise: list[tuple[int, float, float, int]]
-    friction: float
+    noise: NoiseByWindow
+    shown: float = 1.0
 
     def window(self, dt: float) -> dict[str, Any]:
         """For the report: friction that windows of k steps show, [k, seconds, friction, error]."""
-        friction = self.friction
-        return {"frames": 1, "seconds": dt, "plateau": self.warning() is None, "friction": friction,
-                "friction_stderr": self.noise[0][2] * friction if self.noise else math.inf,
+        noise, friction = self.noise, self.noise.friction
+        return {"frames": noise.frames, "seconds": noise.frames * dt, "shown": self.shown,
+                "plateau": noise.away() is None, "friction": friction,
+                "friction_stderr": noise.rows[0][2] * friction if noise.rows else math.inf,
                 "friction_against_window": [[k, k * dt, ratio * friction, error * friction]
-                                            for k, ratio, error, _ in self.noise]}
+                                            for k, ratio, error, _ in noise.rows]}
 
     def warning(self) -> str | None:
-        """What to say of noise that remembers: more than `LARGE` away from that of single steps, and beyond chance
-        (false alarm 1e-6 of all windows together, by Student's t of so many windows)."""
-        if len(self.noise) < 2 or not self.noise[0][1] > 0:
+        """What to say of noise that goes on remembering."""
+        if (away := self.noise.away()) is None:
             return None
-        first = self.noise[0]
-        away = [(abs(math.log(max(ratio, 1e-300) / first[1])), k, ratio) for k, ratio, error, count in self.noise[1:]
-                if abs(ratio / first[1] - 1.0) > max(LARGE, float(student.isf(5e-7 / (len(self.noise) - 1), count - 1))
-                                                     * math.hypot(error, first[2]) / first[1])]
-        if not away:
-            return None
-        _, k, ratio = max(away)
-        said = (f"Noise does not forget from frame to frame: over {k} frames it is {ratio / first[1]:.3g} times that "
-                "of single frames, from which this fit reads temperature, friction and heat. ")
-        if ratio > first[1]:
+        k, ratio = away
+        frames = self.noise.frames
+        of = "single frames" if frames == 1 else f"{frames} frames"
+        between = "frame to frame" if frames == 1 else "window to window"
+        said = (f"Noise does not forget from {between}: over {k} frames it "
+                f"is {ratio:.3g} times that of {of}, from which this fit reads temperature, friction and heat. ")
+        if ratio > 1.0:
             return said + ("They are wrong by about that factor: particles have a memory, or forces that an equation "
                            "of state does not describe. Give listed terms (PairPotential and PairFriction), which "
                            "choose windows long enough, or take every " f"{k}th frame.")
@@ -95,7 +86,7 @@ def certainty(data: Sequence[FluidSteps], starts: Sequence[np.ndarray], numbers:
     total = info + prior.precision[np.ix_(rows, rows)]
     size = np.sqrt(np.diag(total))
     inverse = np.linalg.inv(total / size[:, None] / size) / size[:, None] / size
-    blocks = [b.sum(axis=0)[rows] / np.sqrt(len(b)) for s in scores for b in np.array_split(s, BLOCKS)]
+    blocks = [b.sum(axis=0)[rows] / np.sqrt(len(b)) for s in scores for b in np.array_split(s, min(BLOCKS, len(s)))]
     count = sum(len(s) for s in scores)
     # whitened score of blocks: 1 in every direction if the model is right; the mean score is that of the prior
     values, vectors = np.linalg.eigh(info / size[:, None] / size / count)
@@ -104,20 +95,18 @@ def certainty(data: Sequence[FluidSteps], starts: Sequence[np.ndarray], numbers:
     excess = float((white**2).mean())
     covariance = np.zeros((layout.size, layout.size))
     covariance[np.ix_(rows, rows)] = inverse * max(1.0, excess)
-    return Certainty(covariance, excess, *_seen(data, starts, numbers))
+    return Certainty(covariance, excess, *_seen(data, starts, numbers), data[0].shown)
 
 
 def _seen(data: Sequence[FluidSteps], starts: Sequence[np.ndarray],
-          numbers: FluidNumbers) -> tuple[np.ndarray, list[tuple[int, float, float, int]], float]:
-    """Support, noise against window, and friction."""
-    S, x, r, frictions = [], [], [], []
+          numbers: FluidNumbers) -> tuple[np.ndarray, NoiseByWindow]:
+    """Support, and noise against window."""
+    S, x, r, frictions, noise = [], [], [], [], []
     lengths = tuple(k for k in WINDOWS if max(part.count for part in data) >= ROOM * k)
-    ratios: dict[int, list[np.ndarray]] = {k: [] for k in lengths}
     for part, start in zip(data, starts, strict=True):
         found = sweep(part, numbers, start, slopes=False, windows=lengths)
         frictions.append(found.friction)
-        for k, one in found.noise.items():
-            ratios[k].append(one)
+        noise.append(found.noise)
         for t in range(0, part.count, max(1, part.count // 20)):
             S.append(found.entropy[t])
             box = part.box.after((part.first_frame + t) * part.dt)
@@ -126,9 +115,4 @@ def _seen(data: Sequence[FluidSteps], starts: Sequence[np.ndarray],
     at = [0, 0.025, 0.5, 0.975, 1]
     support = np.array([np.quantile(np.concatenate(S), at), np.quantile(np.exp(np.concatenate(x)), at),
                         np.quantile(np.concatenate(r), at)])
-    noise = []
-    for k, parts in ratios.items():
-        one = np.concatenate(parts)
-        error = float(one.std(ddof=1)) / math.sqrt(len(one)) if len(one) > 1 else math.inf
-        noise.append((k, float(one.mean()), error, len(one)))
-    return support, noise, float(np.mean(frictions))
+    return support, NoiseByWindow(noise_rows(lengths, noise), float(np.mean(frictions)), data[0].frames)

@@ -26,26 +26,30 @@ FEW = 24
 
 def held_out_likelihood(data: FluidSteps, numbers: FluidNumbers, start: np.ndarray, first: int
                         ) -> tuple[np.ndarray, np.ndarray]:
-    """Log-likelihood per particle of the `judged_steps` from `first` on, and chi2 of all residuals, (steps,) each.
+    """Log-likelihood per particle and step of the `judged_windows` from step `first` on, and chi2 of all residuals,
+    (windows,) each.
 
-    Entropy is carried up to there by what was seen; every step is predicted from those before it alone.
+    Entropy is carried up to there by what was seen; every window is predicted from those before it alone.
     """
-    steps = judged_steps(data, first)
-    found = sweep(data, numbers, start, slopes=False, likelihood_of=steps)
+    windows = judged_windows(data, first)
+    found = sweep(data, numbers, start, slopes=False, likelihood_of=windows)
     assert found.log_likelihood is not None
-    return found.log_likelihood[first::steps.step] / data.n, found.chi2[first:]
+    return found.log_likelihood[windows.start::windows.step] / data.n / data.frames, found.chi2[windows.start:]
 
 
 def some_likelihoods(data: FluidSteps, numbers: FluidNumbers, start: np.ndarray) -> np.ndarray:
-    """Log-likelihood per particle of `FEW` even steps, nan for the others: cheap enough to look at while fitting."""
-    found = sweep(data, numbers, start, slopes=False, likelihood_of=range(0, data.count, max(1, data.count // FEW)))
+    """Log-likelihood per particle and step of `FEW` even windows, nan for the others: cheap enough to look at while
+    fitting."""
+    count = data.count // data.frames
+    found = sweep(data, numbers, start, slopes=False, likelihood_of=range(0, count, max(1, count // FEW)))
     assert found.log_likelihood is not None
-    return found.log_likelihood / data.n
+    return found.log_likelihood / data.n / data.frames
 
 
-def judged_steps(data: FluidSteps, first: int) -> range:
-    """Steps whose likelihood is worked out: even ones, at most `JUDGED`, as determinants are dear."""
-    return range(first, data.count, max(1, math.ceil((data.count - first) / JUDGED)))
+def judged_windows(data: FluidSteps, first: int) -> range:
+    """Windows from step `first` on whose likelihood is worked out, at most `JUDGED`: determinants are dear."""
+    begin, count = -(-first // data.frames), data.count // data.frames
+    return range(begin, count, max(1, math.ceil((count - begin) / JUDGED)))
 
 
 def gain(better: np.ndarray, other: np.ndarray) -> tuple[float, float]:
@@ -129,5 +133,5 @@ def unconstrained_likelihood(net: Unconstrained, data: FluidSteps, first: int, t
     """
     unit = data.dim * math.log(tick / data.cutoff)
     with torch.no_grad():
-        found = [float(_log_density(net, data, t, tick).mean()) + unit for t in judged_steps(data, first)]
+        found = [float(_log_density(net, data, t, tick).mean()) + unit for t in judged_windows(data, first)]
     return np.array(found) * (1 - 1 / data.n)

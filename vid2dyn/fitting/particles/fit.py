@@ -38,6 +38,7 @@ from vid2dyn.dynamics.terms.pair_potential import PairPotential
 from vid2dyn.fitting.course import checked, stopped_early
 from vid2dyn.fitting.particles import evidence, selection
 from vid2dyn.fitting.particles.certainty import certainty
+from vid2dyn.fitting.particles.fluid_windows import NoiseByWindow, louder
 from vid2dyn.fitting.particles.laws import laws
 from vid2dyn.fitting.particles.motion_checks import scene_of
 from vid2dyn.fitting.particles.scoring import (
@@ -61,6 +62,12 @@ ISOTHERMAL = (Thermal.SOFTNESS, Thermal.BEND, Thermal.COLD_PRESSURE, Thermal.CON
 """Numbers that a fluid at one temperature does not have."""
 WITHOUT = 8
 """Most iterations of a fit without one of the further energies: one that is missed is missed long before the end."""
+WINDOWED = 3
+"""Most times that the windows in which a fluid is read are chosen."""
+SAME = 0.03
+"""Relative change of the share that they show below which they stay."""
+LEAST_WINDOWS = 8
+"""Of a trajectory."""
 NOTHING = 0.3
 """Pair energy [kT] below which there is none that a range would have to hold."""
 
@@ -112,6 +119,8 @@ class FittingRun:
     progress: Progress
     further: tuple[Parameters, ...] = ()
     """Of the energies beside the equation of state."""
+    louder: float = 1.0
+    """Noise of windows over that of single steps, by which moments see too little."""
 
 
 def fit_metriplectic(tracks: Trajectories | Sequence[Trajectories], recipe: Metriplectic, seed: int = 0,
@@ -162,6 +171,7 @@ def fit_metriplectic(tracks: Trajectories | Sequence[Trajectories], recipe: Metr
     identified, learned_from = True, split.train
     if not full.left_off:
         try:
+            run, full, gas = _in_windows(run, full, gas)
             run, full, found, said = _earned(run, full)
             split, recipe = run.split, run.recipe
             warnings += said
@@ -207,6 +217,29 @@ def fit_metriplectic(tracks: Trajectories | Sequence[Trajectories], recipe: Metr
     return dataclasses.replace(model, report=report)
 
 
+def _in_windows(run: FittingRun, full: FittedVariant,
+                gas: FittedVariant | None) -> tuple[FittingRun, FittedVariant, FittedVariant | None]:
+    """Everything read in windows as long as the memory of the noise asks for, and fitted anew; without a memory as it
+    was."""
+    layout, split = full.layout, run.split
+    for _ in range(WINDOWED):
+        now = split.train[0]
+        noise = NoiseByWindow.of(split.train, full.starts, full.numbers)
+        frames, shown = noise.chosen(now.dt, layout.mass, run.recipe.window_frames)
+        frames = min(frames, max(1, min(part.count for part in split.train) // LEAST_WINDOWS))
+        if frames == now.frames and abs(shown / now.shown - 1.0) < SAME:
+            break
+        split = dataclasses.replace(split, train=tuple(part.in_windows(frames, shown) for part in split.train),
+                                    judge=split.judge.in_windows(frames, shown))
+        ratio = noise.ratio(frames) / shown if now.frames == 1 and frames > 1 and shown < 1.0 else 1.0
+        run = dataclasses.replace(run, split=split, louder=run.louder * ratio)
+        what = f"in windows of {frames}, {shown:.2f} shown"
+        if gas is not None:
+            gas = _fit_variant(run, split.train, louder(gas.numbers, ratio), f"gas form of the fluid, {what}")
+        full = _fit_variant(run, split.train, louder(full.numbers, ratio), f"fluid, {what}")
+    return run, full, gas
+
+
 def _earned(run: FittingRun, full: FittedVariant
             ) -> tuple[FittingRun, FittedVariant, dict[str, Any], list[str]]:
     """What every energy beside the equation of state adds to the prediction of motion that was set aside; those that
@@ -218,7 +251,7 @@ def _earned(run: FittingRun, full: FittedVariant
     """
     if not (run.recipe.select and run.further):
         return run, full, {}, []
-    seconds = run.split.judge.dt
+    seconds = run.split.judge.dt                 # likelihoods are per step
     run, full, ranges = _ranged(run, full)
     fluid = run.recipe.fluid
     ours, shown = _judged(run, full), _shown(run, full)
@@ -409,7 +442,7 @@ def _compared(run: FittingRun, full: FittedVariant,
     if "isothermal" in run.recipe.compare:
         # at one temperature n and k1 are one number
         cold = full.layout.as_gas.without(*ISOTHERMAL)
-        even = moments(split.train, full.layout.as_gas).vector
+        even = louder(moments(split.train, full.layout.as_gas), run.louder).vector
         even[list(ISOTHERMAL)] = 0.0
         isothermal = _fit_variant(run, split.train, FluidNumbers(even, cold), "isothermal member")
         try:
@@ -510,12 +543,13 @@ def _mean_likelihoods(run: FittingRun, numbers: FluidNumbers) -> tuple[float, fl
     if split.same:
         data, first = split.judge, split.judged_from
         found = evidence.some_likelihoods(data, numbers, start_pattern(data, numbers, recipe.start))
+        first = -(-first // data.frames)
         return float(np.nanmean(found[:first])), float(np.nanmean(found[first:]))
     train, judge = split.train[0], split.judge
     seen = evidence.some_likelihoods(train, numbers, start_pattern(train, numbers, recipe.start))
     later = evidence.some_likelihoods(judge, numbers,
                                       fit_start(judge, numbers, recipe.start, recipe.window, run.seed))
-    return float(np.nanmean(seen)), float(np.nanmean(later[split.judged_from:]))
+    return float(np.nanmean(seen)), float(np.nanmean(later[-(-split.judged_from // judge.frames):]))
 
 
 def _held_out_comparison(run: FittingRun, full: FittedVariant, isothermal: FittedVariant,
@@ -544,7 +578,8 @@ def _held_out_comparison(run: FittingRun, full: FittedVariant, isothermal: Fitte
         held |= {"gas_form_log_likelihood_per_step": float(of_gas.mean()), "net_gain_per_step": net_gain,
                  "net_gain_per_step_stderr": net_error}
     progress(2, 3, "judging")
-    if "unconstrained" in run.recipe.compare:
+    # the network predicts single steps, whose noise is not that of windows
+    if "unconstrained" in run.recipe.compare and data.frames == 1:
         stops = [part.count for part in split.train]
         net, _, tick = evidence.train_unconstrained(split.train, stops, run.seed, progress=progress)
         free = evidence.unconstrained_likelihood(net, data, first, tick)

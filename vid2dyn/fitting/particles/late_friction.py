@@ -1,11 +1,11 @@
 """Friction near and far, along and across, as motion feels it after the noise has forgotten.
 
 A window reads friction from its noise, and its share c (`memory_kernel`) is that of a whole particle. The parts of
-friction need not settle together: in a melt of star polymers squeezed arms go on to relax for a time unit, so friction
-along the line of centres of near pairs grows by a third; stars that are sheared past each other begin to roll, so
-friction across it fades. Windows of a third of a time unit then have the right sum and the wrong parts, and the cage of
-neighbours comes out too stiff: the mean squared displacement of star 51 is 12 % short, the negative lobe of its velocity
-correlation twice too deep.
+friction need not settle together: in a melt of star polymers friction along the line of centres goes on to grow for a
+time unit, by a third and more for near pairs, while friction across it fades, by a fifth and more for far ones (arms
+that were squeezed relax; stars that are sheared past each other may begin to roll). Windows of a third of a time unit
+then have the right sum and the wrong parts, and the cage of neighbours comes out too stiff: the mean squared
+displacement of star 51 is 10 % short, the negative lobe of its velocity correlation twice too deep.
 
 Drift tells the parts. What memory leaves over has, by its definition (Mori, Prog. Theor. Phys. 33, 423, 1965), no
 correlation with anything Z of an earlier state, and for lags l beyond the memory friction has all of its size:

@@ -124,7 +124,7 @@ def friction_against_window(data: Sequence[FluidSteps], terms: Terms, kT: float,
     frames = np.array([k for k, _, _ in found])
     friction, errors = np.array([g for _, g, _ in found]), np.array([e for _, _, e in found])
     dt = data[0].dt
-    level, level_error, memory = _saturation(frames * dt, friction, errors)
+    level, level_error, memory = saturation(frames * dt, friction, errors)
     shown = np.array([share_shown(k * dt, memory) for k in frames])
     enough = np.flatnonzero(shown >= ENOUGH)
     rising = len(frames) >= 3 and (friction[-1] - friction[-3]
@@ -163,7 +163,7 @@ def _friction(data: Sequence[FluidSteps], terms: Terms, k: int, kT: float,
     return gamma, error / (2 * kT * T * (1 - part)), max(0.0, stiffness)
 
 
-def _saturation(T: np.ndarray, friction: np.ndarray, error: np.ndarray) -> tuple[float, float, float]:
+def saturation(T: np.ndarray, friction: np.ndarray, error: np.ndarray) -> tuple[float, float, float]:
     """Γ, its error and τ of Γ [1 - τ/T (1 - e^(-T/τ))] by weighted least squares; for every τ the best Γ is known."""
     # short windows see the shape of the memory, which is not one exponential: they do not decide on the level
     weight = (friction >= 0.5 * friction.max()) / (error**2 + (0.02 * friction) ** 2 + 1e-300)

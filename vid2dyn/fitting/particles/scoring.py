@@ -99,7 +99,7 @@ class ScoringState:
 def checkpoint_key(data: Sequence[FluidSteps], layout: Layout, settings: str) -> str:
     """Digest of everything the scoring depends on, the version of vid2dyn included."""
     steps = [values for part in data for values in (part.position, part.velocity, part.species, part.names)]
-    about = [(part.dt, part.box.to_dict(), part.cutoff, part.first_frame) for part in data]
+    about = [(part.dt, part.box.to_dict(), part.cutoff, part.first_frame, part.frames, part.shown) for part in data]
     fixed = (layout.dim, layout.cutoff, layout.mass, layout.volume, layout.knots, layout.power, layout.units,
              layout.forces)
     return key_of(repr((settings, about, fixed, vid2dyn.__version__)), *steps, layout.active)
@@ -213,7 +213,7 @@ def prior_of(numbers: FluidNumbers, further: Sequence[Parameters] = ()) -> Prior
 def score_and_information(data: Sequence[FluidSteps], starts: Sequence[np.ndarray], numbers: FluidNumbers, seed: int,
                           every: int = EVERY) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
     """Sums over trajectories; scores also step by step (a list of (steps, numbers))."""
-    found = [sweep(part, numbers, start, information_every=every, seed=seed)
+    found = [sweep(part, numbers, start, information_every=max(1, every // part.frames), seed=seed)
              for part, start in zip(data, starts, strict=True)]
     return (np.sum([s.score.sum(0) for s in found], axis=0), np.sum([s.information for s in found], axis=0),
             [s.score for s in found])

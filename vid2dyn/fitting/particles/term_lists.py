@@ -3,8 +3,8 @@
 Order: what the data are (species, velocities, temperature of the motion); friction against window, which chooses the
 window (`plateau`); a first fit on few windows; ranges and terms earn their place on windows nobody learned from
 (`selection`); the final fit on many windows; with ``entropy=True`` heat that particles carry (`particle_heat`); where
-noise remembers, the parts of friction that late drift shows (`late_friction`); error bars, laws. The likelihood is in `vid2dyn.inference.window_score`,
-its maximum is found in `windowed`.
+noise remembers, the parts of friction that late drift shows (`late_friction`); error bars, laws. The likelihood is in
+`vid2dyn.inference.window_score`, its maximum is found in `windowed`.
 
 Temperature: with ``stationary=True`` it is that of the velocities (equipartition), and friction with its noise, which
 tell it by the fluctuation-dissipation theorem, have to agree; the report says both, and a warning if they do not. With

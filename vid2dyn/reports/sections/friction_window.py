@@ -29,7 +29,7 @@ class FrictionWindow(ReportSection):
         report = content.model.report
         window = report["window"]
         rows = np.array(window["friction_against_window"], float).reshape(-1, 4)
-        caption = _caption(window)
+        caption = _caption(window, report.get("late_friction") or {})
         doubts = [] if window["plateau"] else [_advice(window)]
         drawn = figure(picture(lambda axes: _draw(axes, rows, window)), caption)
         return Section("friction-window", "Friction against window", "Noise of real particles remembers: below its "
@@ -56,7 +56,7 @@ def _draw(axes: Axes, rows: np.ndarray, window: Mapping[str, Any]) -> None:
     axes.legend(loc="lower right")
 
 
-def _caption(window: Mapping[str, Any]) -> str:
+def _caption(window: Mapping[str, Any], late: Mapping[str, Any]) -> str:
     """What the curve says, in sentences."""
     frames, seconds, shown = int(window["frames"]), float(window["seconds"]), float(window.get("shown", 1.0))
     times = [float(t) for t in window.get("memory_times", [])]
@@ -69,6 +69,11 @@ def _caption(window: Mapping[str, Any]) -> str:
                 f"show {100 * shown:.0f} % of the friction.")
     if times:
         said.append(f"Memory: {', '.join(f'{t:.2g} s' for t in times)}.")
+    if late.get("taken"):
+        lags = late["lags"]
+        said.append("How friction is divided, along and across the line of centres, near and far, is that of the drift "
+                    f"{lags[0]:.2g} to {lags[-1]:.2g} s later: the parts settle at different times, and a rollout with "
+                    "them is nearer to the velocity correlation of the data.")
     return " ".join(said)
 
 
