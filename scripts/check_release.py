@@ -1,6 +1,6 @@
 """Is this a release that installs anywhere? Builds wheel and sdist, and tries both where nothing else is.
 
-    python scripts/check_release.py                 # about five minutes on two cores, most of it installing torch twice
+    python scripts/check_release.py                 # about five minutes on two cores that are free
     python scripts/check_release.py --only wheel    # or sdist
     python scripts/check_release.py --gui           # also installs napari with a Qt binding and imports the panel
 

@@ -21,7 +21,7 @@ import numpy as np
 
 import vid2dyn as vd
 
-soft = vd.simulators.DPD(n_particles=200, frames=150, repulsion=25.0, friction=4.5, box_length=4.0)
+soft = vd.simulators.DPD(n_particles=300, frames=200, repulsion=25.0, friction=4.5, box_length=4.6)
 tracks = vd.simulate(soft, seed=1)
 model = vd.fit(
     tracks,
@@ -38,15 +38,15 @@ print(model)
 # %%
 # Write the folder
 # ----------------
-# ``stock/in.lammps`` runs with any LAMMPS: ``lmp -in in.lammps``. ``step`` is for ours: ``mpiexec
-# -n 8 python -m vid2dyn.rollout.lammps.driver step``. Start and box come from the tracks that are
-# given.
+# ``README.txt`` says what is there. ``step`` is for the compiled step. ``stock`` runs with any LAMMPS,
+# and is written where its styles come within 10 % of the model; a friction learned from so little data
+# may not. ``tables`` has the potential for other programs. Start and box are made from the model.
 folder = Path(tempfile.mkdtemp()) / "soft"
 vd.export.lammps(model, folder)
 for path in sorted(folder.rglob("*")):
     if path.is_file():
         print(f"{path.relative_to(folder).as_posix():32} {path.stat().st_size:9,d} bytes")
-print((folder / "stock" / "in.lammps").read_text())
+print((folder / "README.txt").read_text())
 
 # %%
 # The same trajectories
@@ -65,9 +65,9 @@ else:
 # %%
 # The answer
 # ----------
-# The table of the plain input file, beside the model it was made from and the potential that was
-# put in.
-lines = next((folder / "stock").glob("*.table")).read_text().splitlines()
+# The table for LAMMPS, beside the band of the model it was made from and the potential that was put in;
+# and the friction that the compiled step has.
+lines = (folder / "tables" / "pair.table").read_text().splitlines()
 table = np.array(
     [line.split() for line in lines if len(line.split()) == 4 and line.split()[0].isdigit()], dtype=float
 )
@@ -80,7 +80,7 @@ left.plot(r, soft.true_function("pair_potential", r), "k--", label="put in")
 left.set(
     xlabel="distance r (µm)",
     ylabel="pair potential (kT)",
-    title="pair_style table",
+    title="Potential (pair_style table)",
     xlim=(0.15, 1.0),
     ylim=(-0.5, 10),
 )
@@ -91,6 +91,6 @@ right.fill_between(r, low[0], high[0], color="C0", alpha=0.25, lw=0, label="95 %
 right.plot(r, along, "C0", label="learned, along")
 right.plot(r, soft.true_function("pair_friction", r)[0], "k--", label="put in, along")
 right.plot(r, across, "C1", label="learned, across (put in: 0)")
-right.set(xlabel="distance r (µm)", ylabel="pair friction (mass/s)", title="dpd/ext/tstat")
+right.set(xlabel="distance r (µm)", ylabel="pair friction (mass/s)", title="Friction of pairs")
 right.legend()
 plt.show()

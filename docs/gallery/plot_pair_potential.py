@@ -35,8 +35,9 @@ tracks = vd.simulate(sample, seed=1)
 # %%
 # Learn force and mobility
 # ------------------------
-# ``cutoff`` is a distance beyond which the particles no longer interact. If it is too short, the test
-# "energy near the cutoff" fails, which the model says of itself; ``cutoff="auto"`` tries several.
+# ``cutoff`` is a distance beyond which the particles no longer interact. If it is too short, the
+# test "energy near the cutoff" fails, which the model says of itself; ``cutoff="auto"`` tries
+# several.
 model = vd.fit(tracks, vd.Brownian(cutoff=2.6), seed=0)
 print(model)
 print(*model.report["warnings"], sep="\n")
@@ -49,7 +50,7 @@ print(f"D = {model.diffusion():.3f} µm²/s, 95 % band {low:.3f} to {high:.3f}; 
 # Left: the potential with its band, the truth, and -ln g, which is 1 kT off where neighbours of
 # neighbours crowd in. Right: the force, which is what moves a particle. Both end where no pair
 # was seen nearer.
-g = vd.analysis.rdf(tracks)
+g = vd.analysis.rdf(tracks, r_max=2.6, bins=80)
 r = np.linspace(model.support[0], 2.6, 300)
 figure, (left, right) = plt.subplots(1, 2, figsize=(9.0, 4.0), layout="constrained")
 for axes, name, curve, true in (
