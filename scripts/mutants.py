@@ -36,8 +36,8 @@ M = Mutant
 MUTANTS = (
     # fitting
     M("vid2dyn/fitting/particles/scoring.py",
-      "(part.dt, part.box.to_dict(), part.cutoff, part.first_frame)",
-      "(part.box.to_dict(), part.cutoff, part.first_frame)",
+      "(part.dt, part.box.to_dict(), part.cutoff, part.first_frame, part.frames, part.shown)",
+      "(part.box.to_dict(), part.cutoff, part.first_frame, part.frames, part.shown)",
       "tests/core/test_keys.py -k fluid"),
     M("vid2dyn/fitting/particles/scoring.py",
       "(part.position, part.velocity, part.species, part.names)",
