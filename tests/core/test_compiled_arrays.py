@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vid2dyn.core.compiled_arrays import copy_rows, median, nth_smallest
-from vid2dyn.tracking.fit.crowd import _lower_quartile
+from vid2dyn.core.compiled_arrays import copy_rows, median, nth_smallest, quantile
 
 
 @pytest.mark.parametrize("kinds", [2, 7, 10**6])
@@ -24,7 +23,8 @@ def test_order_statistics_are_those_of_numpy(n: int, order: str, kinds: int) -> 
         assert (moved[place:] >= found).all()
         np.testing.assert_array_equal(np.sort(moved), np.sort(values))
     assert median(values.copy()) == np.median(values)
-    assert _lower_quartile(values.copy()) == pytest.approx(np.percentile(values, 25.0), rel=1e-15)
+    for part in (0.001, 0.25, 0.999):
+        assert quantile(values.copy(), part) == pytest.approx(np.quantile(values, part), rel=1e-14)
 
 
 def test_rows_are_copied() -> None:

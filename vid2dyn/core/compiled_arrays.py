@@ -90,3 +90,31 @@ def median(values):
     for i in range(1, half):
         lower = max(lower, values[i])
     return 0.5 * (lower + upper)
+
+
+@njit(cache=True, nogil=True)
+def quantile(values, part):
+    """The quantile of `values` as numpy has it, between two of them; they are rearranged.
+
+    Parameters
+    ----------
+    values : (N,) float64 array, C-contiguous
+        N > 0, without NaN; rearranged.
+    part : float
+        From 0 to 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> quantile(np.array([3.0, 1.0, 2.0, 5.0]), 0.25)
+    1.75
+    """
+    place = part * (values.size - 1)
+    n = int(place)
+    lower = nth_smallest(values, n)
+    if n + 1 == values.size:
+        return lower
+    upper = values[n + 1]                                  # the smallest of those after
+    for i in range(n + 2, values.size):
+        upper = min(upper, values[i])
+    return lower * (1 - (place - n)) + upper * (place - n)

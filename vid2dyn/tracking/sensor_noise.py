@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from vid2dyn.core.compiled_arrays import nth_smallest
+from vid2dyn.core.compiled_arrays import median, nth_smallest, quantile
 
 _DIFFERENCE = np.array([1.0, -4.0, 6.0, -4.0, 1.0]) / np.sqrt(70.0)      # squares sum to 1: keeps the variance
 _BINS = 24
@@ -185,22 +185,47 @@ def _above_medians(level: np.ndarray, squared: np.ndarray, ascending: np.ndarray
 
 def _robustly_binned(level: np.ndarray, squared: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """As `_binned`, from medians and without pixels that no noise explains."""
-    noise = max(_HALF * float(np.median(squared)), 1e-30)
-    sound = squared <= _OUTLIER * noise
-    level, squared = level[sound], squared[sound]
-    low, high = np.interp([0.001, 0.999], np.linspace(0.0, 1.0, len(level)), np.sort(level))   # quantiles, sooner
-    inside = (level >= low) & (level <= high) if high > low else np.ones(len(level), bool)
-    level, squared = level[inside], squared[inside]
-    place = ((level - low) * (_BINS / (high - low)) if high > low else np.zeros(len(level))).astype(np.uint8)
-    ascending = np.argsort(squared)
-    order = ascending[np.argsort(place[ascending], kind="stable")]        # bin after bin, squares ascending in each
-    counts = np.bincount(place, minlength=_BINS)
-    first = np.cumsum(counts) - counts
+    counts, levels, middle = _bin_medians(level, squared)
     used = counts >= min(_FEWEST, counts.max())
-    first, counts, squared = first[used], counts[used], squared[order]
-    middle = 0.5 * (squared[first + (counts - 1) // 2].astype(float) + squared[first + counts // 2])
-    levels = np.bincount(place, level, _BINS)[used] / counts
-    return levels, _HALF * middle, counts.astype(float)
+    return levels[used] / counts[used], _HALF * middle[used], counts[used]
+
+
+@njit(cache=True, nogil=True)
+def _bin_medians(level, squared):
+    """(3, bins): number of pixels, sum of their levels and median of their squares; bins from the level that one in a
+    thousand is below to that which one in a thousand is above."""
+    n = level.size
+    work, levels, squares = np.empty(n), np.empty(n), np.empty(n)
+    for i in range(n):
+        work[i] = squared[i]
+    limit, kept = _OUTLIER * max(_HALF * median(work), 1e-30), 0
+    for i in range(n):
+        if squared[i] <= limit:
+            levels[kept], squares[kept] = level[i], squared[i]
+            work[kept] = level[i]
+            kept += 1
+    low, high = quantile(work[:kept], 0.001), quantile(work[:kept], 0.999)
+    scale = _BINS / (high - low) if high > low else 0.0
+    found, place, first = np.zeros((3, _BINS)), np.empty(kept, np.int64), np.zeros(_BINS + 1, np.int64)
+    for i in range(kept):
+        place[i] = -1
+        if scale == 0.0 or low <= levels[i] <= high:
+            k = min(int((levels[i] - low) * scale), _BINS - 1) if scale else np.int64(0)
+            place[i] = k
+            found[0, k] += 1.0
+            found[1, k] += levels[i]
+            first[k + 1] += 1
+    for k in range(_BINS):
+        first[k + 1] += first[k]
+    last = first.copy()
+    for i in range(kept):
+        if place[i] >= 0:
+            work[last[place[i]]] = squares[i]
+            last[place[i]] += 1
+    for k in range(_BINS):
+        if first[k + 1] > first[k]:
+            found[2, k] = median(work[first[k]:first[k + 1]])
+    return found
 
 
 @njit(cache=True, nogil=True)

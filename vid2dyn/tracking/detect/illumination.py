@@ -12,19 +12,21 @@ polynomial of second order in y and x, fitted to a grid of pixels without those 
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numpy as np
 from numba import njit
 
-from vid2dyn.core.compiled_arrays import nth_smallest
+from vid2dyn.core.compiled_arrays import median, nth_smallest
+from vid2dyn.tracking.fit.normal_equations import solve
 
 _SAMPLES = 2500                   # pixels asked
 _SHIFT = 3.55 / 0.798             # shift over standard error of an isolated spot, per slope times width² over noise
 _HARMFUL = 0.25                   # of the standard error: a smaller shift is left alone
 _CERTAIN = 100.0                  # chi² of the five coefficients beyond the constant
 _ONLY_NOISE = 2.0                 # of the noise: what may be left of a background that is seen
-_ROUNDS = 5
+_ROUNDS, _LEAST = 5, 60           # of the fit, and pixels it takes
 _LOOK = 100                       # pixels of each of nine parts, for the first look
 
 
@@ -60,37 +62,78 @@ def tilt(image: np.ndarray, noise: float, width: float, sparse: np.ndarray | Non
     look = image[first::step, first::step] if sparse is None else sparse
     if not _uneven(look, noise * _HARMFUL / (_SHIFT * width**2) * max(image.shape) / 4):
         return None                                           # the first look finds no slope at all
-    terms, values = _terms(image.shape), image[first::step, first::step].astype(np.float64).ravel()
-    found = np.zeros(6)
-    found[0] = np.median(values)
-    used, before = values < np.inf, np.zeros(len(values), bool)
-    for _ in range(_ROUNDS):
-        left = values - terms @ found
-        below = left[used & (left < 0)]
-        spread = max(float(np.sqrt(np.mean(below**2))) if below.size else 0.0, noise)
-        used = (left < 2.0 * spread) & (left > -4.0 * spread)
-        if np.array_equal(used, before):
-            break
-        before = used
-        if np.count_nonzero(used) < 60:
-            return None
-        some = terms * used[:, None]
-        found = _solved(some.T @ some, some.T @ values)
-    curve = terms[used, 1:] @ found[1:]
-    spread = max(float(np.std((values - terms @ found)[used])), noise, 1e-30)
-    if spread > _ONLY_NOISE * noise:
+    values, found = image[first::step, first::step].astype(np.float64).ravel(), np.empty(6)
+    spread, uneven = _fitted_background(values, _terms(image.shape), float(noise), found)
+    if spread < 0 or spread > _ONLY_NOISE * noise:
         return None                                           # no background is seen between the spots
-    certain = float(((curve - curve.mean()) ** 2).sum()) / spread**2 > _CERTAIN
+    certain = uneven / spread**2 > _CERTAIN
     harmful = _steepest(found, image.shape) * width**2 * _SHIFT > _HARMFUL * max(noise, 1e-30)
     return found if certain and harmful else None
 
 
-def _solved(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """The solution; where a frame of a few rows leaves it open, the smallest. A fifth of the time of `lstsq` alone."""
-    try:
-        return np.linalg.solve(matrix, right)
-    except np.linalg.LinAlgError:
-        return np.asarray(np.linalg.lstsq(matrix, right, rcond=None)[0])
+@njit(cache=True, nogil=True, error_model="numpy")
+def _fitted_background(values, terms, noise, found):
+    """`found` (6,) becomes the polynomial through `values` (N,) at `terms` (N, 6), pixels that spots have brightened
+    left out; what it leaves of the others (standard deviation, `noise` at least; -1 where too few are left), and how
+    uneven it is (sum of squares about its mean)."""
+    n = values.size
+    used, left, matrix, right = np.ones(n, np.bool_), np.empty(n), np.empty((6, 6)), np.empty(6)
+    for i in range(n):
+        left[i] = values[i]
+    for c in range(1, 6):
+        found[c] = 0.0
+    found[0] = median(left)
+    for turn in range(_ROUNDS):
+        below, count = 0.0, 0
+        for i in range(n):
+            rest = values[i]
+            for c in range(6):
+                rest -= terms[i, c] * found[c]
+            left[i] = rest
+            if used[i] and rest < 0.0:
+                below += rest * rest
+                count += 1
+        spread = max(math.sqrt(below / count) if count else 0.0, noise)
+        changed, kept = turn == 0, 0
+        for i in range(n):
+            now = -4.0 * spread < left[i] < 2.0 * spread
+            changed |= now != used[i]
+            used[i] = now
+            kept += now
+        if not changed:
+            break
+        if kept < _LEAST:
+            return -1.0, 0.0
+        for r in range(6):
+            right[r] = 0.0
+            for c in range(6):
+                matrix[r, c] = 0.0
+        for i in range(n):
+            if used[i]:
+                for r in range(6):
+                    right[r] += terms[i, r] * values[i]
+                    for c in range(r, 6):
+                        matrix[r, c] += terms[i, r] * terms[i, c]
+        if not solve(matrix, right, 6, 1e-9 * kept):          # a frame of two rows
+            return -1.0, 0.0
+        for c in range(6):
+            found[c] = right[c]
+    count, mean, level, square = 0, 0.0, 0.0, 0.0
+    for i in range(n):
+        if used[i]:
+            curve = 0.0
+            for c in range(1, 6):
+                curve += terms[i, c] * found[c]
+            left[count] = curve
+            rest = values[i] - found[0] - curve
+            mean += rest
+            square += rest * rest
+            level += curve
+            count += 1
+    mean, level, uneven = mean / count, level / count, 0.0
+    for k in range(count):
+        uneven += (left[k] - level) ** 2
+    return max(math.sqrt(max(square / count - mean * mean, 0.0)), noise, 1e-30), uneven
 
 
 @njit(cache=True, nogil=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from vid2dyn.core.compiled_arrays import median, nth_smallest
+from vid2dyn.core.compiled_arrays import median, quantile
 from vid2dyn.tracking.columns import (
     AMPLITUDE,
     BACKGROUND,
@@ -268,7 +268,7 @@ def _acceptance(spots, noise, squares, added, nearest, width):
         return keep, allowed, least
     typical = median(light[:count])
     if lone < 0.2 * count:
-        model = _lower_quartile(misfit[:count])
+        model = quantile(misfit[:count], 0.25)
     else:
         lone = 0
         for i in range(count):
@@ -285,20 +285,6 @@ def _acceptance(spots, noise, squares, added, nearest, width):
                           + (2.0 * model * spots[i, AMPLITUDE]) ** 2)
             least[i] = max(5.0 * floor, (0.1 + 2.0 * model) * typical)
     return keep, allowed, least
-
-
-@njit(cache=True, nogil=True)
-def _lower_quartile(values):
-    """The 25th percentile as numpy has it: between two of the `values`, which are rearranged."""
-    place = 0.25 * (values.size - 1)
-    n = int(place)
-    lower = nth_smallest(values, n)
-    if n + 1 == values.size:
-        return lower
-    upper = values[n + 1]                                  # the smallest of those after
-    for i in range(n + 2, values.size):
-        upper = min(upper, values[i])
-    return lower * (1 - (place - n)) + upper * (place - n)
 
 
 @njit(cache=True, nogil=True)
