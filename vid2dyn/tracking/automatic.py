@@ -20,6 +20,8 @@ from vid2dyn.tracking.detect.spot_scale import dark_over_bright
 from vid2dyn.tracking.detect.spots import Doubtful, SpotFitter
 from vid2dyn.tracking.settings import Track
 
+UNLIKE = 1.6
+"""Ratio of the widths of spots (of the outer tenths) that one width will not do for."""
 _FEW, _MOST, _PIXELS = 3, 5, 700_000     # frames that settings are chosen from: as many as hold so many pixels
 _CLEARLY_DARK = 2.0                # times the bright spots: dark ones are the particles
 _MISFIT = 2.5                      # times the noise left where images touch: y_std is no longer right
@@ -125,7 +127,7 @@ def _unlike(widths: Sequence[np.ndarray]) -> tuple[float, float, int] | None:
     if len(together) < _MEASURED:
         return None
     low, high = np.quantile(together, [0.1, 0.9])
-    return (float(low), float(high), len(together)) if high > _UNLIKE * low else None
+    return (float(low), float(high), len(together)) if high > UNLIKE * low else None
 
 
 def _misfit_notes(left: float) -> tuple[str, ...]:

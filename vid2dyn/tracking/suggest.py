@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 from vid2dyn.core.errors import DataError
 from vid2dyn.core.progress import Progress, silent
 from vid2dyn.data.video import Video
-from vid2dyn.tracking.automatic import chosen_settings, settings_in_force, sizes_differ
+from vid2dyn.tracking.automatic import UNLIKE, chosen_settings, settings_in_force, sizes_differ
 from vid2dyn.tracking.columns import POSITION, Feature
 from vid2dyn.tracking.detect.factory import detector
 from vid2dyn.tracking.detect.spot_scale import highest_peak, scale_response
@@ -38,7 +38,6 @@ _MORE_PAIRS = 24                  # pairs that may take the place of empty ones
 _FULL = 2                         # of them searched without a limit of brightness, for the picture
 _BOTH = 0.5                       # of the stronger response: the other sign is there too
 _SAME_PARTICLE = 0.7                      # diameters to the next mark on the same particle, at most
-_UNLIKE = 1.6                     # ratio of the largest and the smallest size that one will not do for
 _CLEARLY = 0.1                    # difference of the parts of doubled marks that settles the sign
 
 
@@ -114,7 +113,7 @@ def _several_sizes(frames: Sequence[np.ndarray], base: Track,
     except DataError as error:
         return base, one, (f"Images differ in size, but sizes could not be measured: {error}",)
     low, high = in_force.class_sizes[0], in_force.class_sizes[-1]                   # type: ignore[index]
-    if high < _UNLIKE * low:
+    if high < UNLIKE * low:
         return base, one, ()
     return (dataclasses.replace(base, sizes="each"), in_force,
             (*notes, f"Images differ in size, from {low:.2g} to {high:.2g} px, without classes: sizes = 'each' is "

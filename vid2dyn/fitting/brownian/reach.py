@@ -104,7 +104,7 @@ def with_chosen_cutoff(data: tuple[FitData, ...], seed: int, progress: Progress,
     ranges = np.geomspace(lowest, widest, CANDIDATES)
     for k, cutoff in enumerate(ranges.tolist()):
         progress(k, CANDIDATES, "range")
-        if (name := f"range_{k}") not in done:
+        if (name := f"range_{k}") not in done or f"energy_{k}" not in done:
             silent = as_progress(lambda *_, k=k: progress(k, CANDIDATES, "range"))
             try:
                 done[name], done[f"energy_{k}"] = _judged(with_cutoff(data, cutoff), seed, masks, ranges, silent)

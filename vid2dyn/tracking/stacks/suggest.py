@@ -29,6 +29,7 @@ from vid2dyn.tracking.stacks.choice import N_STACKS, check_stack_settings, stack
 from vid2dyn.tracking.stacks.detector import prepared
 
 _PAIRS = 3                        # of successive stacks
+_CLEARLY_DARK = 2.0               # times the bright spots: dark ones may be the particles
 
 
 def propose_for_stacks(video: Video, given: Track, progress: Progress) -> Proposal:
@@ -37,7 +38,7 @@ def propose_for_stacks(video: Video, given: Track, progress: Progress) -> Propos
     Raises
     ------
     DataError
-        Where nothing stands out of the noise, or the recording has a single stack.
+        Where nothing stands out of the noise, the particles look dark, or the recording has a single stack.
     """
     check_stack_settings(video, given)
     stop = len(video) if given.stop is None else min(given.stop, len(video))
@@ -45,8 +46,13 @@ def propose_for_stacks(video: Video, given: Track, progress: Progress) -> Propos
         raise DataError(f"{video.path}: a single stack says nothing about motion; choose search_range by hand.")
     numbers = [int(k) for k in np.unique(np.linspace(given.start, stop - 2, _PAIRS).round())]
     flat = video.shape[1:]
-    scales, response = scale_response([prepared(video[k], bool(given.invert))[0].max(axis=0) for k in numbers])
-    width = highest_peak(scales, response[0])[1]
+    seen = [_projections(video, k, bool(given.invert)) for k in numbers]
+    scales, response = scale_response([brightest for brightest, _ in seen])
+    strength, width = highest_peak(scales, response[0])
+    dark = highest_peak(scales, scale_response([darkest for _, darkest in seen])[1][1])[0]
+    if given.invert is None and dark > _CLEARLY_DARK * strength:
+        raise DataError(f"{video.path}: over the depth, dark spots are much stronger than bright ones. Give invert = "
+                        "true to find dark particles in stacks, or invert = false to insist on bright ones.")
     if not response[0].any():
         raise DataError(f"{video.path}: nothing in the stacks stands out of the noise; there is no size to propose. "
                         "Check that they show bright particles (invert = true for dark ones), or choose a diameter.")
@@ -67,3 +73,9 @@ def propose_for_stacks(video: Video, given: Track, progress: Progress) -> Propos
     return Proposal(track, scales, response, in_force.spot_width or width, np.concatenate(mass), motion.displacement,
                     motion.step, motion.drift, motion.spacing, ambiguous, numbers[0], found[0][0][:, :2],
                     (*choice, *motion_notes(track, motion, ambiguous)))
+
+
+def _projections(video: Video, number: int, invert: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The brightest and the darkest voxel over the depth, of the stack with bright particles."""
+    stack = prepared(video[number], invert)[0]
+    return stack.max(axis=0), stack.min(axis=0)
