@@ -90,8 +90,8 @@ def measured() -> dict[str, Any]:
     tracks = seen(truth)
     model = learned(tracks)
     found: dict[str, Any] = {"particles": truth.n_particles, "frames": truth.n_frames}
-    rubs = model.report["friction"]
-    found |= {"friction against the fluid, learned over true": rubs["node"] / FILM.node_friction,
+    friction = model.report["friction"]
+    found |= {"friction against the fluid, learned over true": friction["node"] / FILM.node_friction,
               "pair friction, learned over true": float(model.pair_friction(FILM.spacing)) / FILM.pair_friction}
     found |= labels_right(model, tracks, truth) | forces_off(model, truth)
     found |= moduli_off(model, tracks, truth) | beside_bound(model, tracks, truth)
@@ -331,8 +331,8 @@ def rendered(frames: int = CYCLE, folder: Path | None = None) -> dict[str, Any]:
     found["model"], found["tracks"] = model, learnt.tracks
     if frames < CYCLE:
         return found
-    rubs = model.report["friction"]
-    found |= {"friction against the fluid, learned over true": rubs["node"] / FILM.node_friction,
+    friction = model.report["friction"]
+    found |= {"friction against the fluid, learned over true": friction["node"] / FILM.node_friction,
               "pair friction, learned over true": float(model.pair_friction(FILM.spacing)) / FILM.pair_friction}
     for strain in (0.05, 0.01, 0.10):
         other = learnt if strain == 0.05 else kept(folder, f"rings at {strain:.0%}", lambda: tracked(

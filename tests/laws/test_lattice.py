@@ -27,7 +27,7 @@ def energy(eta, kernel):
     return -sum(J * eta[i] * eta[(i + r) % n] for i in range(n) for r, J in enumerate(kernel, start=1))
 
 
-def felt(eta, i, kernel):
+def neighbours_energy(eta, i, kernel):
     n = len(eta)
     return sum(J * (eta[(i + r) % n] + eta[(i - r) % n]) for r, J in enumerate(kernel, start=1))
 
@@ -58,7 +58,8 @@ def test_detailed_balance_on_a_small_ring(kernel):
                 there = np.exp(-energy(eta, kernel)) * tabulated_rate(simulator, eta, i, 1)
                 back = np.exp(-energy(other, kernel)) * tabulated_rate(simulator, other, j, -1)
                 assert there == pytest.approx(back, rel=1e-12)
-                assert tabulated_rate(simulator, eta, i, 1) == pytest.approx(np.exp(-felt(eta, i, kernel)), rel=1e-12)
+                rate = np.exp(-neighbours_energy(eta, i, kernel))
+                assert tabulated_rate(simulator, eta, i, 1) == pytest.approx(rate, rel=1e-12)
 
 
 @pytest.mark.parametrize("simulator", [
@@ -87,13 +88,13 @@ def test_counts_equal_a_recount_after_a_million_trials(reach):
     """The four entries a hop changes, both ways round the ring; one wrong entry leaves counts that no state has."""
     occupied = np.zeros(60, dtype=np.uint8)
     occupied[:30] = 1
-    felt, fresh = np.zeros(60, np.int32), np.zeros(60, np.int32)
-    _recount(occupied, reach, felt)
+    counts, fresh = np.zeros(60, np.int32), np.zeros(60, np.int32)
+    _recount(occupied, reach, counts)
     before = occupied.copy()
-    _exclusion(occupied, felt, True, reach, thresholds(np.exp(-0.1 * np.arange(2 * reach + 1))), 1_000_000,
+    _exclusion(occupied, counts, True, reach, thresholds(np.exp(-0.1 * np.arange(2 * reach + 1))), 1_000_000,
                np.uint64(5))
     _recount(occupied, reach, fresh)
-    assert (felt == fresh).all()
+    assert (counts == fresh).all()
     assert occupied.sum() == 30
     assert (occupied != before).any()
 

@@ -200,10 +200,12 @@ def frozen_windows(data: IncrementMoments, landscape: Landscape, modes: np.ndarr
     for s in range(len(data.count)):
         for k, width in enumerate(data.widths):
             rho, gradient = density[s, k], slope[s, k]
-            felt, far = (np.zeros((len(rho), 0)) if kernels is None else kernels.apply(of) for of in (rho, gradient))
+            under, slope_under = (np.zeros((len(rho), 0)) if kernels is None else kernels.apply(of)
+                                  for of in (rho, gradient))
             none = np.zeros_like(slopes)
-            found.append(Window(s, k, rho, gradient, felt, far, slopes * np.sqrt(2 * width / ring.places / ring.sites),
-                                slopes * width / ring.places, none[0], none.T @ none, none))
+            found.append(Window(s, k, rho, gradient, under, slope_under,
+                                slopes * np.sqrt(2 * width / ring.places / ring.sites), slopes * width / ring.places,
+                                none[0], none.T @ none, none))
     return found
 
 
@@ -226,11 +228,13 @@ def _window(data: IncrementMoments, flow: Flow, s: int, k: int, smooth: np.ndarr
     spread = np.concatenate([(slopes * np.sqrt(2 * weight / ring.sites)).reshape(-1, modes), first])
     push = np.concatenate([(slopes * weight).reshape(-1, modes), np.zeros_like(late)])
     gradient, kernels = path @ ring.slope.T, flow.kernels
-    felt, far = (np.zeros((*path.shape, 0)) if kernels is None else kernels.apply(of) for of in (path, gradient))
-    rho, gradient, felt, far = (np.concatenate([*each, each[0]]) for each in (path, gradient, felt, far))
+    under, slope_under = (np.zeros((*path.shape, 0)) if kernels is None else kernels.apply(of)
+                          for of in (path, gradient))
+    rho, gradient, under, slope_under = (np.concatenate([*each, each[0]])
+                                         for each in (path, gradient, under, slope_under))
     current = np.concatenate([np.prod(flow.mobility_and_force(one), axis=0) for one in (*path, path[0])])
     rest = (gamma.T @ (path[-1] - path[0]) + late.T @ chance) / ring.places + push.T @ current
-    return Window(s, k, rho, gradient, felt, far, spread, push, rest, extra, late / ring.places)
+    return Window(s, k, rho, gradient, under, slope_under, spread, push, rest, extra, late / ring.places)
 
 
 def _on_fewer_places(values: np.ndarray, places: int) -> np.ndarray:
