@@ -5,6 +5,7 @@
     python scripts/reproduce_needle.py --rendered      # the same from rendered movies: tracked, with their species
     python scripts/reproduce_needle.py --rendered --out movies --keep    # tracks are kept there, and read the next time
     python scripts/reproduce_needle.py --out needle    # where needle.html and needle.json go
+    python scripts/reproduce_needle.py --views 8       # bands of forces of so many films, of what the camera sees
 
 1. A film driven at 5 % strain is simulated, with 25 nm of noise and a tenth of the labels wrong, as image mass gives
 them. 2. Labels and pair forces are learned together (`vd.Brownian(packed=True, labels="balanced")`), and friction
@@ -45,6 +46,8 @@ CYCLE = 300
 """Frames of a cycle of the drive."""
 NOISE = 0.025
 """Standard error of a position [µm]."""
+CAMERA_NOISE = 0.005
+"""Standard error of the place of a tracked ring [µm]."""
 WRONG = 0.10
 """Share of wrong labels."""
 REPLICAS = 4
@@ -154,6 +157,46 @@ def forces_off(model: Any, truth: vd.Trajectories) -> dict[str, float]:
             held.append(float(((below < true) & (true < above)).mean()))
     return {"forces at neighbours, worst": max(near), "forces to 9 µm, worst": max(far),
             "band holds the truth": float(np.mean(held))}
+
+
+def in_views(seeds: range) -> pd.DataFrame:
+    """Pair forces of what the camera sees of several films (no images: places within `CAMERA_NOISE`), at the distances
+    of neighbours: error over the truth and over the standard error of the band, and how often bands hold the truth.
+
+    Errors of one film are nearly the same at all distances and of all pairs: whether its bands hold is one draw.
+    """
+    rows = {}
+    for seed in seeds:
+        truth = film(0.05, seed=seed)
+        model = learned(view_of(truth, seed), labels="given")
+        off, z = [], []
+        for both, (low, high) in neighbour_distances(truth).items():
+            r = np.linspace(low, high, 9)
+            true = FILM.pair_force(r, *both)
+            below, above = model.band("pair_force", (r, both))
+            error = model.pair_force(r, both) - true
+            off.append(error / true)
+            z.append(error / ((above - below) / 2 / 1.96))
+        rows[seed] = {"mean error": np.mean(off), "worst error": np.abs(off).max(), "mean z": np.mean(z),
+                      "band holds the truth": np.mean(np.abs(z) < 1.96)}
+        print(pd.Series(rows[seed], name=seed).to_frame().T.to_string(float_format=lambda v: f"{v:.3f}"), flush=True)
+    return pd.DataFrame(rows).T
+
+
+def view_of(truth: vd.Trajectories, seed: int) -> vd.Trajectories:
+    """What the camera sees of a film, with the errors of places that tracked rings have."""
+    camera, um = FILM.camera("ring"), truth.units.um
+    view = np.array([camera.height, camera.width]) * FILM.micrometre_per_pixel / um
+    assert isinstance(truth.box, vd.Periodic)
+    corner = 0.5 * (np.array(truth.box.lengths) / um - view)
+    table, rng = truth.dataframe, np.random.default_rng(seed)
+    for axis, begin in zip(truth.axes, corner):
+        table = table.assign(**{axis: table[axis] - begin + rng.normal(0, CAMERA_NOISE / um, len(table)),
+                                f"{axis}_std": CAMERA_NOISE / um})
+    places = table[list(truth.axes)].to_numpy()
+    seen_there = ((places > 0) & (places < view)).all(axis=1)
+    return truth.replace(dataframe=table[seen_there].reset_index(drop=True), box=vd.Free(),
+                         field_of_view=tuple(view))
 
 
 def moduli_off(model: Any, tracks: vd.Trajectories, truth: vd.Trajectories) -> dict[str, float]:
@@ -379,7 +422,12 @@ def main() -> None:
     parser.add_argument("--rendered", action="store_true")
     parser.add_argument("--keep", action="store_true", help="keep the tracks of movies in the folder, and read them")
     parser.add_argument("--frames", type=int, default=CYCLE, help="of the rendered movie that is learned from")
+    parser.add_argument("--views", type=int, default=0, metavar="N", help="only: bands of forces of N films")
     options = parser.parse_args()
+    if options.views:
+        print("mean", in_views(range(100, 100 + options.views)).mean().to_string(float_format=lambda v: f"{v:.3f}"),
+              sep="\n")
+        return
     options.out.mkdir(parents=True, exist_ok=True)
     found = rendered(options.frames, options.out if options.keep else None) if options.rendered else measured()
     model, tracks = found.pop("model"), found.pop("tracks")
