@@ -182,8 +182,8 @@ def detectable_area(tracks: Trajectories) -> tuple[np.ndarray, np.ndarray]:
     if tracks.region is not None:
         top, left, height, width = detectable_region(tracks).inscribed()
         return (np.array([top, left]) - 0.5) * tracks.units.um, np.array([height, width], float) * tracks.units.um
-    positions = tracks.positions
     edge, field = tracks.view()              # pixels and planes count from their centres
+    positions = tracks.positions[:, :len(field)]
     low, high = positions.min(axis=0), positions.max(axis=0)
     # Of n even points the outermost two miss on average 2/(n+1) of the side.
     filled = (high - low) * (len(positions) + 1) / max(len(positions) - 1, 1)

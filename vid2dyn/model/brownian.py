@@ -343,7 +343,8 @@ class BrownianModel(Model):
         of_class = "class_values" in self.arrays and not isinstance(x, str)
         if name in ("diffusion", "localisation_error") and x is not None and self.species and not of_class:
             middle, error = self._of_species({"diffusion": "species_diffusion"}.get(name, "species_localisation"), x)
-            return np.asarray(middle - width * error), np.asarray(middle + width * error)
+            return _of_noise(middle, error, width) if name == "localisation_error" else (
+                np.asarray(middle - width * error), np.asarray(middle + width * error))
         if name == "diffusion" and x is not None:
             hats = self._hats(x)
             log_diffusion, covariance = self._log_diffusion
@@ -362,6 +363,8 @@ class BrownianModel(Model):
                              "localisation_error, trap_stiffness, node_friction, pair_friction, as far as they were "
                              "fitted.")
         middle, error = self._measured(name)
+        if name == "localisation_error":
+            return _of_noise(middle, error, width)
         return np.asarray(middle - width * error), np.asarray(middle + width * error)
 
     @property
@@ -691,3 +694,9 @@ class BrownianModel(Model):
             raise DataError("Each trap of this model is that of one particle of one recording, and these tracks are "
                             "none of the recordings it was fitted to. Start from one of them, as given to vd.fit.")
         return np.flatnonzero(self.arrays["centre_recordings"] == recording)
+
+
+def _of_noise(sigma: float, error: float, width: float) -> tuple[np.ndarray, np.ndarray]:
+    """Band of a localisation error: that of its square, which is what is learned and may be within its error of 0."""
+    variance, stderr = sigma**2, (sigma + error) ** 2 - sigma**2
+    return np.sqrt(np.maximum(variance - width * stderr, 0.0)), np.sqrt(variance + width * stderr)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from vid2dyn.analysis.radial_distribution import detectable_area, detectable_region
 from vid2dyn.core.errors import ConfigError, DataError
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.rollout.driven import Prescribed
@@ -34,8 +35,8 @@ def prescribed_of(tracks: Trajectories, steps: int, column: str, flow: str, marg
     flow : {"none", "affine", "profile"}
         See `vd.Brownian`.
     margin : float
-        Particles nearer than this [µm] to the edge of a field of view are held as well: their neighbours outside are
-        not seen. They follow the recording; those that leave it go with the flow from then on.
+        Particles nearer than this [µm] to the edge of where particles are found are held as well: their neighbours
+        outside are not seen. They follow the recording; those that leave it go with the flow from then on.
     drive : callable, optional
         Prescribed motion in place of that of the recording.
 
@@ -52,10 +53,12 @@ def prescribed_of(tracks: Trajectories, steps: int, column: str, flow: str, marg
     particle, start = tracks.particle[first], tracks.positions[first]
     held = tracks.dataframe[column].to_numpy(dtype=bool)[first]
     if tracks.field_of_view is not None and tracks.box.lengths is None:
-        view = np.asarray(tracks.field_of_view) * tracks.units.um
-        held |= ((start < margin) | (start > view - margin)).any(axis=1)
-        if tracks.region is not None:
-            held |= tracks.region.distance(*(start[:, :2] / tracks.units.um).T)[0] * tracks.units.um < margin
+        if tracks.region is None:
+            corner, sides = detectable_area(tracks)
+            held |= ((start < corner + margin) | (start > corner + sides - margin)).any(axis=1)
+        else:
+            inside = detectable_region(tracks).distance(*(start[:, :2] / tracks.units.um).T)[0]
+            held |= inside * tracks.units.um < margin
     number = np.flatnonzero(held)
     if drive is None and tracks.n_frames < steps:
         raise DataError(f"The held particles follow the recording, which has {tracks.n_frames} frames, not {steps}. "

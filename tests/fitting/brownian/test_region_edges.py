@@ -50,3 +50,18 @@ def test_a_recording_knows_the_rectangle_that_a_simulation_fills() -> None:
     corner, sides = found.area                                           # type: ignore[misc]
     assert sides == pytest.approx([16.1, 10.1], abs=0.11)                # within a pixel: nothing is given up inside
     assert ((inside.positions >= corner - 0.1) & (inside.positions <= corner + sides + 0.1)).all()
+
+
+def test_the_margin_in_which_detectors_find_nothing_is_no_part_of_the_view() -> None:
+    """Of a view of 20 µm whose outer .6 µm stay empty, as of a tracked movie: who has a weight has no place within the
+    cutoff at which a neighbour could be without being found. Counted from the frame, 736 detections have."""
+    rng, margin, cutoff = np.random.default_rng(0), 0.6, 3.0
+    seen = rng.uniform(margin, 20 - margin, (40, 200, 2)) - 0.5 * UM
+    tracks = vd.Trajectories.from_dense(seen, vd.Units(UM, 100.0), field_of_view=(200, 200))
+    recording = Recording.of(tracks, cutoff)
+    weighs = recording.position[recording.weight > 0] + 0.5 * UM
+    from_edges = np.minimum(weighs, 20 - weighs).min(axis=1)
+    assert from_edges.min() > margin + cutoff - 0.02
+    plain = edge_weight(tracks.positions, *tracks.view(), cutoff, UM)[0]
+    outside = tracks.positions[plain > 0] + 0.5 * UM
+    assert (np.minimum(outside, 20 - outside).min(axis=1) < margin + cutoff).sum() > 700

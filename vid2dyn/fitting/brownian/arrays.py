@@ -60,18 +60,13 @@ def recording_arrays(data: tuple[FitData, ...], noise: Noise) -> dict[str, np.nd
 
 def _localisation(stated_variance: np.ndarray, scale: float, stderr: float) -> np.ndarray:
     """(value, standard error) of the typical standard error of a position [µm]."""
-    stated = float(np.sqrt(stated_variance.mean()))
-    sigma = stated * max(scale, 0.0) ** 0.5
-    scale = max(scale, 0.0)
-    error = stated * stderr / (2 * scale**0.5) if scale * stated > 3 * stderr * stated else \
-        stated * max(stderr, 0.0) ** 0.5
-    return Measured(sigma, error).array()
+    stated = float(stated_variance.mean())
+    return _root(stated * max(scale, 0.0), stated * stderr)
 
 
 def _root(variance: float, stderr: float) -> np.ndarray:
-    """(value, standard error) of a standard deviation; where the variance is within its error, the root of that."""
-    error = stderr / (2 * variance**0.5) if variance > 3 * stderr else max(stderr, 0.0) ** 0.5
-    return Measured(variance**0.5, error).array()
+    """(value, standard error) of a standard deviation: what one standard error of the variance adds to it."""
+    return Measured(variance**0.5, (variance + max(stderr, 0.0)) ** 0.5 - variance**0.5).array()
 
 
 def _counts(data: tuple[FitData, ...]) -> np.ndarray:

@@ -221,12 +221,9 @@ def _track_means(recording: Recording) -> np.ndarray:
 
 
 def view_of(data: FitData) -> np.ndarray | None:
-    """(dim,) field of view [µm] of tracks in free space; None where it is unknown or the box is periodic."""
-    if data.tracks.field_of_view is None or data.tracks.box.lengths is not None:
-        return None
-    if data.recording.area is not None:
-        return data.recording.area[1]
-    return np.asarray(data.tracks.field_of_view) * data.tracks.units.um
+    """(dim,) sides of where particles are found [µm], of tracks in free space; None where the field of view is unknown
+    or the box is periodic."""
+    return None if data.recording.area is None else data.recording.area[1]
 
 
 def step_models(recordings: Sequence[Recording], forces: JointParameters, rest: JointParameters,

@@ -5,7 +5,9 @@ wrong, it does wrong on both (see `indirect`).
 
 A microscope sees a window. A particle near its edge feels neighbours that nobody sees, so it must not be asked
 for its force: every detection has a weight, zero within one cutoff of the edge and rising smoothly to one. The
-slope of the weight enters score matching (integration by parts), which keeps it unbiased.
+slope of the weight enters score matching (integration by parts), which keeps it unbiased. The edge is that of the
+places where particles are found (`detectable_area`): nearer to the edge of a frame than about half an image detectors
+find none, and forces that count from the frame miss these neighbours (2 % of them in a packing).
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.spatial import cKDTree
 
-from vid2dyn.analysis.radial_distribution import detectable_area
+from vid2dyn.analysis.radial_distribution import detectable_area, detectable_region
 from vid2dyn.core.errors import DataError
 from vid2dyn.data.box import Box
 from vid2dyn.data.region import Region
@@ -67,7 +69,7 @@ class Recording:
     lost: int = 0
     """Tracks that end or begin inside the view: particles that are missing for longer."""
     area: tuple[np.ndarray, np.ndarray] | None = None
-    """Corner and sides [µm] of the largest rectangle inside a region of interest; None where none was set."""
+    """Corner and sides [µm] of where particles are found (`detectable_area`); None without a field of view."""
 
     @property
     def blur(self) -> float:
@@ -104,10 +106,12 @@ class Recording:
         else:
             variance = np.maximum(sigma**2, 1e-3 * float(np.median(sigma[sigma > 0])) ** 2)
         frame, track = tracks.frame.astype(np.int64), tracks.particle
-        weight, slope = np.ones(len(position)), np.zeros_like(position)
-        if cutoff is not None and tracks.field_of_view is not None and tracks.box.lengths is None:
-            weight, slope = edge_weight(position, *tracks.view(), cutoff, tracks.units.um, tracks.region)
-        area = None if tracks.region is None or not len(tracks) else detectable_area(tracks)
+        weight, slope, area = np.ones(len(position)), np.zeros_like(position), None
+        if tracks.field_of_view is not None and tracks.box.lengths is None and len(tracks):
+            area = detectable_area(tracks)
+            if cutoff is not None:
+                region = None if tracks.region is None else detectable_region(tracks)
+                weight, slope = edge_weight(position, *area, cutoff, tracks.units.um, region)
         plain = cls(position, frame, track, variance, weight, slope, tracks.box, tracks.units.dt,
                     tracks.units.exposure or 0.0, steps_of(track, frame), species, area=area)
         return plain if cutoff is None else plain.with_missed(filled_gaps(tracks, cutoff), cutoff)
