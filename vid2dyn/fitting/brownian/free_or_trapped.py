@@ -19,7 +19,7 @@ from vid2dyn.fitting.brownian.recording import Recording
 from vid2dyn.fitting.brownian.recordings_alone import (
     Compared,
     RecordingsAlone,
-    scatter_of_log_diffusion,
+    scatter_of_free,
     shared_stderr,
 )
 from vid2dyn.fitting.brownian.records import TOO_SHORT, FitData, FitResult
@@ -75,8 +75,8 @@ def _free(data: tuple[FitData, ...], judged: tuple[FitData, ...]) -> _Found:
         weights[there] = shared.information / shared.information.sum()
         for r in there:
             own = free_diffusion(parts[r], fixed)
-            relative, freedom[r] = scatter_of_log_diffusion(parts[r], own.diffusion, own.noise_scale, fixed is not None)
-            values[r], stderr[r] = own.diffusion, relative * own.diffusion
+            scatter = scatter_of_free(parts[r], own.diffusion, own.noise_scale, fixed is not None)
+            values[r], stderr[r], freedom[r] = own.diffusion, scatter.log_diffusion * own.diffusion, scatter.freedom
         D_stderr[s] = shared_stderr(values, weights, stderr, D[s])
         compared.append(Compared("diffusion" if species == 1 else f"diffusion of species {s}", values, stderr, freedom))
     scales = Noise(noise, noise_stderr)

@@ -34,7 +34,7 @@ from vid2dyn.core.progress import Cancelled, Progress
 from vid2dyn.fitting.brownian.design import ForceMoments
 from vid2dyn.fitting.brownian.joint import JointParameters, added, embedded, weights_of
 from vid2dyn.fitting.brownian.likelihood import free_diffusion
-from vid2dyn.fitting.brownian.recordings_alone import BLOCKS, RecordingsAlone, recordings_alone
+from vid2dyn.fitting.brownian.recordings_alone import BLOCKS, RecordingsAlone, errors_of_free, recordings_alone
 from vid2dyn.fitting.brownian.regression import (
     NAIVE,
     Solution,
@@ -312,12 +312,12 @@ def _scatter(problem: EstimationProblem, r: Response, p: JointParameters, naive:
     prior = (r.smoothing + r.smoothing.T) / noise_unit(p, problem.interval)
     undo = np.linalg.inv(r.distortion)
     scatter = shrunk_covariance(r.naive, r.sampling) / share
-    noise_stderr = np.array([_std(one.noises) / math.sqrt(part.synthetic.share)
-                             for one, part in zip(r.auxiliary, problem.recordings)])
+    each = [errors_of_free(problem, r, k) for k in range(len(problem.recordings))]
+    noise_stderr = np.array([noise for _, noise in each])
     if len(problem.recordings) == 1:
-        seen = r.auxiliary[0]
-        diffusion_stderr = _std(seen.diffusions) / seen.slowing / math.sqrt(share)
-        return FittedForces(p, undo @ (scatter + prior) @ undo.T, diffusion_stderr, noise_stderr, seen.slowing)
+        seen, covariance = r.auxiliary[0], undo @ (scatter + prior) @ undo.T
+        stderr = np.hypot(each[0][0], p.diffusion * (1 / seen.slowing - 1) * _strength_error(problem, p, covariance))
+        return FittedForces(p, covariance, stderr, noise_stderr, seen.slowing)
     alone = recordings_alone(problem, r, p)
     if len(problem.recordings) >= BLOCKS:
         scatter = _scatter_between(problem, naive, p, scatter)
@@ -332,11 +332,6 @@ def _strength_error(problem: EstimationProblem, p: JointParameters, covariance: 
     pull = problem.seen.A @ p.coefficients
     force = float(p.coefficients @ pull)
     return float(np.sqrt(max(pull @ covariance @ pull, 0.0))) / force if force > 0 else 0.0
-
-
-def _std(values: np.ndarray) -> np.ndarray:
-    """Standard deviation over the first of two axes."""
-    return np.array([np.ascontiguousarray(column).std(ddof=1) for column in values.T])
 
 
 def _scatter_between(problem: EstimationProblem, naive: Solution, p: JointParameters,

@@ -14,6 +14,7 @@ times in 6. Under one physics the scores of 30 sets of nine films have a standar
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
@@ -129,13 +130,12 @@ def recordings_alone(problem: EstimationProblem, response: Response, p: JointPar
         for r, one in enumerate(problem.recordings):
             free = one.free[s]
             if free is not None:
-                relative, freedom[r] = scatter_of_log_diffusion(one.data.of_species(s), free.diffusion,
-                                                               free.noise_scale, problem.noise_scale is not None)
+                own = scatter_of_free(one.data.of_species(s), free.diffusion, free.noise_scale,
+                                      problem.noise_scale is not None)
                 values[r] = free.diffusion / slowing[r, s]
-                stderr[r] = relative * values[r]
+                stderr[r], freedom[r] = own.log_diffusion * values[r], own.freedom
         compared.append(Compared("diffusion" if species == 1 else f"diffusion of species {s}", values, stderr, freedom))
-        within = [part.diffusions[:, s].std(ddof=1) / part.slowing[s] / np.sqrt(one.synthetic.share)
-                  for part, one in zip(response.auxiliary, problem.recordings)]
+        within = [errors_of_free(problem, response, r)[0][s] for r in range(count)]
         errors[s] = shared_stderr(values, weights[:, s], np.array(within), p.diffusion[s])
     compared += _strengths(problem, response, p)
     return RecordingsAlone(tuple(compared), errors)
@@ -182,9 +182,40 @@ def _strengths(problem: EstimationProblem, response: Response, p: JointParameter
     return out
 
 
-def scatter_of_log_diffusion(recording: Recording, diffusion: float, noise_scale: float,
-                             fixed: bool) -> tuple[float, float]:
-    """Standard error of ln D of one recording, and its degrees of freedom.
+def errors_of_free(problem: EstimationProblem, response: Response, recording: int) -> tuple[np.ndarray, np.ndarray]:
+    """(species,) standard errors of D and of the noise scale that one recording gives, its forces being known.
+
+    Two estimates, together: the scatter over synthetic recordings, which has everything in it but is known to a quarter
+    itself, as they are few (8: bands of it alone would hold 91 times in 100), and that between the tracks of the data
+    (`scatter_of_free`), which takes particles as independent and so counts for no more than the first.
+    """
+    one, seen = problem.recordings[recording], response.auxiliary[recording]
+    few = len(seen.diffusions) - 1
+    out = []
+    for values, name in ((seen.diffusions, "log_diffusion"), (seen.noises, "noise_scale")):
+        variance = values.var(axis=0, ddof=1) / one.synthetic.share
+        for s, free in enumerate(one.free):
+            if free is not None:
+                own = scatter_of_free(one.data.of_species(s), free.diffusion, free.noise_scale,
+                                      problem.noise_scale is not None)
+                weight, error = min(float(few), own.freedom), float(getattr(own, name))
+                if name == "log_diffusion":
+                    error *= float(values[:, s].mean())
+                variance[s] = (few * variance[s] + weight * error**2) / (few + weight)
+        out.append(np.sqrt(variance))
+    return out[0] / seen.slowing, out[1]
+
+
+class FreeErrors(NamedTuple):
+    """Standard errors of ln D and of the noise scale (0 where it is given), and their degrees of freedom."""
+
+    log_diffusion: float
+    noise_scale: float
+    freedom: float
+
+
+def scatter_of_free(recording: Recording, diffusion: float, noise_scale: float, fixed: bool) -> FreeErrors:
+    """Standard errors of what `free_diffusion` finds in one recording; `fixed`: the noise scale is given.
 
     The sandwich H⁻¹ (Σ g gᵀ) H⁻¹ (White, Econometrica 50, 1, 1982), g = score of one track (steps of a particle need
     not be independent) or, with few tracks, of one stretch of time.
@@ -217,4 +248,5 @@ def scatter_of_log_diffusion(recording: Recording, diffusion: float, noise_scale
     freedom = max(1.0, g.shape[1] - 1.0)
     inverse = np.linalg.pinv(H)
     covariance = inverse @ (g @ g.T) @ inverse * (freedom + 1) / freedom
-    return float(np.sqrt(max(covariance[0, 0], inverse[0, 0], 1e-300))), freedom
+    errors = np.sqrt(np.maximum(np.maximum(np.diag(covariance), np.diag(inverse)), 1e-300))
+    return FreeErrors(float(errors[0]), float(errors[1]) if len(errors) > 1 else 0.0, freedom)
