@@ -7,7 +7,25 @@ with an array b: two seconds, for the words of an error about unequal shapes.
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def numbers_of(mask):
+    """The numbers (M,) int64 of the entries of a boolean array that are True.
+
+    Examples
+    --------
+    >>> numbers_of(np.array([True, False, True])).tolist()
+    [0, 2]
+    """
+    numbers, count = np.empty(mask.size, np.int64), 0
+    for i in range(mask.size):
+        if mask[i]:
+            numbers[count] = i
+            count += 1
+    return numbers[:count].copy()
 
 
 @njit(cache=True, nogil=True)

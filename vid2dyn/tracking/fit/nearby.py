@@ -48,11 +48,12 @@ def neighbours(y: np.ndarray, x: np.ndarray, reach: float) -> Neighbours:
     >>> near.start.tolist(), near.indices.tolist(), near.nearest.tolist()
     ([0, 1, 2, 2], [1, 0], [1.0, 1.0, inf])
     """
-    return _neighbours(np.ascontiguousarray(y, float), np.ascontiguousarray(x, float), float(reach))
+    return neighbours_within(np.ascontiguousarray(y, float), np.ascontiguousarray(x, float), float(reach))
 
 
 @njit(cache=True, nogil=True)
-def _neighbours(y, x, reach):
+def neighbours_within(y, x, reach):
+    """`neighbours` of contiguous float64 arrays, compiled."""
     n = y.size
     nearest, start = np.full(n, np.inf), np.zeros(n + 1, np.int64)
     if n == 0:
