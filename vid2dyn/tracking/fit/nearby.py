@@ -164,11 +164,13 @@ def distinct(maxima, filtered, reach, valley):
             if distance[k] > reach * reach:
                 continue
             dy, dx = y - maxima[j, Y], x - maxima[j, X]
-            steps = max(abs(dy), abs(dx))
+            steps, enough = max(abs(dy), abs(dx)), max(valley, 0.1 * lower)
             lowest = lower
             for s in range(1, steps):
                 a, b = y - dy * s / steps, x - dx * s / steps
                 lowest = min(lowest, filtered[int(np.floor(a + 0.5)), int(np.floor(b + 0.5))])
-            if lower - lowest < max(valley, 0.1 * lower):
+                if lower - lowest >= enough:
+                    break
+            if lower - lowest < enough:
                 own[i if height < other else j] = False
     return own
