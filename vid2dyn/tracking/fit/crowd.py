@@ -149,7 +149,7 @@ def fit_all(image: np.ndarray, spots: np.ndarray, width: float, width_known: boo
             measured = len(found.spots)
             width = common_width(image, found.spots, width, bounds, not turn)
             if turn:
-                near = _of_width(found.spots, width, 0.0)[0]
+                near, _ = _of_width(found.spots, width, NEAR * width, 0.0)
             else:                              # the first guess may have been far off
                 near, _ = _fit(image, found.spots, width)
             fresh[:] = True
@@ -158,7 +158,7 @@ def fit_all(image: np.ndarray, spots: np.ndarray, width: float, width_known: boo
         if settled and (width_known or turn):
             break
     else:
-        near = _of_width(found.spots, width, 0.0)[0]
+        near, _ = _of_width(found.spots, width, NEAR * width, 0.0)
     most, rest = _FINAL_FIT
     fresh = np.zeros(len(found.spots), bool)
     fit_jointly(image, found.spots, near, COUPLED * width, _limits(near.nearest, width, rest), most, fresh)
@@ -173,19 +173,20 @@ def fit_all(image: np.ndarray, spots: np.ndarray, width: float, width_known: boo
 def _fit(image: np.ndarray, spots: np.ndarray, width: float) -> tuple[Neighbours, np.ndarray]:
     """Spots of that width [px] moved to about where they fit; who is near whom, and which spots took part."""
     most, rest = _COARSE_FIT
-    near, limit = _of_width(spots, width, rest)
+    near, limit = _of_width(spots, width, NEAR * width, rest)
     fresh = np.zeros(len(spots), bool)
     fit_jointly(image, spots, near, COUPLED * width, limit, most, fresh)
     return near, fresh
 
 
 @njit(cache=True, nogil=True)
-def _of_width(spots, width, rest):
-    """All spots get that width [px]; who is near whom, and the moves below which each is at rest [px]."""
+def _of_width(spots, width, reach, rest):
+    """All spots get that width [px]; who is nearer than `reach` to whom, and the moves [px] below which each is at rest.
+    """
     y, x = np.empty(spots.shape[0]), np.empty(spots.shape[0])
     for i in range(y.size):
         y[i], x[i], spots[i, WIDTH] = spots[i, Y], spots[i, X], width
-    near = neighbours_within(y, x, NEAR * width)
+    near = neighbours_within(y, x, reach)
     return near, _limits(near.nearest, width, rest)
 
 
