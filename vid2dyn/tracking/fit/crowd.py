@@ -181,7 +181,7 @@ def _fit(image: np.ndarray, spots: np.ndarray, width: float) -> tuple[Neighbours
 
 @njit(cache=True, nogil=True)
 def _of_width(spots, width, reach, rest):
-    """All spots get that width [px]; who is nearer than `reach` to whom, and the moves [px] below which each is at rest.
+    """All spots get that width [px]; who is nearer than `reach` to whom, and moves [px] below which each is at rest.
     """
     y, x = np.empty(spots.shape[0]), np.empty(spots.shape[0])
     for i in range(y.size):
