@@ -179,7 +179,7 @@ MUTANTS = (
       "_HARMFUL = 9.0 ",
       "tests/tracking/test_cameras.py -k uneven"),
     M("vid2dyn/tracking/fit/crowd.py",
-      "fitted.errors *= math.sqrt(max(part, 1e-4))",
+      "found.errors[:] *= math.sqrt(max(part, 1e-4))",
       "pass",
       "tests/tracking/test_cameras.py -k sharp"),
     M("vid2dyn/tracking/detect/minmass.py",

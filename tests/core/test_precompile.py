@@ -87,7 +87,7 @@ def test_the_second_process_fills_the_cache_and_ends_with_the_block(tmp_path: Pa
         assert process is not None
         assert process.wait(60) == 0
     kept = {path.name.split("-")[0] for path in (tmp_path / "cache").rglob("*.nbi")}
-    assert {"crowd._duplicates", "crowd._acceptance"} <= kept
+    assert {"crowd._of_width", "crowd._limits"} <= kept
     assert not any(name.startswith(("joint", "neighbours", "crowd._share_left")) for name in kept), "reads images"
     with compiling_ahead() as process:
         assert process is not None

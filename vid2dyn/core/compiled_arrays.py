@@ -7,7 +7,25 @@ with an array b: two seconds, for the words of an error about unequal shapes.
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def numbers_of(mask):
+    """The numbers (M,) int64 of the entries of a boolean array that are True.
+
+    Examples
+    --------
+    >>> numbers_of(np.array([True, False, True])).tolist()
+    [0, 2]
+    """
+    numbers, count = np.empty(mask.size, np.int64), 0
+    for i in range(mask.size):
+        if mask[i]:
+            numbers[count] = i
+            count += 1
+    return numbers[:count].copy()
 
 
 @njit(cache=True, nogil=True)
@@ -31,7 +49,8 @@ def copy_rows(values, out):
 def nth_smallest(values, n):
     """The n-th smallest of `values`, counted from 0, which are rearranged: smaller ones before place n, larger after.
 
-    Hoare's FIND (Commun. ACM 4, 321, 1961) in the form of Wirth.
+    Hoare's FIND (Commun. ACM 4, 321, 1961), its parts made by exchanges without a branch (N. Lomuto): what a number
+    is compared with is chance, and a branch on chance costs more than the exchange.
 
     Parameters
     ----------
@@ -48,22 +67,25 @@ def nth_smallest(values, n):
     """
     low, high = 0, values.size - 1
     while low < high:
-        pivot, i, j = values[n], low, high
-        while i <= j:
-            while values[i] < pivot:
-                i += 1
-            while pivot < values[j]:
-                j -= 1
-            if i <= j:
-                kept = values[i]
-                values[i] = values[j]
-                values[j] = kept
-                i += 1
-                j -= 1
-        if j < n:
-            low = i
-        if n < i:
-            high = j
+        a, b, c = values[low], values[(low + high) // 2], values[high]
+        pivot, below = max(min(a, b), min(max(a, b), c)), low
+        for i in range(low, high + 1):
+            kept = values[i]
+            values[i] = values[below]
+            values[below] = kept
+            below += kept < pivot
+        if n < below:
+            high = below - 1
+            continue
+        above = below
+        for i in range(below, high + 1):                   # those alike: a grey level may be that of most
+            kept = values[i]
+            values[i] = values[above]
+            values[above] = kept
+            above += kept <= pivot
+        if n < above or above == below:                    # the latter: NaN
+            break
+        low = above
     return values[n]
 
 

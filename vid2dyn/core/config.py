@@ -25,6 +25,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,7 +37,7 @@ T = TypeVar("T")
 
 def settings(cls: type) -> dict[str, tuple[Any, Any]]:
     """Constructor arguments of a dataclass: name -> (type, default or `dataclasses.MISSING`)."""
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     found = {}
     for field in dataclasses.fields(cls):
         if not field.init:
@@ -46,6 +47,19 @@ def settings(cls: type) -> dict[str, tuple[Any, Any]]:
             default = field.default_factory()
         found[field.name] = (hints[field.name], default)
     return found
+
+
+@cache
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+@cache
+def _check_of(cls: type, name: str) -> Any:
+    """What checks a value of a constructor argument, and converts it; making one takes longer than tracking a frame."""
+    import pydantic
+
+    return pydantic.TypeAdapter(_hints(cls)[name])
 
 
 def build(cls: type[T], table: Mapping[str, Any], where: str) -> T:
@@ -96,7 +110,7 @@ def build(cls: type[T], table: Mapping[str, Any], where: str) -> T:
                               f"{', '.join(sorted(name for base in nested for name in kinds_of(base)))}.")
         elif not nested:
             try:
-                value = pydantic.TypeAdapter(hint).validate_python(value)
+                value = _check_of(cls, key).validate_python(value)  # type: ignore[arg-type]
             except pydantic.ValidationError as error:
                 reason = error.errors()[0]["msg"]
                 raise ConfigError(f"{where}: {key} = {value!r} does not fit {cls.__name__}: {reason}.") from None

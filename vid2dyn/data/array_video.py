@@ -117,6 +117,11 @@ class ArrayVideo(Video):
                                    str(grey_dtype(np.dtype(array.dtype))), units, "array", False,
                                    planes=planes if planes > 1 else 0))
 
+    @property
+    def in_memory(self) -> bool:
+        """Of plain arrays; those of other libraries, and memory-mapped ones, may have to be read."""
+        return type(self._array) is np.ndarray
+
     def decode(self, start: int, stop: int) -> Iterator[np.ndarray]:
         """Frames one by one; stacks plane by plane."""
         for frame in range(start, stop):

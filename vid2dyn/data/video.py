@@ -89,6 +89,11 @@ class Video(ABC):
         """The frame at which decoding has to begin to reach frame `index` (a key frame in a compressed movie)."""
         return index
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether a frame is there without work or waiting."""
+        return False
+
     def __len__(self) -> int:
         return self.info.n_frames
 

@@ -115,7 +115,15 @@ def features_of(video: Video, settings: Track, start: int, stop: int) -> Iterato
     video = prepared(video, settings)
     frames = video.frames(start, stop)
     find = stack_detector(video, settings) if video.is_stack else detector(settings)
-    search = _Search(video, find, start, _prefetched(frames) if threads == 1 else frames)
+    if threads == 1:
+        coming = frames if video.in_memory else _prefetched(frames)
+        try:
+            for number, frame in enumerate(coming, start):
+                yield number, placed(video, find(checked(frame, number, video)))
+        finally:
+            getattr(coming, "close", lambda: None)()
+        return
+    search = _Search(video, find, start, frames)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="locate")
     running: deque[Future[None]] = deque()
     try:

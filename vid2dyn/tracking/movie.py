@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
@@ -193,7 +194,7 @@ class Plan:
                 "minmass": float(self.in_force.minmass or 0.0),
                 "spot": self.in_force.spot, "spot_width": self.in_force.spot_width,
                 "invert": bool(self.in_force.invert), **sizes, "warnings": warnings,
-                "versions": {name: version(name) for name in ("vid2dyn", "trackpy", "numpy")}}
+                "versions": dict(_versions())}
 
     def chosen(self) -> dict[str, Any]:
         """Name and value of the settings that may have been chosen."""
@@ -213,6 +214,11 @@ class Plan:
                 f"{self.settings.diameter} px with a summed brightness (minmass) above {self.in_force.minmass:.4g}, "
                 f"{how}. Try invert = {str(not dark).lower()}, a diameter that matches the image of one particle, or a "
                 "smaller minmass.")
+
+
+@lru_cache(maxsize=1)
+def _versions() -> tuple[tuple[str, str], ...]:
+    return tuple((name, version(name)) for name in ("vid2dyn", "trackpy", "numpy"))
 
 
 def plan_of(video: Video, settings: Track) -> Plan:

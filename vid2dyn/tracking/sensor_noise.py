@@ -247,13 +247,18 @@ def _bin_sums(level: np.ndarray, squared: np.ndarray, low: float, high: float) -
                 lane[0] += 1.0
                 lane[1] += level[i]
                 lane[2] += squared[i]
+        settled = True
         for k in range(_BINS):
+            before = total[0, k]
             for a in range(3):
                 total[a, k] = 0.0
                 for lane_number in range(_LANES):
                     total[a, k] += sums[lane_number, k, a]
                     sums[lane_number, k, a] = 0.0
             limit[k] = 25.0 * max(total[2, k] / max(total[0, k], 1.0), 1e-12)
+            settled = settled and total[0, k] == before
+        if settled:                                                      # the same pixels, so the same sums again
+            break
     return total
 
 

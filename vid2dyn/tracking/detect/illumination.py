@@ -63,7 +63,7 @@ def tilt(image: np.ndarray, noise: float, width: float, sparse: np.ndarray | Non
     if not _uneven(look, noise * _HARMFUL / (_SHIFT * width**2) * max(image.shape) / 4):
         return None                                           # the first look finds no slope at all
     values, found = image[first::step, first::step].astype(np.float64).ravel(), np.empty(6)
-    spread, uneven = _fitted_background(values, _terms(image.shape), float(noise), found)
+    spread, uneven = _fitted_background(values, *_terms(image.shape), float(noise), found)
     if spread < 0 or spread > _ONLY_NOISE * noise:
         return None                                           # no background is seen between the spots
     certain = uneven / spread**2 > _CERTAIN
@@ -72,12 +72,13 @@ def tilt(image: np.ndarray, noise: float, width: float, sparse: np.ndarray | Non
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _fitted_background(values, terms, noise, found):
-    """`found` (6,) becomes the polynomial through `values` (N,) at `terms` (N, 6), pixels that spots have brightened
-    left out; what it leaves of the others (standard deviation, `noise` at least; -1 where too few are left), and how
-    uneven it is (sum of squares about its mean)."""
+def _fitted_background(values, terms, products, noise, found):
+    """`found` (6,) becomes the polynomial through `values` (N,) at `terms` (N, 6), whose `products` are (N, 21), pixels
+    that spots have brightened left out; what it leaves of the others (standard deviation, `noise` at least; -1 where
+    too few are left), and how uneven it is (sum of squares about its mean)."""
     n = values.size
     used, left, matrix, right = np.ones(n, np.bool_), np.empty(n), np.empty((6, 6)), np.empty(6)
+    sums = np.empty(21)
     for i in range(n):
         left[i] = values[i]
     for c in range(1, 6):
@@ -106,14 +107,19 @@ def _fitted_background(values, terms, noise, found):
             return -1.0, 0.0
         for r in range(6):
             right[r] = 0.0
-            for c in range(6):
-                matrix[r, c] = 0.0
+        for c in range(21):
+            sums[c] = 0.0
         for i in range(n):
             if used[i]:
                 for r in range(6):
                     right[r] += terms[i, r] * values[i]
-                    for c in range(r, 6):
-                        matrix[r, c] += terms[i, r] * terms[i, c]
+                for c in range(21):
+                    sums[c] += products[i, c]
+        entry = 0
+        for r in range(6):
+            for c in range(r, 6):
+                matrix[r, c] = sums[entry]
+                entry += 1
         if not solve(matrix, right, 6, 1e-9 * kept):          # a frame of two rows
             return -1.0, 0.0
         for c in range(6):
@@ -191,9 +197,11 @@ def _grid(shape: tuple[int, int]) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=8)
-def _terms(shape: tuple[int, int]) -> np.ndarray:
-    """(N, 6) terms at the pixels asked."""
+def _terms(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """(N, 6) terms at the pixels asked, and (N, 21) products of two of them."""
     first, step = _grid(shape)
     at = [2 * np.arange(first, edge, step) / max(edge - 1, 1) - 1 for edge in shape]
     u, v = (axis.ravel() for axis in np.meshgrid(*at, indexing="ij"))
-    return np.stack([np.ones_like(u), u, v, u**2, u * v, v**2], axis=1)
+    terms = np.stack([np.ones_like(u), u, v, u**2, u * v, v**2], axis=1)
+    row, column = np.triu_indices(6)
+    return terms, terms[:, row] * terms[:, column]

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -20,6 +20,7 @@ _SIGNIFICANT = 6.0                # standard deviations of the noise that a spot
 _FINE = 4.0                       # least width of a spot in pixels of a reduced image: its maximum is not missed
 _MIDDLE = 256                     # edge of the middle of a frame that is looked at first [px]
 _TELLING, _CLEAR = 60, 4.0        # maxima there of one sign, and how many times stronger it is, to leave it at that
+_Maxima = tuple[int, int, np.ndarray, np.ndarray, np.ndarray]      # of one sign and scale: see `_response`
 
 
 def scale_response(frames: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -47,7 +48,7 @@ def scale_of(shape: tuple[int, ...]) -> np.ndarray:
     return np.asarray(2.0 ** np.arange(-0.75, math.log2(largest) + 0.26, 0.25))
 
 
-def _response(frame: np.ndarray, scales: np.ndarray) -> Iterator[tuple[int, int, np.ndarray, np.ndarray, np.ndarray]]:
+def _response(frame: np.ndarray, scales: np.ndarray) -> Iterator[_Maxima]:
     """Maxima of the response of a frame in place and scale, single bad pixels repaired.
 
     Yields the sign (0 bright, 1 dark), the number of the scale, y and x [px] and the response of the maxima among
@@ -104,12 +105,17 @@ def dark_over_bright(frames: Sequence[np.ndarray]) -> tuple[float, float]:
     >>> min(dark_over_bright([frame])) > 2, max(dark_over_bright([-frame])) < 0.5
     (True, True)
     """
+    seen: list[list[_Maxima]] = []
     for some in (frames[:1], frames):
         middles = [_middle(frame) for frame in some]
-        whole, typical, maxima = _dark_over_bright(middles)
+        seen += [list(_response(middle, scale_of(middle.shape))) for middle in middles[len(seen):]]
+        whole, typical, maxima = _dark_over_bright(middles[0].shape, seen)
         if max(maxima) >= _TELLING and (min(whole, typical) > _CLEAR or max(whole, typical) < 1 / _CLEAR):
             return whole, typical
-    return (whole, typical) if middles[0].shape == frames[0].shape else _dark_over_bright(frames)[:2]
+    if middles[0].shape == frames[0].shape:
+        return whole, typical
+    shape = frames[0].shape
+    return _dark_over_bright(shape, (_response(frame, scale_of(shape)) for frame in frames))[:2]
 
 
 def _middle(frame: np.ndarray) -> np.ndarray:
@@ -117,13 +123,14 @@ def _middle(frame: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(frame[y:y + _MIDDLE, x:x + _MIDDLE])
 
 
-def _dark_over_bright(frames: Sequence[np.ndarray]) -> tuple[float, float, tuple[int, int]]:
-    """Both figures of whole frames, and how many bright and dark maxima there are."""
-    height, width = frames[0].shape
-    scales, tiles, count = scale_of(frames[0].shape), np.zeros((2, _TILES, _TILES)), [0, 0]
+def _dark_over_bright(shape: tuple[int, ...],
+                      responses: Iterable[Iterable[_Maxima]]) -> tuple[float, float, tuple[int, int]]:
+    """Both figures of whole frames of that shape, from `_response` of each; how many bright and dark maxima."""
+    height, width = shape
+    scales, tiles, count = scale_of(shape), np.zeros((2, _TILES, _TILES)), [0, 0]
     total = np.zeros((2, len(scales)))
-    for frame in frames:
-        for sign, k, y, x, value in _response(frame, scales):
+    for response in responses:
+        for sign, k, y, x, value in response:
             total[sign, k] += (value**4).sum()
             count[sign] += len(value)
             np.add.at(tiles[sign], (y * _TILES // height, x * _TILES // width), value**4)

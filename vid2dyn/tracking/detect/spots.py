@@ -20,6 +20,7 @@ from vid2dyn.tracking.columns import (
     SIZE,
     SPOT_COLUMNS,
     WIDTH,
+    Feature,
     Flag,
     X,
     Y,
@@ -44,6 +45,8 @@ _WIDTHS_FROM = 80                  # spots that the typical width is measured on
 _CLEARLY = 8.0                     # standard deviations of the noise that show the shape of a spot
 _IN_CROWDS = 10                    # spots fitted together, to speak of a crowd
 _REPAIRS = 4                       # looks at a frame for pixels that are bright all by themselves, and one more
+_ALONE, _TOGETHER, _WIDTH_HELD, _ADDED, _SATURATED = map(int, (
+    Flag.ALONE, Flag.TOGETHER, Flag.WIDTH_HELD, Flag.ADDED, Flag.SATURATED))     # compiled code takes plain numbers
 _START = 4.6                       # diameters of a mask per width of a spot, where nothing better is known
 
 
@@ -294,28 +297,47 @@ class SpotFitter(Detector):
         """(N, 10) features of all spots, in reading order, those that were added last; and which pass the settings."""
         settings, spots = self.settings, fitted.spots
         radius = settings.diameter // 2
-        height, width = image.shape
-        keep = np.isfinite(fitted.errors[:, Y]) & (spots[:, AMPLITUDE] > 0)
-        for axis, edge in ((Y, height), (X, width)):
-            keep &= (spots[:, axis] >= radius) & (spots[:, axis] <= edge - 1 - radius)
         seen = measure_appearance(image, filtered, spots, radius, threshold)
-        if settings.minmass is not None:                   # by its own light too, not only its neighbours'
-            keep &= (seen[:, MASS] > settings.minmass) & (2 * np.pi * spots[:, AMPLITUDE] * spots[:, WIDTH] ** 2
-                                                       > 0.5 * settings.minmass)
-        if settings.max_size is not None:
-            keep &= seen[:, SIZE] < settings.max_size
-        if settings.max_ecc is not None:
-            keep &= seen[:, ECC] < settings.max_ecc
+        limits = (-np.inf if settings.minmass is None else float(settings.minmass),
+                  np.inf if settings.max_size is None else float(settings.max_size),
+                  np.inf if settings.max_ecc is None else float(settings.max_ecc))
+        table, keep = _features(image, spots, fitted.errors, fitted.near.nearest, fitted.held, fitted.added, seen,
+                                limits, radius, ceiling)
         if settings.separation:
             keep[keep] = well_separated(spots[keep, POSITION], seen[keep, MASS], settings.separation)
-        flag = np.where(np.isfinite(fitted.near.nearest), int(Flag.TOGETHER), int(Flag.ALONE))
-        flag[fitted.held] |= Flag.WIDTH_HELD
-        flag[fitted.added] |= Flag.ADDED
-        flag[saturated(image, spots, ceiling)] |= Flag.SATURATED
         if fitted.profile is not None:
-            flag |= Flag.PROFILE
-        std = np.minimum(fitted.errors[:, POSITION], radius)
-        return np.column_stack([spots[:, POSITION], std, seen, flag]), keep
+            table[:, Feature.FLAG] += Flag.PROFILE
+        return table, keep
+
+
+@njit(cache=True, nogil=True)
+def _features(image, spots, errors, nearest, held, added, seen, limits, radius, ceiling):
+    """(N, 10) features of spots and their appearances `seen`, and which pass: whole within the frame, brighter than the
+    first of `limits` (mass; their own light half of that, and not only their neighbours'), smaller and rounder than the
+    others (size, ecc). `ceiling`: the grey level at which the camera saturates."""
+    least, largest, longest = limits
+    n, height, width = spots.shape[0], image.shape[0], image.shape[1]
+    table, keep = np.empty((n, 10)), np.empty(n, np.bool_)
+    for i in range(n):
+        y, x, amplitude = spots[i, Y], spots[i, X], spots[i, AMPLITUDE]
+        keep[i] = (errors[i, Y] < np.inf and amplitude > 0.0 and radius <= y <= height - 1 - radius
+                   and radius <= x <= width - 1 - radius and seen[i, MASS] > least
+                   and 2.0 * np.pi * amplitude * (spots[i, WIDTH] * spots[i, WIDTH]) > 0.5 * least
+                   and seen[i, SIZE] < largest and seen[i, ECC] < longest)
+        flag = _TOGETHER if nearest[i] < np.inf else _ALONE
+        if held[i]:
+            flag |= _WIDTH_HELD
+        if added[i]:
+            flag |= _ADDED
+        row, column = min(max(np.rint(y), 0.0), height - 1.0), min(max(np.rint(x), 0.0), width - 1.0)
+        if image[int(row), int(column)] >= ceiling:
+            flag |= _SATURATED
+        table[i, 0], table[i, 1], table[i, 9] = y, x, flag
+        for axis in range(2):
+            table[i, 2 + axis] = radius if errors[i, axis] > radius else errors[i, axis]
+        for k in range(5):
+            table[i, 4 + k] = seen[i, k]
+    return table, keep
 
 
 _kept = threading.local()
@@ -371,6 +393,7 @@ def ceiling_of(frame: np.ndarray) -> float:
 
 
 def saturated(image: np.ndarray, spots: np.ndarray, ceiling: float) -> np.ndarray:
+    """(N,) bool: the pixel of the middle of a spot is at the ceiling."""
     y = np.clip(np.rint(spots[:, Y]), 0, image.shape[0] - 1).astype(np.int64)
     x = np.clip(np.rint(spots[:, X]), 0, image.shape[1] - 1).astype(np.int64)
     return image[y, x] >= ceiling

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-from vid2dyn.core.compiled_arrays import median, quantile
+from vid2dyn.core.compiled_arrays import median, numbers_of, quantile
 from vid2dyn.tracking.columns import (
     AMPLITUDE,
     BACKGROUND,
@@ -34,7 +35,7 @@ from vid2dyn.tracking.fit.common_width import common_width
 from vid2dyn.tracking.fit.gaussians import REACH
 from vid2dyn.tracking.fit.joint import COUPLED, NEAR, fit_jointly
 from vid2dyn.tracking.fit.missed import find_missed
-from vid2dyn.tracking.fit.nearby import Neighbours, neighbours
+from vid2dyn.tracking.fit.nearby import Neighbours, neighbours_within
 from vid2dyn.tracking.fit.profiles import Profile
 
 _TURNS, _MORE = 3, 8               # of fitting, adding and dropping, at most; where no spot stands alone
@@ -47,6 +48,21 @@ _MEAN_LIGHT = 2 * math.pi * 0.976 / (2 * REACH) ** 2         # of a Gaussian ove
 _ASKED = 24                        # of the clear spots, for what they leave
 _ENOUGH, _NOISE_SEEN = 5, 0.7      # clear spots, and the part of the measured noise that they leave, to doubt that
 _APART = 0.7                       # and this distance from the others [widths]
+
+
+class Spots(NamedTuple):
+    """Spots as they come and go: what is kept of them from turn to turn.
+
+    Parameters
+    ----------
+    spots, added, errors, squares
+        As in `FittedSpots`.
+    """
+
+    spots: np.ndarray
+    added: np.ndarray
+    errors: np.ndarray
+    squares: np.ndarray
 
 
 @dataclass
@@ -124,44 +140,74 @@ def fit_all(image: np.ndarray, spots: np.ndarray, width: float, width_known: boo
         Variance of a pixel in terms of `image`.
     """
     spots[:, MOVE] = UNSETTLED
-    fitted, measured = FittedSpots.unmeasured(spots), 0
+    n, width, measured = len(spots), float(width), 0
     turns = _TURNS if width_known else _MORE
+    found = Spots(spots, np.zeros(n, bool), np.full((n, ERROR_COLUMNS), np.inf), np.zeros(n))
     for turn in range(turns):
-        _find_neighbours(fitted, width)
-        _fit(image, fitted, width, *_COARSE_FIT)
-        if not width_known and abs(len(fitted.spots) - measured) > _CHANGED * measured:
-            measured = len(fitted.spots)
-            width = common_width(image, fitted.spots, width, bounds, not turn)
-            fitted.fresh[:] = True
-            _find_neighbours(fitted, width)
-            if not turn:                       # the first guess may have been far off
-                _fit(image, fitted, width, *_COARSE_FIT)
-        _measure(image, fitted, noise)
-        keep, new = _revision(image, fitted, width, last=turn == turns - 1)
-        if keep.all() and not len(new) and (width_known or turn):
+        near, fresh = _fit(image, found.spots, width)
+        if not width_known and abs(len(found.spots) - measured) > _CHANGED * measured:
+            measured = len(found.spots)
+            width = common_width(image, found.spots, width, bounds, not turn)
+            if turn:
+                near, _ = _of_width(found.spots, width, NEAR * width, 0.0)
+            else:                              # the first guess may have been far off
+                near, _ = _fit(image, found.spots, width)
+            fresh[:] = True
+        information.errors_alone(image, found.spots, np.flatnonzero(fresh), noise, found.errors)
+        found, settled = _revised(image, found, near, fresh, width, turn == turns - 1)
+        if settled and (width_known or turn):
             break
-        _revise(fitted, keep, new)
     else:
-        _find_neighbours(fitted, width)
-    fitted.fresh[:] = False
-    _fit(image, fitted, width, *_FINAL_FIT)
-    information.errors_alone(image, fitted.spots, np.flatnonzero(fitted.fresh), noise, fitted.errors)
-    close = np.flatnonzero(fitted.near.nearest < COUPLED * width)
+        near, _ = _of_width(found.spots, width, NEAR * width, 0.0)
+    most, rest = _FINAL_FIT
+    fresh = np.zeros(len(found.spots), bool)
+    fit_jointly(image, found.spots, near, COUPLED * width, _limits(near.nearest, width, rest), most, fresh)
+    information.errors_alone(image, found.spots, np.flatnonzero(fresh), noise, found.errors)
+    close = np.flatnonzero(near.nearest < COUPLED * width)
     if len(close):
-        information.errors_together(image.shape, fitted.spots, close, fitted.near, COUPLED * width, fitted.errors)
-    _no_noisier_than_seen(image, fitted, noise)
-    return fitted
+        information.errors_together(image.shape, found.spots, close, near, COUPLED * width, found.errors)
+    _no_noisier_than_seen(image, found, near, noise)
+    return FittedSpots(found.spots, found.added, np.isfinite(near.nearest), near, found.errors, found.squares, fresh)
 
 
-def _no_noisier_than_seen(image: np.ndarray, fitted: FittedSpots, noise: tuple[float, float, float]) -> None:
+def _fit(image: np.ndarray, spots: np.ndarray, width: float) -> tuple[Neighbours, np.ndarray]:
+    """Spots of that width [px] moved to about where they fit; who is near whom, and which spots took part."""
+    most, rest = _COARSE_FIT
+    near, limit = _of_width(spots, width, NEAR * width, rest)
+    fresh = np.zeros(len(spots), bool)
+    fit_jointly(image, spots, near, COUPLED * width, limit, most, fresh)
+    return near, fresh
+
+
+@njit(cache=True, nogil=True)
+def _of_width(spots, width, reach, rest):
+    """All spots get that width [px]; who is nearer than `reach` to whom, and moves [px] below which each is at rest.
+    """
+    y, x = np.empty(spots.shape[0]), np.empty(spots.shape[0])
+    for i in range(y.size):
+        y[i], x[i], spots[i, WIDTH] = spots[i, Y], spots[i, X], width
+    near = neighbours_within(y, x, reach)
+    return near, _limits(near.nearest, width, rest)
+
+
+@njit(cache=True, nogil=True)
+def _limits(nearest, width, rest):
+    """Moves below which spots are at rest [px], by the distance to their neighbours; `rest` [widths] of those near."""
+    limit = np.empty(nearest.size)
+    for i in range(limit.size):
+        limit[i] = (rest if nearest[i] < np.inf else max(rest, _REST)) * width
+    return limit
+
+
+def _no_noisier_than_seen(image: np.ndarray, found: Spots, near: Neighbours, noise: tuple[float, float, float]) -> None:
     """Errors scaled down where the fits leave clearly less than the noise that was measured in the frame.
 
     What a fit leaves bounds the noise from above. Spots narrower than a pixel are sharp enough to be taken for noise
     by a measurement that knows no spots.
     """
-    part = _share_left(image, fitted.spots, fitted.errors[:, PIXEL_NOISE].copy(), fitted.near, noise)
+    part = _share_left(image, found.spots, found.errors[:, PIXEL_NOISE].copy(), near, noise)
     if part < _NOISE_SEEN:
-        fitted.errors *= math.sqrt(max(part, 1e-4))
+        found.errors[:] *= math.sqrt(max(part, 1e-4))
 
 
 @njit(cache=True, nogil=True)
@@ -187,50 +233,50 @@ def _share_left(image, spots, pixel_noise, near, noise):
     return median(part)
 
 
-def _find_neighbours(fitted: FittedSpots, width: float) -> None:
-    """Who is near whom; all spots get that width [px]."""
-    spots = fitted.spots
-    fitted.near = neighbours(spots[:, Y], spots[:, X], NEAR * width)
-    fitted.held = np.isfinite(fitted.near.nearest)
-    spots[:, WIDTH] = width
+@njit(cache=True, nogil=True)
+def _revised(image, found, near, fresh, width, last):
+    """The `Spots` that stay, and new ones where those that were fitted (`fresh`) leave too much, in the last turn none;
+    and whether they are the same as before.
+
+    Those that had a neighbour that goes are no longer at rest.
+    """
+    spots, added, errors, squares = found
+    beside = fresh.copy()
+    for i in range(fresh.size):
+        if fresh[i]:
+            squares[i] = spots[i, MISFIT]
+            beside[i] = near.nearest[i] < np.inf
+    information.misfit(image, spots, numbers_of(beside), near, squares)
+    keep, allowed, least = _acceptance(spots, errors[:, PIXEL_NOISE].copy(), squares, added, near.nearest, width)
+    gone = _duplicates(spots, near, keep, added, _APART * width)
+    kept = 0
+    for i in range(keep.size):
+        keep[i] = keep[i] and not gone[i]
+        kept += keep[i]
+        beside[i] = keep[i] and fresh[i] and squares[i] > allowed[i] and not last
+    new = find_missed(image, spots, numbers_of(beside), near, least, width)
+    if kept == keep.size and new.shape[0] == 0:
+        return found, True
+    _unsettle_neighbours(spots, keep, near)
+    return _joined(found, numbers_of(keep), new), False
 
 
-def _fit(image: np.ndarray, fitted: FittedSpots, width: float, most: int, rest: float) -> None:
-    """Spots that moved by more than `rest` widths moved to where they fit, in `most` passes at most."""
-    fit_jointly(image, fitted.spots, fitted.near, COUPLED * width,
-                np.where(fitted.held, rest, max(rest, _REST)) * width, most, fitted.fresh)
-
-
-def _measure(image: np.ndarray, fitted: FittedSpots, noise: tuple[float, float, float]) -> None:
-    """Errors, as if spots were alone, and squares of those that were fitted."""
-    fresh = fitted.fresh
-    information.errors_alone(image, fitted.spots, np.flatnonzero(fresh), noise, fitted.errors)
-    fitted.squares[fresh] = fitted.spots[fresh, MISFIT]
-    information.misfit(image, fitted.spots, np.flatnonzero(fresh & np.isfinite(fitted.near.nearest)),
-                       fitted.near, fitted.squares)
-
-
-def _revision(image: np.ndarray, fitted: FittedSpots, width: float, last: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Which spots stay, and new ones (M, 7); no new ones in the last turn."""
-    spots = fitted.spots
-    keep, allowed, least = _acceptance(spots, fitted.errors[:, PIXEL_NOISE].copy(), fitted.squares, fitted.added,
-                                       fitted.near.nearest, width)
-    keep &= ~_duplicates(spots, fitted.near, keep, fitted.added, _APART * width)
-    if last:
-        return keep, np.empty((0, SPOT_COLUMNS))
-    badly_fitted = np.flatnonzero(keep & fitted.fresh & (fitted.squares > allowed))
-    return keep, find_missed(image, spots, badly_fitted, fitted.near, least, width)
-
-
-def _revise(fitted: FittedSpots, keep: np.ndarray, new: np.ndarray) -> None:
-    """Leave the spots that stay, append new ones; those that had a neighbour that goes are fitted again."""
-    _unsettle_neighbours(fitted.spots, keep, fitted.near)
-    fresh = FittedSpots.unmeasured(new)
-    fitted.spots = np.concatenate([fitted.spots[keep], new])
-    fitted.added = np.append(fitted.added[keep], np.ones(len(new), bool))
-    fitted.errors = np.concatenate([fitted.errors[keep], fresh.errors])
-    fitted.squares = np.append(fitted.squares[keep], fresh.squares)
-    fitted.fresh = np.zeros(len(fitted.spots), bool)
+@njit(cache=True, nogil=True)
+def _joined(found, stay, new):
+    """The `Spots` whose numbers are `stay`, then those of a table of `new` ones."""
+    count = stay.size + new.shape[0]
+    joined = Spots(np.empty((count, SPOT_COLUMNS)), np.empty(count, np.bool_), np.empty((count, ERROR_COLUMNS)),
+                   np.empty(count))
+    for k in range(count):
+        old = k < stay.size
+        i = stay[k] if old else k - stay.size
+        for c in range(SPOT_COLUMNS):
+            joined.spots[k, c] = found.spots[i, c] if old else new[i, c]
+        for c in range(ERROR_COLUMNS):
+            joined.errors[k, c] = found.errors[i, c] if old else np.inf
+        joined.added[k] = found.added[i] if old else True
+        joined.squares[k] = found.squares[i] if old else 0.0
+    return joined
 
 
 @njit(cache=True, nogil=True)

@@ -37,26 +37,6 @@ LONGEST = 129
 """Most pixels along an edge of the fitted square."""
 
 
-class Rows(NamedTuple):
-    """The fitted square along y: first row, number of rows, centre of the spot [px], and its profile there."""
-
-    first: int
-    size: int
-    centre: float
-    profile: np.ndarray
-
-
-class Columns(NamedTuple):
-    """The fitted square along x: first column, number of columns, and what each column is summed with.
-
-    `weights` (4, size and more) float32 = gx, 1, gx dx, gx dx², zero beside the fitted square.
-    """
-
-    first: int
-    size: int
-    weights: np.ndarray
-
-
 class Workspace(NamedTuple):
     """Memory that `step` needs, made once: profiles along y, x and of a neighbour; weights of columns; sums of columns;
     sums along each axis; normal equations, their right-hand side, and a copy of that."""
@@ -128,16 +108,17 @@ def _overlap(g, other, centre, first, size, out):
 
 
 @njit(cache=True, nogil=True)
-def image_sums(image, level, along_y, along_x, columns, free, squared, data):
+def image_sums(image, level, y0, ny, cy, gy, x0, nx, weights, columns, free, squared, data):
     """data[0..4] = sums of (image - level) times g, 1, g dy, g dx, g (dy² + dx²); the sum of its squares is returned.
 
-    That is 0 unless `squared`, as is the last sum of `data` unless `free`.
+    That is 0 unless `squared`, as is the last sum of `data` unless `free`. The fitted square has `ny` rows from `y0`;
+    `cy` is the centre of the spot there and `gy` its profile. What each of `nx` columns from `x0` is summed with are
+    `weights` (4, nx and more) float32 = gx, 1, gx dx, gx dx², zero beside the fitted square. `columns` (5, nx and more)
+    float32 is scratch. Columns are summed first, eight at a time: nothing is added across a vector but at the very end.
 
-    `along_y` is a `Rows`, `along_x` a `Columns`; `columns` (5, size and more) float32 is scratch. Columns are summed
-    first, eight at a time: nothing is added across a vector but at the very end.
+    Arrays come one by one: in a tuple, or as a part of another one made for the call, each costs counting its users,
+    longer than a row takes.
     """
-    y0, ny, cy, gy = along_y
-    x0, nx, weights = along_x
     for b in range(nx):
         columns[0, b] = columns[1, b] = columns[2, b] = columns[3, b] = columns[4, b] = np.float32(0.0)
     c0, c1, c2, c3, c4 = columns[0], columns[1], columns[2], columns[3], columns[4]
@@ -228,7 +209,7 @@ def step(image, spots, i, others, free, bounds, work):
         v, d = gx[k] if inside else 0.0, x0 + k - cx
         weights[0, b], weights[1, b], weights[2, b], weights[3, b] = v, 1.0 if inside else 0.0, v * d, v * d * d
     level = np.float32(spots[i, BACKGROUND])                        # near the background: squares stay small numbers
-    squares = image_sums(image, level, Rows(y0, ny, cy, gy), Columns(from_x, wide, weights), columns, free,
+    squares = image_sums(image, level, y0, ny, cy, gy, from_x, wide, weights, columns, free,
                          np.bool_(True), rhs)              # not the literal, for which it would be compiled again
     for j in others:
         v, q = spots[j, WIDTH], spots[j, AMPLITUDE]

@@ -81,17 +81,20 @@ def errors_alone(image, spots, which, noise_model, out):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _block(spots, k, l, shape, rows, sums, out):
-    """out (3, 3): columns (g, g dy, g dx) of spot k, background projected out, times those of l, on the square of k."""
+    """out (3, 3): columns (g, g dy, g dx) of spot k, background projected out, times those of l, on the square of k.
+
+    `rows` (2, 2, n): profiles of k and l along each axis; those of k are made where l is k, and else there from before.
+    """
     w = spots[k, WIDTH]
     sums[:, :] = 0.0
     count = 1.0
     for axis in range(2):
         first, size = square(spots[k, axis], w, shape[axis])
-        sample_gaussian(spots[k, axis], first, size, w, rows[0])
-        sample_gaussian(spots[l, axis], first, size, spots[l, WIDTH], rows[1])
+        sample_gaussian(spots[l, axis], first, size, spots[l, WIDTH], rows[axis, int(l != k)])
+        own, other = rows[axis, 0], rows[axis, int(l != k)]
         count *= size
         for t in range(size):
-            p, q = rows[0, t], rows[1, t]
+            p, q = own[t], other[t]
             d, e = first + t - spots[k, axis], first + t - spots[l, axis]
             sums[axis, _PQ] += p * q
             sums[axis, _PDQ] += p * d * q
@@ -142,7 +145,7 @@ def errors_together(shape, spots, which, near, reach, out):
     `errors_alone` left, is changed.
     """
     start, index = near.start, near.indices
-    rows, sums = np.zeros((2, LONGEST)), np.zeros((2, 8))
+    rows, sums = np.zeros((2, 2, LONGEST)), np.zeros((2, 8))
     chosen, full = np.zeros(MAX_NEIGHBOURS + 1, np.int64), np.zeros((3 * MAX_NEIGHBOURS + 3, 3 * MAX_NEIGHBOURS + 3))
     own, shared = np.zeros((spots.shape[0], 3, 3)), np.zeros((index.size, 3, 3))
     limit = reach * reach

@@ -26,8 +26,6 @@ from vid2dyn.tracking.fit.gaussians import (
     P_BACKGROUND,
     P_X,
     P_Y,
-    Columns,
-    Rows,
     image_sums,
     square,
     whole_vectors,
@@ -136,6 +134,7 @@ def fit_jointly(image, spots, near, coupled, rest, most, touched):
     first, column, block, base, relaxation = system
     now, middle, stride = np.empty((n, 4)), np.full((n, 2), np.nan), np.zeros((n, 2))
     rows_y, rows_x = np.zeros((3, LONGEST)), np.zeros((3, LONGEST))
+    profile_y = rows_y[0]
     weights, columns = np.zeros((4, LONGEST + 7), np.float32), np.zeros((5, LONGEST + 7), np.float32)
     data, solver = np.zeros(5), np.zeros((4, 4))
     close = coupled * coupled
@@ -176,7 +175,7 @@ def fit_jointly(image, spots, near, coupled, rest, most, touched):
                 weights[0, b + shift], weights[1, b + shift] = rows_x[0, b], np.float32(1.0)
                 weights[2, b + shift] = rows_x[1, b]
             level = np.float32(spots[i, BACKGROUND])
-            squares = image_sums(image, level, Rows(y0, ny, cy, rows_y[0]), Columns(from_x, wide, weights), columns,
+            squares = image_sums(image, level, y0, ny, cy, profile_y, from_x, wide, weights, columns,
                                  np.bool_(False), start[i] == start[i + 1], data)
             nearest, couplings = 1e300, 0
             for t in range(start[i], start[i + 1]):
@@ -186,7 +185,7 @@ def fit_jointly(image, spots, near, coupled, rest, most, touched):
                 hx = cross_sums(rows_x, x0, nx, spots[j, X], s, factor)
                 distance = dy * dy + dx * dx
                 if distance < close and slot[j] >= 0:
-                    coupling(hy, hx, dy, dx, solver, block[pairs])
+                    coupling(hy, hx, dy, dx, solver, block, pairs)
                     column[pairs] = slot[j]
                     pairs += 1
                     couplings += 1
@@ -212,8 +211,7 @@ def fit_jointly(image, spots, near, coupled, rest, most, touched):
                 relaxation[k] = _relaxation(math.sqrt(nearest) / w)
         first[count] = pairs
         _solve_by_turns(spots, member[:count], system, now, rest)
-        for k in range(count):
-            _move(spots, member[k], now[k], stride)
+        _move(spots, member[:count], now, stride)
     return most
 
 
@@ -268,26 +266,29 @@ def _limited(a, b, limit):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _move(spots, i, p, stride):
-    """Spot `i` moved towards the solution `p`, half a width at most; half as far where that takes back the last move.
+def _move(spots, member, solution, stride):
+    """Spots `member` (K,) moved towards their rows of the solution, half a width at most; half as far where that takes
+    back the last move.
 
     `stride` (N, 2) holds the last moves. What does not look like the model goes too far, back and forth for ever.
     """
-    w = spots[i, WIDTH]
-    if p[P_AMPLITUDE] <= 0.0:
-        spots[i, AMPLITUDE], spots[i, MOVE] = p[P_AMPLITUDE], 0.0
-        spots[i, BACKGROUND] += p[P_BACKGROUND]
-        return
-    scale = w * w / p[P_AMPLITUDE]
-    dy, dx = p[P_Y] * scale, p[P_X] * scale
-    far = math.sqrt(dy * dy + dx * dx)
-    part = min(1.0, 0.5 * w / far) if far > 0.0 else 1.0
-    back = dy * stride[i, Y] + dx * stride[i, X]
-    if back < -0.5 * (stride[i, Y] ** 2 + stride[i, X] ** 2):
-        part *= 0.5
-    spots[i, Y] += part * dy
-    spots[i, X] += part * dx
-    spots[i, AMPLITUDE] += part * (p[P_AMPLITUDE] - spots[i, AMPLITUDE])
-    spots[i, BACKGROUND] += part * p[P_BACKGROUND]
-    spots[i, MOVE] = part * far
-    stride[i, Y], stride[i, X] = part * dy, part * dx
+    for k in range(member.size):
+        i = member[k]
+        w, amplitude = spots[i, WIDTH], solution[k, P_AMPLITUDE]
+        if amplitude <= 0.0:
+            spots[i, AMPLITUDE], spots[i, MOVE] = amplitude, 0.0
+            spots[i, BACKGROUND] += solution[k, P_BACKGROUND]
+            continue
+        scale = w * w / amplitude
+        dy, dx = solution[k, P_Y] * scale, solution[k, P_X] * scale
+        far = math.sqrt(dy * dy + dx * dx)
+        part = min(1.0, 0.5 * w / far) if far > 0.0 else 1.0
+        back = dy * stride[i, Y] + dx * stride[i, X]
+        if back < -0.5 * (stride[i, Y] ** 2 + stride[i, X] ** 2):
+            part *= 0.5
+        spots[i, Y] += part * dy
+        spots[i, X] += part * dx
+        spots[i, AMPLITUDE] += part * (amplitude - spots[i, AMPLITUDE])
+        spots[i, BACKGROUND] += part * solution[k, P_BACKGROUND]
+        spots[i, MOVE] = part * far
+        stride[i, Y], stride[i, X] = part * dy, part * dx

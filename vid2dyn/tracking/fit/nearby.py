@@ -48,11 +48,12 @@ def neighbours(y: np.ndarray, x: np.ndarray, reach: float) -> Neighbours:
     >>> near.start.tolist(), near.indices.tolist(), near.nearest.tolist()
     ([0, 1, 2, 2], [1, 0], [1.0, 1.0, inf])
     """
-    return _neighbours(np.ascontiguousarray(y, float), np.ascontiguousarray(x, float), float(reach))
+    return neighbours_within(np.ascontiguousarray(y, float), np.ascontiguousarray(x, float), float(reach))
 
 
 @njit(cache=True, nogil=True)
-def _neighbours(y, x, reach):
+def neighbours_within(y, x, reach):
+    """`neighbours` of contiguous float64 arrays, compiled."""
     n = y.size
     nearest, start = np.full(n, np.inf), np.zeros(n + 1, np.int64)
     if n == 0:
@@ -163,11 +164,13 @@ def distinct(maxima, filtered, reach, valley):
             if distance[k] > reach * reach:
                 continue
             dy, dx = y - maxima[j, Y], x - maxima[j, X]
-            steps = max(abs(dy), abs(dx))
+            steps, enough = max(abs(dy), abs(dx)), max(valley, 0.1 * lower)
             lowest = lower
             for s in range(1, steps):
                 a, b = y - dy * s / steps, x - dx * s / steps
                 lowest = min(lowest, filtered[int(np.floor(a + 0.5)), int(np.floor(b + 0.5))])
-            if lower - lowest < max(valley, 0.1 * lower):
+                if lower - lowest >= enough:
+                    break
+            if lower - lowest < enough:
                 own[i if height < other else j] = False
     return own

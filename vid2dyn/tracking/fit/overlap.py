@@ -94,11 +94,11 @@ def inverse(y, x, count, out):
 
 
 @njit(cache=True, nogil=True)
-def coupling(y, x, dy, dx, inverse, block):
-    """block (12,) = inverse of M_i times C_ij, from the sums along y and x; (dy, dx) = centre of i less that of j."""
+def coupling(y, x, dy, dx, inverse, block, row):
+    """block[row] (12,) = inverse of M_i times C_ij, by sums along y and x; (dy, dx): centre of i less that of j."""
     a0, a1, b0, b1 = y[1] + dy * y[0], y[2] + dy * y[1], x[1] + dx * x[0], x[2] + dx * x[1]     # g d', g d d'
     for k in range(4):
         p, q, r, t = inverse[k, 0], inverse[k, 1], inverse[k, 2], inverse[k, 3]
-        block[3 * k] = p * y[0] * x[0] + q * y[3] * x[3] + r * y[1] * x[0] + t * y[0] * x[1]
-        block[3 * k + 1] = p * a0 * x[0] + q * y[4] * x[3] + r * a1 * x[0] + t * a0 * x[1]
-        block[3 * k + 2] = p * y[0] * b0 + q * y[3] * x[4] + r * y[1] * b0 + t * y[0] * b1
+        block[row, 3 * k] = p * y[0] * x[0] + q * y[3] * x[3] + r * y[1] * x[0] + t * y[0] * x[1]
+        block[row, 3 * k + 1] = p * a0 * x[0] + q * y[4] * x[3] + r * a1 * x[0] + t * a0 * x[1]
+        block[row, 3 * k + 2] = p * y[0] * b0 + q * y[3] * x[4] + r * y[1] * b0 + t * y[0] * b1
