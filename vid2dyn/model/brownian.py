@@ -421,7 +421,7 @@ class BrownianModel(Model):
                                 "pair of species, learned without assuming a formula.", tuple(found))
 
     def remarks(self) -> tuple[str, ...]:
-        """What a structural variable adds to the prediction, or that free particles have no forces."""
+        """What a structural variable adds to the prediction, or why particles have no forces."""
         if "structure" in self.report:
             held, by = self.report["held_out"], self.report["structure"]
             gain = with_error(by["gain_per_step"], by["gain_per_step_stderr"])
@@ -433,10 +433,11 @@ class BrownianModel(Model):
             return (f"held-out log-likelihood per particle and step: {held['log_likelihood_per_step']:.4f} with "
                     f"{by['column']}, {held['free_diffusion_log_likelihood_per_step']:.4f} with one mobility for all; "
                     f"gain {gain}",)
+        said = self.report.get("range", {}).get("says")
         if not self.has_forces:
-            return ("note: free particles, no forces were fitted; --set cutoff=3.0 fits pair forces up to 3 µm, "
-                    "--set trap=each traps.",)
-        return ()
+            return (f"note: {said or 'free particles, no forces were fitted;'} --set cutoff=3.0 fits pair forces up to "
+                    "3 µm, --set trap=each traps.",)
+        return () if said is None else (f"note: {said}",)
 
     def __repr__(self) -> str:
         parts = [f"{'spread over one frame' if self.is_persistent else 'D'} = {self.diffusion():.4g} ± "

@@ -38,8 +38,9 @@ from vid2dyn.model.brownian import BrownianModel
 
 MOST, OF_CONTROL = 60_000, 15_000
 """Detections that are looked at, of the data and of the control recording; they bound the time."""
-PAIRED = 12_000
-"""Detections whose neighbours are looked at."""
+PAIRED, PAIRED_ALONE = 12_000, 30_000
+"""Detections whose neighbours are looked at; of particles that were fitted without pair force, whose neighbours say
+whether there is one."""
 BEYOND = 1.5
 """How far neighbours are looked for, in cutoffs."""
 
@@ -227,7 +228,7 @@ def _neighbours(recording: Recording, rows: np.ndarray, data: FitData) -> Neighb
         limit = 0.499 * float(size.min())
     spacing = float((np.prod(np.maximum(size, 1e-9)) / count.mean()) ** (1 / dim))
     reach = min(BEYOND * cutoff if cutoff is not None else 1.5 * spacing, limit)
-    every = max(1, math.ceil(len(recording.position) / PAIRED))
+    every = max(1, math.ceil(len(recording.position) / (PAIRED if cutoff is not None else PAIRED_ALONE)))
     chosen = frames[::every]
     inside = np.flatnonzero(np.isin(recording.frame, chosen))
     try:
