@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from scipy.special import ndtri
@@ -24,7 +24,7 @@ from vid2dyn.dynamics.recipes.brownian import species_name
 from vid2dyn.dynamics.terms.friction import PairFrictionLaw, StructuredMobility
 from vid2dyn.dynamics.terms.potentials import HarmonicTrap, PairPotential
 from vid2dyn.dynamics.terms.splines import RadialSpline
-from vid2dyn.model.base import LearnedFunction, LearnedFunctions, LearnedNumber, Model, checked_level
+from vid2dyn.model.base import LearnedFunction, LearnedFunctions, LearnedNumber, Model, checked_level, drawn_from
 from vid2dyn.model.driven_rollout import Drive, prescribed_of
 from vid2dyn.rollout.brownian import TABLE, FrameTiming, FrozenBrownian, brownian_paths
 from vid2dyn.rollout.driven import driven_paths
@@ -363,6 +363,20 @@ class BrownianModel(Model):
                              "fitted.")
         middle, error = self._measured(name)
         return np.asarray(middle - width * error), np.asarray(middle + width * error)
+
+    def drawn(self, rng: np.random.Generator) -> Self:
+        """See `Model.drawn`: D, noise, stiffness and pair potentials; centres of traps and what depends on a column are
+        kept."""
+        arrays = dict(self.arrays)
+        for name in ("diffusion", "noise_scale", "trap", "species_diffusion", "species_localisation",
+                     "recording_noise_scale"):
+            if name in arrays:
+                value, stderr = arrays[name][..., 0], np.nan_to_num(arrays[name][..., 1])
+                moved = np.maximum(value + stderr * rng.standard_normal(value.shape), 0.1 * value)
+                arrays[name] = np.concatenate([moved[..., None], arrays[name][..., 1:]], axis=-1)
+        if "coefficients" in arrays:
+            arrays["coefficients"] = arrays["coefficients"] + drawn_from(arrays["covariance"], rng)
+        return dataclasses.replace(self, arrays=arrays)
 
     @property
     def has_forces(self) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy.special import ndtri
@@ -22,7 +23,7 @@ from vid2dyn.dynamics.fluid.numbers import FluidNumbers, Layout
 from vid2dyn.dynamics.fluid.table_range import TableRange, table_range
 from vid2dyn.inference.start import carried_entropy, fit_start
 from vid2dyn.inference.steps import FluidSteps
-from vid2dyn.model.base import LearnedFunction, LearnedFunctions, LearnedNumber, Model, checked_level
+from vid2dyn.model.base import LearnedFunction, LearnedFunctions, LearnedNumber, Model, checked_level, drawn_from
 from vid2dyn.model.further_energies import FurtherEnergies
 from vid2dyn.rollout.engines import Prepared, checked_engine, paths_in
 from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout, FluidTrajectories
@@ -231,6 +232,11 @@ class MetriplecticModel(Model):
         error = np.sqrt(np.maximum(np.einsum("...a,ab,...b->...", G, covariance, G), 0.0))
         error = float(ndtri(0.5 + 0.5 * level)) * error
         return value - error, value + error
+
+    def drawn(self, rng: np.random.Generator) -> Self:
+        """See `Model.drawn`."""
+        theta = self.arrays["theta"] + drawn_from(self.arrays["covariance"], rng)
+        return dataclasses.replace(self, arrays={**self.arrays, "theta": theta})
 
     @property
     def has_forces(self) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from vid2dyn.assessment.base import Finding
+from vid2dyn.assessment.rollouts import RUNS
 from vid2dyn.assessment.steps import Detection, Neighbours, Steps
 from vid2dyn.assessment.table import Assessment, assessed, combined
 from vid2dyn.core.config import build
@@ -291,7 +292,8 @@ def assess_brownian(tracks: Trajectories | Sequence[Trajectories], model: Browni
     data, _ = prepared_recordings(several, recipe)
     tables = [list(assess_data(data, model, seed).findings)]
     for r, one in enumerate(data):
-        numbers, _ = numbers_of(model, one, r if len(data) > 1 else None)
-        beside = findings_of_rollouts(one, numbers, [seed, 17, r])
+        which = r if len(data) > 1 else None
+        drawn = [numbers_of(model.drawn(np.random.default_rng([seed, 19, k])), one, which)[0] for k in range(RUNS)]
+        beside = findings_of_rollouts(one, drawn, [seed, 17, r])
         tables.append([dataclasses.replace(found, recording=one.name if len(data) > 1 else "") for found in beside])
     return combined(tables)
