@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -365,15 +365,15 @@ class MetriplecticModel(Model):
         settings = FluidRollout(data.dt / substeps, "exact" if exact else "verlet", noise=noise)
         return Prepared(frozen, first, settings, substeps)
 
-    def _tables(self, tracks: Trajectories, steps: int) -> Callable[[float], FrozenFluid]:
-        """Tables over so many times the range that a rollout of `steps` frames from these tracks is expected to visit.
-        """
+    def _tables(self, tracks: Trajectories, steps: int) -> Callable[..., FrozenFluid]:
+        """Tables over so many times the range that a rollout of `steps` frames from these tracks is expected to visit;
+        of this model or another one."""
         data = self._steps(tracks)
         S, log_volume = self._first(data)
 
-        def tables(width: float) -> FrozenFluid:
+        def tables(width: float, model: MetriplecticModel = self) -> FrozenFluid:
             span = self._range(S, log_volume, data, steps, width)
-            return self.freeze(span.entropy, span.log_volume, span.nodes)
+            return model.freeze(span.entropy, span.log_volume, span.nodes)
 
         return tables
 
@@ -425,14 +425,17 @@ class MetriplecticModel(Model):
                                  checkpoint=checkpoint)
         return self._recorded(tracks, paths, seed, substeps, engine)
 
-    def rollouts(self, tracks: Trajectories, seeds: Iterable[int], steps: int | None = None) -> Iterator[Trajectories]:
-        """`rollout` with several seeds, which share the start and the tables: entropies of the first frame are
-        inferred once."""
+    def drawn_rollouts(self, tracks: Trajectories, seeds: Iterable[int], rng: np.random.Generator,
+                       steps: int | None = None) -> Iterator[Trajectories]:
+        """Rollouts with several seeds, each of the model with its numbers `drawn`. They share the start: entropies of
+        the first frame are inferred once, by the numbers that were learned."""
         steps = self._steps(tracks).count if steps is None else steps
         _, first, settings, substeps = self.ready(tracks, steps)
-        tables = cache(self._tables(tracks, steps))
+        tables = self._tables(tracks, steps)
         for seed in seeds:
-            paths = widening_paths(tables, first, settings, steps=steps * substeps, every=substeps, seed=seed)
+            one = self.drawn(rng)
+            paths = widening_paths(partial(tables, model=one), first, settings, steps=steps * substeps, every=substeps,
+                                   seed=seed)
             yield self._recorded(tracks, paths, seed, substeps, "vid2dyn")
 
     def _recorded(self, tracks: Trajectories, paths: FluidTrajectories, seed: int, substeps: int,

@@ -153,8 +153,9 @@ def test_what_could_be_hidden_is():
     assert not none["failed"]
 
 
-def test_with_a_column_no_range_is_looked_for():
-    recipe = vd.Brownian(structure="size")
+@pytest.mark.parametrize("settings", [{"structure": "size"}, {"trap": "each"}])
+def test_with_a_column_or_own_traps_no_range_is_looked_for(settings):
+    recipe = vd.Brownian(**settings)
     said = no_pair_force({"assessment": [{"test": "force at the cutoff", "failed": True}]}, recipe)
     assert said["cutoff"] is None
     assert "give its range" in said["says"]

@@ -38,8 +38,8 @@ class Brownian(Recipe):
     cutoff : float, "auto" or None
         Range of the pair force [µm]. "auto": where neighbours are seen to push or pull each other, the shortest range
         that predicts motion that was set aside as well as any longer one, within the error, which takes several times
-        as long as a fit of a given range; else none, as with `structure`. None (in files "none"): particles do not
-        interact.
+        as long as a fit of a given range; else none, as with `structure` and traps for each. None (in files "none"):
+        particles do not interact.
     knots : int
         Number of splines of which the pair potential is made. Its smoothness is chosen from the data, so more of them
         cost only time.
@@ -190,7 +190,8 @@ class Brownian(Recipe):
     @property
     def summary(self) -> str:
         parts = ["Brownian particles"]
-        if self.cutoff is not None and not (isinstance(self.cutoff, str) and self.structure is not None):
+        asked = self.structure is None and self.trap != "each"              # where it is not, "auto" is no pair force
+        if self.cutoff is not None and (asked or not isinstance(self.cutoff, str)):
             parts.append("pair force if one shows" if isinstance(self.cutoff, str) else
                          f"pair force up to {self.cutoff:g} µm")
         if self.trap != "none":

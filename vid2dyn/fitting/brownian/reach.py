@@ -120,6 +120,9 @@ def no_pair_force(report: dict[str, Any], recipe: Brownian) -> dict[str, Any] | 
     if recipe.structure is not None:
         return {"cutoff": None, "says": f"No pair force was looked for beside a mobility that {recipe.structure} sets: "
                                         "give its range, cutoff = ... in µm."}
+    if recipe.trap == "each":       # what a trap has beside a spring points along fixed lines to the neighbours, too
+        return {"cutoff": None, "says": "No pair force was looked for beside a trap for each particle: give its range, "
+                                        "cutoff = ... in µm."}
     if not rows:
         return {"cutoff": None, "says": "No pair force was fitted: too few particles come near each other to tell."}
     if any(row["failed"] for row in rows):

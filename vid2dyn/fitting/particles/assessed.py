@@ -173,8 +173,9 @@ def _of_rollouts(tracks: Trajectories, model: MetriplecticModel | TermListModel,
     """Rollouts beside the data; nothing where the model cannot run from their first frame."""
     linked = tracks.linked()
     try:
-        runs = [model.drawn(np.random.default_rng([seed, 17, k])).rollout(linked, seed=seed + 1000 + k)
-                for k in range(RUNS)]
+        seeds, rng = range(seed + 1000, seed + 1000 + RUNS), np.random.default_rng([seed, 17])
+        runs = list(model.drawn_rollouts(linked, seeds, rng)) if isinstance(model, MetriplecticModel) else [
+            model.drawn(rng).rollout(linked, seed=one) for one in seeds]
     except (Vid2DynError, np.linalg.LinAlgError) as error:
         return [Finding("rollout: runs", "the model runs on from the first frame", 1.0, 0.0, 1.0, "failed run",
                         f"Let run from the first frame the model fails: {error}")]
