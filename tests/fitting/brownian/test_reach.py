@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import vid2dyn as vd
@@ -116,9 +117,49 @@ def test_of_a_long_film_the_first_frames_choose():
     assert less.recording.frame.max() == less.tracks.frame.max() == 21
     again = Recording.of(less.tracks, 2.5)
     assert np.array_equal(less.recording.position[:len(less.tracks)], again.position[:len(less.tracks)])
-    (same,) = with_cutoff((less,), 2.0)
-    assert len(same.recording.position) == len(same.recording.variance)
+    (same,) = with_cutoff((one,), 0.9)
+    assert one.recording.filled != same.recording.filled
+    for other in (same, one):
+        assert len(other.stated) == len(other.recording.variance) == len(other.recording.position)
+        assert len(other.before_held_out().recording.steps)
     assert first_frames((one,), 10**6)[0] is one
+
+
+def test_marks_that_the_tracker_does_not_tell_apart_are_no_bound_pairs():
+    """Every particle twice, .2 µm apart, by spots of .16 µm: their motion is that of a molecule, or of two marks."""
+    tracks = film(box_length=40.0, pair=None)
+    rows = tracks.dataframe
+    jitter = np.random.default_rng(0).normal(2.0, 0.5, len(rows))
+    again = rows.assign(x=rows["x"] + jitter, particle=rows["particle"] + 1000)
+    info = {"parameters": {"diameter": 7}, "spot_width": 1.6}
+    double = tracks.replace(dataframe=pd.concat([rows, again], ignore_index=True), info=info)
+    found = vd.fit(double, vd.Brownian())
+    assert found.recipe["cutoff"] is None
+    assert "100 % of the detections have another one within 0.48 µm" in found.report["range"]["says"]
+    assert reach.not_told_apart([double.replace(info={})]) is None
+    assert reach.not_told_apart([film(box_length=40.0).replace(info=info)]) is None
+
+
+def test_where_no_range_can_be_tried_the_model_without_one_stays(monkeypatch):
+    monkeypatch.setattr(reach, "_judged", lambda *a: (np.empty((2, 0)), np.empty(0)))
+    tracks = film()
+    found, told = vd.fit(tracks, AUTO), vd.fit(tracks, dataclasses.replace(AUTO, cutoff=None))
+    assert found.report["range"]["says"].startswith("A pair force shows and could not be fitted: no range gave")
+    assert any(row["failed"] and row["test"] == "force at the cutoff" for row in found.report["assessment"])
+    assert found.report["warnings"] == told.report["warnings"]
+
+
+def test_ranges_are_judged_where_neighbours_are_in_view():
+    """A third of a view of 12 µm leaves no particle that is 1.5 ranges from every edge."""
+    seen = film().replace(box=vd.Free(), field_of_view=(120, 120))
+    (one,), _ = prepared_recordings([seen], vd.Brownian(cutoff=3.95))
+    assert not (one.recording.weight > 0.99).any()
+    (less,) = reach._judging((one,))
+    judged = (reach.held_out_steps(less.recording) & reach.trusted_steps(less.recording)).sum()
+    assert judged >= reach.FEWEST
+    assert 1.0 < less.recipe.cutoff < 3.95
+    with pytest.raises(ModelError, match="fewer than 200 steps"):
+        reach._judging(first_frames((one,), 200))
 
 
 @pytest.mark.parametrize(("settings", "says"), [

@@ -190,8 +190,8 @@ class Range(AssumptionTest):
     def advice(self, found: Quantities, steps: Steps) -> str:
         if steps.cutoff is None:
             return (f"Neighbours push or pull each other by up to {self.effect(found, steps):.2g} kT/µm: the particles "
-                    "interact, and D is that of interacting particles. Fit their forces: vd.Brownian(cutoff=...) with "
-                    "the range in µm, or \"auto\" where particles are all alike.")
+                    "interact (or some are found as two), and D is that of interacting particles. Fit their forces: "
+                    "vd.Brownian(cutoff=...) with the range in µm, or look at what report[\"range\"] says.")
         return (f"Beyond cutoff = {steps.cutoff:g} µm neighbours still push or pull by up to "
                 f"{self.effect(found, steps):.2g} kT/µm: the range is too short, and the potential, which is zero at "
                 "its end, is off by what is missing. Raise the cutoff, or let it be found: cutoff = \"auto\".")

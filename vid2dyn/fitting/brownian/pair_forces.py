@@ -309,7 +309,7 @@ def _too_few(species: tuple[str, ...], kind: int, count: int, cutoff: float) -> 
     if not species:
         raise ModelError(f"Only {count} pairs of particles come within cutoff = {cutoff:g} µm of each "
                          f"other; a pair force needs at least {FEWEST_PAIRS}. Film more frames or denser samples, "
-                         "raise the cutoff, or fit without pair force: vd.Brownian().")
+                         "raise the cutoff, or fit without pair force: cutoff = None.")
     a, b = species_pairs(len(species))[kind]
     raise ModelError(f"Only {count} pairs of {species[a]!r} and {species[b]!r} come within cutoff = {cutoff:g} µm of "
                      f"each other; a pair potential of its own needs at least {FEWEST_PAIRS}. Film more frames or "

@@ -18,6 +18,7 @@ at 10 ms, D dt U'' is 1.6 and three quarters of the differences between ranges c
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,9 +29,12 @@ from vid2dyn.core.checkpoint import ARRAYS, Checkpoint, PathLike
 from vid2dyn.core.errors import DataError, ModelError
 from vid2dyn.core.progress import Progress
 from vid2dyn.core.showing import as_progress
+from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.dynamics.recipes.brownian import Brownian
+from vid2dyn.dynamics.snapshot import neighbour_pairs
 from vid2dyn.fitting.brownian.evidence import force_and_stiffness, free_model, held_out_steps, trusted_steps
 from vid2dyn.fitting.brownian.likelihood import residuals
+from vid2dyn.fitting.brownian.model_warnings import told_apart
 from vid2dyn.fitting.brownian.pair_forces import (
     FEWEST_PAIRS,
     RESOLVED,
@@ -50,12 +54,14 @@ NOTHING = 0.1
 """Energy of a pair that may be left beyond the range [kT]."""
 MOST = 60_000
 """Detections that ranges are compared on, the first ones; they bound the time. A range is a coarse thing to know."""
+TOO_CLOSE, LOOKED_AT = 0.02, 20_000
+"""Share of the detections that may be nearer to another one than the tracker tells images apart, of how many."""
 STIFFEST = 0.25
 """Largest change of a force within a step, D dt ∂F/∂x, at which its likelihood is trusted."""
 PIECES = 20
 """Stretches of time, at most, whose scatter gives the error of a difference."""
-FEWEST = 200
-"""Steps that must be left."""
+FEWEST, SHORTENED = 200, 8
+"""Steps that must be left, and how often the longest range is made a fifth shorter to have them."""
 BEYOND_CONTACT = 1.2
 """Shortest of them over the distance of the nearest pairs."""
 
@@ -81,19 +87,9 @@ def widest_cutoff(recordings: list[Recording], views: list[np.ndarray | None]) -
             limits.append(float(view.min()) / 3)
         each = len(recording.position) / len(np.unique(recording.frame))
         if each < 2:
-            raise ModelError("cutoff = 'auto': there are fewer than two particles in a frame, so none meet. Fit "
-                             "without pair force: vd.Brownian().")
+            raise ModelError("there are fewer than two particles in a frame, so none meet")
         limits.append(FARTHEST * float((np.prod(size) / each) ** (1 / recording.dim)))
     return min(limits)
-
-
-class NoRange(ModelError):
-    """Raised where a pair force shows and cannot be fitted with any range."""
-
-    @property
-    def entry(self) -> dict[str, Any]:
-        """For the report of the model without it."""
-        return {"cutoff": None, "says": str(self)}
 
 
 def no_pair_force(report: dict[str, Any], recipe: Brownian) -> dict[str, Any] | None:
@@ -133,6 +129,27 @@ def no_pair_force(report: dict[str, Any], recipe: Brownian) -> dict[str, Any] | 
                     f"{hidden:.2g} kT/µm (two standard errors)."}
 
 
+def not_told_apart(several: Sequence[Trajectories]) -> dict[str, Any] | None:
+    """The entry "range" of a report, where many particles are nearer to each other than the tracker tells images apart.
+
+    Two marks on one particle move together, and to a fit are a bound pair. None where few are.
+    """
+    for tracks in several:
+        found = told_apart(tracks)
+        if found is None:
+            continue
+        frames = np.unique(tracks.frame)
+        some = tracks.rows(np.isin(tracks.frame, frames[:: max(1, len(tracks) // LOOKED_AT)]))
+        pairs = neighbour_pairs(some.positions, found[0], some.box, some.frame.astype(np.int64))
+        share = len(np.unique(pairs)) / len(some)
+        if share > TOO_CLOSE:
+            return {"cutoff": None,
+                    "says": f"Neighbours seem to push or pull each other, but {100 * share:.0f} % of the detections "
+                            f"have another one within {found[0]:.2g} µm, where {found[1]}: no pair force was fitted. "
+                            f"{found[2]} Or give a range, cutoff = ... in µm."}
+    return None
+
+
 @dataclass(frozen=True, eq=False)
 class _Candidate:
     """One range, the log-likelihood of every held-out step, how much its force changes within it, and the energy of a
@@ -155,8 +172,13 @@ def with_chosen_cutoff(data: tuple[FitData, ...], seed: int, progress: Progress,
         Prepared for the longest range (`widest_cutoff`), which is in their recipe.
     checkpoint : path, optional
         Beside it (with the ending ".range") finished candidates are kept.
+
+    Raises
+    ------
+    ModelError
+        Where no range can be tried, with the reason.
     """
-    whole, data = data, first_frames(data, MOST)
+    whole, data = data, _judging(first_frames(data, MOST))
     widest = data[0].recipe.cutoff
     assert isinstance(widest, float)
     distances = pair_distances(data, widest)
@@ -186,8 +208,7 @@ def with_chosen_cutoff(data: tuple[FitData, ...], seed: int, progress: Progress,
             failed.append(cutoff)
     progress(CANDIDATES, CANDIDATES, "range")
     if not found:
-        raise NoRange("A pair force shows, and no range of it gave a usable fit. Give a number, see the radial "
-                      "distribution (vd.analysis.rdf), or film more frames.")
+        raise ModelError("no range gave a usable fit")
     free = np.concatenate([free_model(one.recording).residuals(one.recording, mask)[0].log_likelihood
                            for one, mask in zip(data, masks)])
     entry, chosen = _compared(found, ranges, frames, free)
@@ -197,6 +218,18 @@ def with_chosen_cutoff(data: tuple[FitData, ...], seed: int, progress: Progress,
         warnings.append(f"The longest range that was tried, {chosen:.3g} µm, was needed: the forces may reach farther "
                         "than this box or field of view can show. Look at a larger part of the sample.")
     return with_cutoff(whole, chosen), entry, warnings
+
+
+def _judging(data: tuple[FitData, ...]) -> tuple[FitData, ...]:
+    """The data with the longest range at which enough held-out steps have all their neighbours in view."""
+    cutoff = data[0].recipe.cutoff
+    assert isinstance(cutoff, float)
+    for _ in range(SHORTENED):
+        if sum(int((held_out_steps(one.recording) & trusted_steps(one.recording)).sum()) for one in data) >= FEWEST:
+            return data
+        cutoff *= 0.8
+        data = with_cutoff(data, cutoff)
+    raise ModelError(f"fewer than {FEWEST} steps of the last fifth of the frames have all their neighbours in view")
 
 
 def first_frames(data: tuple[FitData, ...], most: int) -> tuple[FitData, ...]:
@@ -221,11 +254,16 @@ def with_cutoff(data: tuple[FitData, ...], cutoff: float) -> tuple[FitData, ...]
     for one in data:
         again = Recording.of(one.tracks, cutoff, None if one.recording.species is None else
                              one.recording.species[: len(one.tracks)])
-        variance, n = one.recording.variance, len(one.tracks)
-        missed = np.broadcast_to(variance[:n].mean(axis=0), (again.filled, again.dim))
-        recording = dataclasses.replace(again, variance=np.concatenate([variance[:n], missed]))
-        out.append(dataclasses.replace(one, recording=recording, recipe=dataclasses.replace(one.recipe, cutoff=cutoff)))
+        recording = dataclasses.replace(again, variance=_with_filled(one.recording.variance, again))
+        out.append(dataclasses.replace(one, recording=recording, recipe=dataclasses.replace(one.recipe, cutoff=cutoff),
+                                       stated=None if one.stated is None else _with_filled(one.stated, again)))
     return tuple(out)
+
+
+def _with_filled(variance: np.ndarray, recording: Recording) -> np.ndarray:
+    """Variances of detections, and for what fills gaps, of which each range has others, their mean."""
+    seen = variance[:len(recording.position) - recording.filled]
+    return np.concatenate([seen, np.broadcast_to(seen.mean(axis=0), (recording.filled, recording.dim))])
 
 
 def _judged(data: tuple[FitData, ...], seed: int, masks: list[np.ndarray], ranges: np.ndarray,
