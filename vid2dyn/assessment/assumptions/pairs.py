@@ -182,7 +182,8 @@ class Range(AssumptionTest):
         found, edges = self.measure(steps), self._edges(steps)
         assert found is not None
         assert edges is not None
-        return replace(finding, hidden=float((np.abs(found.value) + 2 * found.stderr).max()), within=float(edges[-1]))
+        return replace(finding, question="neighbours do not push or pull each other",
+                       hidden=float((np.abs(found.value) + 2 * found.stderr).max()), within=float(edges[-1]))
 
     def effect(self, found: Quantities, steps: Steps) -> float:
         return float(np.abs(found.value).max())
@@ -272,7 +273,8 @@ class Uncoupled(AssumptionTest):
 
     def advice(self, found: Quantities, steps: Steps) -> str:
         near = float(found.value[0])
+        right = "D stays" if steps.cutoff is None else "potentials stay"
         return (f"Neighbours move together: residuals of the nearest pairs are correlated by {near:+.2f} along the "
                 "line of centres, as the solvent couples them (or a flow carries both, or two detections are one "
-                "particle). The model takes them for independent: potentials stay right, but collective motion and "
-                "error bars of D do not.")
+                f"particle). The model takes them for independent: {right} right, but "
+                "collective motion and error bars of D do not.")
