@@ -230,8 +230,8 @@ def test_every_setting_that_ran_is_written_down_also_at_its_default(session: Ses
     assert max(map(len, script.splitlines())) <= 120
     written = tomllib.loads(session.toml(tmp_path))
     assert written["dynamics"] == {"kind": "Brownian", "cutoff": "auto", "knots": 24, "trap": "none",
-                                   "stationary": "auto", "localisation": "learned", "structure_delay": 2, "packed": False,
-                                   "labels": "given", "flow": "none"}
+                                   "stationary": "auto", "localisation": "learned", "structure_delay": 2,
+                                   "packed": False, "labels": "given", "flow": "none"}
     assert written["track"]["memory"] == 2
     assert written["track"]["link_cost"] == track.link_cost
 
