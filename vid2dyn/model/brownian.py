@@ -372,7 +372,8 @@ class BrownianModel(Model):
                      "recording_noise_scale"):
             if name in arrays:
                 value, stderr = arrays[name][..., 0], np.nan_to_num(arrays[name][..., 1])
-                moved = np.maximum(value + stderr * rng.standard_normal(value.shape), 0.1 * value)
+                moved = value + stderr * rng.standard_normal(value.shape)
+                moved = np.where(value > 0, np.maximum(moved, 0.1 * value), moved)
                 arrays[name] = np.concatenate([moved[..., None], arrays[name][..., 1:]], axis=-1)
         if "coefficients" in arrays:
             arrays["coefficients"] = arrays["coefficients"] + drawn_from(arrays["covariance"], rng)
