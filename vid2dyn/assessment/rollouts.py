@@ -6,9 +6,9 @@ the model itself, with everything that points of one curve have to do with each 
 
     T = d' [S (1 + 1/K)]⁻¹ d,    d = (of the data) - (mean of K runs),  S their covariance: Hotelling's T²
 
-(`quantities`, with K in place of pieces). Every run is one of a model whose numbers are drawn from their errors
-(`Model.drawn`), so that S holds what these make as well. A test of single steps sees a departure of the same size
-earlier; this one sees what steps do not: slow and collective motion.
+(`quantities`, with K in place of pieces). Every run of colloids and of listed terms is one of a model whose numbers are
+drawn from their errors (`Model.drawn`), so that S holds what these make as well. A test of single steps sees a
+departure of the same size earlier; this one sees what steps do not: slow and collective motion.
 """
 
 from __future__ import annotations

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
-from typing import Any, ClassVar, Self
+from functools import cache, cached_property
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.special import ndtri
@@ -23,7 +22,7 @@ from vid2dyn.dynamics.fluid.numbers import FluidNumbers, Layout
 from vid2dyn.dynamics.fluid.table_range import TableRange, table_range
 from vid2dyn.inference.start import carried_entropy, fit_start
 from vid2dyn.inference.steps import FluidSteps
-from vid2dyn.model.base import LearnedFunction, LearnedFunctions, LearnedNumber, Model, checked_level, drawn_from
+from vid2dyn.model.base import LearnedFunction, LearnedFunctions, LearnedNumber, Model, checked_level
 from vid2dyn.model.further_energies import FurtherEnergies
 from vid2dyn.rollout.engines import Prepared, checked_engine, paths_in
 from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout, FluidTrajectories
@@ -233,11 +232,6 @@ class MetriplecticModel(Model):
         error = float(ndtri(0.5 + 0.5 * level)) * error
         return value - error, value + error
 
-    def drawn(self, rng: np.random.Generator) -> Self:
-        """See `Model.drawn`."""
-        theta = self.arrays["theta"] + drawn_from(self.arrays["covariance"], rng)
-        return dataclasses.replace(self, arrays={**self.arrays, "theta": theta})
-
     @property
     def has_forces(self) -> bool:
         """Always: pairs of particles of a fluid interact."""
@@ -365,15 +359,15 @@ class MetriplecticModel(Model):
         settings = FluidRollout(data.dt / substeps, "exact" if exact else "verlet", noise=noise)
         return Prepared(frozen, first, settings, substeps)
 
-    def _tables(self, tracks: Trajectories, steps: int) -> Callable[..., FrozenFluid]:
-        """Tables over so many times the range that a rollout of `steps` frames from these tracks is expected to visit;
-        of this model or another one."""
+    def _tables(self, tracks: Trajectories, steps: int) -> Callable[[float], FrozenFluid]:
+        """Tables over so many times the range that a rollout of `steps` frames from these tracks is expected to visit.
+        """
         data = self._steps(tracks)
         S, log_volume = self._first(data)
 
-        def tables(width: float, model: MetriplecticModel = self) -> FrozenFluid:
+        def tables(width: float) -> FrozenFluid:
             span = self._range(S, log_volume, data, steps, width)
-            return model.freeze(span.entropy, span.log_volume, span.nodes)
+            return self.freeze(span.entropy, span.log_volume, span.nodes)
 
         return tables
 
@@ -425,17 +419,14 @@ class MetriplecticModel(Model):
                                  checkpoint=checkpoint)
         return self._recorded(tracks, paths, seed, substeps, engine)
 
-    def drawn_rollouts(self, tracks: Trajectories, seeds: Iterable[int], rng: np.random.Generator,
-                       steps: int | None = None) -> Iterator[Trajectories]:
-        """Rollouts with several seeds, each of the model with its numbers `drawn`. They share the start: entropies of
-        the first frame are inferred once, by the numbers that were learned."""
+    def rollouts(self, tracks: Trajectories, seeds: Iterable[int], steps: int | None = None) -> Iterator[Trajectories]:
+        """`rollout` with several seeds, which share the start and the tables: entropies of the first frame are
+        inferred once."""
         steps = self._steps(tracks).count if steps is None else steps
         _, first, settings, substeps = self.ready(tracks, steps)
-        tables = self._tables(tracks, steps)
+        tables = cache(self._tables(tracks, steps))
         for seed in seeds:
-            one = self.drawn(rng)
-            paths = widening_paths(partial(tables, model=one), first, settings, steps=steps * substeps, every=substeps,
-                                   seed=seed)
+            paths = widening_paths(tables, first, settings, steps=steps * substeps, every=substeps, seed=seed)
             yield self._recorded(tracks, paths, seed, substeps, "vid2dyn")
 
     def _recorded(self, tracks: Trajectories, paths: FluidTrajectories, seed: int, substeps: int,
