@@ -72,6 +72,7 @@ def test_the_whole_way(panel: Any, qtbot: Any, tmp_path: Path, monkeypatch: pyte
     assert panel.workspace.ours["tracks"].data.shape[1] == 4
 
     fit = section(panel, "Fit")
+    fit.form.fill({"cutoff": None})
     click(qtbot, fit.fit_button)
     done(qtbot, panel)
     assert panel.session.model is not None, fit.message.text()
