@@ -119,7 +119,7 @@ def test_a_rollout_moves_each_species_as_it_should(model, films):
 def test_free_particles_of_two_species():
     data = sims.BrownianMixture(n_a=40, n_b=40, frames=100, diffusion_a=0.2, diffusion_b=0.6, box_length=30.0,
                                 localisation_error=0.02).run(0)
-    for found in (vd.fit(data, vd.Brownian(cutoff=None, species="species")), vd.fit([data, data], vd.Brownian(cutoff=None, species="species"))):
+    for found in (vd.fit(data, vd.Brownian(species="species")), vd.fit([data, data], vd.Brownian(species="species"))):
         for name, value in (("A", 0.2), ("B", 0.6)):
             low, high = found.band("diffusion", name)
             assert abs(found.diffusion(species=name) - value) < Z / 1.96 * (high - low) / 2
