@@ -11,15 +11,13 @@ terms; particles that swim). Columns: part of the seeds in which a test fails, t
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measure import kept_rows, seed_options
 
 import vid2dyn as vd
 
@@ -71,7 +69,7 @@ def asked(name: str, seed: int) -> dict[str, Any]:
     fault = family.fault(other) if family.fault is not None else family.faulty.run(seed)
     found = {what: [one.test for one in vd.assess(one, model, seed=seed).failed]
              for what, one in (("own", data), ("same", other), ("fault", fault))}
-    return {"family": name, "seed": seed, **found, "seconds": time.perf_counter() - start}
+    return {**found, "seconds": time.perf_counter() - start}
 
 
 def row(found: Sequence[dict[str, Any]]) -> str:
@@ -80,32 +78,15 @@ def row(found: Sequence[dict[str, Any]]) -> str:
     for what in ("own", "same", "fault"):
         tests = sorted({test for one in found for test in one[what]})
         parts.append(f"{what} {np.mean([bool(one[what]) for one in found]):.2f} ({', '.join(tests) or '-'})")
-    return (f"{found[0]['family']:<9}{len(found):4d}  {'; '.join(parts)}  "
+    return (f"{found[0]['name']:<9}{len(found):4d}  {'; '.join(parts)}  "
             f"[{np.mean([one['seconds'] for one in found]):.0f} s]")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="*", choices=tuple(FAMILIES), default=[])
-    parser.add_argument("--seeds", type=int, default=12)
-    parser.add_argument("--first", type=int, default=0, help="first seed")
-    parser.add_argument("--out", type=Path, help="file that keeps every seed, one a line, from which a run goes on")
-    options = parser.parse_args(arguments)
-    done: dict[tuple[str, int], dict[str, Any]] = {}
-    if options.out is not None and options.out.exists():
-        for line in options.out.read_text(encoding="utf-8").splitlines():
-            one = json.loads(line)
-            done[one["family"], one["seed"]] = one
-    for name in options.only or FAMILIES:
-        found = []
-        for seed in range(options.first, options.first + options.seeds):
-            if (name, seed) not in done:
-                done[name, seed] = asked(name, seed)
-                if options.out is not None:
-                    with options.out.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps(done[name, seed]) + "\n")
-            found.append(done[name, seed])
+    options = seed_options(__doc__, tuple(FAMILIES), seeds=12, first=0).parse_args(arguments)
+    seeds = range(options.first, options.first + options.seeds)
+    for found in kept_rows(options.only or tuple(FAMILIES), seeds, asked, options.out):
         print(row(found), flush=True)
 
 

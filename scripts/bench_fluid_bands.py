@@ -17,15 +17,13 @@ s          seconds of a fit
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measure import kept_rows, seed_options
 
 import vid2dyn as vd
 
@@ -98,28 +96,11 @@ def row(fits: Sequence[Fit]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="*", choices=tuple(GASES), default=[])
-    parser.add_argument("--seeds", type=int, default=40)
-    parser.add_argument("--first", type=int, default=1000, help="first seed")
-    parser.add_argument("--out", type=Path, help="file that keeps every fit, one a line, and from which a run goes on")
-    options = parser.parse_args(arguments)
-    done: dict[tuple[str, int], Fit] = {}
-    if options.out is not None and options.out.exists():
-        for line in options.out.read_text(encoding="utf-8").splitlines():
-            one = Fit(**json.loads(line))
-            done[one.gas, one.seed] = one
+    options = seed_options(__doc__, tuple(GASES), seeds=40, first=1000).parse_args(arguments)
     print("gas           seeds      T      P    eta   zeta  kappa   T/0, P/0, eta/0, zeta/0, kappa/0 (half width)    s")
-    for gas in options.only or GASES:
-        fits = []
-        for seed in range(options.first, options.first + options.seeds):
-            if (gas, seed) not in done:
-                done[gas, seed] = fitted(gas, seed)
-                if options.out is not None:
-                    with options.out.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps(asdict(done[gas, seed])) + "\n")
-            fits.append(done[gas, seed])
-        print(row(fits), flush=True)
+    for fits in kept_rows(options.only or tuple(GASES), range(options.first, options.first + options.seeds),
+                          lambda gas, seed: asdict(fitted(gas, seed)), options.out):
+        print(row([Fit(**{key: one[key] for key in Fit.__dataclass_fields__}) for one in fits]), flush=True)
 
 
 if __name__ == "__main__":

@@ -3,19 +3,23 @@
     python scripts/measure.py                    # all of them, about a quarter of an hour on one core
     python scripts/measure.py tracking lattice   # some
 
-Every file begins with the command, the date and the machine. A benchmark that fails leaves its file as it was.
+Every file begins with the command, the date and the machine. A benchmark that fails leaves its file as it was. Here is
+also the loop over seeds that long benchmarks share (`kept_rows`).
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
+import json
 import os
 import platform
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import vid2dyn as vd
 
@@ -38,6 +42,39 @@ def machine() -> str:
     names = [line.partition(":")[2].strip() for line in info.read_text().splitlines()
              if line.startswith("model name")] if info.exists() else []
     return f"{os.cpu_count()} cores of {names[0] if names else platform.processor() or platform.machine()}"
+
+
+def kept_rows(names: Sequence[str], seeds: Iterable[int], make: Callable[[str, int], dict[str, Any]],
+              out: Path | None) -> Iterator[list[dict[str, Any]]]:
+    """For every name what `make(name, seed)` gives for all seeds, plain values with "name" and "seed" added.
+
+    `out` keeps every one as a line of JSON; a run that was ended goes on from there.
+    """
+    done: dict[tuple[str, int], dict[str, Any]] = {}
+    if out is not None and out.exists():
+        for line in out.read_text(encoding="utf-8").splitlines():
+            one = json.loads(line)
+            done[one.get("name", ""), one["seed"]] = one
+    for name in names:
+        rows = []
+        for seed in seeds:
+            if (name, seed) not in done:
+                done[name, seed] = {"name": name, "seed": seed, **make(name, seed)}
+                if out is not None:
+                    with out.open("a", encoding="utf-8") as file:
+                        file.write(json.dumps(done[name, seed]) + "\n")
+            rows.append(done[name, seed])
+        yield rows
+
+
+def seed_options(about: str, names: Sequence[str], seeds: int, first: int) -> argparse.ArgumentParser:
+    """A command line with --only, --seeds, --first and --out."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="*", choices=tuple(names), default=[])
+    parser.add_argument("--seeds", type=int, default=seeds)
+    parser.add_argument("--first", type=int, default=first, help="first seed")
+    parser.add_argument("--out", type=Path, help="file that keeps every seed, one a line, and from which a run goes on")
+    return parser
 
 
 def main() -> None:

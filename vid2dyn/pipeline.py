@@ -329,8 +329,8 @@ def fit(data: Trajectories | Fields | PathLike | Sequence[Trajectories | Fields 
     recipe : Brownian, GradientFlow, Metriplectic or another recipe, optional
         ``vd.Brownian(cutoff=3.0)`` learns the forces between particles closer than 3 µm, ``vd.Brownian(trap="each")``
         traps; ``vd.GradientFlow()`` mobility and free energy of fields; ``vd.Metriplectic(cutoff=0.2)`` a fluid of
-        particles with velocities and hidden entropy. Default: ``vd.Brownian()``, free diffusion, for
-        trajectories, ``vd.GradientFlow()`` for fields.
+        particles with velocities and hidden entropy. Default: ``vd.Brownian()`` for trajectories, free diffusion or,
+        where they show, pair forces whose range is found; ``vd.GradientFlow()`` for fields.
     seed : int
         The same seed gives the same model.
     progress : bool or callable, optional

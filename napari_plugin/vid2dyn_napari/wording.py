@@ -225,10 +225,13 @@ def _path(path: Any, folder: str | os.PathLike[str] | None) -> str:
 
 
 def _table(part: Any, kind: bool = True) -> dict[str, Any]:
-    """All settings; those that are not set are left out, which is how a file says it."""
+    """All settings; those that are not set are left out, which is how a file says it, or "none" where that is not the
+    default."""
     defaults, settings = vd.core.config.settings(type(part)), ran(part)
     for name, value in settings.items():
-        if value is None and defaults[name][1] is not None:
+        if value is None and vd.core.config.none_in_words(*defaults[name]):
+            settings[name] = "none"
+        elif value is None and defaults[name][1] is not None:
             raise vd.ConfigError(f"{type(part).__name__}: {name} = None cannot be written to an experiment file, where "
                                  "a key that is absent has its default. Write a Python script instead.")
     known = {name: value for name, value in settings.items() if value is not None}

@@ -74,3 +74,35 @@ def test_what_swimmers_spread_is_not_called_a_diffusion_coefficient():
     assert "no diffusion coefficient" in first.detail
     caged = vd.simulators.Departures(n_particles=60, frames=120, diffusion=0.4, spacing=2.0, hurst=0.35).run(4)
     assert not vd.fit(caged, vd.Brownian()).is_persistent
+
+
+def test_drawn_models_scatter_as_their_bands_say():
+    """400 draws; error of a standard deviation 3.5 %, so 15 % are 4.2 of them (false alarm 3e-5 each)."""
+    film = vd.simulators.Brownian(n_particles=60, frames=60, box_length=None, trap="shared", trap_stiffness=0.5,
+                                  pair=vd.simulators.Yukawa(amplitude=10.0, screening_length=0.3)).run(0)
+    model = vd.fit(film, vd.Brownian(cutoff=2.0, trap="shared"))
+    rng, r = np.random.default_rng(0), np.array([1.3])
+    draws = [model.drawn(rng) for _ in range(400)]
+    for values, stderr in (([one.diffusion() for one in draws], model.standard_error("diffusion")),
+                           ([one.trap_stiffness() for one in draws], model.standard_error("trap_stiffness")),
+                           ([float(one.pair_potential(r)[0]) for one in draws],
+                            float(np.diff(model.band("pair_potential", r), axis=0)[0, 0]) / (2 * 1.959964))):
+        assert np.std(values) == pytest.approx(stderr, rel=0.15)
+    assert draws[0].recipe == model.recipe
+
+
+def test_other_numbers_than_the_data_have_show_as_far_as_they_are_known():
+    """D moved by four of its errors: a rollout of that model alone is too fast; with its errors four times as large it
+    might be."""
+    film = vd.simulators.Departures(n_particles=60, frames=120, diffusion=0.4, spacing=2.0).run(3)
+    model = vd.fit(film, vd.Brownian(cutoff=None))
+    D, stderr = model.arrays["diffusion"]
+
+    def p(factor, error):
+        moved = vd.model.brownian.BrownianModel({**model.arrays, "diffusion": np.array([factor * D, error])},
+                                                model.recipe, model.units, model.box, model.report)
+        return next(one.p for one in vd.assess(film, moved).findings if one.test == "rollout: motion")
+
+    assert p(1.15, stderr) < 1e-3
+    assert p(1.15, 0.15 * D) > 0.01
+    assert p(1.0, stderr) > 1e-3

@@ -82,3 +82,15 @@ def test_a_number_of_threads_that_is_none_is_left_out_with_a_word(threads: str) 
     assert done.stdout == "True\n", done.stderr
     assert "NUMBA_NUM_THREADS" in done.stderr
     assert "1 or more" in done.stderr
+
+
+def test_files_write_none_where_it_is_not_the_default():
+    build = vd.core.config.build
+    assert build(vd.Brownian, {"cutoff": "none"}, "[dynamics]").cutoff is None
+    assert build(vd.Brownian, {}, "[dynamics]").cutoff == "auto"
+    assert build(vd.Brownian, vd.core.config.recipe(vd.Brownian(cutoff=None)), "model").cutoff is None
+    assert build(vd.Brownian, {"trap": "none"}, "[dynamics]").trap == "none"
+    with pytest.raises(ConfigError, match="cutoff = 'nothing'"):
+        build(vd.Brownian, {"cutoff": "nothing"}, "[dynamics]")
+    with pytest.raises(ConfigError, match="knots = 'none'"):
+        build(vd.Brownian, {"knots": "none"}, "[dynamics]")

@@ -130,14 +130,14 @@ def test_several_recordings(trained):
 def test_the_range_is_judged_by_models_that_have_not_seen_the_last_fifth(monkeypatch):
     """Ranges are compared on the held-out steps, by models that do not change with these."""
     found: list[list[np.ndarray]] = []
-    original = reach.trained_without_held_out
+    original = reach.refined_without_held_out
 
     def seen(*args: Any) -> Any:
-        models = original(*args)
-        found.append([pair.coefficients for model in models for pair in model.pairs])
-        return models
+        fitted, early = original(*args)
+        found.append([fitted.parameters.coefficients])
+        return fitted, early
 
-    monkeypatch.setattr(reach, "trained_without_held_out", seen)
+    monkeypatch.setattr(reach, "refined_without_held_out", seen)
     monkeypatch.setattr(reach, "CANDIDATES", 2)
     monkeypatch.setattr(reach, "widest_cutoff", lambda *args: 3.0)
     monkeypatch.setattr(reach, "FEWEST_PAIRS", 500)

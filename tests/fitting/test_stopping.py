@@ -187,7 +187,7 @@ def test_a_round_that_cannot_be_judged_does_not_end_the_fit(tracks: Any, tmp_pat
 
 def test_free_particles_tell_one_round(tracks: Any) -> None:
     watch = Watch()
-    model = vd.fit(tracks, vd.Brownian(), progress=watch)
+    model = vd.fit(tracks, vd.Brownian(cutoff=None), progress=watch)
     assert watch.heard == [(1, model.report["course"]["train"][0], model.report["held_out"]["log_likelihood_per_step"])]
 
 

@@ -138,7 +138,7 @@ def session() -> Session:
     made = Session()
     made.open(CLIP)
     made.track(vd.tracking.Track(diameter=9, memory=2, min_length=5, stop=60))
-    made.fit(vd.Brownian(), seed=3)
+    made.fit(vd.Brownian(cutoff=None), seed=3)
     made.rollout(None, seed=5)
     return made
 
@@ -229,9 +229,9 @@ def test_every_setting_that_ran_is_written_down_also_at_its_default(session: Ses
     assert vd.__version__ in script
     assert max(map(len, script.splitlines())) <= 120
     written = tomllib.loads(session.toml(tmp_path))
-    assert written["dynamics"] == {"kind": "Brownian", "knots": 24, "trap": "none", "stationary": "auto",
-                                   "localisation": "learned", "structure_delay": 2, "packed": False,
-                                   "labels": "given", "flow": "none"}
+    assert written["dynamics"] == {"kind": "Brownian", "cutoff": "none", "knots": 24, "trap": "none",
+                                   "stationary": "auto", "localisation": "learned", "structure_delay": 2,
+                                   "packed": False, "labels": "given", "flow": "none"}
     assert written["track"]["memory"] == 2
     assert written["track"]["link_cost"] == track.link_cost
 

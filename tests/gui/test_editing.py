@@ -27,7 +27,7 @@ def tracked() -> Session:
 def test_a_session_records_undoes_and_repeats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     session = tracked()
     before = session.tracks
-    session.fit(vd.Brownian(), seed=0)
+    session.fit(vd.Brownian(cutoff=None), seed=0)
     session.edit({"edit": "delete", "particles": [0]})
     assert session.model is None, "learned from other tracks"
     session.edit({"edit": "split", "particle": 1, "frame": 20})

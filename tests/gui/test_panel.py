@@ -72,6 +72,7 @@ def test_the_whole_way(panel: Any, qtbot: Any, tmp_path: Path, monkeypatch: pyte
     assert panel.workspace.ours["tracks"].data.shape[1] == 4
 
     fit = section(panel, "Fit")
+    fit.form.fill({"cutoff": None})
     click(qtbot, fit.fit_button)
     done(qtbot, panel)
     assert panel.session.model is not None, fit.message.text()
@@ -508,17 +509,19 @@ def test_manifest_is_valid_and_found() -> None:
 
 
 def test_an_empty_field_says_what_empty_means(qtbot: Any) -> None:
-    """Nothing is called automatic that is not: an empty range of the pair force means that there is none."""
+    """Nothing is called automatic that is not; an empty range of the pair force means that it is found."""
     from vid2dyn_napari.forms import form
 
     brownian = form(vd.Brownian)
     qtbot.addWidget(brownian)
     cutoff = brownian.fields["cutoff"]
-    assert cutoff.edit.placeholderText() == "particles do not interact"
     assert "particles do not interact" in cutoff.toolTip()
-    assert brownian.build().cutoff is None
-    type_in(qtbot, cutoff, "auto")
+    assert cutoff.edit.text() == "auto"
+    type_in(qtbot, cutoff, "")
+    assert cutoff.edit.placeholderText() == "auto"
     assert brownian.build().cutoff == "auto"
+    type_in(qtbot, cutoff, "none")
+    assert brownian.build().cutoff is None
     type_in(qtbot, cutoff, "3")
     assert brownian.build().cutoff == 3.0
     track = form(vd.tracking.Track)

@@ -8,6 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
+import vid2dyn as vd
+
 pytest.importorskip("vid2dyn_napari")
 from vid2dyn_napari import wording
 
@@ -36,3 +38,11 @@ def test_a_script_names_paths_as_literals(name: str) -> None:
 def test_an_experiment_file_names_paths_as_texts(name: str) -> None:
     text = wording.toml(steps(f"/data/{name}.tif"), fields=False, folder=None)
     assert tomllib.loads(text)["video"]["path"] == f"/data/{name}.tif".replace("\\\\", "/") or "\\" in name
+
+
+def test_what_is_none_comes_back_from_an_experiment_file() -> None:
+    recipe = vd.Brownian(cutoff=None, trap="shared")
+    made = {**steps("/data/a.tif"), "fit": SimpleNamespace(verb="fit", arguments={"recipe": recipe, "seed": 0})}
+    table = tomllib.loads(wording.toml(made, fields=False, folder=None))["dynamics"]
+    assert table["cutoff"] == "none"
+    assert vd.core.config.build(vd.Brownian, table, "[dynamics]") == recipe

@@ -179,3 +179,29 @@ def test_dark_particles_in_stacks_are_said() -> None:
     with pytest.raises(DataError, match="dark spots are much stronger"):
         propose(video)
     assert propose(video, Track(invert=True)).spot_width == pytest.approx(1.8, rel=0.1)
+
+
+def pairs_of_spots(apart: float, width: float = 1.6, frames: int = 4) -> Video:
+    """196 pairs in all directions, their two Gaussians `apart` widths from each other."""
+    rng, size = np.random.default_rng(0), 256
+    middle = np.stack(np.meshgrid(*2 * [(np.arange(14) + 0.5) * size / 14]), axis=-1).reshape(-1, 2)
+    along = rng.normal(size=middle.shape)
+    along *= 0.5 * apart * width / np.linalg.norm(along, axis=1, keepdims=True)
+    y, x = np.arange(size)[:, None], np.arange(size)
+    out = []
+    for _ in range(frames):
+        image = rng.normal(50, 3, (size, size))
+        for place in (middle + along, middle - along):
+            for a, b in place + rng.normal(0, 0.1, place.shape):
+                image += 100 * np.exp(-((y - a) ** 2) / (2 * width**2)) * np.exp(-((x - b) ** 2) / (2 * width**2))
+        out.append(image)
+    return Video.from_array(np.clip(out, 0, 255).astype(np.uint8), micrometre_per_pixel=0.1, frames_per_second=10.0)
+
+
+@pytest.mark.parametrize(("apart", "told"), [(0.0, False), (2.0, True), (4.0, False)])
+def test_pairs_that_look_like_one_spot_are_said(apart: float, told: bool) -> None:
+    """Two spots nearer than two widths have one maximum, and the width is that of both; apart or on top of each other
+    it is that of one."""
+    found = propose(pairs_of_spots(apart))
+    assert any("Images are elongated" in note for note in found.notes) == told
+    assert (found.spot_width == pytest.approx(1.6, rel=0.1)) == (not told)

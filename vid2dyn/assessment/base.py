@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -37,6 +38,10 @@ class Finding:
         Which of several recordings; empty for a single one.
     sign : float
         Of the departure, +1 or -1, where it is of one quantity; else 0.
+    hidden : float
+        Largest departure, in `unit`, that the steps leave possible at two standard errors; nan where a test has none.
+    within : float
+        Of a test of pairs that looks up to a distance: that distance [µm]; nan for others.
     """
 
     test: str
@@ -49,6 +54,8 @@ class Finding:
     bound: float = 0.0
     recording: str = ""
     sign: float = 0.0
+    hidden: float = math.nan
+    within: float = math.nan
 
 
 SAID = 0.05

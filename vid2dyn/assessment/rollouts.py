@@ -6,8 +6,9 @@ the model itself, with everything that points of one curve have to do with each 
 
     T = d' [S (1 + 1/K)]⁻¹ d,    d = (of the data) - (mean of K runs),  S their covariance: Hotelling's T²
 
-(`quantities`, with K in place of pieces). What the errors of the learned numbers may make is in the margins. A test of
-single steps sees a departure of the same size earlier; this one sees what steps do not: slow and collective motion.
+(`quantities`, with K in place of pieces). Every run of colloids and of listed terms is one of a model whose numbers are
+drawn from their errors (`Model.drawn`), so that S holds what these make as well. A test of single steps sees a
+departure of the same size earlier; this one sees what steps do not: slow and collective motion.
 """
 
 from __future__ import annotations
@@ -32,11 +33,12 @@ REACH = (0.7, 1.0, 1.5)
 """Distances within which they are counted, in mean spacings of the particles."""
 FEWEST_PAIRS = 200
 """Pairs within a distance, below which nothing is said of it."""
-MARGIN = 5.0
-"""Departure that is allowed [%]: about what the error of learned numbers makes."""
+MARGIN = 1.0
+"""Departure that is allowed [%]: about what smooth functions and steps of finite length make. The errors of learned
+numbers are not in it, runs differ by them."""
 
 
-def rollout_findings(data: Trajectories, runs: Sequence[Trajectories]) -> list[Finding]:
+def rollout_findings(data: Trajectories, runs: Sequence[Trajectories], margin: float = MARGIN) -> list[Finding]:
     """Findings about motion, neighbours and, where both have them, recorded velocities.
 
     Parameters
@@ -44,7 +46,10 @@ def rollout_findings(data: Trajectories, runs: Sequence[Trajectories]) -> list[F
     data : Trajectories
         Linked, with frame rate and length of a pixel.
     runs : sequence of Trajectories
-        Rollouts of the model from the first frame of the data, with as many frames, seen by the same camera.
+        Rollouts from the first frame of the data, each of the model with its numbers drawn from their errors, with as
+        many frames, seen by the same camera.
+    margin : float
+        Departure that is allowed [%].
 
     Examples
     --------
@@ -60,7 +65,7 @@ def rollout_findings(data: Trajectories, runs: Sequence[Trajectories]) -> list[F
     >>> bool(rollout_findings(gas(0.15), runs)[0].p < 1e-4)
     True
     """
-    found = [_motion(data, runs), _neighbours(data, runs), _velocities(data, runs)]
+    found = [kind(data, runs, margin) for kind in (_motion, _neighbours, _velocities)]
     return [one for one in found if one is not None]
 
 
@@ -83,7 +88,7 @@ def against_runs(test: str, question: str, of_data: np.ndarray, of_runs: np.ndar
     return Finding(test, question, statistic, p, effect, "%", advice if p < SAID else "", margin)
 
 
-def _motion(data: Trajectories, runs: Sequence[Trajectories]) -> Finding | None:
+def _motion(data: Trajectories, runs: Sequence[Trajectories], margin: float) -> Finding | None:
     """ln MSD at one frame, at a tenth of the recording and between."""
     longest = max(1, min(100, min(one.n_frames for one in (data, *runs)) // 10))
     lags = sorted({1, max(1, round(math.sqrt(longest))), longest})
@@ -94,10 +99,10 @@ def _motion(data: Trajectories, runs: Sequence[Trajectories]) -> Finding | None:
     return against_runs("rollout: motion", "the model's own motion goes as far as that of the data", values[0],
                         np.array(values[1:]), f"Mean squared displacements of the data are {said} of those of the "
                         "model let run from the first frame. What it predicts over such times is wrong by that: look "
-                        "at vd.compare(tracks, rollout) and at the other tests for the cause.")
+                        "at vd.compare(tracks, rollout) and at the other tests for the cause.", margin)
 
 
-def _neighbours(data: Trajectories, runs: Sequence[Trajectories]) -> Finding | None:
+def _neighbours(data: Trajectories, runs: Sequence[Trajectories], margin: float) -> Finding | None:
     """Numbers of pairs within some distances, over the mean of the model's."""
     each = len(data) / max(1, len(np.unique(data.frame)))
     lengths = data.box.lengths
@@ -128,10 +133,10 @@ def _neighbours(data: Trajectories, runs: Sequence[Trajectories]) -> Finding | N
     return against_runs("rollout: neighbours", "the model keeps the arrangement of the particles", values[0],
                         values[1:], f"Neighbours in the data, shell by shell, are {said} as when the model is let run "
                         "from the first frame: forces are wrong or missing, or the sample was not at rest. Look at "
-                        "vd.compare(tracks, rollout).")
+                        "vd.compare(tracks, rollout).", margin)
 
 
-def _velocities(data: Trajectories, runs: Sequence[Trajectories]) -> Finding | None:
+def _velocities(data: Trajectories, runs: Sequence[Trajectories], margin: float) -> Finding | None:
     """Recorded velocities: mean square at the beginning and at the end, and how much of it is left after some frames.
     """
     if data.velocities is None or any(one.velocities is None for one in runs):
@@ -145,7 +150,7 @@ def _velocities(data: Trajectories, runs: Sequence[Trajectories]) -> Finding | N
     change = np.exp(values[0] - values[1:].mean(axis=0))
     return against_runs("rollout: velocities", "velocities of the model last as those of the data", values[0],
                         values[1:], f"The {scale} are {', '.join(f'{ratio:.3g}' for ratio in change)} times those of "
-                        "the model let run from the first frame: temperature, friction or heating are wrong.")
+                        "the model let run from the first frame: temperature, friction or heating are wrong.", margin)
 
 
 def _correlations(tracks: Trajectories) -> np.ndarray:

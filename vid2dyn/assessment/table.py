@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -94,7 +95,9 @@ class Assessment:
         return [{**({"recording": one.recording} if one.recording else {}), "test": one.test,
                  "assumption": one.question, "statistic": one.statistic, "p": one.p,
                  "effect": one.effect, "unit": one.unit, "failed": id(one) in failed,
-                 "advice": one.advice if id(one) in failed else ""} for one in [*self.failed, *rest]]
+                 "advice": one.advice if id(one) in failed else "",
+                 **({} if math.isnan(one.hidden) else {"hidden": one.hidden, "within": one.within})}
+                for one in [*self.failed, *rest]]
 
     def __str__(self) -> str:
         return "\n".join(f"{'FAILS' if row['failed'] else 'holds'}  {row['assumption']:<55} {row['effect']:10.3g} "

@@ -184,7 +184,8 @@ def fit(tracks: Annotated[list[Path], typer.Argument(
         *, calibration: dict[str, Any], progress: Progress) -> None:
     """Learn a model from tracks or fields: makes a model file (.vid2dyn).
 
-    Without settings the particles are free. --set cutoff=3.0 learns forces between particles closer than 3 µm, --set
+    Without settings particles are free, unless neighbours are seen to push or pull each other: then the range of their
+    forces is found. --set cutoff=3.0 learns forces between particles closer than 3 µm, --set cutoff=none none, --set
     trap=each a harmonic trap for every particle, --dynamics Metriplectic a fluid of particles with velocities. All
     kinds of models and their settings: vid2dyn list dynamics.
 

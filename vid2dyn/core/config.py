@@ -4,7 +4,7 @@ Every configurable part is a frozen dataclass. Its constructor arguments are the
 fields of the form in napari and the recipe in the model file; there is no second list of settings.
 pydantic checks types; an unknown key is refused with a suggestion. A nested part (the pair potential
 of a simulator) is a sub-table whose `kind` names the class, a list of parts (the energies of a model) an array of such
-tables.
+tables. TOML has no None: where that is not the default, files write "none".
 
 >>> from dataclasses import dataclass
 >>> @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def build(cls: type[T], table: Mapping[str, Any], where: str) -> T:
             if default is dataclasses.MISSING:
                 raise ConfigError(f"{where}: {cls.__name__} needs {key!r}.")
             continue
-        value = table[key]
+        value = None if table[key] == "none" and none_in_words(hint, default) else table[key]
         nested = parts_in(hint)
         if nested and isinstance(value, str) and str not in typing.get_args(hint):
             value = {"kind": value}                        # pair = "Yukawa" is pair.kind = "Yukawa"
@@ -119,6 +119,19 @@ def build(cls: type[T], table: Mapping[str, Any], where: str) -> T:
         return cls(**arguments)
     except Vid2DynError as error:
         raise type(error)(f"{where}: {error}") from None
+
+
+def none_in_words(hint: Any, default: Any) -> bool:
+    """Whether files write "none" for None, as TOML has no word for it: where a key that is absent means something else,
+    and "none" nothing of its own.
+
+    >>> none_in_words(float | None, 3.0), none_in_words(float | None, None), none_in_words(str | None, "a")
+    (True, False, False)
+    """
+    members = typing.get_args(hint)
+    words = [word for member in members if typing.get_origin(member) is typing.Literal
+             for word in typing.get_args(member)]
+    return types.NoneType in members and default is not None and str not in members and "none" not in words
 
 
 def _admits_several(hint: Any) -> bool:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -143,6 +143,21 @@ class Model(ABC):
         """The class that reads a file with these arrays: this one, where a recipe has one kind of model."""
         return cls
 
+    def drawn(self, rng: np.random.Generator) -> Self:
+        """The model with numbers drawn from the errors of its own, all that are learned together: what it might as well
+        have been.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+
+        Raises
+        ------
+        ModelError
+            For models that do not keep their errors in numbers.
+        """
+        raise ModelError(f"{type(self).__name__} does not keep the errors of its numbers in a form to draw from.")
+
     def _repr_html_(self) -> str:
         """How notebooks show it: what it is, and what to know before believing it."""
         notes = "".join(f"<li>{escape(str(note))}</li>" for note in self.report.get("warnings", ()))
@@ -246,6 +261,18 @@ class Model(ABC):
                              "Update vid2dyn, or install the package that brings this dynamics.")
         reader = resolve(known[kind].model).class_of(tensors)   # type: ignore[attr-defined]
         return reader(tensors, table["recipe"], Units(**table["units"]), Box.from_dict(table["box"]), table["report"])
+
+
+def drawn_from(covariance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(k,) normal numbers of zero mean with a covariance (k, k), whose negative eigenvalues (rounding) and unknown
+    entries count as zero.
+
+    >>> draws = [drawn_from(np.array([[4.0, 2.0], [2.0, 1.0]]), np.random.default_rng(k)) for k in range(1000)]
+    >>> bool(np.allclose(np.cov(np.transpose(draws)), [[4, 2], [2, 1]], atol=0.6))
+    True
+    """
+    values, vectors = np.linalg.eigh(np.nan_to_num(covariance))
+    return np.asarray(vectors @ (np.sqrt(np.maximum(values, 0.0)) * rng.standard_normal(len(values))))
 
 
 def checked_level(name: str, level: Any) -> float:

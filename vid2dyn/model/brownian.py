@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from scipy.special import ndtri
@@ -24,7 +24,7 @@ from vid2dyn.dynamics.recipes.brownian import species_name
 from vid2dyn.dynamics.terms.friction import PairFrictionLaw, StructuredMobility
 from vid2dyn.dynamics.terms.potentials import HarmonicTrap, PairPotential
 from vid2dyn.dynamics.terms.splines import RadialSpline
-from vid2dyn.model.base import LearnedFunction, LearnedFunctions, LearnedNumber, Model, checked_level
+from vid2dyn.model.base import LearnedFunction, LearnedFunctions, LearnedNumber, Model, checked_level, drawn_from
 from vid2dyn.model.driven_rollout import Drive, prescribed_of
 from vid2dyn.rollout.brownian import TABLE, FrameTiming, FrozenBrownian, brownian_paths
 from vid2dyn.rollout.driven import driven_paths
@@ -367,6 +367,21 @@ class BrownianModel(Model):
             return _of_noise(middle, error, width)
         return np.asarray(middle - width * error), np.asarray(middle + width * error)
 
+    def drawn(self, rng: np.random.Generator) -> Self:
+        """See `Model.drawn`: D, noise, stiffness and pair potentials; centres of traps and what depends on a column are
+        kept."""
+        arrays = dict(self.arrays)
+        for name in ("diffusion", "noise_scale", "trap", "species_diffusion", "species_localisation",
+                     "recording_noise_scale"):
+            if name in arrays:
+                value, stderr = arrays[name][..., 0], np.nan_to_num(arrays[name][..., 1])
+                moved = value + stderr * rng.standard_normal(value.shape)
+                moved = np.where(value > 0, np.maximum(moved, 0.1 * value), moved)
+                arrays[name] = np.concatenate([moved[..., None], arrays[name][..., 1:]], axis=-1)
+        if "coefficients" in arrays:
+            arrays["coefficients"] = arrays["coefficients"] + drawn_from(arrays["covariance"], rng)
+        return dataclasses.replace(self, arrays=arrays)
+
     @property
     def has_forces(self) -> bool:
         """Whether pair forces or a trap were fitted."""
@@ -424,7 +439,7 @@ class BrownianModel(Model):
                                 "pair of species, learned without assuming a formula.", tuple(found))
 
     def remarks(self) -> tuple[str, ...]:
-        """What a structural variable adds to the prediction, or that free particles have no forces."""
+        """What a structural variable adds to the prediction, or why particles have no forces."""
         if "structure" in self.report:
             held, by = self.report["held_out"], self.report["structure"]
             gain = with_error(by["gain_per_step"], by["gain_per_step_stderr"])
@@ -436,10 +451,11 @@ class BrownianModel(Model):
             return (f"held-out log-likelihood per particle and step: {held['log_likelihood_per_step']:.4f} with "
                     f"{by['column']}, {held['free_diffusion_log_likelihood_per_step']:.4f} with one mobility for all; "
                     f"gain {gain}",)
+        said = self.report.get("range", {}).get("says")
         if not self.has_forces:
-            return ("note: free particles, no forces were fitted; --set cutoff=3.0 fits pair forces up to 3 µm, "
-                    "--set trap=each traps.",)
-        return ()
+            return (f"note: {said or 'free particles, no forces were fitted;'} --set cutoff=3.0 fits pair forces up to "
+                    "3 µm, --set trap=each traps.",)
+        return () if said is None else (f"note: {said}",)
 
     def __repr__(self) -> str:
         parts = [f"{'spread over one frame' if self.is_persistent else 'D'} = {self.diffusion():.4g} ± "

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy.special import ndtri
@@ -28,7 +28,7 @@ from vid2dyn.inference.species import species_numbers
 from vid2dyn.inference.steps import FluidSteps
 from vid2dyn.inference.window_score import Numbers
 from vid2dyn.inference.windows import Terms
-from vid2dyn.model.base import LearnedFunction, LearnedFunctions, LearnedNumber, Model, checked_level
+from vid2dyn.model.base import LearnedFunction, LearnedFunctions, LearnedNumber, Model, checked_level, drawn_from
 from vid2dyn.model.particle_heat import NUMBERS as OF_HEAT
 from vid2dyn.model.particle_heat import ParticleHeat
 from vid2dyn.rollout.engines import Prepared, checked_engine, paths_in
@@ -268,6 +268,14 @@ class TermListModel(Model):
     def __repr__(self) -> str:
         return (f"<TermListModel: {', '.join(term.title() for term in self.terms)}; kT = {self.kT():.4g}, friction of "
                 f"a particle {self.report.get('window', {}).get('friction', math.nan):.4g}>")
+
+    def drawn(self, rng: np.random.Generator) -> Self:
+        """See `Model.drawn`; the heat of particles is kept as it is."""
+        arrays, size = dict(self.arrays), len(self.arrays["theta"])
+        moved = drawn_from(arrays["covariance"], rng)
+        arrays["theta"] = arrays["theta"] + moved[:size]
+        arrays["kT"] = arrays["kT"] * np.exp(moved[size])
+        return dataclasses.replace(self, arrays=arrays)
 
     @property
     def has_forces(self) -> bool:

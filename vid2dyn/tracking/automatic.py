@@ -17,14 +17,15 @@ from vid2dyn.tracking.detect.minmass import choose_minmass
 from vid2dyn.tracking.detect.shape_choice import spot_shape
 from vid2dyn.tracking.detect.size_choice import choose_sizes
 from vid2dyn.tracking.detect.spot_scale import dark_over_bright
-from vid2dyn.tracking.detect.spots import Doubtful, SpotFitter
+from vid2dyn.tracking.detect.spots import Doubtful, Left, SpotFitter
 from vid2dyn.tracking.settings import Track
 
 UNLIKE = 1.6
 """Ratio of the widths of spots (of the outer tenths) that one width will not do for."""
 _FEW, _MOST, _PIXELS = 3, 5, 700_000     # frames that settings are chosen from: as many as hold so many pixels
 _CLEARLY_DARK = 2.0                # times the bright spots: dark ones are the particles
-_MISFIT = 2.5                      # times the noise left where images touch: y_std is no longer right
+_MISFIT = 2.5                      # times the noise left: images are not Gaussians, and y_std is no longer right
+_ELONGATED = 1.5, 0.12             # mean square left over the noise, and median eccentricity; round ones: 1 and .03
 _SHADOWED = 5, 0.02               # lone spots beside bright ones, and their part of all, that are said
 _MEASURED, _UNLIKE = 20, 1.6      # spots that tell how widths differ, and the ratio of the outer tenths that is said
 _NEAR_KEY = 6                      # frames beyond a key frame, at most
@@ -98,7 +99,7 @@ def chosen_settings(frames: Sequence[np.ndarray], settings: Track) -> tuple[Trac
         some = frames[::2] if len(frames) > _FEW else frames       # what is said of a movie shows in three
         looks = [find.doubtful(frame) for frame in some]
         notes += pixel_notes([look.bad_pixels for look in looks])
-        notes += _misfit_notes(find.left_in_crowds(frames[0]))
+        notes += _misfit_notes(find.left(frames[0]), settings)
         if settings.spot == "gaussian":
             notes += _doubts(looks, settings)
     return settings, notes
@@ -110,13 +111,13 @@ def sizes_differ(frames: Sequence[np.ndarray], settings: Track) -> bool:
     if settings.compat != "none":
         return False
     find = SpotFitter(settings)
-    if _poor_in_crowds(find.left_in_crowds(frames[0])):
+    if _poor(find.left(frames[0]).in_crowds):
         return True
     return settings.spot == "gaussian" and _unlike([find.doubtful(frame, 1.0).widths for frame in frames]) is not None
 
 
-def _poor_in_crowds(left: float) -> bool:
-    """Of `left`, what Gaussians leave of images that touch over the noise, mean square."""
+def _poor(left: float) -> bool:
+    """Of `left`, what Gaussians leave of images over the noise, mean square."""
     return left >= _MISFIT**2
 
 
@@ -130,14 +131,21 @@ def _unlike(widths: Sequence[np.ndarray]) -> tuple[float, float, int] | None:
     return (float(low), float(high), len(together)) if high > UNLIKE * low else None
 
 
-def _misfit_notes(left: float) -> tuple[str, ...]:
-    """A word where images that touch are not the Gaussians they are fitted with: `left` over the noise, mean square."""
-    if not _poor_in_crowds(left):
-        return ()
-    return (f"Images touch, and the Gaussians fitted to them leave {np.sqrt(left):.0f} times the noise of the camera: "
-            "positions are off by several times y_std and x_std, and particles may be doubled or missed. Give sizes = "
-            "'classes' (or 'one' with spot = 'disc' or 'ring'): that finds out whether they are discs or rings, of how "
-            "many sizes, and fits them together.",)
+def _misfit_notes(left: Left, settings: Track) -> tuple[str, ...]:
+    """A word where images are not the Gaussians they are fitted with."""
+    if _poor(left.in_crowds):
+        return (f"Images touch, and the Gaussians fitted to them leave {np.sqrt(left.in_crowds):.0f} times the noise "
+                "of the camera: positions are off by several times y_std and x_std, and particles may be doubled or "
+                "missed. Give sizes = 'classes' (or 'one' with spot = 'disc' or 'ring'): that finds out whether they "
+                "are discs or rings, of how many sizes, and fits them together.",)
+    if left.alone > _ELONGATED[0] and left.eccentricity > _ELONGATED[1]:
+        width = f", {settings.spot_width:.2g} px," if settings.spot_width is not None else ""
+        return (f"Images are elongated (median eccentricity {left.eccentricity:.2f}), and the Gaussians fitted to them "
+                f"leave {np.sqrt(left.alone):.2g} times the noise of the camera: two particles side by side that are "
+                f"found as one, motion during the exposure, or astigmatism. The width of a spot{width} is that of such "
+                "images. Pairs need a higher magnification, or a smaller diameter with noise_size = 0.5; look at the "
+                "picture of the detections.",)
+    return ()
 
 
 def _doubts(looks: Sequence[Doubtful], settings: Track) -> tuple[str, ...]:

@@ -168,18 +168,18 @@ def test_a_core_steeper_than_the_noise_is_said():
 
 def test_localisation_as_the_table_states():
     data = yukawa(frames=40)
-    found = vd.fit(data, vd.Brownian(localisation="table"))
+    found = vd.fit(data, vd.Brownian(cutoff=None, localisation="table"))
     assert float(found.arrays["noise_scale"][0]) == 1.0
     bare = data.replace(dataframe=data.dataframe.drop(columns=["y_std", "x_std"]))
     with pytest.raises(DataError, match=r"y_std and x_std"):
-        vd.fit(bare, vd.Brownian(localisation="table"))
-    assert vd.fit(bare, vd.Brownian()).localisation_error() == pytest.approx(0.027, rel=0.4)
+        vd.fit(bare, vd.Brownian(cutoff=None, localisation="table"))
+    assert vd.fit(bare, vd.Brownian(cutoff=None)).localisation_error() == pytest.approx(0.027, rel=0.4)
 
 
 def test_an_unknown_exposure_is_said():
     data = yukawa(frames=40)
     unknown = data.replace(units=vd.Units(data.units.um, data.units.frames_per_second))
-    assert any("exposure is unknown" in w for w in vd.fit(unknown, vd.Brownian()).report["warnings"])
+    assert any("exposure is unknown" in w for w in vd.fit(unknown, vd.Brownian(cutoff=None)).report["warnings"])
 
 
 # ------------------------------------------------------------------ what it refuses

@@ -16,6 +16,7 @@ from vid2dyn.data.box import Free
 from vid2dyn.dynamics.snapshot import neighbour_pairs
 from vid2dyn.dynamics.terms.potentials import PairPotential
 from vid2dyn.dynamics.terms.splines import RadialSpline
+from vid2dyn.fitting.brownian import likelihood
 from vid2dyn.fitting.brownian.evidence import force_and_stiffness
 from vid2dyn.fitting.brownian.likelihood import _free_sweep, _sweep, free_diffusion, residuals
 from vid2dyn.fitting.brownian.recording import Recording
@@ -274,3 +275,21 @@ def test_held_out_steps_break_the_stretch():
 def test_too_few_displacements_are_refused():
     with pytest.raises(DataError, match="at least 10"):
         free_diffusion(Recording.of(free(0, n_particles=1, frames=5), None))
+
+
+@pytest.mark.parametrize("settings", [{}, {"exposure": 0.01}, {"localisation_error": 0.06}, {"stuck_share": 0.3},
+                                      {"hurst": 0.35}, {"swim_speed": 5.0, "rotational_diffusion": 3.0}])
+def test_a_part_of_the_steps_says_where_to_look_and_not_what_is_found(settings, monkeypatch):
+    """To the last bit what the whole grid gives, as the bracket is the same and checked on all steps."""
+    tracks = sims.Departures(**{"n_particles": 60, "frames": 100, "diffusion": 0.4, "spacing": 2.0, **settings}).run(0)
+    recording = Recording.of(tracks, None)
+    assert len(recording.steps) > likelihood.PARTS * likelihood.LEAST_PART
+    asked = []
+    original = likelihood._lowest_of_some
+    monkeypatch.setattr(likelihood, "_lowest_of_some", lambda *a: asked.append(original(*a)) or asked[-1])
+    quick = free_diffusion(recording)
+    monkeypatch.setattr(likelihood, "_lowest_of_some", lambda *a: None)
+    assert free_diffusion(recording) == quick
+    assert asked[0] is not None
+    monkeypatch.setattr(likelihood, "_lowest_of_some", lambda *a: 3)               # a wrong hint is found out
+    assert free_diffusion(recording) == quick

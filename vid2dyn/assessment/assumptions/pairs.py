@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from vid2dyn.assessment.base import AssumptionTest
+from vid2dyn.assessment.base import AssumptionTest, Finding
 from vid2dyn.assessment.quantities import Quantities, means
 from vid2dyn.assessment.steps import Neighbours, Steps
 
@@ -172,13 +174,25 @@ class Range(AssumptionTest):
             return _bump_forces(steps, steps.cutoff * BUMPS)
         return shell_forces(steps, steps.neighbours.direction, edges)
 
+    def judge(self, steps: Steps, control: Steps | None) -> Finding | None:
+        """Where no pair force was fitted, also how large one may be that does not show."""
+        finding = super().judge(steps, control)
+        if finding is None or steps.cutoff is not None or steps.neighbours is None:
+            return finding
+        found, edges = self.measure(steps), self._edges(steps)
+        assert found is not None
+        assert edges is not None
+        return replace(finding, question="neighbours do not push or pull each other",
+                       hidden=float((np.abs(found.value) + 2 * found.stderr).max()), within=float(edges[-1]))
+
     def effect(self, found: Quantities, steps: Steps) -> float:
         return float(np.abs(found.value).max())
 
     def advice(self, found: Quantities, steps: Steps) -> str:
         if steps.cutoff is None:
             return (f"Neighbours push or pull each other by up to {self.effect(found, steps):.2g} kT/µm: the particles "
-                    "interact, and D is that of interacting particles. Fit their forces: vd.Brownian(cutoff=\"auto\").")
+                    "interact (or some are found as two), and D is that of interacting particles. Fit their forces: "
+                    "vd.Brownian(cutoff=...) with the range in µm, or look at what report[\"range\"] says.")
         return (f"Beyond cutoff = {steps.cutoff:g} µm neighbours still push or pull by up to "
                 f"{self.effect(found, steps):.2g} kT/µm: the range is too short, and the potential, which is zero at "
                 "its end, is off by what is missing. Raise the cutoff, or let it be found: cutoff = \"auto\".")
@@ -259,7 +273,8 @@ class Uncoupled(AssumptionTest):
 
     def advice(self, found: Quantities, steps: Steps) -> str:
         near = float(found.value[0])
+        right = "D stays" if steps.cutoff is None else "potentials stay"
         return (f"Neighbours move together: residuals of the nearest pairs are correlated by {near:+.2f} along the "
                 "line of centres, as the solvent couples them (or a flow carries both, or two detections are one "
-                "particle). The model takes them for independent: potentials stay right, but collective motion and "
-                "error bars of D do not.")
+                f"particle). The model takes them for independent: {right} right, but "
+                "collective motion and error bars of D do not.")

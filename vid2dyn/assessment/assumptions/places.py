@@ -75,9 +75,10 @@ class NoField(AssumptionTest):
     def advice(self, found: Quantities, steps: Steps) -> str:
         speed = self.effect(found, steps) * steps.diffusion
         return (f"Particles are driven by {self.effect(found, steps):.2g} kT/µm ({speed:.2g} µm/s) that depends on "
-                "where they are: gravity with a wall, an optical or electric field, shear or another flow. Pair "
-                "potentials from positions (stationary = True) take it for an interaction. Take the flow out, or "
-                "fit a part of the view in which the field hardly changes.")
+                "where they are: gravity with a wall, an optical or electric field, shear or another flow (or, where "
+                "neighbours move together, chance that they share). Pair potentials from positions (stationary = True) "
+                "take it for an interaction. Take the flow out, or fit a part of the view in which the field hardly "
+                "changes.")
 
 
 def _field_functions(x: np.ndarray) -> np.ndarray:

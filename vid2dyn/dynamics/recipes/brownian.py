@@ -36,8 +36,10 @@ class Brownian(Recipe):
     Parameters
     ----------
     cutoff : float, "auto" or None
-        Range of the pair force [µm]. "auto": the shortest range that predicts motion that was set aside as well as any
-        longer one, within the error; it takes several times as long. None: particles do not interact.
+        Range of the pair force [µm]. "auto": where neighbours are seen to push or pull each other, the shortest range
+        that predicts motion that was set aside as well as any longer one, within the error, which takes several times
+        as long as a fit of a given range; else none, as with `structure` and traps for each. None (in files "none"):
+        particles do not interact.
     knots : int
         Number of splines of which the pair potential is made. Its smoothness is chosen from the data, so more of them
         cost only time.
@@ -98,7 +100,7 @@ class Brownian(Recipe):
     assessor: ClassVar[str] = "vid2dyn.fitting.brownian.assessed:assess_brownian"
     shown_first: ClassVar[tuple[str, ...]] = ("cutoff", "trap", "stationary")
 
-    cutoff: float | Literal["auto"] | None = None
+    cutoff: float | Literal["auto"] | None = "auto"
     knots: int = 24
     trap: Literal["none", "shared", "each"] = "none"
     stationary: bool | Literal["auto"] = "auto"
@@ -119,7 +121,7 @@ class Brownian(Recipe):
             if self.cutoff != "auto":
                 raise ConfigError(f"Brownian: cutoff = {self.cutoff!r}; give a length in µm, or 'auto'.")
         elif self.cutoff is not None and not (np.isfinite(self.cutoff) and self.cutoff > 0):
-            raise ConfigError(f"Brownian: cutoff = {self.cutoff!r} must be a positive length in µm, or left out.")
+            raise ConfigError(f"Brownian: cutoff = {self.cutoff!r} must be a positive length in µm, 'auto' or None.")
         if self.knots < 6:
             raise ConfigError(f"Brownian: knots = {self.knots}; use at least 6.")
         if self.trap not in ("none", "shared", "each"):
@@ -188,13 +190,15 @@ class Brownian(Recipe):
     @property
     def summary(self) -> str:
         parts = ["Brownian particles"]
-        if self.cutoff is not None:
-            parts.append("pair force of a range to be found" if isinstance(self.cutoff, str) else
+        asked = self.structure is None and self.trap != "each"              # where it is not, "auto" is no pair force
+        if self.cutoff is not None and (asked or not isinstance(self.cutoff, str)):
+            parts.append("pair force if one shows" if isinstance(self.cutoff, str) else
                          f"pair force up to {self.cutoff:g} µm")
         if self.trap != "none":
             parts.append("one harmonic trap" if self.trap == "shared" else "a harmonic trap each")
         if self.structure is not None:
-            parts.append(f"mobility {'and forces ' if self.cutoff is not None else ''}set by {self.structure}")
+            parts.append(f"mobility {'and forces ' if isinstance(self.cutoff, float | int) else ''}set by "
+                         f"{self.structure}")
         if self.species is not None:
             parts.append("for every pair of species" if self.cutoff is not None else "one D for each species")
         if self.packed:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from vid2dyn.assessment.base import Finding
+from vid2dyn.assessment.rollouts import RUNS
 from vid2dyn.assessment.steps import Detection, Neighbours, Steps
 from vid2dyn.assessment.table import Assessment, assessed, combined
 from vid2dyn.core.config import build
@@ -38,8 +39,9 @@ from vid2dyn.model.brownian import BrownianModel
 
 MOST, OF_CONTROL = 60_000, 15_000
 """Detections that are looked at, of the data and of the control recording; they bound the time."""
-PAIRED = 12_000
-"""Detections whose neighbours are looked at."""
+PAIRED, PAIRED_ALONE = 12_000, 30_000
+"""Detections whose neighbours are looked at; of particles that were fitted without pair force, whose neighbours say
+whether there is one."""
 BEYOND = 1.5
 """How far neighbours are looked for, in cutoffs."""
 
@@ -227,7 +229,7 @@ def _neighbours(recording: Recording, rows: np.ndarray, data: FitData) -> Neighb
         limit = 0.499 * float(size.min())
     spacing = float((np.prod(np.maximum(size, 1e-9)) / count.mean()) ** (1 / dim))
     reach = min(BEYOND * cutoff if cutoff is not None else 1.5 * spacing, limit)
-    every = max(1, math.ceil(len(recording.position) / PAIRED))
+    every = max(1, math.ceil(len(recording.position) / (PAIRED if cutoff is not None else PAIRED_ALONE)))
     chosen = frames[::every]
     inside = np.flatnonzero(np.isin(recording.frame, chosen))
     try:
@@ -290,7 +292,8 @@ def assess_brownian(tracks: Trajectories | Sequence[Trajectories], model: Browni
     data, _ = prepared_recordings(several, recipe)
     tables = [list(assess_data(data, model, seed).findings)]
     for r, one in enumerate(data):
-        numbers, _ = numbers_of(model, one, r if len(data) > 1 else None)
-        beside = findings_of_rollouts(one, numbers, [seed, 17, r])
+        which = r if len(data) > 1 else None
+        drawn = [numbers_of(model.drawn(np.random.default_rng([seed, 19, k])), one, which)[0] for k in range(RUNS)]
+        beside = findings_of_rollouts(one, drawn, [seed, 17, r])
         tables.append([dataclasses.replace(found, recording=one.name if len(data) > 1 else "") for found in beside])
     return combined(tables)

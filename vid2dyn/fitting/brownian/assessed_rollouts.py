@@ -6,10 +6,12 @@ that both sides are compared as they are. Takes some seconds, which is why `vd.f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from vid2dyn.assessment.base import Finding
-from vid2dyn.assessment.rollouts import RUNS, rollout_findings
+from vid2dyn.assessment.rollouts import rollout_findings
 from vid2dyn.core.errors import Vid2DynError
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.fitting.brownian.pair_forces import view_of
@@ -22,15 +24,15 @@ SEEN = 0.98
 """Part of the detections that must be there for neighbours and long displacements to be compared."""
 
 
-def findings_of_rollouts(data: FitData, numbers: SimulatedModel, seed: list[int]) -> list[Finding]:
+def findings_of_rollouts(data: FitData, drawn: Sequence[SimulatedModel], seed: list[int]) -> list[Finding]:
     """Motion and neighbours of the data beside those of the model; nothing where particles come and go, or where the
     model cannot be simulated.
 
     Parameters
     ----------
     data : FitData
-    numbers : SimulatedModel
-        As they hold in this recording.
+    drawn : sequence of SimulatedModel
+        For every run the numbers of the model, drawn from their errors, as they hold in this recording.
     seed : list of int
     """
     recording, recipe = data.recording, data.recipe
@@ -46,11 +48,14 @@ def findings_of_rollouts(data: FitData, numbers: SimulatedModel, seed: list[int]
     if not whole or recipe.structure is not None:
         return []
     try:
-        made = SyntheticRecordings(recording, view_of(data), recipe.trap, seed=seed,
-                                   stationary=recipe.stationary is not False)
-        made.frames = length
-        runs = [Trajectories.from_dense(one.steps.position.reshape(-1, length, one.steps.dim).swapaxes(0, 1),
-                                        tracks.units, box=one.steps.box) for one in made.recordings(numbers, 0.0, RUNS)]
+        runs = []
+        for k, numbers in enumerate(drawn):
+            made = SyntheticRecordings(recording, view_of(data), recipe.trap, seed=[*seed, k],
+                                       stationary=recipe.stationary is not False)
+            made.frames = length
+            (one,) = made.recordings(numbers, 0.0, 1)
+            runs.append(Trajectories.from_dense(one.steps.position.reshape(-1, length, one.steps.dim).swapaxes(0, 1),
+                                                tracks.units, box=one.steps.box))
         return rollout_findings(tracks, runs)
     except (Vid2DynError, np.linalg.LinAlgError):
         return []

@@ -25,8 +25,9 @@ from vid2dyn.assessment.assumptions.memory import Persistence
 from vid2dyn.assessment.assumptions.particles import SameForce, SameMobility
 from vid2dyn.core.checkpoint import PathLike, digest_of
 from vid2dyn.core.config import recipe as recipe_of
-from vid2dyn.core.errors import DataError
+from vid2dyn.core.errors import DataError, ModelError
 from vid2dyn.core.progress import Progress, silent
+from vid2dyn.core.showing import as_progress
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.dynamics.recipes.brownian import Brownian
 from vid2dyn.fitting.brownian.assessed import assess_data
@@ -37,13 +38,13 @@ from vid2dyn.fitting.brownian.packing.fit_packing import fit_packing
 from vid2dyn.fitting.brownian.pair_forces import checkpoint_of, fit_pair_forces, view_of
 from vid2dyn.fitting.brownian.populations import population_warnings
 from vid2dyn.fitting.brownian.preparation import prepared_recordings
-from vid2dyn.fitting.brownian.reach import widest_cutoff, with_chosen_cutoff
+from vid2dyn.fitting.brownian.reach import no_pair_force, not_told_apart, widest_cutoff, with_chosen_cutoff
 from vid2dyn.fitting.brownian.recordings_report import recordings_report
 from vid2dyn.fitting.brownian.records import FitData, FitResult
 from vid2dyn.fitting.brownian.stationarity import decided, with_stationary
 from vid2dyn.fitting.brownian.structure import fit_structure
 from vid2dyn.fitting.brownian.structure_classes import Classes, fit_classes, recipe_of_classes
-from vid2dyn.fitting.course import RunControl
+from vid2dyn.fitting.course import Course, RunControl
 from vid2dyn.fitting.recording_names import recording_names
 from vid2dyn.model.brownian import BrownianModel
 
@@ -83,6 +84,25 @@ def fit_brownian(tracks: Trajectories | Sequence[Trajectories], recipe: Brownian
             raise DataError(f"{'These' if len(several) == 1 else f'{name}: these'} trajectories are not linked "
                             "(particle = -1 everywhere), so nothing is known of how particles move. Track the video "
                             "with vd.track, or give the table a column 'particle'.")
+    if recipe.cutoff != "auto":
+        return _learned(several, recipe, seed, progress, checkpoint, stop, keep_partial)
+    without = _learned(several, dataclasses.replace(recipe, cutoff=None), seed,
+                       as_progress(lambda *done: progress(*done)), None, None, keep_partial)
+    said = no_pair_force(without.report, recipe) or not_told_apart(several)
+    if said is None:
+        try:
+            return _learned(several, recipe, seed, progress, checkpoint, stop, keep_partial)
+        except (DataError, ModelError) as error:
+            said = {"cutoff": None, "says": f"A pair force shows and could not be fitted: {str(error).rstrip('.')}. "
+                                            "Give its range, cutoff = ... in µm (see vd.analysis.rdf), or film more."}
+    course = without.report["course"]
+    Course(course["what"]).replay(progress, course["train"], course["held_out"])
+    return dataclasses.replace(without, report={**without.report, "range": said})
+
+
+def _learned(several: list[Trajectories], recipe: Brownian, seed: int, progress: Progress,
+             checkpoint: PathLike | None, stop: int | None, keep_partial: bool) -> BrownianModel:
+    """The model of this recipe, assessed."""
     classes = None
     if recipe.structure is not None and recipe.cutoff is not None:
         classes = Classes.of(several, recipe.structure)

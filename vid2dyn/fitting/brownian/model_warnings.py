@@ -97,17 +97,18 @@ WIDTHS = 3.0
 """Spot widths from which on distances of two images that are fitted together are unbiased, and both are found."""
 
 
-def resolution_warning(tracks: Trajectories, model: BrownianModel) -> list[str]:
-    """A warning if pairs come closer than the tracker tells two images apart: the potential shows that there.
+def told_apart(tracks: Trajectories) -> tuple[float, str, str] | None:
+    """The distance [µm] from which on the tracker tells two images apart, why, and what to do; None where it is not
+    known or all are.
 
     That is `separation`, where it is set or images are centroids (compat="trackpy", which drops the dimmer one of two
     nearer than diameter + 1), else `WIDTHS` widths of the Gaussians that are fitted.
     """
     settings = tracks.info.get("parameters") or {}
-    if "diameter" not in settings or model.support is None:
-        return []
+    if "diameter" not in settings:
+        return None
     if settings.get("sizes", "one") != "one" and not settings.get("separation"):
-        return []                                          # told apart in a joint fit, nobody is dropped
+        return None                                        # told apart in a joint fit, nobody is dropped
     width = tracks.info.get("spot_width")
     if settings.get("separation") or settings.get("compat") == "trackpy":
         least = settings.get("separation") or settings["diameter"] + 1
@@ -117,9 +118,15 @@ def resolution_warning(tracks: Trajectories, model: BrownianModel) -> list[str]:
         shortest, why = WIDTHS * width, f"the tracker may take two images for one (three widths of {width:.2g} px)"
         cure = "Film at higher magnification."
     else:
+        return None
+    return float(shortest * tracks.units.um), why, cure
+
+
+def resolution_warning(tracks: Trajectories, model: BrownianModel) -> list[str]:
+    """A warning if pairs come closer than the tracker tells two images apart: the potential shows that there."""
+    found = told_apart(tracks)
+    if found is None or model.support is None or model.support[0] > found[0]:
         return []
-    shortest *= tracks.units.um
-    if model.support[0] > shortest:
-        return []
+    shortest, why, cure = found
     return [f"Pairs come closer than {shortest:.2f} µm, where {why}: below that distance the pair potential shows the "
             f"tracker, not the particles. {cure}"]

@@ -153,14 +153,21 @@ def trained_without_held_out(data: tuple[FitData, ...], seed: int, progress: Pro
     DataError, ModelError
         When these are too few.
     """
+    found, early = refined_without_held_out(data, seed, progress)
+    p = found.parameters
+    return step_models([one.recording for one in data], p, p, [one.recording for one in early])
+
+
+def refined_without_held_out(data: tuple[FitData, ...], seed: int,
+                             progress: Progress) -> tuple[FittedForces, tuple[FitData, ...]]:
+    """What `trained_without_held_out` makes its models of, and the frames it was learned from."""
     early = tuple(one.before_held_out() for one in data)
     assert isinstance(data[0].recipe.cutoff, float)
     first = _starting_parameters(early, pair_distances(early, data[0].recipe.cutoff), data[0].recipe.cutoff)
     settings = RefinementSettings(data[0].noise_scale, bool(data[0].recipe.stationary), FEW)
     quiet = as_progress(lambda done, total, what: progress(done, total, "judging"))
     found = refine(_synthetic(early, seed), first, lambda p: (math.nan, math.nan), settings, RunControl(progress=quiet))
-    p = found.fitted.parameters
-    return step_models([one.recording for one in data], p, p, [one.recording for one in early])
+    return found.fitted, early
 
 
 def _synthetic(data: tuple[FitData, ...], seed: int) -> list[SyntheticRecordings]:
@@ -299,7 +306,7 @@ def _too_few(species: tuple[str, ...], kind: int, count: int, cutoff: float) -> 
     if not species:
         raise ModelError(f"Only {count} pairs of particles come within cutoff = {cutoff:g} µm of each "
                          f"other; a pair force needs at least {FEWEST_PAIRS}. Film more frames or denser samples, "
-                         "raise the cutoff, or fit without pair force: vd.Brownian().")
+                         "raise the cutoff, or fit without pair force: cutoff = None.")
     a, b = species_pairs(len(species))[kind]
     raise ModelError(f"Only {count} pairs of {species[a]!r} and {species[b]!r} come within cutoff = {cutoff:g} µm of "
                      f"each other; a pair potential of its own needs at least {FEWEST_PAIRS}. Film more frames or "

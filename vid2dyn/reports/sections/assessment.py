@@ -27,10 +27,11 @@ class AllowedModel(ReportSection):
         table = [[(f"{row['recording']}: " if "recording" in row else "") + row["assumption"],
                   "FAILS" if row["failed"] else "holds", f"{row['effect']:.2g} {row['unit']}", p_in_words(row["p"])]
                  for row in rows]
-        lead = (f"{verdict} Each test compares the steps, divided by their predicted spread, with those of a recording "
-                "that the model itself makes. p: probability of as much by chance, one test alone; the whole table has "
-                "a failed test by chance in one recording of 100 at most. Where an assumption holds, the effect is "
-                "noise or too small to matter.")
+        beside = ("what they are by chance" if not content.model.has_forces else
+                  "those of a recording that the model itself makes")
+        lead = (f"{verdict} Each test compares the steps, divided by their predicted spread, with {beside}. p: "
+                "probability of as much by chance, one test alone; the whole table has a failed test by chance in one "
+                "recording of 100 at most. Where an assumption holds, the effect is noise or too small to matter.")
         return Section("assessment", "Is this model allowed?", lead, [],
                        {"head": ["assumption", "", "effect", "by chance"], "rows": table},
                        [f"{row['test']}: {row['advice']}" for row in failed[:MOST]])

@@ -107,6 +107,23 @@ class Doubtful(NamedTuple):
     bad_pixels: np.ndarray
 
 
+class Left(NamedTuple):
+    """What Gaussians leave of the images of a frame, mean square over that of the noise, the median.
+
+    Parameters
+    ----------
+    in_crowds, alone : float
+        Of spots that were fitted together, and of those that stand alone; 0 where these are few, and where the model is
+        a measured profile.
+    eccentricity : float
+        Of images that stand alone, the median; 0 where these are few.
+    """
+
+    in_crowds: float
+    alone: float
+    eccentricity: float
+
+
 class SpotFitter(Detector):
     """Least squares on the raw pixels: at the Cramér-Rao bound for Gaussian spots, alone and in crowds.
 
@@ -230,19 +247,24 @@ class SpotFitter(Detector):
         clear = (spots[:, AMPLITUDE] > _CLEARLY * np.sqrt(level)) & (spots[:, WIDTH] < 0.99 * self.bounds[1])
         return (spots[clear, MISFIT] / level[clear]).tolist()
 
-    def left_in_crowds(self, frame: np.ndarray) -> float:
-        """What Gaussians leave around spots that were fitted together, mean square over that of the noise, the median.
-
-        0 where few spots touch, and where the model is a measured profile.
-        """
-        fitted, _, _, _ = self.fitted(frame)
+    def left(self, frame: np.ndarray) -> Left:
+        """What Gaussians leave of the images of a frame."""
+        fitted, _, image, filtered = self.fitted(frame)
         if fitted is None or fitted.profile is not None:
-            return 0.0
+            return Left(0.0, 0.0, 0.0)
         noise = fitted.errors[:, PIXEL_NOISE]
-        together = np.isfinite(fitted.near.nearest) & np.isfinite(noise) & (noise > 0)
-        if together.sum() < max(_IN_CROWDS, 0.5 * len(noise)):
-            return 0.0
-        return float(np.median(fitted.squares[together] / noise[together] ** 2))
+        known, touching = np.isfinite(noise) & (noise > 0), np.isfinite(fitted.near.nearest)
+
+        def typical(rows: np.ndarray) -> float:
+            enough = rows.sum() >= max(_IN_CROWDS, 0.5 * len(noise))
+            return float(np.median(fitted.squares[rows] / noise[rows] ** 2)) if enough else 0.0
+
+        alone = known & ~touching
+        if not (left := typical(alone)):
+            return Left(typical(known & touching), 0.0, 0.0)
+        seen = measure_appearance(image, filtered, fitted.spots[alone], self.settings.diameter // 2,
+                                  self.settings.threshold_for(frame))
+        return Left(typical(known & touching), left, float(np.median(seen[:, ECC])))
 
     def doubtful(self, frame: np.ndarray, apart: float = 1.5) -> Doubtful:
         """What the rules of the search may get wrong in a frame; widths are measured of clear spots without
