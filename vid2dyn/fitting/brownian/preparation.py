@@ -10,6 +10,7 @@ import numpy as np
 from vid2dyn.analysis import diffusion
 from vid2dyn.core.errors import DataError, Vid2DynError
 from vid2dyn.data.trajectories import Trajectories
+from vid2dyn.data.wrapped import about_wrapped
 from vid2dyn.dynamics.recipes.brownian import Brownian
 from vid2dyn.fitting.brownian.doubles import without_doubles
 from vid2dyn.fitting.brownian.likelihood import with_believable_errors
@@ -56,13 +57,13 @@ def prepared(tracks: Trajectories, recipe: Brownian, species: tuple[str, ...] = 
     UnitsError, DataError
         When a calibration is missing, or when there is too little data.
     """
-    warnings: list[str] = []
+    warnings = list(about_wrapped(tracks.dataframe, tracks.units, tracks.box))
     if not recipe.packed:
         # the plateau of particles in cages looks like correlated noise, their jumps like wrong links; what is learned
         # of them does not depend on lags
-        tracks, warnings = without_wrong_links(tracks)
+        tracks, cut = without_wrong_links(tracks)
         tracks, said = trusted_lags(tracks)
-        warnings += said
+        warnings += [*cut, *said]
     cutoff = recipe.cutoff
     assert not isinstance(cutoff, str)
     if cutoff is not None:
