@@ -77,6 +77,11 @@ class VideoInfo:
     lossy: bool | None = None
     bits_per_pixel: float | None = None
 
+    @property
+    def with_loss(self) -> bool:
+        """Whether compression is known to have changed pixels."""
+        return bool(self.lossy or self.inter_coded)
+
 
 class Video(ABC):
     """A recording: grey frames in time.

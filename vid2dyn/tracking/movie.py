@@ -40,6 +40,8 @@ from vid2dyn.tracking.stacks.linking import stream_of
 
 CHOSEN = ("minmass", "spot", "spot_width", "axial_width", "invert", "class_sizes")
 """Settings that are chosen from the movie where they are automatic."""
+_TEXT = "str" if int(pd.__version__.partition(".")[0]) >= 3 else "string"
+"""A column of text also where there are no rows: parts of a movie have to fit together."""
 
 
 def track(video: Video, settings: Track | None = None, progress: Progress = silent, *,
@@ -145,8 +147,7 @@ def rows(frame: np.ndarray, particle: np.ndarray, found: Sequence[np.ndarray], s
         table |= dict(zip(columns, (size * (um or 1.0), error * (um or 1.0))))
         if settings.sizes != "each":
             names, p_species = species_of_tracks(table["particle"], kind, p, len(settings.class_sizes or ()))
-            # text also where there are no rows: parts of a movie have to fit together
-            table[CLASS_COLUMNS[0]], table[CLASS_COLUMNS[1]] = pd.array(names, dtype="str"), p_species
+            table[CLASS_COLUMNS[0]], table[CLASS_COLUMNS[1]] = pd.array(names, dtype=_TEXT), p_species
     return pd.DataFrame(table, copy=False)
 
 
@@ -247,7 +248,7 @@ def plan_of(video: Video, settings: Track) -> Plan:
     if not needs_frames(settings):
         return Plan(settings, base, settings.start, stop, notes)
     frames = [checked(looked[k], k, looked) for k in frame_numbers(looked, settings.start, stop)]
-    in_force, choice = chosen_settings(frames, base)
+    in_force, choice = chosen_settings(frames, base, lossy=video.info.with_loss)
     return Plan(settings, in_force, settings.start, stop, (*notes, *choice))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from vid2dyn.analysis import diffusion
+from vid2dyn.analysis.diffusion_warnings import about_prediction
 from vid2dyn.core.errors import DataError, Vid2DynError
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.data.wrapped import about_wrapped
@@ -57,7 +58,7 @@ def prepared(tracks: Trajectories, recipe: Brownian, species: tuple[str, ...] = 
     UnitsError, DataError
         When a calibration is missing, or when there is too little data.
     """
-    warnings = list(about_wrapped(tracks.dataframe, tracks.units, tracks.box))
+    warnings = [*about_wrapped(tracks.dataframe, tracks.units, tracks.box), *about_prediction(tracks)]
     if not recipe.packed:
         # the plateau of particles in cages looks like correlated noise, their jumps like wrong links; what is learned
         # of them does not depend on lags
@@ -84,6 +85,10 @@ def prepared(tracks: Trajectories, recipe: Brownian, species: tuple[str, ...] = 
     if recipe.localisation == "table":
         if tracks.sigma is None:
             raise DataError("localisation = 'table' needs columns y_std and x_std, which these trajectories lack.")
+        if tracks.info.get("lossy") or tracks.info.get("inter_coded"):
+            warnings.append("localisation = 'table' takes y_std and x_std as they are, and the movie was compressed "
+                            f"with loss ({tracks.info.get('codec')}), which makes them 2 to 3 times too small; D and "
+                            "forces come out wrong. Leave localisation out: the fit then learns them from the motion.")
         return FitData(tracks, recording, recipe, 1.0, species=species), warnings
     return FitData(tracks, with_believable_errors(recording, recording), recipe, None, species=species,
                    stated=recording.variance), warnings
