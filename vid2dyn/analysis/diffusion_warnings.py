@@ -14,7 +14,7 @@ from vid2dyn.data.units import BOLTZMANN
 _SIGMAS, _NOTABLE = 6.0, 0.25       # spread of particles beyond chance, and relative, that is said
 _JUMPING = 0.1                      # part of the mean squared displacement that rare jumps make
 _WATER, _ROOM = 1e-3, 295.0         # Pa·s and K where the recording does not say
-_LOW = ((0.5, "within 4 %"), (0.08, "up to 6 % low"), (0.038, "up to 10 % low"), (0.0, "up to 20 % low"))
+_LOW = ((0.5, "within 4 %"), (0.08, "up to 7 % low"), (0.038, "up to 10 % low"), (0.0, "up to 20 % low"))
 """D of inter-coded films against that of the same films without loss, by bits a pixel (H.264, crf 18, 23, 28, 33)."""
 _ABSURD = 100.0                     # factor between D and what size and liquid allow
 

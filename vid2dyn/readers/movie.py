@@ -30,6 +30,7 @@ class Movie(Reader):
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".avi", ".mp4", ".mov", ".mkv", ".m4v", ".webm", ".wmv")
+    rate_is_the_cameras: ClassVar[bool] = False
     channel: int | None = None
 
     def open(self, path: Path) -> Video:
