@@ -40,7 +40,7 @@ from vid2dyn.tracking.stacks.linking import stream_of
 
 CHOSEN = ("minmass", "spot", "spot_width", "axial_width", "invert", "class_sizes")
 """Settings that are chosen from the movie where they are automatic."""
-_TEXT = "str" if int(pd.__version__.partition(".")[0]) >= 3 else "string"
+_TEXT: Any = "str" if int(pd.__version__.partition(".")[0]) >= 3 else "string"
 """A column of text also where there are no rows: parts of a movie have to fit together."""
 
 
