@@ -44,7 +44,9 @@ def prepared_recordings(tracks: Sequence[Trajectories], recipe: Brownian) -> tup
         try:
             data, said = prepared(one, recipe, species)
         except Vid2DynError as error:
-            raise (type(error)(f"{name}: {error}") if several else error) from error
+            if several:
+                raise type(error)(f"{name}: {error} Leave this recording out to fit the others.") from error
+            raise
         found.append(dataclasses.replace(data, name=name))
         warnings += [f"{name}: {text}" for text in said] if several else said
     return tuple(found), warnings
