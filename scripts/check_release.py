@@ -89,6 +89,8 @@ def said(what: str) -> None:
 def run(words: list[str], what: str, folder: Path, env: dict[str, str] | None = None) -> str:
     """Output of a command; what it printed and the end of the check where it fails."""
     start = time.monotonic()
+    if env is None:                           # with PYTHONPATH pip would find vid2dyn there, and install nothing
+        env = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     done = subprocess.run(words, cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode != 0:
         print(done.stdout[-3000:], done.stderr[-3000:], sep="\n")
