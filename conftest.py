@@ -7,6 +7,7 @@ process, where a debugger and ``-s`` work; so do the slow cases, some of which m
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 
@@ -43,6 +44,12 @@ def pytest_configure() -> None:
         import threadpoolctl
 
         threadpoolctl.threadpool_limits(_share)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported is no garbage: it is set aside, and not looked through whenever the collector runs."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)                              # before pytest-xdist reads the number of its workers

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -30,8 +31,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 IN_WHEEL = ("vid2dyn/py.typed", "vid2dyn/__init__.pyi", "vid2dyn/reports/page.html.j2", "vid2dyn_napari/napari.yaml",
             "share/vid2dyn/sample_data/clip.tif", "share/vid2dyn/sample_data/demo.toml", "LICENSE")
-IN_SDIST = ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff", "sample_data/clip.tif",
-            "napari_plugin/vid2dyn_napari/napari.yaml", "vid2dyn/reports/page.html.j2")
+IN_SDIST = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff",
+            "sample_data/clip.tif", "napari_plugin/vid2dyn_napari/napari.yaml", "vid2dyn/reports/page.html.j2")
 NOT_IN_WHEEL = ("tests/", "docs/", "scripts/")
 
 WATCHED = """
@@ -61,6 +62,7 @@ assert given.widgets and given.readers and given.sample_data
 
 PANEL = """
 import os
+import re
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 from importlib.metadata import distribution
 from npe2 import PluginManifest
@@ -87,6 +89,8 @@ def said(what: str) -> None:
 def run(words: list[str], what: str, folder: Path, env: dict[str, str] | None = None) -> str:
     """Output of a command; what it printed and the end of the check where it fails."""
     start = time.monotonic()
+    if env is None:                           # with PYTHONPATH pip would find vid2dyn there, and install nothing
+        env = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     done = subprocess.run(words, cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode != 0:
         print(done.stdout[-3000:], done.stderr[-3000:], sep="\n")
@@ -138,6 +142,11 @@ def inside(wheel: Path, sdist: Path) -> None:
         if wanted not in held:
             raise Failed(f"{sdist.name} lacks {wanted}")
     said(f"{sdist.name}: {len(held)} files, {sdist.stat().st_size / 1e6:.1f} MB")
+    description = about.get_payload()
+    local = re.findall(r"\]\((?![a-z]+:|#)[^)]+\)", str(description))
+    if local or "](http" not in str(description):
+        raise Failed(f"the description for the package index has links that work in a clone only: {local[:3]}")
+    said("README as the package index shows it: all links and pictures are absolute")
     if "napari.manifest" not in points or "vid2dyn = vid2dyn.cli:main" not in points:
         raise Failed("the entry points of napari and of the command line are not in the wheel")
     version = next(line.split('"')[1] for line in (ROOT / "vid2dyn" / "__init__.py").read_text().splitlines()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import tomllib
 from collections.abc import Callable
@@ -40,6 +41,24 @@ def test_version_is_said_once() -> None:
 def test_addresses_are_stated() -> None:
     assert {"Homepage", "Documentation", "Source", "Issues", "Changelog"} <= set(PROJECT["urls"])
     assert all(url.startswith("https://") for url in PROJECT["urls"].values())
+
+
+def test_readme_of_the_package_index_has_absolute_links_alone() -> None:
+    """setup.py makes them of the one place where addresses stand; pictures are files there, other links pages."""
+    assert "readme" in PROJECT["dynamic"]
+    spec = importlib.util.spec_from_file_location("setup_of_vid2dyn", ROOT / "setup.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = module.description(readme, PROJECT["urls"]["Source"], "v9.9.9")
+    links = re.findall(r"\]\(([^)]+)\)", shown)
+    assert len(links) == len(re.findall(r"\]\(([^)]+)\)", readme)) > 20
+    assert all(link.startswith("https://") for link in links)
+    assert len(re.findall(rf"!\[[^\]]+\]\({PROJECT['urls']['Source']}/raw/v9.9.9/[\w/]+\.png\)", shown)) == 2
+    files = [link.removeprefix(f"{PROJECT['urls']['Source']}/blob/v9.9.9/") for link in links if "/blob/" in link]
+    assert not [name for name in files if not (ROOT / name).exists()]
 
 
 def pythons() -> list[str]:

@@ -29,6 +29,7 @@ from vid2dyn.data.units import Units
 if TYPE_CHECKING:
     from vid2dyn.analysis import Comparison, Diffusion
     from vid2dyn.assessment.table import Assessment
+    from vid2dyn.data.box import Box
     from vid2dyn.data.fields import Fields
     from vid2dyn.data.trajectories import Trajectories
     from vid2dyn.data.video import Video
@@ -48,7 +49,7 @@ UNITS, TRACK = "vid2dyn.data.units:Units", "vid2dyn.tracking.settings:Track"
 
 
 @accepts(UNITS, parts_of="readers")
-def open_recording(path: PathLike, **calibration: Any) -> Video | Trajectories:
+def open_recording(path: PathLike, *, box: Box | None = None, **calibration: Any) -> Video | Trajectories:
     """A recording, opened lazily; a table of tracks (CSV, TSV, text, TrackMate XML, LAMMPS dump) is read as
     `Trajectories`.
 
@@ -57,6 +58,8 @@ def open_recording(path: PathLike, **calibration: Any) -> Video | Trajectories:
     path : path
         Movie (AVI, MP4, MOV, MKV), TIFF, folder or pattern of images, .cine, .seq, .nd2, or a table. TIFF and ND2 with
         time and depth are recordings of stacks, which `vd.track` follows in three dimensions.
+    box : Box, optional
+        Of a table of tracks from a simulation whose positions are folded into a box: ``vd.Periodic((20.0, 20.0))``.
     **calibration
         Keys of `Units` (frames_per_second, micrometre_per_pixel, exposure, temperature, viscosity,
         particle_radius, micrometre_per_plane); they overrule what the file says. Readers may take more (see
@@ -68,6 +71,8 @@ def open_recording(path: PathLike, **calibration: Any) -> Video | Trajectories:
         When the file is absent, empty, damaged or of an unknown kind.
     UnitsError
         When a calibration is not a positive number.
+    ConfigError
+        For a box of a recording, or of a table that states its own.
 
     Examples
     --------
@@ -83,11 +88,13 @@ def open_recording(path: PathLike, **calibration: Any) -> Video | Trajectories:
     if _suffix(path) in TABLES:
         from vid2dyn.convert import read_table
 
-        table = read_table(path, **calibration)
+        table = read_table(path, box, **calibration)
         _show(table.info.get("warnings", ()))
         return table
     from vid2dyn.readers import open_video
 
+    if box is not None:
+        raise ConfigError(f"{path}: box belongs to tables of tracks; a recording has none. Leave it out.")
     video = open_video(path, **calibration)
     _show(video.warnings)
     return video

@@ -70,9 +70,10 @@ for name, path in files.items():
 # ----------
 # The bars are 95 % bands. Motion during the exposure makes the textbook formula 5 % low before any
 # compression. ``vd.diffusion`` is right without loss and at the two better qualities. At crf 28 small
-# steps are left out of the file: D is 7 % low, and its band, which knows of scatter alone, does not
-# hold the truth. What tells you is the warning above, that frames are predicted from other frames. So
-# film without loss, or at crf 18 and better; :doc:`/filming` says what each choice costs.
+# steps are left out of the file: D is several per cent low, and its band, which knows of scatter
+# alone, need not hold the truth. The warning above says so, and how low D of test films came out that
+# spend as few bits on a pixel. So film without loss, or at crf 18 and better; :doc:`/filming` says
+# what each choice costs.
 figure, axes = plt.subplots(figsize=(7.0, 4.0), layout="constrained")
 place = np.arange(len(files))
 axes.axhline(particles.diffusion, color="k", ls="--", label="put in")

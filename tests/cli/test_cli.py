@@ -177,8 +177,8 @@ def test_list_shows_terms_and_where_to_find_them() -> None:
 
 
 def test_fit_takes_a_term_of_each_list(tmp_path: Path) -> None:
-    call("simulate", "DPD", "-o", tmp_path / "t.parquet", "--set", "n_particles=40", "--set", "frames=40", "--set",
-         "box_length=2.3")
+    call("simulate", "DPD", "-o", tmp_path / "t.parquet", "--set", "n_particles=20", "--set", "frames=20", "--set",
+         "box_length=2.0")
     terms = ["energy.kind=PairPotential", "energy.cutoff=1.0", "friction.kind=PairFriction", "friction.cutoff=1.0"]
     simple = ["entropy=false", "select=false", "window_frames=2", "mass=1"]
     printed = call("fit", tmp_path / "t.parquet", "--dynamics", "Metriplectic", "-o", tmp_path / "m.vid2dyn",

@@ -97,7 +97,7 @@ def test_every_verb_takes_true(terminal: list[bars.TerminalBars], tmp_path: Path
     model = vd.fit(tracks, vd.Brownian(), progress=True)
     model.rollout(tracks, steps=5, progress=True)
     vd.analysis.rdf(tracks, progress=True)
-    film = vd.simulators.HiddenState(n_particles=20, frames=30, box_length=12.0)
+    film = vd.simulators.HiddenState(n_particles=15, frames=12, box_length=12.0)
     camera = vd.simulators.Renderer(height=96, width=96, state_width=1.4)
     video = vd.render(film, camera, to=tmp_path / "clip.tif", progress=True)
     vd.track(video, diameter=9, progress=True)
@@ -121,7 +121,7 @@ def test_every_verb_takes_true(terminal: list[bars.TerminalBars], tmp_path: Path
     for one in drawn:
         assert not one.live.live.is_started, "closed"
         assert written(one).endswith("\x1b[?25h"), "the cursor is there again"
-    assert any("tracking" in written(one) and "30/30" in written(one) for one in drawn)
+    assert any("tracking" in written(one) and "12/12" in written(one) for one in drawn)
 
 
 @pytest.mark.parametrize("error", [vd.Cancelled, KeyboardInterrupt, ValueError])

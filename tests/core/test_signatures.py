@@ -61,4 +61,5 @@ def test_a_verb_loads_nothing_heavy_before_it_is_used() -> None:
 
 
 def test_every_option_that_the_signature_shows_is_taken() -> None:
-    assert set(pipeline.open_keys()) == set(inspect.signature(vd.open).parameters) - {"path"}
+    of_tables = {"box"}
+    assert set(pipeline.open_keys()) == set(inspect.signature(vd.open).parameters) - {"path"} - of_tables

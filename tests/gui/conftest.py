@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import importlib.util
 import os
 import subprocess
@@ -34,6 +35,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "window" in item.keywords and reason():
             item.fixturenames.clear()                     # type: ignore[attr-defined]
             item.add_marker(pytest.mark.skip(reason=reason()))
+
+
+@pytest.fixture(autouse=True)
+def _imports_set_aside() -> None:
+    """napari looks for garbage whenever a layer goes. What libraries made when they were imported never is: set aside,
+    it is not looked through each time, which took most of the time of these tests."""
+    if "vid2dyn_napari.panel" not in sys.modules and not reason():
+        importlib.import_module("vid2dyn_napari.panel")
+        importlib.import_module("torch")
+    if len(gc.get_objects()) > 100_000:
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture

@@ -401,3 +401,20 @@ def test_memory_does_not_grow_with_the_movie(tmp_path, name):
     n, grown_kb = map(float, out.split())
     assert n == 300
     assert grown_kb < 40_000
+
+
+def test_a_calibration_other_than_that_of_the_file_is_said(tmp_path):
+    """A file of the camera knows its rate; one film of a series may have another. Movies state how they are played."""
+    import vid2dyn as vd
+
+    film = vd.render(vd.simulators.Brownian(n_particles=3, frames=3, frames_per_second=40.0, micrometre_per_pixel=0.1),
+                     vd.simulators.Renderer(height=32, width=32), seed=0)
+    path = film.save(tmp_path / "a.tif")
+    assert not open_video(path).warnings
+    assert not open_video(path, frames_per_second=40.0, micrometre_per_pixel=0.1).warnings
+    said = open_video(path, frames_per_second=80.0, micrometre_per_pixel=0.13).warnings
+    assert "states 40 frames/s, and frames_per_second = 80 was given" in said[0]
+    assert "D is multiplied by 2." in said[0]
+    assert "states 0.1 µm a pixel" in said[1]
+    assert "D is multiplied by 1.3 squared" in said[1]
+    assert not open_video(film.save(tmp_path / "a.mkv"), frames_per_second=80.0).warnings

@@ -187,6 +187,13 @@ def test_pattern_of_still_images_is_one_movie(folder: Path) -> None:
     assert len(experiment.sources[0].key()["files"]) == 3
 
 
+def test_a_pattern_for_all_files_leaves_out_those_of_the_system(folder: Path) -> None:
+    for name in (".DS_Store", "Thumbs.db", "desktop.ini", "._a.tif"):
+        (folder / "movies" / name).write_bytes(b"x")
+    kinds = [read(write(folder, GOOD.replace("*.tif", ending))).sources for ending in ("*.tif", "*")]
+    assert [source.name for source in kinds[0]] == [source.name for source in kinds[1]]
+
+
 def test_a_pattern_may_be_absolute(tmp_path):
     """pathlib has no absolute patterns; a settings file may, and need not lie beside the movies."""
     movies, place = tmp_path / "movies", tmp_path / "elsewhere"

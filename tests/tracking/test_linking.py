@@ -44,10 +44,12 @@ def ours(frames: Frames, **options) -> set[tuple[int, int]]:
 
 def theirs(frames: Frames, search_range: float, memory: int = 0) -> set[tuple[int, int]]:
     table = pd.concat([pd.DataFrame({"frame": k, "y": p[:, 0], "x": p[:, 1]}) for k, p in frames], ignore_index=True)
+    table["row"] = np.arange(len(table))             # trackpy sorts by frame, and how rows of a frame come out depends
     trackpy.quiet()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        particle = trackpy.link(table, search_range, memory=memory)["particle"].to_numpy()
+        found = trackpy.link(table, search_range, memory=memory)
+    particle = found.sort_values("row")["particle"].to_numpy()
     ends = np.cumsum([len(p) for _, p in frames])[:-1]
     return links(frames, np.split(particle, ends))
 

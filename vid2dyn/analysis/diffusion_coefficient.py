@@ -17,6 +17,7 @@ from vid2dyn.analysis.result import Result, axes_or_new
 from vid2dyn.core.errors import ConfigError
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.data.units import BOLTZMANN, Units
+from vid2dyn.data.wrapped import about_wrapped
 
 _ENOUGH_PARTICLES = 10
 _GATE = 3.0
@@ -193,7 +194,8 @@ def diffusion(tracks: Trajectories, *, drift: Literal["remove", "keep"] = "remov
     gate = Covariances(np.arange(3), *np.array([estimates.combined(found, row, dim) for row in np.eye(3)])[:, :, -1].T)
     longest = min(longest_lag, tracks.n_frames // 4)
     estimate, notes = _estimate(displacements, found, gate, longest)
-    notes = [*still, *notes, *say.about_data(tracks, displacements, estimate, removed),
+    notes = [*about_wrapped(tracks.dataframe, tracks.units, tracks.box), *still, *notes,
+             *say.about_data(tracks, displacements, estimate, removed),
              *say.about_particles(displacements, estimate, gate), *say.about_jumps(displacements),
              *say.about_gaps(tracks, displacements),
              *say.about_calibration(tracks, estimate)]

@@ -14,6 +14,8 @@ from vid2dyn.data.units import BOLTZMANN
 _SIGMAS, _NOTABLE = 6.0, 0.25       # spread of particles beyond chance, and relative, that is said
 _JUMPING = 0.1                      # part of the mean squared displacement that rare jumps make
 _WATER, _ROOM = 1e-3, 295.0         # Pa·s and K where the recording does not say
+_LOW = ((0.5, "within 4 %"), (0.08, "up to 7 % low"), (0.038, "up to 10 % low"), (0.0, "up to 20 % low"))
+"""D of inter-coded films against that of the same films without loss, by bits a pixel (H.264, crf 18, 23, 28, 33)."""
 _ABSURD = 100.0                     # factor between D and what size and liquid allow
 
 
@@ -152,13 +154,21 @@ def _about_flow(displacements: Displacements, D: float) -> list[str]:
             f"it adds about {bias:.2g} µm²/s{share}. Track more particles, or take the drift out with a reference."]
 
 
+def about_prediction(tracks: Trajectories) -> list[str]:
+    """What bands do not hold where frames are predicted from others, with the size to be expected."""
+    if not tracks.info.get("inter_coded"):
+        return []
+    codec, bits = tracks.info.get("codec", "compressed"), tracks.info.get("bits_per_pixel")
+    said = "" if bits is None else (f" This one has {bits:.2g} bits a pixel, where D of test films came out "
+                                    f"{next(size for least, size in _LOW if bits >= least)}.")
+    return [f"The video is inter-coded ({codec}): frames are predicted from other frames, small steps are left out, "
+            "and errors of neighbouring frames agree. The bands of D and of forces hold scatter alone, not what this "
+            f"does.{said} Tests of the motion do not always see it; record without loss, or intra-coded."]
+
+
 def about_noise(tracks: Trajectories, used: Estimate, gate: Covariances) -> list[str]:
     """Exposure, negative noise variance, inter-coded video, and the tracker's own error bars."""
-    notes: list[str] = []
-    if tracks.info.get("inter_coded") and used.method != "slope":
-        notes.append(f"The video is inter-coded ({tracks.info.get('codec', 'compressed')}): frames are predicted from "
-                     "other frames, which correlates localisation errors and can lower D. The lag-2 test does not see "
-                     "it here; prefer a raw or intra-coded recording.")
+    notes = about_prediction(tracks)
     noise, stderr = used.noise[-1], used.noise_stderr[-1]
     if not np.isfinite(noise):
         return notes
@@ -178,8 +188,11 @@ def about_noise(tracks: Trajectories, used: Estimate, gate: Covariances) -> list
     if sigma is not None and not unknown and noise > 3 * stderr:
         stated = float(np.sqrt(np.mean(sigma**2)))
         if not 0.5 < stated / np.sqrt(noise) < 2:
+            which = ("the stated one is too small, as compression with loss took noise out of the pixels"
+                     if tracks.info.get("lossy") and stated < np.sqrt(noise) else
+                     "one of them is off by more than a factor of 2")
             notes.append(f"The table states a localisation error of {stated:.2g} µm, the motion shows "
-                         f"{np.sqrt(noise):.2g} µm: one of them is off by more than a factor of 2.")
+                         f"{np.sqrt(noise):.2g} µm: {which}.")
     return notes
 
 

@@ -100,6 +100,8 @@ class Displacements:
 def _no_step(tracks: Trajectories) -> str:
     """Why there is no displacement over one frame, and what to do."""
     linked = tracks.linked()
+    if tracks.n_frames < 2:
+        return "There is one frame: motion is the difference of two. Was the recording cut, or `stop` set to 1?"
     same = linked.particle[1:] == linked.particle[:-1]
     steps = np.diff(linked.frame.astype(np.int64))[same]
     stride = int(np.gcd.reduce(steps)) if len(steps) else 0

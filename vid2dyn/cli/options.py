@@ -24,7 +24,7 @@ from vid2dyn.core.errors import ConfigError, Vid2DynError
 from vid2dyn.core.files import check_writable
 from vid2dyn.core.registry import did_you_mean, family_of
 
-app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False,
+app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, rich_markup_mode="rich",
                   context_settings={"help_option_names": ["-h", "--help"]},
                   help="Video of moving particles in, a thermodynamically consistent stochastic model out.")
 

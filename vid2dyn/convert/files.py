@@ -14,13 +14,15 @@ from vid2dyn.convert.lammps_dump import from_lammps
 from vid2dyn.convert.text_table import Dialect, dialect_of, one_named, read_text
 from vid2dyn.convert.trackmate import from_trackmate
 from vid2dyn.core.config import build
-from vid2dyn.core.errors import DataError
+from vid2dyn.core.errors import ConfigError, DataError
 from vid2dyn.core.files import ARRAYS, DUMPS, TABLES, atomic, existing_file, sha256
+from vid2dyn.data.box import Box
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.data.units import Units
+from vid2dyn.data.wrapped import about_wrapped
 
 
-def read_table(path: str | os.PathLike[str], **calibration: Any) -> Trajectories:
+def read_table(path: str | os.PathLike[str], box: Box | None = None, **calibration: Any) -> Trajectories:
     """Trajectories from a file of trackpy, TrackMate or LAMMPS.
 
     Parameters
@@ -30,6 +32,8 @@ def read_table(path: str | os.PathLike[str], **calibration: Any) -> Trajectories
         trackpy writes them, or TrackMate's spots table; ``.xml``: TrackMate's own file or its exported tracks;
         ``.lammpstrj`` or ``.dump``: a dump of LAMMPS (`from_lammps`); ``.h5``, ``.gsd``, ``.geff``: `from_hdf5`,
         `from_gsd`, `from_geff`.
+    box : Box, optional
+        Of a simulation, for tables of text, which name none: ``vid2dyn.Periodic((20.0, 20.0))``.
     **calibration
         Keys of `vid2dyn.Units`; they overrule what the file says.
 
@@ -37,6 +41,8 @@ def read_table(path: str | os.PathLike[str], **calibration: Any) -> Trajectories
     ------
     DataError
         For a file that is missing, empty, damaged or of another kind.
+    ConfigError
+        For a box beside a file that states its own.
 
     Examples
     --------
@@ -49,25 +55,37 @@ def read_table(path: str | os.PathLike[str], **calibration: Any) -> Trajectories
     path = existing_file(path)
     if path.suffix.lower() not in TABLES:
         raise DataError(f"{path}: not a table that vid2dyn reads ({', '.join(TABLES)}).")
+    if box is not None and path.suffix.lower() in (*DUMPS, *ARRAYS):
+        raise ConfigError(f"{path}: this file states its box itself; leave out box=. Where it is wrong, give the box "
+                          "to the table that was read: tracks.replace(box=...).")
     if path.suffix.lower() in DUMPS:
         return from_lammps(path, **calibration)
     if path.suffix.lower() in ARRAYS:
         return {".gsd": from_gsd, ".geff": from_geff}.get(path.suffix.lower(), from_hdf5)(path, **calibration)
     if path.suffix.lower() == ".xml":
-        return from_trackmate(path, **calibration)
+        return _in_box(from_trackmate(path, **calibration), box)
     dialect = dialect_of(path)
     names = {name.upper() for name in dialect.names}
     if {"POSITION_X", "POSITION_Y", "FRAME"} <= names:
-        return from_trackmate(path, **calibration)
+        return _in_box(from_trackmate(path, **calibration), box)
     if {"FRAME", "Y", "X"} <= names:
-        return _plain(path, dialect, calibration)
+        return _plain(path, dialect, box, calibration)
     raise DataError(f"{path}: columns {', '.join(dialect.names)[:200]} are neither trackpy's (frame, y, x, particle) "
                     "nor TrackMate's (POSITION_X, POSITION_Y, FRAME, TRACK_ID). Rename them to frame, particle, y, x. "
                     "Positions in µm are right with micrometre_per_pixel=1; times in s become frames as "
                     "round(time * frames_per_second).")
 
 
-def _plain(path: Path, dialect: Dialect, calibration: dict[str, Any]) -> Trajectories:
+def _in_box(tracks: Trajectories, box: Box | None) -> Trajectories:
+    """The tracks in a box, and no word about jumps through its edges."""
+    if box is None:
+        return tracks
+    solved = about_wrapped(tracks.dataframe, tracks.units, tracks.box)
+    info = {**tracks.info, "warnings": [note for note in tracks.info.get("warnings", ()) if note not in solved]}
+    return tracks.replace(box=box, info=info if solved else tracks.info)
+
+
+def _plain(path: Path, dialect: Dialect, box: Box | None, calibration: dict[str, Any]) -> Trajectories:
     """Columns frame, particle, y, x, z whatever their case; an index that was saved without a name is left out."""
     ours = ("frame", "particle", "y", "x", "z")
     names = {one_named(path, dialect.names, name): name for name in ours}
@@ -75,7 +93,7 @@ def _plain(path: Path, dialect: Dialect, calibration: dict[str, Any]) -> Traject
     table = table.loc[:, [name != "" and not name.startswith("Unnamed") for name in dialect.names]]
     table = table.rename(columns={theirs: name for theirs, name in names.items() if theirs is not None})
     try:
-        return from_trackpy(table, units=build(Units, calibration, where="calibration"),
+        return from_trackpy(table, units=build(Units, calibration, where="calibration"), box=box,
                             info={"source": path.name, "sha256": sha256(path)})
     except DataError as error:
         raise DataError(f"{path}: {error}") from None

@@ -17,6 +17,8 @@ from vid2dyn.core.errors import DataError
 
 _SEPARATORS = ",;\t"
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
+_LAST_DIGIT = {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
+"""Numbers to the last digit: older versions of pandas round what they read unless told not to; newer ones warn."""
 _LOOK = 200                       # lines that tell the dialect
 
 
@@ -95,9 +97,8 @@ def read_text(path: Path, dialect: Dialect, *, as_text: bool = False) -> pd.Data
             if as_text:
                 table = pd.read_csv(path, dtype=str, **options)  # type: ignore[call-overload]
             else:
-                # numbers to the last digit: by default older versions of pandas round what they read
-                table = pd.read_csv(path, decimal=dialect.decimal,  # type: ignore[call-overload]
-                                    float_precision="round_trip", **options)
+                table = pd.read_csv(path, decimal=dialect.decimal, **_LAST_DIGIT,  # type: ignore[call-overload]
+                                    **options)
     except (ValueError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a readable table ({error}). Export it again as comma-separated text.") from None
     _count_fields(path, dialect)

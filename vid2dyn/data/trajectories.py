@@ -34,6 +34,7 @@ from vid2dyn.data.region import Region
 from vid2dyn.data.selection import kept_rows, rows_of
 from vid2dyn.data.table import AXES, checked_table, without_flat_depth
 from vid2dyn.data.units import Units
+from vid2dyn.data.wrapped import about_wrapped
 
 STEPS: tuple[Step, ...] = ()
 """What makes a header of an earlier schema one of the newest; see `vid2dyn.core.schemas`."""
@@ -93,7 +94,8 @@ class Trajectories:
         df : pandas.DataFrame
             Needs columns frame, y, x; particle (-1 if absent), z, y_std, x_std and others are kept. A z that is the
             same
-            in every row is dropped (unless `box` has a depth), and ``info["warnings"]`` says so.
+            in every row is dropped (unless `box` has a depth), and ``info["warnings"]`` says so, as of positions that
+            look folded into a periodic box that is not given (`vid2dyn.data.wrapped`).
         frames_per_second, micrometre_per_pixel, exposure : float, optional
             Calibration; they overrule `units`.
 
@@ -115,6 +117,7 @@ class Trajectories:
             table, notes = without_flat_depth(table)
         calibration = (units or Units()).replace(
             frames_per_second=frames_per_second, micrometre_per_pixel=micrometre_per_pixel, exposure=exposure)
+        notes += about_wrapped(table, calibration, box or Free())
         return cls(table, calibration, box or Free(), field_of_view, None, _noted(info, notes), region)
 
     @classmethod

@@ -57,6 +57,10 @@ class VideoInfo:
         Which frames, rows and columns of `path` it is; empty: all. Tracks keep it with the name of the file.
     planes : int
         Planes in depth of every frame, Z; 0 for a movie of flat images.
+    lossy : bool or None
+        Whether the coding changes pixels (which takes noise out of them); None where the reader cannot tell.
+    bits_per_pixel : float, optional
+        Size of a movie file over its pixels: how strongly it is compressed.
     """
 
     path: Path
@@ -70,6 +74,13 @@ class VideoInfo:
     warnings: tuple[str, ...] = field(default=())
     part: str = ""
     planes: int = 0
+    lossy: bool | None = None
+    bits_per_pixel: float | None = None
+
+    @property
+    def with_loss(self) -> bool:
+        """Whether compression is known to have changed pixels."""
+        return bool(self.lossy or self.inter_coded)
 
 
 class Video(ABC):

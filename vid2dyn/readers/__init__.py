@@ -23,6 +23,7 @@ from vid2dyn.readers.base import Reader, not_readable
 __all__ = ["GREEN", "Reader", "known_suffixes", "open_video"]
 
 
+_ALIKE = 0.01                     # relative difference of a stated and a given calibration that is not said
 _ADVICE = {
     ".gif": "a GIF has at most 256 colours and no true frame rate: grey levels and times are lost. Use the recording "
             "it was made from; or save it as TIFF (Fiji: File > Save As > Tiff) and give frames_per_second.",
@@ -89,7 +90,9 @@ def open_video(path: str | os.PathLike[str], **arguments: Any) -> Video:
     reader = build(reader_class, {k: v for k, v in arguments.items() if k in options}, where=path.name)
     given = build(Units, {k: v for k, v in arguments.items() if k in calibration}, where=path.name)
     video = _opened(reader, path)
-    video.info = dataclasses.replace(video.info, units=_overruled(video.info.units, given, path))
+    said = _differing(video.info.units, given, reader_class.rate_is_the_cameras)
+    video.info = dataclasses.replace(video.info, units=_overruled(video.info.units, given, path),
+                                     warnings=(*video.info.warnings, *said))
     return video
 
 
@@ -139,6 +142,18 @@ def _reader_for(path: Path) -> type[Reader]:
     raise DataError(f"{path}: unknown kind of recording {path.suffix or '(no suffix)'!r}."
                     f"{did_you_mean(path.suffix.lower(), known_suffixes())} Known: {', '.join(known_suffixes())}, "
                     "a folder of images, or a pattern such as 'frames/*.png'. Export it to one of these.")
+
+
+def _differing(found: Units, given: Units, rate_counts: bool) -> list[str]:
+    """What was given and is not what the file states: in a series one recording may have been made otherwise."""
+    notes = []
+    for name, unit, power in (("frames_per_second", "frames/s", ""),
+                              ("micrometre_per_pixel", "µm a pixel", " squared")):
+        stated, used = getattr(found, name), getattr(given, name)
+        if stated and used and abs(used / stated - 1) > _ALIKE and (rate_counts or name != "frames_per_second"):
+            notes.append(f"The file states {stated:.4g} {unit}, and {name} = {used:.4g} was given, which is used: D is "
+                         f"multiplied by {used / stated:.3g}{power}. Leave {name} out where the file is right.")
+    return notes
 
 
 def _overruled(found: Units, given: Units, path: Path) -> Units:

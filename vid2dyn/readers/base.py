@@ -31,10 +31,13 @@ class Reader(Configurable, ABC):
         File name endings in lower case, with the dot.
     folders : bool
         Whether it also opens folders and patterns such as ``frames/*.png``.
+    rate_is_the_cameras : bool
+        Whether a frame rate that the file states is that of the recording; movies state how fast they are played.
     """
 
     suffixes: ClassVar[tuple[str, ...]]
     folders: ClassVar[bool] = False
+    rate_is_the_cameras: ClassVar[bool] = True
 
     @abstractmethod
     def open(self, path: Path) -> Video:

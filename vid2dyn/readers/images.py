@@ -49,7 +49,7 @@ class Images(Reader):
         height, width = first.shape[:2]
         kind = files[0].suffix.lower().lstrip(".").replace("jpg", "jpeg").replace("tiff", "tif")
         info = VideoInfo(path, len(files), height, width, str(grey_dtype(first.dtype)), Units(), kind, False,
-                         (*_counting(files), *colour_warning(first, self.channel)))
+                         (*_counting(files), *colour_warning(first, self.channel)), lossy=kind == "jpeg")
         return ImagesVideo(info, files, self.channel)
 
 

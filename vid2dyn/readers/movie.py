@@ -30,6 +30,7 @@ class Movie(Reader):
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".avi", ".mp4", ".mov", ".mkv", ".m4v", ".webm", ".wmv")
+    rate_is_the_cameras: ClassVar[bool] = False
     channel: int | None = None
 
     def open(self, path: Path) -> Video:
@@ -44,7 +45,8 @@ class Movie(Reader):
             warnings += ("The movie is interlaced: odd and even rows were recorded at different times. "
                          "Deinterlace it before tracking.",)
         info = VideoInfo(path, index.n_frames, first[0], first[1], str(picture.dtype), units, index.codec,
-                         index.inter_coded, warnings)
+                         index.inter_coded, warnings, lossy=index.lossy,
+                         bits_per_pixel=8.0 * path.stat().st_size / (index.stated * first[0] * first[1]))
         return MovieVideo(info, index, self.channel)
 
 

@@ -27,6 +27,8 @@ FORMATS = ("avi,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpeg,mpegts,mpegvideo,flv,
 """Containers that are opened; playlists and scripts, which name other files and places of the net, are none of them."""
 _STRICT = ("ffv1", "mjpeg", "png", "huffyuv", "ffvhuff", "utvideo")
 """Codings whose frames stand alone: a decoder that complains about one ends there."""
+_EITHER = ("jpeg2000", "jpegls", "jpegxl")
+"""Codings of single pictures that are used without loss as often as with."""
 _REORDER = 33
 """Frames at the end of a cut movie among which some may be missing; H.264 reorders at most 16."""
 
@@ -52,6 +54,8 @@ class MovieIndex:
         FFmpeg's name of the coding.
     inter_coded : bool
         Whether lossy prediction between frames was found.
+    lossy : bool or None
+        Whether the coding changes pixels; None for codings that can do both.
     warnings : tuple of str
         Irregular time stamps.
     """
@@ -63,6 +67,7 @@ class MovieIndex:
     frames_per_second: float | None
     codec: str
     inter_coded: bool
+    lossy: bool | None
     warnings: tuple[str, ...]
 
 
@@ -131,6 +136,7 @@ def read_index(path: Path) -> MovieIndex:
         avi = container.format.name == "avi"
         stated = stream.frames or _stated(container, time_base, ticks[:, 0])
         endless = not stated and container.duration is None and "matroska" in container.format.name
+        lossy = _lossy(kind, codec, stream.codec_context.profile)
         intra = codec.intra_only or (codec.lossless and not codec.lossy) or bool(key.all())
     if not len(ticks):
         raise DataError(f"{path}: not one frame can be read: the movie is empty or was cut in its first frame. "
@@ -157,7 +163,14 @@ def read_index(path: Path) -> MovieIndex:
                      "Frames at "
                      "its end may be missing.",)
     return MovieIndex(shown, keys[keys < n], n, max(stated, len(ticks)), fps, kind,
-                      not intra and _predicted(path), warnings)
+                      not intra and _predicted(path), lossy, warnings)
+
+
+def _lossy(kind: str, codec: Any, profile: str | None) -> bool | None:
+    """Whether pixels come back changed; None where the coding does both and the file does not say."""
+    if not codec.lossy or not codec.lossless:
+        return bool(codec.lossy)
+    return None if kind in _EITHER or "4:4:4" in (profile or "") else True   # 4:4:4: the only lossless H.264
 
 
 def _stated(container: Any, time_base: Any, ticks: np.ndarray) -> int:

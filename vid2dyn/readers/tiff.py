@@ -60,7 +60,7 @@ class Tiff(Reader):
         info = VideoInfo(
             path, len(layout.pages), plane.shape[0], plane.shape[1], str(grey_dtype(plane.dtype)), units, codec,
             False, (*truncated(stated, len(layout.pages)), *warnings, *unit_warnings,
-                    *colour_warning(plane, layout.sample)), planes=planes)
+                    *colour_warning(plane, layout.sample)), planes=planes, lossy=_lossy(codec))
         return TiffVideo(info, layout)
 
 
@@ -156,6 +156,13 @@ def _plane(tif: tifffile.TiffFile, layout: Layout, number: int, path: Path,
     except DAMAGE as error:
         raise DataError(f"{path}: frame {number} cannot be read ({error}); the file is damaged there. "
                         "Copy or export it again.") from None
+
+
+def _lossy(codec: str) -> bool | None:
+    """Whether pixels were changed; None for the kinds of JPEG that can do without."""
+    if "jpeg" not in codec:
+        return False
+    return True if codec in ("tiff-jpeg", "tiff-ojpeg") else None
 
 
 def _codec(page: Any) -> str:

@@ -52,6 +52,8 @@ __all__ = ["TABLES", "Encode", "Experiment", "FieldRollout", "Fit", "Rollout", "
 
 TABLES = ("video", "simulate", "fields", "track", "encode", "dynamics", "fit", "rollout")
 _POSITIONS = (*files.TABLES, ".parquet")
+_OF_SYSTEMS = {".DS_Store", "Thumbs.db", "desktop.ini"}
+"""What Windows and macOS leave in folders, as macOS does "._name" on foreign disks: "movies/*" does not mean them."""
 _STILLS = {".png", ".jpg", ".jpeg", ".bmp"}
 
 
@@ -197,6 +199,7 @@ def _matches(pattern: str, toml: Path, where: str) -> list[Path]:
     # pathlib takes no absolute patterns: it looks from the folder of the file, or from the root
     root = Path(path.anchor) if Path(pattern).is_absolute() else toml.parent
     found = sorted(root.glob(str(path.relative_to(path.anchor)) if Path(pattern).is_absolute() else pattern))
+    found = [p for p in found if p.name not in _OF_SYSTEMS and not p.name.startswith("._")]
     if not found:
         raise ConfigError(f"{where}: nothing matches path = {pattern!r} in {root}; "
                           "paths are relative to the settings file.")

@@ -55,7 +55,7 @@ def needs_frames(settings: Track) -> bool:
     return settings.minmass is None or not found or (settings.invert is None and settings.compat == "none")
 
 
-def settings_in_force(frames: Sequence[np.ndarray], settings: Track) -> Track:
+def settings_in_force(frames: Sequence[np.ndarray], settings: Track, *, lossy: bool = False) -> Track:
     """The settings with `spot`, `spot_width` and `minmass` filled in where they are automatic.
 
     Parameters
@@ -64,6 +64,8 @@ def settings_in_force(frames: Sequence[np.ndarray], settings: Track) -> Track:
         A few frames spread over the movie; the shape is asked of the first and the last one.
     settings : Track
         What is given in it stays. With compat = "trackpy" only `minmass` is chosen.
+    lossy : bool
+        Whether the movie was compressed with loss (`VideoInfo.with_loss`).
 
     Examples
     --------
@@ -73,10 +75,11 @@ def settings_in_force(frames: Sequence[np.ndarray], settings: Track) -> Track:
     >>> chosen.spot, round(chosen.spot_width, 1), chosen.minmass > 0
     ('gaussian', 2.0, True)
     """
-    return chosen_settings(frames, settings)[0]
+    return chosen_settings(frames, settings, lossy=lossy)[0]
 
 
-def chosen_settings(frames: Sequence[np.ndarray], settings: Track) -> tuple[Track, tuple[str, ...]]:
+def chosen_settings(frames: Sequence[np.ndarray], settings: Track, *,
+                    lossy: bool = False) -> tuple[Track, tuple[str, ...]]:
     """`settings_in_force`, and what a user should know about the choice, in plain words."""
     notes: tuple[str, ...] = ()
     if settings.sizes != "one":
@@ -91,7 +94,7 @@ def chosen_settings(frames: Sequence[np.ndarray], settings: Track) -> tuple[Trac
         if settings.spot_width is None and settings.spot != "ring":
             settings = dataclasses.replace(settings, spot_width=spot_width(frames, settings))
     if settings.minmass is None:
-        limit, more = choose_minmass(frames, settings)
+        limit, more = choose_minmass(frames, settings, lossy=lossy)
         notes += more
         settings = dataclasses.replace(settings, minmass=limit)
     if settings.compat == "none":

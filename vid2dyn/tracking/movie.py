@@ -41,6 +41,8 @@ from vid2dyn.tracking.stacks.linking import stream_of
 
 CHOSEN = ("minmass", "spot", "spot_width", "axial_width", "invert", "class_sizes")
 """Settings that are chosen from the movie where they are automatic."""
+_TEXT: Any = "str" if int(pd.__version__.partition(".")[0]) >= 3 else "string"
+"""A column of text also where there are no rows: parts of a movie have to fit together."""
 
 
 def track(video: Video, settings: Track | None = None, progress: Progress = silent, *,
@@ -146,8 +148,7 @@ def rows(frame: np.ndarray, particle: np.ndarray, found: Sequence[np.ndarray], s
         table |= dict(zip(columns, (size * (um or 1.0), error * (um or 1.0))))
         if settings.sizes != "each":
             names, p_species = species_of_tracks(table["particle"], kind, p, len(settings.class_sizes or ()))
-            # text also where there are no rows: parts of a movie have to fit together
-            table[CLASS_COLUMNS[0]], table[CLASS_COLUMNS[1]] = pd.array(names, dtype="str"), p_species
+            table[CLASS_COLUMNS[0]], table[CLASS_COLUMNS[1]] = pd.array(names, dtype=_TEXT), p_species
     return pd.DataFrame(table, copy=False)
 
 
@@ -183,6 +184,11 @@ class Plan:
         if info.inter_coded:
             warnings.append(f"The movie is compressed from frame to frame ({info.codec}): that smooths and correlates "
                             "the noise of pixels, so y_std and x_std are too small.")
+        elif info.lossy:
+            warnings.append(f"The pictures are compressed with loss ({info.codec}): that takes noise out of the "
+                            "pixels, so y_std and x_std are too small, by a factor of 2 to 3 in test films. D and fits "
+                            "learn the errors from the motion and are right; record without loss where y_std and x_std "
+                            "matter.")
         if digest is None and video.path.exists():
             digest = sha256(video.path)
         part: dict[str, Any] = {"part": info.part} if info.part else {}
@@ -190,7 +196,8 @@ class Plan:
             part |= {"axial_width": self.in_force.axial_width, "planes": info.planes}
         sizes = {} if self.in_force.sizes == "one" else {"class_sizes": list(self.in_force.class_sizes or ())}
         return {"source": video.path.name, **part, "sha256": digest, "codec": info.codec,
-                "inter_coded": info.inter_coded, "parameters": recipe(self.settings),
+                "inter_coded": info.inter_coded, "lossy": info.lossy, "bits_per_pixel": info.bits_per_pixel,
+                "parameters": recipe(self.settings),
                 "minmass": float(self.in_force.minmass or 0.0),
                 "spot": self.in_force.spot, "spot_width": self.in_force.spot_width,
                 "invert": bool(self.in_force.invert), **sizes, "warnings": warnings,
@@ -247,7 +254,7 @@ def plan_of(video: Video, settings: Track) -> Plan:
     if not needs_frames(settings):
         return Plan(settings, base, settings.start, stop, notes)
     frames = [checked(looked[k], k, looked) for k in frame_numbers(looked, settings.start, stop)]
-    in_force, choice = chosen_settings(frames, base)
+    in_force, choice = chosen_settings(frames, base, lossy=video.info.with_loss)
     return Plan(settings, in_force, settings.start, stop, (*notes, *choice))
 
 

@@ -77,7 +77,7 @@ def propose(video: Video, given: Track | None = None, progress: Progress = silen
     base = dataclasses.replace(given, diameter=diameter, invert=invert,
                                search_range=min(given.search_range, max(video.shape)))
     looked_at = [a for _, a, _ in frames[:_FULL]]
-    in_force, choice = chosen_settings(looked_at, base)
+    in_force, choice = chosen_settings(looked_at, base, lossy=video.info.with_loss)
     if given.sizes == default.sizes and sizes_differ(looked_at, in_force):
         base, in_force, choice = _several_sizes(looked_at, base, in_force)
     find = detector(in_force)

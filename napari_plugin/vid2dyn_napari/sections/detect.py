@@ -257,7 +257,8 @@ def find_in_frame(video: Any, settings: Any, frame: int,
     else:
         few = vd.tracking.frame_numbers(video, 0, len(video))
         in_force = vd.tracking.settings_in_force([looked[k] for k in few],
-                                                 vd.tracking.prepared_settings(video, settings))
+                                                 vd.tracking.prepared_settings(video, settings),
+                                                 lossy=video.info.with_loss)
     image = looked[frame]
     begin = time.perf_counter()
     find = vd.tracking.stack_detector(video, in_force) if video.is_stack else vd.tracking.detector(in_force)

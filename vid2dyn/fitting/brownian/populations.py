@@ -133,7 +133,7 @@ def _halves(recording: Recording, model: StepModel) -> tuple[_Pairs, _Pairs | No
 
     middle = found(1.0)
     square, dim = (middle.white**2).sum(axis=1), recording.dim
-    square = square / max(float(square.mean()) / dim, 1e-300)
+    square = square / max(float(square.sum()) / max(len(square), 1) / dim, 1e-300)         # no step may be left
     steps = [dim * n for n in both(np.ones(len(track)))]
     x, y = (_normal(total, n) for total, n in zip(both(square), steps))
     of_steps = _Pairs(x, y, *(np.sqrt(0.5 * n) for n in steps))
@@ -141,7 +141,7 @@ def _halves(recording: Recording, model: StepModel) -> tuple[_Pairs, _Pairs | No
         return of_steps, None
     h = 0.01     # one-sided: the error, h/2 of the information, is small against its root
     score = (found(1 + h).log_likelihood - middle.log_likelihood) / h
-    score = score - score.mean()
+    score = score - score.sum() / max(len(score), 1)
     sums, sizes = both(score), [np.sqrt(np.maximum(total, 1e-300)) for total in both(score**2)]
     return of_steps, _Pairs(sums[0] / sizes[0], sums[1] / sizes[1], *sizes)
 

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from vid2dyn.analysis import diffusion
+from vid2dyn.analysis.diffusion_warnings import about_prediction
 from vid2dyn.core.errors import DataError, Vid2DynError
 from vid2dyn.data.trajectories import Trajectories
+from vid2dyn.data.wrapped import about_wrapped
 from vid2dyn.dynamics.recipes.brownian import Brownian
 from vid2dyn.fitting.brownian.doubles import without_doubles
 from vid2dyn.fitting.brownian.likelihood import with_believable_errors
@@ -42,7 +44,9 @@ def prepared_recordings(tracks: Sequence[Trajectories], recipe: Brownian) -> tup
         try:
             data, said = prepared(one, recipe, species)
         except Vid2DynError as error:
-            raise (type(error)(f"{name}: {error}") if several else error) from error
+            if several:
+                raise type(error)(f"{name}: {error} Leave this recording out to fit the others.") from error
+            raise
         found.append(dataclasses.replace(data, name=name))
         warnings += [f"{name}: {text}" for text in said] if several else said
     return tuple(found), warnings
@@ -56,13 +60,13 @@ def prepared(tracks: Trajectories, recipe: Brownian, species: tuple[str, ...] = 
     UnitsError, DataError
         When a calibration is missing, or when there is too little data.
     """
-    warnings: list[str] = []
+    warnings = [*about_wrapped(tracks.dataframe, tracks.units, tracks.box), *about_prediction(tracks)]
     if not recipe.packed:
         # the plateau of particles in cages looks like correlated noise, their jumps like wrong links; what is learned
         # of them does not depend on lags
-        tracks, warnings = without_wrong_links(tracks)
+        tracks, cut = without_wrong_links(tracks)
         tracks, said = trusted_lags(tracks)
-        warnings += said
+        warnings += [*cut, *said]
     cutoff = recipe.cutoff
     assert not isinstance(cutoff, str)
     if cutoff is not None:
@@ -83,6 +87,10 @@ def prepared(tracks: Trajectories, recipe: Brownian, species: tuple[str, ...] = 
     if recipe.localisation == "table":
         if tracks.sigma is None:
             raise DataError("localisation = 'table' needs columns y_std and x_std, which these trajectories lack.")
+        if tracks.info.get("lossy") or tracks.info.get("inter_coded"):
+            warnings.append("localisation = 'table' takes y_std and x_std as they are, and the movie was compressed "
+                            f"with loss ({tracks.info.get('codec')}), which makes them 2 to 3 times too small; D and "
+                            "forces come out wrong. Leave localisation out: the fit then learns them from the motion.")
         return FitData(tracks, recording, recipe, 1.0, species=species), warnings
     return FitData(tracks, with_believable_errors(recording, recording), recipe, None, species=species,
                    stated=recording.variance), warnings

@@ -4,7 +4,9 @@ Band-passed noise has maxima too, and they look like dim particles. How bright t
 particles, with the noise measured on the movie, is made up and searched with the same settings. A particle must be
 brighter than the mean of those by five standard deviations (about one false particle in a million maxima). Where
 the movie's own masses show a gap above the noise (dim dirt and fringes on one side, particles on the other), the
-limit lies in the middle of that gap; a gap of a factor of five may lie higher than others. Last, what does not look
+limit lies in the middle of that gap; a gap of a factor of five may lie higher than others. In a movie that was
+compressed with loss it is the valley between two heaps of masses, wherever that lies: noise was taken out of it, and
+what is left in its place makes brighter maxima than noise of its strength. Last, what does not look
 like the particles (edges, dirt, walls: the spot that was fitted leaves much more of the image there) is left below the
 limit where that costs next to none that do.
 """
@@ -12,6 +14,7 @@ limit where that costs next to none that do.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,6 +32,7 @@ _SIGMAS = 5.0
 _LEAST_GAP = 1.4                  # ratio of masses that counts as a gap
 _REACH = 2.5                      # a gap starts below this many times the noise limit, else it parts particles
 _WIDE_GAP, _FAR_REACH = 5.0, 20.0  # the same for a gap that is beyond doubt
+_WINDOW, _EMPTY, _BELOW = math.log(2.0), 0.1, 0.25    # of masses in lossy movies: see `_valley`
 _ATYPICAL, _ATYPICAL_MARGIN = 4.0, 0.02      # spreads beyond the typical misfit of an atypical detection; a margin
 _PRICE, _LOSS = 3.0, 0.01         # atypical ones that must go for one that is not, and how many of these may
 _POPULATION = 0.25                # of the brighter ones: as many below a gap may be particles of a second kind
@@ -67,11 +71,12 @@ def automatic_minmass(frames: Sequence[np.ndarray], settings: Track, seed: int =
     return choose_minmass(frames, settings, seed)[0]
 
 
-def choose_minmass(frames: Sequence[np.ndarray], settings: Track, seed: int = 0) -> tuple[float, tuple[str, ...]]:
+def choose_minmass(frames: Sequence[np.ndarray], settings: Track, seed: int = 0, *,
+                   lossy: bool = False) -> tuple[float, tuple[str, ...]]:
     """`automatic_minmass`, and what a user should know about what it leaves out.
 
     What stands out of the noise and lies below a gap is left out as dirt or fringes, but not where it is many and looks
-    like spots: that is a second kind of particles.
+    like spots: that is a second kind of particles. `lossy`: the movie was compressed with loss.
     """
     everything = dataclasses.replace(settings, minmass=0.0)
     find = detector(everything)
@@ -87,7 +92,7 @@ def choose_minmass(frames: Sequence[np.ndarray], settings: Track, seed: int = 0)
     lowest = float(noise.mean() + _SIGMAS * noise.std()) if noise.size else 0.0
     if not masses.size:
         return lowest, ()
-    limit = _in_gap(np.sort(masses), float(np.median(noise)) if noise.size else 0.0, lowest, len(frames))
+    limit = _in_gap(np.sort(masses), float(np.median(noise)) if noise.size else 0.0, lowest, len(frames), lossy)
     limit = _above_atypical(masses[masses > limit], misfit[masses > limit], limit)
     gone, kept = int(((masses > lowest) & (masses <= limit)).sum()), int((masses > limit).sum())
     if gone > _POPULATION * kept and isinstance(find, SpotFitter) and _like_spots(
@@ -124,8 +129,10 @@ def _blank(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return made.astype(frame.dtype)
 
 
-def _in_gap(masses: np.ndarray, typical: float, limit: float, n_frames: int) -> float:
+def _in_gap(masses: np.ndarray, typical: float, limit: float, n_frames: int, lossy: bool) -> float:
     """`limit`, or the middle of the widest gap between noise and particles in the sorted `masses`."""
+    if lossy and (valley := _valley(masses, n_frames)) > limit:
+        return valley
     low, high = masses[:-1], masses[1:]
     rest = masses.size - 1 - np.arange(low.size)                     # detections above each gap
     reach = np.where(high > _WIDE_GAP * low, _FAR_REACH, _REACH)
@@ -137,6 +144,31 @@ def _in_gap(masses: np.ndarray, typical: float, limit: float, n_frames: int) -> 
     if ratio[widest] < _LEAST_GAP:
         return limit
     return float(np.sqrt(low[widest] * high[widest]))
+
+
+def _valley(masses: np.ndarray, n_frames: int) -> float:
+    """Where a movie compressed with loss has next to no masses, between what coding left and the particles; else 0.
+
+    Counted in windows of a factor of two, as a few spots may lie between. The lowest such place with a fair number of
+    masses below it: two kinds of particles stay together.
+
+    >>> rng = np.random.default_rng(0)
+    >>> masses = np.sort(np.concatenate([rng.lognormal(2.0, 0.8, 500), [85.0, 170.0], rng.normal(400, 30, 100)]))
+    >>> bool(80 < _valley(masses, 2) < 300)
+    True
+    """
+    x = np.log(masses[masses > 0])
+    if not x.size:
+        return 0.0
+    places = np.arange(x[0], x[-1], 0.05)
+    low, high = np.searchsorted(x, places - 0.5 * _WINDOW), np.searchsorted(x, places + 0.5 * _WINDOW)
+    inside, above = high - low, x.size - high
+    fair = (2 * above >= n_frames) & (inside <= _EMPTY * above) & (low >= _BELOW * above)
+    if not fair.any():
+        return 0.0
+    best = np.flatnonzero(fair & (inside == inside[fair].min()))
+    run = best[: int(np.argmax(np.diff(best, append=best[-1] + 2) > 1)) + 1]     # the first of several such places
+    return float(np.exp(places[run].mean()))
 
 
 def _above_atypical(masses: np.ndarray, misfit: np.ndarray, limit: float) -> float:
