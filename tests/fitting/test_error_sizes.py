@@ -124,7 +124,7 @@ def test_the_posterior_of_a_smoothing_prior_is_scatter_and_bias():
     K = np.linalg.inv(regularised(A, P, smoothness))
     D, dt = 0.4, 0.02
     unit = 2 / (D * dt)                                          # of the noise of b, by Girsanov's formula
-    parameters = SimpleNamespace(diffusion=np.array([D]), penalty=lambda: P)
+    parameters = SimpleNamespace(diffusion=np.array([D]), penalty=lambda: P, coefficients=np.ones(4))
     auxiliary = SimpleNamespace(diffusions=np.ones((8, 1)), noises=np.ones((8, 1)), slowing=np.ones(1))
     noise = np.linalg.cholesky(K @ A @ K * unit)
     # eight replicas whose covariance is that of the noise, exactly; the factor of Student is taken off
@@ -134,8 +134,8 @@ def test_the_posterior_of_a_smoothing_prior_is_scatter_and_bias():
     student = 0.5 * (1 + 7 / 5)
     response = SimpleNamespace(smoothing=smoothness * K @ P @ K, distortion=np.eye(4), sampling=noise @ noise.T,
                                naive=draws @ noise.T / math.sqrt(student), auxiliary=[auxiliary])
-    problem = SimpleNamespace(share=1.0, interval=dt, recordings=[SimpleNamespace(
-        synthetic=SimpleNamespace(share=1.0))])
+    problem = SimpleNamespace(share=1.0, interval=dt, seen=SimpleNamespace(A=A), recordings=[SimpleNamespace(
+        synthetic=SimpleNamespace(share=1.0), free=(None,))])
     found = indirect._scatter(problem, response, parameters, None)                        # type: ignore[arg-type]
     np.testing.assert_allclose(found.covariance, unit * K, rtol=1e-9, atol=1e-9 * unit * np.abs(K).max())
 

@@ -254,5 +254,5 @@ def test_bad_input_is_refused() -> None:
         diffusion(tracks_of(positions), drift="maybe")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="three consecutive"):
         diffusion(tracks_of(positions[:2]))
-    with pytest.raises(DataError, match="two consecutive"):
+    with pytest.raises(DataError, match="one frame"):
         diffusion(tracks_of(positions[:1]))

@@ -49,7 +49,7 @@ def wrapped_axes(table: pd.DataFrame) -> list[Wrapped]:
 
     Examples
     --------
-    >>> x = np.random.default_rng(0).normal(0.0, 0.3, (20, 200)).cumsum(axis=1)
+    >>> x = np.random.default_rng(0).normal(0.0, 0.2, (20, 200)).cumsum(axis=1)
     >>> table = pd.DataFrame({"particle": np.repeat(np.arange(20), 200), "x": (x % 8.0).ravel(), "y": x.ravel()})
     >>> [(one.axis, round(one.length)) for one in wrapped_axes(table)]
     [('x', 8)]
