@@ -294,7 +294,7 @@ def reproduce(out: Path, repeats: int = 6, compare: tuple[str, ...] = RECIPE.com
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("ideal_gas"))
-    parser.add_argument("--repeats", type=int, default=6, help="simulations of each flow that rollouts are compared with")
+    parser.add_argument("--repeats", type=int, default=6, help="simulations of each flow that rollouts go beside")
     parser.add_argument("--fisher", action="store_true", help="also the information of several flows")
     parser.add_argument("--bias", action="store_true", help="only: bias of the score at the truth, 12 vortices")
     parser.add_argument("--steps", type=int, default=300, help="steps of the vortex that is learned from")
