@@ -46,8 +46,8 @@ class PairEnergy(ReportSection):
         plot = figures.potential(curve)
         at = np.linspace(low, high, 7)
         value, band, true = model.pair_potential(at), model.band("pair_potential", at), true_potential(known, at)
-        rows = [[f"{at[i]:.2f}", f"{value[i]:.2f}", f"{band[0][i]:.2f} to {band[1][i]:.2f}",
-                 *([f"{true[i]:.2f}"] if true is not None else [])] for i in range(at.size)]
+        rows = [[f"{at[i]:z.2f}", f"{value[i]:z.2f}", f"{band[0][i]:z.2f} to {band[1][i]:z.2f}",
+                 *([f"{true[i]:z.2f}"] if true is not None else [])] for i in range(at.size)]
         head = ["r (µm)", "U (kT)", "95 % band", *(["truth"] if true is not None else [])]
         caption = "Pair potential. Trust it where it is shaded: at least 100 pairs were seen at these distances."
         return Section("interactions", "How the particles interact", "The energy of two particles at distance r, "
