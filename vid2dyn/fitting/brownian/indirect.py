@@ -318,7 +318,7 @@ def _scatter(problem: EstimationProblem, r: Response, p: JointParameters, naive:
         seen, covariance = r.auxiliary[0], undo @ (scatter + prior) @ undo.T
         stderr = np.hypot(each[0][0], p.diffusion * (1 / seen.slowing - 1) * _strength_error(problem, p, covariance))
         return FittedForces(p, covariance, stderr, noise_stderr, seen.slowing)
-    alone = recordings_alone(problem, r, p)
+    alone = recordings_alone(problem, r, p, [D for D, _ in each])
     if len(problem.recordings) >= BLOCKS:
         scatter = _scatter_between(problem, naive, p, scatter)
     covariance = undo @ (scatter + prior) @ undo.T

@@ -118,8 +118,12 @@ def probability(score: float, freedom: float) -> float:
     return float(2 * stdtr(freedom, -abs(score)))
 
 
-def recordings_alone(problem: EstimationProblem, response: Response, p: JointParameters) -> RecordingsAlone:
-    """Of a fit of pair forces: D and the strength of the forces of each recording."""
+def recordings_alone(problem: EstimationProblem, response: Response, p: JointParameters,
+                     within: list[np.ndarray]) -> RecordingsAlone:
+    """Of a fit of pair forces: D and the strength of the forces of each recording.
+
+    `within`: of each recording the (species,) errors of D that it has by itself (`errors_of_free`).
+    """
     slowing = np.array([one.slowing for one in response.auxiliary])
     _, _, information = problem.shared(slowing)
     weights = information / information.sum(axis=0)
@@ -135,8 +139,7 @@ def recordings_alone(problem: EstimationProblem, response: Response, p: JointPar
                 values[r] = free.diffusion / slowing[r, s]
                 stderr[r], freedom[r] = own.log_diffusion * values[r], own.freedom
         compared.append(Compared("diffusion" if species == 1 else f"diffusion of species {s}", values, stderr, freedom))
-        within = [errors_of_free(problem, response, r)[0][s] for r in range(count)]
-        errors[s] = shared_stderr(values, weights[:, s], np.array(within), p.diffusion[s])
+        errors[s] = shared_stderr(values, weights[:, s], np.array(within)[:, s], p.diffusion[s])
     compared += _strengths(problem, response, p)
     return RecordingsAlone(tuple(compared), errors)
 
