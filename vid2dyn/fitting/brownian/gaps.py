@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
+from vid2dyn.analysis.radial_distribution import detectable_area
 from vid2dyn.data.box import Box
 from vid2dyn.data.trajectories import Trajectories
 
@@ -98,8 +99,8 @@ def _ends(tracks: Trajectories, position: np.ndarray, particle: np.ndarray,
         low, high = position.min(axis=0), position.max(axis=0)
         if tracks.field_of_view is not None:
             seen = len(tracks.field_of_view)
-            low = np.r_[np.zeros(seen), low[seen:]]
-            high = np.r_[tracks.view()[1], high[seen:]]
+            corner, sides = detectable_area(tracks) if tracks.region is None else tracks.view()
+            low, high = np.r_[corner, low[seen:]], np.r_[corner + sides, high[seen:]]
         margin = 0.05 * (high - low)
         begins, ends = (rows[((position[rows] > low + margin) & (position[rows] < high - margin)).all(axis=1)]
                         for rows in (begins, ends))
