@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-import vid2dyn
-from vid2dyn.core.checkpoint import NOWHERE, Checkpoint, key_of
+from vid2dyn.core.checkpoint import NOWHERE, Checkpoint
 from vid2dyn.core.errors import ModelError
 from vid2dyn.core.progress import Cancelled, Progress, silent
 from vid2dyn.dynamics.fluid.numbers import FluidNumbers, Layout, Thermal
@@ -94,15 +93,6 @@ class ScoringState:
         if state is None:
             return None
         return cls(state["theta"], int(state["done"]), tuple(state["decrements"].tolist()), before=state["before"])
-
-
-def checkpoint_key(data: Sequence[FluidSteps], layout: Layout, settings: str) -> str:
-    """Digest of everything the scoring depends on, the version of vid2dyn included."""
-    steps = [values for part in data for values in (part.position, part.velocity, part.species, part.names)]
-    about = [(part.dt, part.box.to_dict(), part.cutoff, part.first_frame, part.frames, part.shown) for part in data]
-    fixed = (layout.dim, layout.cutoff, layout.mass, layout.volume, layout.knots, layout.power, layout.units,
-             layout.forces)
-    return key_of(repr((settings, about, fixed, vid2dyn.__version__)), *steps, layout.active)
 
 
 def moments(data: Sequence[FluidSteps], layout: Layout) -> FluidNumbers:

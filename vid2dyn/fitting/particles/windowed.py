@@ -72,6 +72,10 @@ class Observed:
         rows = np.unique(np.linspace(0, len(self.starts) - 1, most).round().astype(int))
         return replace(self, starts=tuple(self.starts[k] for k in rows))
 
+    def of(self, recordings: tuple[FluidSteps, ...], most: int) -> Observed:
+        """At most so many windows of other recordings, of the same length."""
+        return replace(self, recordings=recordings, starts=window_starts(recordings, self.frames, most))
+
 
 def window_starts(recordings: Sequence[FluidSteps], frames: int, most: int,
                   first: int = 0) -> tuple[tuple[int, int], ...]:
