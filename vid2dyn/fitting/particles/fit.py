@@ -82,7 +82,7 @@ def fit_metriplectic(tracks: Trajectories | Sequence[Trajectories], recipe: Metr
     found: dict[str, Any] = {}
     apart: list[str] = []
     try:
-        if not fit.left_off:
+        if not fit.learned.left_off:
             for latest in learner.stages(fit):
                 fit = latest
             if len(recordings.parts) > 2:
@@ -92,21 +92,22 @@ def fit_metriplectic(tracks: Trajectories | Sequence[Trajectories], recipe: Metr
             raise
         fit = fit.stopped()
     model, about, said = learner.described(fit)
-    warnings, left = [*recordings.warnings, *fit.warnings, *apart, *said], abs((fit.decrements or (0.0,))[-1])
+    warnings, learned = [*recordings.warnings, *fit.warnings, *apart, *said], fit.learned
+    left = abs(learned.decrements[-1]) if learned.decrements else 0.0
     still = f"about {left:.2g} nats still to be gained"
-    if fit.left_off:
+    if learned.left_off:
         found["stopped_early"], unfinished = stopped_early(
-            len(fit.decrements), recipe.iterations, f"About {left:.2g} nats were still to be gained: its numbers may "
+            learned.done, recipe.iterations, f"About {left:.2g} nats were still to be gained: its numbers may "
             "still change, and ranges, terms and entropy were judged only if the report says so.")
         warnings.insert(0, unfinished)
-    elif fit.blocked:
-        warnings.append(f"The fit stopped after {len(fit.decrements)} iterations with {still}, because there is no way "
-                        f"on. {fit.blocked}")
+    elif learned.blocked:
+        warnings.append(f"The fit stopped after {learned.done} iterations with {still}, because there is no way "
+                        f"on. {learned.blocked}")
     elif left > 10 * recipe.tolerance:
-        warnings.append(f"The fit stopped after {len(fit.decrements)} iterations with {still}: its numbers are not the "
+        warnings.append(f"The fit stopped after {learned.done} iterations with {still}: its numbers are not the "
                         "best ones and their bands too narrow. Raise iterations, take fewer knots, or leave out a "
                         "term.")
-    report = {**fit.found, **about, **found, "warnings": warnings, "seed": seed, "decrements": list(fit.decrements),
+    report = {**fit.found, **about, **found, "warnings": warnings, "seed": seed, "decrements": list(learned.decrements),
               "data_sha256": recordings.digest(),
               "versions": {"vid2dyn": vid2dyn.__version__, "numpy": np.__version__, "torch": torch.__version__}}
     return dataclasses.replace(model, report=report)                                          # type: ignore[type-var]

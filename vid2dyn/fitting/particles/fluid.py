@@ -31,20 +31,12 @@ from vid2dyn.dynamics.terms.pair_potential import PairPotential
 from vid2dyn.encoders.entropy import invariants
 from vid2dyn.fitting.particles import evidence, selection
 from vid2dyn.fitting.particles.certainty import certainty
+from vid2dyn.fitting.particles.fluid_likelihood import SHAPE, FluidLikelihood, Prior, moments, prior_of
 from vid2dyn.fitting.particles.fluid_windows import NoiseByWindow, louder
 from vid2dyn.fitting.particles.laws import laws
 from vid2dyn.fitting.particles.learner import Fit, Learner, Run
 from vid2dyn.fitting.particles.motion_checks import scene_of
-from vid2dyn.fitting.particles.scoring import (
-    SHAPE,
-    Prior,
-    ScoringLimits,
-    ScoringTask,
-    learn,
-    moments,
-    prior_of,
-    score_and_information,
-)
+from vid2dyn.fitting.particles.scoring import Learned, Limits, inverse, learn
 from vid2dyn.inference.heat import UnusableNumbersError
 from vid2dyn.inference.start import fit_start, start_pattern
 from vid2dyn.inference.steps import FluidSteps
@@ -85,16 +77,13 @@ class Split:
 class FittedVariant:
     """A fitted fluid, or one without some of its parts.
 
-    `starts`: σ at the first frame of every trajectory learned from; `decrements`: what each iteration was expected to
-    gain [nats]; `blocked`: why the scoring ended early, if it did.
+    `starts`: σ at the first frame of every trajectory learned from.
     """
 
     numbers: FluidNumbers
     prior: Prior
     starts: tuple[np.ndarray, ...]
-    decrements: tuple[float, ...]
-    left_off: bool
-    blocked: str = ""
+    learned: Learned
 
     @property
     def layout(self) -> Layout:
@@ -141,8 +130,7 @@ class FluidFit(Fit):
     @classmethod
     def of(cls, run: FluidRun, full: FittedVariant, gas: FittedVariant | None, **more: Any) -> FluidFit:
         """As it is."""
-        return cls(decrements=full.decrements, left_off=full.left_off, blocked=full.blocked, run=run, full=full,
-                   gas=gas, **{"learned_from": run.split.train, **more})
+        return cls(learned=full.learned, run=run, full=full, gas=gas, **{"learned_from": run.split.train, **more})
 
 
 class FluidLearner(Learner[FluidFit]):
@@ -360,14 +348,10 @@ def _shown(run: FluidRun, full: FittedVariant) -> list[bool]:
 
 def _further_covariance(run: FluidRun, full: FittedVariant) -> list[np.ndarray]:
     """Of the numbers of every further energy."""
-    layout = full.layout
-    _, information, _ = score_and_information(run.split.train, full.starts, full.numbers, run.seed)
-    rows = np.flatnonzero(layout.active)
-    total = (information + full.prior.precision)[np.ix_(rows, rows)]
-    size = np.sqrt(np.diag(total))
-    covariance = np.zeros((layout.size, layout.size))
-    covariance[np.ix_(rows, rows)] = np.linalg.inv(total / size[:, None] / size) / size[:, None] / size
-    found, first = [], layout.further.start
+    rows = np.flatnonzero(full.layout.active)
+    covariance = np.zeros((full.layout.size, full.layout.size))
+    covariance[np.ix_(rows, rows)] = inverse(full.learned.total[np.ix_(rows, rows)])
+    found, first = [], full.layout.further.start
     for term in run.further:
         own = slice(first, first + term.count)
         found.append(covariance[own, own])
@@ -467,12 +451,13 @@ def _fit_variant(run: FluidRun, data: Sequence[FluidSteps], first: FluidNumbers,
     def judge(numbers: FluidNumbers) -> tuple[float, float]:
         return _mean_likelihoods(run, numbers)
 
-    place = run.shared.place(what, tuple(data), repr(run.recipe.energy), *layout.to_arrays().values())
-    task = ScoringTask(data, layout, theta, prior, patterns, seed, judge if data is run.split.train else None, what)
-    state = learn(task, ScoringLimits(recipe.iterations, recipe.tolerance, stop, keep_partial), place,
-                  run.shared.progress)
-    numbers = FluidNumbers(state.theta, layout)
-    return FittedVariant(numbers, prior, patterns(numbers), state.decrements, state.left_off, state.blocked)
+    place = run.shared.place(what, tuple(data), repr(recipe.energy), *layout.to_arrays().values())
+    likelihood = FluidLikelihood(data, FluidNumbers(theta, layout), prior, patterns, seed,
+                                 judge if data is run.split.train else None, what)
+    learned = learn(likelihood, Limits(recipe.iterations, recipe.tolerance, stop, keep_partial), place,
+                    run.shared.progress)
+    numbers = FluidNumbers(learned.vector, layout)
+    return FittedVariant(numbers, prior, patterns(numbers), learned)
 
 
 def _mean_likelihoods(run: FluidRun, numbers: FluidNumbers) -> tuple[float, float]:

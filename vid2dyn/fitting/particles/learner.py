@@ -21,6 +21,7 @@ from vid2dyn.core.config import recipe as recipe_of
 from vid2dyn.core.progress import Progress, silent
 from vid2dyn.dynamics.recipes.metriplectic import Metriplectic
 from vid2dyn.fitting.particles.recordings import Recordings, checkpoint_key
+from vid2dyn.fitting.particles.scoring import Learned
 from vid2dyn.inference.steps import FluidSteps
 from vid2dyn.model.base import Model
 
@@ -51,26 +52,20 @@ class Fit:
 
     Parameters
     ----------
-    decrements : tuple of float
-        What every iteration was expected to gain [nats].
-    left_off : bool
-        Stopped before the end.
-    blocked : str
-        Why there was no way on, if that ended the scoring.
+    learned : Learned
+        How the scoring of its numbers has ended.
     found : mapping
         Entries of the report.
     warnings : tuple of str
     """
 
-    decrements: tuple[float, ...]
-    left_off: bool = False
-    blocked: str = ""
+    learned: Learned
     found: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
     def stopped(self) -> Self:
         """The same, called unfinished."""
-        return dataclasses.replace(self, left_off=True)
+        return dataclasses.replace(self, learned=dataclasses.replace(self.learned, left_off=True))
 
 
 F = TypeVar("F", bound=Fit)

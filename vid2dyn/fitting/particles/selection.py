@@ -18,7 +18,8 @@ import numpy as np
 
 from vid2dyn.dynamics.terms.base import Configuration, Energy, Friction, Scene, Term, pair_coefficients
 from vid2dyn.dynamics.terms.pair_potential import PairPotential
-from vid2dyn.fitting.particles.windowed import Learned, WindowSet
+from vid2dyn.fitting.particles.scoring import Learned
+from vid2dyn.fitting.particles.window_likelihood import WindowSet
 from vid2dyn.inference.window_score import Numbers, WindowModel
 from vid2dyn.inference.windows import Terms
 
@@ -122,7 +123,7 @@ def degenerate_terms(terms: Terms, learned: Learned) -> list[str]:
     places = terms.slices()
     for a, (one, here) in enumerate(places):
         for other, there in places[a + 1:]:
-            rho = _canonical(learned.information, here, there)
+            rho = _canonical(learned.at.information, here, there)
             if 1.0 - rho * rho < DEGENERATE:
                 found.append(f"{one.title()} and {other.title()} cannot be told apart in these data: their canonical "
                              f"correlation is {rho:.6f}. What one adds the other can take away; only the sum along "

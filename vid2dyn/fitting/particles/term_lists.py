@@ -4,7 +4,7 @@ Order: what the data are (species, velocities, temperature of the motion); frict
 window (`plateau`); a first fit on few windows; ranges and terms earn their place on windows nobody learned from
 (`selection`); the final fit on many windows; with ``entropy=True`` heat that particles carry (`particle_heat`); where
 noise remembers, the parts of friction that late drift shows (`late_friction`); error bars, laws. The likelihood is in
-`vid2dyn.inference.window_score`, its maximum is found in `windowed`.
+`vid2dyn.inference.window_score` and `window_likelihood`, its maximum is found in `scoring`.
 
 Temperature: with ``stationary=True`` it is that of the velocities (equipartition), and friction with its noise, which
 tell it by the fluctuation-dissipation theorem, have to agree; the report says both, and a warning if they do not. With
@@ -45,14 +45,12 @@ from vid2dyn.fitting.particles.motion_checks import motion_temperature, scene_of
 from vid2dyn.fitting.particles.particle_heat import Finding, find_heat
 from vid2dyn.fitting.particles.plateau import Plateau, friction_against_window, share_shown
 from vid2dyn.fitting.particles.recordings import Recordings
-from vid2dyn.fitting.particles.windowed import (
-    Learned,
+from vid2dyn.fitting.particles.scoring import Learned, Limits, inverse, learn, widened
+from vid2dyn.fitting.particles.window_likelihood import (
     Observed,
-    Task,
+    WindowLikelihood,
     WindowSet,
     friction_slopes,
-    learn,
-    prior,
     window_starts,
 )
 from vid2dyn.inference.steps import FluidSteps
@@ -99,9 +97,10 @@ class TermRun:
                iterations: int | None = None, **options: Any) -> Learned:
         """Terms learned from at most so many windows."""
         shared, recipe = self.shared, self.recipe
-        task = Task(WindowSet(observed.only(most), terms, shared.seed), self.scene,
-                    min(iterations or recipe.iterations, recipe.iterations), recipe.tolerance, what, **options)
-        return learn(task, shared.place(what, shared.recordings.parts, self.frames), shared.progress, start)
+        likelihood = WindowLikelihood(WindowSet(observed.only(most), terms, shared.seed), self.scene, what)
+        limits = Limits(min(iterations or recipe.iterations, recipe.iterations), recipe.tolerance, **options)
+        return learn(likelihood, limits, shared.place(what, shared.recordings.parts, self.frames), shared.progress,
+                     start if start is None else start.vector)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -114,11 +113,15 @@ class TermFit(Fit):
 
     run: TermRun
     terms: Terms
-    learned: Learned
     observed: Observed
     share_doubt: float = 0.0
     heat: Finding = field(default_factory=lambda: Finding({}, {}, []))
     late: LateFriction | None = None
+
+    @property
+    def numbers(self) -> Numbers:
+        """Of all terms, as they are now."""
+        return Numbers.of(self.learned.vector)
 
     def windows(self) -> WindowSet:
         """What the final numbers are learned from."""
@@ -150,11 +153,11 @@ class TermLearner(Learner[TermFit]):
         judge = selection.Judge(WindowSet(observed.of((recordings.unseen,), JUDGED), terms, run.seed))
         of = TermRun(run, recipe, scene, conducting, plateau, frames, judge)
         first = of.fitted("terms, first look", observed, terms, FEW, stop=run.stop, keep_partial=run.keep_partial)
-        return TermFit(decrements=first.decrements, left_off=first.left_off, found={"ranges": [], "terms": []},
-                       warnings=tuple(warnings), run=of, terms=terms, learned=first, observed=observed)
+        return TermFit(learned=first, found={"ranges": [], "terms": []}, warnings=tuple(warnings), run=of,
+                       terms=terms, observed=observed)
 
     def stages(self, fit: TermFit) -> Iterator[TermFit]:
-        run, recipe, observed, terms, start = fit.run, fit.run.recipe, fit.observed, fit.terms, fit.learned.numbers
+        run, recipe, observed, terms, start = fit.run, fit.run.recipe, fit.observed, fit.terms, fit.numbers
         recordings, progress = run.shared.recordings, run.shared.progress
         found, warnings = dict(fit.found), list(fit.warnings)
         if recipe.select:
@@ -170,8 +173,7 @@ class TermLearner(Learner[TermFit]):
         found["window"] = _of_window(run.plateau, shares, kernel) | {
             "modes_tried": tried, "plateau": run.plateau.found and reached is None}
         final = run.fitted("terms", observed, terms, MANY, start, keep_partial=run.shared.keep_partial)
-        fit = TermFit(decrements=final.decrements, left_off=final.left_off, found=found, run=run, terms=terms,
-                      warnings=tuple(warnings), learned=final, observed=observed,
+        fit = TermFit(learned=final, found=found, run=run, terms=terms, warnings=tuple(warnings), observed=observed,
                       share_doubt=share_error(shares, kernel, run.frames))
         yield fit
         heat, late = fit.heat, None
@@ -181,25 +183,25 @@ class TermLearner(Learner[TermFit]):
             late, late_found = _late(fit, first_lag(kernel, run.frames, run.scene.time))
             found = found | {"late_friction": late_found}
         warnings += selection.degenerate_terms(terms, final)
-        warnings += unlike_particles(fit.windows(), final.numbers, recipe.species is not None)
+        warnings += unlike_particles(fit.windows(), fit.numbers, recipe.species is not None)
         yield dataclasses.replace(fit, found=found, warnings=tuple(warnings), heat=heat, late=late)
 
     def judged(self, fit: TermFit, part: FluidSteps) -> tuple[np.ndarray, np.ndarray]:
         judge = selection.Judge(WindowSet(fit.observed.of((part,), JUDGED), fit.terms, fit.run.shared.seed))
-        return judge.log_likelihoods(fit.terms, fit.learned.numbers), judge.chi2(fit.terms, fit.learned.numbers)
+        return judge.log_likelihoods(fit.terms, fit.numbers), judge.chi2(fit.terms, fit.numbers)
 
     def described(self, fit: TermFit) -> tuple[TermListModel, dict[str, Any], list[str]]:
-        run, final, terms, recipe, heat, late = fit.run, fit.learned, fit.terms, fit.run.recipe, fit.heat, fit.late
+        run, numbers, terms, recipe, heat, late = fit.run, fit.numbers, fit.terms, fit.run.recipe, fit.heat, fit.late
         recordings, mass = run.shared.recordings, run.shared.recordings.mass
         if "window" not in fit.found:
             memory = run.plateau.memory
             terms = _remembering(terms, Kernel((memory,), (1.0,)) if memory > 0 else Kernel())
         kinetic, kinetic_error = motion_temperature(recordings.parts, mass)
-        covariance, excess = _covariance(final, kinetic_error if recipe.stationary else math.inf)
-        of_noise, of_noise_error = _temperature_of_noise(final, excess, recipe.stationary)
-        lls, chi2 = run.judge.log_likelihoods(terms, final.numbers), run.judge.chi2(terms, final.numbers)
-        friction, friction_error = _friction(final, WindowSet(fit.observed, terms), covariance)
-        share = final.numbers.unexplained / max(friction, 1e-300)
+        covariance, excess = _covariance(fit.learned, kinetic_error if recipe.stationary else math.inf)
+        of_noise, of_noise_error = _temperature_of_noise(fit.learned, excess, recipe.stationary)
+        lls, chi2 = run.judge.log_likelihoods(terms, numbers), run.judge.chi2(terms, numbers)
+        friction, friction_error = _friction(numbers, WindowSet(fit.observed, terms), covariance)
+        share = numbers.unexplained / max(friction, 1e-300)
         warnings = _temperature_warnings(of_noise, of_noise_error, kinetic, kinetic_error, recipe)
         if share > 0.15:
             warnings.append(f"{100 * share / (1 + share):.0f} % of the noise is explained by no friction of the list: "
@@ -207,13 +209,13 @@ class TermLearner(Learner[TermFit]):
                             "substrate, or give the frictions a longer range.")
         warnings += heat.warnings
         used = dataclasses.replace(recipe.settled_as(terms.energies, terms.frictions), entropy=heat.identified)
-        arrays = {"theta": final.numbers.theta, "kT": np.atleast_1d(final.numbers.kT),
-                  "unexplained": np.atleast_1d(final.numbers.unexplained), "covariance": covariance, "mass": mass,
+        arrays = {"theta": numbers.theta, "kT": np.atleast_1d(numbers.kT),
+                  "unexplained": np.atleast_1d(numbers.unexplained), "covariance": covariance, "mass": mass,
                   "support": _support(terms, run.scene), **heat.arrays}
         if late is not None:
-            of = slice(terms.of_energies, len(final.numbers.theta))
-            arrays["theta"] = np.concatenate([final.numbers.theta[:terms.of_energies], late.phi])
-            arrays["noise_theta"], arrays["covariance"] = final.numbers.theta, covariance.copy()
+            of = slice(terms.of_energies, len(numbers.theta))
+            arrays["theta"] = np.concatenate([numbers.theta[:terms.of_energies], late.phi])
+            arrays["noise_theta"], arrays["covariance"] = numbers.theta, covariance.copy()
             for cross in (np.s_[of, :], np.s_[:, of]):
                 arrays["covariance"][cross] = 0.0
             arrays["covariance"][of, of] = late.covariance
@@ -226,7 +228,7 @@ class TermLearner(Learner[TermFit]):
             "window": fit.found.get("window", run.plateau.report()) | {
                 "frames": run.frames, "seconds": run.seconds, "shown": fit.observed.shown, "friction": friction,
                 "friction_stderr": math.hypot(friction_error, friction * fit.share_doubt)},
-            "kT": {"fit": final.numbers.kT, "of_velocities": kinetic,
+            "kT": {"fit": numbers.kT, "of_velocities": kinetic,
                    "of_velocities_stderr": kinetic * kinetic_error, "of_friction_and_noise": of_noise,
                    "of_friction_and_noise_stderr": of_noise * of_noise_error},
             "unexplained_noise": share, "species": list(recordings.species), "excess_scatter": excess,
@@ -258,7 +260,7 @@ def _support(terms: Terms, scene: Scene) -> np.ndarray:
 def _selected(fit: TermFit, found: dict[str, Any]) -> tuple[Terms, Numbers, list[str]]:
     """Terms with the ranges that they earn, without those that add nothing; numbers to go on from; what is to be said.
     """
-    run, terms, numbers, said = fit.run, fit.terms, fit.learned.numbers, []
+    run, terms, numbers, said = fit.run, fit.terms, fit.numbers, []
     judge, scene, seconds = run.judge, run.scene, run.seconds
     ours = judge.log_likelihoods(terms, numbers)
     for what, reach in (("shorter", selection.shorter), ("longer", selection.longer)):
@@ -268,7 +270,7 @@ def _selected(fit: TermFit, found: dict[str, Any]) -> tuple[Terms, Numbers, list
             continue
         candidate = _with(terms, new)
         other = run.fitted(f"terms, {what} ranges", fit.observed, candidate, FEW, _mapped(terms, numbers, candidate))
-        theirs = judge.log_likelihoods(candidate, other.numbers)
+        theirs = judge.log_likelihoods(candidate, Numbers.of(other.vector))
         adds, error = selection.gain(theirs, ours)
         # a shorter range has to be as good, a longer one better
         kept = adds > (-2 * error if what == "shorter" else 2 * error)
@@ -276,7 +278,7 @@ def _selected(fit: TermFit, found: dict[str, Any]) -> tuple[Terms, Numbers, list
             {"term": t.title(), "from": old.reach, "to": t.reach, "adds": adds / seconds, "stderr": error / seconds,
              "kept": bool(kept)} for old, t in changed)]
         if kept:
-            terms, numbers, ours = candidate, other.numbers, theirs
+            terms, numbers, ours = candidate, Numbers.of(other.vector), theirs
             break
     entries, dropped = [], []
     for place, (term, _) in enumerate(terms.slices()):
@@ -286,7 +288,7 @@ def _selected(fit: TermFit, found: dict[str, Any]) -> tuple[Terms, Numbers, list
             continue
         other = run.fitted(f"terms, without number {place}", fit.observed, rest, FEW,
                            _numbers_without(terms, numbers, place), WITHOUT)
-        adds, error = selection.gain(ours, judge.log_likelihoods(rest, other.numbers))
+        adds, error = selection.gain(ours, judge.log_likelihoods(rest, Numbers.of(other.vector)))
         kept = adds > 2 * error
         entries.append((term.title(), term.reach, adds / seconds, error / seconds, bool(kept)))
         if not kept:
@@ -328,7 +330,7 @@ def _numbers_without(terms: Terms, numbers: Numbers, place: int) -> Numbers:
 
 def _heat(fit: TermFit) -> Finding:
     """Heat that particles carry, at the numbers that were learned; it flows as far as friction reaches, or as asked."""
-    run, recordings, terms, numbers = fit.run, fit.run.shared.recordings, fit.terms, fit.learned.numbers
+    run, recordings, terms, numbers = fit.run, fit.run.shared.recordings, fit.terms, fit.numbers
     theta = [numbers.theta[place] for _, place in terms.slices()]
     frozen = freeze([term for term, _ in terms.slices()], theta, kT=numbers.kT, mass=recordings.mass,
                     dim=recordings.judge.dim)
@@ -339,24 +341,24 @@ def _heat(fit: TermFit) -> Finding:
 
 def _late(fit: TermFit, lag: int) -> tuple[LateFriction | None, dict[str, Any]]:
     """The parts of friction from drift if they are to be taken, and what the report says of them."""
-    terms, final, shared, windows = fit.terms, fit.learned, fit.run.shared, fit.windows()
+    terms, numbers, shared, windows = fit.terms, fit.numbers, fit.run.shared, fit.windows()
     train = shared.recordings.train
-    task = Task(windows, fit.run.scene, fit.run.recipe.iterations, fit.run.recipe.tolerance, "parts of friction")
-    of = slice(terms.of_energies, len(final.numbers.theta))
+    of = slice(terms.of_energies, len(numbers.theta))
     slopes = friction_slopes(windows)
-    late = late_friction(train, terms, final.numbers, _covariance(final, math.inf)[0][of, of],
-                         prior(task, final.numbers)[0][of, of], slopes, lag, shared.progress)
+    precision, _ = WindowLikelihood(windows, fit.run.scene).prior(numbers.vector)
+    late = late_friction(train, terms, numbers, _covariance(fit.learned, math.inf)[0][of, of], precision[of, of],
+                         slopes, lag, shared.progress)
     if late is None:
         return None, {"taken": False}
     entry = late.report(train[0].dt)
     if not late.differs:
         return None, entry | {"taken": False}
-    friction = float(slopes @ final.numbers.theta[of])
-    other = dataclasses.replace(final.numbers, theta=np.concatenate(
-        [final.numbers.theta[:terms.of_energies], late.phi]))
+    friction = float(slopes @ numbers.theta[of])
+    other = dataclasses.replace(numbers, theta=np.concatenate(
+        [numbers.theta[:terms.of_energies], late.phi]))
     try:
-        before, after = (misfit(train[0], terms, numbers, friction, shared.seed, shared.progress)
-                         for numbers in (final.numbers, other))
+        before, after = (misfit(train[0], terms, one, friction, shared.seed, shared.progress)
+                         for one in (numbers, other))
     except ModelError:
         return None, entry | {"taken": False}
     taken = after < NEARER * before
@@ -370,15 +372,7 @@ def _covariance(final: Learned, kinetic_error: float) -> tuple[np.ndarray, float
     total = final.total.copy()
     if math.isfinite(kinetic_error):
         total[-2, -2] += kinetic_error**-2 - HELD**-2
-    size = np.sqrt(np.maximum(np.diag(total), 1e-300))
-    inverse = np.linalg.pinv(total / size[:, None] / size, rcond=1e-10, hermitian=True) / size[:, None] / size
-    count = len(final.scores)
-    values, vectors = np.linalg.eigh(final.information / size[:, None] / size / count)
-    good = values > 1e-4 * values.max()
-    scores = final.scores - final.scores.mean(axis=0)
-    white = (scores / size) @ vectors[:, good] / np.sqrt(values[good])
-    excess = float((white**2).mean()) * count / max(1, count - 1)
-    return inverse * max(1.0, excess), excess
+    return widened(total, final.at.information / len(final.at.scores), final.at.scores)
 
 
 def _remembering(terms: Terms, kernel: Kernel) -> Terms:
@@ -397,11 +391,11 @@ def _of_window(plateau: Plateau, shares: Shares, kernel: Kernel) -> dict[str, An
         "memory_times": list(kernel.times), "memory_weights": list(kernel.weights)}
 
 
-def _friction(final: Learned, windows: WindowSet, covariance: np.ndarray) -> tuple[float, float]:
+def _friction(numbers: Numbers, windows: WindowSet, covariance: np.ndarray) -> tuple[float, float]:
     """Γ of a particle and its standard error [mass/s]."""
-    of = slice(windows.terms.of_energies, len(final.numbers.theta))
+    of = slice(windows.terms.of_energies, len(numbers.theta))
     slopes = friction_slopes(windows)
-    return float(slopes @ final.numbers.theta[of]), math.sqrt(max(float(slopes @ covariance[of, of] @ slopes), 0.0))
+    return float(slopes @ numbers.theta[of]), math.sqrt(max(float(slopes @ covariance[of, of] @ slopes), 0.0))
 
 
 def _temperature_of_noise(final: Learned, excess: float, held: bool) -> tuple[float, float]:
@@ -409,12 +403,11 @@ def _temperature_of_noise(final: Learned, excess: float, held: bool) -> tuple[fl
     total = final.total.copy()
     if held:
         total[-2, -2] -= HELD**-2
-    size = np.sqrt(np.maximum(np.diag(total), 1e-300))
-    inverse = np.linalg.pinv(total / size[:, None] / size, rcond=1e-10, hermitian=True) / size[:, None] / size
+    known = float(inverse(total)[-2, -2])
     # at the maximum every other slope is zero, and that of ln kT is what held it
-    step = float(inverse[-2, -2] * final.scores.sum(axis=0)[-2]) if held else 0.0
-    error = math.sqrt(max(float(inverse[-2, -2]) * max(1.0, excess), 0.0))
-    return final.numbers.kT * math.exp(max(-1.0, min(1.0, step))), error
+    step = known * float(final.at.scores.sum(axis=0)[-2]) if held else 0.0
+    error = math.sqrt(max(known * max(1.0, excess), 0.0))
+    return math.exp(final.vector[-2] + max(-1.0, min(1.0, step))), error
 
 
 def _temperature_warnings(fit: float, own: float, kinetic: float, error: float, recipe: Metriplectic) -> list[str]:
