@@ -88,8 +88,9 @@ class Learner(ABC, Generic[F]):
         """What follows, step by step: windows, ranges and terms, comparisons, the final numbers."""
 
     @abstractmethod
-    def judged(self, fit: F, part: FluidSteps) -> tuple[np.ndarray, np.ndarray]:
-        """Of windows of a recording: log-likelihood of a particle, and R·C⁻¹R over its expectation, (windows,) each."""
+    def judged(self, fit: F, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Of windows of a recording, by its number: log-likelihood of a particle, and R·C⁻¹R over its expectation,
+        (windows,) each."""
 
     @abstractmethod
     def described(self, fit: F) -> tuple[Model, dict[str, Any], list[str]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -41,10 +41,8 @@ class Recordings:
         All of them, whole.
     train : tuple of FluidSteps
         What is learned from: all but the last, or the first part of the only one.
-    judge : FluidSteps
-        The last one, whole.
     judged_from : int
-        Its step from which on it judges.
+        Step of the last one from which on it judges.
     species : tuple of str
         Names; one without a name where the recipe has no column of species.
     mass : (species,) array
@@ -56,7 +54,6 @@ class Recordings:
 
     parts: tuple[FluidSteps, ...]
     train: tuple[FluidSteps, ...]
-    judge: FluidSteps
     judged_from: int
     species: tuple[str, ...]
     mass: np.ndarray
@@ -67,6 +64,11 @@ class Recordings:
     def alone(self) -> bool:
         """Whether the judge is the rest of the only recording."""
         return len(self.parts) == 1
+
+    @property
+    def judge(self) -> FluidSteps:
+        """The last recording, whole."""
+        return self.parts[-1]
 
     @property
     def unseen(self) -> FluidSteps:
@@ -109,11 +111,16 @@ class Recordings:
             raise DataError(f"The trajectories have {parts[0].dim} dimension; particles move in 2 or 3.")
         parts, species = with_species(tracks, parts, recipe.species)
         warnings = (*velocity_warnings(parts), *_ignored_species(tracks, recipe))
-        mass, judge = _masses(recipe, species), parts[-1]
+        of, whole = (species, _masses(recipe, species), tracks[0].units, warnings), parts[0]
         if len(parts) > 1:
-            return cls(parts, parts[:-1], judge, 0, species, mass, tracks[0].units, warnings)
-        stop = judge.count - max(ASIDE, round(recipe.held_out * judge.count))
-        return cls(parts, (judge.between(0, stop),), judge, stop, species, mass, tracks[0].units, warnings)
+            return cls(parts, parts[:-1], 0, *of)
+        stop = whole.count - max(ASIDE, round(recipe.held_out * whole.count))
+        return cls(parts, (whole.between(0, stop),), stop, *of)
+
+    def mapped(self, change: Callable[[FluidSteps], FluidSteps]) -> Recordings:
+        """The same recordings, each changed."""
+        parts = tuple(map(change, self.parts))
+        return replace(self, parts=parts, train=tuple(map(change, self.train)) if self.alone else parts[:-1])
 
     def digest(self) -> str:
         """Of all positions and velocities."""
@@ -127,16 +134,17 @@ def checkpoint_key(parts: Sequence[FluidSteps], settings: str, *arrays: np.ndarr
     return key_of(repr((settings, about, vid2dyn.__version__)), *steps, *arrays)
 
 
-def compared(parts: Sequence[FluidSteps], judged: Callable[[FluidSteps], tuple[np.ndarray, np.ndarray]],
+def compared(parts: Sequence[FluidSteps], judged: Callable[[int], tuple[np.ndarray, np.ndarray]],
              progress: Progress = silent) -> tuple[list[dict[str, Any]], list[str]]:
     """For the report: likelihood and χ² of every recording under the shared physics; one far from the others is named.
 
-    judged: log-likelihood of a particle, and R·C⁻¹R over its expectation, of windows of a recording, (windows,) each.
+    judged: of windows of a recording, by its number: log-likelihood of a particle, and R·C⁻¹R over its expectation,
+    (windows,) each.
     """
     found: list[dict[str, Any]] = []
     for k, part in enumerate(parts):
         progress(k, len(parts), "recordings side by side")
-        lls, chi2 = judged(part)
+        lls, chi2 = judged(k)
         found.append({"recording": k + 1, "log_likelihood_per_window": float(lls.mean()), "chi2": float(chi2.mean()),
                       "chi2_stderr": math.sqrt(2.0 / (len(chi2) * part.n * part.dim)), "windows": len(lls)})
     said = []

@@ -17,7 +17,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from vid2dyn.core.config import recipe as recipe_of
 from vid2dyn.core.errors import ModelError
 from vid2dyn.dynamics.assembly import freeze
 from vid2dyn.dynamics.recipes.metriplectic import Metriplectic
-from vid2dyn.dynamics.terms.base import Scene
+from vid2dyn.dynamics.terms.base import Energy, Friction, Scene, Term
 from vid2dyn.dynamics.terms.conduction import Conduction
 from vid2dyn.fitting.particles import selection
 from vid2dyn.fitting.particles.late_friction import NEARER, LateFriction, first_lag, late_friction, misfit
@@ -47,13 +47,13 @@ from vid2dyn.fitting.particles.plateau import Plateau, friction_against_window, 
 from vid2dyn.fitting.particles.recordings import Recordings
 from vid2dyn.fitting.particles.scoring import Learned, Limits, inverse, learn, widened
 from vid2dyn.fitting.particles.window_likelihood import (
+    Judge,
     Observed,
     WindowLikelihood,
     WindowSet,
     friction_slopes,
     window_starts,
 )
-from vid2dyn.inference.steps import FluidSteps
 from vid2dyn.inference.window_score import Numbers
 from vid2dyn.inference.windows import Terms
 from vid2dyn.model.term_list import TermListModel
@@ -62,9 +62,6 @@ FEW = 32
 """Windows of the fits by which ranges and terms are chosen."""
 MANY = 128
 """Most windows of the final fit."""
-WITHOUT = 8
-"""Most iterations of a fit without one of the terms: one that is missed leaves covariances that take long to settle,
-and is missed by far more than that."""
 JUDGED = 24
 """Most windows of the held-out likelihood."""
 LEAST = 16
@@ -86,7 +83,7 @@ class TermRun:
     conducting: float
     plateau: Plateau
     frames: int
-    judge: selection.Judge
+    judge: Judge
 
     @property
     def seconds(self) -> float:
@@ -150,7 +147,7 @@ class TermLearner(Learner[TermFit]):
             warnings.append(f"window_frames = {recipe.window_frames} is too long for these recordings: windows of "
                             f"{frames} frames were used.")
         observed = _observed(recordings, recipe, frames, plateau)
-        judge = selection.Judge(WindowSet(observed.of((recordings.unseen,), JUDGED), terms, run.seed))
+        judge = Judge(WindowSet(observed.of((recordings.unseen,), JUDGED), terms, run.seed))
         of = TermRun(run, recipe, scene, conducting, plateau, frames, judge)
         first = of.fitted("terms, first look", observed, terms, FEW, stop=run.stop, keep_partial=run.keep_partial)
         return TermFit(learned=first, found={"ranges": [], "terms": []}, warnings=tuple(warnings), run=of,
@@ -161,8 +158,9 @@ class TermLearner(Learner[TermFit]):
         recordings, progress = run.shared.recordings, run.shared.progress
         found, warnings = dict(fit.found), list(fit.warnings)
         if recipe.select:
-            terms, start, said_of = _selected(fit, found)
-            warnings += said_of
+            of = selection.selected(TermCandidate(run, observed, terms, start))
+            terms, start = of.left.listed, of.left.numbers
+            found, warnings = found | {"ranges": of.ranges, "terms": of.terms}, warnings + of.warnings
         shares = noise_shares(recordings.train, terms, start, progress)
         judged = noise_shares((recordings.unseen,), terms, start, progress)
         kernel, tried = chosen_kernel(shares, judged, recipe.memory_modes)
@@ -182,12 +180,13 @@ class TermLearner(Learner[TermFit]):
         if kernel.times and not final.left_off:
             late, late_found = _late(fit, first_lag(kernel, run.frames, run.scene.time))
             found = found | {"late_friction": late_found}
-        warnings += selection.degenerate_terms(terms, final)
+        warnings += selection.degenerate_terms([(t.title(), of) for t, of in terms.slices()], final.at.information)
         warnings += unlike_particles(fit.windows(), fit.numbers, recipe.species is not None)
         yield dataclasses.replace(fit, found=found, warnings=tuple(warnings), heat=heat, late=late)
 
-    def judged(self, fit: TermFit, part: FluidSteps) -> tuple[np.ndarray, np.ndarray]:
-        judge = selection.Judge(WindowSet(fit.observed.of((part,), JUDGED), fit.terms, fit.run.shared.seed))
+    def judged(self, fit: TermFit, number: int) -> tuple[np.ndarray, np.ndarray]:
+        part = fit.run.shared.recordings.parts[number]
+        judge = Judge(WindowSet(fit.observed.of((part,), JUDGED), fit.terms, fit.run.shared.seed))
         return judge.log_likelihoods(fit.terms, fit.numbers), judge.chi2(fit.terms, fit.numbers)
 
     def described(self, fit: TermFit) -> tuple[TermListModel, dict[str, Any], list[str]]:
@@ -257,75 +256,51 @@ def _support(terms: Terms, scene: Scene) -> np.ndarray:
 
 # ---------------------------------------------------------------- ranges and terms
 
-def _selected(fit: TermFit, found: dict[str, Any]) -> tuple[Terms, Numbers, list[str]]:
-    """Terms with the ranges that they earn, without those that add nothing; numbers to go on from; what is to be said.
-    """
-    run, terms, numbers, said = fit.run, fit.terms, fit.numbers, []
-    judge, scene, seconds = run.judge, run.scene, run.seconds
-    ours = judge.log_likelihoods(terms, numbers)
-    for what, reach in (("shorter", selection.shorter), ("longer", selection.longer)):
-        new = [reach(t, numbers.theta[s], scene) or t for t, s in terms.slices()]
-        changed = [(old, t) for (old, _), t in zip(terms.slices(), new, strict=True) if old.reach != t.reach]
-        if not changed:
-            continue
-        candidate = _with(terms, new)
-        other = run.fitted(f"terms, {what} ranges", fit.observed, candidate, FEW, _mapped(terms, numbers, candidate))
-        theirs = judge.log_likelihoods(candidate, Numbers.of(other.vector))
-        adds, error = selection.gain(theirs, ours)
-        # a shorter range has to be as good, a longer one better
-        kept = adds > (-2 * error if what == "shorter" else 2 * error)
-        found["ranges"] = [*found["ranges"], *(
-            {"term": t.title(), "from": old.reach, "to": t.reach, "adds": adds / seconds, "stderr": error / seconds,
-             "kept": bool(kept)} for old, t in changed)]
-        if kept:
-            terms, numbers, ours = candidate, Numbers.of(other.vector), theirs
-            break
-    entries, dropped = [], []
-    for place, (term, _) in enumerate(terms.slices()):
-        rest = _without(terms, place)
-        if not rest.slices() or (term in terms.frictions and len(terms.frictions) == 1):
-            entries.append((term.title(), term.reach, math.nan, math.nan, True))
-            continue
-        other = run.fitted(f"terms, without number {place}", fit.observed, rest, FEW,
-                           _numbers_without(terms, numbers, place), WITHOUT)
-        adds, error = selection.gain(ours, judge.log_likelihoods(rest, Numbers.of(other.vector)))
-        kept = adds > 2 * error
-        entries.append((term.title(), term.reach, adds / seconds, error / seconds, bool(kept)))
-        if not kept:
-            dropped.append(place)
-            said.append(f"{term.title()} adds nothing to the prediction of motion that was set aside "
-                        f"({adds / seconds:.2g} ± {error / seconds:.1g} nats per particle and second) and was left "
-                        "out.")
-    found["terms"] = [{"term": name, "range": reach, "adds": None if math.isnan(adds) else adds,
-                       "stderr": None if math.isnan(error) else error, "kept": kept}
-                      for name, reach, adds, error, kept in entries]
-    for place in reversed(dropped):
-        numbers = _numbers_without(terms, numbers, place)
-        terms = _without(terms, place)
-    return terms, numbers, said
+@dataclass(frozen=True, eq=False)
+class TermCandidate(selection.Candidate):
+    """A list of terms with numbers from few windows."""
 
+    run: TermRun
+    observed: Observed
+    listed: Terms
+    numbers: Numbers
 
-def _with(terms: Terms, new: Sequence[Any]) -> Terms:
-    count = len(terms.energies)
-    return dataclasses.replace(terms, energies=tuple(new[:count]), frictions=tuple(new[count:]))
+    @property
+    def seconds(self) -> float:                                                                # type: ignore[override]
+        return self.run.seconds
 
+    @property
+    def terms(self) -> tuple[Energy | Friction, ...]:
+        return tuple(term for term, _ in self.listed.slices())
 
-def _mapped(old: Terms, numbers: Numbers, new: Terms) -> Numbers:
-    before = [t for t, _ in old.slices()]
-    theta = [numbers.theta[s] for _, s in old.slices()]
-    return dataclasses.replace(numbers, theta=np.concatenate(
-        [selection.mapped(before, theta, t, k) for k, (t, _) in enumerate(new.slices())]))
+    def held_out(self) -> np.ndarray:
+        return self.run.judge.log_likelihoods(self.listed, self.numbers)
 
+    def fitted(self, what: str, terms: Sequence[Energy | Friction | None],
+               iterations: int | None = None) -> TermCandidate:
+        other = self._with(terms)
+        learned = self.run.fitted(f"terms, {what}", self.observed, other.listed, FEW, other.numbers, iterations)
+        return dataclasses.replace(other, numbers=Numbers.of(learned.vector))
 
-def _without(terms: Terms, place: int) -> Terms:
-    count = len(terms.energies)
-    return dataclasses.replace(terms, energies=tuple(t for k, t in enumerate(terms.energies) if k != place),
-                               frictions=tuple(t for k, t in enumerate(terms.frictions) if k + count != place))
+    def without(self, places: Sequence[int]) -> TermCandidate:
+        return self._with([None if k in places else term for k, term in enumerate(self.terms)])
 
+    def resized(self, place: int, what: Literal["shorter", "longer"]) -> Term | None:
+        term, of = self.listed.slices()[place]
+        return getattr(selection, what)(term, self.numbers.theta[of], self.run.scene)          # type: ignore[no-any-return]
 
-def _numbers_without(terms: Terms, numbers: Numbers, place: int) -> Numbers:
-    kept = [numbers.theta[s] for k, (_, s) in enumerate(terms.slices()) if k != place]
-    return dataclasses.replace(numbers, theta=np.concatenate([np.zeros(0), *kept]))
+    def may_go(self, place: int) -> bool:
+        return len(self.terms) > 1 and not (self.terms[place] in self.listed.frictions
+                                            and len(self.listed.frictions) == 1)
+
+    def _with(self, terms: Sequence[Energy | Friction | None]) -> TermCandidate:
+        """Other terms with numbers that make about the same functions."""
+        old, theta = self.terms, [self.numbers.theta[of] for _, of in self.listed.slices()]
+        kept = [selection.mapped(old, theta, term, k) for k, term in enumerate(terms) if term is not None]
+        listed = dataclasses.replace(self.listed, energies=tuple(t for t in terms if isinstance(t, Energy)),
+                                     frictions=tuple(t for t in terms if isinstance(t, Friction)))
+        return dataclasses.replace(self, listed=listed, numbers=dataclasses.replace(
+            self.numbers, theta=np.concatenate([np.zeros(0), *kept])))
 
 
 def _heat(fit: TermFit) -> Finding:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from scipy.optimize import nnls
@@ -33,6 +34,8 @@ FIRST_NOISE = 0.3
 a rough guess of the friction leaves without noise."""
 DEEPEST = 0.1
 """Least part of a friction amplitude, or of the unexplained noise, that is left after one iteration."""
+KEPT = 1e-6
+"""Change of the mean momentum, relative to the largest of a particle, below which data keep it."""
 BOLDEST = 0.5
 """Largest change of ln kT in one iteration."""
 
@@ -112,6 +115,34 @@ class WindowSet:
                 self.window(place), mixing(part, place[1], seen.frames, terms),
                 mixing(part, place[1], seen.frames, terms, single=True), terms, numbers,
                 1.0 / terms.mass[part.species], seen.shown), np.random.default_rng([self.seed, *place])
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """Windows that nobody learns from."""
+
+    windows: WindowSet
+
+    def log_likelihoods(self, terms: Terms, numbers: Numbers) -> np.ndarray:
+        """Per particle, of every window; the same random vectors for every model."""
+        one = replace(self.windows, terms=terms, _kept={})
+        return np.array([model.log_likelihood(rng, _frame(model)) / len(model.inverse_mass)
+                         for _, model, rng in one.models(numbers)])
+
+    def chi2(self, terms: Terms, numbers: Numbers) -> np.ndarray:
+        """R·C⁻¹R over its expectation, of every window."""
+        one = replace(self.windows, terms=terms, _kept={})
+        found = []
+        for _, model, _ in one.models(numbers):
+            R = model.residual()
+            found.append(float((model.covariance().solve(R, 1e-5) * R).sum()) / model.freedom)
+        return np.array(found)
+
+
+def _frame(model: WindowModel) -> Literal["whole", "relative"]:
+    """In which models that keep the total momentum are compared with others: by whether the data keep it."""
+    impulse = model.window.impulse
+    return "relative" if float(np.abs(impulse.mean(axis=0)).max()) < KEPT * float(np.abs(impulse).max()) else "whole"
 
 
 @dataclass(frozen=True, eq=False)
