@@ -167,6 +167,7 @@ class FluidLearner(Learner[FluidFit]):
             of = selection.selected(FluidCandidate(run, full))
             run, full, said, found = of.left.run, of.left.full, of.warnings, {"ranges": of.ranges, "terms": of.terms}
             yield FluidFit.of(run, full, gas, found=found, warnings=tuple(said))
+        said += selection.degenerate_terms(FluidCandidate(run, full).places, full.learned.at.information)
         judged, identified, full = _compared(run, full, gas)
         if "heat_not_followed" in judged:
             said.append("The fluid with heat of its own was given up on steps that were set aside, and the model has "
@@ -299,9 +300,16 @@ class FluidCandidate(selection.Candidate):
         return 0.0 if theta @ np.linalg.solve(covariance, theta) > chi2.isf(1e-6, len(theta)) else 2 * error
 
     @property
+    def places(self) -> list[tuple[str, slice]]:
+        """Titles of the energies with the places of their numbers, of the equation of state first."""
+        ends = [self.full.layout.further.start + int(end) for end in np.cumsum([0, *(t.count for t in self.further)])]
+        return [(self.terms[0].title(), slice(0, self.full.layout.thermal)),
+                *((t.title(), slice(a, b)) for t, a, b in zip(self.further, ends[:-1], ends[1:], strict=True))]
+
+    @property
     def theta(self) -> list[np.ndarray]:
         """Numbers of every further energy."""
-        return np.split(self.full.numbers.vector[self.full.layout.further], self._ends)
+        return [self.full.numbers.vector[own] for _, own in self.places[1:]]
 
     @cached_property
     def covariances(self) -> list[np.ndarray]:
@@ -310,12 +318,7 @@ class FluidCandidate(selection.Candidate):
         rows = np.flatnonzero(layout.active)
         covariance = np.zeros((layout.size, layout.size))
         covariance[np.ix_(rows, rows)] = inverse(self.full.learned.total[np.ix_(rows, rows)])
-        own = covariance[layout.further, layout.further]
-        return [np.split(part, self._ends, axis=1)[k] for k, part in enumerate(np.split(own, self._ends))]
-
-    @property
-    def _ends(self) -> np.ndarray:
-        return np.cumsum([term.count for term in self.further])[:-1]
+        return [covariance[own, own] for _, own in self.places[1:]]
 
 
 def _scene(run: FluidRun) -> Scene:
