@@ -147,7 +147,8 @@ def part_torch(repeats: int = 6) -> dict[str, float]:
 def part_train(repeats: int = 6, count: int = 10) -> dict[str, float]:
     """One sweep over `count` steps with one information and one scoring step, per step."""
     from vid2dyn.dynamics.fluid.numbers import Layout, Thermal
-    from vid2dyn.fitting.particles.scoring import improved, moments, prior_of, score_and_information
+    from vid2dyn.fitting.particles.fluid_likelihood import FluidLikelihood, moments, prior_of, score_and_information
+    from vid2dyn.fitting.particles.scoring import Scored, ascent
     from vid2dyn.inference.steps import FluidSteps
 
     frozen, start = fluid(PARTICLES)
@@ -156,12 +157,13 @@ def part_train(repeats: int = 6, count: int = 10) -> dict[str, float]:
                       frozen.cutoff)
     layout = Layout(3, frozen.cutoff, frozen.mass, 1 / 500, 4, 1).without(Thermal.START)
     numbers = moments([data], layout)
-    prior, sigma = prior_of(numbers), np.zeros(data.n)
+    sigma = np.zeros(data.n)
+    likelihood = FluidLikelihood([data], numbers, prior_of(numbers), lambda _: [sigma], 0)
     forward = yardstick()
 
     def train() -> None:
-        score, information, _ = score_and_information([data], [sigma], numbers, 0, every=count)
-        improved(numbers, score, information, prior)
+        _, information, scores = score_and_information([data], [sigma], numbers, 0, every=count)
+        ascent(likelihood, Scored(numbers.vector, scores[0], information))
 
     forward()
     train()

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import vid2dyn as vd
+from vid2dyn.dynamics.fluid.numbers import Layout
 from vid2dyn.encoders.patches.training import checkpoint_key as encoder_key
 from vid2dyn.fitting.brownian.pair_forces import checkpoint_of
 from vid2dyn.fitting.brownian.preparation import prepared_recordings
-from vid2dyn.fitting.particles.scoring import checkpoint_key
-from vid2dyn.fitting.particles.term_lists import checkpoint_key as key_of_terms
+from vid2dyn.fitting.particles.recordings import checkpoint_key
 from vid2dyn.inference.steps import FluidSteps
 from vid2dyn.runs import chunks
 from vid2dyn.tracking import Track
@@ -23,16 +23,14 @@ FLUID = vd.Trajectories.from_dense(RNG.uniform(0, 3, (12, 20, 2)), vd.Units(1.0,
                                    velocity=RNG.normal(size=(12, 20, 2)), box=vd.Periodic((3.0, 3.0)))
 
 
-class Layout:
-    dim, cutoff, mass, volume, knots, power, units, forces = 2, 0.8, 1.0, 0.45, 6, 2, 0, 0
-    active = np.ones(4, bool)
+LAYOUT = Layout(2, 0.8, 1.0, 0.45, 6, 1)
 
 
-def test_fluid_fits() -> None:
+def test_fits_of_particles() -> None:
     steps = FluidSteps.of(FLUID, 0.8)
 
-    def key(part=steps, layout=Layout, settings="a"):
-        return checkpoint_key([part], layout, settings)
+    def key(part=steps, settings="a", layout=LAYOUT):
+        return checkpoint_key([part], settings, *layout.to_arrays().values())
 
     moved = steps.position.copy()
     moved[3, 2, 1] += 1e-12
@@ -40,33 +38,22 @@ def test_fluid_fits() -> None:
     fast[3, 2, 1] += 1e-12
     others = [key(dataclasses.replace(steps, **change)) for change in (
         {"position": moved}, {"velocity": fast}, {"dt": steps.dt * (1 + 1e-12)}, {"cutoff": 0.81}, {"first_frame": 1},
-        {"box": vd.Periodic((3.0, 3.1))}, {"box": vd.LeesEdwards((3.0, 3.0), shear_rate=0.1)},
-        {"species": np.ones(20, np.int64)}, {"position": steps.velocity, "velocity": steps.position})]
-    others.append(key(settings="b"))
-    for name, value in (("dim", 3), ("cutoff", 0.9), ("mass", 2.0), ("volume", 0.5), ("knots", 7), ("power", 3),
-                        ("units", 8), ("forces", 5), ("active", np.zeros(4, bool))):
-        others.append(key(layout=type("Other", (Layout,), {name: value})))
+        {"box": vd.Periodic((3.0, 3.1))}, {"box": vd.LeesEdwards((3.0, 3.0), shear_rate=0.1)}, {"frames": 2},
+        {"shown": 0.9}, {"species": np.ones(20, np.int64)}, {"names": np.arange(1, 21)},
+        {"position": steps.velocity, "velocity": steps.position})]
+    others += [key(settings="b"), key(layout=LAYOUT.without(0))]
+    for name, value in (("dim", 3), ("cutoff", 0.9), ("mass", 2.0), ("volume", 0.5), ("knots", 7), ("power", 0),
+                        ("units", 8), ("forces", 5)):
+        others.append(key(layout=dataclasses.replace(LAYOUT, **{name: value}, active=np.zeros(0, bool))))
     assert key() == key()
     assert len({key(), *others}) == len(others) + 1
 
 
-def test_fluid_fits_of_other_versions(monkeypatch) -> None:
+def test_fits_of_particles_by_other_versions(monkeypatch) -> None:
     steps = FluidSteps.of(FLUID, 0.8)
-    before = checkpoint_key([steps], Layout, "a")
+    before = checkpoint_key([steps], "a")
     monkeypatch.setattr("vid2dyn.__version__", "99")
-    assert checkpoint_key([steps], Layout, "a") != before
-
-
-def test_fits_of_terms(monkeypatch) -> None:
-    steps = FluidSteps.of(FLUID, 0.8)
-    others = [key_of_terms([dataclasses.replace(steps, **change)], "a") for change in (
-        {"position": steps.velocity}, {"velocity": steps.position}, {"dt": steps.dt * (1 + 1e-12)}, {"first_frame": 1},
-        {"box": vd.Periodic((3.0, 3.1))}, {"species": np.ones(20, np.int64)}, {"names": np.arange(1, 21)})]
-    others.append(key_of_terms([steps], "b"))
-    assert len({key_of_terms([steps], "a"), *others}) == len(others) + 1
-    before = key_of_terms([steps], "a")
-    monkeypatch.setattr("vid2dyn.__version__", "99")
-    assert key_of_terms([steps], "a") != before
+    assert checkpoint_key([steps], "a") != before
 
 
 def test_brownian_fits() -> None:

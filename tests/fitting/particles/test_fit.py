@@ -276,25 +276,27 @@ def test_structure_free_member_is_judged_beside(flat, monkeypatch):
 
 def test_scoring_stops_where_there_is_no_likelihood(flat, monkeypatch):
     """Planted: from the third evaluation on, no numbers have a likelihood. The last good ones are the result."""
-    from vid2dyn.fitting.particles import scoring
+    from vid2dyn.fitting.particles import fluid_likelihood, scoring
+    from vid2dyn.inference.heat import UnusableNumbersError
 
-    right, calls = scoring.score_and_information, []
+    right, calls = fluid_likelihood.score_and_information, []
 
-    def planted(data, starts, numbers, seed, every=scoring.EVERY):
+    def planted(data, starts, numbers, seed, every=fluid_likelihood.EVERY):
         calls.append(numbers.vector)
         if len(calls) > 2 and not np.array_equal(numbers.vector, calls[1]):
-            raise scoring.UnusableNumbersError("planted")
+            raise UnusableNumbersError("planted")
         return right(data, starts, numbers, seed, every)
 
-    monkeypatch.setattr(scoring, "score_and_information", planted)
+    monkeypatch.setattr(fluid_likelihood, "score_and_information", planted)
     model = vd.fit(flat, quick())
     assert np.array_equal(model.learned.vector, calls[1])
-    # the step was halved six times first
-    assert np.allclose(calls[3] - calls[1], 0.5 * (calls[2] - calls[1]))
+    # the step was cut six times first
+    assert np.allclose(calls[3] - calls[1], scoring.SHORTEST * (calls[2] - calls[1]))
+    assert np.allclose(calls[8] - calls[1], scoring.SHORTEST**6 * (calls[2] - calls[1]))
     assert any("there is no way on" in said and "planted" in said for said in model.report["warnings"])
     calls.clear()
-    monkeypatch.setattr(scoring, "score_and_information",
-                        lambda *args: (_ for _ in ()).throw(scoring.UnusableNumbersError("at once")))
+    monkeypatch.setattr(fluid_likelihood, "score_and_information",
+                        lambda *args: (_ for _ in ()).throw(UnusableNumbersError("at once")))
     with pytest.raises(ModelError, match="cannot be followed: at once"):
         vd.fit(flat, quick())
 

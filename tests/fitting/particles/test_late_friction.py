@@ -15,7 +15,13 @@ from vid2dyn.dynamics.assembly import freeze
 from vid2dyn.fitting.particles.late_friction import LateFriction, first_lag, late_friction, misfit
 from vid2dyn.fitting.particles.memory_kernel import Kernel
 from vid2dyn.fitting.particles.motion_checks import scene_of
-from vid2dyn.fitting.particles.windowed import Observed, Task, WindowSet, friction_slopes, prior, window_starts
+from vid2dyn.fitting.particles.window_likelihood import (
+    Observed,
+    WindowLikelihood,
+    WindowSet,
+    friction_slopes,
+    window_starts,
+)
 from vid2dyn.inference.steps import FluidSteps
 from vid2dyn.inference.window_score import Numbers
 from vid2dyn.inference.windows import Terms
@@ -64,11 +70,11 @@ def divided(phi: np.ndarray) -> tuple[LateFriction, np.ndarray]:
     """What drift says where noise said `phi` to 3 %, and the friction of a particle in every amplitude."""
     data = steps()
     windows = WindowSet(Observed((data,), window_starts((data,), LAG, 16), LAG, 1.0), TERMS)
-    task = Task(windows, scene_of((data,), ("",), np.array([MASS]), 1.0), 1, 0.1, "test")
+    likelihood = WindowLikelihood(windows, scene_of((data,), ("",), np.array([MASS]), 1.0))
     slopes = friction_slopes(windows)
     of = slice(FORCE.count, FORCE.count + FRICTION.count)
     late = late_friction((data,), TERMS, numbers(phi), np.diag((0.03 * phi.mean()) ** 2 * np.ones(len(phi))),
-                         prior(task, numbers(phi))[0][of, of], slopes, LAG)
+                         likelihood.prior(numbers(phi).vector)[0][of, of], slopes, LAG)
     assert late is not None
     return late, slopes
 

@@ -26,7 +26,8 @@ from vid2dyn.data.box import Box, Free, Periodic
 from vid2dyn.dynamics.assembly import freeze
 from vid2dyn.dynamics.terms.base import Friction, kinds_of_pairs
 from vid2dyn.fitting.particles.motion_checks import error_of_mean, scene_of
-from vid2dyn.fitting.particles.windowed import Observed, Task, WindowSet, learn, window_starts
+from vid2dyn.fitting.particles.scoring import Limits, learn
+from vid2dyn.fitting.particles.window_likelihood import Observed, WindowLikelihood, WindowSet, window_starts
 from vid2dyn.inference.steps import FluidSteps
 from vid2dyn.inference.windows import Terms
 from vid2dyn.rollout.fluid.paths import FluidFrame, FluidRollout, fluid_paths
@@ -182,14 +183,15 @@ def test_a_start_far_away_ends_where_others_do(tracks: vd.Trajectories) -> None:
     scene = scene_of(data, ("",), np.full(1, MASS), 1.0)
     chosen = Terms((pair_terms()[0].settled(scene),), (pair_terms()[1].settled(scene),), np.full(1, MASS))
     seen = Observed(data, window_starts(data, 4, 8), 4, 1.0, 0.0, 1e-4)
-    task = Task(WindowSet(seen, chosen), scene, recipe.iterations, 1e-3, "test")
-    best = learn(task).numbers
+    likelihood, limits = WindowLikelihood(WindowSet(seen, chosen), scene), Limits(recipe.iterations, 1e-3)
+    best = learn(likelihood, limits).vector
     for factor in (0.01, 100.0):
-        theta = best.theta.copy()
-        theta[chosen.of_energies:] *= factor
-        found = learn(task, start=dataclasses.replace(best, theta=theta, unexplained=0.0))
+        start = best.copy()
+        start[chosen.of_energies:-2] *= factor
+        start[-1] = 0.0
+        found = learn(likelihood, limits, start=start)
         assert found.done < recipe.iterations
-        assert np.abs(found.numbers.vector - best.vector).max() < 0.02 * np.abs(best.vector).max()
+        assert np.abs(found.vector - best).max() < 0.02 * np.abs(best).max()
 
 
 def test_trap_and_substrate_come_back() -> None:

@@ -20,7 +20,7 @@ from vid2dyn.assessment.table import Assessment, combined
 from vid2dyn.core.errors import DataError, ModelError, Vid2DynError
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.fitting.particles.laws import laws, laws_of_terms
-from vid2dyn.fitting.particles.windowed import Observed, WindowSet
+from vid2dyn.fitting.particles.window_likelihood import Observed, WindowSet
 from vid2dyn.inference.score import sweep
 from vid2dyn.inference.species import with_species
 from vid2dyn.inference.start import fit_start

@@ -17,8 +17,9 @@ import numpy as np
 
 from vid2dyn.dynamics.fluid.numbers import FluidNumbers
 from vid2dyn.encoders.entropy import invariants
+from vid2dyn.fitting.particles.fluid_likelihood import Prior, score_and_information
 from vid2dyn.fitting.particles.fluid_windows import ROOM, WINDOWS, NoiseByWindow, noise_rows
-from vid2dyn.fitting.particles.scoring import Prior, score_and_information
+from vid2dyn.fitting.particles.scoring import widened
 from vid2dyn.inference.score import sweep
 from vid2dyn.inference.steps import FluidSteps
 
@@ -83,18 +84,11 @@ def certainty(data: Sequence[FluidSteps], starts: Sequence[np.ndarray], numbers:
     _, information, scores = score_and_information(data, starts, numbers, seed, EVERY)
     rows = np.flatnonzero(layout.active)
     info = information[np.ix_(rows, rows)]
-    total = info + prior.precision[np.ix_(rows, rows)]
-    size = np.sqrt(np.diag(total))
-    inverse = np.linalg.inv(total / size[:, None] / size) / size[:, None] / size
+    # what is carried makes scores of neighbouring steps alike: blocks are long
     blocks = [b.sum(axis=0)[rows] / np.sqrt(len(b)) for s in scores for b in np.array_split(s, min(BLOCKS, len(s)))]
-    count = sum(len(s) for s in scores)
-    # whitened score of blocks: 1 in every direction if the model is right; the mean score is that of the prior
-    values, vectors = np.linalg.eigh(info / size[:, None] / size / count)
-    good = values > 1e-6 * values.max()
-    white = (np.array(blocks) / size) @ vectors[:, good] / np.sqrt(values[good])
-    excess = float((white**2).mean())
     covariance = np.zeros((layout.size, layout.size))
-    covariance[np.ix_(rows, rows)] = inverse * max(1.0, excess)
+    covariance[np.ix_(rows, rows)], excess = widened(info + prior.precision[np.ix_(rows, rows)],
+                                                     info / sum(len(s) for s in scores), np.array(blocks))
     return Certainty(covariance, excess, *_seen(data, starts, numbers), data[0].shown)
 
 

@@ -16,7 +16,6 @@ from vid2dyn.dynamics.snapshot import Snapshot
 from vid2dyn.inference.score import sweep
 from vid2dyn.inference.steps import FluidSteps
 
-BLOCKS = 8
 STEPS = 400
 JUDGED = 80
 """Most held-out steps whose likelihood is worked out."""
@@ -50,17 +49,6 @@ def judged_windows(data: FluidSteps, first: int) -> range:
     """Windows from step `first` on whose likelihood is worked out, at most `JUDGED`: determinants are dear."""
     begin, count = -(-first // data.frames), data.count // data.frames
     return range(begin, count, max(1, math.ceil((count - begin) / JUDGED)))
-
-
-def gain(better: np.ndarray, other: np.ndarray) -> tuple[float, float]:
-    """Mean difference of log-likelihoods per particle and step, and its error from blocks of time.
-
-    >>> gain(np.arange(16.0) % 2 + 0.25, np.arange(16.0) % 2)
-    (0.25, 0.0)
-    """
-    difference = better - other
-    blocks = [block.mean() for block in np.array_split(difference, min(BLOCKS, len(difference)))]
-    return float(difference.mean()), float(np.std(blocks, ddof=1) / math.sqrt(len(blocks))) if len(blocks) > 1 else 0.0
 
 
 def train_unconstrained(data: Sequence[FluidSteps], stops: Sequence[int], seed: int, *, width: int = 50,

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from vid2dyn.dynamics.terms.base import Configuration, Scene, kinds_of_pairs
-from vid2dyn.fitting.particles.windowed import WindowSet
+from vid2dyn.fitting.particles.window_likelihood import WindowSet
 from vid2dyn.inference.steps import FluidSteps
 from vid2dyn.inference.window_score import Numbers
 

@@ -1,304 +1,111 @@
-"""Fisher scoring of a fluid: start from moments, step, stop, and go on from a checkpoint bit for bit."""
+"""Fisher scoring of any likelihood: a step within bounds, a search along it, error bars, and checkpoints bit for bit.
+
+A likelihood (`Likelihood`) gives the score of its blocks (windows, steps) and the expected information at some numbers;
+this file does the rest. A step solves information · step = score, with the prior in both; numbers that would pass their
+bound go there and the others are asked again (an active set). Information is that of the model at the numbers it is
+asked at, so steps overshoot where covariances are near zero there. They may also end where there is no likelihood at
+all: covariances without an inverse, heat that cannot be followed. The slope along a step tells, and the step is cut
+(`_searched`).
+
+Everything random in a score is keyed on seed and block, so it is a smooth function, and a fit that was killed goes on
+from its checkpoint to the same bytes.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import itertools
-from collections.abc import Callable, Sequence
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-import vid2dyn
-from vid2dyn.core.checkpoint import NOWHERE, Checkpoint, key_of
+from vid2dyn.core.checkpoint import NOWHERE, Checkpoint
 from vid2dyn.core.errors import ModelError
 from vid2dyn.core.progress import Cancelled, Progress, silent
-from vid2dyn.dynamics.fluid.numbers import FluidNumbers, Layout, Thermal
-from vid2dyn.dynamics.terms.base import Parameters
-from vid2dyn.dynamics.terms.convex_net import WIDTHS, start_units
-from vid2dyn.inference import sums
-from vid2dyn.inference.geometry import StepGeometry
-from vid2dyn.inference.heat import UnusableNumbersError
-from vid2dyn.inference.score import sweep
-from vid2dyn.inference.step import evaluate_state
-from vid2dyn.inference.steps import FluidSteps
 
-EVERY = 10
-"""Steps between those whose information is worked out."""
-HALVINGS = 6
-"""Most times that a step is halved because there is no likelihood at its end."""
-OWN = 0.5
-"""Least part of the pressure that the gas starts with beside energies that can do the same."""
+CUTS = 6
+"""Most times that a step is cut."""
+SHORTEST, LONGEST = 0.1, 0.7
+"""Least and most of it that is left by a cut."""
 JUDGED = 2
 """Iterations between those that are judged while somebody watches."""
-STRIDE = 0.4
-"""Largest relative change of a positive number in one iteration."""
-CONDUCTIONS = 30.0
-"""Prior width of the conduction over that which evens out temperatures as fast as friction evens out velocities
-(`even_conduction`). Heat spreads 1.4 times as fast as momentum in gases, 100 times in liquid metals, hardly in oils.
-With a width of 3, a gas in which it does so 10 times as fast came out with .4 ± .16 of its conductivity."""
-STRIDE_CONDUCTION = 3.0
-"""Largest change of the conduction in one iteration, over the larger of itself and `even_conduction`."""
-STRIDE_NET = 0.7
-"""Largest change of a number of the net in one iteration."""
-SHAPE = (Thermal.BEND, Thermal.COLD_PRESSURE, Thermal.COLD_STIFFNESS)
-"""Numbers that make the fluid differ from an ideal gas; expected near zero."""
+SEEN = 1e-4
+"""Least information in a direction, over the largest, for the scatter of its scores to count."""
 
 
 @dataclass(frozen=True, eq=False)
-class Prior:
-    """Gaussian prior of the numbers: (theta - mean)ᵀ precision (theta - mean)/2 is taken off the log-likelihood.
-
-    `positive`: numbers of further energies that must not be negative, (size,) bool.
-    """
-
-    mean: np.ndarray
-    precision: np.ndarray
-    positive: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class ScoringState:
-    """Where the scoring is: numbers, iterations done, the decrement of each, information at the numbers.
-
-    `decrement` is what a quadratic log-likelihood would still gain within the bounds [nats].
-    """
-
-    theta: np.ndarray
-    done: int = 0
-    decrements: tuple[float, ...] = ()
-    left_off: bool = False
-    """Stopped before the end, but after an iteration."""
-    before: np.ndarray | None = None
-    """Numbers that the last step was made from."""
-    blocked: str = ""
-    """Why there is no likelihood further on, where that is what ended the scoring."""
-
-    @property
-    def pace(self) -> float:
-        """Part of the next step to go: halved whenever a step brought nothing, as steps that overshoot do."""
-        pace = 1.0
-        for before, after in itertools.pairwise(abs(d) for d in self.decrements):
-            pace = max(0.5 * pace, 0.03) if after > 0.9 * before else min(1.2 * pace, 1.0)
-        return pace
-
-    def save(self, place: Checkpoint) -> None:
-        """Write whole or not at all; nothing is rounded."""
-        before = self.theta if self.before is None else self.before
-        place.save({"done": self.done, "theta": self.theta, "decrements": self.decrements, "before": before})
-
-    @classmethod
-    def load(cls, place: Checkpoint) -> ScoringState | None:
-        """What `save` wrote for the same data and settings; None where there is none."""
-        state = place.load()
-        if state is None:
-            return None
-        return cls(state["theta"], int(state["done"]), tuple(state["decrements"].tolist()), before=state["before"])
-
-
-def checkpoint_key(data: Sequence[FluidSteps], layout: Layout, settings: str) -> str:
-    """Digest of everything the scoring depends on, the version of vid2dyn included."""
-    steps = [values for part in data for values in (part.position, part.velocity, part.species, part.names)]
-    about = [(part.dt, part.box.to_dict(), part.cutoff, part.first_frame, part.frames, part.shown) for part in data]
-    fixed = (layout.dim, layout.cutoff, layout.mass, layout.volume, layout.knots, layout.power, layout.units,
-             layout.forces)
-    return key_of(repr((settings, about, fixed, vid2dyn.__version__)), *steps, layout.active)
-
-
-def moments(data: Sequence[FluidSteps], layout: Layout) -> FluidNumbers:
-    """Start in one pass: radial functions of one shape, T from noise over friction, n from the mean pressure.
-
-    The change of velocity is regressed on the friction of coefficient 1 at the first velocity and on the force of
-    P V = 1; what is left over is noise. A gas of three degrees of freedom a molecule is assumed for the heat capacity,
-    and a conductivity that evens out temperatures as fast as friction does velocities.
-    """
-    theta = np.zeros(layout.size)
-    theta[Thermal.SOFTNESS], theta[Thermal.MOLECULES] = 1e-6, 1e-9
-    theta[layout.radial] = 1.0
-    if layout.units:
-        theta[layout.net] = start_units(layout.units)
-    guess = FluidNumbers(theta, layout)
-    columns_in_all = 2 + layout.forces
-    normal, right = np.zeros((columns_in_all, columns_in_all)), np.zeros(columns_in_all)
-    squares, sizes = 0.0, 0.0
-    for part in data:
-        for t in range(0, part.count, max(1, part.count // 60)):
-            geometry = StepGeometry.of(part, t, layout)
-            middle = evaluate_state(geometry, guess, np.zeros(part.n), np.zeros((layout.thermal, part.n))).middle
-            drag, push = np.zeros((part.n, part.dim)), np.empty((1, part.n, part.dim))
-            i, j, _ = geometry.ends
-            half = 0.5 * (part.velocity[t + 1] - part.velocity[t])
-            w = np.ascontiguousarray(geometry.pairs.w - half[i] + half[j])
-            sums.scatter(*geometry.ends, part.dt * middle.friction[0], part.dt * middle.friction[1], w, drag)
-            sums.pressure_forces(*geometry.ends, geometry.slope, geometry.volume[None], push)
-            columns = np.stack([-drag.ravel(), part.dt * push.ravel(),
-                                *(part.dt * slope.ravel() for slope in geometry.force_slopes)])
-            normal += columns @ columns.T
-            right += columns @ geometry.momentum.ravel()
-            squares += float((geometry.momentum**2).sum())
-            trace = float((part.dim - 1) * middle.across.sum() + middle.along.sum())
-            sizes += 4 * part.dt * trace
-    found: np.ndarray
-    if layout.forces:
-        # distances and places that were hardly visited say nothing of their numbers
-        unit = np.sqrt(np.maximum(np.diag(normal), 1e-300))
-        found = np.asarray(np.linalg.lstsq(normal / unit[:, None] / unit, right / unit, rcond=1e-6)[0]) / unit
-        alone = np.linalg.solve(normal[:2, :2], right[:2])
-        if found[1] < OWN * alone[1]:
-            # energies that can do what pressure does may have taken it: a gas without pressure has no heat capacity
-            rest, unit = np.r_[0, 2:len(right)], np.delete(unit, 1)
-            scaled, left = normal[np.ix_(rest, rest)] / unit[:, None] / unit, right - alone[1] * normal[:, 1]
-            others = np.linalg.lstsq(scaled, left[rest] / unit, rcond=1e-6)[0]
-            found = np.insert(others / unit, 1, alone[1])
-    else:
-        found = np.linalg.solve(normal, right)
-    left = squares - 2 * found @ right + found @ normal @ found
-    friction = float(found[0])
-    if not friction > 0:
-        raise ModelError("The velocities show no friction between particles (its regression gives "
-                         f"{friction:.3g}): a metriplectic fluid does not describe them. Check the velocities, the "
-                         "frame rate and the cutoff.")
-    # friction c VV (power 1) or c/T (power 0), noise c VV T or c
-    noise = left / sizes
-    T = noise / friction
-    pressure = float(np.maximum(found[1], 0.05 * T))
-    theta[layout.radial] = friction if layout.power else noise
-    theta[Thermal.LOG_TEMPERATURE], theta[Thermal.MOLECULES] = np.log(T), pressure / T
-    theta[Thermal.SOFTNESS] = 1.0 / (1.5 * theta[Thermal.MOLECULES])
-    theta[Thermal.CONDUCTION] = even_conduction(guess.at(theta))
-    theta[Thermal.START] = 0.0
-    theta[layout.further] = found[2:]
-    return FluidNumbers(theta, layout)
-
-
-def even_conduction(numbers: FluidNumbers) -> float:
-    """Amplitude of C² with which temperatures even out as fast as friction evens out velocities."""
-    layout = numbers.layout
-    friction = float(numbers.friction.mean())                  # c VV (power 1), or noise c, so friction c/T (power 0)
-    return friction * (1.0 if layout.power else float(np.exp(numbers.log_temperature))) / (
-        layout.mass * max(numbers.softness, 1e-6))
-
-
-def prior_of(numbers: FluidNumbers, further: Sequence[Parameters] = ()) -> Prior:
-    """Weak: bend and cold part of the order of the gas, smooth radial functions, conduction up to `CONDUCTIONS` times
-    that of `even_conduction`; a net is near the gas of its start, in the widths of
-    `vid2dyn.dynamics.terms.convex_net.WIDTHS`; `further`: what further energies believe of themselves."""
-    theta, layout = numbers.vector, numbers.layout
-    precision = np.zeros((layout.size, layout.size))
-    mean = theta.copy()
-    n, kappa = max(theta[Thermal.MOLECULES], 1e-6), max(even_conduction(numbers), 1e-100)  # inverse square: a number
-    widths = {Thermal.LOG_TEMPERATURE: 3.0, Thermal.SOFTNESS: 3.0 * max(theta[Thermal.SOFTNESS], 1e-6),
-              Thermal.MOLECULES: 3.0 * n, Thermal.BEND: 0.5, Thermal.COLD_PRESSURE: n, Thermal.COLD_STIFFNESS: n,
-              Thermal.CONDUCTION: CONDUCTIONS * kappa, Thermal.START: 30.0}
-    for k, width in widths.items():
-        precision[k, k] = width**-2 if layout.active[k] else 1.0
-    mean[list(SHAPE)] = 0.0
-    if layout.units:
-        net = np.arange(layout.size)[layout.net]
-        precision[net, net] = np.repeat(WIDTHS, layout.units) ** -2.0
-    count = layout.coefficients
-    bend = np.diff(np.eye(count), 2, axis=0)
-    for row in range(2):
-        at = layout.thermal + row * count
-        size = max(float(theta[at:at + count].mean()), 1e-300)
-        precision[at:at + count, at:at + count] = (bend.T @ bend + 1e-4 * np.eye(count)) / (0.5 * size) ** 2
-    positive, at = np.zeros(layout.size, bool), layout.further.start
-    for energy in further:
-        own = slice(at, at + energy.count)
-        mean[own], precision[own, own], positive[own] = 0.0, energy.precision, energy.positive
-        at = own.stop
-    return Prior(mean, precision, positive)
-
-
-def score_and_information(data: Sequence[FluidSteps], starts: Sequence[np.ndarray], numbers: FluidNumbers, seed: int,
-                          every: int = EVERY) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
-    """Sums over trajectories; scores also step by step (a list of (steps, numbers))."""
-    found = [sweep(part, numbers, start, information_every=max(1, every // part.frames), seed=seed)
-             for part, start in zip(data, starts, strict=True)]
-    return (np.sum([s.score.sum(0) for s in found], axis=0), np.sum([s.information for s in found], axis=0),
-            [s.score for s in found])
-
-
-def improved(numbers: FluidNumbers, score: np.ndarray, information: np.ndarray, prior: Prior,
-             pace: float = 1.0) -> tuple[np.ndarray, float]:
-    """The numbers after a part `pace` of one scoring step within bounds, and the decrement."""
-    theta, layout = numbers.vector, numbers.layout
-    slope = score - prior.precision @ (theta - prior.mean)
-    total = information + prior.precision
-    low = np.where(layout.active, np.where(prior.positive, 0.0, floor(numbers)), -np.inf)
-    free, step = layout.active.copy(), np.zeros(layout.size)
-    for _ in range(layout.size):
-        at = np.flatnonzero(free)
-        size = np.sqrt(np.diag(total)[at])
-        right = slope[at] - total[at] @ np.where(free, 0.0, step)
-        step[at] = np.linalg.solve(total[np.ix_(at, at)] / size[:, None] / size, right / size) / size
-        # a number that would pass its bound goes there, and the others are asked again
-        out = free & (theta + step < low)
-        if not out.any():
-            break
-        step[out] = (low - theta)[out]
-        free &= ~out
-    decrement = float(slope @ step - 0.5 * step @ total @ step)
-    # equation of state: no bold steps in what the others lean on
-    limit = np.full(layout.size, np.inf)
-    limit[[Thermal.LOG_TEMPERATURE, Thermal.BEND]] = 0.3, 0.3
-    for k in (Thermal.SOFTNESS, Thermal.MOLECULES):
-        limit[k] = STRIDE * np.abs(theta[k])
-    limit[[Thermal.COLD_PRESSURE, Thermal.COLD_STIFFNESS]] = STRIDE * max(abs(theta[Thermal.MOLECULES]), 1.0)
-    limit[Thermal.CONDUCTION] = STRIDE_CONDUCTION * max(numbers.conduction, even_conduction(numbers), 1e-100)
-    limit[layout.net] = STRIDE_NET
-    with np.errstate(divide="ignore", invalid="ignore"):
-        shrink = float(np.nanmin(np.where(np.abs(step) > limit, limit / np.abs(step), 1.0)))
-    return np.where(layout.active, np.maximum(theta + min(shrink, pace) * step, low), theta), decrement
-
-
-def floor(numbers: FluidNumbers) -> np.ndarray:
-    """Lowest value of every number, -inf where it may be negative.
-
-    Friction keeps a little of either kind, as its Laplacian is to be inverted.
-    """
-    radial = numbers.layout.radial
-    out = np.full(numbers.layout.size, -np.inf)
-    out[Thermal.SOFTNESS], out[Thermal.MOLECULES], out[Thermal.CONDUCTION] = 1e-7, 1e-6, 0.0
-    out[radial] = 2e-3 * np.abs(numbers.vector[radial]).mean()
-    return out
-
-
-@dataclass(frozen=True, eq=False)
-class ScoringTask:
-    """What is learned from what.
+class Scored:
+    """A likelihood at some numbers.
 
     Parameters
     ----------
-    data : sequence of FluidSteps
-        Trajectories learned from.
-    layout : Layout
-    start : (layout.size,) array
-        Numbers to begin with.
-    prior : Prior
-    patterns : callable
-        Numbers -> σ at the first frame of every trajectory.
-    seed : int
-        Of the probes.
-    judge : callable, optional
-        Numbers -> log-likelihood per particle and step, of data learned from and held out; asked only where somebody
-        watches, after every second iteration, as it costs a third of one.
-    what : str
-        Name of the fit in progress messages.
+    vector : (numbers,) array
+    scores : (blocks, numbers) array
+        Slope of the log-likelihood of every block.
+    information : (numbers, numbers) array
+        Of all blocks.
     """
 
-    data: Sequence[FluidSteps]
-    layout: Layout
-    start: np.ndarray
-    prior: Prior
-    patterns: Callable[[FluidNumbers], Sequence[np.ndarray]]
-    seed: int
-    judge: Callable[[FluidNumbers], tuple[float, float]] | None = None
-    what: str = "fit"
+    vector: np.ndarray
+    scores: np.ndarray
+    information: np.ndarray
+
+
+class Likelihood(ABC):
+    """What scoring asks of data and a model with numbers."""
+
+    what: str
+    """Name of the fit in progress messages."""
+
+    @property
+    def pieces(self) -> int:
+        """Parts of an evaluation that progress is told of."""
+        return 1
+
+    @abstractmethod
+    def start(self) -> np.ndarray:
+        """Numbers to begin with, (numbers,)."""
+
+    @abstractmethod
+    def scored(self, vector: np.ndarray, told: Callable[[int], None] = lambda piece: None) -> Scored:
+        """Score and information; `told` is called with the number of every piece.
+
+        Raises
+        ------
+        ModelError
+            Where there is no likelihood.
+        """
+
+    @abstractmethod
+    def prior(self, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Precision of a Gaussian prior, (numbers, numbers), and its slope at some numbers."""
+
+    @abstractmethod
+    def lowest(self, vector: np.ndarray) -> np.ndarray:
+        """Bounds of the next numbers, -inf where there is none."""
+
+    @abstractmethod
+    def after(self, vector: np.ndarray, step: np.ndarray) -> np.ndarray:
+        """The numbers after a step: no bold steps in what the others lean on. Bounds are seen to."""
+
+    def learned(self, vector: np.ndarray) -> np.ndarray:
+        """Which numbers are learned, bool; the others stay."""
+        return np.ones(len(vector), bool)
+
+    def allowed(self, vector: np.ndarray) -> np.ndarray:
+        """Numbers that scoring may begin with in place of these."""
+        return vector
+
+    def watched(self, vector: np.ndarray) -> tuple[float, float] | None:
+        """Log-likelihood of a datum, of data learned from and held out, if it is to be had; asked where somebody
+        watches, after every second iteration."""
+        return None
 
 
 @dataclass(frozen=True)
-class ScoringLimits:
+class Limits:
     """When scoring ends: decrement below `tolerance` (nats) or `iterations` done; `stop`, `keep_partial` as in
     `vid2dyn.fit`."""
 
@@ -308,68 +115,172 @@ class ScoringLimits:
     keep_partial: bool = False
 
 
-def _scored(task: ScoringTask, state: ScoringState) -> tuple[FluidNumbers, np.ndarray, np.ndarray]:
-    """Score and information where the scoring is, or nearer to where it came from if there is no likelihood there.
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """Where scoring has ended.
+
+    Parameters
+    ----------
+    at : Scored
+        The numbers, with their score.
+    total : (numbers, numbers) array
+        Information with that of the prior.
+    done : int
+        Iterations.
+    decrements : tuple of float
+        What a quadratic log-likelihood would have gained within the bounds before each of them [nats].
+    left_off : bool
+        Stopped before the end, but after an iteration.
+    blocked : str
+        Why there is no likelihood further on, where that is what ended the scoring.
+    """
+
+    at: Scored
+    total: np.ndarray
+    done: int
+    decrements: tuple[float, ...]
+    left_off: bool = False
+    blocked: str = ""
+
+    @property
+    def vector(self) -> np.ndarray:
+        """The numbers."""
+        return self.at.vector
+
+
+def learn(likelihood: Likelihood, limits: Limits, place: Checkpoint = NOWHERE, progress: Progress = silent,
+          start: np.ndarray | None = None) -> Learned:
+    """Scoring until a limit is met; a checkpoint after every iteration.
 
     Raises
     ------
     ModelError
-        When there is none after so many halvings of the step either.
+        Where there is no likelihood at the start, or when numbers stop being finite.
     """
-    theta, came_from = state.theta, state.theta if state.before is None else state.before
-    for halved in range(HALVINGS + 1):
-        numbers = FluidNumbers(theta, task.layout)
-        error = UnusableNumbersError("the slope of the likelihood is not a number")
-        try:
-            score, information, _ = score_and_information(task.data, task.patterns(numbers), numbers, task.seed)
-            if np.isfinite(score).all() and np.isfinite(information).all():
-                return numbers, score, information
-        except UnusableNumbersError as found:
-            error = found
-        if halved == HALVINGS or np.array_equal(theta, came_from):
-            raise error
-        theta = 0.5 * (theta + came_from)
-    raise AssertionError("not reached")
+    kept, what = place.load(), likelihood.what
+    if kept is not None:
+        vector, done = kept["vector"], int(kept["done"])
+        decrements = tuple(np.atleast_1d(kept["decrements"]).tolist())
+    else:
+        vector, done, decrements = likelihood.start() if start is None else start, 0, ()
+    state: Learned | None = None
 
+    def scored(vector: np.ndarray) -> Scored:
+        """As one of iterations + 1 evaluations, of which `done` are behind."""
+        at = done if state is None else done + 1
+        return likelihood.scored(vector, lambda piece: progress(
+            at * likelihood.pieces + piece, (limits.iterations + 1) * likelihood.pieces, what))
 
-def learn(task: ScoringTask, limits: ScoringLimits, place: Checkpoint = NOWHERE,
-          progress: Progress = silent) -> ScoringState:
-    """Scoring until a limit is met.
-
-    A checkpoint is written after every iteration; what is found there under the same key is gone on from, so that a
-    run killed anywhere ends with the same bits. Where a step leads to numbers without a likelihood, and parts of it do
-    too, the numbers before it are the result (`ScoringState.blocked`).
-    """
-    iterations, tolerance, stop, what = limits.iterations, limits.tolerance, limits.stop, task.what
-    state = ScoringState.load(place) or ScoringState(task.start)
-    watched = task.judge is not None and progress.wants_likelihood
     try:
-        while state.done < iterations and not (state.decrements and abs(state.decrements[-1]) < tolerance):
-            if stop is not None and state.done >= stop:
-                return replace(state, left_off=True)
-            progress(state.done, iterations, what)
-            try:
-                numbers, score, information = _scored(task, state)
-            except UnusableNumbersError as error:
-                if state.before is None:
-                    raise
-                state = replace(state, theta=state.before, blocked=str(error))
-                break
-            new, decrement = improved(numbers, score, information, task.prior, state.pace)
+        here = scored(likelihood.allowed(vector))
+        while True:
+            new, decrement, total = ascent(likelihood, here)
+            state = Learned(here, total, done, decrements)
+            stopped = limits.stop is not None and done >= limits.stop
+            if stopped or done >= limits.iterations or (decrements and abs(decrements[-1]) < limits.tolerance):
+                progress(limits.iterations, limits.iterations, what)
+                return replace(state, left_off=stopped)
+            progress(done * likelihood.pieces, (limits.iterations + 1) * likelihood.pieces, what)
             if not np.isfinite(new).all():
-                raise ModelError("The fit diverged: a number of the fluid is not finite. The velocities may not be "
-                                 "those of particles of this mass and frame rate; check both.")
-            state = replace(state, theta=new, done=state.done + 1, decrements=(*state.decrements, decrement),
-                            before=numbers.vector)
-            progress.converging(state.done, abs(decrement), f"{what}: nats left to gain")
-            state.save(place)
-            if watched and (state.done % JUDGED == 1 or abs(decrement) < tolerance):
-                assert task.judge is not None
-                with contextlib.suppress(UnusableNumbersError):                    # the next iteration takes less
-                    progress.likelihood(state.done, *task.judge(numbers.at(new)), what)
-        progress(iterations, iterations, what)
+                raise ModelError("The fit diverged: a number is not finite. The velocities may not be those of "
+                                 "particles of this mass and frame rate; check both.")
+            try:
+                here = _searched(likelihood, here, new, limits.tolerance, scored)
+            except ModelError as error:
+                return replace(state, blocked=str(error))
+            done, decrements = done + 1, (*decrements, decrement)
+            progress.converging(done, abs(decrement), f"{what}: nats left to gain")
+            place.save({"vector": here.vector, "done": done, "decrements": np.array(decrements)})
+            if progress.wants_likelihood and (done % JUDGED == 1 or abs(decrement) < limits.tolerance):
+                with contextlib.suppress(ModelError):                                      # the next step goes less far
+                    if (judged := likelihood.watched(here.vector)) is not None:
+                        progress.likelihood(done, *judged, what)
     except Cancelled:
-        if not limits.keep_partial or not state.done:
+        if not limits.keep_partial or state is None or not state.done:
             raise
         return replace(state, left_off=True)
-    return replace(state, left_off=stop is not None and state.done <= stop)
+
+
+def ascent(likelihood: Likelihood, here: Scored) -> tuple[np.ndarray, float, np.ndarray]:
+    """The numbers after a step within bounds, its decrement, and information with the prior."""
+    vector = here.vector
+    precision, pull = likelihood.prior(vector)
+    slope, total = here.scores.sum(axis=0) + pull, here.information + precision
+    low = likelihood.lowest(vector)
+    free, step = likelihood.learned(vector), np.zeros(len(vector))
+    for _ in range(len(vector)):
+        at = np.flatnonzero(free)
+        size = np.sqrt(np.maximum(np.diag(total)[at], 1e-300))
+        right = slope[at] - total[at] @ np.where(free, 0.0, step)
+        step[at] = np.linalg.lstsq(total[np.ix_(at, at)] / size[:, None] / size, right / size, rcond=1e-12)[0] / size
+        # a number that would pass its bound goes there, and the others are asked again
+        out = free & (vector + step < low)
+        if not out.any():
+            break
+        step[out] = (low - vector)[out]
+        free = free & ~out
+    decrement = float(slope @ step - 0.5 * step @ total @ step)
+    return np.maximum(likelihood.after(vector, step), low), decrement, total
+
+
+def _searched(likelihood: Likelihood, here: Scored, new: np.ndarray, tolerance: float,
+              scored: Callable[[np.ndarray], Scored]) -> Scored:
+    """The end of a step, or a place nearer to its start where the log-likelihood falls at its end.
+
+    As long as it falls by more than half of what it rises at the start, the step is cut to where the two slopes let
+    expect the maximum, or where there is no likelihood at its end, to a part. Steps overshoot where the curvature grows
+    along them (valleys that bend, covariances that come down to zero), so the slope is taken to fall as the square of
+    the way: a fluid needs a quarter fewer evaluations than with a slope that falls evenly.
+
+    Raises
+    ------
+    ModelError
+        When there is no likelihood anywhere along the step.
+    """
+    along = new - here.vector
+    rise = float(_slope(likelihood, here) @ along)
+    part = 1.0
+    for cut in range(CUTS + 1):
+        try:
+            ahead = scored(here.vector + part * along)
+        except ModelError:
+            if cut == CUTS:
+                raise
+            part *= SHORTEST
+            continue
+        fall = -float(_slope(likelihood, ahead) @ along)
+        if fall <= max(0.5 * rise, tolerance / part) or cut == CUTS:
+            break
+        part *= min(max(math.sqrt(max(rise, 0.0) / (max(rise, 0.0) + fall)), SHORTEST), LONGEST)
+    return ahead
+
+
+def _slope(likelihood: Likelihood, at: Scored) -> np.ndarray:
+    """Of the log-likelihood with the prior."""
+    return at.scores.sum(axis=0) + likelihood.prior(at.vector)[1]
+
+
+def inverse(total: np.ndarray) -> np.ndarray:
+    """Of an information, on the scale of its numbers."""
+    size = np.sqrt(np.maximum(np.diag(total), 1e-300))
+    return np.linalg.pinv(total / size[:, None] / size, rcond=1e-10, hermitian=True) / size[:, None] / size
+
+
+def widened(total: np.ndarray, information: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, float]:
+    """Covariance of the numbers, widened by how much more scores scatter than they should, and that ratio.
+
+    Parameters
+    ----------
+    total : (numbers, numbers) array
+        Information with the prior.
+    information : (numbers, numbers) array
+        That the model expects of one block.
+    scores : (blocks, numbers) array
+    """
+    size = np.sqrt(np.maximum(np.diag(total), 1e-300))
+    values, vectors = np.linalg.eigh(information / size[:, None] / size)
+    good, count = values > SEEN * values.max(), len(scores)
+    # whitened: 1 in every direction if the model is right; the mean score is that of the prior
+    white = ((scores - scores.mean(axis=0)) / size) @ vectors[:, good] / np.sqrt(values[good])
+    excess = float((white**2).mean()) * count / max(1, count - 1)
+    return inverse(total) * max(1.0, excess), excess

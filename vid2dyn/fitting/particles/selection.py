@@ -3,74 +3,139 @@
 A range is tried shorter where the function that was learned has come down to nothing; the shorter one is kept unless
 it predicts held-out motion worse by more than twice the error of the difference. Otherwise a longer one is tried, which
 has to predict better by as much. A term is left out, the others are fitted again, and what that costs is what the term
-adds.
+adds; those that add nothing are left out.
+
+The routine is `selected`. What a likelihood has to say is in its `Candidate`: how terms are fitted again, which may go,
+which range is worth a try, and how much a term has to add.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, Self, TypeVar
 
 import numpy as np
 
 from vid2dyn.dynamics.terms.base import Configuration, Energy, Friction, Scene, Term, pair_coefficients
 from vid2dyn.dynamics.terms.pair_potential import PairPotential
-from vid2dyn.fitting.particles.windowed import Learned, WindowSet
-from vid2dyn.inference.window_score import Numbers, WindowModel
-from vid2dyn.inference.windows import Terms
 
 SMALL_ENERGY, SMALL_FRICTION = 0.01, 0.005
 """Below these, in kT and in parts of the largest value, a function has come down to nothing."""
-KEPT = 1e-6
-"""Change of the mean momentum, relative to the largest of a particle, below which data keep it."""
+LONGER = 1.2
+"""What a range is multiplied by where a longer one is tried."""
+WITHOUT = 8
+"""Most iterations of a fit without one of the terms: one that is missed leaves covariances that take long to settle,
+and is missed by far more than that."""
 DEGENERATE = 1e-5
 """1 - (largest canonical correlation of two terms)² below which they cannot be told apart."""
 
 
+class Candidate(ABC):
+    """Terms with numbers that were learned, which can be learned again with others in their place."""
+
+    seconds: float
+    """Time that one held-out likelihood is about."""
+    blocks: int | None = None
+    """Of held-out likelihoods that are taken for independent; None: each is."""
+
+    @property
+    @abstractmethod
+    def terms(self) -> tuple[Energy | Friction, ...]:
+        """Energies first."""
+
+    @abstractmethod
+    def held_out(self) -> np.ndarray:
+        """Log-likelihood of a particle in windows of motion that nobody learned from, (windows,)."""
+
+    @abstractmethod
+    def fitted(self, what: str, terms: Sequence[Energy | Friction | None], iterations: int | None = None) -> Self:
+        """Learned again, from the numbers of this one, with these terms, None where one is left out."""
+
+    @abstractmethod
+    def without(self, places: Sequence[int]) -> Self:
+        """What is left when terms are left out for good."""
+
+    @abstractmethod
+    def resized(self, place: int, what: Literal["shorter", "longer"]) -> Term | None:
+        """A term with another range that is worth a try."""
+
+    @abstractmethod
+    def may_go(self, place: int) -> bool:
+        """Whether the others make a model without this term."""
+
+    def has_to_add(self, place: int, error: float) -> float:
+        """Held-out likelihood beyond which a term stays; error: of what it adds."""
+        return 2 * error
+
+
+C = TypeVar("C", bound=Candidate)
+
+
 @dataclass(frozen=True, eq=False)
-class Judge:
-    """Windows that nobody learns from."""
+class Selection(Generic[C]):
+    """What is left; entries of the report; what is to be said."""
 
-    windows: WindowSet
-
-    def log_likelihoods(self, terms: Terms, numbers: Numbers) -> np.ndarray:
-        """Per particle, of every window; the same random vectors for every model."""
-        one = dataclasses.replace(self.windows, terms=terms, _kept={})
-        return np.array([model.log_likelihood(rng, _frame(model)) / len(model.inverse_mass)
-                         for _, model, rng in one.models(numbers)])
-
-    def chi2(self, terms: Terms, numbers: Numbers) -> np.ndarray:
-        """R·C⁻¹R over its expectation, of every window."""
-        one = dataclasses.replace(self.windows, terms=terms, _kept={})
-        found = []
-        for _, model, _ in one.models(numbers):
-            R = model.residual()
-            found.append(float((model.covariance().solve(R, 1e-5) * R).sum()) / model.freedom)
-        return np.array(found)
+    left: C
+    ranges: list[dict[str, Any]] = field(default_factory=list)
+    terms: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
-def _frame(model: WindowModel) -> Literal["whole", "relative"]:
-    """In which models that keep the total momentum are compared with others: by whether the data keep it."""
-    impulse = model.window.impulse
-    return "relative" if float(np.abs(impulse.mean(axis=0)).max()) < KEPT * float(np.abs(impulse).max()) else "whole"
+def selected(candidate: C) -> Selection[C]:
+    """Terms with the ranges that they earn, without those that add nothing."""
+    ranges, entries, said = [], [], []
+    ours, seconds = candidate.held_out(), candidate.seconds
+    ways: tuple[Literal["shorter"], Literal["longer"]] = ("shorter", "longer")
+    for what in ways:
+        old = candidate.terms
+        new = [candidate.resized(place, what) or term for place, term in enumerate(old)]
+        changed = [(a, b) for a, b in zip(old, new, strict=True) if a.reach != b.reach]
+        if not changed:
+            continue
+        other = candidate.fitted(f"{what} ranges", new)                                         # type: ignore[arg-type]
+        theirs = other.held_out()
+        adds, error = gain(theirs, ours, candidate.blocks)
+        # a shorter range has to be as good, a longer one better
+        kept = adds > (-2 * error if what == "shorter" else 2 * error)
+        ranges += [{"term": b.title(), "from": a.reach, "to": b.reach, "adds": adds / seconds,
+                    "stderr": error / seconds, "kept": bool(kept)} for a, b in changed]
+        if kept:
+            candidate, ours = other, theirs
+            break
+    dropped = []
+    for place, term in enumerate(candidate.terms):
+        entry: dict[str, Any] = {"term": term.title(), "range": term.reach, "adds": None, "stderr": None, "kept": True}
+        entries.append(entry)
+        if not candidate.may_go(place):
+            continue
+        others = [None if k == place else one for k, one in enumerate(candidate.terms)]
+        other = candidate.fitted(f"without number {place}", others, WITHOUT)
+        adds, error = gain(ours, other.held_out(), candidate.blocks)
+        entry |= {"adds": adds / seconds, "stderr": error / seconds,
+                  "kept": bool(adds > candidate.has_to_add(place, error))}
+        if not entry["kept"]:
+            dropped.append(place)
+            said.append(f"{term.title()} adds nothing to the prediction of motion that was set aside "
+                        f"({adds / seconds:.2g} ± {error / seconds:.1g} nats per particle and second) and was left "
+                        "out.")
+    return Selection(candidate.without(dropped) if dropped else candidate, ranges, entries, said)
 
 
-def gain(better: np.ndarray, other: np.ndarray) -> tuple[float, float]:
-    """Mean of the difference and its error from window to window.
+def gain(better: np.ndarray, other: np.ndarray, blocks: int | None = None) -> tuple[float, float]:
+    """Mean of the difference of log-likelihoods and its error, from window to window or between blocks of time.
 
     >>> gain(np.array([2.0, 2.0, 2.0]), np.array([1.0, 1.0, 1.0]))
     (1.0, 0.0)
+    >>> gain(np.arange(16.0) % 2 + 0.25, np.arange(16.0) % 2, blocks=8)
+    (0.25, 0.0)
     """
     difference = better - other
-    error = float(np.std(difference, ddof=1) / math.sqrt(len(difference))) if len(difference) > 1 else math.inf
+    means = [block.mean() for block in np.array_split(difference, min(blocks or len(difference), len(difference)))]
+    error = float(np.std(means, ddof=1) / math.sqrt(len(means))) if len(means) > 1 else math.inf
     return float(difference.mean()), error
-
-
-LONGER = 1.2
-"""What a range is multiplied by where a longer one is tried."""
 
 
 def longer(term: Energy | Friction, theta: np.ndarray, scene: Scene) -> Term | None:
@@ -116,17 +181,17 @@ def _friction_size(term: Friction, theta: np.ndarray, r: np.ndarray) -> np.ndarr
     return size
 
 
-def degenerate_terms(terms: Terms, learned: Learned) -> list[str]:
-    """Pairs of terms whose parameters do not act differently on the motion, by the Fisher information."""
+def degenerate_terms(places: Sequence[tuple[str, slice]], information: np.ndarray) -> list[str]:
+    """Pairs of terms, given by title and place, whose parameters do not act differently on the motion, by the Fisher
+    information."""
     found = []
-    places = terms.slices()
     for a, (one, here) in enumerate(places):
         for other, there in places[a + 1:]:
-            rho = _canonical(learned.information, here, there)
+            rho = _canonical(information, here, there)
             if 1.0 - rho * rho < DEGENERATE:
-                found.append(f"{one.title()} and {other.title()} cannot be told apart in these data: their canonical "
-                             f"correlation is {rho:.6f}. What one adds the other can take away; only the sum along "
-                             "that combination is known. Leave one of them out, or give them different ranges.")
+                found.append(f"{one} and {other} cannot be told apart in these data: their canonical correlation is "
+                             f"{rho:.6f}. What one adds the other can take away; only the sum along that combination "
+                             "is known. Leave one of them out, or give them different ranges.")
     return found
 
 
@@ -150,7 +215,7 @@ def _canonical(information: np.ndarray, a: slice, b: slice) -> float:
 def mapped(old: Sequence[Energy | Friction], theta: Sequence[np.ndarray], new: Term, place: int) -> np.ndarray:
     """Numbers of a term with another range that make about the same function."""
     before, numbers = old[place], theta[place]
-    if type(before) is not type(new):
+    if new == before or type(before) is not type(new):
         return numbers
     if isinstance(new, PairPotential) and isinstance(before, PairPotential):
         out = []
