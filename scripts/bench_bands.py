@@ -122,7 +122,9 @@ def row(fits: Sequence[Fit]) -> str:
         text += " " * 18
     else:
         U, F = (np.array([getattr(fit, name) for fit in fits], float) for name in ("energy", "force"))
-        text += f"{np.nanmean(U):6.3f}{np.nanmean(F):6.3f}{np.nanmin(_means(U)):6.2f}"
+        known = U[np.isfinite(U)], F[np.isfinite(F)], _means(U)
+        for values, of in zip(known, (np.mean, np.mean, np.min), strict=True):
+            text += f"{of(values):6.3f}" if len(values) else f"{'-':>6}"     # noise hides all of the force
     text += f"{np.mean([fit.holds_D for fit in fits]):6.2f}"
     text += f"{np.mean([bool(fit.holds_k) for fit in fits]):6.2f}" if one.family == "trap" else " " * 6
     text += f"{np.mean([fit.D for fit in fits]):7.3f}"
