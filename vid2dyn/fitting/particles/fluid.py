@@ -116,6 +116,12 @@ class FluidRun:
         """σ at the first frame of a trajectory that the variant was not learned from."""
         return fit_start(data, variant.numbers, self.recipe.start, self.recipe.window, self.seed)
 
+    def patterns(self, data: Sequence[FluidSteps], numbers: FluidNumbers) -> tuple[np.ndarray, ...]:
+        """σ at the first frame of every trajectory that is learned from; the first one says where S is zero."""
+        recipe = self.recipe
+        return (start_pattern(data[0], numbers, recipe.start),
+                *(fit_start(part, numbers, recipe.start, recipe.window, self.seed) for part in data[1:]))
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FluidFit(Fit):
@@ -174,7 +180,7 @@ class FluidLearner(Learner[FluidFit]):
 
     def described(self, fit: FluidFit) -> tuple[MetriplecticModel, dict[str, Any], list[str]]:
         run, full, data = fit.run, fit.full, fit.learned_from
-        known = certainty(data, full.starts, full.numbers, full.prior, run.seed)
+        known = certainty(data, lambda numbers: run.patterns(data, numbers), full.numbers, full.prior, run.seed)
         arrays = {"theta": full.numbers.vector, "covariance": known.covariance, "support": known.support,
                   **full.layout.to_arrays()}
         used = recipe_of(dataclasses.replace(run.recipe, checkpoint=None))
@@ -445,8 +451,7 @@ def _fit_variant(run: FluidRun, data: Sequence[FluidSteps], first: FluidNumbers,
     theta = np.where(layout.active, first.vector, np.where(fixed, 0.0, first.vector))
 
     def patterns(numbers: FluidNumbers) -> tuple[np.ndarray, ...]:
-        return (start_pattern(data[0], numbers, recipe.start),
-                *(fit_start(part, numbers, recipe.start, recipe.window, seed) for part in data[1:]))
+        return run.patterns(data, numbers)
 
     def judge(numbers: FluidNumbers) -> tuple[float, float]:
         return _mean_likelihoods(run, numbers)
