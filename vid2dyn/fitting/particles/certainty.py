@@ -9,7 +9,7 @@ takes that quarter for the friction.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,12 @@ from vid2dyn.inference.steps import FluidSteps
 BLOCKS = 12
 EVERY = 4
 """Steps between those that the information of the error bars is taken from."""
+NEVER = 10**9
+"""The same where information is not wanted."""
+STEP = 0.3
+"""Standard errors by which a number is moved to see how fast the score falls."""
+LEAST_FALL = 0.2
+"""Least fall of the score over its information: bands are at most five times as wide as information says."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,19 +83,61 @@ class Certainty:
                        "give listed terms (PairPotential and PairFriction).")
 
 
-def certainty(data: Sequence[FluidSteps], starts: Sequence[np.ndarray], numbers: FluidNumbers, prior: Prior,
-              seed: int) -> Certainty:
-    """Of a fitted fluid, from the data that it was learned from."""
-    layout = numbers.layout
+def certainty(data: Sequence[FluidSteps], patterns: Callable[[FluidNumbers], Sequence[np.ndarray]],
+              numbers: FluidNumbers, prior: Prior, seed: int) -> Certainty:
+    """Of a fitted fluid, from the data that it was learned from; `patterns`: numbers -> σ at the first frame of every
+    trajectory."""
+    layout, starts = numbers.layout, patterns(numbers)
     _, information, scores = score_and_information(data, starts, numbers, seed, EVERY)
     rows = np.flatnonzero(layout.active)
     info = information[np.ix_(rows, rows)]
     # what is carried makes scores of neighbouring steps alike: blocks are long
     blocks = [b.sum(axis=0)[rows] / np.sqrt(len(b)) for s in scores for b in np.array_split(s, min(BLOCKS, len(s)))]
+    believed = prior.precision[np.ix_(rows, rows)]
+    plain, excess = widened(info + believed, info / sum(len(s) for s in scores), np.array(blocks))
+    thermal = np.flatnonzero(rows < layout.thermal)
+    # one standard error in each direction of the thermal numbers, the others as they go with them: moved by itself a
+    # number would be far out where numbers are known together better than each of them
+    root = np.linalg.cholesky(plain[np.ix_(thermal, thermal)])
+    moves = np.linalg.solve(root, plain[thermal]).T
+    score, falls = np.sum([s.sum(axis=0) for s in scores], axis=0), []
+    for move in moves.T:
+        moved = numbers.vector.copy()
+        moved[rows] += STEP * move
+        there = numbers.at(moved)
+        falls.append((score - score_and_information(data, patterns(there), there, seed, NEVER)[0])[rows] / STEP)
+    fall = info.copy()
+    fall[:, thermal] += np.linalg.solve(root.T, np.array(falls) - moves.T @ info).T
     covariance = np.zeros((layout.size, layout.size))
-    covariance[np.ix_(rows, rows)], excess = widened(info + prior.precision[np.ix_(rows, rows)],
-                                                     info / sum(len(s) for s in scores), np.array(blocks))
+    covariance[np.ix_(rows, rows)] = spread(info * max(1.0, excess), fall, believed)
     return Certainty(covariance, excess, *_seen(data, starts, numbers), data[0].shown)
+
+
+def spread(scatter: np.ndarray, fall: np.ndarray, believed: np.ndarray) -> np.ndarray:
+    """Covariance of numbers at which a score with a prior is zero, A⁻¹ (J + P) A⁻ᵀ.
+
+    The score of the recursion leaves out slopes of the filter (`vid2dyn.inference.score`). It is still zero at the
+    truth in the mean and scatters as the information J says, but it need not fall by J a number: the conduction's falls
+    by .6 of it, so its error is 1.6 times what the information says.
+
+    Parameters
+    ----------
+    scatter : (numbers, numbers) array
+        J, covariance of the score.
+    fall : (numbers, numbers) array
+        -∂(score)/∂(numbers), by which A = fall + P.
+    believed : (numbers, numbers) array
+        P, precision of the prior.
+    """
+    middle = scatter + believed
+    size = np.sqrt(np.maximum(np.diag(middle), 1e-300))
+    root = np.linalg.cholesky(middle / size[:, None] / size)
+    whole = np.linalg.solve(root, np.linalg.solve(root, (fall + believed) / size[:, None] / size).T).T
+    left, values, right = np.linalg.svd(whole)
+    values = np.maximum(values, LEAST_FALL)
+    # whole = root⁻¹ A root⁻ᵀ, so A⁻¹ (J + P) A⁻ᵀ = root⁻ᵀ (whole⁻¹ whole⁻ᵀ) root⁻¹
+    half = np.linalg.solve(root.T, (right.T / values) @ left.T)
+    return half @ half.T / size[:, None] / size
 
 
 def _seen(data: Sequence[FluidSteps], starts: Sequence[np.ndarray],

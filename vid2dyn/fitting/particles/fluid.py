@@ -123,6 +123,10 @@ class FluidRun:
         start = variant.starts[0] if self.recordings.alone else self.start(variant.numbers, judge)
         return evidence.held_out_likelihood(judge, variant.numbers, start, self.judged_from)
 
+    def patterns(self, data: Sequence[FluidSteps], numbers: FluidNumbers) -> tuple[np.ndarray, ...]:
+        """σ at the first frame of every trajectory that is learned from; the first one says where S is zero."""
+        return (start_pattern(data[0], numbers, self.recipe.start), *(self.start(numbers, part) for part in data[1:]))
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FluidFit(Fit):
@@ -185,7 +189,7 @@ class FluidLearner(Learner[FluidFit]):
 
     def described(self, fit: FluidFit) -> tuple[MetriplecticModel, dict[str, Any], list[str]]:
         run, full, data = fit.run, fit.full, fit.learned_from
-        known = certainty(data, full.starts, full.numbers, full.prior, run.seed)
+        known = certainty(data, lambda numbers: run.patterns(data, numbers), full.numbers, full.prior, run.seed)
         arrays = {"theta": full.numbers.vector, "covariance": known.covariance, "support": known.support,
                   **full.layout.to_arrays()}
         used = recipe_of(dataclasses.replace(run.recipe, checkpoint=None))
@@ -404,7 +408,7 @@ def _fit_variant(run: FluidRun, data: Sequence[FluidSteps], first: FluidNumbers,
     theta = np.where(layout.active, first.vector, np.where(fixed, 0.0, first.vector))
 
     def patterns(numbers: FluidNumbers) -> tuple[np.ndarray, ...]:
-        return start_pattern(data[0], numbers, recipe.start), *(run.start(numbers, part) for part in data[1:])
+        return run.patterns(data, numbers)
 
     def judge(numbers: FluidNumbers) -> tuple[float, float]:
         return _mean_likelihoods(run, numbers)
