@@ -224,6 +224,28 @@ def _largest_margin(tracks: Trajectories, field: np.ndarray) -> np.ndarray:
     return np.minimum(margin, 0.25 * field)
 
 
+def cut_by_view(tracks: Trajectories, reach: float) -> np.ndarray:
+    """(rows,) whether a neighbour within `reach` [µm] may lie where no particles are found, beyond an edge of the view.
+
+    Nowhere in a periodic box or without a field of view.
+
+    Examples
+    --------
+    >>> from vid2dyn.data.units import Units
+    >>> row = np.stack([np.full(9, 5.0), np.arange(1.0, 10.0)], axis=1)[None]
+    >>> cut_by_view(Trajectories.from_dense(row, Units(0.1, 10.0), field_of_view=(100, 100)), 2.5).nonzero()[0].tolist()
+    [0, 1, 7, 8]
+    """
+    if tracks.field_of_view is None or tracks.box.lengths is not None or not len(tracks):
+        return np.zeros(len(tracks), bool)
+    position = tracks.positions
+    if tracks.region is not None:
+        return detectable_region(tracks).distance(*(position[:, :2] / tracks.units.um).T)[0] * tracks.units.um < reach
+    corner, sides = detectable_area(tracks)
+    x = position[:, :len(corner)]
+    return ((x < corner + reach) | (x > corner + sides - reach)).any(axis=1)
+
+
 def within_area(tracks: Trajectories) -> Trajectories:
     """The detections inside `detectable_area`; all of them where no region of interest was set."""
     if tracks.region is None or not len(tracks):
