@@ -155,7 +155,7 @@ def answers_of(model: Any, row: Row) -> tuple[list[bool], dict[str, float], dict
     if row.true_D is not None:
         truth["D"] = row.true_D
         covered.append(_inside(model, "diffusion", None, row.true_D))
-    if "trap" in model.arrays and row.simulator.trap_stiffness and row.recipe.cutoff is None:
+    if "trap" in model.arrays and row.simulator.trap_stiffness and not isinstance(row.recipe.cutoff, float):
         truth["k"], answers["k"] = row.simulator.trap_stiffness, model.trap_stiffness()
         covered.append(_inside(model, "trap_stiffness", None, row.simulator.trap_stiffness))
     if row.at is not None:
