@@ -1,9 +1,9 @@
 """What an assessed model notices: planted faults, power of the tests, and false alarms on clean data.
 
-    python scripts/assess_power.py                  # every fault, 3 seeds each; clean families, 10 seeds each
-    python scripts/assess_power.py --seeds 40       # as in the documentation (hours)
-    python scripts/assess_power.py --only drift missing
-    python scripts/assess_power.py --json power.json
+    python scripts/assess_power.py                               # every fault and every clean family, 3 seeds each
+    python scripts/assess_power.py --only "clean: Yukawa" "clean: WCA" --seeds 40
+    python scripts/assess_power.py --recipe default              # as who gives no setting but the kind of trap
+    python scripts/assess_power.py --out power.jsonl             # keeps every seed; a run that was ended goes on there
 
 Faults are made by `vid2dyn.simulators.Departures`, which shares no code with what learns. Columns:
 
@@ -13,20 +13,19 @@ cured     part of the seeds in which the truth is inside the bands of what is li
 first     the test that is worst, in the first seed
 answers   mean over seeds, with the truth in brackets
 
-A row is silent where a seed is neither noticed nor cured. Clean families: part of the seeds with any warning.
+A row is silent where a seed is neither noticed nor cured. Clean families: part of the seeds with any warning, or with a
+failed test in `vd.assess`, which also lets the model run beside the data.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from measure import kept_rows, seed_options
 
 import vid2dyn as vd
 
@@ -60,19 +59,6 @@ class Row:
     expected: tuple[str, ...] = ()
     at: float | None = None
     true_D: float | None = D
-
-
-@dataclass
-class Result:
-    """What the seeds of one row gave."""
-
-    noticed: list[bool] = field(default_factory=list)
-    cured: list[bool] = field(default_factory=list)
-    failed: list[list[str]] = field(default_factory=list)
-    warnings: list[list[str]] = field(default_factory=list)
-    answers: list[dict[str, float]] = field(default_factory=list)
-    truth: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
 
 
 def pairs(**fault: Any) -> Any:
@@ -146,32 +132,30 @@ FAULTS: dict[str, Row] = {
 }
 
 
-def run(row: Row, seeds: Iterable[int]) -> Result:
-    """Fit every seed of a row and look at what it says."""
-    result = Result()
-    start = time.perf_counter()
-    for seed in seeds:
-        model = vd.fit(row.simulator.run(seed), row.recipe, seed=0)
-        failed = [one["test"] for one in model.report["assessment"] if one["failed"]]
-        warnings = list(model.report["warnings"])
-        said = " ".join([*failed, *warnings])
-        result.failed.append(failed)
-        result.warnings.append(warnings)
-        result.noticed.append(any(word in said for word in row.expected) if row.expected else bool(warnings))
-        covered, answers = answers_of(model, row, result.truth)
-        result.cured.append(all(covered))
-        result.answers.append(answers)
-    result.seconds = time.perf_counter() - start
-    return result
+def asked(name: str, seed: int, default: bool = False) -> dict[str, Any]:
+    """What the fit of one seed of a row says; `default`: a recipe without any setting but the kind of trap."""
+    row, start = (CLEAN | FAULTS)[name], time.perf_counter()
+    recipe = vd.Brownian(trap=row.recipe.trap) if default else row.recipe
+    tracks = row.simulator.run(seed)
+    model = vd.fit(tracks, recipe, seed=0)
+    failed = [one["test"] for one in model.report["assessment"] if one["failed"]]
+    if not row.expected:
+        failed = sorted({*failed, *(one.test for one in vd.assess(tracks, model, seed=seed).failed)})
+    warnings = list(model.report["warnings"])
+    said = " ".join([*failed, *warnings])
+    covered, answers, truth = answers_of(model, replace(row, recipe=recipe))
+    return {"noticed": any(word in said for word in row.expected) if row.expected else bool(warnings or failed),
+            "cured": all(covered), "failed": failed, "warnings": warnings, "answers": answers, "truth": truth,
+            "seconds": time.perf_counter() - start}
 
 
-def answers_of(model: Any, row: Row, truth: dict[str, float]) -> tuple[list[bool], dict[str, float]]:
-    """Whether each band holds the truth, and the answers."""
-    covered, answers = [], {"D": model.diffusion()}
+def answers_of(model: Any, row: Row) -> tuple[list[bool], dict[str, float], dict[str, float]]:
+    """Whether each band holds the truth, the answers, and the truth."""
+    covered, answers, truth = [], {"D": model.diffusion()}, {}
     if row.true_D is not None:
         truth["D"] = row.true_D
         covered.append(_inside(model, "diffusion", None, row.true_D))
-    if "trap" in model.arrays and row.simulator.trap_stiffness and row.recipe.cutoff is None:
+    if "trap" in model.arrays and row.simulator.trap_stiffness and not isinstance(row.recipe.cutoff, float):
         truth["k"], answers["k"] = row.simulator.trap_stiffness, model.trap_stiffness()
         covered.append(_inside(model, "trap_stiffness", None, row.simulator.trap_stiffness))
     if row.at is not None:
@@ -179,7 +163,7 @@ def answers_of(model: Any, row: Row, truth: dict[str, float]) -> tuple[list[bool
         true, name = float(row.simulator.pair.energy(r)[0]), f"U({row.at:g})"
         truth[name], answers[name] = true, float(model.pair_potential(r)[0])
         covered.append(_inside(model, "pair_potential", r, true))
-    return covered, answers
+    return covered, answers, truth
 
 
 def _inside(model: Any, name: str, x: Any, true: float) -> bool:
@@ -187,39 +171,30 @@ def _inside(model: Any, name: str, x: Any, true: float) -> bool:
     return low <= true <= high
 
 
-def table(rows: dict[str, Result], clean: bool) -> str:
-    """The table as text."""
-    lines = [f"{'':30s} {'warned' if clean else 'noticed':>8} {'cured':>6}  answers (truth); first failed test"]
-    for name, one in rows.items():
-        answers = ", ".join(f"{key} {np.mean([a[key] for a in one.answers]):.3g}"
-                            + (f" ({one.truth[key]:.3g})" if key in one.truth else "") for key in one.answers[0])
-        first = next((failed[0] for failed in one.failed if failed), "-")
-        silent = "" if clean or all(a or b for a, b in zip(one.noticed, one.cured)) else "  SILENT"
-        lines.append(f"{name:30s} {np.mean(one.noticed):8.2f} {np.mean(one.cured):6.2f}  {answers}; {first}{silent}")
-    return "\n".join(lines)
+def line(found: Sequence[dict[str, Any]], clean: bool) -> str:
+    """One line of the table, with all that was said below it."""
+    answers = ", ".join(f"{key} {np.mean([one['answers'][key] for one in found]):.3g}"
+                        + (f" ({found[0]['truth'][key]:.3g})" if key in found[0]["truth"] else "")
+                        for key in found[0]["answers"])
+    noticed, cured = ([one[what] for one in found] for what in ("noticed", "cured"))
+    tests = ", ".join(sorted({test for one in found for test in one["failed"]})) if clean else next(
+        (one["failed"][0] for one in found if one["failed"]), "")
+    silent = "" if clean or all(a or b for a, b in zip(noticed, cured)) else "  SILENT"
+    said = dict.fromkeys(text[:150] for one in found for text in one["warnings"])
+    return "\n      ".join([f"{found[0]['name']:30s} {len(found):5d} {np.mean(noticed):8.2f} {np.mean(cured):6.2f}  "
+                            f"{answers}; {tests or '-'}{silent}  [{np.mean([one['seconds'] for one in found]):.0f} s]",
+                            *said])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3, help="seeds of every fault")
-    parser.add_argument("--clean-seeds", type=int, default=10, help="seeds of every clean family")
-    parser.add_argument("--first", type=int, default=0, help="first seed")
-    parser.add_argument("--only", nargs="*", default=[], help="rows whose name holds one of these words")
-    parser.add_argument("--json", type=Path, help="write the figures here")
-    chosen = parser.parse_args(arguments)
-    found: dict[str, Result] = {}
-    for name, row in {**CLEAN, **FAULTS}.items():
-        if chosen.only and not any(word in name for word in chosen.only):
-            continue
-        count = chosen.clean_seeds if name in CLEAN else chosen.seeds
-        found[name] = run(row, range(chosen.first, chosen.first + count))
-        print(table({name: found[name]}, name in CLEAN).splitlines()[1], f"  [{found[name].seconds / count:.0f} s]",
-              flush=True)
-        for text in dict.fromkeys(w[:150] for warnings in found[name].warnings for w in warnings):
-            print(f"      {text}", flush=True)
-    if chosen.json is not None:
-        chosen.json.write_text(json.dumps({name: vars(one) for name, one in found.items()}, indent=1))
+    parser = seed_options(__doc__, (*CLEAN, *FAULTS), seeds=3, first=0)
+    parser.add_argument("--recipe", choices=("row", "default"), default="row")
+    options = parser.parse_args(arguments)
+    print(f"{'':30s} seeds  noticed  cured  answers (truth); failed tests of clean rows, the worst of others")
+    for found in kept_rows(options.only or (*CLEAN, *FAULTS), range(options.first, options.first + options.seeds),
+                           lambda name, seed: asked(name, seed, options.recipe == "default"), options.out):
+        print(line(found, found[0]["name"] in CLEAN), flush=True)
 
 
 if __name__ == "__main__":

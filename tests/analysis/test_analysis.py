@@ -180,6 +180,38 @@ def test_field_of_view_with_the_margin_a_detector_leaves() -> None:
     assert g.region == pytest.approx((9.8, 13.8), rel=1e-3)
 
 
+def test_margin_of_large_images_in_a_small_frame() -> None:
+    """Images of 13 px leave 7 px of a frame of 80 empty, more than the 5 % of a side that anything may leave empty:
+    where the tracks say how large the images are, the margin is found whole. Without it g(r) is 10 to 26 % high."""
+    known = {"parameters": {"diameter": 13}}
+    tracks = tracks_of(0.65 + gas(4, 200, 40, (6.6, 6.6)), field_of_view=(80.0, 80.0), info=known)
+    g = rdf(tracks, r_max=3.0, bins=15)
+    assert flat(g)
+    assert g.region == pytest.approx((6.6, 6.6), rel=2e-3)
+    assert not flat(rdf(tracks.replace(info={}), r_max=3.0, bins=15)), "5 % of the frame is too little and must fail"
+    # a known diameter does not make what confines particles a margin
+    confined = tracks_of(2.5 + gas(5, 50, 40, (3.0, 3.0)), field_of_view=(80.0, 80.0), info=known)
+    assert rdf(confined, r_max=2.0).region == pytest.approx((5.4, 5.4))
+
+
+def test_margin_of_a_small_movie() -> None:
+    """Particles all over a small movie: what the tracker finds ends within half a pixel of what is taken for its area.
+    """
+    from vid2dyn import track
+    from vid2dyn.analysis.radial_distribution import detectable_area
+
+    rng, (rows, columns) = np.random.default_rng(0), np.mgrid[:72, :72]
+    pictures = [sum(120 * np.exp(-((rows - y) ** 2 + (columns - x) ** 2) / 8) for y, x in rng.uniform(0, 72, (9, 2)))
+                + rng.normal(20, 2, rows.shape) for _ in range(60)]
+    film = np.stack(pictures).clip(0, 255).astype(np.uint8)
+    found = track(film, diameter=13, search_range=4, frames_per_second=100, micrometre_per_pixel=0.1)
+    corner, sides = detectable_area(found)
+    low, high = found.positions.min(axis=0), found.positions.max(axis=0)
+    assert low.min() > 0.5                                    # more than 5 % of the frame is empty
+    assert np.abs(corner - low).max() < 0.05
+    assert np.abs(corner + sides - high).max() < 0.05
+
+
 def test_two_particles_have_the_boltzmann_factor() -> None:
     """g = exp(-U) A / ∫exp(-U) for two particles in a box, U = 2 exp(-r²); drawn by rejection, 20,000 frames.
     Detects 25 % in U, the planted error."""

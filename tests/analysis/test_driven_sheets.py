@@ -348,3 +348,34 @@ def test_every_result_has_a_table_a_plot_and_warnings(film, found):
         axes = Figure().add_subplot()
         assert one.plot(axes) is axes
         assert one.plot() is not None
+
+
+def test_neighbourhoods_cut_by_the_view_have_no_d2min_and_no_psi6() -> None:
+    """A film of the middle of a triangular lattice: who may have neighbours out of sight has no value, the others have
+    the one of the whole lattice. Without the edge, psi6 of particles at it is up to 1 with two neighbours, and D²min is
+    lower than of the whole neighbourhood."""
+    rng = np.random.default_rng(3)
+    row, column = np.mgrid[:24, :24]
+    grid = np.stack([row * np.sqrt(3) / 2, column + 0.5 * (row % 2)], axis=-1).reshape(-1, 2)
+    x = np.stack([grid, grid]) + 0.05 * rng.standard_normal((2, len(grid), 2))
+    whole = vd.Trajectories.from_dense(x, UNITS)
+    low, high = 4.0, 16.0
+    seen = ((x > low) & (x < high)).all(axis=(0, 2))
+    side = (high - low) / UNITS.um
+    film = vd.Trajectories.from_dense(x[:, seen] - low - 0.5 * UNITS.um, UNITS, field_of_view=(side, side))
+    edge = np.minimum(x[0] - low, high - x[0]).min(axis=1)[seen]
+    for measure, name, rows in ((analysis.d2min, "d2min", len(grid)), (analysis.psi6, "psi6", 2 * len(grid))):
+        arguments = (1.6, 1) if name == "d2min" else (1.6,)
+        truth = measure(whole, *arguments).dataframe
+        found = measure(film, *arguments).dataframe
+        assert len(truth) == rows
+        truth = truth[truth.frame == 0].set_index("particle")[name].to_numpy()[seen]
+        found = found[found.frame == 0].set_index("particle")[name].to_numpy()
+        known = np.isfinite(found)
+        np.testing.assert_allclose(found[known], truth[known], rtol=1e-6)
+        assert known[edge > 1.8].all()
+        assert not known[edge < 1.6].any()
+    with pytest.raises(vd.DataError, match="all particles lie within cutoff"):
+        analysis.psi6(film, 6.5)
+    with pytest.raises(vd.DataError, match="all particles lie within cutoff"):
+        analysis.d2min(film, 6.5, 1)

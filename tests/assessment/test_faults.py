@@ -59,6 +59,16 @@ def test_faults_of_traps(fault: dict[str, Any], test: str) -> None:
     assert failed(traps(**fault), vd.Brownian(trap="each"))[0] == test
 
 
+def test_circulation_is_not_taken_for_a_force_between_neighbours() -> None:
+    """Whoever circulates passes neighbours, held in their own traps, on the near side: this recording had a transverse
+    pair force of 1.2 kT/µm."""
+    one = S.Departures(n_particles=40, frames=400, trap="each", trap_stiffness=12.5, box_length=None, spacing=4.0,
+                       diffusion=0.4, circulation=6.0).run(seed=700)
+    found = failed(one, vd.Brownian(trap="each"))
+    assert found[0] == "circulation"
+    assert "transverse pair force" not in found
+
+
 def test_an_exposure_that_is_not_the_stated_one() -> None:
     one = S.Departures(n_particles=1, frames=6000, trap="shared", trap_stiffness=12.5, box_length=None, exposure=0.01,
                        stated_exposure=0.0, localisation_error=0.005).run(seed=0)

@@ -32,13 +32,12 @@ def names(which: str) -> list[str]:
 @pytest.mark.parametrize("name", names("FAULTS"))
 def test_no_fault_is_silent(power: ModuleType, name: str) -> None:
     """In each of three recordings the truth is inside the bands or a test that names the cause fails."""
-    found = power.run(power.FAULTS[name], range(100, 100 + SEEDS))
-    assert all(one or other for one, other in zip(found.noticed, found.cured))
+    found = [power.asked(name, seed) for seed in range(100, 100 + SEEDS)]
+    assert all(one["noticed"] or one["cured"] for one in found)
 
 
 @pytest.mark.parametrize("name", names("CLEAN"))
 def test_clean_recordings_have_no_warning(power: ModuleType, name: str) -> None:
     """Of 40 recordings as many as 1 % by chance, with one false alarm of this test in 1e6: 7 at most."""
-    found = power.run(power.CLEAN[name], range(100, 100 + CLEAN))
-    alarms = sum(bool(failed) for failed in found.failed)
+    alarms = sum(bool(power.asked(name, seed)["failed"]) for seed in range(100, 100 + CLEAN))
     assert binom.sf(alarms - 1, CLEAN, PROMISED) > 1e-6

@@ -169,6 +169,15 @@ def test_bands_are_the_covariance():
         width = norm.ppf(0.95) * 0.1 * np.sqrt((basis**2).sum(axis=1)).reshape(r.shape)
         np.testing.assert_allclose(high - low, 2 * width, rtol=1e-12)
         np.testing.assert_allclose(0.5 * (high + low), getattr(model, name)(r), rtol=1e-12)
+    end, error = RadialSpline(0.5, 2.0, 10).end, 0.7       # where the form of the end, not the data, makes the errors
+    open_end = pair_model(arrays={**model.arrays, "end": np.array([[end, error]])})
+    force, potential = (np.diff(open_end.band(name, [end - 0.3, end + 0.05, 1.95, 2.1], level=0.682689), axis=0)[0] / 2
+                        for name in ("pair_force", "pair_potential"))
+    inside, outside = np.diff(model.band("pair_force", [end - 0.3, 2.1], level=0.682689), axis=0)[0] / 2
+    np.testing.assert_allclose(force, [inside, max(force[1], error), error, outside], rtol=1e-5, atol=1e-12)
+    plain = np.diff(model.band("pair_potential", [end - 0.3, 1.95], level=0.682689), axis=0)[0] / 2
+    grown = np.hypot(plain, error * np.array([2 - end, 0.05]))
+    np.testing.assert_allclose(potential[[0, 2, 3]], [*grown, 0], rtol=1e-5)
     low, high = model.band("diffusion")
     assert (float(low), float(high)) == pytest.approx((0.4 - 1.959964 * 0.004, 0.4 + 1.959964 * 0.004), rel=1e-6)
     assert float(trap_model().band("trap_stiffness", level=0.5)[1]) == pytest.approx(5 + 0.67449 * 0.2, rel=1e-5)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from vid2dyn.analysis.local_strain import check_reach
+from vid2dyn.analysis.radial_distribution import cut_by_view
 from vid2dyn.analysis.result import Result, particle_map
 from vid2dyn.analysis.space import box_at, close_pairs, frames_of
 from vid2dyn.core.errors import DataError
@@ -24,8 +25,9 @@ class Psi6(Result):
     ----------
     dataframe : pandas.DataFrame
         `frame`, `particle`, `y`, `x` [px], `psi6` (0 to 1), `angle` (of the hexagon, -π/6 to π/6 [rad]), `neighbours`.
+        psi6 and angle are nan without a neighbour, and where the field of view cuts the neighbourhood.
     mean : float
-        Mean of psi6 over all detections that have a neighbour.
+        Mean of psi6 over all detections that have one.
     global_order : (frames,) array
         ``|mean of the complex psi6|`` of each frame: 1 in a single crystal.
     """
@@ -47,7 +49,9 @@ def psi6(tracks: Trajectories, cutoff: float = 3.0, *, progress: ProgressLike = 
     """Hexatic order ``psi6 = |(1/n) sum_neighbours exp(6 i θ)|`` of every particle in every frame.
 
     θ is the angle of the bond to a neighbour, a particle nearer than `cutoff` (Nelson & Halperin, Phys. Rev. B 19,
-    2457, 1979). 1 in a triangular lattice; at an edge, with neighbours on one side only, it may be 1 by chance.
+    2457, 1979). 1 in a triangular lattice; at the edge of a sample, with neighbours on one side only, it may be 1 by
+    chance. Particles nearer than `cutoff` to the edge of where the camera finds particles, whose neighbours may lie
+    beyond, have none (nan); they are neighbours of others.
 
     Parameters
     ----------
@@ -63,7 +67,8 @@ def psi6(tracks: Trajectories, cutoff: float = 3.0, *, progress: ProgressLike = 
     ConfigError
         For a cutoff that is not positive or beyond half a periodic box.
     DataError
-        In other than two dimensions, or if no particle has a neighbour.
+        In other than two dimensions, if no particle has a neighbour, or if all are within `cutoff` of the edges of the
+        view.
 
     Examples
     --------
@@ -77,7 +82,7 @@ def psi6(tracks: Trajectories, cutoff: float = 3.0, *, progress: ProgressLike = 
     if tracks.dim != 2:
         raise DataError(f"psi6 is of layers: these positions have {tracks.dim} axes, not 2.")
     check_reach(tracks, cutoff, "psi6")
-    position, out = tracks.positions, np.zeros(len(tracks), complex)
+    position, out, cut = tracks.positions, np.zeros(len(tracks), complex), cut_by_view(tracks, cutoff)
     count = np.zeros(len(tracks), np.int64)
     with showing(progress) as progress:
         stretches = list(frames_of(tracks))
@@ -92,15 +97,20 @@ def psi6(tracks: Trajectories, cutoff: float = 3.0, *, progress: ProgressLike = 
             both, value = np.r_[i, j], np.r_[turn, turn]
             sum_ = np.bincount(both, value.real, n) + 1j * np.bincount(both, value.imag, n)
             out[rows] = sum_ / np.maximum(count[rows], 1)
-            order[k] = abs(out[rows][count[rows] > 0].mean()) if (count[rows] > 0).any() else np.nan
+            known = rows[(count[rows] > 0) & ~cut[rows]]
+            order[k] = abs(out[known].mean()) if len(known) else np.nan
             progress(k + 1, len(stretches), "psi6")
     alone = count == 0
     if alone.all():
         raise DataError(f"psi6: no particle has a neighbour within cutoff = {cutoff:g} µm. Give a longer cutoff: 1.5 "
                         "mean spacings.")
+    if (alone | cut).all():
+        raise DataError(f"psi6: all particles lie within cutoff = {cutoff:g} µm of an edge of the view, where "
+                        "neighbours may be out of sight. Give a shorter cutoff, or film a larger part of the layer.")
     warnings = () if alone.mean() < 0.05 else (
         f"{100 * alone.mean():.0f} % of the detections have no neighbour within {cutoff:g} µm and no psi6; give a "
         "longer cutoff (1.5 mean spacings).",)
     table = tracks.dataframe[["frame", "particle", "y", "x"]].assign(
-        psi6=np.where(alone, np.nan, abs(out)), angle=np.where(alone, np.nan, np.angle(out) / 6), neighbours=count)
-    return Psi6(table, float(abs(out[~alone]).mean()), order, warnings, tracks.units.um)
+        psi6=np.where(alone | cut, np.nan, abs(out)), angle=np.where(alone | cut, np.nan, np.angle(out) / 6),
+        neighbours=count)
+    return Psi6(table, float(abs(out[~(alone | cut)]).mean()), order, warnings, tracks.units.um)

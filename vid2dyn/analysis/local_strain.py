@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vid2dyn.analysis.radial_distribution import cut_by_view
 from vid2dyn.analysis.result import Result, particle_map
 from vid2dyn.analysis.space import box_at, close_pairs
 from vid2dyn.core.errors import ConfigError, DataError
@@ -17,6 +18,8 @@ from vid2dyn.data.trajectories import Trajectories
 
 _LOPSIDED = 0.25
 """Share of particles with too few neighbours above which the result says so."""
+MEASURED = ("d2min", "strain", "shear", "dilation", "rotation", "noise_floor")
+"""Columns of the table that a whole neighbourhood is needed for."""
 _FAINT = 1e-3
 """Least D²min that maps tell from less, in medians."""
 
@@ -31,7 +34,8 @@ class D2Min(Result):
         `frame` (where the neighbourhood is taken), `particle`, `y`, `x`[, `z`] [px], `d2min` [µm²], `strain` (largest
         shear strain γ of the neighbourhood), `shear` (γ_yx with its sign), `dilation`, `rotation` [rad, two
         dimensions], `neighbours`, and `noise_floor` [µm²] where errors of the positions are known: the d2min that
-        they alone make.
+        they alone make. All but the places and `neighbours` are nan with too few neighbours, and where the field of
+        view cuts the neighbourhood.
     noise_floor : float or None
         Mean of that column [µm²].
     lag : int
@@ -75,6 +79,9 @@ def d2min(tracks: Trajectories, cutoff: float = 3.0, lag: int = 10, *, every: in
     displacements that is affine has D²min = 0. `strain` is the largest shear, 2 sqrt((E_yy - E_xx)²/4 + E_yx²) in
     two dimensions, equal to γ for simple shear.
 
+    Particles nearer than `cutoff` to the edge of where the camera finds particles, whose neighbours may lie beyond,
+    have none (nan): of part of a neighbourhood D²min is smaller. They are neighbours of others.
+
     Positions with a standard error σ make a D²min of about 8 σ² (4 σ² for each axis: two positions of the neighbour,
     two of the particle) where nothing happens; exactly, for n neighbours with the projector P = 1 - R (R^T R)^-1 R^T
     that the fit leaves, 2 σ² (tr P + 1·P 1)/n for each axis. `noise_floor` says it.
@@ -102,7 +109,8 @@ def d2min(tracks: Trajectories, cutoff: float = 3.0, lag: int = 10, *, every: in
     ConfigError
         For a lag below 1 or a cutoff that is not positive or beyond half a periodic box.
     DataError
-        If no particle is seen in two frames that far apart, or none has enough neighbours.
+        If no particle is seen in two frames that far apart, none has enough neighbours, or all are within `cutoff` of
+        the edges of the view.
 
     Examples
     --------
@@ -116,17 +124,22 @@ def d2min(tracks: Trajectories, cutoff: float = 3.0, lag: int = 10, *, every: in
     _check(tracks, cutoff, lag, every)
     parts: list[pd.DataFrame] = []
     short = total = 0
+    cut = cut_by_view(tracks, cutoff)
     with showing(progress) as progress:
         steps = list(frame_pairs(tracks, lag, every))
         for k, (frame, first, last) in enumerate(steps):
-            part = _of_frame(tracks, frame, first, last, cutoff, lag)
-            short += int(part["d2min"].isna().sum())
-            total += len(part)
+            part, beyond = _of_frame(tracks, frame, first, last, cutoff, lag), cut[first]
+            short += int(part["d2min"][~beyond].isna().sum())
+            total += int(np.count_nonzero(~beyond))
+            part.loc[beyond, [name for name in part if name in MEASURED]] = np.nan
             parts.append(part)
             progress(k + 1, len(steps), "local strain")
     if not parts:
         raise DataError(f"d2min: no particle is seen in two frames {lag} apart; the recording has {tracks.n_frames} "
                         "frames. Give a shorter lag.")
+    if not total:
+        raise DataError(f"d2min: all particles lie within cutoff = {cutoff:g} µm of an edge of the view, where "
+                        "neighbours may be out of sight. Give a shorter cutoff, or film a larger part of the sample.")
     if short == total:
         raise DataError(f"d2min: no particle has the {tracks.dim + 1} neighbours within cutoff = {cutoff:g} µm that a "
                         "strain needs. Give a longer cutoff: 1.5 mean spacings.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from vid2dyn.data.region import Region
 from vid2dyn.data.trajectories import Trajectories
 
 _MARGIN_SHARE = 0.1
+"""Of a side, that both edges together may leave empty where it is not known how large the images are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +96,8 @@ def rdf(tracks: Trajectories, r_max: float | None = None, bins: int = 50, *, reg
     region : sequence of float, optional
         Edges [µm] of a rectangular region, in the order of the axes, that particles fill evenly, in place of the
         field of view. Detectors leave a margin empty along the edges of a frame, so of a field of view only the part
-        up to the outermost detections is used (at most 10 % of a side is given up).
+        up to the outermost detections is used (at most 10 % of a side is given up, or the diameter of an image at
+        either edge where the tracks say it).
     progress : bool or callable, optional
         True shows bars with the time left; a function is called with (done, total, what).
 
@@ -167,8 +169,10 @@ def _region(tracks: Trajectories, region: Sequence[float] | None, periodic: bool
 def detectable_area(tracks: Trajectories) -> tuple[np.ndarray, np.ndarray]:
     """Lowest corner and sides (dim,) [µm] of the part of the field of view in which particles are found.
 
-    Detectors leave a margin empty along the edges of a frame; a density taken over the whole frame is too low. Of a
-    region of interest: the largest rectangle inside it (see `within_area`).
+    Detectors leave a margin empty along the edges of a frame; a density taken over the whole frame is too low. It ends
+    at the outermost detections, but no edge gives up more than 5 % of a side, or than the diameter of an image where
+    ``info["parameters"]`` has it and that is more (half of it is what a detector leaves empty): particles may
+    be confined. Of a region of interest: the largest rectangle inside it (see `within_area`).
 
     Examples
     --------
@@ -187,15 +191,15 @@ def detectable_area(tracks: Trajectories) -> tuple[np.ndarray, np.ndarray]:
     low, high = positions.min(axis=0), positions.max(axis=0)
     # Of n even points the outermost two miss on average 2/(n+1) of the side.
     filled = (high - low) * (len(positions) + 1) / max(len(positions) - 1, 1)
-    sides = np.clip(filled, (1 - _MARGIN_SHARE) * field, field)
+    sides = np.clip(filled, field - 2 * _largest_margin(tracks, field / tracks.units.um) * tracks.units.um, field)
     return np.clip(0.5 * (low + high - sides), edge, edge + field - sides), sides
 
 
 def detectable_region(tracks: Trajectories) -> Region:
     """The region of interest less the margin that detectors leave empty along the edges of the frame.
 
-    Found as in `detectable_area`, from the outermost detections, and at most 10 % of a side. Where the region ends
-    inside the frame nothing is given up: particles are looked for beyond its edge.
+    Found as in `detectable_area`, from the outermost detections, and no wider. Where the region ends inside the frame
+    nothing is given up: particles are looked for beyond its edge.
     """
     assert tracks.region is not None
     yx = tracks.dataframe[["y", "x"]].to_numpy(dtype=float)
@@ -204,10 +208,42 @@ def detectable_region(tracks: Trajectories) -> Region:
     low, high = yx.min(axis=0) - gap, yx.max(axis=0) + gap
     top, bottom, left, right = tracks.region.bounds
     first, last = np.array([top, left]), np.array([bottom, right])
-    margin = 0.5 * _MARGIN_SHARE * edge                     # of both sides together `_MARGIN_SHARE`
+    margin = _largest_margin(tracks, edge)
     low = np.where(first <= margin, np.minimum(low, margin), 0.0)
     high = np.where(edge - last <= margin, np.maximum(high, edge - 1 - margin), edge - 1)
     return tracks.region.clipped(low.tolist(), high.tolist())
+
+
+def _largest_margin(tracks: Trajectories, field: np.ndarray) -> np.ndarray:
+    """(axes,) how much an edge of a field of view [px] may leave empty [px], at most a quarter of a side."""
+    margin = 0.5 * _MARGIN_SHARE * field
+    parameters = tracks.info.get("parameters")
+    diameter = parameters.get("diameter") if isinstance(parameters, Mapping) else None
+    if isinstance(diameter, int | float) and not isinstance(diameter, bool) and 0 < diameter < np.inf:
+        margin[:2] = np.maximum(margin[:2], diameter)       # of a stack it is a diameter in its planes
+    return np.minimum(margin, 0.25 * field)
+
+
+def cut_by_view(tracks: Trajectories, reach: float) -> np.ndarray:
+    """(rows,) whether a neighbour within `reach` [µm] may lie where no particles are found, beyond an edge of the view.
+
+    Nowhere in a periodic box or without a field of view.
+
+    Examples
+    --------
+    >>> from vid2dyn.data.units import Units
+    >>> row = np.stack([np.full(9, 5.0), np.arange(1.0, 10.0)], axis=1)[None]
+    >>> cut_by_view(Trajectories.from_dense(row, Units(0.1, 10.0), field_of_view=(100, 100)), 2.5).nonzero()[0].tolist()
+    [0, 1, 7, 8]
+    """
+    if tracks.field_of_view is None or tracks.box.lengths is not None or not len(tracks):
+        return np.zeros(len(tracks), bool)
+    position = tracks.positions
+    if tracks.region is not None:
+        return detectable_region(tracks).distance(*(position[:, :2] / tracks.units.um).T)[0] * tracks.units.um < reach
+    corner, sides = detectable_area(tracks)
+    x = position[:, :len(corner)]
+    return ((x < corner + reach) | (x > corner + sides - reach)).any(axis=1)
 
 
 def within_area(tracks: Trajectories) -> Trajectories:

@@ -18,6 +18,7 @@ from scipy.stats import rankdata
 
 from vid2dyn.analysis.hexatic_order import psi6
 from vid2dyn.analysis.local_strain import check_reach, d2min
+from vid2dyn.analysis.radial_distribution import cut_by_view
 from vid2dyn.analysis.result import Result, particle_map
 from vid2dyn.analysis.space import box_at, close_pairs, frames_of
 from vid2dyn.analysis.virial import _forces
@@ -74,7 +75,8 @@ def softness(turns: Trajectories, cutoff: float, *, pair_force: Any = None, even
     moduli of bond-orientational orders, and their means over the neighbourhood. A logistic regression with a ridge maps
     them to the log-odds that D²min of the next half cycle is among the largest. It learns from the first cycles and is
     judged on the later ones, and on particles that it did not learn from: those of one half of the sheet are judged
-    by what was learned on the other half, so that it cannot know particles by heart.
+    by what was learned on the other half, so that it cannot know particles by heart. Particles nearer than `cutoff` to
+    the edge of where the camera finds particles are neighbours only: nothing is learned or said of them.
 
     Parameters
     ----------
@@ -160,6 +162,7 @@ def _described(turns: Trajectories, cutoff: float, pair_force: Any, species: str
     fixed = turns.dataframe[held].to_numpy(dtype=bool) if held in turns.dataframe else np.zeros(len(turns), bool)
     names = turns.dataframe[species].astype(str) if species in turns.dataframe else pd.Series([""] * len(turns))
     kind = np.searchsorted(np.unique(names), names)
+    cut = cut_by_view(turns, cutoff)
     forces = None if pair_force is None else _forces(turns, pair_force, species)
     parts = []
     with showing(progress) as progress:
@@ -173,7 +176,7 @@ def _described(turns: Trajectories, cutoff: float, pair_force: Any, species: str
             part["density"] = np.bincount(np.r_[i, j], minlength=len(rows)).astype(float)
             if forces is not None and len(rows) <= _LARGEST:
                 part["vibration"] = _vibration(box.displacement(x[i], x[j]), i, j, rows, ~fixed[rows], forces)
-            parts.append(part[~fixed[rows]])
+            parts.append(part[~(fixed | cut)[rows]])
             progress(k + 1, len(all_frames), "neighbourhoods")
     table = pd.concat(parts, ignore_index=True).merge(change, on=["frame", "particle"]).merge(
         order, on=["frame", "particle"]).dropna(subset=["d2min"])

@@ -63,10 +63,11 @@ class BrownianModel(Model):
     """A fitted model of Brownian colloids, made by `vd.fit` and `vd.load`.
 
     `arrays` holds "diffusion" (value, stderr) [µm²/s], "localisation" (typical σ, stderr) [µm], "noise_scale", and
-    where present "spline" (inner, cutoff, knots), "coefficients", "covariance", "core_stiffness", "support", "hidden"
-    (distance below which there is no band), "trap" (stiffness, stderr) [kT/µm²], "centres" [µm], "centre_tracks",
-    "structure_knots", "structure_log_diffusion", "structure_covariance" (log D at knots of the column that `recipe`
-    names).
+    where present "spline" (inner, cutoff, knots), "coefficients", "covariance", "core_stiffness", "support", "end"
+    (where the last two knot intervals begin [µm], error of the force there [kT/µm], of every pair of species),
+    "hidden" (distance below which there is no band), "trap" (stiffness, stderr) [kT/µm²], "centres" [µm],
+    "centre_tracks", "structure_knots", "structure_log_diffusion", "structure_covariance" (log D at knots of the column
+    that `recipe` names).
 
     Of a mixture "species" are the names (JSON text, UTF-8), "spline" and "support" have a row and "coefficients" a part
     for every pair of species (`species_pairs`), and "species_diffusion", "species_localisation" a row for each species;
@@ -325,7 +326,10 @@ class BrownianModel(Model):
         level : float
             Probability that the band holds the truth, at each x by itself.
 
-        Distances at which localisation noise hides how steep a potential is (`hidden_below`) have no band: nan.
+        Distances at which localisation noise hides how steep a potential is (`hidden_below`) have no band: nan. At its
+        end the learned force is made to vanish smoothly, which the truth need not do as smoothly: over the last two
+        knot intervals the error of the force is at least that where they begin, and that of the potential has its
+        integral up to the cutoff.
         """
         width = float(ndtri(0.5 + 0.5 * checked_level(name, level)))
         if name in ("pair_potential", "pair_force"):
@@ -336,6 +340,11 @@ class BrownianModel(Model):
             basis = pair.spline(distance)[0 if name == "pair_potential" else 1]
             covariance = self.arrays["covariance"][part, part]
             error = np.sqrt(np.maximum(np.einsum("ra,ab,rb->r", basis, covariance, basis), 0.0))
+            if "end" in self.arrays:
+                (begins, of_force), cutoff = self.arrays["end"][kind], pair.spline.cutoff
+                last = (distance > begins) & (distance < cutoff)
+                error = (np.hypot(error, of_force * (cutoff - np.clip(distance, begins, cutoff)))
+                         if name == "pair_potential" else np.where(last, np.maximum(error, of_force), error))
             value = (pair.value if name == "pair_potential" else pair.force)(distance)
             shape = np.shape(r)
             error = np.where(distance < self._hidden(kind), np.nan, error)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vid2dyn.analysis.radial_distribution import detectable_area, detectable_region
+from vid2dyn.analysis.radial_distribution import cut_by_view
 from vid2dyn.core.errors import ConfigError, DataError
 from vid2dyn.data.trajectories import Trajectories
 from vid2dyn.rollout.driven import Prescribed
@@ -52,13 +52,7 @@ def prescribed_of(tracks: Trajectories, steps: int, column: str, flow: str, marg
     first = tracks.frame == begin
     particle, start = tracks.particle[first], tracks.positions[first]
     held = tracks.dataframe[column].to_numpy(dtype=bool)[first]
-    if tracks.field_of_view is not None and tracks.box.lengths is None:
-        if tracks.region is None:
-            corner, sides = detectable_area(tracks)
-            held |= ((start < corner + margin) | (start > corner + sides - margin)).any(axis=1)
-        else:
-            inside = detectable_region(tracks).distance(*(start[:, :2] / tracks.units.um).T)[0]
-            held |= inside * tracks.units.um < margin
+    held |= cut_by_view(tracks, margin)[first]
     number = np.flatnonzero(held)
     if drive is None and tracks.n_frames < steps:
         raise DataError(f"The held particles follow the recording, which has {tracks.n_frames} frames, not {steps}. "

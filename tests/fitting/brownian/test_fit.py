@@ -8,6 +8,7 @@ import pytest
 import vid2dyn as vd
 from vid2dyn import simulators as sims
 from vid2dyn.core.errors import ConfigError, DataError, ModelError, UnitsError, Vid2DynError
+from vid2dyn.dynamics.terms.splines import RadialSpline
 from vid2dyn.fitting.brownian import response
 
 D = 0.405
@@ -57,6 +58,19 @@ def test_the_error_of_diffusion_does_not_depend_on_the_seed_of_the_fit():
     small = yukawa(frames=40, n_particles=60, box_length=15.0)
     errors = [vd.fit(small, vd.Brownian(cutoff=3.0), seed=seed).standard_error("diffusion") for seed in range(4)]
     assert max(errors) < 1.3 * min(errors)
+
+
+def test_the_band_at_the_end_is_that_of_the_force_before_it(model):
+    """The smooth end of the spline alone would give the last tenth a band of a few thousandths of a kT."""
+    begins, error = model.arrays["end"][0]
+    spline = RadialSpline(*model.arrays["spline"][:2], int(model.arrays["spline"][2]))
+    assert begins == spline.end
+    assert error == pytest.approx(np.diff(model.band("pair_force", [begins], level=0.682689), axis=0)[0, 0] / 2, rel=1e-5)
+    r = np.linspace(begins, spline.cutoff, 20)[1:-1]
+    low, high = model.band("pair_force", r, level=0.682689)
+    assert ((high - low) / 2 >= error * (1 - 1e-5)).all()
+    low, high = model.band("pair_potential", r, level=0.682689)
+    assert ((high - low) / 2 >= error * (spline.cutoff - r) * (1 - 1e-5)).all()
 
 
 def test_the_report_says_how_good_it_is(model):

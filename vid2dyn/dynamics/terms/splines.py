@@ -53,6 +53,19 @@ class RadialSpline:
         """Exponent p of the stretching; 0 (none) when the spline reaches close to contact r = 0."""
         return 0.5 if self.inner > 0.1 * self.cutoff else 0.0
 
+    @property
+    def end(self) -> float:
+        """Where the last two knot intervals begin [µm]: beyond, at most two functions are left, and the form of their
+        sum is that of the smooth end, whatever the data are.
+
+        >>> round(RadialSpline(inner=0.0, cutoff=3.0, knots=12).end, 6), round(RadialSpline(0.8, 3.0, 12).end, 6)
+        (2.5, 2.244626)
+        """
+        u, p = 1 - 2 / self.knots, self.stretch
+        if p == 0.0:
+            return self.inner + u * (self.cutoff - self.inner)
+        return float((self.inner**-p - u * (self.inner**-p - self.cutoff**-p)) ** (-1 / p))
+
     def coordinate(self, r: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """u(r) and its first two derivatives, for r in [inner, cutoff]."""
         p = self.stretch
