@@ -143,9 +143,9 @@ def rows(frame: np.ndarray, particle: np.ndarray, found: Sequence[np.ndarray], s
     def column(k: int) -> np.ndarray:                         # one at a time: fresh memory is what takes long
         return np.concatenate([block[:, k] for block in found])[order]
 
-    names = BY_WIDTH[found[0].shape[1]]
-    with ThreadPoolExecutor(search_threads(), thread_name_prefix="columns") as pool:     # numpy lets go of Python's lock
-        table |= zip(names, pool.map(column, range(len(names))))
+    every = BY_WIDTH[found[0].shape[1]]
+    with ThreadPoolExecutor(search_threads(), thread_name_prefix="columns") as pool:   # numpy lets go of the lock
+        table |= zip(every, pool.map(column, range(len(every))))
     table["flag"] = table["flag"].astype(np.int32)
     if settings.sizes != "one":
         size, error, kind, p = (np.concatenate([block[:, k] for block in found])[order]
