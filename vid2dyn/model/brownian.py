@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from scipy.special import ndtri
 
+from vid2dyn.analysis.radial_distribution import detectable_area, within_area
 from vid2dyn.core.checkpoint import digest_of
 from vid2dyn.core.describe import with_error
 from vid2dyn.core.errors import DataError, ModelError
@@ -26,6 +27,7 @@ from vid2dyn.dynamics.terms.potentials import HarmonicTrap, PairPotential
 from vid2dyn.dynamics.terms.splines import RadialSpline
 from vid2dyn.model.base import LearnedFunction, LearnedFunctions, LearnedNumber, Model, checked_level, drawn_from
 from vid2dyn.model.driven_rollout import Drive, prescribed_of
+from vid2dyn.model.region_rollout import RegionBox
 from vid2dyn.rollout.brownian import TABLE, FrameTiming, FrozenBrownian, brownian_paths
 from vid2dyn.rollout.driven import driven_paths
 from vid2dyn.rollout.node_and_pair_friction import FrozenFriction
@@ -513,6 +515,8 @@ class BrownianModel(Model):
         cutoff of its edge follow the recording, too. A recording with a field of view becomes a periodic box of the
         size of the part in which particles are found (a
         detector leaves a margin along the edges), so that as many particles leave as enter, at the density of the data.
+        With a region of interest that is no rectangle it is a box around it, laid out at the density of the region;
+        what lies inside the region is returned, a track for every stay there (`vid2dyn.model.region_rollout`).
         Where mobility depends on a structural variable or on the species, every particle keeps what it starts with.
         A recording that the model was fitted to with others has its own noise and trap centres; it is recognised.
 
@@ -533,10 +537,10 @@ class BrownianModel(Model):
             raise ModelError("drive moves held particles, and this model has none. Fit with packed = True and held "
                              "= ...")
         recording = self._recording(tracks)
+        around: RegionBox | None = None
         if tracks.region is not None and tracks.box.lengths is None and self._trap is None:
-            from vid2dyn.analysis.radial_distribution import within_area
-
-            tracks = within_area(tracks)
+            around = RegionBox.around(self._with_classes(tracks), seed) if tracks.dim == 2 and len(tracks) else None
+            tracks = within_area(tracks) if around is None else around.start
         start, centre, box = self._start(tracks, recording)
         need_memory(24.0 * steps * start.size, f"a rollout of {len(start)} particles over {steps} frames. Make fewer")
         structure, species = self._structure(tracks), self._species_of(tracks)
@@ -575,10 +579,20 @@ class BrownianModel(Model):
             column = np.asarray(tracks.dataframe[name])[tracks.frame == tracks.frame.min()]
             if "class_edges" in self.arrays:         # of a class, not of the frame that the picture was taken in
                 column = self.arrays["class_values"][species]
-            return future.replace(dataframe=table.assign(**{name: column[table["particle"]]}))
-        if structure is None:
-            return future
-        return future.replace(dataframe=table.assign(**{self.recipe["structure"]: structure[table["particle"]]}))
+            future = future.replace(dataframe=table.assign(**{name: column[table["particle"]]}))
+        elif structure is not None:
+            future = future.replace(dataframe=table.assign(
+                **{self.recipe["structure"]: structure[table["particle"]]}))
+        return future if around is None else around.followed(future)
+
+    def _with_classes(self, tracks: Trajectories) -> Trajectories:
+        """With classes by a structural variable: the same median of it in all rows of a track."""
+        if "class_edges" not in self.arrays:
+            return tracks
+        self._check_structure(tracks)
+        table, name = tracks.dataframe, str(self.recipe["structure"])
+        return tracks.replace(dataframe=table.assign(
+            **{name: table[name].groupby(tracks.particle).transform("median")}))
 
     def _driven_rollout(self, tracks: Trajectories, steps: int, seed: int, observed: bool, drive: Drive | None,
                         progress: ProgressLike) -> Trajectories:
@@ -693,8 +707,6 @@ class BrownianModel(Model):
         box: Box = tracks.box
         seen = tracks.field_of_view is not None and len(tracks.field_of_view) == tracks.dim
         if seen and box.lengths is None and self._trap is None and len(tracks) > 1:
-            from vid2dyn.analysis.radial_distribution import detectable_area
-
             box = Periodic(tuple(detectable_area(tracks)[1].tolist()))     # the density is that of where they are found
         centre = np.zeros_like(start)
         if self._trap is not None:

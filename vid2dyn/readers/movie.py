@@ -15,6 +15,10 @@ from vid2dyn.data.video import Video, VideoInfo
 from vid2dyn.readers.base import Reader, channel_of, colour_warning, file_units, truncated
 from vid2dyn.readers.movie_index import MovieIndex, opened, pictures, read_index
 
+_ONE_THREAD: dict[str, Any] = {"threads": 1} if "threads" in (VideoReformatter.reformat.__doc__ or "") else {}
+"""A frame takes FFmpeg less long to convert than to hand its parts to threads, which have to wait for a core that finds
+particles. PyAV before 17 has one thread."""
+
 
 @dataclass(frozen=True)
 class Movie(Reader):
@@ -131,7 +135,7 @@ def _array(frame: Any, reformatter: VideoReformatter) -> np.ndarray:
     else:
         wanted = "rgb48le" if deep else "bgr24"              # bgr24: the conversion that OpenCV makes
     if frame.format.name != wanted:
-        frame = reformatter.reformat(frame, format=wanted)
+        frame = reformatter.reformat(frame, format=wanted, **_ONE_THREAD)
     image = frame.to_ndarray()
     return image[..., ::-1] if wanted == "bgr24" else image
 

@@ -93,12 +93,16 @@ class Features:
         return found if header["key"] == key and found.counts.sum() == len(columns) else None
 
 
+def search_threads() -> int:
+    """Frames that are searched side by side: numba's threads, of which a worker process has its share of the cores."""
+    return int(numba.config.NUMBA_NUM_THREADS)                                    # type: ignore[attr-defined]
+
+
 def features_of(video: Video, settings: Track, start: int, stop: int) -> Iterator[tuple[int, np.ndarray]]:
     """(frame number, (N, 10) detections) of frames start <= frame < stop, in order.
 
-    As many frames are searched side by side as numba has threads (a worker process has its share of the cores), with
-    the same result for any number. Threads take turns at the decoder; a single one has the next frame decoded
-    meanwhile.
+    `search_threads` frames are searched side by side, with the same result for any number. Threads take turns at the
+    decoder; a single one has the next frame decoded meanwhile.
 
     Parameters
     ----------
@@ -111,7 +115,7 @@ def features_of(video: Video, settings: Track, start: int, stop: int) -> Iterato
         A frame that is not grey, not of the movie's size, or holds NaN pixels; after the frames before it.
     """
     # trackpy's detector holds the lock of Python
-    threads = 1 if settings.compat == "trackpy" else int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+    threads = 1 if settings.compat == "trackpy" else search_threads()
     video = prepared(video, settings)
     frames = video.frames(start, stop)
     find = stack_detector(video, settings) if video.is_stack else detector(settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vid2dyn.core.compiled_arrays import stable_order
 from vid2dyn.core.config import recipe
 from vid2dyn.core.errors import DataError
 from vid2dyn.core.files import sha256
@@ -30,7 +32,7 @@ from vid2dyn.tracking.columns import (
     SPECIES,
     SPECIES_P,
 )
-from vid2dyn.tracking.detections import OVERLAP, checked, count_crowded, features_of
+from vid2dyn.tracking.detections import OVERLAP, checked, count_crowded, features_of, search_threads
 from vid2dyn.tracking.filters import keep
 from vid2dyn.tracking.link.linker import NearestLinks
 from vid2dyn.tracking.preparation import PreparedVideo, prepared, prepared_settings, region_of
@@ -135,11 +137,16 @@ def rows(frame: np.ndarray, particle: np.ndarray, found: Sequence[np.ndarray], s
     Where sizes differ (N, 14): size_um and size_um_std follow [µm], or without a calibration size_px and size_px_std
     [px]; and with classes `CLASS_COLUMNS`.
     """
-    order = np.argsort(particle, kind="stable")
+    order = stable_order(particle)
     table: dict[str, Any] = {"frame": frame[order], "particle": particle[order]}
-    for k, name in enumerate(BY_WIDTH[found[0].shape[1]]):    # one column at a time: fresh memory is what takes long
-        values = np.concatenate([block[:, k] for block in found])[order]
-        table[name] = values.astype(np.int32) if name == "flag" else values
+
+    def column(k: int) -> np.ndarray:                         # one at a time: fresh memory is what takes long
+        return np.concatenate([block[:, k] for block in found])[order]
+
+    every = BY_WIDTH[found[0].shape[1]]
+    with ThreadPoolExecutor(search_threads(), thread_name_prefix="columns") as pool:   # numpy lets go of the lock
+        table |= zip(every, pool.map(column, range(len(every))))
+    table["flag"] = table["flag"].astype(np.int32)
     if settings.sizes != "one":
         size, error, kind, p = (np.concatenate([block[:, k] for block in found])[order]
                                 for k in (SIZE_OF_IMAGE, SIZE_OF_IMAGE_STD, SPECIES, SPECIES_P))

@@ -29,5 +29,17 @@ class Agreement(ReportSection):
                          f"{100 * curve.relative_rmse_of_noise:.1f} %"])
         table = {"head": ["", "relative RMSE", "from noise alone"], "rows": rows}
         return Section("agreement", "Does the model move like the data?", "The model was started from the first frame "
-                       "and left to run with its own thermal noise. Differences beyond the noise alone are real.",
-                       drawn, table)
+                       "and left to run with its own thermal noise. Differences beyond the noise alone are real."
+                       + _about_region(content), drawn, table)
+
+
+def _about_region(content: Content) -> str:
+    """What was done where the recording has a region of interest that is no rectangle."""
+    around = getattr(content.rollout, "info", {}).get("rollout", {}).get("around_region")
+    if around is None:
+        return ""
+    um = content.rollout.units.um
+    height, width = (edge * um for edge in around["box"])
+    return (f" It ran in a periodic box of {height:.3g} x {width:.3g} µm around the region of interest, in which "
+            f"{around['added']} particles were put beside those of the region, as they were seen in it in other frames "
+            "and at its density. Counted is what lies inside the region, on both sides alike.")

@@ -204,4 +204,4 @@ def _terms(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     u, v = (axis.ravel() for axis in np.meshgrid(*at, indexing="ij"))
     terms = np.stack([np.ones_like(u), u, v, u**2, u * v, v**2], axis=1)
     row, column = np.triu_indices(6)
-    return terms, terms[:, row] * terms[:, column]
+    return terms, np.ascontiguousarray(terms[:, row] * terms[:, column])   # indexed that way it is stored by columns

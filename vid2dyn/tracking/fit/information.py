@@ -159,7 +159,9 @@ def errors_together(shape, spots, which, near, reach, out):
         if not out[i, PIXEL_NOISE] < np.inf:
             continue
         n = _nearest(spots, i, neighbours_of(near, i), reach, chosen)
-        full[:3 * n, :3 * n] = 0.0
+        for p in range(3 * n):
+            for q in range(3 * n):
+                full[p, q] = 0.0
         for a in range(n):
             k = chosen[a]
             for p in range(3):
@@ -172,26 +174,25 @@ def errors_together(shape, spots, which, near, reach, out):
                         for p in range(3):
                             for q in range(3):
                                 full[3 * a + p, 3 * b + q] = shared[t, p, q] / scale
-        m = full[:3 * n, :3 * n]
-        m = 0.5 * (m + m.T)
-        for k in range(3 * n):
-            m[k, k] *= 1.0 + 1e-9
-        variance = _inverse_block(m)
+        for p in range(3 * n):
+            for q in range(p):
+                full[p, q] = full[q, p] = 0.5 * (full[p, q] + full[q, p])
+            full[p, p] *= 1.0 + 1e-9
+        variance = _inverse_block(full, 3 * n)
         if variance[0] > 0.0 and variance[1] > 0.0:
             scale = spots[i, WIDTH] ** 2 / spots[i, AMPLITUDE]
             out[i, Y], out[i, X] = scale * math.sqrt(variance[0]), scale * math.sqrt(variance[1])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _inverse_block(m):
-    """Elements (1, 1) and (2, 2) of the inverse of a symmetric matrix: everything else eliminated; -1 if singular."""
-    n = m.shape[0]
-    result = np.full(2, -1.0)
+def _inverse_block(m, n):
+    """Elements (1, 1) and (2, 2) of the inverse of the symmetric matrix m[:n, :n]: everything else eliminated; -1 if
+    singular."""
     order = n - 1
     while order > 2:                                               # eliminate the last row, again and again
         pivot = m[order, order]
         if pivot <= 0.0:
-            return result
+            return -1.0, -1.0
         for a in range(order):
             f = m[a, order] / pivot
             for b in range(order):
@@ -199,9 +200,9 @@ def _inverse_block(m):
         order -= 1
     a, b, c, d, e, f = m[0, 0], m[0, 1], m[0, 2], m[1, 1], m[1, 2], m[2, 2]
     determinant = a * (d * f - e * e) - b * (b * f - c * e) + c * (b * e - c * d)
-    if determinant > 0.0:
-        result[0], result[1] = (a * f - c * c) / determinant, (a * d - b * b) / determinant
-    return result
+    if not determinant > 0.0:
+        return -1.0, -1.0
+    return (a * f - c * c) / determinant, (a * d - b * b) / determinant
 
 
 @njit(cache=True, nogil=True)

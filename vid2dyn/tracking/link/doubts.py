@@ -9,9 +9,11 @@ step exceeds `_FAR` times the median square once in 10^4, a jump to a neighbour 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
+from numba import njit
 from scipy.spatial import cKDTree
 
 _BINS, _LOWEST = 80, 2.0**-20     # of the squared displacement over the squared search range, in powers of 2^(1/4)
@@ -54,14 +56,16 @@ class Doubts:
 
         `position` (N, 2) is where the particles are, over the search range too.
         """
-        if position is not None and self.frames % _EVERY == 0 and len(position) > 1:
+        if position is not None and self.asks_spacing and len(position) > 1:
             asked = position[:: max(1, len(position) // _ASKED)]
             self.spacings.append(float(np.median(cKDTree(position).query(asked, k=2)[0][:, 1])))
         self.frames += 1
-        place = np.clip(4 * np.log2(np.maximum(square, _LOWEST) / _LOWEST), 0, _BINS - 1).astype(np.int64)
-        self.alone += np.bincount(place[~contested], minlength=_BINS)
-        self.contested += np.bincount(place[contested], minlength=_BINS)
-        self.edge += int((square > _NEAR_EDGE).sum())
+        self.edge += _count(square, contested, self.alone, self.contested)
+
+    @property
+    def asks_spacing(self) -> bool:
+        """Whether the next frame is one of those whose positions are looked at."""
+        return self.frames % _EVERY == 0
 
     def state(self) -> dict[str, np.ndarray]:
         """Plain arrays that `restore` takes."""
@@ -117,3 +121,18 @@ class Doubts:
                          "or "
                          "fewer particles at a time.")
         return notes
+
+
+@njit(cache=True, nogil=True)
+def _count(square: np.ndarray, contested: np.ndarray, alone: np.ndarray, choosing: np.ndarray) -> int:
+    """Links by their squared length added to the counts of those that had no choice and of those that had; how many
+    are nearly as long as the search range."""
+    edge = 0
+    for i in range(len(square)):
+        k = min(int(4.0 * math.log2(max(square[i], _LOWEST) / _LOWEST)), _BINS - 1)
+        if contested[i]:
+            choosing[k] += 1
+        else:
+            alone[k] += 1
+        edge += square[i] > _NEAR_EDGE
+    return edge

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
+from numba import njit
 
 from vid2dyn.core.errors import ConfigError, DataError
 from vid2dyn.tracking.columns import POSITION, STD
@@ -159,9 +160,9 @@ class LinkStream:
                 break
         feature = pair[linked]
         if len(linked):
-            square = ((position[feature] - expected[linked]) ** 2).sum(axis=1)
-            self.doubts.add(square / self.settings.search_range**2, _contested(*self._choices, len(position))[linked],
-                            position / self.settings.search_range)
+            reach = self.settings.search_range
+            self.doubts.add(*_judged(linked, feature, expected, position, reach**2, *self._choices),
+                            position / reach if self.doubts.asks_spacing else None)
         if len(linked) and self.settings.link_cost == "likelihood":
             self._update_motion(position[feature] - expected[linked], variance[feature] + tracks.variance[linked])
         return linked, feature
@@ -274,10 +275,21 @@ class LinkStream:
         return [*messages, *self.doubts.notes(self.settings.search_range)]
 
 
-def _contested(start: np.ndarray, column: np.ndarray, features: int) -> np.ndarray:
-    """(particles,) whether a particle had another candidate, or one of its candidates another particle."""
-    wanted = np.bincount(column, minlength=features)
-    rows = np.repeat(np.arange(len(start) - 1), np.diff(start))
-    rival = np.zeros(len(start) - 1, bool)
-    rival[rows[wanted[column] > 1]] = True
-    return rival | (np.diff(start) > 1)
+@njit(cache=True, nogil=True)
+def _judged(linked: np.ndarray, feature: np.ndarray, expected: np.ndarray, position: np.ndarray, unit: float,
+            start: np.ndarray, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of links between rows `linked` of `expected` and `feature` of `position`: squared lengths over `unit`, and
+    whether the particle had another candidate, or one of its candidates another particle."""
+    wanted = np.zeros(len(position), np.int64)
+    for j in column:
+        wanted[j] += 1
+    square, rival = np.zeros(len(linked)), np.zeros(len(linked), np.bool_)
+    for k in range(len(linked)):
+        i = linked[k]
+        rival[k] = start[i + 1] - start[i] > 1
+        for t in range(start[i], start[i + 1]):
+            rival[k] |= wanted[column[t]] > 1
+        for axis in range(position.shape[1]):
+            square[k] += (position[feature[k], axis] - expected[i, axis]) ** 2
+        square[k] /= unit
+    return square, rival
