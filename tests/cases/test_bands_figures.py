@@ -38,7 +38,7 @@ def test_bands_of_pair_forces_hold(bands: ModuleType, family: str) -> None:
     fits = [bands.fitted(family, noise, shutter, seed) for noise in bands.NOISES for shutter in bands.SHUTTERS
             for seed in SEEDS]
     for name in ("energy", "force"):
-        for part in (slice(None), slice(-4, None)):           # all distances; the end, where the spline is made to vanish
+        for part in (slice(None), slice(-4, None)):           # everywhere; where the spline is made to end
             held = [np.array(getattr(one, name), float)[part] for one in fits]
             assert chance([float(1 - np.nanmean(one)) for one in held if np.isfinite(one).any()]) > 1e-6
     assert chance([float(not one.holds_D) for one in fits]) > 1e-6

@@ -9,6 +9,7 @@ import pytest
 
 import vid2dyn as vd
 from vid2dyn.fitting.brownian.gaps import filled_gaps
+from vid2dyn.fitting.brownian.pair_forces import FILLED
 from vid2dyn.fitting.brownian.recording import Recording
 from vid2dyn.fitting.brownian.stage_drift import SIGMAS, common_motion, without_common_motion
 from vid2dyn.fitting.brownian.stationarity import changing_surroundings
@@ -46,6 +47,18 @@ def test_missed_neighbours_have_no_weight_and_no_steps() -> None:
     assert not recording.weight[len(seen):].any()
     assert (recording.weight[: len(seen)] == 1).all()
     assert np.array_equal(recording.steps, bare.steps)
+
+
+def test_the_strength_of_forces_is_known_no_better_than_what_was_put_back() -> None:
+    """Whatever else is known, 1/(c·C⁻¹c) is the square of the relative error of all pair forces together."""
+    whole, seen = film(pair=PAIR), film(pair=PAIR, missing=0.3)
+    share = Recording.of(seen, 3.0).filled / len(whole)
+    assert share > 0.2
+    error = []
+    for one in (whole, seen):
+        arrays = vd.fit(one, vd.Brownian(cutoff=3.0), seed=0).arrays
+        error.append((arrays["coefficients"] @ np.linalg.solve(arrays["covariance"], arrays["coefficients"])) ** -0.5)
+    assert error[1] > 0.95 * FILLED * share > error[0]
 
 
 def test_a_long_gap_takes_the_weight_of_its_surroundings() -> None:
