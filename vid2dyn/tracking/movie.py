@@ -53,7 +53,7 @@ def track(video: Video, settings: Track | None = None, progress: Progress = sile
     Parameters
     ----------
     video : Video
-        Decoded once, in order, one frame in memory; the table of detections is what grows.
+        Decoded once, in order, a few frames in memory; the table of detections is what grows.
     settings : Track, optional
         See there; default: all defaults.
     progress : Progress
