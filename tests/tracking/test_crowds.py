@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,16 @@ from vid2dyn.core.errors import DataError
 from vid2dyn.data.units import Units
 from vid2dyn.data.video import Video, VideoInfo
 from vid2dyn.simulators import Renderer
-from vid2dyn.tracking import SpotFitter, Track, automatic_minmass, detector, propose, settings_in_force, track
+from vid2dyn.tracking import (
+    SpotFitter,
+    Track,
+    automatic_minmass,
+    detections,
+    detector,
+    propose,
+    settings_in_force,
+    track,
+)
 from vid2dyn.tracking.automatic import frame_numbers
 from vid2dyn.tracking.columns import MOVE, UNSETTLED, X, Y
 from vid2dyn.tracking.detections import features_of
@@ -182,18 +192,35 @@ def test_frames_to_look_at_are_spread_but_near_key_frames() -> None:
     assert frame_numbers(AtHand([frame]), 0, 1) == [0]
 
 
+class Breaks(AtHand):
+    """A recording that cannot be decoded from frame 5 on."""
+
+    def decode(self, start: int, stop: int) -> Iterator[np.ndarray]:
+        yield from super().decode(start, min(stop, 5))
+        raise DataError("frame 5 is broken")
+
+
+@pytest.mark.parametrize("group", [1, 2, 3, 8])
 @pytest.mark.parametrize("threads", [1, 2, 4])
-def test_a_bad_frame_is_told_after_those_before_it(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever searches frame 5 finds NaN early or late: frames 0-4 come first, the same for any number of threads."""
+def test_a_bad_frame_is_told_after_those_before_it(threads: int, group: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever searches frame 5 finds NaN early or late, or it cannot be decoded: frames 0-4 come first, the same for
+    any number of threads and of frames that are decoded in a row."""
     monkeypatch.setattr("numba.config.NUMBA_NUM_THREADS", threads)
+    monkeypatch.setattr(detections, "_group_of", lambda *_: group)
     points = np.random.default_rng(3).uniform(15, 185, (40, 2))
     frames = [exposed(points + 0.3 * k, 200, k, 2.0).astype(np.float32) for k in range(9)]
     settings = Track(diameter=11, minmass=30_000, spot="gaussian", spot_width=2.02)
     expected = [detector(settings)(frame) for frame in frames[:5]]
+    whole = list(features_of(AtHand(frames), settings, 0, 9))
+    assert [number for number, _ in whole] == list(range(9))
     frames[5][7, 9] = np.nan
-    coming, found = features_of(AtHand(frames), settings, 0, 9), []
-    with pytest.raises(DataError, match="frame 5 has 1 pixels that are NaN"):
-        found.extend(coming)
-    assert [number for number, _ in found] == [0, 1, 2, 3, 4]
-    for (_, features), one in zip(found, expected, strict=True):
-        np.testing.assert_array_equal(features, one)
+    for kind, says in ((AtHand, "frame 5 has 1 pixels that are NaN"), (Breaks, "frame 5 is broken")):
+        coming, found = features_of(kind(frames), settings, 0, 9), []
+        with pytest.raises(DataError, match=says):
+            found.extend(coming)
+        assert [number for number, _ in found] == [0, 1, 2, 3, 4]
+        for (_, features), one in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(features, one)
+    half = features_of(AtHand(frames), settings, 0, 9)
+    assert next(half)[0] == 0
+    half.close()                                             # nobody waits for the frames that were taken on

@@ -29,38 +29,6 @@ def numbers_of(mask):
 
 
 @njit(cache=True, nogil=True)
-def stable_order(keys):
-    """What `np.argsort(keys, kind="stable")` gives, by counting: for whole numbers about as many as there are keys.
-
-    Parameters
-    ----------
-    keys : (N,) int64 array
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> stable_order(np.array([7, 5, 7, 5])).tolist()
-    [1, 3, 0, 2]
-    """
-    order = np.empty(keys.size, np.int64)
-    if keys.size == 0:
-        return order
-    low, high = keys[0], keys[0]
-    for key in keys:
-        low, high = min(low, key), max(high, key)
-    place = np.zeros(high - low + 2, np.int64)
-    for key in keys:
-        place[key - low + 1] += 1
-    for k in range(1, place.size):
-        place[k] += place[k - 1]
-    for i in range(keys.size):
-        k = keys[i] - low
-        order[place[k]] = i
-        place[k] += 1
-    return order
-
-
-@njit(cache=True, nogil=True)
 def copy_rows(values, out):
     """out[:] = values, for (n, k) arrays.
 

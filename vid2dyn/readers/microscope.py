@@ -6,6 +6,7 @@ that is missing.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,14 +27,14 @@ _PACKAGES = {".czi": "bioio-czi", ".lif": "bioio-lif", ".zarr": "bioio-ome-zarr"
 
 @dataclass(frozen=True)
 class Microscope(Reader):
-    """Microscope formats: the time series of one channel, one depth and one scene.
+    """Microscope formats: the time series of one channel and one scene, of stacks where there are several depths.
 
     Parameters
     ----------
     channel : int, optional
         Number of the channel that is read, counted from 0; by default the first.
     z : int, optional
-        Number of the plane in depth that is read, counted from 0; by default the middle one.
+        Number of the one plane in depth that is read, counted from 0; by default all are, as stacks.
     position : int
         Number of the scene (field of view) that is read, counted from 0.
     """
@@ -51,20 +52,19 @@ class Microscope(Reader):
             raise DataError(f"{path}: position={self.position} does not exist, the file has {scenes} (counted from 0).")
         image.set_scene(self.position)
         frames, channels, depth = (int(getattr(image.dims, axis)) for axis in "TCZ")
-        chosen = {"C": 0 if self.channel is None else self.channel, "Z": depth // 2 if self.z is None else self.z}
+        deep = depth > 1 and self.z is None
+        chosen = {"C": 0 if self.channel is None else self.channel, "Z": self.z or 0}
         for axis, name, count in (("C", "channel", channels), ("Z", "z", depth)):
             if not 0 <= chosen[axis] < count:
                 raise DataError(f"{path}: {name}={chosen[axis]} does not exist, the file has {count} (counted from 0).")
-        units, warnings = _calibration(image)
+        units, warnings = _calibration(image, deep)
         if channels > 1 and self.channel is None:
             warnings += (f"The file has {channels} channels; channel 0 is used (channel=1 takes the next).",)
-        if depth > 1 and self.z is None:
-            warnings += (f"The file has {depth} planes in depth; plane {depth // 2} is used (z=0 takes the first).",)
         if scenes > 1:
             warnings += (f"The file has {scenes} scenes; number {self.position} is used.",)
         info = VideoInfo(path, frames, int(image.dims.Y), int(image.dims.X), str(grey_dtype(np.dtype(image.dtype))),
-                         units, path.suffix.lower().lstrip("."), False, warnings)
-        return MicroscopeVideo(info, self.position, chosen)
+                         units, path.suffix.lower().lstrip("."), False, warnings, planes=depth if deep else 0)
+        return MicroscopeVideo(info, self.position, {"C": chosen["C"]} if deep else chosen)
 
 
 class MicroscopeVideo(Video):
@@ -80,14 +80,16 @@ class MicroscopeVideo(Video):
             return
         image = _image(self.path)
         image.set_scene(self._position)
-        planes = image.get_image_dask_data("TYX", **self._chosen)
+        frames = image.get_image_dask_data("TZYX" if self.is_stack else "TYX", **self._chosen)
         for number in range(start, stop):
             try:
-                plane = np.asarray(planes[number])
+                frame = np.asarray(frames[number])
             except Exception as error:                        # the packages raise many kinds for a damaged file
                 raise DataError(f"{self.path}: frame {number} cannot be read ({error}); the file is damaged there. "
                                 "Copy it again.") from None
-            yield grey(plane, None, f"{self.path}, frame {number}").copy()
+            where = f"{self.path}, frame {number}"
+            yield np.stack([grey(plane, None, where) for plane in frame]) if self.is_stack else \
+                grey(frame, None, where).copy()
 
 
 def _image(path: Path) -> Any:
@@ -100,18 +102,29 @@ def _image(path: Path) -> Any:
     try:
         return bioio.BioImage(path)
     except Exception as error:                                # one of its own kinds says that a package is missing
-        if "unsupported" in type(error).__name__.lower() or "plugin" in str(error).lower():
+        missing = "unsupported" in type(error).__name__.lower() or "plugin" in str(error).lower()
+        if missing and not _installed(package):               # else bioio says the same of damaged files
             raise DataError(f"{path}: bioio has no package that reads it ({error}). Install {package}: pip install "
                             f"{package}; or export the recording as TIFF.") from None
-        raise not_readable(path, f"{path.suffix.lstrip('.').upper()} file", error) from None
+        reason = f"{package} does not take it" if missing else error
+        raise not_readable(path, f"{path.suffix.lstrip('.').upper()} file", reason) from None
 
 
-def _calibration(image: Any) -> tuple[Any, tuple[str, ...]]:
-    """Pixel size and frame rate, as far as the file states them."""
+def _installed(package: str) -> bool:
+    try:
+        importlib.import_module(package.replace("-", "_"))
+    except ImportError:
+        return False
+    return True
+
+
+def _calibration(image: Any, deep: bool) -> tuple[Any, tuple[str, ...]]:
+    """Pixel size, distance of planes and frame rate, as far as the file states them."""
     size = getattr(image, "physical_pixel_sizes", None)
     width, height = getattr(size, "X", None), getattr(size, "Y", None)
     interval: Any = getattr(image, "time_interval", None)
     seconds = interval.total_seconds() if hasattr(interval, "total_seconds") else interval
     rate = 1.0 / float(seconds) if isinstance(seconds, int | float) and seconds > 0 else None
-    units, warnings = file_units(frames_per_second=rate, micrometre_per_pixel=width)
+    units, warnings = file_units(frames_per_second=rate, micrometre_per_pixel=width,
+                                 micrometre_per_plane=getattr(size, "Z", None) if deep else None)
     return units, (*warnings, *not_square(width, height))

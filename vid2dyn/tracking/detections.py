@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numba
@@ -31,6 +32,7 @@ from vid2dyn.tracking.stacks.choice import stack_detector
 from vid2dyn.tracking.stacks.detector import StackDetector
 
 OVERLAP = 1.3                     # diameters within which a neighbour's light falls into the mask
+_GROUP, _GROUP_BYTES = 8, 4 << 20  # frames decoded in a row, at most, and their memory: see `_group_of`
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,15 +121,16 @@ def features_of(video: Video, settings: Track, start: int, stop: int) -> Iterato
     video = prepared(video, settings)
     frames = video.frames(start, stop)
     find = stack_detector(video, settings) if video.is_stack else detector(settings)
+    group = _group_of(video, stop - start, threads)
     if threads == 1:
-        coming = frames if video.in_memory else _prefetched(frames)
+        coming = frames if video.in_memory else _prefetched(frames, group)
         try:
             for number, frame in enumerate(coming, start):
                 yield number, placed(video, find(checked(frame, number, video)))
         finally:
             getattr(coming, "close", lambda: None)()
         return
-    search = _Search(video, find, start, frames)
+    search = _Search(video, find, start, frames, group)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="locate")
     running: deque[Future[None]] = deque()
     try:
@@ -135,7 +138,7 @@ def features_of(video: Video, settings: Track, start: int, stop: int) -> Iterato
             while True:
                 while running and running[0].done():
                     running.popleft()
-                while len(running) + len(search.done) <= threads + 1:
+                while len(running) <= threads and len(search.done) <= (threads + 1) * group:
                     running.append(pool.submit(search.next))
                 if number in search.done:
                     break
@@ -147,31 +150,59 @@ def features_of(video: Video, settings: Track, start: int, stop: int) -> Iterato
                 raise found
             yield number, found
     finally:
+        search.stopped = True
         pool.shutdown(wait=True, cancel_futures=True)
         getattr(search.frames, "close", lambda: None)()
+
+
+def _group_of(video: Video, frames: int, threads: int) -> int:
+    """How many frames are decoded in a row before the first of them is searched.
+
+    A decoder of movies works with the pictures before; searching a frame drives them out of the processor's cache, and
+    decoding takes half as long again. With few frames to go every thread has its share all the same.
+    """
+    size = int(np.prod(video.shape)) * np.dtype(video.info.dtype).itemsize
+    return 1 if video.in_memory else max(1, min(_GROUP, _GROUP_BYTES // max(size, 1), frames // (8 * threads)))
 
 
 class _Search:
     """Frames searched by any number of threads: `done` holds what was found by number, or what went wrong there; None
     after the last frame."""
 
-    def __init__(self, video: Video, find: Detector | StackDetector, start: int, frames: Iterator[np.ndarray]) -> None:
+    def __init__(self, video: Video, find: Detector | StackDetector, start: int, frames: Iterator[np.ndarray],
+                 group: int) -> None:
         self.video, self.find, self.frames, self.next_number = video, find, frames, start
+        self.group, self.stopped = group, False
         self.turn = threading.Lock()
         self.done: dict[int, np.ndarray | Exception | None] = {}
 
     def next(self) -> None:
-        """Decode the next frame and search it."""
-        found: np.ndarray | Exception | None = None
+        """Decode the next frames and search them."""
+        with self.turn:
+            number, taken = self.next_number, self._taken()
+            self.next_number += len(taken)
+        for k, frame in enumerate(taken):
+            if self.stopped:
+                return
+            found: np.ndarray | Exception | None = frame
+            if isinstance(frame, np.ndarray):
+                try:
+                    found = placed(self.video, self.find(checked(frame, number + k, self.video)))
+                except Exception as error:                 # raised when the frames before it are through
+                    found = error
+            self.done[number + k] = found
+
+    def _taken(self) -> list[np.ndarray | Exception | None]:
+        """A group of frames; fewer, and in the place of the next what went wrong or None, where there are no more."""
+        taken: list[np.ndarray | Exception | None] = []
         try:
-            with self.turn:
-                number, self.next_number = self.next_number, self.next_number + 1
-                frame = next(self.frames, None)
-            if frame is not None:
-                found = placed(self.video, self.find(checked(frame, number, self.video)))
-        except Exception as error:                         # raised when the frames before it are through
-            found = error
-        self.done[number] = found
+            while len(taken) < self.group:
+                taken.append(next(self.frames, None))
+                if taken[-1] is None:
+                    break
+        except Exception as error:
+            taken.append(error)
+        return taken
 
 
 def find_features(video: Video, settings: Track, start: int, stop: int, progress: Progress = silent) -> Features:
@@ -218,14 +249,29 @@ def checked(frame: np.ndarray, number: int, video: Video) -> np.ndarray:
     return finite(frame, number, str(video.path))
 
 
-def _prefetched(frames: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    """The same frames, each decoded in another thread while the one before is worked on."""
+def _prefetched(frames: Iterator[np.ndarray], group: int) -> Iterator[np.ndarray]:
+    """The same frames, a group of them decoded in another thread while those before are worked on."""
     pool = ThreadPoolExecutor(1, thread_name_prefix="decode")
+
+    def taken() -> tuple[list[np.ndarray], Exception | None]:
+        some: list[np.ndarray] = []
+        try:
+            some.extend(islice(frames, group))
+        except Exception as error:                         # raised when the frames before it are through
+            return some, error
+        return some, None
+
     try:
-        coming = pool.submit(next, frames, None)
-        while (frame := coming.result()) is not None:
-            coming = pool.submit(next, frames, None)
-            yield frame
+        coming = pool.submit(taken)
+        while True:
+            some, wrong = coming.result()
+            if some and wrong is None:
+                coming = pool.submit(taken)
+            yield from some
+            if wrong is not None:
+                raise wrong
+            if not some:
+                return
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
         getattr(frames, "close", lambda: None)()

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vid2dyn.core.compiled_arrays import stable_order
 from vid2dyn.core.config import recipe
 from vid2dyn.core.errors import DataError
 from vid2dyn.core.files import sha256
@@ -54,7 +53,7 @@ def track(video: Video, settings: Track | None = None, progress: Progress = sile
     Parameters
     ----------
     video : Video
-        Decoded once, in order, one frame in memory; the table of detections is what grows.
+        Decoded once, in order, a few frames in memory; the table of detections is what grows.
     settings : Track, optional
         See there; default: all defaults.
     progress : Progress
@@ -137,7 +136,7 @@ def rows(frame: np.ndarray, particle: np.ndarray, found: Sequence[np.ndarray], s
     Where sizes differ (N, 14): size_um and size_um_std follow [µm], or without a calibration size_px and size_px_std
     [px]; and with classes `CLASS_COLUMNS`.
     """
-    order = stable_order(particle)
+    order = np.argsort(particle, kind="stable")
     table: dict[str, Any] = {"frame": frame[order], "particle": particle[order]}
 
     def column(k: int) -> np.ndarray:                         # one at a time: fresh memory is what takes long

@@ -60,23 +60,28 @@ def tilt(image: np.ndarray, noise: float, width: float, sparse: np.ndarray | Non
     """
     first, step = _grid(image.shape)
     look = image[first::step, first::step] if sparse is None else sparse
-    if not _uneven(look, noise * _HARMFUL / (_SHIFT * width**2) * max(image.shape) / 4):
-        return None                                           # the first look finds no slope at all
-    values, found = image[first::step, first::step].astype(np.float64).ravel(), np.empty(6)
-    spread, uneven = _fitted_background(values, *_terms(image.shape), float(noise), found)
+    slope, found = float(noise * _HARMFUL / (_SHIFT * width**2)), np.empty(6)
+    spread, uneven = _fitted_background(look, slope * max(image.shape) / 4, image[first::step, first::step],
+                                        *_terms(image.shape), float(noise), found)
     if spread < 0 or spread > _ONLY_NOISE * noise:
-        return None                                           # no background is seen between the spots
+        return None                 # the first look finds no slope at all, or no background is seen between spots
     certain = uneven / spread**2 > _CERTAIN
     harmful = _steepest(found, image.shape) * width**2 * _SHIFT > _HARMFUL * max(noise, 1e-30)
     return found if certain and harmful else None
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _fitted_background(values, terms, products, noise, found):
-    """`found` (6,) becomes the polynomial through `values` (N,) at `terms` (N, 6), whose `products` are (N, 21), pixels
-    that spots have brightened left out; what it leaves of the others (standard deviation, `noise` at least; -1 where
-    too few are left), and how uneven it is (sum of squares about its mean)."""
-    n = values.size
+def _fitted_background(look, step, pixels, terms, products, noise, found):
+    """`found` (6,) becomes the polynomial through `pixels` (N in all) at `terms` (N, 6), whose `products` are (N, 21),
+    those that spots have brightened left out; what it leaves of the others (standard deviation, `noise` at least; -1
+    where too few are left, or where `look` is even within `step`: see `_uneven`), and how uneven it is (sum of squares
+    about its mean)."""
+    if not _uneven(look, step):
+        return -1.0, 0.0
+    n = terms.shape[0]
+    values = np.empty(n)
+    for i in range(n):
+        values[i] = pixels[i // pixels.shape[1], i % pixels.shape[1]]
     used, left, matrix, right = np.ones(n, np.bool_), np.empty(n), np.empty((6, 6)), np.empty(6)
     sums = np.empty(21)
     for i in range(n):

@@ -51,21 +51,33 @@ class Doubts:
         self.frames = 0
         self.spacings: list[float] = []
 
-    def add(self, square: np.ndarray, contested: np.ndarray, position: np.ndarray | None = None) -> None:
-        """Links of one frame: squared displacements over the squared search range, and which had a choice.
-
-        `position` (N, 2) is where the particles are, over the search range too.
-        """
-        if position is not None and self.asks_spacing and len(position) > 1:
-            asked = position[:: max(1, len(position) // _ASKED)]
-            self.spacings.append(float(np.median(cKDTree(position).query(asked, k=2)[0][:, 1])))
+    def add(self, square: np.ndarray, contested: np.ndarray) -> None:
+        """Links of one frame: squared displacements over the squared search range, and which had a choice."""
         self.frames += 1
         self.edge += _count(square, contested, self.alone, self.contested)
 
-    @property
-    def asks_spacing(self) -> bool:
-        """Whether the next frame is one of those whose positions are looked at."""
-        return self.frames % _EVERY == 0
+    def add_links(self, linked: np.ndarray, feature: np.ndarray, expected: np.ndarray, position: np.ndarray,
+                  search_range: float, start: np.ndarray, column: np.ndarray) -> None:
+        """Links of one frame.
+
+        Parameters
+        ----------
+        linked, feature : (links,) int arrays
+            Rows of `expected` and `position` that belong together.
+        expected, position : (n, dim) and (N, dim) arrays
+            Where particles are expected, and the features of the frame [px].
+        search_range : float
+            [px]
+        start, column : int arrays
+            What each particle could have become: see `vid2dyn.tracking.link.candidates`.
+        """
+        if self.frames % _EVERY == 0 and len(position) > 1:
+            asked = position[:: max(1, len(position) // _ASKED)]
+            spacing = float(np.median(cKDTree(position).query(asked, k=2)[0][:, 1]))
+            self.spacings.append(spacing / search_range)
+        self.frames += 1
+        self.edge += _count_links(linked, feature, expected, position, float(search_range**2), start, column,
+                                  self.alone, self.contested)
 
     def state(self) -> dict[str, np.ndarray]:
         """Plain arrays that `restore` takes."""
@@ -136,3 +148,23 @@ def _count(square: np.ndarray, contested: np.ndarray, alone: np.ndarray, choosin
             alone[k] += 1
         edge += square[i] > _NEAR_EDGE
     return edge
+
+
+@njit(cache=True, nogil=True)
+def _count_links(linked: np.ndarray, feature: np.ndarray, expected: np.ndarray, position: np.ndarray, unit: float,
+                 start: np.ndarray, column: np.ndarray, alone: np.ndarray, choosing: np.ndarray) -> int:
+    """`_count` of links between rows `linked` of `expected` and `feature` of `position`, their squared lengths over
+    `unit`; a particle had a choice if it had another candidate, or one of its candidates another particle."""
+    wanted = np.zeros(len(position), np.int64)
+    for j in column:
+        wanted[j] += 1
+    square, rival = np.zeros(len(linked)), np.zeros(len(linked), np.bool_)
+    for k in range(len(linked)):
+        i = linked[k]
+        rival[k] = start[i + 1] - start[i] > 1
+        for t in range(start[i], start[i + 1]):
+            rival[k] |= wanted[column[t]] > 1
+        for axis in range(position.shape[1]):
+            square[k] += (position[feature[k], axis] - expected[i, axis]) ** 2
+        square[k] /= unit
+    return _count(square, rival, alone, choosing)

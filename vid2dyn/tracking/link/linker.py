@@ -11,7 +11,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
-from numba import njit
 
 from vid2dyn.core.errors import ConfigError, DataError
 from vid2dyn.tracking.columns import POSITION, STD
@@ -160,9 +159,7 @@ class LinkStream:
                 break
         feature = pair[linked]
         if len(linked):
-            reach = self.settings.search_range
-            self.doubts.add(*_judged(linked, feature, expected, position, reach**2, *self._choices),
-                            position / reach if self.doubts.asks_spacing else None)
+            self.doubts.add_links(linked, feature, expected, position, self.settings.search_range, *self._choices)
         if len(linked) and self.settings.link_cost == "likelihood":
             self._update_motion(position[feature] - expected[linked], variance[feature] + tracks.variance[linked])
         return linked, feature
@@ -273,23 +270,3 @@ class LinkStream:
                             "particles were within reach of each other that the best links could not be found in "
                             f"reasonable time; some were made in turn to the nearest free feature. {cure}")
         return [*messages, *self.doubts.notes(self.settings.search_range)]
-
-
-@njit(cache=True, nogil=True)
-def _judged(linked: np.ndarray, feature: np.ndarray, expected: np.ndarray, position: np.ndarray, unit: float,
-            start: np.ndarray, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of links between rows `linked` of `expected` and `feature` of `position`: squared lengths over `unit`, and
-    whether the particle had another candidate, or one of its candidates another particle."""
-    wanted = np.zeros(len(position), np.int64)
-    for j in column:
-        wanted[j] += 1
-    square, rival = np.zeros(len(linked)), np.zeros(len(linked), np.bool_)
-    for k in range(len(linked)):
-        i = linked[k]
-        rival[k] = start[i + 1] - start[i] > 1
-        for t in range(start[i], start[i + 1]):
-            rival[k] |= wanted[column[t]] > 1
-        for axis in range(position.shape[1]):
-            square[k] += (position[feature[k], axis] - expected[i, axis]) ** 2
-        square[k] /= unit
-    return square, rival
