@@ -12,7 +12,9 @@ from vid2dyn.dynamics.terms.gas import gas_state
 from vid2dyn.dynamics.terms.harmonic_trap import HarmonicTrap
 from vid2dyn.encoders.entropy import invariants, shrunk, start_of
 from vid2dyn.inference import density as fluid_density
+from vid2dyn.inference import entropy_filter, sums
 from vid2dyn.inference import step as fluid_step
+from vid2dyn.inference.fluid_window import FluidWindow
 from vid2dyn.inference.geometry import StepGeometry
 from vid2dyn.inference.score import sweep
 from vid2dyn.inference.start import carried_entropy
@@ -106,6 +108,28 @@ def test_score_of_a_window_is_the_slope_of_its_log_likelihood(data, frames, monk
         deviation = np.sqrt(found.information[k, k])
         left_out = 0.1 if k >= layout.thermal else 2e-3
         assert abs(found.score[0, k] - slope) <= (5 / np.sqrt(1000) + left_out) * deviation, layout.names[k]
+
+
+@pytest.mark.parametrize("frames", [1, 2, 4])
+def test_noise_of_a_window_has_the_rank_of_one_window(data, frames):
+    """What noise says of all ln T together is the slope of log p in the size of C, (x·C x - rank)/2, in windows of any
+    length. Planted: every step with a rank of its own, which lets windows be ever surer that temperatures are lower."""
+    numbers = fluid_numbers()
+    cold = np.zeros(data.n), np.zeros((numbers.layout.thermal, data.n)), np.ones(len(fluid_step.MODES))
+    steps = tuple(fluid_step.evaluate_state(StepGeometry.of(data, t, numbers.layout), numbers, *cold)
+                  for t in range(frames))
+    window = FluidWindow(steps, np.sum([step.residual() for step in steps], axis=0), 0.7)
+    x, rank = window.solve(window.residual), data.dim * (data.n - 1)
+    i, j, _ = window.ends
+    size = float((np.stack(window.noise) * sums.squares(*window.ends, x[i] - x[j])).sum())
+
+    def told(shares: list[np.ndarray]) -> float:
+        return sum(float(entropy_filter._noise_slopes(step, x, 0.7, one).sum())
+                   for step, one in zip(steps, shares, strict=True))
+
+    assert told(entropy_filter._shares(window)) == pytest.approx(0.5 * (size - rank), rel=1e-9)
+    planted = told([entropy_filter._shares(FluidWindow((step,), step.residual()))[0] for step in steps])
+    assert planted == pytest.approx(0.5 * (size - frames * rank), rel=1e-9)
 
 
 @pytest.mark.parametrize("frames", [1, 4])

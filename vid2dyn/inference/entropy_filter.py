@@ -73,12 +73,11 @@ def observed_heat(window: FluidWindow, x: np.ndarray) -> ObservedHeat:
     geometry, numbers, middle, unknown = last.geometry, last.numbers, last.middle, last.unknown
     if not numbers.softness > 0:
         return ObservedHeat(np.zeros(geometry.n), np.zeros_like(last.start.S_of), unknown)
-    block = _blocks(window) if numbers.layout.power else None
     pushes, shakes, slopes = [], [], []
-    for step in window.steps:
+    for step, shares in zip(window.steps, _shares(window), strict=True):
         T = step.middle.T
         push = geometry.dt * step.geometry.volume * step.middle.gas.molecules * T * step.pressure_slopes(x)
-        shake = _noise_slopes(step, x, window.shown, block)
+        shake = _noise_slopes(step, x, window.shown, shares)
         per_T = step.middle.T_of / T
         ln_of = 2.0 * per_T
         ln_of += step.middle.molecules_slopes()
@@ -98,29 +97,32 @@ def observed_heat(window: FluidWindow, x: np.ndarray) -> ObservedHeat:
     return ObservedHeat(heat[0], heat[1:], unknown / (1.0 + unknown * per_window * INFORMATION))
 
 
-def _blocks(window: FluidWindow) -> np.ndarray:
-    """Inverse of the sum over steps of the diagonal blocks of K, (n, dim, dim)."""
-    geometry = window.first.geometry
-    block = np.sum([sums.blocks(*s.geometry.ends, s.middle.across, s.middle.along, geometry.n) for s in window.steps],
-                   axis=0)
+def _shares(window: FluidWindow) -> list[np.ndarray]:
+    """Of the trace of C⁻¹ C, what pairs of every step have: together the rank of C, (pairs,) each; empty where T does
+    not act on noise."""
+    geometry, steps = window.first.geometry, window.steps
+    if not window.first.numbers.layout.power:
+        return [np.empty(0)] * len(steps)
+    block = np.sum([sums.blocks(*s.geometry.ends, s.middle.across, s.middle.along, geometry.n) for s in steps], axis=0)
     block[np.trace(block, axis1=1, axis2=2) <= 0] = np.eye(geometry.dim)
-    return np.linalg.inv(block)
+    across, along = (np.concatenate(of) for of in zip(*((s.middle.across, s.middle.along) for s in steps), strict=True))
+    found = heat_sums.shares(*window.ends, across, along, np.linalg.inv(block))
+    return np.split(found, np.cumsum([len(s.middle.across) for s in steps])[:-1])
 
 
-def _noise_slopes(step: StepState, x: np.ndarray, shown: float, block: np.ndarray | None) -> np.ndarray:
+def _noise_slopes(step: StepState, x: np.ndarray, shown: float, shares: np.ndarray) -> np.ndarray:
     """What a step adds to ∂ log p/∂ ln T of every particle through noise and friction, (n,).
 
-    The trace of C⁻¹ ∂C is shared out over the pairs to first order (`heat_sums.shares`); block: see `_blocks`.
+    The trace of C⁻¹ ∂C is shared out over the pairs to first order (`heat_sums.shares`); shares: see `_shares`.
     """
     geometry, middle = step.geometry, step.middle
     i, j, _ = geometry.ends
     n, D, dt, T, layout = geometry.n, geometry.dim, geometry.dt, middle.T, step.numbers.layout
     across, along = middle.across, middle.along
-    if block is not None:
+    if layout.power:
         # ln K has the slope T_j/(T_i + T_j) in ln T_i; friction K (1/T_i + 1/T_j)/2 has none
         x2 = sums.squares(*geometry.ends, x[i] - x[j])
-        slope = shown * dt * (across * x2[0] + along * x2[1]) \
-            - 0.5 * heat_sums.shares(*geometry.ends, across, along, block)
+        slope = shown * dt * (across * x2[0] + along * x2[1]) - 0.5 * shares
         on_i = T[j] / (T[i] + T[j])
         return np.bincount(i, slope * on_i, n) + np.bincount(j, slope * (1 - on_i), n)
     xw = sums.mixed(*geometry.ends, x, geometry.pairs.w)

@@ -18,9 +18,8 @@ import numpy as np
 from vid2dyn.dynamics.fluid.numbers import FluidNumbers
 from vid2dyn.encoders.entropy import invariants
 from vid2dyn.fitting.particles.fluid_likelihood import Prior, score_and_information
-from vid2dyn.fitting.particles.fluid_windows import ROOM, WINDOWS, NoiseByWindow, noise_rows
+from vid2dyn.fitting.particles.fluid_windows import NoiseByWindow
 from vid2dyn.fitting.particles.scoring import widened
-from vid2dyn.inference.score import sweep
 from vid2dyn.inference.steps import FluidSteps
 
 BLOCKS = 12
@@ -143,12 +142,9 @@ def spread(scatter: np.ndarray, fall: np.ndarray, believed: np.ndarray) -> np.nd
 def _seen(data: Sequence[FluidSteps], starts: Sequence[np.ndarray],
           numbers: FluidNumbers) -> tuple[np.ndarray, NoiseByWindow]:
     """Support, and noise against window."""
-    S, x, r, frictions, noise = [], [], [], [], []
-    lengths = tuple(k for k in WINDOWS if max(part.count for part in data) >= ROOM * k)
-    for part, start in zip(data, starts, strict=True):
-        found = sweep(part, numbers, start, slopes=False, windows=lengths)
-        frictions.append(found.friction)
-        noise.append(found.noise)
+    S, x, r = [], [], []
+    noise, sweeps = NoiseByWindow.of(data, starts, numbers)
+    for part, found in zip(data, sweeps, strict=True):
         for t in range(0, part.count, max(1, part.count // 20)):
             S.append(found.entropy[t])
             box = part.box.after((part.first_frame + t) * part.dt)
@@ -157,4 +153,4 @@ def _seen(data: Sequence[FluidSteps], starts: Sequence[np.ndarray],
     at = [0, 0.025, 0.5, 0.975, 1]
     support = np.array([np.quantile(np.concatenate(S), at), np.quantile(np.exp(np.concatenate(x)), at),
                         np.quantile(np.concatenate(r), at)])
-    return support, NoiseByWindow(noise_rows(lengths, noise), float(np.mean(frictions)), data[0].frames)
+    return support, noise

@@ -92,8 +92,11 @@ def fit_metriplectic(tracks: Trajectories | Sequence[Trajectories], recipe: Metr
             raise
         fit = fit.stopped()
     model, about, said = learner.described(fit)
-    warnings, learned = [*recordings.warnings, *fit.warnings, *apart, *said], fit.learned
+    learned = fit.learned
     left = abs(learned.decrements[-1]) if learned.decrements else 0.0
+    # of numbers that are not settled yet it is not known whether all recordings share them
+    settled = not learned.blocked and left <= 10 * recipe.tolerance
+    warnings = [*recordings.warnings, *fit.warnings, *(apart if settled else ()), *said]
     still = f"about {left:.2g} nats still to be gained"
     if learned.left_off:
         found["stopped_early"], unfinished = stopped_early(
@@ -103,7 +106,7 @@ def fit_metriplectic(tracks: Trajectories | Sequence[Trajectories], recipe: Metr
     elif learned.blocked:
         warnings.append(f"The fit stopped after {learned.done} iterations with {still}, because there is no way "
                         f"on. {learned.blocked}")
-    elif left > 10 * recipe.tolerance:
+    elif not settled:
         warnings.append(f"The fit stopped after {learned.done} iterations with {still}: its numbers are not the "
                         "best ones and their bands too narrow. Raise iterations, take fewer knots, or leave out a "
                         "term.")

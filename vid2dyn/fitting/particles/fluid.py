@@ -15,6 +15,7 @@ steps.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -182,10 +183,12 @@ class FluidLearner(Learner[FluidFit]):
         yield FluidFit.of(run, full, gas, found=judged | found, warnings=tuple(said), identified=identified,
                           learned_from=run.everything)
 
-    def judged(self, fit: FluidFit, number: int) -> tuple[np.ndarray, np.ndarray]:
+    def judged(self, fit: FluidFit, number: int) -> tuple[np.ndarray, np.ndarray, float]:
+        """Every recording starts at a temperature of its own, whose error is that of so many numbers."""
         part, numbers = fit.run.recordings.parts[number], fit.full.numbers
         lls, chi2 = evidence.held_out_likelihood(part, numbers, fit.run.start(numbers, part), 0)
-        return lls * part.frames, chi2
+        known = min(fit.run.recipe.window, part.count) * part.n * part.dim
+        return lls * part.frames, chi2, math.sqrt(2.0 / known)
 
     def described(self, fit: FluidFit) -> tuple[MetriplecticModel, dict[str, Any], list[str]]:
         run, full, data = fit.run, fit.full, fit.learned_from
@@ -207,7 +210,7 @@ def _in_windows(run: FluidRun, full: FittedVariant,
     was."""
     for _ in range(WINDOWED):
         now = run.train[0]
-        noise = NoiseByWindow.of(run.train, full.starts, full.numbers)
+        noise, _ = NoiseByWindow.of(run.train, full.starts, full.numbers)
         frames, shown = noise.chosen(now.dt, full.layout.mass, run.recipe.window_frames)
         frames = min(frames, max(1, min(part.count for part in run.train) // LEAST_WINDOWS))
         if frames == now.frames and abs(shown / now.shown - 1.0) < SAME:

@@ -113,7 +113,7 @@ def moments(data: Sequence[FluidSteps], layout: Layout) -> FluidNumbers:
     pressure = float(np.maximum(found[1], 0.05 * T))
     theta[layout.radial] = friction if layout.power else noise
     theta[Thermal.LOG_TEMPERATURE], theta[Thermal.MOLECULES] = np.log(T), pressure / T
-    theta[Thermal.SOFTNESS] = 1.0 / (1.5 * theta[Thermal.MOLECULES])
+    theta[Thermal.SOFTNESS] = gas_softness(theta[Thermal.MOLECULES])
     theta[Thermal.CONDUCTION] = even_conduction(guess.at(theta))
     theta[Thermal.START] = 0.0
     theta[layout.further] = found[2:]
@@ -126,6 +126,11 @@ def even_conduction(numbers: FluidNumbers) -> float:
     friction = float(numbers.friction.mean())                  # c VV (power 1), or noise c, so friction c/T (power 0)
     return friction * (1.0 if layout.power else float(np.exp(numbers.log_temperature))) / (
         layout.mass * max(numbers.softness, 1e-6))
+
+
+def gas_softness(molecules: float) -> float:
+    """Of a gas of molecules with three degrees of freedom."""
+    return 1.0 / (1.5 * max(molecules, 1e-6))
 
 
 def prior_of(numbers: FluidNumbers, further: Sequence[Parameters] = ()) -> Prior:
@@ -235,8 +240,9 @@ class FluidLikelihood(Likelihood):
         layout, numbers = self.begin.layout, self.begin.at(vector)
         limit = np.full(layout.size, np.inf)
         limit[[Thermal.LOG_TEMPERATURE, Thermal.BEND]] = 0.3, 0.3
-        for k in (Thermal.SOFTNESS, Thermal.MOLECULES):
-            limit[k] = STRIDE * np.abs(vector[k])
+        limit[Thermal.MOLECULES] = STRIDE * np.abs(vector[Thermal.MOLECULES])
+        # a fluid that was taken for one at one temperature finds its way back
+        limit[Thermal.SOFTNESS] = STRIDE * max(vector[Thermal.SOFTNESS], gas_softness(vector[Thermal.MOLECULES]))
         limit[[Thermal.COLD_PRESSURE, Thermal.COLD_STIFFNESS]] = STRIDE * max(abs(vector[Thermal.MOLECULES]), 1.0)
         limit[Thermal.CONDUCTION] = STRIDE_CONDUCTION * max(numbers.conduction, even_conduction(numbers), 1e-100)
         limit[layout.net] = STRIDE_NET

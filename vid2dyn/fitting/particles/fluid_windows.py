@@ -18,7 +18,7 @@ from scipy.stats import t as student
 
 from vid2dyn.dynamics.fluid.numbers import FluidNumbers, Thermal
 from vid2dyn.fitting.particles.plateau import DAMPED, ENOUGH, saturation, share_shown
-from vid2dyn.inference.score import sweep
+from vid2dyn.inference.score import Sweep, sweep
 from vid2dyn.inference.steps import FluidSteps
 
 WINDOWS = (1, 2, 4, 8, 16)
@@ -48,13 +48,18 @@ class NoiseByWindow:
     frames: int = 1
 
     @classmethod
-    def of(cls, data: Sequence[FluidSteps], starts: Sequence[np.ndarray], numbers: FluidNumbers) -> NoiseByWindow:
-        """At some numbers."""
+    def of(cls, data: Sequence[FluidSteps], starts: Sequence[np.ndarray],
+           numbers: FluidNumbers) -> tuple[NoiseByWindow, list[Sweep]]:
+        """At some numbers; with the sweeps over all trajectories."""
         lengths = tuple(k for k in WINDOWS if max(part.count for part in data) >= ROOM * k)
         found = [sweep(part, numbers, start, slopes=False, windows=lengths)
                  for part, start in zip(data, starts, strict=True)]
-        return cls(noise_rows(lengths, [one.noise for one in found]),
-                   float(np.mean([one.friction for one in found])), data[0].frames)
+        rows = []
+        for k in lengths:
+            one = np.concatenate([part.noise[k] for part in found])
+            error = float(one.std(ddof=1)) / math.sqrt(len(one)) if len(one) > 1 else math.inf
+            rows.append((k, float(one.mean()), error, len(one)))
+        return cls(rows, float(np.mean([one.friction for one in found])), data[0].frames), found
 
     def away(self) -> tuple[int, float] | None:
         """The window whose noise is farthest from that of the windows learned from, with its ratio: more than `LARGE`
@@ -89,17 +94,6 @@ class NoiseByWindow:
     def ratio(self, frames: int) -> float:
         """Noise of windows of so many steps over that of single ones."""
         return next((row[1] for row in self.rows if row[0] == frames), self.rows[-1][1]) / self.rows[0][1]
-
-
-def noise_rows(lengths: Sequence[int], found: Sequence[dict[int, np.ndarray]]
-               ) -> list[tuple[int, float, float, int]]:
-    """See `NoiseByWindow.rows`; found: ratios of every window, of several sweeps."""
-    rows = []
-    for k in lengths:
-        one = np.concatenate([noise[k] for noise in found])
-        error = float(one.std(ddof=1)) / math.sqrt(len(one)) if len(one) > 1 else math.inf
-        rows.append((k, float(one.mean()), error, len(one)))
-    return rows
 
 
 def louder(numbers: FluidNumbers, ratio: float) -> FluidNumbers:

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from vid2dyn.dynamics.fluid.frozen import FrozenFluid
 from vid2dyn.dynamics.fluid.table_range import table_range
 from vid2dyn.encoders.entropy import invariants
 from vid2dyn.inference.score import sweep
@@ -38,30 +39,15 @@ def laws(model: MetriplecticModel, data: FluidSteps, start: np.ndarray) -> dict[
     frozen = model.freeze(span.entropy, span.log_volume, span.nodes)
     first = FluidFrame(data.position[0], data.velocity[0], S, box)
     dt = data.dt / 4 if model.further is None else min(data.dt / 4, stable_step(frozen, first))
-    energy = sum(fluid_energy(frozen, first))
+    outside = frozen.external is not None or frozen.traps is not None
     for shorter in SHORTER:
         try:
-            *_, last = fluid_frames(frozen, first, FluidRollout(dt / shorter, "exact"), steps=STEPS)
-            break
+            return _kept(frozen, first, dt / shorter, layout.mass, T, momentum=not outside,
+                         energy=data.box.after(1.0) == data.box)
         except LeftTheTablesError:
             # conduction that the data hardly show may be learned so large that a particle loses all heat in one step
-            if shorter == SHORTER[-1]:
-                return {}
-    dt /= shorter
-    found = {"momentum_drift": float(np.abs((last.velocity - first.velocity).mean(axis=0)).max()
-                                     * math.sqrt(layout.mass / T))}
-    if frozen.external is not None or frozen.traps is not None:
-        found["momentum_drift"] = 0.0
-    if data.box.after(1.0) == data.box:
-        found["energy_drift"] = float(abs(sum(fluid_energy(frozen, last)) - energy) / (data.n * T))
-    least, before = math.inf, float(S.sum())
-    for k, frame in enumerate(fluid_frames(frozen, first, FluidRollout(dt, noise=False), steps=STEPS)):
-        now = float(frame.entropy.sum())
-        if k:
-            least = min(least, now - before)
-        before = now
-    found["least_entropy_production"] = least
-    return found
+            continue
+    return {}
 
 
 def laws_of_terms(model: TermListModel, data: FluidSteps) -> dict[str, float]:
@@ -71,19 +57,23 @@ def laws_of_terms(model: TermListModel, data: FluidSteps) -> dict[str, float]:
     first = FluidFrame(data.position[0], data.velocity[0], np.zeros(data.n), data.box.after(data.first_frame * data.dt),
                        species=data.species if len(model.arrays["mass"]) > 1 else None)
     dt = min(data.dt / 4, stable_step(frozen, first))
-    found = {}
-    *_, last = fluid_frames(frozen, first, FluidRollout(dt, "exact"), steps=STEPS)
-    if frozen.drag is None and frozen.external is None and frozen.traps is None:
-        change = float(np.abs((last.velocity - first.velocity).mean(axis=0)).max())
-        found["momentum_drift"] = change * math.sqrt(mass / kT) if len(model.arrays["mass"]) == 1 else 0.0
-    if frozen.drag is None and data.box.after(1.0) == data.box:
-        energy = sum(fluid_energy(frozen, first))
-        found["energy_drift"] = float(abs(sum(fluid_energy(frozen, last)) - energy) / (data.n * kT))
-    least, before = math.inf, 0.0
-    for k, frame in enumerate(fluid_frames(frozen, first, FluidRollout(dt, noise=False), steps=STEPS)):
-        now = float(frame.entropy.sum())
-        if k:
-            least = min(least, now - before)
-        before = now
-    found["least_entropy_production"] = least
+    found = _kept(frozen, first, dt, mass, kT, momentum=len(model.arrays["mass"]) == 1,
+                  energy=frozen.drag is None and data.box.after(1.0) == data.box)
+    if not (frozen.drag is None and frozen.external is None and frozen.traps is None):
+        del found["momentum_drift"]
     return found
+
+
+def _kept(frozen: FrozenFluid, first: FluidFrame, dt: float, mass: float, kT: float, *, momentum: bool,
+          energy: bool) -> dict[str, float]:
+    """What a rollout from a frame keeps; `momentum`, `energy`: whether it should (momentum_drift is 0 where not)."""
+    n = len(first.entropy)
+    *_, last = fluid_frames(frozen, first, FluidRollout(dt, "exact"), steps=STEPS)
+    change = float(np.abs((last.velocity - first.velocity).mean(axis=0)).max())
+    found = {"momentum_drift": change * math.sqrt(mass / kT) if momentum else 0.0}
+    if energy:
+        gained = sum(fluid_energy(frozen, last)) - sum(fluid_energy(frozen, first))
+        found["energy_drift"] = float(abs(gained) / (n * kT))
+    total = [float(frame.entropy.sum()) for frame in fluid_frames(frozen, first, FluidRollout(dt, noise=False),
+                                                                  steps=STEPS)]
+    return found | {"least_entropy_production": float(np.diff(total).min())}

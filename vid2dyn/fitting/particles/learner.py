@@ -88,9 +88,9 @@ class Learner(ABC, Generic[F]):
         """What follows, step by step: windows, ranges and terms, comparisons, the final numbers."""
 
     @abstractmethod
-    def judged(self, fit: F, number: int) -> tuple[np.ndarray, np.ndarray]:
+    def judged(self, fit: F, number: int) -> tuple[np.ndarray, np.ndarray, float]:
         """Of windows of a recording, by its number: log-likelihood of a particle, and R·C⁻¹R over its expectation,
-        (windows,) each."""
+        (windows,) each; and the error of that which all of them share."""
 
     @abstractmethod
     def described(self, fit: F) -> tuple[Model, dict[str, Any], list[str]]:

@@ -134,19 +134,19 @@ def checkpoint_key(parts: Sequence[FluidSteps], settings: str, *arrays: np.ndarr
     return key_of(repr((settings, about, vid2dyn.__version__)), *steps, *arrays)
 
 
-def compared(parts: Sequence[FluidSteps], judged: Callable[[int], tuple[np.ndarray, np.ndarray]],
+def compared(parts: Sequence[FluidSteps], judged: Callable[[int], tuple[np.ndarray, np.ndarray, float]],
              progress: Progress = silent) -> tuple[list[dict[str, Any]], list[str]]:
     """For the report: likelihood and χ² of every recording under the shared physics; one far from the others is named.
 
-    judged: of windows of a recording, by its number: log-likelihood of a particle, and R·C⁻¹R over its expectation,
-    (windows,) each.
+    judged: of a recording, by its number, see `Learner.judged`.
     """
     found: list[dict[str, Any]] = []
     for k, part in enumerate(parts):
         progress(k, len(parts), "recordings side by side")
-        lls, chi2 = judged(k)
+        lls, chi2, more = judged(k)
         found.append({"recording": k + 1, "log_likelihood_per_window": float(lls.mean()), "chi2": float(chi2.mean()),
-                      "chi2_stderr": math.sqrt(2.0 / (len(chi2) * part.n * part.dim)), "windows": len(lls)})
+                      "chi2_stderr": math.hypot(math.sqrt(2.0 / (len(chi2) * part.n * part.dim)), more),
+                      "windows": len(lls)})
     said = []
     for one in found:
         others = [other["chi2"] for other in found if other is not one]

@@ -58,6 +58,8 @@ class Likelihood(ABC):
 
     what: str
     """Name of the fit in progress messages."""
+    overshoot: float = 0.5
+    """How much the log-likelihood may fall at the end of a step, over what it rises at the start, before it is cut."""
 
     @property
     def pieces(self) -> int:
@@ -227,7 +229,7 @@ def _searched(likelihood: Likelihood, here: Scored, new: np.ndarray, tolerance: 
               scored: Callable[[np.ndarray], Scored]) -> Scored:
     """The end of a step, or a place nearer to its start where the log-likelihood falls at its end.
 
-    As long as it falls by more than half of what it rises at the start, the step is cut to where the two slopes let
+    As long as it falls by more than `overshoot` of what it rises at the start, the step is cut to where the slopes let
     expect the maximum, or where there is no likelihood at its end, to a part. Steps overshoot where the curvature grows
     along them (valleys that bend, covariances that come down to zero), so the slope is taken to fall as the square of
     the way: a fluid needs a quarter fewer evaluations than with a slope that falls evenly.
@@ -249,7 +251,7 @@ def _searched(likelihood: Likelihood, here: Scored, new: np.ndarray, tolerance: 
             part *= SHORTEST
             continue
         fall = -float(_slope(likelihood, ahead) @ along)
-        if fall <= max(0.5 * rise, tolerance / part) or cut == CUTS:
+        if fall <= max(likelihood.overshoot * rise, tolerance / part) or cut == CUTS:
             break
         part *= min(max(math.sqrt(max(rise, 0.0) / (max(rise, 0.0) + fall)), SHORTEST), LONGEST)
     return ahead

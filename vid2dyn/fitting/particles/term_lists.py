@@ -184,10 +184,10 @@ class TermLearner(Learner[TermFit]):
         warnings += unlike_particles(fit.windows(), fit.numbers, recipe.species is not None)
         yield dataclasses.replace(fit, found=found, warnings=tuple(warnings), heat=heat, late=late)
 
-    def judged(self, fit: TermFit, number: int) -> tuple[np.ndarray, np.ndarray]:
+    def judged(self, fit: TermFit, number: int) -> tuple[np.ndarray, np.ndarray, float]:
         part = fit.run.shared.recordings.parts[number]
         judge = Judge(WindowSet(fit.observed.of((part,), JUDGED), fit.terms, fit.run.shared.seed))
-        return judge.log_likelihoods(fit.terms, fit.numbers), judge.chi2(fit.terms, fit.numbers)
+        return judge.log_likelihoods(fit.terms, fit.numbers), judge.chi2(fit.terms, fit.numbers), 0.0
 
     def described(self, fit: TermFit) -> tuple[TermListModel, dict[str, Any], list[str]]:
         run, numbers, terms, recipe, heat, late = fit.run, fit.numbers, fit.terms, fit.run.recipe, fit.heat, fit.late
