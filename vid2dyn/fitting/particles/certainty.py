@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from vid2dyn.core.errors import ModelError
 from vid2dyn.dynamics.fluid.numbers import FluidNumbers
 from vid2dyn.encoders.entropy import invariants
-from vid2dyn.fitting.particles.fluid_likelihood import Prior, score_and_information
+from vid2dyn.fitting.particles.fluid_likelihood import Prior, floor, score_and_information
 from vid2dyn.fitting.particles.fluid_windows import NoiseByWindow
 from vid2dyn.fitting.particles.scoring import widened
 from vid2dyn.inference.steps import FluidSteps
@@ -97,18 +98,33 @@ def certainty(data: Sequence[FluidSteps], patterns: Callable[[FluidNumbers], Seq
     thermal = np.flatnonzero(rows < layout.thermal)
     # one standard error in each direction of the thermal numbers, the others as they go with them: moved by itself a
     # number would be far out where numbers are known together better than each of them
-    root = np.linalg.cholesky(plain[np.ix_(thermal, thermal)])
-    moves = np.linalg.solve(root, plain[thermal]).T
-    score, falls = np.sum([s.sum(axis=0) for s in scores], axis=0), []
-    for move in moves.T:
-        moved = numbers.vector.copy()
-        moved[rows] += STEP * move
-        there = numbers.at(moved)
-        falls.append((score - score_and_information(data, patterns(there), there, seed, NEVER)[0])[rows] / STEP)
-    fall = info.copy()
-    fall[:, thermal] += np.linalg.solve(root.T, np.array(falls) - moves.T @ info).T
+    try:
+        root = np.linalg.cholesky(plain[np.ix_(thermal, thermal)])
+        moves = np.linalg.solve(root, plain[thermal]).T
+        score, falls, low = np.sum([s.sum(axis=0) for s in scores], axis=0), [], floor(numbers)
+        for move in moves.T:
+            falls.append(info @ move)
+            for step in (STEP, -STEP):
+                moved = numbers.vector.copy()
+                moved[rows] += step * move
+                there = numbers.at(moved)
+                if (moved[rows] < low[rows]).any():
+                    continue
+                try:
+                    later = score_and_information(data, patterns(there), there, seed, NEVER)[0]
+                except ModelError:                     # no likelihood on that side: what information says is left
+                    continue
+                falls[-1] = (score - later)[rows] / step
+                break
+        fall = info.copy()
+        fall[:, thermal] += np.linalg.solve(root.T, np.array(falls) - moves.T @ info).T
+        known = spread(info * max(1.0, excess), fall, believed)
+    except np.linalg.LinAlgError:                      # a direction of which neither data nor prior say anything
+        known = plain
+    if not np.isfinite(known).all():
+        known = plain
     covariance = np.zeros((layout.size, layout.size))
-    covariance[np.ix_(rows, rows)] = spread(info * max(1.0, excess), fall, believed)
+    covariance[np.ix_(rows, rows)] = known
     return Certainty(covariance, excess, *_seen(data, starts, numbers), data[0].shown)
 
 
