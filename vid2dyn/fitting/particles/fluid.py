@@ -198,10 +198,16 @@ class FluidLearner(Learner[FluidFit]):
         used = recipe_of(dataclasses.replace(run.recipe, checkpoint=None))
         model = MetriplecticModel(arrays, used, run.recordings.units, data[0].box,
                                   {"entropy_identifiable": fit.identified})
+        kept = laws(model, data[0], full.starts[0])
         found = {"entropy_identifiable": fit.identified, "excess_scatter": known.excess,
-                 "window": known.window(data[0].dt), "laws": laws(model, data[0], full.starts[0]),
+                 "window": known.window(data[0].dt), "laws": kept,
                  "parameters": _parameters(model)}
-        return model, found, [said for said in (known.warning(),) if said is not None]
+        warnings = [said for said in (known.warning(),) if said is not None]
+        if not kept:
+            warnings.append("The laws were not checked: in a short run of the fluid a particle lost all its heat in one "
+                            "step, however short. Its conduction is hardly known (see its band); do not run it. A longer "
+                            "recording, or friction without Conduction, is what helps.")
+        return model, found, warnings
 
 
 def _in_windows(run: FluidRun, full: FittedVariant,
