@@ -204,9 +204,9 @@ class FluidLearner(Learner[FluidFit]):
                  "parameters": _parameters(model)}
         warnings = [said for said in (known.warning(),) if said is not None]
         if not kept:
-            warnings.append("The laws were not checked: in a short run of the fluid a particle lost all its heat in one "
-                            "step, however short. Its conduction is hardly known (see its band); do not run it. A longer "
-                            "recording, or friction without Conduction, is what helps.")
+            warnings.append("The laws were not checked: in a short run of the fluid a particle lost all its heat in "
+                            "one step, however short. Its conduction is hardly known (see its band); do not run it. "
+                            "A longer recording, or friction without Conduction, is what helps.")
         return model, found, warnings
 
 
