@@ -162,8 +162,7 @@ def part_train(repeats: int = 6, count: int = 10) -> dict[str, float]:
     forward = yardstick()
 
     def train() -> None:
-        _, information, scores = score_and_information([data], [sigma], numbers, 0, every=count)
-        ascent(likelihood, Scored(numbers.vector, scores[0], information))
+        ascent(likelihood, Scored(numbers.vector, *score_and_information([data], [sigma], numbers, 0, every=count)))
 
     forward()
     train()

@@ -19,28 +19,30 @@ def start_pattern(data: FluidSteps, numbers: FluidNumbers, kind: str) -> np.ndar
 
 
 def fit_start(data: FluidSteps, numbers: FluidNumbers, kind: str, window: int, seed: int = 0) -> np.ndarray:
-    """σ of every particle at the first frame, (n,): its common number from the first `window` steps.
+    """σ of every particle at the first frame, (n,): its common number from the first `window` steps."""
+    return start_pattern(data, numbers, kind) + fit_shift(data, numbers, kind, window, seed)
+
+
+def fit_shift(data: FluidSteps, numbers: FluidNumbers, kind: str, window: int, seed: int = 0) -> float:
+    """The common number of σ at the first frame, from the first `window` steps.
 
     One number is scored with all others known: noise over friction tells the temperature.
     """
-    start, a = start_pattern(data, numbers, kind), numbers.softness
+    start, a, shift = start_pattern(data, numbers, kind), numbers.softness, 0.0
     if not a > 1e-6:
-        return start
-    alone = np.zeros(numbers.layout.size, bool)
-    alone[Thermal.START] = True
-    layout, vector = numbers.layout.only(alone), numbers.vector.copy()
-    vector[Thermal.START] = 0.0
+        return shift
+    alone = FluidNumbers(numbers.vector, numbers.layout.only(np.zeros(numbers.layout.size, bool)))
     reach = 0.3 / a
     for _ in range(ROUNDS):
-        found = sweep(data, FluidNumbers(vector, layout), start, information_every=max(1, 4 // data.frames), seed=seed,
+        found = sweep(data, alone.starting(shift), start, information_every=max(1, 4 // data.frames), seed=seed,
                       until=min(max(window, 4 * data.frames), data.count))
         # prior: a factor of e in temperature
-        step = float((found.score[:, Thermal.START].sum() - vector[Thermal.START] * a ** 2)
+        step = float((found.score[:, Thermal.START].sum() - shift * a ** 2)
                      / (found.information[Thermal.START, Thermal.START] + a ** 2))
-        vector[Thermal.START] += float(np.clip(step, -reach, reach))
+        shift += float(np.clip(step, -reach, reach))
         if abs(step) * a < 1e-3:
             break
-    return start + vector[Thermal.START]
+    return shift
 
 
 def carried_entropy(data: FluidSteps, numbers: FluidNumbers, start: np.ndarray) -> np.ndarray:

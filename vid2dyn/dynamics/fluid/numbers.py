@@ -281,6 +281,12 @@ class FluidNumbers:
         """Shift of S at the start."""
         return self.vector[Thermal.START]
 
+    def starting(self, shift: float) -> FluidNumbers:
+        """The same with this shift of S at the start, which is learned."""
+        vector, active = self.vector.copy(), self.layout.active.copy()
+        vector[Thermal.START], active[Thermal.START] = shift, True
+        return FluidNumbers(vector, self.layout.only(active))
+
     @property
     def further(self) -> np.ndarray:
         """Numbers of further energies."""

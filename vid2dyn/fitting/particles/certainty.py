@@ -9,7 +9,7 @@ takes that quarter for the friction.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 from vid2dyn.core.errors import ModelError
 from vid2dyn.dynamics.fluid.numbers import FluidNumbers
 from vid2dyn.encoders.entropy import invariants
-from vid2dyn.fitting.particles.fluid_likelihood import Prior, floor, score_and_information
+from vid2dyn.fitting.particles.fluid_likelihood import FluidLikelihood
 from vid2dyn.fitting.particles.fluid_windows import NoiseByWindow
 from vid2dyn.fitting.particles.scoring import widened
 from vid2dyn.inference.steps import FluidSteps
@@ -83,38 +83,35 @@ class Certainty:
                        "give listed terms (PairPotential and PairFriction).")
 
 
-def certainty(data: Sequence[FluidSteps], patterns: Callable[[FluidNumbers], Sequence[np.ndarray]],
-              numbers: FluidNumbers, prior: Prior, seed: int) -> Certainty:
-    """Of a fitted fluid, from the data that it was learned from; `patterns`: numbers -> σ at the first frame of every
-    trajectory."""
-    layout, starts = numbers.layout, patterns(numbers)
-    _, information, scores = score_and_information(data, starts, numbers, seed, EVERY)
-    rows = np.flatnonzero(layout.active)
-    info = information[np.ix_(rows, rows)]
+def certainty(likelihood: FluidLikelihood, vector: np.ndarray) -> Certainty:
+    """Of a fitted fluid, at the numbers that were learned."""
+    layout, here = likelihood.begin.layout, likelihood.evaluated(vector, EVERY)
+    rows = np.flatnonzero(likelihood.learned(vector))
+    info, scores = here.information[np.ix_(rows, rows)], here.scores[:, rows]
     # what is carried makes scores of neighbouring steps alike: blocks are long
-    blocks = [b.sum(axis=0)[rows] / np.sqrt(len(b)) for s in scores for b in np.array_split(s, min(BLOCKS, len(s)))]
-    believed = prior.precision[np.ix_(rows, rows)]
-    plain, excess = widened(info + believed, info / sum(len(s) for s in scores), np.array(blocks))
+    recordings = np.split(scores, np.cumsum([part.count // part.frames for part in likelihood.data])[:-1])
+    blocks = [b.sum(axis=0) / np.sqrt(len(b)) for s in recordings for b in np.array_split(s, min(BLOCKS, len(s)))]
+    believed = likelihood.prior(vector)[0][np.ix_(rows, rows)]
+    plain, excess = widened(info + believed, info / len(scores), np.array(blocks))
     thermal = np.flatnonzero(rows < layout.thermal)
     # one standard error in each direction of the thermal numbers, the others as they go with them: moved by itself a
     # number would be far out where numbers are known together better than each of them
     try:
         root = np.linalg.cholesky(plain[np.ix_(thermal, thermal)])
         moves = np.linalg.solve(root, plain[thermal]).T
-        score, falls, low = np.sum([s.sum(axis=0) for s in scores], axis=0), [], floor(numbers)
+        falls, low = [], likelihood.lowest(vector)
         for move in moves.T:
             falls.append(info @ move)
             for step in (STEP, -STEP):
-                moved = numbers.vector.copy()
+                moved = vector.copy()
                 moved[rows] += step * move
-                there = numbers.at(moved)
                 if (moved[rows] < low[rows]).any():
                     continue
                 try:
-                    later = score_and_information(data, patterns(there), there, seed, NEVER)[0]
+                    later = likelihood.evaluated(moved, NEVER).scores[:, rows]
                 except ModelError:                     # no likelihood on that side: what information says is left
                     continue
-                falls[-1] = (score - later)[rows] / step
+                falls[-1] = (scores - later).sum(axis=0) / step
                 break
         fall = info.copy()
         fall[:, thermal] += np.linalg.solve(root.T, np.array(falls) - moves.T @ info).T
@@ -123,9 +120,11 @@ def certainty(data: Sequence[FluidSteps], patterns: Callable[[FluidNumbers], Seq
         known = plain
     if not np.isfinite(known).all():
         known = plain
-    covariance = np.zeros((layout.size, layout.size))
+    covariance = np.zeros((len(vector), len(vector)))
     covariance[np.ix_(rows, rows)] = known
-    return Certainty(covariance, excess, *_seen(data, starts, numbers), data[0].shown)
+    return Certainty(covariance[:layout.size, :layout.size], excess,
+                     *_seen(likelihood.data, likelihood.starts(vector), likelihood.numbers(vector)),
+                     likelihood.data[0].shown)
 
 
 def spread(scatter: np.ndarray, fall: np.ndarray, believed: np.ndarray) -> np.ndarray:

@@ -41,7 +41,7 @@ from vid2dyn.fitting.particles.motion_checks import scene_of
 from vid2dyn.fitting.particles.recordings import Recordings
 from vid2dyn.fitting.particles.scoring import Learned, Limits, inverse, learn
 from vid2dyn.inference.heat import UnusableNumbersError
-from vid2dyn.inference.start import fit_start, start_pattern
+from vid2dyn.inference.start import fit_shift, fit_start, start_pattern
 from vid2dyn.inference.steps import FluidSteps
 from vid2dyn.model.metriplectic import MetriplecticModel
 
@@ -61,20 +61,24 @@ NOTHING = 0.3
 
 @dataclass(frozen=True, eq=False)
 class FittedVariant:
-    """A fitted fluid, or one without some of its parts.
+    """A fitted fluid, or one without some of its parts."""
 
-    `starts`: σ at the first frame of every trajectory learned from.
-    """
-
-    numbers: FluidNumbers
-    prior: Prior
-    starts: tuple[np.ndarray, ...]
+    likelihood: FluidLikelihood
     learned: Learned
+
+    @property
+    def numbers(self) -> FluidNumbers:
+        return self.likelihood.numbers(self.learned.vector)
 
     @property
     def layout(self) -> Layout:
         """Which number is what, and which were learned."""
         return self.numbers.layout
+
+    @cached_property
+    def starts(self) -> tuple[np.ndarray, ...]:
+        """σ at the first frame of every trajectory learned from."""
+        return self.likelihood.starts(self.learned.vector)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,9 +128,15 @@ class FluidRun:
         start = variant.starts[0] if self.recordings.alone else self.start(variant.numbers, judge)
         return evidence.held_out_likelihood(judge, variant.numbers, start, self.judged_from)
 
-    def patterns(self, data: Sequence[FluidSteps], numbers: FluidNumbers) -> tuple[np.ndarray, ...]:
-        """σ at the first frame of every trajectory that is learned from; the first one says where S is zero."""
-        return (start_pattern(data[0], numbers, self.recipe.start), *(self.start(numbers, part) for part in data[1:]))
+    def pattern(self, numbers: FluidNumbers, data: FluidSteps) -> np.ndarray:
+        """The same up to a common number."""
+        return start_pattern(data, numbers, self.recipe.start)
+
+    def shifts(self, numbers: FluidNumbers, data: Sequence[FluidSteps]) -> tuple[float, ...]:
+        """That number of every trajectory but the first, which says where S is zero; none without heat of particles."""
+        if not numbers.layout.active[Thermal.SOFTNESS]:
+            return ()
+        return tuple(fit_shift(part, numbers, self.recipe.start, self.recipe.window, self.seed) for part in data[1:])
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -137,12 +147,11 @@ class FluidFit(Fit):
     full: FittedVariant
     gas: FittedVariant | None = None
     identified: bool = True
-    learned_from: tuple[FluidSteps, ...] = ()
 
     @classmethod
     def of(cls, run: FluidRun, full: FittedVariant, gas: FittedVariant | None, **more: Any) -> FluidFit:
         """As it is."""
-        return cls(learned=full.learned, run=run, full=full, gas=gas, **{"learned_from": run.train, **more})
+        return cls(learned=full.learned, run=run, full=full, gas=gas, **more)
 
 
 class FluidLearner(Learner[FluidFit]):
@@ -180,8 +189,7 @@ class FluidLearner(Learner[FluidFit]):
         elif not identified:
             said.append("Entropy not identifiable from these data: a fluid at one temperature predicts velocities that "
                         "were set aside as well. The model has one temperature.")
-        yield FluidFit.of(run, full, gas, found=judged | found, warnings=tuple(said), identified=identified,
-                          learned_from=run.everything)
+        yield FluidFit.of(run, full, gas, found=judged | found, warnings=tuple(said), identified=identified)
 
     def judged(self, fit: FluidFit, number: int) -> tuple[np.ndarray, np.ndarray, float]:
         """Every recording starts at a temperature of its own, whose error is that of so many numbers."""
@@ -191,8 +199,8 @@ class FluidLearner(Learner[FluidFit]):
         return lls * part.frames, chi2, math.sqrt(2.0 / known)
 
     def described(self, fit: FluidFit) -> tuple[MetriplecticModel, dict[str, Any], list[str]]:
-        run, full, data = fit.run, fit.full, fit.learned_from
-        known = certainty(data, lambda numbers: run.patterns(data, numbers), full.numbers, full.prior, run.seed)
+        run, full, data = fit.run, fit.full, fit.full.likelihood.data
+        known = certainty(full.likelihood, full.learned.vector)
         arrays = {"theta": full.numbers.vector, "covariance": known.covariance, "support": known.support,
                   **full.layout.to_arrays()}
         used = recipe_of(dataclasses.replace(run.recipe, checkpoint=None))
@@ -327,10 +335,10 @@ class FluidCandidate(selection.Candidate):
     @cached_property
     def covariances(self) -> list[np.ndarray]:
         """Of the numbers of every further energy."""
-        layout = self.full.layout
-        rows = np.flatnonzero(layout.active)
-        covariance = np.zeros((layout.size, layout.size))
-        covariance[np.ix_(rows, rows)] = inverse(self.full.learned.total[np.ix_(rows, rows)])
+        learned = self.full.learned
+        rows = np.flatnonzero(self.full.likelihood.learned(learned.vector))
+        covariance = np.zeros(learned.total.shape)
+        covariance[np.ix_(rows, rows)] = inverse(learned.total[np.ix_(rows, rows)])
         return [covariance[own, own] for _, own in self.places[1:]]
 
 
@@ -387,7 +395,8 @@ def _compared(run: FluidRun, full: FittedVariant,
             held_out, identified = {"heat_not_followed": str(error)}, False
         full = full if identified else isothermal
     if run.recordings.alone:
-        full = _fit_variant(run, run.everything, full.numbers, "fluid, all steps", prior=full.prior)
+        full = _fit_variant(run, run.everything, full.numbers, "fluid, all steps",
+                            prior=full.likelihood.believed)
     return held_out, identified, full
 
 
@@ -408,8 +417,8 @@ def _layout(data: Sequence[FluidSteps], recipe: Metriplectic) -> Layout:
 
 def _fit_variant(run: FluidRun, data: Sequence[FluidSteps], first: FluidNumbers, what: str,
                  limits: Limits | None = None, prior: Prior | None = None) -> FittedVariant:
-    """One variant by scoring from `first` on; the temperatures at which further trajectories start are found in
-    between. Without a `prior`, that of `first`: numbers learned from the same data have to bring theirs."""
+    """One variant by scoring from `first` on. Without a `prior`, that of `first`: numbers learned from the same data
+    have to bring theirs."""
     recipe, seed, layout = run.recipe, run.seed, first.layout
     if prior is None:
         prior = prior_of(first, run.further)
@@ -417,17 +426,16 @@ def _fit_variant(run: FluidRun, data: Sequence[FluidSteps], first: FluidNumbers,
     theta = np.where(layout.active, first.vector, np.where(fixed, 0.0, first.vector))
 
     def patterns(numbers: FluidNumbers) -> tuple[np.ndarray, ...]:
-        return run.patterns(data, numbers)
+        return tuple(run.pattern(numbers, part) for part in data)
 
     def judge(numbers: FluidNumbers) -> tuple[float, float]:
         return _mean_likelihoods(run, numbers)
 
     place = run.shared.place(what, tuple(data), repr(recipe.energy), *layout.to_arrays().values())
-    likelihood = FluidLikelihood(data, FluidNumbers(theta, layout), prior, patterns, seed,
+    begin = FluidNumbers(theta, layout)
+    likelihood = FluidLikelihood(data, begin, prior, patterns, seed, run.shifts(begin, data),
                                  judge if data is run.train else None, what)
-    learned = learn(likelihood, limits or run.limits, place, run.shared.progress)
-    numbers = FluidNumbers(learned.vector, layout)
-    return FittedVariant(numbers, prior, patterns(numbers), learned)
+    return FittedVariant(likelihood, learn(likelihood, limits or run.limits, place, run.shared.progress))
 
 
 def _mean_likelihoods(run: FluidRun, numbers: FluidNumbers) -> tuple[float, float]:

@@ -1,8 +1,10 @@
 """The likelihood of a fluid as scoring sees it: start from moments, prior, bounds, score and information.
 
 The likelihood itself is `vid2dyn.inference.score`. It is that of a whole recording from its first frame on, since
-entropy is carried through it; temperatures at the first frames of further recordings are found anew at all numbers
-(`FluidLikelihood.patterns`).
+entropy is carried through it. S is zero in the mean at the first frame of the first recording; how much warmer or
+colder every further one starts is one more number, learned beside those of the fluid (shifts of S, which stand last).
+Found anew from its first steps at all numbers instead, it is not where the likelihood of the whole recording is
+highest, and scoring does not settle.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import block_diag
 
 from vid2dyn.core.errors import ModelError
 from vid2dyn.dynamics.fluid.numbers import FluidNumbers, Layout, Thermal
@@ -38,6 +41,8 @@ STRIDE_CONDUCTION = 3.0
 """Largest change of the conduction in one iteration, over the larger of itself and `even_conduction`."""
 STRIDE_NET = 0.7
 """Largest change of a number of the net in one iteration."""
+STRIDE_START = 0.3
+"""Largest change of ln T at the start of a further recording in one iteration."""
 SHAPE = (Thermal.BEND, Thermal.COLD_PRESSURE, Thermal.COLD_STIFFNESS)
 """Numbers that make the fluid differ from an ideal gas; expected near zero."""
 
@@ -165,12 +170,24 @@ def prior_of(numbers: FluidNumbers, further: Sequence[Parameters] = ()) -> Prior
 
 
 def score_and_information(data: Sequence[FluidSteps], starts: Sequence[np.ndarray], numbers: FluidNumbers, seed: int,
-                          every: int = EVERY) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
-    """Sums over trajectories; scores also step by step (a list of (steps, numbers))."""
-    found = [sweep(part, numbers, start, information_every=max(1, every // part.frames), seed=seed)
-             for part, start in zip(data, starts, strict=True)]
-    return (np.sum([s.score.sum(0) for s in found], axis=0), np.sum([s.information for s in found], axis=0),
-            [s.score for s in found])
+                          every: int = EVERY,
+                          shifts: Sequence[float] | np.ndarray = ()) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of all windows, one trajectory after the other, (windows, numbers), and their information.
+
+    shifts: of S at the start of every trajectory but the first; its numbers stand last. Without them all trajectories
+    start as they are given.
+    """
+    count = numbers.layout.size
+    scores, information = [], np.zeros((count + len(shifts), count + len(shifts)))
+    for k, (part, start) in enumerate(zip(data, starts, strict=True)):
+        own, rows = numbers, np.arange(count)
+        if k and len(shifts):
+            own, rows[Thermal.START] = numbers.starting(shifts[k - 1]), count + k - 1
+        found = sweep(part, own, start, information_every=max(1, every // part.frames), seed=seed)
+        scores.append(np.zeros((len(found.score), len(information))))
+        scores[-1][:, rows] = found.score
+        information[np.ix_(rows, rows)] += found.information
+    return np.concatenate(scores), information
 
 
 def floor(numbers: FluidNumbers) -> np.ndarray:
@@ -197,9 +214,12 @@ class FluidLikelihood(Likelihood):
         Numbers to begin with.
     believed : Prior
     patterns : callable
-        Numbers -> σ at the first frame of every trajectory.
+        Numbers -> σ at the first frame of every trajectory, up to its shift.
     seed : int
         Of the probes.
+    shifts : tuple of float
+        Of S at the start of every trajectory but the first, to begin with. Empty: all start as the first, as where
+        there is no heat.
     judge : callable, optional
         Numbers -> log-likelihood per particle and step, of data learned from and held out; costs a third of an
         iteration.
@@ -216,34 +236,51 @@ class FluidLikelihood(Likelihood):
     believed: Prior
     patterns: Callable[[FluidNumbers], Sequence[np.ndarray]]
     seed: int
+    shifts: tuple[float, ...] = ()
     judge: Callable[[FluidNumbers], tuple[float, float]] | None = None
     what: str = "fit"
 
+    def numbers(self, vector: np.ndarray) -> FluidNumbers:
+        """Those of the fluid."""
+        return self.begin.at(vector[:self.begin.layout.size])
+
+    def starts(self, vector: np.ndarray) -> tuple[np.ndarray, ...]:
+        """σ at the first frame of every trajectory."""
+        shifts = [0.0, *vector[self.begin.layout.size:]] if self.shifts else [0.0] * len(self.data)
+        return tuple(sigma + by for sigma, by in zip(self.patterns(self.numbers(vector)), shifts, strict=True))
+
+    def evaluated(self, vector: np.ndarray, every: int) -> Scored:
+        """Score, and information from every so many steps."""
+        numbers = self.numbers(vector)
+        return Scored(vector, *score_and_information(self.data, self.patterns(numbers), numbers, self.seed, every,
+                                                     vector[numbers.layout.size:]))
+
     def start(self) -> np.ndarray:
-        return self.begin.vector
+        return np.concatenate([self.begin.vector, self.shifts])
 
     def scored(self, vector: np.ndarray, told: Callable[[int], None] = lambda piece: None) -> Scored:
-        numbers = self.begin.at(vector)
-        _, information, scores = score_and_information(self.data, self.patterns(numbers), numbers, self.seed)
-        found = Scored(vector, np.concatenate(scores), information)
-        if not (np.isfinite(found.scores).all() and np.isfinite(information).all()):
+        found = self.evaluated(vector, EVERY)
+        if not (np.isfinite(found.scores).all() and np.isfinite(found.information).all()):
             raise UnusableNumbersError("the slope of the likelihood is not a number")
         return found
 
     def prior(self, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        precision = self.believed.precision
-        return precision, -precision @ (vector - self.believed.mean)
+        """That of a shift: a factor of e in temperature."""
+        shifts = np.full(len(self.shifts), float(self.begin.softness) ** 2)
+        precision = block_diag(self.believed.precision, np.diag(shifts))
+        return precision, -precision @ (vector - self._with_shifts(self.believed.mean, 0.0))
 
     def learned(self, vector: np.ndarray) -> np.ndarray:
-        return self.begin.layout.active
+        return self._with_shifts(self.begin.layout.active, True)
 
     def lowest(self, vector: np.ndarray) -> np.ndarray:
-        bounds = np.where(self.believed.positive, 0.0, floor(self.begin.at(vector)))
-        return np.where(self.begin.layout.active, bounds, -np.inf)
+        bounds = np.where(self.believed.positive, 0.0, floor(self.numbers(vector)))
+        return self._with_shifts(np.where(self.begin.layout.active, bounds, -np.inf), -np.inf)
 
     def after(self, vector: np.ndarray, step: np.ndarray) -> np.ndarray:
-        layout, numbers = self.begin.layout, self.begin.at(vector)
-        limit = np.full(layout.size, np.inf)
+        layout, numbers = self.begin.layout, self.numbers(vector)
+        limit = np.full(len(vector), np.inf)
+        limit[layout.size:] = STRIDE_START / max(float(numbers.softness), 1e-100)
         limit[[Thermal.LOG_TEMPERATURE, Thermal.BEND]] = 0.3, 0.3
         limit[Thermal.MOLECULES] = STRIDE * np.abs(vector[Thermal.MOLECULES])
         # a fluid that was taken for one at one temperature finds its way back
@@ -256,4 +293,7 @@ class FluidLikelihood(Likelihood):
         return vector + shrink * step
 
     def watched(self, vector: np.ndarray) -> tuple[float, float] | None:
-        return None if self.judge is None else self.judge(self.begin.at(vector))
+        return None if self.judge is None else self.judge(self.numbers(vector))
+
+    def _with_shifts(self, values: np.ndarray, fill: float) -> np.ndarray:
+        return np.concatenate([values, np.full(len(self.shifts), fill, values.dtype)])
