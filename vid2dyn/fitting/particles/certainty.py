@@ -30,6 +30,8 @@ NEVER = 10**9
 """The same where information is not wanted."""
 STEP = 0.3
 """Standard errors by which a number is moved to see how fast the score falls."""
+FROM_PRIOR = 0.5
+"""Share of what is known of a direction that the prior tells, above which the score is not asked."""
 LEAST_FALL = 0.2
 """Least fall of the score over its information: bands are at most five times as wide as information says."""
 
@@ -95,26 +97,27 @@ def certainty(likelihood: FluidLikelihood, vector: np.ndarray) -> Certainty:
     plain, excess = widened(info + believed, info / len(scores), np.array(blocks))
     thermal = np.flatnonzero(rows < layout.thermal)
     # one standard error in each direction of the thermal numbers, the others as they go with them: moved by itself a
-    # number would be far out where numbers are known together better than each of them
+    # number would be far out where numbers are known together better than each of them. Directions that are known from
+    # the prior alone, as most of a net, need no look at the data
     try:
         root = np.linalg.cholesky(plain[np.ix_(thermal, thermal)])
-        moves = np.linalg.solve(root, plain[thermal]).T
-        falls, low = [], likelihood.lowest(vector)
-        for move in moves.T:
-            falls.append(info @ move)
+        from_prior, turned = np.linalg.eigh(root.T @ believed[np.ix_(thermal, thermal)] @ root)
+        moves = np.linalg.solve(root, plain[thermal]).T @ turned
+        more, low = np.zeros(moves.shape), likelihood.lowest(vector)
+        for k in np.flatnonzero(from_prior < FROM_PRIOR):
             for step in (STEP, -STEP):
                 moved = vector.copy()
-                moved[rows] += step * move
+                moved[rows] += step * moves[:, k]
                 if (moved[rows] < low[rows]).any():
                     continue
                 try:
                     later = likelihood.evaluated(moved, NEVER).scores[:, rows]
                 except ModelError:                     # no likelihood on that side: what information says is left
                     continue
-                falls[-1] = (scores - later).sum(axis=0) / step
+                more[:, k] = (scores - later).sum(axis=0) / step - info @ moves[:, k]
                 break
         fall = info.copy()
-        fall[:, thermal] += np.linalg.solve(root.T, np.array(falls) - moves.T @ info).T
+        fall[:, thermal] += np.linalg.solve(root.T, turned @ more.T).T
         known = spread(info * max(1.0, excess), fall, believed)
     except np.linalg.LinAlgError:                      # a direction of which neither data nor prior say anything
         known = plain
@@ -132,7 +135,8 @@ def spread(scatter: np.ndarray, fall: np.ndarray, believed: np.ndarray) -> np.nd
 
     The score of the recursion leaves out slopes of the filter (`vid2dyn.inference.score`). It is still zero at the
     truth in the mean and scatters as the information J says, but it need not fall by J a number: the conduction's falls
-    by .6 of it, so its error is 1.6 times what the information says.
+    by .6 of it, so its error is 1.6 times what the information says. One that falls faster than J does so by chance or
+    because of bends within an error: nothing is known better than its information says (Cramér & Rao).
 
     Parameters
     ----------
@@ -148,7 +152,7 @@ def spread(scatter: np.ndarray, fall: np.ndarray, believed: np.ndarray) -> np.nd
     root = np.linalg.cholesky(middle / size[:, None] / size)
     whole = np.linalg.solve(root, np.linalg.solve(root, (fall + believed) / size[:, None] / size).T).T
     left, values, right = np.linalg.svd(whole)
-    values = np.maximum(values, LEAST_FALL)
+    values = np.clip(values, LEAST_FALL, 1.0)
     # whole = root⁻¹ A root⁻ᵀ, so A⁻¹ (J + P) A⁻ᵀ = root⁻ᵀ (whole⁻¹ whole⁻ᵀ) root⁻¹
     half = np.linalg.solve(root.T, (right.T / values) @ left.T)
     return half @ half.T / size[:, None] / size
