@@ -64,6 +64,38 @@ def test_the_maximum_is_found_from_far_away() -> None:
         assert not one.blocked
 
 
+@dataclass(frozen=True, eq=False)
+class Bent(Likelihood):
+    """A likelihood that bends more than its information says, so that every whole step lands farther away."""
+
+    bend: float
+    overshoot = 3.0
+    what: str = "bent"
+
+    def start(self) -> np.ndarray:
+        return np.array([1.0, -2.0])
+
+    def scored(self, vector: np.ndarray, told: Callable[[int], None] = lambda piece: None) -> Scored:
+        return Scored(vector, -np.array([[self.bend, 1.0]]) * vector, np.eye(2))
+
+    def prior(self, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.zeros((2, 2)), np.zeros(2)
+
+    def lowest(self, vector: np.ndarray) -> np.ndarray:
+        return np.full(2, -np.inf)
+
+    def after(self, vector: np.ndarray, step: np.ndarray) -> np.ndarray:
+        return vector + step
+
+
+@pytest.mark.parametrize("bend", [1.0, 2.0, 3.5, 9.0])
+def test_steps_that_go_to_and_fro_get_shorter(bend: float) -> None:
+    """Each overshoots by no more than is allowed: at a bend of 2 for ever, at 3.5 by 2.5 times as much every time."""
+    found = learn(Bent(bend), Limits(60, 1e-6))
+    assert found.done < 60, found.decrements
+    assert np.abs(found.vector).max() < 1e-2
+
+
 def test_where_there_is_no_way_on_the_last_numbers_stay() -> None:
     """The maximum lies where there is no likelihood; a start in there is an error."""
     found = learn(variances(end_of_the_world=0.05), Limits(200, 1e-9))

@@ -14,9 +14,10 @@ from its checkpoint to the same bytes.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,6 +30,10 @@ CUTS = 6
 """Most times that a step is cut."""
 SHORTEST, LONGEST = 0.1, 0.7
 """Least and most of it that is left by a cut."""
+NOTHING_GAINED = 0.9
+"""What is left to gain after a step that brought nothing, over what it was before."""
+LEAST_PACE = 0.03
+"""Least part of a step that is tried first."""
 JUDGED = 2
 """Iterations between those that are judged while somebody watches."""
 SEEN = 1e-4
@@ -187,7 +192,7 @@ def learn(likelihood: Likelihood, limits: Limits, place: Checkpoint = NOWHERE, p
                 raise ModelError("The fit diverged: a number is not finite. The velocities may not be those of "
                                  "particles of this mass and frame rate; check both.")
             try:
-                here = _searched(likelihood, here, new, limits.tolerance, scored)
+                here = _searched(likelihood, here, new, limits.tolerance, scored, pace(decrements))
             except ModelError as error:
                 return replace(state, blocked=str(error))
             done, decrements = done + 1, (*decrements, decrement)
@@ -225,9 +230,26 @@ def ascent(likelihood: Likelihood, here: Scored) -> tuple[np.ndarray, float, np.
     return np.maximum(likelihood.after(vector, step), low), decrement, total
 
 
+def pace(decrements: Sequence[float]) -> float:
+    """Part of the next step to go: halved whenever one before brought nothing, as those do that come back from where
+    they overshot, and longer again afterwards.
+
+    A net of an equation of state has directions in which the likelihood bends nine times as much as its information
+    says. Steps went to and fro there, each within what `overshoot` allows.
+
+    >>> pace([8.0, 1.0]), pace([8.0, 8.5]), pace([8.0, 8.5, 2.0])
+    (1.0, 0.5, 0.6)
+    """
+    part = 1.0
+    for before, after in itertools.pairwise(map(abs, decrements)):
+        part = max(0.5 * part, LEAST_PACE) if after > NOTHING_GAINED * before else min(1.2 * part, 1.0)
+    return part
+
+
 def _searched(likelihood: Likelihood, here: Scored, new: np.ndarray, tolerance: float,
-              scored: Callable[[np.ndarray], Scored]) -> Scored:
-    """The end of a step, or a place nearer to its start where the log-likelihood falls at its end.
+              scored: Callable[[np.ndarray], Scored], part: float = 1.0) -> Scored:
+    """The end of a step, of which a `part` is tried first, or a place nearer to its start where the log-likelihood
+    falls at its end.
 
     As long as it falls by more than `overshoot` of what it rises at the start, the step is cut to where the slopes let
     expect the maximum, or where there is no likelihood at its end, to a part. Steps overshoot where the curvature grows
@@ -241,7 +263,6 @@ def _searched(likelihood: Likelihood, here: Scored, new: np.ndarray, tolerance: 
     """
     along = new - here.vector
     rise = float(_slope(likelihood, here) @ along)
-    part = 1.0
     for cut in range(CUTS + 1):
         try:
             ahead = scored(here.vector + part * along)
