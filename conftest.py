@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import importlib
 import os
+from collections.abc import Generator
 
 import pytest
 
@@ -46,10 +47,21 @@ def pytest_configure() -> None:
         threadpoolctl.threadpool_limits(_share)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Importing makes no garbage: the collector, which would look through all of it again and again, waits."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
 def pytest_collection_finish() -> None:
     """What was imported is no garbage: it is set aside, and not looked through whenever the collector runs."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000)                                 # compiling makes many objects, of which few are garbage
 
 
 @pytest.hookimpl(tryfirst=True)                              # before pytest-xdist reads the number of its workers

@@ -68,6 +68,24 @@ def test_no_room_hides_a_module_of_its_own() -> None:
             assert room.__getattr__(name) is module, f"{room.__name__} exports another {name}"
 
 
+def compiles_when_read(decorator: ast.expr) -> bool:
+    """Whether numba compiles at the definition: a callback or ufunc, or a function with its types given."""
+    if not isinstance(decorator, ast.Call):
+        return False
+    name = ast.unparse(decorator.func).rpartition(".")[2]
+    return name == "cfunc" or (name in ("njit", "jit", "vectorize", "guvectorize") and bool(decorator.args))
+
+
+def test_nothing_is_compiled_when_it_is_imported() -> None:
+    """It would be by everyone who imports a neighbour of it, and by each process of a run of tests."""
+    slow = [f"{path.relative_to(ROOT)}:{node.name}" for path in (ROOT / "vid2dyn").rglob("*.py")
+            for node in ast.parse(path.read_text(encoding="utf-8")).body
+            if isinstance(node, ast.FunctionDef) and any(map(compiles_when_read, node.decorator_list))]
+    assert not slow
+    planted = ast.parse("@cfunc(types.void(), cache=True)\ndef f(): pass\n@njit('f8(f8)')\ndef g(x): pass").body
+    assert all(compiles_when_read(node.decorator_list[0]) for node in planted if isinstance(node, ast.FunctionDef))
+
+
 def test_stub_of_the_simulators_lists_every_part() -> None:
     known = {*parts("simulators"), *parts("potentials")}
     assert known <= set(vd.simulators.__all__), "add it to vid2dyn/simulators/__init__.pyi, for editors"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from pathlib import Path
 
@@ -30,12 +31,14 @@ WRONG = [None, 3, 2.5, "no such file.parquet", [1, 2], {}, np.zeros((4, 3, 2)), 
 def test_wrong_things_are_named(verb: str, wrong, tmp_path) -> None:
     calls = {"compare": lambda: vd.compare(tracks(), wrong), "report": lambda: vd.report(tmp_path / "r.html",
                                                                                          tracks=wrong),
-             "rollout": lambda: MODEL.rollout(wrong, steps=3)}
+             "rollout": lambda: model().rollout(wrong, steps=3)}
     with pytest.raises(vd.Vid2DynError):
         calls.get(verb, lambda: getattr(vd, verb)(wrong))()
 
 
-MODEL = vd.fit(tracks(10, 40), vd.Brownian(), seed=0)
+@functools.cache
+def model() -> vd.Model:
+    return vd.fit(tracks(10, 40), vd.Brownian(), seed=0)
 
 
 def test_dilute_samples_are_compared_and_reported(tmp_path) -> None:
@@ -51,8 +54,8 @@ def test_dilute_samples_are_compared_and_reported(tmp_path) -> None:
 @pytest.mark.parametrize("call", [
     lambda: vd.fit(tracks(10, 40), "Brownian"), lambda: vd.fit(tracks(10, 40), vd.Brownian(), seed=-1),
     lambda: vd.fit(tracks(10, 40), vd.Brownian(), seed="x"), lambda: vd.simulate("Brownian"),
-    lambda: MODEL.rollout(tracks(10, 40), steps=0), lambda: MODEL.rollout(tracks(10, 40), steps=None),
-    lambda: MODEL.rollout(tracks(10, 40), steps=10**14), lambda: vd.diffusion(tracks().rows(np.zeros(90, bool))),
+    lambda: model().rollout(tracks(10, 40), steps=0), lambda: model().rollout(tracks(10, 40), steps=None),
+    lambda: model().rollout(tracks(10, 40), steps=10**14), lambda: vd.diffusion(tracks().rows(np.zeros(90, bool))),
     lambda: vd.fit(tracks().rows(np.zeros(90, bool))),
     lambda: vd.Trajectories.from_dataframe(pd.DataFrame({"frame": [0, 2**31 - 2], "y": 0.0, "x": 0.0})),
 ])

@@ -18,6 +18,7 @@ from vid2dyn.core.config import settings
 from vid2dyn.core.configurable import fits
 from vid2dyn.core.errors import ConfigError, UnitsError, Vid2DynError
 from vid2dyn.core.registry import parts
+from vid2dyn.core.threads import without_useless_settings
 
 FAMILIES = ("simulators", "potentials", "readers", "dynamics", "energies", "frictions")
 KINDS = [kind for family in FAMILIES for kind in parts(family).values()] + [vd.tracking.Track, vd.simulators.Renderer]
@@ -73,12 +74,21 @@ def test_numbers_of_every_kind_are_numbers() -> None:
 
 
 @pytest.mark.parametrize("threads", ["0", "-3", "many", ""])
-def test_a_number_of_threads_that_is_none_is_left_out_with_a_word(threads: str) -> None:
-    """numba would not be imported with it."""
+def test_a_number_of_threads_that_is_none_is_left_out_with_a_word(threads: str,
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMBA_NUM_THREADS", threads)
+    monkeypatch.delitem(sys.modules, "numba", raising=False)
+    with pytest.warns(RuntimeWarning, match="NUMBA_NUM_THREADS.*1 or more"):
+        without_useless_settings()
+    assert "NUMBA_NUM_THREADS" not in os.environ
+
+
+def test_without_a_useless_number_of_threads_numba_is_imported() -> None:
+    """It would not be with it: whatever was given, what it finds is nothing."""
     code = ("import vid2dyn as vd\n"
             "print(vd.diffusion(vd.simulate(vd.simulators.Brownian(n_particles=9, frames=9))).D > 0)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120,
-                          env={**os.environ, "NUMBA_NUM_THREADS": threads})
+                          env={**os.environ, "NUMBA_NUM_THREADS": "-3"})
     assert done.stdout == "True\n", done.stderr
     assert "NUMBA_NUM_THREADS" in done.stderr
     assert "1 or more" in done.stderr

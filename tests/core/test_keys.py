@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -129,18 +130,34 @@ def test_parts_of_a_movie(tmp_path: Path) -> None:
     assert key() not in {*others}
 
 
+OF_A_RUN = '[simulate]\nkind = "Brownian"\nn_particles = 12\nframes = 30\nbox_length = 8\n'
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the file of a run and, in `out`, all that the run has left."""
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "e.toml").write_text(OF_A_RUN)
+    assert vd.run(folder / "e.toml", out=folder / "out")[0].error == ""
+    return folder
+
+
 @pytest.mark.parametrize(("table", "stage"), [
     ("[fit]\nseed = 4", "model"), ("[fit]\nstop = 1", "model"),
     ("[dynamics]\nkind = \"Brownian\"\nstationary = false", "model"),
     ("[rollout]\nseed = 9", "rollout"), ("[rollout]\nsteps = 7", "rollout"),
 ])
-def test_stages_of_a_run(table: str, stage: str, tmp_path: Path) -> None:
-    start = '[simulate]\nkind = "Brownian"\nn_particles = 12\nframes = 30\nbox_length = 8\n'
-    (tmp_path / "e.toml").write_text(start)
-    first = vd.run(tmp_path / "e.toml", out=tmp_path / "out")[0]
-    assert first.error == ""
-    (tmp_path / "e.toml").write_text(start + table + "\n")
-    second = vd.run(tmp_path / "e.toml", out=tmp_path / "out")[0]
+def test_stages_of_a_run(finished: Path, table: str, stage: str, tmp_path: Path) -> None:
+    folder = shutil.copytree(finished, tmp_path / "copy")
+    (folder / "e.toml").write_text(OF_A_RUN + table + "\n")
+    second = vd.run(folder / "e.toml", out=folder / "out")[0]
     assert second.error == ""
     assert stage not in second.skipped
     assert "tracks" in second.skipped
+
+
+def test_a_run_in_another_folder_is_the_same(finished: Path, tmp_path: Path) -> None:
+    """Its copy is finished, too: otherwise the test above would see nothing."""
+    folder = shutil.copytree(finished, tmp_path / "copy")
+    again = vd.run(folder / "e.toml", out=folder / "out")[0]
+    assert {"tracks", "model", "rollout"} <= set(again.skipped)

@@ -62,7 +62,7 @@ def check_every_stop(data: Any, recipe: Any, folder: Path, many: int) -> None:
     course = whole.report["course"]
     assert whole_watch.heard == [(k + 1, t, h) for k, (t, h) in enumerate(zip(course["train"], course["held_out"]))]
     assert "stopped_early" not in whole.report
-    usable = 0
+    usable, stopped = 0, functools.cache(lambda rounds: written(vd.fit(data, recipe, seed=3, stop=rounds), folder))
     for last in np.unique(np.linspace(1, whole_watch.calls, many).astype(int)):
         place = folder / f"kept{last}"
         watch = Watch(int(last))
@@ -76,7 +76,7 @@ def check_every_stop(data: Any, recipe: Any, folder: Path, many: int) -> None:
                 usable += 1
                 assert rounds == len(watch.heard) >= 1
                 assert "Stopped early" in part.report["warnings"][0]
-                assert written(part, folder) == written(vd.fit(data, recipe, seed=3, stop=rounds), folder)
+                assert written(part, folder) == stopped(rounds)
         again = Watch()
         resumed = vd.fit(data, recipe, seed=3, progress=again, checkpoint=place)
         assert written(resumed, folder) == written(whole, folder)
@@ -131,6 +131,11 @@ def tracks() -> Any:
                                               localisation_error=0.02, pair=vd.simulators.Yukawa()), seed=1)
 
 
+@pytest.fixture(scope="module")
+def forces(tracks: Any) -> Any:
+    return vd.fit(tracks, vd.Brownian(cutoff=3.0))
+
+
 def test_forces_stop_and_go_on_to_the_same_bytes(tracks: Any, tmp_path: Path) -> None:
     check_every_stop(tracks, vd.Brownian(cutoff=3.0), tmp_path, many=4)
 
@@ -150,23 +155,21 @@ def test_corrections_that_swing_go_on_too(tracks: Any, tmp_path: Path, monkeypat
     check_every_stop(tracks, vd.Brownian(cutoff=3.0), tmp_path, many=5)
 
 
-def test_bands_of_stopped_forces_hold_the_final_ones(tracks: Any) -> None:
+def test_bands_of_stopped_forces_hold_the_final_ones(tracks: Any, forces: Any) -> None:
     r = np.linspace(1.2, 2.5, 6)
-    whole = vd.fit(tracks, vd.Brownian(cutoff=3.0))
     for stop in (2, 3):
         part = vd.fit(tracks, vd.Brownian(cutoff=3.0), stop=stop)
         low, high = part.band("pair_potential", r)
-        assert ((low < whole.pair_potential(r)) & (whole.pair_potential(r) < high)).all(), stop
-        width, wide = (np.ptp(m.band("pair_potential", r), axis=0) for m in (whole, part))
+        assert ((low < forces.pair_potential(r)) & (forces.pair_potential(r) < high)).all(), stop
+        width, wide = (np.ptp(m.band("pair_potential", r), axis=0) for m in (forces, part))
         assert (wide < 2.5 * width).all(), stop
-        assert part.diffusion() == pytest.approx(whole.diffusion(), rel=0.03)
+        assert part.diffusion() == pytest.approx(forces.diffusion(), rel=0.03)
 
 
-def test_a_round_that_cannot_be_judged_does_not_end_the_fit(tracks: Any, tmp_path: Path,
+def test_a_round_that_cannot_be_judged_does_not_end_the_fit(tracks: Any, forces: Any, tmp_path: Path,
                                                             monkeypatch: pytest.MonkeyPatch) -> None:
     from vid2dyn.fitting.brownian import evidence
 
-    whole = vd.fit(tracks, vd.Brownian(cutoff=3.0))
     plain, calls = evidence.residuals, [0]
 
     def first_is_stiff(*arguments: Any) -> Any:
@@ -180,8 +183,8 @@ def test_a_round_that_cannot_be_judged_does_not_end_the_fit(tracks: Any, tmp_pat
     found = vd.fit(tracks, vd.Brownian(cutoff=3.0), progress=watch)
     assert np.isnan(watch.heard[0][1:]).all()
     assert np.isfinite([heard[1:] for heard in watch.heard[1:]]).all()
-    assert found.pair_potential(2.0) == whole.pair_potential(2.0)
-    assert found.report["course"]["train"][1:] == whole.report["course"]["train"][1:]
+    assert found.pair_potential(2.0) == forces.pair_potential(2.0)
+    assert found.report["course"]["train"][1:] == forces.report["course"]["train"][1:]
     vd.load(found.save(tmp_path / "m.vid2dyn"))
 
 
@@ -202,6 +205,7 @@ def test_fluids_stop_and_go_on_to_the_same_bytes(fluid: Any, compare: Any, tmp_p
     recipe = vd.Metriplectic(cutoff=0.2, mass=0.5, knots=2, compare=compare, window=8, iterations=3)
     whole_watch = Watch()
     whole = vd.fit(fluid, recipe, seed=3, progress=whole_watch)
+    stopped = functools.cache(lambda rounds: written(vd.fit(fluid, recipe, seed=3, stop=rounds), tmp_path))
     assert [step for step, *_ in whole_watch.heard][:2] == [1, 3]
     assert all(np.isfinite(heard).all() for heard in whole_watch.heard)
     for last in (2, whole_watch.calls // 2, whole_watch.calls):
@@ -209,7 +213,7 @@ def test_fluids_stop_and_go_on_to_the_same_bytes(fluid: Any, compare: Any, tmp_p
         part = vd.fit(fluid, recipe, seed=3, progress=Watch(last), keep_partial=True, checkpoint=place)
         rounds = part.report["stopped_early"]["rounds"]
         assert "Stopped early" in part.report["warnings"][0]
-        assert written(part, tmp_path) == written(vd.fit(fluid, recipe, seed=3, stop=rounds), tmp_path)
+        assert written(part, tmp_path) == stopped(rounds)
         assert np.isfinite(part.band("temperature", tuple(np.mean(part.support[name]) for name in "SV"))).all()
         resumed = vd.fit(fluid, recipe, seed=3, checkpoint=place)
         assert written(resumed, tmp_path) == written(whole, tmp_path)

@@ -216,47 +216,49 @@ class Unequal(Potential):
         return (snapshot.position**2).sum(1) @ weight
 
 
-CROWD = random_snapshot(np.random.default_rng(2), 6)
+@pytest.fixture(scope="module")
+def crowd():
+    return random_snapshot(np.random.default_rng(2), 6)
 
 
 @pytest.mark.parametrize(("friction", "law"), [
     (OneSided(gamma), "sum of column"), (Leaky(gamma), "sum of column"), (Directed(0.4), "axes"),
     (Forgotten(gamma), "divergence"),
 ])
-def test_planted_friction_errors_are_found(friction, law):
+def test_planted_friction_errors_are_found(crowd, friction, law):
     with pytest.raises(AssertionError, match=law):
-        check_friction(friction, CROWD, () if isinstance(friction, Directed) else (0, 1))
+        check_friction(friction, crowd, () if isinstance(friction, Directed) else (0, 1))
 
 
-def test_a_matrix_that_is_not_its_root_is_found():
+def test_a_matrix_that_is_not_its_root_is_found(crowd):
     class Crooked(SolventMobility):
         def times(self, snapshot, v):
             return 1.05 * super().times(snapshot, v)
 
     with pytest.raises(AssertionError, match="times"):
-        check_friction(Crooked(0.4), CROWD)
+        check_friction(Crooked(0.4), crowd)
 
 
 @pytest.mark.parametrize(("potential", "law"), [(Backwards(), "gradient"), (Unequal(), "order")])
-def test_planted_potential_errors_are_found(potential, law):
+def test_planted_potential_errors_are_found(crowd, potential, law):
     with pytest.raises(AssertionError, match=law):
-        check_potential(potential, CROWD, translation=False)
+        check_potential(potential, crowd, translation=False)
 
 
-def test_a_trap_is_not_translation_invariant():
+def test_a_trap_is_not_translation_invariant(crowd):
     with pytest.raises(AssertionError, match="origin"):
-        check_potential(trap(1, 2), CROWD)
+        check_potential(trap(1, 2), crowd)
 
 
-def test_a_drift_without_divergence_or_with_the_wrong_sign_is_found():
+def test_a_drift_without_divergence_or_with_the_wrong_sign_is_found(crowd):
     class Climbing(Overdamped):
         def drift(self, snapshot):
             return -super().drift(snapshot)
 
     with pytest.raises(AssertionError, match="drift"):
-        check_overdamped(Overdamped((), Forgotten(gamma)), CROWD)
+        check_overdamped(Overdamped((), Forgotten(gamma)), crowd)
     with pytest.raises(AssertionError, match="drift"):
-        check_overdamped(Climbing((pair_potential(),), SolventMobility(0.4)), CROWD)
+        check_overdamped(Climbing((pair_potential(),), SolventMobility(0.4)), crowd)
 
 
 def test_the_divergence_of_pair_friction_has_its_closed_form():

@@ -13,8 +13,12 @@ from vid2dyn.dynamics.terms.friction import PairFriction, SolventMobility, Sum
 from vid2dyn.testing.brackets import random_snapshot, whitened_noise_pvalue
 
 ALPHA = 1e-6
-STATE = random_snapshot(np.random.default_rng(0), 20, 2)
 DRAWS = 8000                                             # × 38 to 40 components: N > 300,000
+
+
+@pytest.fixture(scope="module")
+def state():
+    return random_snapshot(np.random.default_rng(0), 20, 2)
 
 
 def gamma(r):
@@ -36,42 +40,42 @@ def with_noise(friction, change):
 @pytest.mark.parametrize("friction", [
     SolventMobility(0.4), PairFriction(gamma), Sum(SolventMobility(0.05), PairFriction(gamma)),
 ], ids=["solvent", "pairs", "both"])
-def test_noise_has_covariance_M_and_one_per_cent_is_seen(friction):
-    assert whitened_noise_pvalue(friction, STATE, draws=DRAWS, seed=1) > ALPHA
+def test_noise_has_covariance_M_and_one_per_cent_is_seen(state, friction):
+    assert whitened_noise_pvalue(friction, state, draws=DRAWS, seed=1) > ALPHA
     louder = with_noise(friction, lambda draw: 1.01 * draw)
-    assert whitened_noise_pvalue(louder, STATE, draws=DRAWS, seed=1) < ALPHA
+    assert whitened_noise_pvalue(louder, state, draws=DRAWS, seed=1) < ALPHA
 
 
-def test_noise_of_the_dynamics_has_covariance_2_M_dt():
+def test_noise_of_the_dynamics_has_covariance_2_M_dt(state):
     class Louder(Overdamped):
         def noise(self, snapshot, dt, generator):
             return 1.01 * super().noise(snapshot, dt, generator)
 
     friction = Sum(SolventMobility(0.05), PairFriction(gamma))
-    assert whitened_noise_pvalue(Overdamped((), friction), STATE, dt=0.003, draws=DRAWS, seed=2) > ALPHA
-    assert whitened_noise_pvalue(Louder((), friction), STATE, dt=0.003, draws=DRAWS, seed=2) < ALPHA
+    assert whitened_noise_pvalue(Overdamped((), friction), state, dt=0.003, draws=DRAWS, seed=2) > ALPHA
+    assert whitened_noise_pvalue(Louder((), friction), state, dt=0.003, draws=DRAWS, seed=2) < ALPHA
 
 
-def test_noise_that_leaves_the_range_of_M_is_refused():
+def test_noise_that_leaves_the_range_of_M_is_refused(state):
     """Momentum conservation of the noise: the null direction of M gets nothing at all."""
     leaky = with_noise(PairFriction(gamma), lambda draw: draw + 1e-4)
     with pytest.raises(AssertionError, match="null direction"):
-        whitened_noise_pvalue(leaky, STATE, draws=10)
+        whitened_noise_pvalue(leaky, state, draws=10)
 
 
-def test_wrong_correlations_with_the_right_size_are_refused():
+def test_wrong_correlations_with_the_right_size_are_refused(state):
     """Independent noise of the right variance on every particle, where pairs share theirs."""
     friction = Sum(SolventMobility(0.2), PairFriction(gamma))
-    size = friction.dense(STATE).diagonal().sqrt().reshape(-1, 2)
+    size = friction.dense(state).diagonal().sqrt().reshape(-1, 2)
 
     class Independent(Sum):
         def noise(self, snapshot, generator):
             return size * torch.randn(size.shape, generator=generator, dtype=size.dtype)
 
-    assert whitened_noise_pvalue(Independent(*friction.parts), STATE, draws=2000) < ALPHA
+    assert whitened_noise_pvalue(Independent(*friction.parts), state, draws=2000) < ALPHA
 
 
-def test_noise_with_a_memory_or_a_mean_is_refused():
+def test_noise_with_a_memory_or_a_mean_is_refused(state):
     class Remembering(SolventMobility):
         last = 0.0
 
@@ -81,12 +85,12 @@ def test_noise_with_a_memory_or_a_mean_is_refused():
             self.last = draw
             return draw
 
-    assert whitened_noise_pvalue(Remembering(0.4), STATE, draws=DRAWS) < ALPHA
+    assert whitened_noise_pvalue(Remembering(0.4), state, draws=DRAWS) < ALPHA
     drifting = with_noise(SolventMobility(0.4), lambda draw: draw + 0.02 * 0.4**0.5)
-    assert whitened_noise_pvalue(drifting, STATE, draws=DRAWS) < ALPHA
+    assert whitened_noise_pvalue(drifting, state, draws=DRAWS) < ALPHA
 
 
-def test_one_wrong_particle_among_twenty_is_seen():
+def test_one_wrong_particle_among_twenty_is_seen(state):
     """One particle 5 % too loud, the rest right: variance of the whole changes by 0.5 %, which is 2 standard errors;
     the doubled noise of one particle is caught."""
     class Odd(SolventMobility):
@@ -98,4 +102,4 @@ def test_one_wrong_particle_among_twenty_is_seen():
             draw[0] *= 2**0.5
             return draw
 
-    assert whitened_noise_pvalue(Odd(0.4), STATE, draws=DRAWS) < ALPHA
+    assert whitened_noise_pvalue(Odd(0.4), state, draws=DRAWS) < ALPHA

@@ -29,6 +29,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
+from vid2dyn.core.compiled_arrays import copy_rows
 from vid2dyn.core.errors import ModelError
 from vid2dyn.core.neighbours import close_pairs
 from vid2dyn.data.box import Box
@@ -281,7 +282,7 @@ def _run(x, edge, tables, resistance, held, path, layers, flow, h, substeps, ope
                 moved = max(moved, r2)
             if fresh or not math.sqrt(moved) < 0.5 * skin - 5.0 * kick:
                 first, second = close_pairs(x, edge, reach + skin)
-                listed[:] = x
+                copy_rows(x, listed)
                 count = 0
                 of_held = np.empty(len(first), np.int64)
                 for p in range(len(first)):
@@ -293,13 +294,15 @@ def _run(x, edge, tables, resistance, held, path, layers, flow, h, substeps, ope
                     before = _forces(x, first, second, edge, tables, f)
                 fresh = False
             if q == 0:
-                instant[frame] = x
+                copy_rows(x, instant[frame])
                 series[frame, 0] = _forces(x, first, second, edge, tables, f)
                 series[frame, 1], series[frame, 2], series[frame, 3] = work, heat, by_flow
             if open_steps == 0 and q == 0:
-                average[frame] = x
+                copy_rows(x, average[frame])
             elif q < open_steps:
-                average[frame] += x / open_steps
+                for i in range(n):
+                    for c in range(dim):
+                        average[frame, i, c] += x[i, c] / open_steps
             # the held particles move: work
             old = _held_energy(x, first, second, of_held, edge, tables)
             s = (q + 1) / substeps

@@ -199,25 +199,27 @@ def test_an_unknown_exposure_is_said():
 
 # ------------------------------------------------------------------ what it refuses
 
+@pytest.fixture(scope="module")
+def short():
+    return yukawa(frames=12)
+
+
 @pytest.mark.parametrize("missing", ["frames_per_second", "micrometre_per_pixel"])
-def test_missing_calibration_is_asked_for(missing):
-    data = yukawa(frames=12)
-    known = {k: v for k, v in data.units.to_dict().items() if k != missing}
+def test_missing_calibration_is_asked_for(short, missing):
+    known = {k: v for k, v in short.units.to_dict().items() if k != missing}
     with pytest.raises(UnitsError, match=missing):
-        vd.fit(data.replace(units=vd.Units(**known)), vd.Brownian())
+        vd.fit(short.replace(units=vd.Units(**known)), vd.Brownian())
 
 
-def test_unlinked():
-    data = yukawa(frames=12)
-    loose = data.replace(dataframe=data.dataframe.assign(particle=-1))
+def test_unlinked(short):
+    loose = short.replace(dataframe=short.dataframe.assign(particle=-1))
     with pytest.raises(DataError, match="not linked"):
         vd.fit(loose, vd.Brownian())
 
 
-def test_nothing_at_all():
-    data = yukawa(frames=12)
+def test_nothing_at_all(short):
     with pytest.raises(Vid2DynError):
-        vd.fit(data.rows(np.zeros(len(data), dtype=bool)), vd.Brownian())
+        vd.fit(short.rows(np.zeros(len(short), dtype=bool)), vd.Brownian())
 
 
 def test_one_particle():
@@ -229,33 +231,32 @@ def test_one_particle():
 
 
 @pytest.mark.parametrize("recipe", [vd.Brownian(), vd.Brownian(cutoff=3.0), vd.Brownian(trap="shared")])
-def test_two_frames_or_one_never_end_in_a_traceback(recipe):
+def test_two_frames_or_one_never_end_in_a_traceback(short, recipe):
     """Either a clear error or a finite model."""
     for frames in (1, 2):
         with contextlib.suppress(Vid2DynError):
-            assert np.isfinite(vd.fit(yukawa(frames=12).between(0, frames), recipe).diffusion())
+            assert np.isfinite(vd.fit(short.between(0, frames), recipe).diffusion())
 
 
-def test_a_field_of_view_too_small():
-    data = yukawa(frames=12)
-    seen = data.replace(box=vd.Free(), field_of_view=(50.0, 50.0))
+def test_a_field_of_view_too_small(short):
+    seen = short.replace(box=vd.Free(), field_of_view=(50.0, 50.0))
     with pytest.raises(DataError, match=r"field of view.*too small for cutoff"):
         vd.fit(seen, vd.Brownian(cutoff=3.0))
 
 
-def test_a_cutoff_beyond_half_the_box():
+def test_a_cutoff_beyond_half_the_box(short):
     with pytest.raises(Vid2DynError, match="half of the box edge"):
-        vd.fit(yukawa(frames=12), vd.Brownian(cutoff=11.0))
+        vd.fit(short, vd.Brownian(cutoff=11.0))
 
 
-def test_a_cutoff_below_every_distance():
+def test_a_cutoff_below_every_distance(short):
     with pytest.raises(ModelError, match=r"Only 0 pairs.*raise the cutoff"):
-        vd.fit(yukawa(frames=12), vd.Brownian(cutoff=0.2))
+        vd.fit(short, vd.Brownian(cutoff=0.2))
 
 
-def test_settings_out_of_range():
+def test_settings_out_of_range(short):
     for wrong in ({"cutoff": -1.0}, {"cutoff": float("nan")}, {"knots": 3}, {"trap": "some"}, {"localisation": "x"}):
         with pytest.raises(ConfigError):
             vd.Brownian(**wrong)
     with pytest.raises(ConfigError, match="No estimator"):
-        vd.fit(yukawa(frames=12), object())
+        vd.fit(short, object())

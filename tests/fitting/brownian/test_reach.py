@@ -30,11 +30,16 @@ def film(seed=0, **settings):
 
 
 @pytest.fixture(scope="module")
-def model():
-    return vd.fit(film(), AUTO)
+def crowd():
+    return film()
 
 
-def test_the_model_says_what_was_chosen_and_what_each_range_adds(model):
+@pytest.fixture(scope="module")
+def model(crowd):
+    return vd.fit(crowd, AUTO)
+
+
+def test_the_model_says_what_was_chosen_and_what_each_range_adds(crowd, model):
     """Yukawa of range 0.3 µm at 1 µm diameter: nearer than 1.3 µm cuts off what matters, 4.5 µm is the farthest."""
     found = model.report["range"]
     ranges = [one["cutoff"] for one in found["candidates"]]
@@ -47,16 +52,16 @@ def test_the_model_says_what_was_chosen_and_what_each_range_adds(model):
     for shorter in found["candidates"][:ranges.index(found["cutoff"])]:
         worse = shorter["below_best_per_step"] > shorter["below_best_per_step_stderr"]
         assert worse or shorter["energy_beyond"] > reach.NOTHING
-    page = vd.reports.page.contents(film(), model)
+    page = vd.reports.page.contents(crowd, model)
     assert any(section.id == "range" for section in page["sections"])
 
 
-def test_it_is_the_fit_with_that_cutoff(model):
-    same = vd.fit(film(), vd.Brownian(cutoff=model.report["range"]["cutoff"], knots=12))
+def test_it_is_the_fit_with_that_cutoff(crowd, model):
+    same = vd.fit(crowd, vd.Brownian(cutoff=model.report["range"]["cutoff"], knots=12))
     assert all(np.array_equal(model.arrays[name], same.arrays[name]) for name in same.arrays)
 
 
-def test_a_stopped_search_goes_on(model, tmp_path, monkeypatch):
+def test_a_stopped_search_goes_on(crowd, model, tmp_path, monkeypatch):
     """Candidates that are done are not fitted again."""
     place, fits = tmp_path / "fit", []
     judged = reach._judged
@@ -69,9 +74,9 @@ def test_a_stopped_search_goes_on(model, tmp_path, monkeypatch):
 
     monkeypatch.setattr(reach, "_judged", counted)
     with pytest.raises(KeyboardInterrupt):
-        vd.fit(film(), AUTO, checkpoint=place)
+        vd.fit(crowd, AUTO, checkpoint=place)
     monkeypatch.setattr(reach, "_judged", lambda *a: fits.append(1) or judged(*a))
-    resumed = vd.fit(film(), AUTO, checkpoint=place)
+    resumed = vd.fit(crowd, AUTO, checkpoint=place)
     assert len(fits) == reach.CANDIDATES
     assert resumed.report == model.report
 
@@ -111,8 +116,8 @@ def with_gaps(tracks):
     return tracks.rows(np.random.default_rng(0).random(len(tracks)) > 0.1)
 
 
-def test_of_a_long_film_the_first_frames_choose():
-    (one,), _ = prepared_recordings([with_gaps(film())], vd.Brownian(cutoff=2.5))
+def test_of_a_long_film_the_first_frames_choose(crowd):
+    (one,), _ = prepared_recordings([with_gaps(crowd)], vd.Brownian(cutoff=2.5))
     (less,) = first_frames((one,), 1200)
     assert less.recording.frame.max() == less.tracks.frame.max() == 21
     again = Recording.of(less.tracks, 2.5)
@@ -139,18 +144,17 @@ def test_marks_that_the_tracker_does_not_tell_apart_are_no_bound_pairs():
     assert reach.not_told_apart([film(box_length=40.0).replace(info=info)]) is None
 
 
-def test_where_no_range_can_be_tried_the_model_without_one_stays(monkeypatch):
+def test_where_no_range_can_be_tried_the_model_without_one_stays(crowd, monkeypatch):
     monkeypatch.setattr(reach, "_judged", lambda *a: (np.empty((2, 0)), np.empty(0)))
-    tracks = film()
-    found, told = vd.fit(tracks, AUTO), vd.fit(tracks, dataclasses.replace(AUTO, cutoff=None))
+    found, told = vd.fit(crowd, AUTO), vd.fit(crowd, dataclasses.replace(AUTO, cutoff=None))
     assert found.report["range"]["says"].startswith("A pair force shows and could not be fitted: no range gave")
     assert any(row["failed"] and row["test"] == "force at the cutoff" for row in found.report["assessment"])
     assert found.report["warnings"] == told.report["warnings"]
 
 
-def test_ranges_are_judged_where_neighbours_are_in_view():
+def test_ranges_are_judged_where_neighbours_are_in_view(crowd):
     """A third of a view of 12 µm leaves no particle that is 1.5 ranges from every edge."""
-    seen = film().replace(box=vd.Free(), field_of_view=(120, 120))
+    seen = crowd.replace(box=vd.Free(), field_of_view=(120, 120))
     (one,), _ = prepared_recordings([seen], vd.Brownian(cutoff=3.95))
     assert not (one.recording.weight > 0.99).any()
     (less,) = reach._judging((one,))
@@ -178,7 +182,7 @@ def test_particles_that_do_not_interact_are_fitted_as_if_that_was_said(settings,
         found.report["range"]["says"]]
 
 
-def test_what_could_be_hidden_is():
+def test_what_could_be_hidden_is(crowd):
     """The force that a report calls possible is above that of a potential which does not show, and a strong one
     shows (false alarms of the test: 1 in 200 for its whole table)."""
     def shell_force(model):
@@ -186,7 +190,7 @@ def test_what_could_be_hidden_is():
         return row
 
     none = shell_force(vd.fit(film(pair=None, box_length=14.0), vd.Brownian(cutoff=None)))
-    some = shell_force(vd.fit(film(), vd.Brownian(cutoff=None)))
+    some = shell_force(vd.fit(crowd, vd.Brownian(cutoff=None)))
     assert none["hidden"] > none["effect"]
     assert some["effect"] > none["hidden"]
     assert some["failed"]

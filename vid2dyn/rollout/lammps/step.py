@@ -22,7 +22,9 @@ in the order of LAMMPS's lists, which is all that differs between one process an
 
 from __future__ import annotations
 
+import functools
 import math
+from typing import Any
 
 import numpy as np
 from numba import cfunc, njit, types
@@ -661,8 +663,16 @@ def _advance(control, step, n, ids_at, x_at, f_at):  # type: ignore[no-untyped-d
     values[c.CALLBACK_TIME] += call_double(control[c.WTIME], ()) - clock
 
 
-@cfunc(types.void(types.intp, types.int64, types.int32, types.intp, types.intp, types.intp), cache=True)
-def callback(control_at, step, n, ids_at, x_at, f_at):  # type: ignore[no-untyped-def]
-    """What `fix external pf/callback` calls; `control_at` is the address of the control block."""
+def _callback(control_at, step, n, ids_at, x_at, f_at):  # type: ignore[no-untyped-def]
     control = words(control_at, c.SLOTS)
     _advance(control, step, np.int64(n), ids_at, x_at, f_at)
+
+
+@functools.cache
+def callback() -> Any:
+    """What `fix external pf/callback` calls, `address` its address; its first argument is that of the control block.
+
+    Compiled here and not as a decorator, which would spend half a minute whenever this file is first imported.
+    """
+    kinds = types.void(types.intp, types.int64, types.int32, types.intp, types.intp, types.intp)
+    return cfunc(kinds, cache=True)(_callback)

@@ -87,7 +87,8 @@ def metropolis(x, rng, sweeps, reach, lengths, table, stiffness, centres):
                       - _energy(x[i], i, x, members, lengths, table, stiffness, centres[i]))
             tried += 1
             if change <= 0.0 or rng.random() < math.exp(-change):
-                x[i] = trial
+                for k in range(dim):
+                    x[i, k] = trial[k]
                 taken += 1
         if tried >= 20 * n and 2 * sweep < sweeps:
             reach_now = min(reach_now * (1.2 if taken > 0.4 * tried else 0.8), reach)

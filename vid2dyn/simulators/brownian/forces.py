@@ -100,12 +100,15 @@ def neighbours(x, lengths, reach):
     if reach <= 0.0:
         return np.empty((0, 2), np.int64)
     count, cell = _cells(x, lengths, reach)
-    flat = (cell[:, 0] * count[1] + cell[:, 1]) * count[2] + cell[:, 2]
+    flat, span = np.empty(n, np.int64), np.empty(3, np.int64)
+    for i in range(n):
+        flat[i] = (cell[i, 0] * count[1] + cell[i, 1]) * count[2] + cell[i, 2]
+    for k in range(3):
+        span[k] = 0 if count[k] < 3 else 1
     first = cell_starts(flat, count[0] * count[1] * count[2])
     filled, member = first[:-1].copy(), np.empty(n, np.int64)
     pairs = np.empty((8 * n + 16, 2), np.int64)
     found = 0
-    span = np.where(count < 3, 0, 1)
     for i in range(n):
         for a in range(-span[0], span[0] + 1):
             for b in range(-span[1], span[1] + 1):

@@ -178,7 +178,8 @@ def exclusion(values, trials, seeds, counted, reach, accept):  # type: ignore[no
         state = seeds[k]
         for t in range(1, times):
             state = _exclusion(occupied, near, counted, reach, accept, trials[k, t - 1], state)
-            values[k, t] = occupied
+            for i in range(n):
+                values[k, t, i] = occupied[i]
 
 
 @numba.njit(cache=True)
@@ -241,4 +242,5 @@ def zero_range(values, trials, seeds, constant):  # type: ignore[no-untyped-def]
                 state = _piles(count, trials[k, t - 1], state)
             else:
                 state = _walkers(count, position, trials[k, t - 1], state)
-            values[k, t] = count
+            for i in range(n):
+                values[k, t, i] = count[i]
