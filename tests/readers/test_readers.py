@@ -91,8 +91,11 @@ def test_lossless_movies_return_what_was_written(tmp_path):
     assert np.array_equal(np.stack(list(video)), deep)
 
 
-def test_movies_give_opencvs_green_channel(tmp_path):
-    rgb = np.stack([moving(6), 255 - moving(6), moving(6) // 2], axis=3)
+@pytest.mark.parametrize("size", [(64, 64), (64, 62), (50, 128), (36, 72)])
+def test_movies_give_opencvs_green_channel(size, tmp_path):
+    """Also where FFmpeg leaves out what goes beyond whole vectors of planes of colours."""
+    grey = np.pad(moving(6), ((0, 0), (0, 64), (0, 128)), "reflect")[:, :size[0], :size[1]]
+    rgb = np.stack([grey, 255 - grey, grey // 2], axis=3)
     path = write_movie(tmp_path / "colour.mp4", rgb, "mpeg4", "yuv420p")
     video, red = open_video(path), open_video(path, channel=0)
     assert any("green channel" in w for w in video.warnings)

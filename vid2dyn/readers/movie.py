@@ -19,6 +19,10 @@ _ONE_THREAD: dict[str, Any] = {"threads": 1} if "threads" in (VideoReformatter.r
 """A frame takes FFmpeg less long to convert than to hand its parts to threads, which have to wait for a core that finds
 particles. PyAV before 17 has one thread."""
 
+_HALVED_COLOUR, _WHOLE = ("yuv420p", "yuvj420p"), 64
+"""Formats of pixels, and what the width divides by, where FFmpeg may give one plane for each colour in half of the time
+that mixing them takes; beyond whole vectors it leaves pixels out."""
+
 
 @dataclass(frozen=True)
 class Movie(Reader):
@@ -92,7 +96,7 @@ class MovieVideo(Video):
 
     def _from(self, key: int, start: int, stop: int) -> Iterator[np.ndarray]:
         """Frames start, ..., decoded from key frame `key`; ends early where one is missing."""
-        reformatter = VideoReformatter()
+        reformatter, planar = VideoReformatter(), None
         wanted = start
         with opened(self.path) as (container, stream):
             if key and self._index.ticks is not None:
@@ -102,7 +106,11 @@ class MovieVideo(Video):
                     continue
                 if number > wanted:
                     return
-                yield self._pixels(frame, wanted, reformatter)
+                image = self._pixels(frame, wanted, reformatter, bool(planar))
+                if planar is None:                           # the same numbers, or it is not for this FFmpeg
+                    planar = (frame.format.name in _HALVED_COLOUR and not (frame.width % _WHOLE or frame.height % 2)
+                              and np.array_equal(self._pixels(frame, wanted, reformatter, True), image))
+                yield image
                 wanted += 1
                 if wanted >= stop:
                     return
@@ -117,10 +125,15 @@ class MovieVideo(Video):
             place = int(np.searchsorted(ticks, frame.pts)) if frame.pts is not None else len(ticks)
             yield (place if place < len(ticks) and ticks[place] == frame.pts else None), frame
 
-    def _pixels(self, frame: Any, number: int, reformatter: VideoReformatter) -> np.ndarray:
+    def _pixels(self, frame: Any, number: int, reformatter: VideoReformatter, planar: bool) -> np.ndarray:
         if (frame.height, frame.width) != self.shape:
             raise DataError(f"{self.path}: frame {number} is {frame.height} x {frame.width} px, the first one "
                             f"{self.info.height} x {self.info.width}. Split the movie where the size changes.")
+        if planar:                                           # green, blue, red
+            number_of_plane = (2, 0, 1)[channel_of(3, self._channel, str(self.path))]
+            plane: Any = reformatter.reformat(frame, format="gbrp", **_ONE_THREAD).planes[number_of_plane]
+            rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+            return rows[:frame.height, :frame.width].copy()
         image = _array(frame, reformatter)
         if image.ndim == 2:
             return image

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from vid2dyn.core.compiled_arrays import median, nth_smallest, quantile
+from vid2dyn.core.compiled_arrays import median, nth_smallest
 
 _DIFFERENCE = np.array([1.0, -4.0, 6.0, -4.0, 1.0]) / np.sqrt(70.0)      # squares sum to 1: keeps the variance
 _BINS = 24
@@ -26,6 +26,7 @@ _FEWEST = 60                                                             # pixel
 _LANES = 4
 _HALF = 2.1981                                                           # a Gaussian's variance over its median square
 _CONTAMINATED = 1.5                                                      # mean over robust variance that is no chance
+_ENDS_ASKED = 8000                                                       # pixels, or twice that, for its span
 _ASKED = 1500                                                            # pixels, for that comparison
 _OUTLIER = 400.0                                                         # robust variances that no noise reaches
 
@@ -110,7 +111,8 @@ def stack_noise(stack: np.ndarray, pixels: int) -> CameraNoise:
 
 def _noise_of(level: np.ndarray, squared: np.ndarray, rounding: float) -> CameraNoise:
     """The line through squared residuals against the grey level, outliers left out."""
-    levels, variances, counts = _binned(level, squared)
+    low, high = _almost_all(level, max(1, level.size // _ENDS_ASKED))
+    levels, variances, counts = _binned(level, squared, low, high)
     if _contaminated(level, squared, (levels, variances, counts), rounding):
         levels, variances, counts = _robustly_binned(level, squared)
     floor = float(max(variances.min(), rounding, 1e-30))
@@ -142,11 +144,33 @@ def _differences(frame, rows, taps):
     return level, squared
 
 
-def _binned(level: np.ndarray, squared: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean grey level, mean squared residual and number of pixels in bins of the grey level."""
-    sample = np.sort(level[:: max(1, level.size // 8000)])
-    low, high = sample[int(0.001 * (sample.size - 1))], sample[int(np.ceil(0.999 * (sample.size - 1)))]
-    counts, levels, squares = _bin_sums(level, squared, float(low), float(high))
+@njit(cache=True, nogil=True)
+def _almost_all(values: np.ndarray, step: int) -> tuple[float, float]:
+    """The values that one in a thousand of every `step`-th is below, and above."""
+    count = (values.size + step - 1) // step
+    beyond = int(0.001 * (count - 1))
+    least, most = np.full(beyond + 1, np.inf), np.full(beyond + 1, -np.inf)     # in order, the outermost first
+    for i in range(0, values.size, step):
+        v = values[i]
+        if v < least[beyond]:
+            k = beyond
+            while k > 0 and v < least[k - 1]:
+                least[k] = least[k - 1]
+                k -= 1
+            least[k] = v
+        if v > most[beyond]:
+            k = beyond
+            while k > 0 and v > most[k - 1]:
+                most[k] = most[k - 1]
+                k -= 1
+            most[k] = v
+    return least[beyond], most[beyond]
+
+
+def _binned(level: np.ndarray, squared: np.ndarray, low: float,
+            high: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean grey level, mean squared residual and number of pixels in bins of the grey level from `low` to `high`."""
+    counts, levels, squares = _bin_sums(level, squared, low, high)
     used = counts >= min(_FEWEST, counts.max())
     return levels[used] / counts[used], squares[used] / counts[used], counts[used]
 
@@ -195,16 +219,17 @@ def _bin_medians(level, squared):
     """(3, bins): number of pixels, sum of their levels and median of their squares; bins from the level that one in a
     thousand is below to that which one in a thousand is above."""
     n = level.size
-    work, levels, squares = np.empty(n), np.empty(n), np.empty(n)
-    for i in range(n):
-        work[i] = squared[i]
-    limit, kept = _OUTLIER * max(_HALF * median(work), 1e-30), 0
+    work, levels, squares = np.empty(n), np.empty(n, np.float32), np.empty(n)
+    step = max(1, n // _ENDS_ASKED)
+    some = (n + step - 1) // step
+    for i in range(some):
+        work[i] = squared[i * step]
+    limit, kept = _OUTLIER * max(_HALF * median(work[:some]), 1e-30), 0
     for i in range(n):
         if squared[i] <= limit:
             levels[kept], squares[kept] = level[i], squared[i]
-            work[kept] = level[i]
             kept += 1
-    low, high = quantile(work[:kept], 0.001), quantile(work[:kept], 0.999)
+    low, high = _almost_all(levels[:kept], max(1, kept // _ENDS_ASKED))
     scale = _BINS / (high - low) if high > low else 0.0
     found, place, first = np.zeros((3, _BINS)), np.empty(kept, np.int64), np.zeros(_BINS + 1, np.int64)
     for i in range(kept):
@@ -235,29 +260,32 @@ def _bin_sums(level: np.ndarray, squared: np.ndarray, low: float, high: float) -
     The limit is 25 times the mean of the bin, found in three rounds: edges of dirt and saturated discs are no noise.
     """
     scale = _BINS / (high - low) if high > low else 0.0
-    place, limit = np.empty(level.size, np.uint8), np.full(_BINS, np.inf)
+    place, sums = np.empty(level.size, np.uint8), np.zeros((_LANES, 3, _BINS))
     for i in range(level.size):
         place[i] = min(max(int((level[i] - low) * scale), 0), _BINS - 1)
-    total, sums = np.zeros((3, _BINS)), np.zeros((_LANES, _BINS, 3))
-    for _ in range(3):
+    for i in range(level.size):
+        lane, k = i % _LANES, place[i]                                   # neighbours fall into one bin: do not wait
+        sums[lane, 0, k] += 1.0
+        sums[lane, 1, k] += level[i]
+        sums[lane, 2, k] += squared[i]
+    total, limit = sums[0], np.empty(_BINS)
+    for lane in range(1, _LANES):
+        for a in range(3):
+            for k in range(_BINS):
+                total[a, k] += sums[lane, a, k]
+    for _ in range(2):
+        for k in range(_BINS):
+            limit[k] = 25.0 * max(total[2, k] / max(total[0, k], 1.0), 1e-12)
+        settled = True
         for i in range(level.size):
             k = place[i]
-            if squared[i] <= limit[k]:
-                lane = sums[i % _LANES, k]                               # neighbours fall into one bin: do not wait
-                lane[0] += 1.0
-                lane[1] += level[i]
-                lane[2] += squared[i]
-        settled = True
-        for k in range(_BINS):
-            before = total[0, k]
-            for a in range(3):
-                total[a, k] = 0.0
-                for lane_number in range(_LANES):
-                    total[a, k] += sums[lane_number, k, a]
-                    sums[lane_number, k, a] = 0.0
-            limit[k] = 25.0 * max(total[2, k] / max(total[0, k], 1.0), 1e-12)
-            settled = settled and total[0, k] == before
-        if settled:                                                      # the same pixels, so the same sums again
+            if k < _BINS and squared[i] > limit[k]:
+                total[0, k] -= 1.0
+                total[1, k] -= level[i]
+                total[2, k] -= squared[i]
+                place[i] = _BINS                                         # is gone
+                settled = False
+        if settled:
             break
     return total
 

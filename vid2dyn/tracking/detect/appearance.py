@@ -26,7 +26,7 @@ def _tables(radius):
     return out
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@njit(cache=True, nogil=True)
 def measure_appearance(image, filtered, positions, radius, threshold):
     """(N, 5) table of appearances, see `vid2dyn.tracking.columns`: over the round mask at each position's pixel.
 
@@ -37,28 +37,35 @@ def measure_appearance(image, filtered, positions, radius, threshold):
     height, width = filtered.shape
     out = np.zeros((positions.shape[0], 5))
     tables = _tables(radius)
-    low = np.float32(threshold)
-    zero = np.float32(0.0)
+    low, zero = np.float32(threshold), np.float32(0.0)
+    sums = np.zeros((6, tables.shape[2]), np.float32)
     for i in range(positions.shape[0]):
         cy, cx = math.floor(positions[i, Y] + 0.5), math.floor(positions[i, X] + 0.5)
         left, right = max(-radius, -cx), min(tables.shape[2] - 1 - radius, width - 1 - cx)
-        mass = second = c = s = raw = signal = zero
+        # unsigned places and columns summed first: see `vid2dyn.tracking.fit.gaussians.image_sums`
+        columns, x, shift = np.uint64(max(right - left + 1, 0)), np.uint64(cx + left), np.uint64(radius + left)
+        for k in range(6):
+            for b in range(columns):
+                sums[k, b] = zero
         for a in range(max(-radius, -cy), min(radius, height - 1 - cy) + 1):
-            row = filtered[cy + a, cx + left:cx + right + 1]
-            light = image[cy + a, cx + left:cx + right + 1]
-            mask = tables[0, a + radius, radius + left:radius + right + 1]
-            square = tables[1, a + radius, radius + left:radius + right + 1]
-            cosine = tables[2, a + radius, radius + left:radius + right + 1]
-            sine = tables[3, a + radius, radius + left:radius + right + 1]
-            for b in range(row.size):
-                v = row[b] if row[b] >= low else zero
-                raw += np.float32(light[b]) * mask[b]
-                lit = v * mask[b]
-                mass += lit
-                signal = max(signal, lit)
-                second += v * square[b]
-                c += v * cosine[b]
-                s += v * sine[b]
+            y, t = np.uint64(cy + a), np.uint64(radius + a)
+            for b in range(columns):
+                v = filtered[y, x + b] if filtered[y, x + b] >= low else zero
+                lit = v * tables[0, t, shift + b]
+                sums[0, b] += lit
+                sums[1, b] += v * tables[1, t, shift + b]
+                sums[2, b] += v * tables[2, t, shift + b]
+                sums[3, b] += v * tables[3, t, shift + b]
+                sums[4, b] += np.float32(image[y, x + b]) * tables[0, t, shift + b]
+                sums[5, b] = lit if lit > sums[5, b] else sums[5, b]
+        mass = second = c = s = raw = signal = zero
+        for b in range(columns):
+            mass += sums[0, b]
+            second += sums[1, b]
+            c += sums[2, b]
+            s += sums[3, b]
+            raw += sums[4, b]
+            signal = max(signal, sums[5, b])
         centre = zero
         if 0 <= cy < height and 0 <= cx < width and filtered[cy, cx] >= low:
             centre = filtered[cy, cx]

@@ -83,7 +83,7 @@ def _fitted_background(look, step, pixels, terms, products, noise, found):
     for i in range(n):
         values[i] = pixels[i // pixels.shape[1], i % pixels.shape[1]]
     used, left, matrix, right = np.ones(n, np.bool_), np.empty(n), np.empty((6, 6)), np.empty(6)
-    sums = np.empty(21)
+    total, sums = np.zeros(6), np.zeros(21)
     for i in range(n):
         left[i] = values[i]
     for c in range(1, 6):
@@ -103,23 +103,22 @@ def _fitted_background(look, step, pixels, terms, products, noise, found):
         changed, kept = turn == 0, 0
         for i in range(n):
             now = -4.0 * spread < left[i] < 2.0 * spread
-            changed |= now != used[i]
-            used[i] = now
             kept += now
+            if turn and now == used[i]:
+                continue
+            changed, sign = True, 1.0 if now else -1.0
+            used[i] = now
+            if turn or now:                                # few come and go after the first round
+                for r in range(6):
+                    total[r] += sign * terms[i, r] * values[i]
+                for c in range(21):
+                    sums[c] += sign * products[i, c]
         if not changed:
             break
         if kept < _LEAST:
             return -1.0, 0.0
         for r in range(6):
-            right[r] = 0.0
-        for c in range(21):
-            sums[c] = 0.0
-        for i in range(n):
-            if used[i]:
-                for r in range(6):
-                    right[r] += terms[i, r] * values[i]
-                for c in range(21):
-                    sums[c] += products[i, c]
+            right[r] = total[r]
         entry = 0
         for r in range(6):
             for c in range(r, 6):

@@ -116,37 +116,37 @@ def image_sums(image, level, y0, ny, cy, gy, x0, nx, weights, columns, free, squ
     `weights` (4, nx and more) float32 = gx, 1, gx dx, gx dx², zero beside the fitted square. `columns` (5, nx and more)
     float32 is scratch. Columns are summed first, eight at a time: nothing is added across a vector but at the very end.
 
-    Arrays come one by one: in a tuple, or as a part of another one made for the call, each costs counting its users,
-    longer than a row takes.
+    No array is made for a part of another one: each costs counting its users, longer than a row takes. Places are
+    unsigned, so that none can count from the end: a test of that in the loop would keep it from working on vectors.
     """
-    for b in range(nx):
+    x, wide = np.uint64(x0), np.uint64(nx)
+    for b in range(wide):
         columns[0, b] = columns[1, b] = columns[2, b] = columns[3, b] = columns[4, b] = np.float32(0.0)
-    c0, c1, c2, c3, c4 = columns[0], columns[1], columns[2], columns[3], columns[4]
     for a in range(ny):
-        row = image[y0 + a, x0:x0 + nx]
+        y = np.uint64(y0 + a)
         d = y0 + a - cy
         g0 = np.float32(gy[a])
         g1, g2 = np.float32(gy[a] * d), np.float32(gy[a] * d * d)
         if free:
-            for b in range(nx):
-                c3[b] += g2 * (np.float32(row[b]) - level)
+            for b in range(wide):
+                columns[3, b] += g2 * (np.float32(image[y, x + b]) - level)
         if squared:
-            for b in range(nx):
-                v = np.float32(row[b]) - level
-                c4[b] += v * v
-        for b in range(nx):
-            v = np.float32(row[b]) - level
-            c0[b] += g0 * v
-            c1[b] += v
-            c2[b] += g1 * v
+            for b in range(wide):
+                v = np.float32(image[y, x + b]) - level
+                columns[4, b] += v * v
+        for b in range(wide):
+            v = np.float32(image[y, x + b]) - level
+            columns[0, b] += g0 * v
+            columns[1, b] += v
+            columns[2, b] += g1 * v
     d0 = d1 = d2 = d3 = d4 = squares = np.float32(0.0)
-    for b in range(nx):
-        squares += weights[1, b] * c4[b]
-        d0 += weights[0, b] * c0[b]
-        d1 += weights[1, b] * c1[b]
-        d2 += weights[0, b] * c2[b]
-        d3 += weights[2, b] * c0[b]
-        d4 += weights[3, b] * c0[b] + weights[0, b] * c3[b]
+    for b in range(wide):
+        squares += weights[1, b] * columns[4, b]
+        d0 += weights[0, b] * columns[0, b]
+        d1 += weights[1, b] * columns[1, b]
+        d2 += weights[0, b] * columns[2, b]
+        d3 += weights[2, b] * columns[0, b]
+        d4 += weights[3, b] * columns[0, b] + weights[0, b] * columns[3, b]
     data[0], data[1], data[2], data[3], data[4] = d0, d1, d2, d3, d4
     return squares
 

@@ -245,7 +245,7 @@ def _solve_by_turns(spots, member, system, now, rest):
             light = max(now[k, P_AMPLITUDE] + f * da, 0.0)
             now[k, P_AMPLITUDE] = light
             now[k, P_BACKGROUND] += f * (background - now[k, P_BACKGROUND])
-            now[k, P_Y], now[k, P_X] = _limited(now[k, P_Y] + f * dy, now[k, P_X] + f * dx, 0.5 * light / w)
+            now[k, P_Y], now[k, P_X] = _limited(now[k, P_Y] + f * dy, now[k, P_X] + f * dx, 0.5 / w * light)
             if max(abs(dy), abs(dx), abs(da) / w) * w * w > _SOLVED * rest[member[k]] * max(light, 1e-9):
                 moving = True
                 due[k] = True
@@ -258,10 +258,9 @@ def _solve_by_turns(spots, member, system, now, rest):
 @njit(cache=True, nogil=True)
 def _limited(a, b, limit):
     """The vector (a, b) cut to the length `limit`."""
-    square_of = a * a + b * b
-    if square_of <= limit * limit:
+    if a * a + b * b <= limit * limit:
         return a, b
-    part = limit / math.sqrt(square_of)
+    part = limit / math.hypot(a, b)                        # a call: root and division are not done for those within
     return a * part, b * part
 
 
