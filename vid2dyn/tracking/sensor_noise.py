@@ -111,8 +111,7 @@ def stack_noise(stack: np.ndarray, pixels: int) -> CameraNoise:
 
 def _noise_of(level: np.ndarray, squared: np.ndarray, rounding: float) -> CameraNoise:
     """The line through squared residuals against the grey level, outliers left out."""
-    low, high = _almost_all(level, max(1, level.size // _ENDS_ASKED))
-    levels, variances, counts = _binned(level, squared, low, high)
+    levels, variances, counts = _binned(level, squared)
     if _contaminated(level, squared, (levels, variances, counts), rounding):
         levels, variances, counts = _robustly_binned(level, squared)
     floor = float(max(variances.min(), rounding, 1e-30))
@@ -167,10 +166,9 @@ def _almost_all(values: np.ndarray, step: int) -> tuple[float, float]:
     return least[beyond], most[beyond]
 
 
-def _binned(level: np.ndarray, squared: np.ndarray, low: float,
-            high: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean grey level, mean squared residual and number of pixels in bins of the grey level from `low` to `high`."""
-    counts, levels, squares = _bin_sums(level, squared, low, high)
+def _binned(level: np.ndarray, squared: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean grey level, mean squared residual and number of pixels in bins of the grey level."""
+    counts, levels, squares = _bin_sums(level, squared)
     used = counts >= min(_FEWEST, counts.max())
     return levels[used] / counts[used], squares[used] / counts[used], counts[used]
 
@@ -254,11 +252,12 @@ def _bin_medians(level, squared):
 
 
 @njit(cache=True, nogil=True)
-def _bin_sums(level: np.ndarray, squared: np.ndarray, low: float, high: float) -> np.ndarray:
+def _bin_sums(level: np.ndarray, squared: np.ndarray) -> np.ndarray:
     """(3, bins): number, sum of levels and sum of squares of the pixels whose square is within the bin's limit.
 
     The limit is 25 times the mean of the bin, found in three rounds: edges of dirt and saturated discs are no noise.
     """
+    low, high = _almost_all(level, max(1, level.size // _ENDS_ASKED))
     scale = _BINS / (high - low) if high > low else 0.0
     place, sums = np.empty(level.size, np.uint8), np.zeros((_LANES, 3, _BINS))
     for i in range(level.size):
