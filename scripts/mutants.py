@@ -35,6 +35,18 @@ class Mutant:
 M = Mutant
 MUTANTS = (
     # fitting
+    M("vid2dyn/fitting/particles/scoring.py",
+      "limits.tolerance, scored, pace(decrements))",
+      "limits.tolerance, scored)",
+      "tests/fitting/particles/test_scoring.py -k to_and_fro"),
+    M("vid2dyn/fitting/particles/certainty.py",
+      "np.clip(values, LEAST_FALL, 1.0)",
+      "np.maximum(values, LEAST_FALL)",
+      "tests/fitting/particles/test_certainty.py"),
+    M("vid2dyn/fitting/particles/fluid_likelihood.py",
+      "numbers.starting(shifts[k - 1])",
+      "numbers.starting(shifts[0])",
+      "tests/fitting/particles/test_fluid_recordings.py -k shifts"),
     M("vid2dyn/fitting/particles/recordings.py",
       "(part.dt, part.box.to_dict(), part.cutoff, part.first_frame, part.frames, part.shown)",
       "(part.box.to_dict(), part.cutoff, part.first_frame, part.frames, part.shown)",
