@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from av import VideoFrame
 from av.video.reformatter import VideoReformatter
 
 from vid2dyn.core.errors import DataError
@@ -96,8 +98,7 @@ class MovieVideo(Video):
 
     def _from(self, key: int, start: int, stop: int) -> Iterator[np.ndarray]:
         """Frames start, ..., decoded from key frame `key`; ends early where one is missing."""
-        reformatter, planar = VideoReformatter(), None
-        wanted = start
+        reformatter, wanted = VideoReformatter(), start
         with opened(self.path) as (container, stream):
             if key and self._index.ticks is not None:
                 container.seek(int(self._index.ticks[key]), stream=stream)
@@ -106,11 +107,7 @@ class MovieVideo(Video):
                     continue
                 if number > wanted:
                     return
-                image = self._pixels(frame, wanted, reformatter, bool(planar))
-                if planar is None:                           # the same numbers, or it is not for this FFmpeg
-                    planar = (frame.format.name in _HALVED_COLOUR and not (frame.width % _WHOLE or frame.height % 2)
-                              and np.array_equal(self._pixels(frame, wanted, reformatter, True), image))
-                yield image
+                yield self._pixels(frame, wanted, reformatter)
                 wanted += 1
                 if wanted >= stop:
                     return
@@ -125,19 +122,42 @@ class MovieVideo(Video):
             place = int(np.searchsorted(ticks, frame.pts)) if frame.pts is not None else len(ticks)
             yield (place if place < len(ticks) and ticks[place] == frame.pts else None), frame
 
-    def _pixels(self, frame: Any, number: int, reformatter: VideoReformatter, planar: bool) -> np.ndarray:
+    def _pixels(self, frame: Any, number: int, reformatter: VideoReformatter) -> np.ndarray:
         if (frame.height, frame.width) != self.shape:
             raise DataError(f"{self.path}: frame {number} is {frame.height} x {frame.width} px, the first one "
                             f"{self.info.height} x {self.info.width}. Split the movie where the size changes.")
-        if planar:                                           # green, blue, red
-            number_of_plane = (2, 0, 1)[channel_of(3, self._channel, str(self.path))]
-            plane: Any = reformatter.reformat(frame, format="gbrp", **_ONE_THREAD).planes[number_of_plane]
-            rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-            return rows[:frame.height, :frame.width].copy()
+        if planes_agree(frame.format.name, frame.width, frame.height, int(frame.colorspace), int(frame.color_range)):
+            return _plane(frame, channel_of(3, self._channel, str(self.path)), reformatter)
         image = _array(frame, reformatter)
         if image.ndim == 2:
             return image
         return np.ascontiguousarray(image[..., channel_of(3, self._channel, str(self.path))])
+
+
+@functools.cache
+def planes_agree(pixels: str, width: int, height: int, colorspace: int, color_range: int) -> bool:
+    """Whether one plane for each colour has the numbers that mixed colours have, in a frame of noise.
+
+    Of what a movie shows nothing may depend on where it is read from, so its own frames are not asked: a black one
+    would agree with anything.
+
+    >>> planes_agree("yuv444p", 64, 64, 1, 1)
+    False
+    """
+    if pixels not in _HALVED_COLOUR or width % _WHOLE or height % 2:
+        return False
+    noise = np.random.default_rng(0).integers(0, 256, (height * 3 // 2, width), dtype=np.uint8)
+    frame: Any = VideoFrame.from_ndarray(noise, format=pixels)
+    frame.colorspace, frame.color_range = colorspace, color_range
+    mixed, reformatter = _array(frame, VideoReformatter()), VideoReformatter()
+    return all(np.array_equal(_plane(frame, channel, reformatter), mixed[..., channel]) for channel in range(3))
+
+
+def _plane(frame: Any, channel: int, reformatter: VideoReformatter) -> np.ndarray:
+    """(H, W) uint8 of red, green or blue (0, 1, 2)."""
+    plane: Any = reformatter.reformat(frame, format="gbrp", **_ONE_THREAD).planes[(2, 0, 1)[channel]]
+    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+    return rows[:frame.height, :frame.width].copy()
 
 
 def _array(frame: Any, reformatter: VideoReformatter) -> np.ndarray:

@@ -71,7 +71,7 @@ def test_scores_of_shifts_are_those_of_their_recordings(model: Any, tracks: list
 
 def test_first_steps_tell_how_much_warmer_a_recording_starts(model: Any, tracks: list[vd.Trajectories]) -> None:
     """At the learned numbers; c ln(T2/T1) of entropy, of which 30 steps of 100 particles tell T2 to 3 %: within 15 %,
-    while a start as the first one would be 26 % off."""
+    while a start as the first one would be 23 % off."""
     numbers: FluidNumbers = model.learned
     shifts = [fit_shift(FluidSteps.of(one, GAS.cutoff), numbers, "even", 30) for one in tracks]
     ratio = np.exp((shifts[1] - shifts[0]) * numbers.softness)
